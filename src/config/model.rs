@@ -1,0 +1,384 @@
+//! The configuration as the rest of the program sees it: only valid values, no strings left to parse.
+//!
+//! [`super::load`] is the only maker of a [`Config`]. What is optional in `gateway.toml` has its default here already.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::HeaderName;
+use ipnet::IpNet;
+use jsonwebtoken::Algorithm;
+use url::Url;
+use zeroize::Zeroizing;
+
+/// A whole `gateway.toml`.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[server]` and `[server.limits]`.
+    pub server: Server,
+    /// `[refresh]`.
+    pub refresh: Refresh,
+    /// `[identity_providers.*]`, in the file's order. Apps refer to them by index.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// `[apps.*]`, in the file's order.
+    pub apps: Vec<App>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Where browsers connect. At least one.
+    pub listen: Vec<SocketAddr>,
+    /// `/livez`, `/readyz` and `/metrics`. `None`: `admin_listen = false`.
+    pub admin_listen: Option<SocketAddr>,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Worker threads; default: one for each core.
+    pub worker_threads: usize,
+    /// How long a stop waits for requests in flight.
+    pub shutdown_grace: Duration,
+    /// `[server.limits]`.
+    pub limits: Limits,
+    /// `[log]`.
+    pub log: Log,
+}
+
+/// `[server.log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// Lines for people or for machines.
+    pub format: LogFormat,
+    /// A `tracing` filter directive, such as `info` or `portcullis=debug`.
+    pub level: String,
+}
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[server.limits]`: every one has a default, none can be 0.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// For the whole request head, from its first byte (also: for a fresh connection's first byte).
+    pub header_timeout: Duration,
+    /// Bytes per second that an upload must reach, averaged over 10 s.
+    pub body_min_rate: u64,
+    /// How long a connection may stay idle between two requests.
+    pub keep_alive_timeout: Duration,
+    /// Bytes of a request head; beyond it: 431.
+    pub max_header_size: usize,
+    /// Connections at once; fresh ones beyond it are closed at once.
+    pub max_connections: usize,
+    /// For a login's whole body.
+    pub login_body_timeout: Duration,
+    /// Bytes of a login's body; beyond it: 413.
+    pub max_login_body_size: usize,
+    /// Verified tokens that are remembered, over all apps. Should exceed the number of live sessions.
+    pub verified_tokens: usize,
+    /// Logins of one user name that may wait for each other; beyond it: 429.
+    pub max_waiting_logins: usize,
+}
+
+/// `[refresh]`.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    /// A JWT that expires within this time is refreshed early, but never before three quarters of its lifetime.
+    pub ahead: Duration,
+    /// How long the outcome of a refresh answers requests that still bring the old refresh token.
+    pub replay_window: Duration,
+}
+
+/// `[identity_providers.NAME]`.
+#[derive(Debug, Clone)]
+pub struct IdentityProvider {
+    /// The table's name.
+    pub name: String,
+    /// Which dialect it speaks.
+    pub kind: ProviderKind,
+    /// Compared exactly with the claim `iss`. A free text for FusionAuth, else a URL.
+    pub issuer: String,
+    /// Requested at the password grant; `None` sends no `scope`.
+    pub scope: Option<String>,
+    /// How a client authenticates at the token endpoint.
+    pub client_auth: ClientAuthentication,
+    /// How a client authenticates at the revocation endpoint; default: as at the token endpoint.
+    pub revocation_client_auth: ClientAuthentication,
+    /// The only algorithms whose signatures are accepted.
+    pub algorithms: Vec<Algorithm>,
+    /// For HS256/384/512, which are accepted only if this is set, and then alone.
+    pub hmac_secret: Option<Secret>,
+    /// Clock skew tolerated for `exp`, `nbf`, `iat`.
+    pub leeway: Duration,
+    /// `None`: discovered.
+    pub token_endpoint: Option<Url>,
+    /// `None`: discovered; if discovery has none either, logout revokes nothing.
+    pub revocation_endpoint: Option<Url>,
+    /// `None`: discovered.
+    pub jwks_uri: Option<Url>,
+    /// For the TCP and TLS handshakes.
+    pub connect_timeout: Duration,
+    /// For a whole call, as long as a request waits for it.
+    pub request_timeout: Duration,
+    /// How often the JWKS is fetched in the background.
+    pub jwks_refresh: Duration,
+    /// The least time between two fetches caused by unknown key ids.
+    pub jwks_cooldown: Duration,
+    /// Permits plain http to hosts that are not loopback.
+    pub allow_insecure_http: bool,
+}
+
+/// `identity_providers.NAME.kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderKind {
+    /// Any OpenID Connect or OAuth 2 provider.
+    OAuth2,
+    /// FusionAuth: its endpoints, its logout, its challenges.
+    FusionAuth {
+        /// Which of its two refresh APIs is used.
+        refresh_api: RefreshApi,
+    },
+}
+
+/// `refresh_api` of a FusionAuth provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshApi {
+    /// The refresh grant at `/oauth2/token`.
+    OAuth2,
+    /// `POST /api/jwt/refresh`.
+    Jwt,
+}
+
+/// How a client proves who it is (RFC 6749 section 2.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientAuthentication {
+    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 wants it.
+    Basic,
+    /// HTTP Basic with id and secret as they are, as some providers want it.
+    BasicRaw,
+    /// `client_id` and `client_secret` in the body.
+    Post,
+    /// A public client: `client_id` alone, in the body.
+    None,
+}
+
+/// `[apps.NAME]`.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// The table's name.
+    pub name: String,
+    /// Lower-case host names without a port.
+    pub hosts: Vec<String>,
+    /// At least one.
+    pub upstreams: Vec<Upstream>,
+    /// Index into [`Config::identity_providers`].
+    pub identity_provider: usize,
+    /// The client at the provider.
+    pub client_id: String,
+    /// `None` for a public client.
+    pub client_secret: Option<Secret>,
+    /// Any of these must be in `aud`. Empty: the default rule of design.md section 3.
+    pub audience: Vec<String>,
+    /// Whose tokens are taken, by `azp` or `client_id`.
+    pub authorized_parties: Vec<String>,
+    /// Where the roles are.
+    pub roles_claim: ClaimPath,
+    /// `[apps.NAME.login]`.
+    pub login: Login,
+    /// `[apps.NAME.user]`.
+    pub user: User,
+    /// `[apps.NAME.logout]`.
+    pub logout: Logout,
+    /// `[apps.NAME.cookies]`.
+    pub cookies: Cookies,
+    /// `[apps.NAME.identity_headers]`, in the file's order.
+    pub identity_headers: Vec<IdentityHeader>,
+    /// Adds `Authorization: Bearer <JWT>` to what is forwarded.
+    pub forward_access_token: bool,
+    /// Origins other than the app's own that may send state-changing requests, as `scheme://host[:port]`, lower-case.
+    pub allowed_origins: Vec<String>,
+    /// `[[apps.NAME.routes]]`; the first match wins.
+    pub routes: Vec<Route>,
+    /// `[apps.NAME.timeouts]`.
+    pub timeouts: Timeouts,
+    /// `[apps.NAME.health_check]`.
+    pub health_check: HealthCheck,
+}
+
+/// One address of an app.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// A host name or an IP address (IPv6 without brackets).
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether it is spoken to over TLS.
+    pub tls: bool,
+}
+
+/// `[apps.NAME.login]`.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Exact path.
+    pub path: String,
+    /// Name of the field with the user name.
+    pub username_field: String,
+    /// Name of the field with the password.
+    pub password_field: String,
+}
+
+/// `[apps.NAME.user]`.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Exact path.
+    pub path: String,
+    /// 404 or 401.
+    pub anonymous_status: u16,
+    /// What the user object shows.
+    pub claims: Vec<ClaimPath>,
+}
+
+/// `[apps.NAME.logout]`.
+#[derive(Debug, Clone)]
+pub struct Logout {
+    /// Exact path.
+    pub path: String,
+}
+
+/// `[apps.NAME.cookies]`.
+#[derive(Debug, Clone)]
+pub struct Cookies {
+    /// Name of the JWT's cookie.
+    pub access_token: String,
+    /// Name of the refresh token's cookie.
+    pub refresh_token: String,
+    /// `SameSite`.
+    pub same_site: SameSite,
+    /// `Secure`.
+    pub secure: bool,
+    /// `Domain`; `None`: host-only.
+    pub domain: Option<String>,
+    /// `Max-Age` of both cookies; `None`: browser-session cookies.
+    pub refresh_token_lifetime: Option<Duration>,
+}
+
+/// `SameSite` (RFC 6265bis section 5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// `Lax`.
+    Lax,
+    /// `Strict`.
+    Strict,
+    /// `None`; only with `Secure`.
+    None,
+}
+
+/// One entry of `[apps.NAME.identity_headers]`.
+#[derive(Debug, Clone)]
+pub struct IdentityHeader {
+    /// The header that the app receives.
+    pub name: HeaderName,
+    /// The header's name as the file writes it, for HTTP/1.1 upstreams that care for case.
+    pub display_name: String,
+    /// Where its value comes from.
+    pub claim: ClaimPath,
+}
+
+/// Where a claim is in the JWT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimPath {
+    /// The word `roles`: the list found by `roles_claim`.
+    Roles,
+    /// Names from the outermost object inwards.
+    Segments(Vec<String>),
+}
+
+impl fmt::Display for ClaimPath {
+    /// The path's full name, as it names the property of the user object.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Roles => formatter.write_str("roles"),
+            Self::Segments(segments) => formatter.write_str(&segments.join(".")),
+        }
+    }
+}
+
+/// One `[[apps.NAME.routes]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// What it matches.
+    pub path: RoutePath,
+    /// Who may pass.
+    pub access: Access,
+    /// Any of these must be in the roles claim; empty: no role is asked for. Only with [`Access::Required`].
+    pub roles: Vec<String>,
+}
+
+/// The `path` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutePath {
+    /// The whole path.
+    Exact(String),
+    /// `"/assets/*"` is the prefix `/assets`, ending at a segment boundary. `"/*"` is the empty prefix.
+    Prefix(String),
+}
+
+/// Who may pass a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone; the session is not looked at.
+    Public,
+    /// Everyone; the identity is added where there is a session.
+    Optional,
+    /// Only with a session.
+    Required,
+}
+
+/// `[apps.NAME.timeouts]`.
+#[derive(Debug, Clone)]
+pub struct Timeouts {
+    /// For the TCP and TLS handshakes with an upstream.
+    pub connect: Duration,
+    /// Until the app's response head.
+    pub response: Duration,
+    /// Between two reads or writes of a body, an event stream or a WebSocket.
+    pub idle: Duration,
+}
+
+/// `[apps.NAME.health_check]`: matters where there are several upstreams.
+#[derive(Debug, Clone)]
+pub struct HealthCheck {
+    /// Time between two checks.
+    pub interval: Duration,
+    /// For one check.
+    pub timeout: Duration,
+    /// `GET` this path and expect 2xx or 3xx; `None`: a TCP connect suffices.
+    pub path: Option<String>,
+}
+
+/// A secret from the configuration: never shown, zeroised on drop.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a secret's text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The secret's text, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(..)")
+    }
+}

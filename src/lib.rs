@@ -1,0 +1,7 @@
+//! Portcullis: a reverse-proxy authentication gateway.
+
+pub mod access;
+pub mod clock;
+pub mod config;
+pub mod identity_provider;
+pub mod respond;

@@ -128,13 +128,12 @@ fn aligned(rows: &[Vec<String>]) -> String {
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    rows.iter()
-        .map(|row| {
-            let padded: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            format!("  {}\n", padded.join("  ").trim_end())
-        })
-        .collect()
+    let lines = rows.iter().map(|row| {
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("  {}", padded.join("  ").trim_end())
+    });
+    lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ fn refused(base: &str, cases: &[(&str, &str)]) -> String {
         let problems: Vec<String> =
             error.problems.iter().map(|problem| problem.report("error", "gateway.toml")).collect();
         assert!(!problems.is_empty(), "no reason: {title}");
-        shown += &format!("=== {title}\n{}\n", problems.join(""));
+        shown.extend(["=== ", title, "\n", &problems.join(""), "\n"]);
     }
     assert!(!shown.contains("hunter2"), "a secret is shown");
     shown

@@ -24,6 +24,17 @@ fn a_syntax_error_is_alone_and_quotes_no_line() {
 }
 
 #[test]
+fn deep_nesting_is_refused_and_not_a_stack_overflow() {
+    for (open, close) in [("[", "]"), ("{a=", "}")] {
+        let text = format!("a = {}1{}", open.repeat(50_000), close.repeat(50_000));
+        assert!(parse(&text).is_err());
+    }
+    let dotted = vec!["a"; 50_000].join(".");
+    assert!(parse(&format!("{dotted} = 1")).is_err());
+    assert!(parse(&format!("[{dotted}]")).is_err());
+}
+
+#[test]
 fn a_file_that_is_not_there() {
     let directory = tempfile::tempdir().unwrap();
     let report = load(&directory.path().join("none.toml")).unwrap_err().report("none.toml");
@@ -53,7 +64,7 @@ fn secret_files_are_relative_to_the_configuration() {
         assert_eq!(loaded.config.apps[0].client_secret.as_ref().unwrap().expose(), expected);
         assert_eq!(loaded.warnings, []);
     }
-    for content in [&b""[..], b"\n", b"a\nb\n", b"\xff", &[b'a'; 70_000]] {
+    for content in [&b""[..], b"\n", b"a\nb\n", b"\xff", &vec![b'a'; 70_000]] {
         std::fs::write(directory.path().join("secrets/shop"), content).unwrap();
         assert_eq!(load(&path).unwrap_err().problems.len(), 1);
     }
@@ -113,6 +124,8 @@ fn what_must_not_be_refused() {
         ("issuer = 'http://[::1]:9000/realms/a'", ""),
         ("issuer = 'http://idp.localhost:9000/'", ""),
         ("issuer = 'http://id.internal'\nallow_insecure_http = true", ""),
+        ("issuer = 'acme.com'\nkind = 'fusionauth'\ntoken_endpoint = 'https://f/oauth2/token'", ""),
+        ("issuer = 'http://acme.com'\nkind = 'fusionauth'\ntoken_endpoint = 'https://f/oauth2/token'", ""),
         (
             "issuer = 'acme.com'\nkind = 'fusionauth'\ntoken_endpoint = 'https://f/oauth2/token'\njwks_uri = 'https://f/jwks'",
             "",

@@ -141,6 +141,12 @@ pub enum Reason {
     /// The provider's keys have not been fetched yet.
     #[error("the provider's keys are not known yet")]
     NoKeys,
+    /// The refresh was refused.
+    #[error("the refresh was refused")]
+    SessionEnded,
+    /// The refresh failed for a passing reason.
+    #[error("the provider is unavailable")]
+    ProviderUnavailable,
     /// The roles do not suffice.
     #[error("no role of the identity is asked for here")]
     Roles,

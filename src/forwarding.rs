@@ -10,15 +10,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 
 /// `X-Forwarded-For`.
-pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// `X-Forwarded-Host`.
-pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// `X-Forwarded-Proto`.
-pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// What an app is told about a request's origin.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     /// The client, then the trusted proxies that the request came through.
     hops: Vec<IpAddr>,
     https: bool,
@@ -27,7 +27,13 @@ pub struct Origin {
 
 impl Origin {
     /// Finds the origin. `host` is the request's `Host`; `https` whether this hop came over TLS.
-    pub fn new(headers: &HeaderMap, peer: SocketAddr, https: bool, host: &str, trusted: &[IpNet]) -> Self {
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        https: bool,
+        host: &str,
+        trusted: &[IpNet],
+    ) -> Self {
         let peer = peer.ip().to_canonical();
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
         if !is_trusted(&peer) {
@@ -44,18 +50,22 @@ impl Origin {
         hops.reverse();
         Self {
             hops,
-            https: last_token(headers, &X_FORWARDED_PROTO).map_or(https, |proto| proto.eq_ignore_ascii_case("https")),
-            host: last_token(headers, &X_FORWARDED_HOST).filter(|host| is_host(host)).unwrap_or(host).to_owned(),
+            https: last_token(headers, &X_FORWARDED_PROTO)
+                .map_or(https, |proto| proto.eq_ignore_ascii_case("https")),
+            host: last_token(headers, &X_FORWARDED_HOST)
+                .filter(|host| is_host(host))
+                .unwrap_or(host)
+                .to_owned(),
         }
     }
 
     /// The client's address.
-    pub fn client(&self) -> Option<IpAddr> {
+    pub(crate) fn client(&self) -> Option<IpAddr> {
         self.hops.first().copied()
     }
 
     /// The headers that the app receives, instead of whatever there was.
-    pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let proto = if self.https { "https" } else { "http" };
         let mut forwarded_for = String::with_capacity(40);
         for hop in &self.hops {
@@ -92,7 +102,8 @@ fn claimed_hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
     let elements = tokens(&header::FORWARDED);
     let node = |element: &String| {
         let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-        let mut nodes = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, node)| node);
+        let mut nodes =
+            pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, node)| node);
         address(nodes.next()?.trim().trim_matches('"'))
     };
     elements.iter().map(node).collect()
@@ -110,7 +121,8 @@ fn last_token<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> 
 }
 
 fn is_host(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
 }
 
 #[cfg(test)]
@@ -129,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_client_says_nothing_about_itself() {
-        let spoofed = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
+        let spoofed =
+            [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
         assert_eq!(
             origin("192.0.2.1:5000", &spoofed),
             [
@@ -169,7 +182,11 @@ mod tests {
     fn what_is_no_address_ends_the_chain() {
         for garbage in ["unknown", "_hidden", "1.2.3", "", "<script>"] {
             let chain = format!("192.0.2.7, {garbage}, 10.0.0.9");
-            assert_eq!(origin("10.0.0.1:1", &[("x-forwarded-for", &chain)])[0], "10.0.0.9, 10.0.0.1", "{garbage}");
+            assert_eq!(
+                origin("10.0.0.1:1", &[("x-forwarded-for", &chain)])[0],
+                "10.0.0.9, 10.0.0.1",
+                "{garbage}"
+            );
         }
     }
 

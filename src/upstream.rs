@@ -30,7 +30,7 @@ const POOLED_CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 const MAX_ITERATIONS: usize = 256;
 
 /// The addresses of one app.
-pub struct Upstreams {
+pub(crate) struct Upstreams {
     app: String,
     /// One for each configured upstream, complete but for the address.
     templates: Vec<HttpPeer>,
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Upstreams {
 
 impl Upstreams {
     /// The upstreams of an app, not resolved yet: see [`Upstreams::run`].
-    pub fn new(app: &config::App) -> Self {
+    pub(crate) fn new(app: &config::App) -> Self {
         let single = match app.upstreams.as_slice() {
             [upstream] => upstream.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, upstream.port)),
             _ => None,
@@ -72,14 +72,14 @@ impl Upstreams {
     }
 
     /// Resolves the names once, so that the first request finds an address.
-    pub async fn resolve(&self) {
+    pub(crate) async fn resolve(&self) {
         if let Err(error) = self.balancer.update().await {
             warn!(app = self.app, %error, "no upstream address yet");
         }
     }
 
     /// Keeps names resolved and addresses checked until shutdown.
-    pub async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
         if self.single.is_some() {
             return;
         }
@@ -89,17 +89,18 @@ impl Upstreams {
             tokio::select! {
                 _ = resolve.tick() => self.resolve().await,
                 _ = check.tick() => self.balancer.backends().run_health_check(true).await,
-                _ = shutdown.wait_for(|stopping| *stopping) => return,
+                () = stopped(&mut shutdown) => return,
             }
         }
     }
 
     /// A peer to connect to: a healthy one that has not been tried, else any that has not.
-    pub fn peer(&self, tried: &[SocketAddr]) -> Option<Box<HttpPeer>> {
+    pub(crate) fn peer(&self, tried: &[SocketAddr]) -> Option<Box<HttpPeer>> {
         if let Some(address) = self.single {
             return tried.is_empty().then(|| self.peer_at(0, address)).flatten();
         }
-        let untried = |backend: &Backend| backend.addr.as_inet().is_some_and(|address| !tried.contains(address));
+        let untried =
+            |backend: &Backend| backend.addr.as_inet().is_some_and(|address| !tried.contains(address));
         let backend = self
             .balancer
             .select_with(b"", MAX_ITERATIONS, |backend, healthy| healthy && untried(backend))
@@ -115,9 +116,14 @@ impl Upstreams {
     }
 
     /// Whether there may be another address to try.
-    pub fn has_choice(&self) -> bool {
+    pub(crate) fn has_choice(&self) -> bool {
         self.single.is_none()
     }
+}
+
+/// Waits for the shutdown, or for whoever could announce it to be gone.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stopping| *stopping).await;
 }
 
 fn template(upstream: &config::Upstream, timeouts: &config::Timeouts) -> HttpPeer {
@@ -171,7 +177,9 @@ impl ServiceDiscovery for Names {
         for (index, upstream) in self.upstreams.iter().enumerate() {
             match tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await {
                 Ok(addresses) => backends.extend(addresses.map(|address| backend(index, address))),
-                Err(error) => warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved"),
+                Err(error) => {
+                    warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved")
+                }
             }
         }
         if backends.is_empty() {

@@ -221,6 +221,19 @@ pub struct Upstream {
     pub tls: bool,
 }
 
+impl fmt::Display for Upstream {
+    /// The URL, as the file writes it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            write!(formatter, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(formatter, "{scheme}://{host}:{port}")
+        }
+    }
+}
+
 /// `[apps.NAME.login]`.
 #[derive(Debug, Clone)]
 pub struct Login {
@@ -326,6 +339,16 @@ pub enum RoutePath {
     Exact(String),
     /// `"/assets/*"` is the prefix `/assets`, ending at a segment boundary. `"/*"` is the empty prefix.
     Prefix(String),
+}
+
+impl fmt::Display for RoutePath {
+    /// The path, as the file writes it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => formatter.write_str(path),
+            Self::Prefix(prefix) => write!(formatter, "{prefix}/*"),
+        }
+    }
 }
 
 /// Who may pass a route.

@@ -1,21 +1,12 @@
 //! The only writer of answers that Portcullis makes itself.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
-use tokio::time::timeout;
 
 use crate::respond::Problem;
-
-/// Bytes of an unread body that are drained so that the connection can go on; a longer body ends it.
-const MAX_DRAINED: u64 = 64 * 1024;
-
-/// For draining.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An answer, ready to be written.
 #[derive(Debug)]
@@ -43,17 +34,29 @@ impl Answer {
     /// 200 with a JSON object.
     pub(crate) fn json(object: serde_json::Map<String, serde_json::Value>) -> Self {
         let body = Bytes::from(serde_json::Value::Object(object).to_string());
-        Self { status: StatusCode::OK, content_type: Some("application/json"), body, retry_after: None, allow: None }
+        Self {
+            status: StatusCode::OK,
+            content_type: Some("application/json"),
+            body,
+            retry_after: None,
+            allow: None,
+        }
     }
 
     /// 204.
     pub(crate) fn no_content() -> Self {
-        Self { status: StatusCode::NO_CONTENT, content_type: None, body: Bytes::new(), retry_after: None, allow: None }
+        Self {
+            status: StatusCode::NO_CONTENT,
+            content_type: None,
+            body: Bytes::new(),
+            retry_after: None,
+            allow: None,
+        }
     }
 
-    /// Writes the answer, with the cookies. The connection stays usable if the request's body has been read or is short.
+    /// Writes the answer, with the cookies. The connection stays usable if the request's body has been read or
+    /// is short: the server's front drains it.
     pub(crate) async fn write(self, session: &mut Session, cookies: &[HeaderValue]) -> Result<()> {
-        drain(session).await;
         let mut head = Box::new(ResponseHeader::build(self.status, Some(8 + cookies.len()))?);
         // Answers tell about one user at one moment.
         head.insert_header(header::CACHE_CONTROL, "no-store")?;
@@ -80,26 +83,4 @@ impl Answer {
         }
         Ok(())
     }
-}
-
-/// Reads what is left of a short body. A client that waits for "100 Continue" has not sent it and is not asked to.
-async fn drain(session: &mut Session) {
-    let headers = &session.req_header().headers;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let is_chunked = headers.contains_key(header::TRANSFER_ENCODING);
-    let is_long = length.is_some_and(|length| length > MAX_DRAINED);
-    if is_long || headers.contains_key(header::EXPECT) || (length.is_none() && !is_chunked) {
-        return;
-    }
-    let reading = async {
-        let mut left = MAX_DRAINED;
-        while let Ok(Some(chunk)) = session.read_request_body().await {
-            left = left.saturating_sub(chunk.len() as u64);
-            if left == 0 {
-                break;
-            }
-        }
-    };
-    // What is not drained in time ends the connection: Pingora sees the unread body.
-    let _ = timeout(DRAIN_TIMEOUT, reading).await;
 }

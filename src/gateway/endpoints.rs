@@ -17,7 +17,12 @@ use crate::respond::{Code, Problem};
 use crate::session::{BodyFormat, Tokens, parse_credentials, unavailable};
 
 /// Answers a login.
-pub(super) async fn login(state: &State, app: &App, session: &mut Session, context: &mut Context) -> Result<()> {
+pub(super) async fn login(
+    state: &State,
+    app: &App,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<()> {
     let answer = match try_login(state, app, session, context).await? {
         Ok(tokens) => user_object(app, &tokens.identity),
         Err(problem) => Answer::from(&problem),
@@ -33,10 +38,11 @@ async fn try_login(
 ) -> Result<std::result::Result<std::sync::Arc<Tokens>, Problem>> {
     let headers = &session.req_header().headers;
     let header = |name| headers.get(name).map(http::HeaderValue::as_bytes);
-    let format = match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
-        Ok(format) => format,
-        Err(problem) => return Ok(Err(problem)),
-    };
+    let format =
+        match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
+            Ok(format) => format,
+            Err(problem) => return Ok(Err(problem)),
+        };
     let body = match read_body(state, session).await? {
         Ok(body) => body,
         Err(problem) => return Ok(Err(problem)),
@@ -62,7 +68,12 @@ async fn try_login(
 }
 
 /// Answers who the user is.
-pub(super) async fn user(app: &App, identity: &Identity, session: &mut Session, context: &Context) -> Result<()> {
+pub(super) async fn user(
+    app: &App,
+    identity: &Identity,
+    session: &mut Session,
+    context: &Context,
+) -> Result<()> {
     user_object(app, identity).write(session, &context.new_cookies).await
 }
 
@@ -128,7 +139,8 @@ async fn read_body(state: &State, session: &mut Session) -> Result<std::result::
     const TOO_LARGE: Problem = Problem::new(Code::BodyTooLarge, "The body is too large for a login.");
     let max_size = state.limits.max_login_body_size;
     let headers = &session.req_header().headers;
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > max_size) {
         return Ok(Err(TOO_LARGE));
     }

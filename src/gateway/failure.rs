@@ -29,16 +29,20 @@ pub(super) async fn answer(session: &mut Session, error: &Error, context: &Conte
         // The app's answer is already on its way: only closing tells the client that it is incomplete.
         return FailToProxy { error_code, can_reuse_downstream: false };
     }
+    if context.connection.as_ref().is_some_and(|connection| connection.ended().is_some()) {
+        session.set_keepalive(None);
+    }
     let written = Answer::from(&problem).write(session, &context.new_cookies).await.is_ok();
-    let can_reuse_downstream = written && matches!(*error.esource(), ErrorSource::Upstream) && session.is_body_done();
+    let can_reuse_downstream =
+        written && matches!(*error.esource(), ErrorSource::Upstream) && session.is_body_done();
     FailToProxy { error_code, can_reuse_downstream }
 }
 
 /// `None`: there is nobody to answer.
 fn problem(error: &Error, context: &Context) -> Option<Problem> {
     use ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout, TLSHandshakeTimedout,
-        WriteError, WriteTimedout,
+        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
+        TLSHandshakeTimedout, WriteError, WriteTimedout,
     };
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
     match context.connection.as_ref().and_then(|connection| connection.ended()) {
@@ -53,9 +57,16 @@ fn problem(error: &Error, context: &Context) -> Option<Problem> {
         None => {}
     }
     match (error.esource(), error.etype()) {
-        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout) => Some(too_late),
-        (ErrorSource::Upstream, _) => Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now.")),
-        (ErrorSource::Downstream, WriteError | ConnectionClosed | ReadError | ReadTimedout | WriteTimedout) => None,
+        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout) => {
+            Some(too_late)
+        }
+        (ErrorSource::Upstream, _) => {
+            Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now."))
+        }
+        (
+            ErrorSource::Downstream,
+            WriteError | ConnectionClosed | ReadError | ReadTimedout | WriteTimedout,
+        ) => None,
         (ErrorSource::Downstream, _) | (_, InvalidHTTPHeader | HTTPStatus(400)) => {
             Some(Problem::new(Code::BadRequest, "The request is malformed."))
         }

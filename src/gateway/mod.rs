@@ -83,7 +83,10 @@ fn is_websocket(request: &RequestHeader) -> bool {
             .get(header::UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && request.headers.get_all(header::CONNECTION).iter().any(|value| {
-            value.as_bytes().split(|&byte| byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+            value
+                .as_bytes()
+                .split(|&byte| byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         })
 }
 
@@ -103,7 +106,12 @@ impl ProxyHttp for Gateway {
     /// No modules: nothing compresses, nothing buffers.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    fn on_connection_reuse(&self, _session: &mut Session, context: &mut Context, connection: Box<dyn Any + Send + Sync>) {
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        context: &mut Context,
+        connection: Box<dyn Any + Send + Sync>,
+    ) {
         context.connection = connection.downcast::<Arc<ConnectionWatch>>().ok().map(|connection| *connection);
     }
 
@@ -114,7 +122,12 @@ impl ProxyHttp for Gateway {
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let app = context.app.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
         let mut peer = app.upstreams.peer(&context.tried).ok_or_else(|| {
-            Error::create(ErrorType::ConnectError, pingora_core::ErrorSource::Upstream, Some("no address".into()), None)
+            Error::create(
+                ErrorType::ConnectError,
+                pingora_core::ErrorSource::Upstream,
+                Some("no address".into()),
+                None,
+            )
         })?;
         if context.websocket {
             // The connection's own watch ends a WebSocket that is idle in both directions.
@@ -131,7 +144,7 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         let Some(app) = &context.app else { return error };
-        warn!(app = app.name, upstream = %peer._address, error = %error.etype(), "cannot connect to the app");
+        warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
         if let Some(address) = peer._address.as_inet() {
             context.tried.push(*address);
         }
@@ -184,7 +197,12 @@ impl ProxyHttp for Gateway {
         Ok(())
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, context: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
         failure::answer(session, error, context).await
     }
 

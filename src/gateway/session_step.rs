@@ -19,7 +19,12 @@ use crate::respond::{Code, Problem};
 use crate::session::{Outcome, Tokens, unavailable};
 
 /// Takes a request as far as it gets without the app. `true`: it goes to the app.
-pub(super) async fn run(state: &State, app: &App, session: &mut Session, context: &mut Context) -> Result<bool> {
+pub(super) async fn run(
+    state: &State,
+    app: &App,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<bool> {
     let mut decision = decide_now(state, app, session, context, false);
     if matches!(decision, Decision::FetchKeys) {
         app.session.provider.fetch_unknown_key(UnknownKeySource::Request).await;
@@ -76,12 +81,7 @@ fn raw_path(target: &[u8]) -> &str {
     std::str::from_utf8(path).unwrap_or_default()
 }
 
-async fn refresh<'a>(
-    state: &State,
-    app: &App,
-    pending: Pending<'a>,
-    context: &mut Context,
-) -> Decision<'a> {
+async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
     let subject = pending.previous.as_ref().map(|previous| previous.identity.subject());
     match state.sessions.refresh(&app.session, &pending.refresh_token, subject).await {
         Outcome::Renewed(tokens) => match renewed_cookies(app, &tokens, &pending) {
@@ -125,7 +125,9 @@ fn renewed_cookies(app: &App, tokens: &Tokens, pending: &Pending<'_>) -> Option<
 /// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept.
 fn without_refresh<'a>(app: &App, pending: Pending<'a>) -> Decision<'a> {
     match pending.previous {
-        Some(previous) if previous.still_valid => admit(app.rules(), pending.destination, Ok(previous.identity)),
+        Some(previous) if previous.still_valid => {
+            admit(app.rules(), pending.destination, Ok(previous.identity))
+        }
         _ => Decision::Reject(unavailable(), Reason::ProviderUnavailable),
     }
 }

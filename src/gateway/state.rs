@@ -43,7 +43,7 @@ pub struct App {
     /// Writes its cookies.
     pub cookies: CookieWriter,
     /// Its addresses.
-    pub upstreams: Upstreams,
+    pub(crate) upstreams: Upstreams,
     /// Its login form's fields.
     pub login: config::Login,
     /// Its time-outs.
@@ -72,7 +72,9 @@ impl State {
         for (index, app) in config.apps.iter().enumerate() {
             // A valid configuration refers to a provider that there is.
             let settings = config.identity_providers.get(app.identity_provider);
-            let Some((settings, provider)) = settings.zip(providers.get(app.identity_provider)) else { continue };
+            let Some((settings, provider)) = settings.zip(providers.get(app.identity_provider)) else {
+                continue;
+            };
             by_host.extend(app.hosts.iter().map(|host| (host.clone(), index)));
             apps.push(Arc::new(App {
                 name: app.name.clone(),

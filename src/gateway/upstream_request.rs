@@ -41,7 +41,8 @@ pub(super) fn prepare(
 fn remove_reserved(app: &App, upstream: &mut RequestHeader) {
     let reserved = &app.rules().reserved_headers;
     // Most requests have none, and then nothing is allocated.
-    let found: Vec<HeaderName> = upstream.headers.keys().filter(|name| reserved.contains(name)).cloned().collect();
+    let found: Vec<HeaderName> =
+        upstream.headers.keys().filter(|name| reserved.contains(name)).cloned().collect();
     for name in found {
         upstream.remove_header(&name);
     }

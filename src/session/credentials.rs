@@ -28,7 +28,10 @@ pub enum BodyFormat {
 
 impl BodyFormat {
     /// Reads `Content-Type` and `Content-Encoding`. Compressed bodies are not taken.
-    pub fn from_headers(content_type: Option<&[u8]>, content_encoding: Option<&[u8]>) -> Result<Self, Problem> {
+    pub fn from_headers(
+        content_type: Option<&[u8]>,
+        content_encoding: Option<&[u8]>,
+    ) -> Result<Self, Problem> {
         const UNSUPPORTED: Problem = Problem::new(
             Code::UnsupportedMediaType,
             "Send `application/json` or `application/x-www-form-urlencoded` in UTF-8, not compressed.",
@@ -36,7 +39,8 @@ impl BodyFormat {
         if content_encoding.is_some_and(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
             return Err(UNSUPPORTED);
         }
-        let content_type = content_type.and_then(|value| std::str::from_utf8(value).ok()).ok_or(UNSUPPORTED)?;
+        let content_type =
+            content_type.and_then(|value| std::str::from_utf8(value).ok()).ok_or(UNSUPPORTED)?;
         let mut parts = content_type.split(';').map(str::trim);
         let format = match parts.next() {
             Some(name) if name.eq_ignore_ascii_case("application/json") => Self::Json,
@@ -132,7 +136,11 @@ mod tests {
     use super::*;
 
     fn login() -> config::Login {
-        config::Login { path: "/api/login".into(), username_field: "username".into(), password_field: "password".into() }
+        config::Login {
+            path: "/api/login".into(),
+            username_field: "username".into(),
+            password_field: "password".into(),
+        }
     }
 
     fn read(format: BodyFormat, body: &[u8]) -> Option<(String, String)> {
@@ -152,19 +160,37 @@ mod tests {
     #[test]
     fn what_is_malformed_or_ambiguous_is_refused() {
         for body in [
-            &b""[..], b"{}", b"[]", b"null", b"\"x\"", br#"{"username": "a"}"#, br#"{"username": "a", "password": 1}"#,
-            br#"{"username": "a", "password": null}"#, br#"{"username": "a", "password": ["x"]}"#,
-            br#"{"username": "a", "username": "b", "password": "x"}"#, br#"{"username": "a", "password": "\u0000"}"#,
-            br#"{"username": "a", "password": "\ud800"}"#, br#"{"username": "", "password": "x"}"#,
-            br#"{"username": "a", "password": ""}"#, b"{\"username\": \"a\", \"password\": \"\xff\"}",
-            br#"{"username": "a", "password": "x", "deep": [[[[[]]]]]}"#, br#"{"username": "a", "password": "x"} {}"#,
+            &b""[..],
+            b"{}",
+            b"[]",
+            b"null",
+            b"\"x\"",
+            br#"{"username": "a"}"#,
+            br#"{"username": "a", "password": 1}"#,
+            br#"{"username": "a", "password": null}"#,
+            br#"{"username": "a", "password": ["x"]}"#,
+            br#"{"username": "a", "username": "b", "password": "x"}"#,
+            br#"{"username": "a", "password": "\u0000"}"#,
+            br#"{"username": "a", "password": "\ud800"}"#,
+            br#"{"username": "", "password": "x"}"#,
+            br#"{"username": "a", "password": ""}"#,
+            b"{\"username\": \"a\", \"password\": \"\xff\"}",
+            br#"{"username": "a", "password": "x", "deep": [[[[[]]]]]}"#,
+            br#"{"username": "a", "password": "x"} {}"#,
         ] {
             assert_eq!(read(BodyFormat::Json, body), None, "{}", String::from_utf8_lossy(body));
         }
         for body in [
-            &b""[..], b"username=a", b"username=a&password=", b"username=a&password=x&password=y",
-            b"username=a&password=%zz", b"username=a&password=%f", b"username=a&password=%ff",
-            b"username=a&password=%00", b"user%6eame=a&username=b&password=x", b"username=a&password=x&z=1&z=2",
+            &b""[..],
+            b"username=a",
+            b"username=a&password=",
+            b"username=a&password=x&password=y",
+            b"username=a&password=%zz",
+            b"username=a&password=%f",
+            b"username=a&password=%ff",
+            b"username=a&password=%00",
+            b"user%6eame=a&username=b&password=x",
+            b"username=a&password=x&z=1&z=2",
         ] {
             assert_eq!(read(BodyFormat::Form, body), None, "{}", String::from_utf8_lossy(body));
         }

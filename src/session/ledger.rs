@@ -102,7 +102,9 @@ impl Ledger {
                 Outcome::Unavailable => {
                     state.entries.remove(&key);
                 }
-                Outcome::Dead if !ended => state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window)),
+                Outcome::Dead if !ended => {
+                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window))
+                }
                 _ => state.remember(key, outcome.clone(), now + self.replay_window),
             }
             outcome

@@ -13,14 +13,21 @@ use crate::session::{SessionContext, Sessions, Tokens};
 
 impl Sessions {
     /// Logs a user in. The problem says to the browser what went wrong; the log says more.
-    pub async fn login(&self, app: &SessionContext, credentials: &Credentials) -> Result<Arc<Tokens>, Problem> {
+    pub async fn login(
+        &self,
+        app: &SessionContext,
+        credentials: &Credentials,
+    ) -> Result<Arc<Tokens>, Problem> {
         let provider = app.provider.name();
         let Some(place) = self.login_queue.enter(provider, &credentials.username) else {
             warn!(provider, client = app.client.id, "login refused: too many wait for the same user name");
-            return Err(Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.").retry_after(1));
+            return Err(Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
+                .retry_after(1));
         };
         // Twice: one's own turn, and the one before.
-        let Ok(permit) = timeout(app.request_timeout * 2, place.turn()).await else { return Err(unavailable()) };
+        let Ok(permit) = timeout(app.request_timeout * 2, place.turn()).await else {
+            return Err(unavailable());
+        };
         let granted = app.provider.password_grant(&app.client, credentials).await;
         drop(permit);
         let tokens = granted.map_err(|error| refusal(app, error))?;
@@ -36,14 +43,21 @@ impl Sessions {
             }
         };
         info!(provider, client = app.client.id, subject = identity.subject(), "login");
-        Ok(Arc::new(Tokens { access_token: tokens.access_token, refresh_token: tokens.refresh_token, identity }))
+        Ok(Arc::new(Tokens {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            identity,
+        }))
     }
 }
 
 /// The answer where the provider is the reason.
 pub(crate) fn unavailable() -> Problem {
-    Problem::new(Code::IdentityProviderUnavailable, "The identity provider cannot be reached now. Try again later.")
-        .retry_after(RETRY_AFTER)
+    Problem::new(
+        Code::IdentityProviderUnavailable,
+        "The identity provider cannot be reached now. Try again later.",
+    )
+    .retry_after(RETRY_AFTER)
 }
 
 fn refusal(app: &SessionContext, error: LoginError) -> Problem {
@@ -56,8 +70,12 @@ fn refusal(app: &SessionContext, error: LoginError) -> Problem {
         LoginError::Challenge(kind, challenge) => {
             let (code, detail) = match kind {
                 ChallengeKind::TwoFactor => (Code::TwoFactorRequired, "A second factor is needed."),
-                ChallengeKind::PasswordChange => (Code::PasswordChangeRequired, "The password must be changed first."),
-                ChallengeKind::AccountAction => (Code::AccountActionRequired, "The account needs another step first."),
+                ChallengeKind::PasswordChange => {
+                    (Code::PasswordChangeRequired, "The password must be changed first.")
+                }
+                ChallengeKind::AccountAction => {
+                    (Code::AccountActionRequired, "The account needs another step first.")
+                }
             };
             info!(provider, client, code = code.as_str(), "login refused: another step is needed");
             let mut problem = Problem::new(code, detail);

@@ -7,6 +7,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use crate::identity_provider::RevokeError;
 use crate::session::ledger::SessionKey;
 use crate::session::{Outcome, SessionContext, Sessions};
 
@@ -47,7 +48,7 @@ async fn revoke(app: Arc<SessionContext>, refresh_token: Zeroizing<String>) {
     let mut pauses = RETRIES.iter();
     while let Err(error) = app.provider.revoke(&app.client, &refresh_token).await {
         match pauses.next() {
-            Some(pause) if error.is_passing() => {
+            Some(pause) if matches!(error, RevokeError::Unavailable(_)) => {
                 warn!(provider, client, %error, "revocation failed, trying again");
                 sleep(*pause).await;
             }

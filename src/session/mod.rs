@@ -79,7 +79,12 @@ pub struct Sessions {
 
 impl Sessions {
     /// `refresh_ahead` and `replay_window` as in `[refresh]`; `max_waiting_logins` of one user name.
-    pub fn new(clock: Arc<dyn Clock>, refresh_ahead: Duration, replay_window: Duration, max_waiting_logins: usize) -> Self {
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        refresh_ahead: Duration,
+        replay_window: Duration,
+        max_waiting_logins: usize,
+    ) -> Self {
         Self {
             clock,
             refresh_ahead: refresh_ahead.as_secs(),
@@ -93,7 +98,9 @@ impl SessionContext {
     /// Verifies a JWT that the provider has just answered with. If it names an unknown key, the keys are fetched first.
     async fn verify_new(&self, access_token: &str, now: u64) -> Result<Arc<Identity>, TokenError> {
         match self.verify(access_token, &self.provider.key_set(), now) {
-            Err(TokenError::UnknownKey) if self.provider.fetch_unknown_key(UnknownKeySource::TokenAnswer).await => {
+            Err(TokenError::UnknownKey)
+                if self.provider.fetch_unknown_key(UnknownKeySource::TokenAnswer).await =>
+            {
                 self.verify(access_token, &self.provider.key_set(), now)
             }
             result => result,

@@ -30,8 +30,14 @@ impl Sessions {
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
         match &outcome {
             // A JWT of somebody else is refused, whoever asked for it first.
-            Outcome::Renewed(tokens) if previous_subject.is_some_and(|subject| subject != tokens.identity.subject()) => {
-                error!(provider = app.provider.name(), client = app.client.id, "a refresh gave another user's JWT");
+            Outcome::Renewed(tokens)
+                if previous_subject.is_some_and(|subject| subject != tokens.identity.subject()) =>
+            {
+                error!(
+                    provider = app.provider.name(),
+                    client = app.client.id,
+                    "a refresh gave another user's JWT"
+                );
                 Outcome::Unavailable
             }
             _ => outcome,
@@ -78,7 +84,11 @@ impl Sessions {
                 Turn::Known(outcome) => return outcome,
             }
         }
-        warn!(provider = app.provider.name(), client = app.client.id, "a refresh token has too many successors");
+        warn!(
+            provider = app.provider.name(),
+            client = app.client.id,
+            "a refresh token has too many successors"
+        );
         Outcome::Unavailable
     }
 

@@ -32,7 +32,9 @@ impl CookieWriter {
 
     /// Clears the refresh token alone: the provider gave none this time.
     pub fn clear_refresh_token(&self, presented: Presented) -> Vec<HeaderValue> {
-        (0..presented.refresh_token).filter_map(|part| self.removal(&self.settings.refresh_token, part)).collect()
+        (0..presented.refresh_token)
+            .filter_map(|part| self.removal(&self.settings.refresh_token, part))
+            .collect()
     }
 
     /// Clears both tokens, with all parts that the request brought.
@@ -49,7 +51,8 @@ impl CookieWriter {
         let values = cookie_codec::encode(token, overhead)?;
         let leftovers = values.len()..presented;
         let written = values.iter().enumerate().filter_map(|(part, value)| {
-            let cookie = self.cookie(&cookie_codec::part_name(name, part), value, self.lifetime());
+            let name = cookie_codec::part_name(name, part);
+            let cookie = self.cookie(&name, value, self.lifetime());
             HeaderValue::from_str(&cookie.to_string()).ok()
         });
         Ok(written.chain(leftovers.filter_map(|part| self.removal(name, part))).collect())
@@ -114,7 +117,10 @@ mod tests {
         let cookies = texts(writer(None).access_token("jwt", Presented::default()).unwrap());
         assert_eq!(cookies, ["__Host-access_token=jwt; HttpOnly; SameSite=Lax; Secure; Path=/"]);
         let cookies = texts(writer(Some(60)).refresh_token("opaque", Presented::default()).unwrap());
-        assert_eq!(cookies, ["__Host-refresh_token=opaque; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60"]);
+        assert_eq!(
+            cookies,
+            ["__Host-refresh_token=opaque; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60"]
+        );
     }
 
     #[test]
@@ -138,6 +144,10 @@ mod tests {
     fn clearing_names_both_tokens_always() {
         let cookies = texts(writer(None).clear(Presented::default()));
         assert_eq!(cookies.len(), 2);
-        assert!(cookies.iter().all(|cookie| cookie.contains("Max-Age=0") && cookie.contains("Expires=Thu, 01 Jan 1970")));
+        assert!(
+            cookies
+                .iter()
+                .all(|cookie| cookie.contains("Max-Age=0") && cookie.contains("Expires=Thu, 01 Jan 1970"))
+        );
     }
 }

@@ -1,3 +1,5 @@
-//! The commands of the binary, each from what it needs to the text that it prints.
+//! What the command line does beside serving, each from what it needs to the text that it prints.
 
 pub mod check;
+pub mod explain;
+pub mod healthcheck;

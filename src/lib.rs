@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod identity_provider;
 pub mod respond;

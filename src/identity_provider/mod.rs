@@ -24,7 +24,7 @@ mod single_flight;
 mod token_answer;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

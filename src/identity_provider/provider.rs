@@ -17,7 +17,7 @@ use super::{
     UnknownKeySource, classify,
 };
 use crate::access::key_set::KeySet;
-use crate::config::{self, ClientAuthentication, ProviderKind, RefreshApi, Secret};
+use crate::config::{self, ProviderKind, RefreshApi, Secret};
 
 /// How long a refresh's answer is read, from when the refresh is asked for. Longer than any request waits: a rotated
 /// refresh token would be lost with the answer.
@@ -279,14 +279,4 @@ fn jwt_refresh_body(refresh_token: &str, access_token: Option<&str>) -> Result<Z
     let body = Body { refresh_token, token: access_token };
     serde_json::to_writer(&mut *json, &body).map_err(|error| error.to_string())?;
     Ok(json)
-}
-
-/// How a client authenticates, for a finding's text.
-pub(super) fn method_name(method: ClientAuthentication) -> &'static str {
-    match method {
-        ClientAuthentication::Basic => "basic",
-        ClientAuthentication::BasicRaw => "basic_raw",
-        ClientAuthentication::Post => "post",
-        ClientAuthentication::None => "none",
-    }
 }

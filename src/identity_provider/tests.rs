@@ -3,4 +3,3 @@
 mod faults;
 mod grants;
 mod keys;
-mod server;

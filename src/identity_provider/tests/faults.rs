@@ -1,13 +1,15 @@
 //! A provider that is slow, lost, hostile or not up yet.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Response;
 use futures_util::stream;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
-use super::server::{Server, client, credentials, json, provider};
+use crate::identity_provider::testing::server::{Server, client, credentials, json, provider};
 use crate::identity_provider::{LoginError, NotReady, RefreshError, testing};
 
 const TOKENS: &str = r#"{"access_token":"a","refresh_token":"r2","token_type":"Bearer"}"#;
@@ -94,6 +96,40 @@ async fn a_refresh_is_read_longer_than_a_request_waits() {
 }
 
 #[tokio::test]
+async fn a_refresh_whose_answer_is_lost_is_not_repeated() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let counter = counter.clone();
+            tokio::spawn(async move {
+                // The first answer is good and leaves a connection to reuse; then the answer is lost on it.
+                let mut buffer = [0; 4096];
+                while socket.read(&mut buffer).await.unwrap() > 0 {
+                    if counter.fetch_add(1, Ordering::SeqCst) > 0 {
+                        return;
+                    }
+                    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{TOKENS}", TOKENS.len());
+                    socket.write_all(head.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let mut config = testing::config(&base);
+    config.token_endpoint = Some(format!("{base}/token").parse().unwrap());
+    config.jwks_uri = Some(format!("{base}/jwks").parse().unwrap());
+    let provider = provider(&config);
+    assert!(provider.refresh_grant(&client(), "r1", None).await.is_ok());
+    let lost = provider.refresh_grant(&client(), "r2", None).await;
+    assert!(matches!(lost, Err(RefreshError::Unavailable(_))), "{lost:?}");
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn an_empty_reason_phrase_is_fine() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
@@ -112,24 +148,24 @@ async fn an_empty_reason_phrase_is_fine() {
 
 #[tokio::test]
 async fn discovery_that_comes_up_late_is_tried_inline_and_in_the_background() {
-    // Bound, but nobody listens behind it until later: the port stays ours.
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Bound but not listening: the port is ours, and connections to it are refused.
+    let reserved = TcpSocket::new_v4().unwrap();
+    reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = reserved.local_addr().unwrap();
-    drop(reserved);
     let base = format!("http://{address}");
     let provider = provider(&testing::config(&base));
     assert!(is_unavailable(provider.password_grant(&client(), &credentials("ann", "pw")).await));
     assert!(matches!(provider.readiness(), Err(NotReady::NoEndpoints(_))));
 
-    let server = Server::on(TcpListener::bind(address).await.unwrap());
+    let server = Server::on(reserved.listen(128).unwrap());
     server.publish_metadata();
-    server.publish_keys(&[super::server::JWK]);
+    server.publish_keys(&[crate::identity_provider::testing::server::JWK]);
     server.answer("/token", 200, TOKENS);
     assert!(provider.password_grant(&client(), &credentials("ann", "pw")).await.is_ok());
     assert!(matches!(provider.readiness(), Err(NotReady::NoKeys(_))));
     let (stop, shutdown) = tokio::sync::watch::channel(false);
     let task = tokio::spawn(provider.clone().run(shutdown));
-    super::server::eventually("ready", || provider.readiness().is_ok()).await;
+    crate::identity_provider::testing::server::eventually("ready", || provider.readiness().is_ok()).await;
     stop.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(10), task).await.expect("stops").unwrap();
 }

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::server::{JWK, Server, client, credentials, provider};
 use crate::config::{ClientAuthentication, ProviderKind, RefreshApi};
+use crate::identity_provider::testing::server::{JWK, Server, client, credentials, provider};
 use crate::identity_provider::{LoginError, RefreshError, RevokeError, testing};
 
 const TOKENS: &str = r#"{"access_token":"a","refresh_token":"r2","token_type":"Bearer","expires_in":300}"#;

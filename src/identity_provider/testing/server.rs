@@ -9,12 +9,13 @@ use axum::extract::{Request, State};
 use axum::http::{Method, Response};
 use tokio::net::TcpListener;
 
+use super::config as provider_config;
 use crate::config;
 use crate::config::Secret;
-use crate::identity_provider::{Client, Credentials, IdentityProvider, testing};
+use crate::identity_provider::{Client, Credentials, IdentityProvider};
 
 /// A public Ed25519 key as a JWK without `kid` (RFC 8037 appendix A.2).
-pub(super) const JWK: &str =
+pub(crate) const JWK: &str =
     r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 type Script = Box<dyn Fn() -> Response<Body> + Send>;
@@ -27,36 +28,36 @@ struct Shared {
 
 /// A request that the server got.
 #[derive(Debug, Clone)]
-pub(super) struct Seen {
-    pub(super) method: Method,
-    pub(super) path: String,
-    pub(super) query: String,
-    pub(super) headers: axum::http::HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct Seen {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: axum::http::HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Seen {
-    pub(super) fn form(&self) -> Vec<(String, String)> {
+    pub(crate) fn form(&self) -> Vec<(String, String)> {
         url::form_urlencoded::parse(&self.body).into_owned().collect()
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }
 
 /// The server; it stops with the test's runtime.
-pub(super) struct Server {
-    pub(super) base: String,
+pub(crate) struct Server {
+    pub(crate) base: String,
     shared: Arc<Shared>,
 }
 
 impl Server {
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    pub(super) fn on(listener: TcpListener) -> Self {
+    pub(crate) fn on(listener: TcpListener) -> Self {
         let shared = Arc::<Shared>::default();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let router = axum::Router::new().fallback(handle).with_state(shared.clone());
@@ -65,24 +66,24 @@ impl Server {
     }
 
     /// A server with metadata and a JWKS, and a provider that uses it.
-    pub(super) async fn with_provider() -> (Self, Arc<IdentityProvider>) {
+    pub(crate) async fn with_provider() -> (Self, Arc<IdentityProvider>) {
         let server = Self::start().await;
         server.publish_metadata();
         server.publish_keys(&[JWK]);
-        let provider = provider(&testing::config(&server.base));
+        let provider = provider(&provider_config(&server.base));
         (server, provider)
     }
 
-    pub(super) fn script(&self, path: &str, script: impl Fn() -> Response<Body> + Send + 'static) {
+    pub(crate) fn script(&self, path: &str, script: impl Fn() -> Response<Body> + Send + 'static) {
         self.shared.scripts.lock().unwrap().insert(path.to_owned(), Box::new(script));
     }
 
-    pub(super) fn answer(&self, path: &str, status: u16, body: &str) {
+    pub(crate) fn answer(&self, path: &str, status: u16, body: &str) {
         let body = body.to_owned();
         self.script(path, move || json(status, body.clone()));
     }
 
-    pub(super) fn publish_metadata(&self) {
+    pub(crate) fn publish_metadata(&self) {
         let base = &self.base;
         let metadata = serde_json::json!({
             "issuer": base,
@@ -93,17 +94,17 @@ impl Server {
         self.answer("/.well-known/openid-configuration", 200, &metadata.to_string());
     }
 
-    pub(super) fn publish_keys(&self, keys: &[&str]) {
+    pub(crate) fn publish_keys(&self, keys: &[&str]) {
         self.answer("/jwks", 200, &format!(r#"{{"keys":[{}]}}"#, keys.join(",")));
     }
 
     /// What was asked under `path` so far.
-    pub(super) fn seen(&self, path: &str) -> Vec<Seen> {
+    pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().iter().filter(|seen| seen.path == path).cloned().collect()
     }
 }
 
-pub(super) fn json(status: u16, body: impl Into<Body>) -> Response<Body> {
+pub(crate) fn json(status: u16, body: impl Into<Body>) -> Response<Body> {
     Response::builder()
         .status(status)
         .header("content-type", "application/json;charset=UTF-8")
@@ -125,20 +126,20 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     shared.scripts.lock().unwrap().get(&path).map_or_else(|| json(404, Body::empty()), |script| script())
 }
 
-pub(super) fn provider(config: &config::IdentityProvider) -> Arc<IdentityProvider> {
+pub(crate) fn provider(config: &config::IdentityProvider) -> Arc<IdentityProvider> {
     Arc::new(IdentityProvider::new(config).unwrap())
 }
 
-pub(super) fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client { id: String::from("store"), secret: Some(Secret::new("p+q%2Fr:s")) }
 }
 
-pub(super) fn credentials(username: &str, password: &str) -> Credentials {
+pub(crate) fn credentials(username: &str, password: &str) -> Credentials {
     Credentials { username: username.to_owned(), password: password.to_owned().into() }
 }
 
 /// Waits, generously, until `condition` holds.
-pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;

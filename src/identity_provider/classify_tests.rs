@@ -37,7 +37,7 @@ fn login_meaning(answer: &Answer) -> Meaning {
     }
 }
 
-fn refresh_meaning(result: Result<TokenSet, RefreshError>) -> Meaning {
+fn refresh_meaning(result: &Result<TokenSet, RefreshError>) -> Meaning {
     match result {
         Ok(_) => Tokens,
         Err(RefreshError::Dead(_)) => Dead,
@@ -103,7 +103,7 @@ fn keycloak_refresh() {
     ];
     for (status, body, meaning) in dead.into_iter().chain(others) {
         let answer = answer(status, "application/json", &body);
-        assert_eq!(refresh_meaning(refresh(&answer, &[])), meaning, "{status} {body}");
+        assert_eq!(refresh_meaning(&refresh(&answer, &[])), meaning, "{status} {body}");
     }
 }
 
@@ -147,7 +147,7 @@ fn refresh_without_a_known_code() {
     ];
     for (status, media_type, body, meaning) in cases {
         let answer = answer(status, media_type, body);
-        assert_eq!(refresh_meaning(refresh(&answer, &[])), meaning, "{status} {body}");
+        assert_eq!(refresh_meaning(&refresh(&answer, &[])), meaning, "{status} {body}");
     }
 }
 
@@ -170,7 +170,7 @@ fn codes_of_rfc_6749_decide_whatever_the_status() {
         for (code, at_login, at_refresh) in cases.clone() {
             let answer = answer(status, "application/json", &oauth(code, ""));
             assert_eq!(login_meaning(&answer), at_login, "{status} {code}");
-            assert_eq!(refresh_meaning(refresh(&answer, &[])), at_refresh, "{status} {code}");
+            assert_eq!(refresh_meaning(&refresh(&answer, &[])), at_refresh, "{status} {code}");
         }
     }
 }
@@ -181,8 +181,8 @@ fn a_passing_trouble_says_nothing_about_the_user() {
         for body in ["", "<html>", r#"{"error":"invalid_grant"}"#, r#"{"access_token":"a"}"#] {
             let answer = answer(status, "application/json", body);
             assert_eq!(login_meaning(&answer), Unavailable, "{status} {body}");
-            assert_eq!(refresh_meaning(refresh(&answer, &[])), Unavailable, "{status} {body}");
-            assert_eq!(refresh_meaning(jwt_refresh(&answer, &[])), Unavailable, "{status} {body}");
+            assert_eq!(refresh_meaning(&refresh(&answer, &[])), Unavailable, "{status} {body}");
+            assert_eq!(refresh_meaning(&jwt_refresh(&answer, &[])), Unavailable, "{status} {body}");
         }
     }
 }
@@ -201,7 +201,7 @@ fn success_needs_a_usable_token() {
     for (status, body, meaning) in cases {
         let answer = answer(status, "application/json", body);
         assert_eq!(login_meaning(&answer), meaning, "{status} {body}");
-        assert_eq!(refresh_meaning(refresh(&answer, &[])), meaning, "{status} {body}");
+        assert_eq!(refresh_meaning(&refresh(&answer, &[])), meaning, "{status} {body}");
     }
     let body = r#"{"error":"two_factor_required","two_factor_id":"t"}"#;
     let challenge = Challenge(ChallengeKind::TwoFactor, json!({ "two_factor_id": "t" }));
@@ -267,7 +267,7 @@ fn fusionauth_challenges_pass_on_ids_and_methods_only() {
 fn fusionauth_refresh() {
     let body = json!({ "error": "invalid_grant", "error_reason": "refresh_token_not_found" }).to_string();
     let dead = answer(400, "application/json", &body);
-    assert_eq!(refresh_meaning(refresh(&dead, &[])), Dead);
+    assert_eq!(refresh_meaning(&refresh(&dead, &[])), Dead);
     let cases = [
         (200, r#"{"token":"a","refreshToken":"r"}"#, Tokens),
         (200, "{}", Unavailable),
@@ -281,7 +281,7 @@ fn fusionauth_refresh() {
     ];
     for (status, body, meaning) in cases {
         let answer = answer(status, "application/json", body);
-        assert_eq!(refresh_meaning(jwt_refresh(&answer, &[])), meaning, "{status} {body}");
+        assert_eq!(refresh_meaning(&jwt_refresh(&answer, &[])), meaning, "{status} {body}");
     }
 }
 

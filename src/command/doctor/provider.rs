@@ -19,7 +19,7 @@ pub(super) async fn check(
     let [token, revocation, _] = provider.known_endpoints();
     match (&discovered, &token) {
         (Ok(()), Some(url)) => {
-            report.ok(subject, format!("endpoints are known, the token endpoint is {url}"))
+            report.ok(subject, format!("endpoints are known, the token endpoint is {url}"));
         }
         (Err(error), Some(_)) => {
             report.warning(subject, error.to_string(), "set `revocation_endpoint`, if the provider has one");

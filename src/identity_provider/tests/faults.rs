@@ -14,7 +14,7 @@ use crate::identity_provider::{LoginError, NotReady, RefreshError, testing};
 
 const TOKENS: &str = r#"{"access_token":"a","refresh_token":"r2","token_type":"Bearer"}"#;
 
-fn is_unavailable(result: Result<crate::identity_provider::TokenSet, LoginError>) -> bool {
+fn is_unavailable(result: &Result<crate::identity_provider::TokenSet, LoginError>) -> bool {
     matches!(result, Err(LoginError::Unavailable(_)))
 }
 
@@ -37,8 +37,9 @@ fn flood() -> Response<Body> {
 
 #[tokio::test]
 async fn faulty_answers_are_an_outage_and_end_nothing() {
+    type Fault = fn() -> Response<Body>;
     let (server, provider) = Server::with_provider().await;
-    let faults: [(&str, fn() -> Response<Body>); 7] = [
+    let faults: [(&str, Fault); 7] = [
         ("garbage", || json(200, "\u{0}garbage")),
         ("sign-in page", || json(200, "<html>Sign in</html>")),
         ("flood", flood),
@@ -55,7 +56,7 @@ async fn faulty_answers_are_an_outage_and_end_nothing() {
     for (name, fault) in faults {
         server.script("/token", fault);
         assert!(
-            is_unavailable(provider.password_grant(&client(), &credentials("ann", "pw")).await),
+            is_unavailable(&provider.password_grant(&client(), &credentials("ann", "pw")).await),
             "{name}"
         );
         let refresh = provider.refresh_grant(&client(), "r1", None).await;
@@ -136,7 +137,7 @@ async fn an_empty_reason_phrase_is_fine() {
     tokio::spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let (mut socket, _) = listener.accept().await.unwrap();
-        socket.read(&mut [0; 4096]).await.unwrap();
+        assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
         let head = format!("HTTP/1.1 200 \r\ncontent-length: {}\r\n\r\n{TOKENS}", TOKENS.len());
         socket.write_all(head.as_bytes()).await.unwrap();
     });
@@ -154,7 +155,7 @@ async fn discovery_that_comes_up_late_is_tried_inline_and_in_the_background() {
     let address = reserved.local_addr().unwrap();
     let base = format!("http://{address}");
     let provider = provider(&testing::config(&base));
-    assert!(is_unavailable(provider.password_grant(&client(), &credentials("ann", "pw")).await));
+    assert!(is_unavailable(&provider.password_grant(&client(), &credentials("ann", "pw")).await));
     assert!(matches!(provider.readiness(), Err(NotReady::NoEndpoints(_))));
 
     let server = Server::on(reserved.listen(128).unwrap());
@@ -180,7 +181,7 @@ async fn many_logins_during_an_outage_share_one_attempt() {
         async move { provider.password_grant(&client(), &credentials("ann", "pw")).await }
     });
     let outcomes = futures_util::future::join_all(logins).await;
-    assert!(outcomes.into_iter().all(is_unavailable));
+    assert!(outcomes.iter().all(is_unavailable));
     assert_eq!(server.seen("/.well-known/openid-configuration").len(), 1);
 }
 
@@ -189,7 +190,7 @@ async fn metadata_must_be_the_issuers_own() {
     let server = Server::start().await;
     server.publish_metadata();
     let provider = provider(&testing::config(&format!("{}/", server.base)));
-    assert!(is_unavailable(provider.password_grant(&client(), &credentials("ann", "pw")).await));
+    assert!(is_unavailable(&provider.password_grant(&client(), &credentials("ann", "pw")).await));
     let reason = provider.readiness().unwrap_err().to_string();
     assert!(reason.contains("calls itself") && reason.contains(&server.base), "{reason}");
 }
@@ -225,7 +226,7 @@ async fn discovered_endpoints_must_be_safe_and_complete() {
         metadata.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         server.answer("/.well-known/openid-configuration", 200, &metadata.to_string());
         let provider = provider(&testing::config(base));
-        assert!(is_unavailable(provider.password_grant(&client(), &credentials("ann", "pw")).await));
+        assert!(is_unavailable(&provider.password_grant(&client(), &credentials("ann", "pw")).await));
         let reason = provider.readiness().unwrap_err().to_string();
         assert!(reason.contains(named), "{change}: {reason}");
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::discovery::Discovery;
+use super::error_answer::ErrorAnswer;
 use super::form::{Form, authenticate};
 use super::http::{Answer, CallError, HttpClient};
 use super::jwks::KeyStore;
@@ -77,7 +78,13 @@ impl IdentityProvider {
             Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout))),
         };
         let secrets = [credentials.password.as_str(), secret_text(client)];
-        classify::login(&answer, &secrets)
+        let outcome = classify::login(&answer, &secrets);
+        if matches!(outcome, Err(LoginError::InvalidCredentials)) {
+            // A provider that answers a wrong client secret like a wrong password is found out by this line only.
+            let answer = ErrorAnswer::read(&answer).describe(answer.status, &secrets);
+            tracing::debug!(identity_provider = self.name(), client_id = client.id, answer, "login refused");
+        }
+        outcome
     }
 
     /// Sends a password grant: what it means is not looked at.

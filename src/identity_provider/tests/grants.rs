@@ -1,11 +1,13 @@
 //! What the requests look like on the wire, for each kind of provider.
 
+use std::sync::{Arc, Mutex};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::{ClientAuthentication, ProviderKind, RefreshApi};
+use crate::config::{ClientAuthentication, ProviderKind, RefreshApi, Secret};
 use crate::identity_provider::testing::server::{JWK, Server, client, credentials, provider};
-use crate::identity_provider::{LoginError, RefreshError, RevokeError, testing};
+use crate::identity_provider::{Client, LoginError, RefreshError, RevokeError, testing};
 
 const TOKENS: &str = r#"{"access_token":"a","refresh_token":"r2","token_type":"Bearer","expires_in":300}"#;
 
@@ -149,6 +151,46 @@ async fn a_challenge_reaches_the_caller_and_no_debug_output() {
     assert_eq!(format!("{error:?}"), "Challenge(TwoFactor, ..)");
     let LoginError::Challenge(_, value) = error else { panic!("no challenge") };
     assert_eq!(value, serde_json::json!({ "two_factor_id": "tf-1" }));
+}
+
+#[tokio::test]
+async fn nothing_secret_reaches_the_log_or_an_error() {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || Buffer(writer.clone()))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (server, provider) = Server::with_provider().await;
+    let client = Client { id: String::from("store"), secret: Some(Secret::new("canary-secret")) };
+    let echo = r#"{"error":"CODE","error_description":"canary-secret canary-password canary-refresh\r\nx"}"#;
+    let mut errors = Vec::new();
+    for code in ["invalid_grant", "invalid_client", "server_error", "canary-refresh canary-password"] {
+        server.answer("/token", 400, &echo.replace("CODE", code));
+        server.answer("/revoke", 400, &echo.replace("CODE", code));
+        let login = provider.password_grant(&client, &credentials("ann", "canary-password")).await;
+        let refresh = provider.refresh_grant(&client, "canary-refresh", None).await;
+        let revocation = provider.revoke(&client, "canary-refresh").await;
+        errors.push(format!("{login:?} {refresh:?} {revocation:?}"));
+    }
+    errors.push(format!("{provider:?} {client:?}"));
+    let log = String::from_utf8_lossy(&log.lock().unwrap()).into_owned();
+    assert!(log.contains("login refused"), "{log}");
+    assert!(!log.contains("canary") && !errors.concat().contains("canary"), "{log}\n{errors:?}");
+}
+
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

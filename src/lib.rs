@@ -5,3 +5,4 @@ pub mod clock;
 pub mod config;
 pub mod identity_provider;
 pub mod respond;
+pub mod server;

@@ -175,7 +175,11 @@ mod tests {
             (b"5;a=\"b\";c\r\nhello\r\n0;x\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n", 0),
             (b"2\r\n\r\n\r\n0\r\n\r\n", b"2\r\n\r\n\r\n0\r\n\r\n", 0),
             (b"0\r\nX-Auth-User: root\r\nY: z\r\n\r\nGET", b"0\r\n\r\n", 3),
-            (b"000000000000000A\r\n0123456789\r\n0\r\n\r\n", b"000000000000000A\r\n0123456789\r\n0\r\n\r\n", 0),
+            (
+                b"000000000000000A\r\n0123456789\r\n0\r\n\r\n",
+                b"000000000000000A\r\n0123456789\r\n0\r\n\r\n",
+                0,
+            ),
         ];
         for (input, expected, left) in cases {
             for (input_size, output_size) in [(usize::MAX / 2, 4096), (1, 4096), (4096, 1), (3, 2), (1, 1)] {

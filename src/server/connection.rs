@@ -76,7 +76,9 @@ pub(crate) async fn serve<A>(
     let mut idle_timeout = settings.header_timeout;
     loop {
         let checked = match read_head(&mut wire, settings, idle_timeout).await {
-            Received::Head(raw) => check(&raw).map(|head| (head.rewrite(raw), head)).map_err(HeadRefusal::problem),
+            Received::Head(raw) => {
+                check(&raw).map(|head| (head.rewrite(raw), head)).map_err(HeadRefusal::problem)
+            }
             Received::Refused(problem) => Err(problem),
             Received::Closed => return,
         };
@@ -113,8 +115,7 @@ where
     let watch = Arc::clone(&wire.watch);
     watch.begin_request();
     let message = Message::new(head, settings.body_min_rate);
-    let mut session =
-        ServerSession::new_http1(Box::new(MessageStream::new(wire, message, Arc::clone(slot))));
+    let mut session = ServerSession::new_http1(Box::new(MessageStream::new(wire, message, Arc::clone(slot))));
     session.set_pipelined_prefix(raw_head);
     session.set_connection_user_context(Some(Box::new(watch)));
     // Its time-out restarts on every read and would end a quiet WebSocket; the deadlines are the watch's.
@@ -210,7 +211,8 @@ fn refuse_early(bytes: &[u8], scanned: usize) -> Option<HeadRefusal> {
     if memchr_iter(b'\n', bytes.get(scanned..)?).any(|at| is_bare(scanned + at)) {
         return Some(HeadRefusal::BareLineFeed);
     }
-    let starts_wrong = scanned == 0 && bytes.first().is_some_and(|&first| first != b'\r' && !is_token(&[first]));
+    let starts_wrong =
+        scanned == 0 && bytes.first().is_some_and(|&first| first != b'\r' && !is_token(&[first]));
     starts_wrong.then_some(HeadRefusal::RequestLine)
 }
 

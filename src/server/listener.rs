@@ -33,12 +33,7 @@ pub(crate) struct Connections {
 impl Connections {
     /// At most `max` at once, over all listeners.
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            live: Mutex::default(),
-            next_id: AtomicU64::new(0),
-            max,
-            none_left: Notify::new(),
-        })
+        Arc::new(Self { live: Mutex::default(), next_id: AtomicU64::new(0), max, none_left: Notify::new() })
     }
 
     /// How many live now.

@@ -254,11 +254,7 @@ fn poll_chunked(
     }
 }
 
-fn poll_tunnel(
-    wire: &mut Wire,
-    context: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
+fn poll_tunnel(wire: &mut Wire, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
     if wire.incoming.is_empty() {
         return wire.poll_read(context, buffer);
     }

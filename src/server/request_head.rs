@@ -104,7 +104,9 @@ impl HeadRefusal {
             Self::Version => "Only HTTP/1.1 and HTTP/1.0 are spoken here.",
             Self::Method => "TRACE and CONNECT are not served.",
             Self::TargetByte => "The request target holds a byte that must be percent-encoded.",
-            Self::TargetForm => "The request target must be a path, or an absolute URI that agrees with Host.",
+            Self::TargetForm => {
+                "The request target must be a path, or an absolute URI that agrees with Host."
+            }
             Self::FoldedField => "Header fields must not be folded over several lines.",
             Self::FieldName => "A header field name is malformed.",
             Self::FieldValue => "A header field value holds a control byte.",

@@ -75,7 +75,7 @@ async fn a_body_at_the_rate_may_take_for_ever() {
         tokio::join!(
             async {
                 tokio::time::sleep(Duration::from_secs(1)).await;
-                bench.client.write_all(format!("64\r\n{}\r\n", "x".repeat(100)).as_bytes()).await.unwrap();
+                bench.client.write_all(format!("6e\r\n{}\r\n", "x".repeat(110)).as_bytes()).await.unwrap();
             },
             async {
                 poll_fn(|context| {
@@ -139,7 +139,10 @@ async fn an_upgraded_connection_ends_when_idle_and_not_before() {
     let mut bench = Bench::new(HANDSHAKE, 100);
     bench.client.write_all(b"early").await.unwrap();
     bench.wire.watch.set_idle_timeout(Duration::from_secs(300));
-    assert!(tokio::time::timeout(Duration::from_secs(9), bench.read()).await.is_err(), "nothing before the 101");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(9), bench.read()).await.is_err(),
+        "nothing before the 101"
+    );
     bench.write(b"HTTP/1.1 103 Early Hints\r\n\r\n").await;
     assert!(!bench.message.is_upgraded());
     bench.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await;

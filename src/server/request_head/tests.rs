@@ -187,7 +187,11 @@ fn passes_on_a_websocket_handshake_and_drops_every_other_upgrade() {
         let head = format!("GET http://a/ HTTP/{version}\r\nHost: a\r\n{fields}X: y\r\n\r\n");
         assert_eq!(check(head.as_bytes()).expect(fields).upgrade, Some(Upgrade::Other), "{fields:?}");
         let passed = String::from_utf8(rewritten(head.as_bytes())).expect("ASCII");
-        assert!(!passed.contains("Upgrade: ") && passed.starts_with("GET / ") && passed.contains("\r\nX: y\r\n\r\n"));
+        assert!(
+            !passed.contains("Upgrade: ")
+                && passed.starts_with("GET / ")
+                && passed.contains("\r\nX: y\r\n\r\n")
+        );
     }
     for fields in [
         "Upgrade: websocket\r\nConnection: Upgrade\r\n",
@@ -209,17 +213,29 @@ fn expects_continue_only_where_a_body_follows() {
 /// Heads near the border: mostly well-formed, with hostile pieces in every position.
 fn near_heads() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop::sample::select(vec![
-        "Host: a\r\n", "Host: a:1\r\n", "Content-Length: 5\r\n", "Content-Length: 05\r\n", "Content-Length:\t7\t\r\n",
-        "Transfer-Encoding: chunked\r\n", "Transfer-Encoding: x\r\n", "X: \u{e9}\r\n", "Upgrade: h2c\r\n",
-        "Connection: upgrade\r\n", "Upgrade: websocket\r\n", "A:\r\n", " folded\r\n", "B: \r\n", "C: d\n", "!#$%&'*+-.^_`|~: x\r\n",
+        "Host: a\r\n",
+        "Host: a:1\r\n",
+        "Content-Length: 5\r\n",
+        "Content-Length: 05\r\n",
+        "Content-Length:\t7\t\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: x\r\n",
+        "X: \u{e9}\r\n",
+        "Upgrade: h2c\r\n",
+        "Connection: upgrade\r\n",
+        "Upgrade: websocket\r\n",
+        "A:\r\n",
+        " folded\r\n",
+        "B: \r\n",
+        "C: d\n",
+        "!#$%&'*+-.^_`|~: x\r\n",
     ]);
     let target = prop_oneof!["/[!-~]{0,12}", "http://a(:1)?[!-~]{0,8}", "[ -~]{0,8}"];
     let method = prop_oneof![Just("GET".to_owned()), Just("POST".to_owned()), "[!-~]{1,5}"];
-    (method, target, prop_oneof![4 => Just("1"), 1 => Just("0")], prop::collection::vec(piece, 0..6)).prop_map(
-        |(method, target, minor, pieces)| {
+    (method, target, prop_oneof![4 => Just("1"), 1 => Just("0")], prop::collection::vec(piece, 0..6))
+        .prop_map(|(method, target, minor, pieces)| {
             format!("{method} {target} HTTP/1.{minor}\r\nHost: a\r\n{}\r\n", pieces.concat()).into_bytes()
-        },
-    )
+        })
 }
 
 /// What the next parser must read in an accepted head.
@@ -232,7 +248,12 @@ fn agrees_with_httparse(head: &[u8]) -> Result<(), TestCaseError> {
     prop_assert_eq!(parsed, httparse::Status::Complete(passed.len()));
     prop_assert!(request.path.is_some_and(|path| path.starts_with('/')));
     let values = |name: &str| -> Vec<&[u8]> {
-        request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value).collect()
+        request
+            .headers
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+            .collect()
     };
     prop_assert_eq!(values("host").len(), 1);
     prop_assert_eq!(values("upgrade").len(), usize::from(checked.upgrade == Some(Upgrade::WebSocket)));

@@ -96,8 +96,12 @@ async fn upstream_request(stream: &mut BufReader<TcpStream>, record: &Record) ->
         }
     }
     record.lock().expect("unpoisoned")[index].is_complete = true;
-    if head.starts_with("GET /ws ") {
-        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n").await?;
+    if head.starts_with("GET /ws") {
+        stream
+            .write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            )
+            .await?;
         loop {
             let mut bytes = [0; 1024];
             let read = stream.read(&mut bytes).await?;
@@ -113,7 +117,9 @@ async fn upstream_request(stream: &mut BufReader<TcpStream>, record: &Record) ->
     }
     let line = head.split("\r\n").next().unwrap_or_default();
     let body = format!("{line} body={length}");
-    stream.write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await
+    stream
+        .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+        .await
 }
 
 /// The gateway's stand-in.
@@ -162,6 +168,19 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, _: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
         Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Context,
+    ) -> Result<()> {
+        if response.status == 100 {
+            // The body will come now; without this the 100 would cost the connection.
+            session.set_close_on_response_before_downstream_finish(false);
+        }
+        Ok(())
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, _: &Error, context: &mut Context) -> FailToProxy {

@@ -191,7 +191,7 @@ async fn after_the_end_only_the_end_of_the_connection_is_told() {
     assert_eq!(bench.wire.incoming, "GET / HTTP/1.1\r\n");
 
     // A flood of pipelined bytes is held back by TCP, not in memory.
-    bench.client.write_all(&[b'x'; 500_000]).await.unwrap();
+    bench.client.write_all(&vec![b'x'; 500_000]).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(50), bench.read()).await.is_err());
     assert!(bench.wire.incoming.len() < 2 * MAX_READ_AHEAD);
 

@@ -77,8 +77,8 @@ async fn takes_a_request_byte_by_byte() {
 #[tokio::test]
 async fn answers_a_slow_or_large_head_itself() {
     let quick = ConnectionSettings {
-        header_timeout: Duration::from_millis(300),
-        keep_alive_timeout: Duration::from_millis(300),
+        header_timeout: Duration::from_secs(1),
+        keep_alive_timeout: Duration::from_secs(1),
         max_header_size: 1000,
         ..settings()
     };
@@ -231,6 +231,23 @@ async fn an_answer_without_the_body_keeps_the_connection_when_the_body_is_small(
         assert!(client.response().await.head.contains("\r\nconnection: close\r\n"));
         assert!(client.is_closed().await);
     }
+}
+
+/// A socket closed with bytes unread is reset, and the answer is lost with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_sends_all_before_it_reads_gets_its_answer() {
+    const SIZE: usize = 8 * 1024 * 1024;
+    let server = Server::with_defaults().await;
+    for (head, status) in [
+        (format!("POST /local HTTP/1.1\r\nHost: a\r\nContent-Length: {SIZE}\r\n\r\n"), 401),
+        (format!("POST / HTTP/1.1\r\nHost: a b\r\nContent-Length: {SIZE}\r\n\r\n"), 400),
+    ] {
+        let mut client = server.connect().await;
+        client.send(head).await;
+        client.send(vec![b'x'; SIZE]).await;
+        assert_eq!(client.response().await.status, status);
+    }
+    assert!(server.seen().is_empty());
 }
 
 #[tokio::test]

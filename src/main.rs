@@ -69,15 +69,15 @@ fn main() -> ExitCode {
             print!("{}", portcullis::command::check::report(&loaded));
             ExitCode::SUCCESS
         }),
-        Command::Explain { config, method, url } => with_config(&config.config, |loaded| {
-            match explain::explain(&loaded.config, &method, &url) {
+        Command::Explain { config, method, url } => {
+            with_config(&config.config, |loaded| match explain::explain(&loaded.config, &method, &url) {
                 Ok(text) => {
                     print!("{text}");
                     ExitCode::SUCCESS
                 }
                 Err(error) => fail(&error, EXIT_CONFIG),
-            }
-        }),
+            })
+        }
         Command::Doctor(file) => with_config(&file.config, |loaded| doctor(&loaded)),
         Command::Healthcheck { config, ready } => with_config(&config.config, |loaded| {
             match healthcheck::check(loaded.config.server.admin_listen, ready) {

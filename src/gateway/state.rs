@@ -124,7 +124,12 @@ impl State {
     }
 
     /// What is known now, for a decision about an app whose provider has these keys.
-    pub fn knowledge<'a>(&'a self, keys: &'a KeySet, key_generation: u64, keys_are_fresh: bool) -> Knowledge<'a> {
+    pub fn knowledge<'a>(
+        &'a self,
+        keys: &'a KeySet,
+        key_generation: u64,
+        keys_are_fresh: bool,
+    ) -> Knowledge<'a> {
         Knowledge {
             keys,
             key_generation,

@@ -99,7 +99,8 @@ impl Server {
             .iter()
             .map(|address| listen("server.listen", *address))
             .collect::<Result<Vec<_>, _>>()?;
-        let admin = config.server.admin_listen.map(|address| listen("server.admin_listen", address)).transpose()?;
+        let admin =
+            config.server.admin_listen.map(|address| listen("server.admin_listen", address)).transpose()?;
         for app in &state.apps {
             app.upstreams.resolve().await;
         }
@@ -131,7 +132,11 @@ impl Server {
             let stopping = stopping.clone();
             background.spawn(async move { app.upstreams.run(stopping).await });
         }
-        let public = Arc::new(Front { app: Arc::new(gateway), settings: settings.clone(), connections: Arc::clone(&connections) });
+        let public = Arc::new(Front {
+            app: Arc::new(gateway),
+            settings: settings.clone(),
+            connections: Arc::clone(&connections),
+        });
         let mut accepting = JoinSet::new();
         for listener in self.public {
             spawn_accept(&mut accepting, listener, &public, &stopping);

@@ -24,7 +24,7 @@ impl Bench {
     fn new(head: &str, min_rate: u64) -> Self {
         let (client, server) = tokio::io::duplex(1024 * 1024);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let watch = Arc::new(ConnectionWatch::new(nowhere, nowhere, false));
+        let watch = Arc::new(ConnectionWatch::new(nowhere, false));
         let message = Message::new(&check(head.as_bytes()).expect("a head"), min_rate);
         Self { client, wire: Wire::new(Box::new(server), watch), message }
     }

@@ -1,12 +1,19 @@
 mod harness;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use async_trait::async_trait;
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
+use pingora_core::protocols::http::ServerSession;
+use pingora_core::server::ShutdownWatch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use self::harness::{PATIENCE, Server, settings};
-use crate::server::connection::ConnectionSettings;
-use crate::server::watch::EndReason;
+use crate::server::connection::{ConnectionSettings, serve};
+use crate::server::watch::{ConnectionWatch, EndReason};
 
 const GET: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 const BY_LENGTH: &str = "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
@@ -398,4 +405,36 @@ async fn shuts_down_idle_connections_at_once_and_others_after_their_answer() {
     assert_eq!(server.connections.count(), 1);
     server.connections.end_all(EndReason::Shutdown);
     tokio::time::timeout(PATIENCE, server.connections.drained()).await.expect("all ended");
+}
+
+/// Claims that the connection is good for another request without having read a body.
+#[derive(Default)]
+struct Careless(AtomicUsize);
+
+#[async_trait]
+impl HttpServerApp for Careless {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        _: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        session.read_request().await.expect("a request");
+        Some(ReusedHttpStream::new(Box::new(duplex(1).0), None))
+    }
+}
+
+#[tokio::test]
+async fn a_half_read_message_never_leaves_its_rest_to_the_next_request() {
+    for (request, requests) in [("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 2), (BY_LENGTH, 1), (BY_CHUNKS, 1)] {
+        let app = Arc::new(Careless::default());
+        let (mut client, server) = duplex(1024);
+        client.write_all(format!("{request}{GET}").as_bytes()).await.expect("room");
+        client.shutdown().await.expect("half closed");
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        let watch = Arc::new(ConnectionWatch::new(nowhere, nowhere, false));
+        let (_running, shutdown) = tokio::sync::watch::channel(false);
+        serve(Box::new(server), &app, &settings(), watch, &shutdown).await;
+        assert_eq!(app.0.load(Ordering::SeqCst), requests, "{request:?}");
+    }
 }

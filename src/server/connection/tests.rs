@@ -432,7 +432,7 @@ async fn a_half_read_message_never_leaves_its_rest_to_the_next_request() {
         client.write_all(format!("{request}{GET}").as_bytes()).await.expect("room");
         client.shutdown().await.expect("half closed");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let watch = Arc::new(ConnectionWatch::new(nowhere, nowhere, false));
+        let watch = Arc::new(ConnectionWatch::new(nowhere, false));
         let (_running, shutdown) = tokio::sync::watch::channel(false);
         serve(Box::new(server), &app, &settings(), watch, &shutdown).await;
         assert_eq!(app.0.load(Ordering::SeqCst), requests, "{request:?}");

@@ -142,6 +142,13 @@ async fn stop_signal() {
     }
 }
 
-fn doctor(_loaded: &Loaded) -> ExitCode {
-    ExitCode::FAILURE
+fn doctor(loaded: &Loaded) -> ExitCode {
+    match runtime(1) {
+        Ok(runtime) => {
+            let report = runtime.block_on(portcullis::command::doctor::run(&loaded.config));
+            print!("{report}");
+            ExitCode::from(report.exit_code())
+        }
+        Err(error) => fail(&error, 1),
+    }
 }

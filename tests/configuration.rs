@@ -1,5 +1,7 @@
 //! The configuration from the command line: what `check` and a refused `run` print, and their exit codes.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as the tests themselves")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -1,5 +1,6 @@
-//! What the command line does beside serving, each from what it needs to the text that it prints.
+//! What the command line does beside serving.
 
 pub mod check;
+pub mod doctor;
 pub mod explain;
 pub mod healthcheck;

@@ -84,8 +84,7 @@ fn raw_path(target: &[u8]) -> &str {
 }
 
 async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
-    let subject = pending.previous.as_ref().map(|previous| previous.identity.subject());
-    match state.sessions.refresh(&app.session, &pending.refresh_token, subject).await {
+    match state.sessions.refresh(&app.session, &pending.refresh_token, pending.previous.as_ref()).await {
         Outcome::Renewed(tokens) => match renewed_cookies(app, &tokens, &pending) {
             Some(cookies) => {
                 context.new_cookies = cookies;

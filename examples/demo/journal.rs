@@ -55,8 +55,19 @@ pub(crate) struct ProviderCall {
     pub(crate) outcome: String,
     /// The subject, where the provider knows it.
     pub(crate) sub: Option<String>,
+    /// What it handed out.
+    pub(crate) issued: Option<Issued>,
     /// Whether it is the end of a token family, because a used refresh token came again.
     pub(crate) reuse: bool,
+}
+
+/// A fresh pair of tokens, by their fingerprints.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Issued {
+    pub(crate) jwt: String,
+    pub(crate) refresh_token: String,
+    /// Seconds.
+    pub(crate) lifetime: u64,
 }
 
 /// What an app saw of one request.

@@ -112,8 +112,8 @@ async fn expire(State(control): State<Shared>, Json(whose): Json<Whose>) -> Resu
     }
     let note = What::Note {
         title: "The provider ends the session".into(),
-        text: "As an administrator would: the refresh token is dead now. The JWT in the browser's cookie stays valid until \
-               it expires; the refresh after that is refused, and the gateway answers 401 and clears both cookies."
+        text: "As an administrator would: the refresh token is dead now. The JWT in the browser's cookie still counts until \
+               it is due for a refresh; the provider refuses that, and the gateway answers 401 and clears both cookies."
             .into(),
     };
     control.journal.record(Some(control.app), now_in_ms(), note);

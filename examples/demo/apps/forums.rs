@@ -5,7 +5,7 @@ mod model;
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Query, Request, State};
 use axum::http::StatusCode;
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
@@ -18,6 +18,11 @@ use super::Problem;
 use super::identity::Identity;
 
 type Shared = Arc<Forums>;
+
+#[derive(Debug, Deserialize)]
+struct Which {
+    id: Option<u32>,
+}
 
 #[derive(Debug, Deserialize)]
 struct NewThread {
@@ -43,8 +48,7 @@ struct Verdict {
 /// The forums' API.
 pub(crate) fn router() -> Router {
     Router::new()
-        .route("/api/threads", get(list))
-        .route("/api/threads/{id}", get(show))
+        .route("/api/threads", get(read))
         .route("/api/posts", post(add_post))
         .route("/api/new-thread", post(add_thread))
         .route("/api/profile", get(profile))
@@ -54,18 +58,19 @@ pub(crate) fn router() -> Router {
         .with_state(Arc::new(Forums::with_samples()))
 }
 
-async fn list(State(forums): State<Shared>, user: Option<Identity>) -> Json<Value> {
-    Json(json!({ "threads": forums.list(), "signed_in_as": user.map(|user| user.display_name()) }))
-}
-
-async fn show(
+/// All threads, or the one that is asked for with its posts.
+async fn read(
     State(forums): State<Shared>,
     user: Option<Identity>,
-    Path(id): Path<u32>,
+    Query(Which { id }): Query<Which>,
 ) -> Result<Json<Value>, Problem> {
     let moderator = user.as_ref().is_some_and(is_moderator);
+    let signed_in_as = user.map(|user| user.display_name());
+    let Some(id) = id else {
+        return Ok(Json(json!({ "threads": forums.list(), "signed_in_as": signed_in_as })));
+    };
     let thread = forums.show(id, moderator).ok_or_else(|| Problem::not_found("there is no such thread"))?;
-    Ok(Json(json!({ "thread": thread, "signed_in_as": user.map(|user| user.display_name()) })))
+    Ok(Json(json!({ "thread": thread, "signed_in_as": signed_in_as })))
 }
 
 async fn profile(State(forums): State<Shared>, user: Identity) -> Json<Value> {

@@ -8,7 +8,7 @@ use axum::http::header;
 use portcullis::clock::{Clock, SystemClock};
 
 use super::record::REQUEST_ID;
-use crate::journal::{Theft, fingerprint};
+use crate::journal::{Theft, fingerprint, now_in_ms};
 use crate::provider::Tokens;
 
 /// Where and how to attack: the gateway, the app's host, its cookies' names.
@@ -50,8 +50,7 @@ pub(crate) async fn strike(
             format!("stolen {jwt}, nothing else"),
         ),
     };
-    let request_id =
-        format!("thief-{}", fingerprint("", &format!("{cookie}{}", crate::journal::now_in_ms())));
+    let request_id = format!("thief-{:.0}", now_in_ms() * 1000.0);
     let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(10)).build()?;
     let request = client
         .get(format!("http://{}{path}", target.gateway))
@@ -103,6 +102,11 @@ fn caption(loot: Loot, status: u16, gained: bool, remaining: u64) -> String {
              window (30 s), both get the same tokens and share the session. Later, the reuse is noticed: the provider \
              revokes the whole family, and both are signed out at their next refresh. What stops the first step is described in the \
              documentation, under security."
+                .into()
+        }
+        (Loot::Jwt, 200) if remaining == 0 => {
+            "The thief is in, though the JWT has just expired: the gateway tolerates a few seconds of clock skew (`leeway`). \
+             After that it ends, because there is no refresh token."
                 .into()
         }
         (Loot::Jwt, 200) => format!(

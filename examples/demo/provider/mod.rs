@@ -28,7 +28,7 @@ pub(crate) use self::logins::Tokens;
 use self::users::Directory;
 pub(crate) use self::users::USERS;
 use crate::DemoError;
-use crate::journal::{Journal, ProviderCall, What, fingerprint, now_in_ms};
+use crate::journal::{Issued, Journal, ProviderCall, What, fingerprint, now_in_ms};
 
 const SCOPES: [&str; 4] = ["openid", "offline_access", "profile", "email"];
 
@@ -93,11 +93,13 @@ impl Provider {
             }
         };
         let lifetime = self.logins.lifetime();
-        call.outcome = format!(
-            "{} ({lifetime} s), {}",
-            fingerprint("jwt", &tokens.access_token),
-            fingerprint("rt", &tokens.refresh_token)
-        );
+        let issued = Issued {
+            jwt: fingerprint("jwt", &tokens.access_token),
+            refresh_token: fingerprint("rt", &tokens.refresh_token),
+            lifetime,
+        };
+        call.outcome = format!("{} ({lifetime} s), {}", issued.jwt, issued.refresh_token);
+        call.issued = Some(issued);
         Ok(json!({
             "access_token": tokens.access_token, "token_type": "Bearer", "expires_in": lifetime,
             "refresh_token": tokens.refresh_token, "scope": scope,

@@ -118,7 +118,7 @@ async function drawList() {
 
 async function drawThread() {
   const id = state.thread;
-  const { thread } = await api("GET", `/api/threads/${id}`);
+  const { thread } = await api("GET", `/api/threads?id=${id}`);
   if (state.thread !== id) return;
   const draft = document.getElementById("reply")?.value ?? "";
   show("main",

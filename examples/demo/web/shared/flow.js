@@ -4,6 +4,7 @@ import { api, now, onRequest, Problem } from "./api.js";
 import { h, toast } from "./dom.js";
 import { tell } from "./story.js";
 
+const loaded = performance.timeOrigin;
 const SHOWN = 40;
 const KEPT = 200;
 const LANES = ["Browser", "Gateway", "App", "Provider"];
@@ -39,6 +40,7 @@ export function startFlow({ appName, isPublic, poke }) {
 export function setUser(someone) {
   user = someone;
   lastSub = user?.sub ?? lastSub;
+  redraw();
   askForSession();
 }
 
@@ -68,8 +70,8 @@ function build(panel) {
     h("div", { id: "flow-body" },
       h("section", { class: "session", "aria-label": "Session" }, parts.state, parts.life, parts.tokens),
       h("div", { class: "actions" },
-        h("div", { class: "action-row" }, parts.poke, h("label", { class: "pulse", for: "flow-pulse" }, parts.pulse, " every 5 s")),
-        h("div", { class: "action-row" }, h("span", { class: "action-label" }, "Simulate"), parts.expire, parts.stealRefresh, parts.stealJwt)),
+        h("div", { class: "action-row" }, parts.poke, h("label", { class: "pulse", for: "flow-pulse" }, parts.pulse, " every 5 s"), parts.expire),
+        h("div", { class: "action-row" }, h("span", { class: "action-label" }, "Attack:"), parts.stealRefresh, parts.stealJwt)),
       h("div", { class: "lanes", "aria-hidden": "true" }, LANES.map((lane, index) =>
         h("span", { class: `lane lane-${index}` }, lane === "App" ? options.appName : lane))),
       parts.live,
@@ -94,7 +96,7 @@ async function post(path, body) {
 function connect() {
   if (source) return;
   const last = Math.max(0, ...exchanges.keys());
-  source = new EventSource(`/demo/events?since=${last ? 0 : performance.timeOrigin}&after=${last}`);
+  source = new EventSource(`/demo/events?since=0&after=${last}`);
   source.addEventListener("message", (event) => {
     const exchange = JSON.parse(event.data);
     exchanges.set(exchange.id, exchange);
@@ -153,7 +155,7 @@ function redraw() {
 }
 
 function draw() {
-  const steps = tell(requests, [...exchanges.values()], options.isPublic).slice(0, SHOWN);
+  const steps = tell({ requests, exchanges: [...exchanges.values()], isPublic: options.isPublic, sub: lastSub, since: loaded }).slice(0, SHOWN);
   const keep = new Set(steps.map((step) => step.key));
   for (const [key, { element }] of drawn) {
     if (!keep.has(key)) {

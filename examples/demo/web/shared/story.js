@@ -5,8 +5,11 @@
 export const BROWSER = 0, GATEWAY = 1, APP = 2, PROVIDER = 3;
 const SLACK = 3; // milliseconds by which two clocks of one machine may differ
 
-/** The steps, newest first: { key, title, badge, tone, started, arrows, caption }. */
-export function tell(requests, exchanges, isPublic) {
+/**
+ * The steps since `since`, newest first: { key, title, badge, tone, started, arrows, caption }.
+ * `sub` is who is signed in here; older exchanges only serve to know which tokens the browser holds.
+ */
+export function tell({ requests, exchanges, isPublic, sub, since }) {
   const by = (kind) => exchanges.filter((exchange) => exchange.kind === kind);
   const steps = [
     ...requests.map((request) => step({ key: request.id, kind: "request", request })),
@@ -25,9 +28,39 @@ export function tell(requests, exchanges, isPublic) {
     if (own) own.calls.push(call);
     else steps.push(step({ key: `call-${call.id}`, kind: "call", calls: [call] }));
   }
-  const context = { isPublic, refreshes };
-  return steps.map((one) => describe(one, context)).sort((a, b) => b.started - a.started);
+  steps.sort((a, b) => a.started - b.started);
+  followTokens(steps, sub, refreshes);
+  const recent = steps.filter((one) => one.ended >= since);
+  return recent.map((one) => describe(one, { isPublic, refreshes })).reverse();
 }
+
+/**
+ * Notes for each request of this page which tokens the browser sent with it, as far as one can know without reading
+ * its cookies: the last ones that the provider handed out for it, or for another page of the same browser.
+ */
+function followTokens(steps, sub, refreshes) {
+  let held = [];
+  const stolen = [];
+  const take = (call, at = call.ended) => held.push({ ...call.issued, at, expires: call.ended + call.issued.lifetime * 1000 });
+  for (const one of steps) {
+    for (const call of one.calls.filter((made) => made.issued && made.sub === sub)) {
+      if (one.kind === "thief") stolen.push(call);
+      else take(call);
+    }
+    if (one.kind !== "request") continue;
+    one.held = held.findLast((tokens) => tokens.at <= one.started);
+    one.due = one.held && one.started > one.held.expires - Math.min(30, one.held.lifetime / 4) * 1000;
+    const theft = stolen.findLast((call) => call.ended <= one.started && call.ended > (one.held?.at ?? 0));
+    if (one.due && theft && !one.calls.length && succeeded(one) && !overlaps(refreshes, one)) {
+      one.replayed = theft;
+      take(theft, one.ended);
+    }
+    if (one.request.code === "session_expired" || (one.request.path === "/api/logout" && one.request.status === 204)) held = [];
+  }
+}
+
+const succeeded = (one) => Boolean(one.app?.user) || one.request.status === 200;
+const overlaps = (calls, one) => calls.some((call) => call.started <= one.ended && call.ended >= one.started - SLACK);
 
 function step(parts) {
   const source = parts.request || parts.thief || parts.note || parts.app || parts.calls[0];
@@ -107,25 +140,34 @@ function describeForeign(base, one, calls, refreshed) {
 function describeRequest(base, one, calls, refreshed, context) {
   const { request, app } = one;
   const label = `${request.method} ${request.path}`;
-  const arrows = [arrow(BROWSER, GATEWAY, label, request.path === "/api/login" ? "user name and password" : "")];
+  const arrows = [arrow(BROWSER, GATEWAY, label, cookiesOf(one))];
   const decision = decisionOf(one, refreshed, context);
   if (decision) arrows.push({ note: decision });
   arrows.push(...calls.flatMap(callArrows), ...(app ? appArrows(app) : []));
   if (request.ended !== null) {
-    arrows.push(answer(GATEWAY, BROWSER, request.status, consequenceOf(request, refreshed), request.ended - request.started));
+    arrows.push(answer(GATEWAY, BROWSER, request.status, consequenceOf(one, refreshed), request.ended - request.started));
   }
-  return { ...base, title: label, arrows, ...badgeOf(request, refreshed) };
+  return { ...base, title: label, arrows, ...badgeOf(one, refreshed) };
+}
+
+/** What the browser sent along. */
+function cookiesOf({ request, held, started }) {
+  if (request.path === "/api/login") return "user name and password";
+  if (!held) return "";
+  const left = Math.floor((held.expires - started) / 1000);
+  return `[${held.jwt} ${left > 0 ? `${left} s left` : "expired"}, ${held.refresh_token}]`;
 }
 
 /** What the gateway must have decided, in view of what came after. */
-function decisionOf({ request, app, started, ended }, refreshed, { isPublic, refreshes }) {
+function decisionOf(one, refreshed, { isPublic, refreshes }) {
+  const { request, app } = one;
   if (request.ended === null) return "";
   if (refreshed) return "the JWT has expired, or is about to: refresh it first";
   if (request.path === "/api/login") return "reads the form itself, the app never sees it";
   if (request.path === "/api/logout") return "";
   if (app && !app.user) return isPublic(request.path) ? "public route: the session is not looked at" : "no session: forwarded without an identity";
-  const shared = refreshes.some((call) => call.started <= ended && call.ended >= started - SLACK);
-  if (shared && (app?.user || request.status === 200)) return "refresh under way for a parallel request: the outcome is shared";
+  if (one.replayed) return "this refresh token was used moments ago: same outcome again (replay window)";
+  if (one.due !== false && succeeded(one) && overlaps(refreshes, one)) return "refresh under way for a parallel request: the outcome is shared";
   if (app?.user) return "JWT verified locally: no call to the provider";
   if (request.status === 200) return "JWT verified locally, answered from its claims";
   if (request.code === "session_expired") return "this refresh token is known to be dead";
@@ -134,7 +176,8 @@ function decisionOf({ request, app, started, ended }, refreshed, { isPublic, ref
   return "answered by the gateway itself";
 }
 
-function consequenceOf(request, refreshed) {
+function consequenceOf({ request, replayed }, refreshed) {
+  if (replayed) return `the thief's tokens as cookies: ${replayed.issued.jwt}, ${replayed.issued.refresh_token}`;
   if (request.code === "session_expired") return "session_expired, both cookies cleared";
   if (request.path === "/api/logout" && request.status === 204) return "both cookies cleared";
   if (request.path === "/api/login" && request.status === 200) return "user object; JWT and refresh token as HttpOnly cookies";
@@ -142,7 +185,8 @@ function consequenceOf(request, refreshed) {
   return request.code || "";
 }
 
-function badgeOf(request, refreshed) {
+function badgeOf({ request, replayed }, refreshed) {
+  if (replayed) return { badge: "shared with the thief", tone: "bad" };
   if (request.path === "/api/login") return request.status === 200 ? { badge: "login", tone: "good" } : { badge: "login", tone: request.status ? "bad" : "" };
   if (request.path === "/api/logout") return { badge: "logout", tone: "" };
   if (request.code === "session_expired") return { badge: "session ended", tone: "bad" };

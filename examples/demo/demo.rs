@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use serde_json::json;
@@ -17,6 +18,9 @@ use crate::journal::Journal;
 use crate::provider::{Logins, Provider, USERS};
 use crate::settings::{APPS, Settings};
 use crate::{DemoError, Options, gateway};
+
+/// How long Ctrl-C waits for requests in flight.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running demo.
 pub(crate) struct Demo {
@@ -90,15 +94,17 @@ impl Demo {
     }
 
     /// Serves until Ctrl-C or the end of the gateway.
-    pub(crate) async fn run_until_interrupted(self) {
+    pub(crate) async fn run_until_interrupted(mut self) {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
-            () = self.gateway.finished => {}
+            _ = &mut self.gateway.running => return,
         }
         // First the apps: their event streams would keep the gateway waiting.
         for server in self.servers {
             server.abort();
         }
+        // A connection that will not end must not keep anybody waiting.
+        let _ = tokio::time::timeout(STOP_TIMEOUT, self.gateway.stop()).await;
     }
 
     fn url(&self, app: &str) -> String {

@@ -1,8 +1,12 @@
 //! The gateway, started as any embedder would: a configuration, a server, a future that ends it.
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
+
+use portcullis::config::{self, App, Log, LogFormat};
+use portcullis::server::Server;
+use portcullis::telemetry;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::DemoError;
 use crate::apps::thief::Target;
@@ -10,8 +14,8 @@ use crate::apps::thief::Target;
 /// The running gateway.
 pub(crate) struct Gateway {
     targets: Vec<(String, Target)>,
-    /// Resolves when the gateway has ended.
-    pub(crate) finished: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stop: oneshot::Sender<()>,
+    pub(crate) running: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -22,17 +26,39 @@ impl Gateway {
             .map(|(_, target)| target.clone())
             .ok_or_else(|| DemoError::Config(format!("the demo needs `apps.{app}`")))
     }
+
+    /// Lets requests in flight end, and waits for that.
+    pub(crate) async fn stop(self) {
+        // An error says that it has ended already.
+        let _ = self.stop.send(());
+        let _ = self.running.await;
+    }
 }
 
-/// Starts the gateway on `config`.
-pub(crate) async fn start(_config: &str) -> Result<Gateway, DemoError> {
-    let gateway: SocketAddr = ([127, 0, 0, 1], 8080).into();
-    let target = |app: &str| Target {
+/// Starts the gateway on a configuration's text.
+pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
+    let config = config::parse(text).map_err(|error| DemoError::Gateway(error.to_string()))?.config;
+    // Quieter than in production: the side panel tells what happens. `RUST_LOG` changes it.
+    telemetry::start(&Log { format: LogFormat::Text, level: "warn".into() });
+    let apps = config.apps.clone();
+    let server = Server::bind(config).await.map_err(|error| DemoError::Gateway(error.to_string()))?;
+    let address = server.addresses().first().copied();
+    let address = address.ok_or_else(|| DemoError::Gateway("it listens nowhere".into()))?;
+    let (stop, stopped) = oneshot::channel();
+    let running = tokio::spawn(server.run(async {
+        // A dropped sender means the same as a message.
+        let _ = stopped.await;
+    }));
+    let targets = apps.iter().map(|app| (app.name.clone(), target(app, address))).collect();
+    Ok(Gateway { targets, stop, running })
+}
+
+fn target(app: &App, gateway: SocketAddr) -> Target {
+    let host = app.hosts.first().map_or("localhost", String::as_str);
+    Target {
         gateway,
-        host: format!("{app}.localhost:{}", gateway.port()),
-        access_token_cookie: "__Host-access_token".into(),
-        refresh_token_cookie: "__Host-refresh_token".into(),
-    };
-    let targets = ["store", "forums"].map(|app| (app.to_owned(), target(app))).to_vec();
-    Ok(Gateway { targets, finished: Box::pin(std::future::pending()) })
+        host: format!("{host}:{}", gateway.port()),
+        access_token_cookie: app.cookies.access_token.clone(),
+        refresh_token_cookie: app.cookies.refresh_token.clone(),
+    }
 }

@@ -158,12 +158,12 @@ describe("the attacks", () => {
     const page = await atTheStore();
     await page.locator("#flow-steal-jwt").click();
     const jwt = page.locator(".step.attack", { hasText: "a stolen JWT" });
-    await jwt.getByText("The thief is in").waitFor();
+    await jwt.locator(".caption", { hasText: "The thief is in, for" }).waitFor();
     await jwt.getByText("no new tokens").waitFor();
 
     await page.locator("#flow-steal-refresh").click();
     const refresh = page.locator(".step.attack", { hasText: "a stolen refresh token with a junk JWT" });
-    await refresh.getByText("The thief is in, with a fresh JWT").waitFor();
+    await refresh.locator(".caption", { hasText: "The thief is in, with a fresh JWT" }).waitFor();
     await refresh.getByText("sets jwt·").waitFor();
     await refresh.getByText("POST /oauth2/token").waitFor();
   });

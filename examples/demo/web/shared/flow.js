@@ -2,7 +2,7 @@
 
 import { api, now, onRequest, Problem } from "./api.js";
 import { h, toast } from "./dom.js";
-import { tell } from "./story.js";
+import { ahead, tell } from "./story.js";
 
 const loaded = performance.timeOrigin;
 const SHOWN = 40;
@@ -134,14 +134,14 @@ function tick() {
     return;
   }
   const seconds = Math.max(0, Math.ceil(left));
-  const ahead = Math.min(30, session.lifetime / 4);
+  const due = ahead(session.lifetime);
   parts.state.replaceChildren(
     h("strong", {}, user ? user.name || user.preferred_username || "Signed in" : "Signed out"),
     h("span", { class: "countdown" }, alive ? `JWT expires in ${seconds} s` : "JWT expired"));
   parts.tokens.textContent = `${session.jwt} · ${session.refresh_token}${session.revoked ? " (revoked at the provider)" : ""}`;
   parts.fill.style.inlineSize = `${Math.max(0, Math.min(100, (left / session.lifetime) * 100))}%`;
-  parts.fill.classList.toggle("due", left <= ahead);
-  parts.mark.style.insetInlineStart = `${(ahead / session.lifetime) * 100}%`;
+  parts.fill.classList.toggle("due", left <= due);
+  parts.mark.style.insetInlineStart = `${(due / session.lifetime) * 100}%`;
   parts.life.setAttribute("aria-label", `The JWT expires in ${seconds} of ${session.lifetime} seconds`);
 }
 

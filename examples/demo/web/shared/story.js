@@ -5,6 +5,9 @@
 export const BROWSER = 0, GATEWAY = 1, APP = 2, PROVIDER = 3;
 const SLACK = 3; // milliseconds by which two clocks of one machine may differ
 
+/** How many seconds before its end a JWT is refreshed: `refresh.ahead`, but not before three quarters of its lifetime. */
+export const ahead = (lifetime) => Math.min(30, Math.floor(lifetime / 4));
+
 /**
  * The steps since `since`, newest first: { key, title, badge, tone, started, arrows, caption }.
  * `sub` is who is signed in here; older exchanges only serve to know which tokens the browser holds.
@@ -49,7 +52,7 @@ function followTokens(steps, sub, refreshes) {
     }
     if (one.kind !== "request") continue;
     one.held = held.findLast((tokens) => tokens.at <= one.started);
-    one.due = one.held && one.started > one.held.expires - Math.min(30, one.held.lifetime / 4) * 1000;
+    one.due = one.held && one.started > one.held.expires - ahead(one.held.lifetime) * 1000;
     const theft = stolen.findLast((call) => call.ended <= one.started && call.ended > (one.held?.at ?? 0));
     if (one.due && theft && !one.calls.length && succeeded(one) && !overlaps(refreshes, one)) {
       one.replayed = theft;

@@ -1,6 +1,7 @@
 //! The gateway, started as any embedder would: a configuration, a server, a future that ends it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use portcullis::config::{self, App, Log, LogFormat};
 use portcullis::server::Server;
@@ -40,7 +41,7 @@ pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
     let config = config::parse(text).map_err(|error| DemoError::Gateway(error.to_string()))?.config;
     // Quieter than in production: the side panel tells what happens. `RUST_LOG` changes it.
     telemetry::start(&Log { format: LogFormat::Text, level: "warn".into() });
-    let apps = config.apps.clone();
+    let (apps, replay_window) = (config.apps.clone(), config.refresh.replay_window);
     let server = Server::bind(config).await.map_err(|error| DemoError::Gateway(error.to_string()))?;
     let address = server.addresses().first().copied();
     let address = address.ok_or_else(|| DemoError::Gateway("it listens nowhere".into()))?;
@@ -49,16 +50,17 @@ pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
         // A dropped sender means the same as a message.
         let _ = stopped.await;
     }));
-    let targets = apps.iter().map(|app| (app.name.clone(), target(app, address))).collect();
+    let targets = apps.iter().map(|app| (app.name.clone(), target(app, address, replay_window))).collect();
     Ok(Gateway { targets, stop, running })
 }
 
-fn target(app: &App, gateway: SocketAddr) -> Target {
+fn target(app: &App, gateway: SocketAddr, replay_window: Duration) -> Target {
     let host = app.hosts.first().map_or("localhost", String::as_str);
     Target {
         gateway,
         host: format!("{host}:{}", gateway.port()),
         access_token_cookie: app.cookies.access_token.clone(),
         refresh_token_cookie: app.cookies.refresh_token.clone(),
+        replay_window,
     }
 }

@@ -76,7 +76,7 @@ pub(crate) struct AppRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) status: u16,
-    /// The value of `X-Auth-User`, if the gateway sent one.
+    /// Who it is by the identity headers, if the gateway sent them.
     pub(crate) user: Option<String>,
     pub(crate) roles: Vec<String>,
     /// Whether a session cookie reached the app: it must not.

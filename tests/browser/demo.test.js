@@ -117,9 +117,8 @@ describe("the store", () => {
     const token = await refreshToken(first);
     await first.locator("#sign-out").click();
     await formOf(first).waitFor();
-    await eventually(() => demo.calls("revocation").length > 0, "a revocation at the provider");
+    await eventually(() => demo.calls("revocation", token).length === 1, "a revocation at the provider");
     assert.deepEqual(await user.context.cookies(), []);
-    assert.ok(token);
 
     await poke(second);
     await formOf(second).waitFor();
@@ -166,6 +165,40 @@ describe("the attacks", () => {
     await refresh.locator(".caption", { hasText: "The thief is in, with a fresh JWT" }).waitFor();
     await refresh.getByText("sets jwt·").waitFor();
     await refresh.getByText("POST /oauth2/token").waitFor();
+
+    // Within the replay window the victim is given what the thief got.
+    await page.locator("#flow-poke").waitFor();
+    await eventually(async () => {
+      await poke(page);
+      return badge(page, "shared with the thief").isVisible();
+    }, "the victim's refresh");
+    assert.equal(await page.locator("#who").textContent(), "Bob Mason");
+  });
+
+  test("end for thief and victim when the used refresh token comes again after the replay window", async () => {
+    const strict = await startDemo((toml) => toml.replace(/^# replay_window = .*$/m, 'replay_window = "1s"'));
+    const page = await user.open(strict.store);
+    try {
+      await signIn(page, "bob", "builder");
+      const token = await refreshToken(page);
+      await page.locator("#flow-steal-refresh").click();
+      await page.locator(".step.attack .caption", { hasText: "replay window (1 s)" }).waitFor();
+      await eventually(async () => {
+        if (await formOf(page).isVisible()) return true;
+        await poke(page).catch(() => {});
+        return false;
+      }, "the end of the victim's session");
+      await page.getByText("refresh token reused, the whole family is revoked").waitFor();
+      assert.deepEqual(strict.calls("refresh_token", token).map(({ status }) => status), [200, 400]);
+
+      // The thief's successor token is dead, too.
+      await page.locator("#flow-steal-refresh").click();
+      await page.locator(".step.attack .caption", { hasText: "worth nothing any more" }).waitFor();
+    } finally {
+      // First the page: it would complain about the end of its event stream.
+      await page.close();
+      await strict.stop();
+    }
   });
 });
 
@@ -203,5 +236,23 @@ describe("the forums", () => {
     } finally {
       await other.close();
     }
+  });
+
+  test("let moderators hide what others then cannot read", async () => {
+    const page = await user.open(demo.forums);
+    await signIn(page, "carol", "moderato");
+    await page.getByRole("link", { name: "Show us your worst handle" }).click();
+    const post = page.locator(".post", { hasText: "The mug is a compass now" });
+    await post.getByRole("button", { name: "Hide" }).click();
+    await page.locator(".post.hidden").waitFor();
+
+    await page.locator("#sign-out").click();
+    await signIn(page, "bob", "builder");
+    await page.getByText("A moderator has hidden this post").waitFor();
+    const status = await page.evaluate(async () => {
+      const body = JSON.stringify({ thread: 1, post: null, on: true });
+      return (await fetch("/api/moderation/verdicts", { method: "POST", body, headers: { "content-type": "application/json" } })).status;
+    });
+    assert.equal(status, 403);
   });
 });

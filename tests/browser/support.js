@@ -1,7 +1,10 @@
 // Starts the demo and the browser, and listens to what the demo's provider saw.
 
 import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -12,9 +15,12 @@ const PATIENCE = 30_000;
 /** Of a JWT, in milliseconds; the gateway refreshes it after three quarters of that. */
 export const LIFETIME = 8_000;
 
-/** The demo on free ports: { store, forums, calls, stop }. `calls` are the gateway's calls at the provider, as they come. */
-export async function startDemo() {
-  const args = ["--free-ports", "--jwt-lifetime", `${LIFETIME / 1000}s`];
+/** The demo on free ports, with other settings in `gateway.toml` where wanted. `calls` are those of the gateway at the provider. */
+export async function startDemo(change = (toml) => toml) {
+  const directory = await mkdtemp(join(tmpdir(), "portcullis-demo-"));
+  const config = join(directory, "gateway.toml");
+  await writeFile(config, change(await readFile(join(ROOT, "gateway.toml"), "utf8")));
+  const args = ["--config", config, "--free-ports", "--jwt-lifetime", `${LIFETIME / 1000}s`];
   const [program, ...first] = process.env.DEMO ? [process.env.DEMO] : ["cargo", "run", "--quiet", "--example", "demo", "--"];
   const child = spawn(program, [...first, ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
   const addresses = await new Promise((resolve, reject) => {
@@ -29,6 +35,7 @@ export async function startDemo() {
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGINT");
     await ended;
+    await rm(directory, { recursive: true });
   };
   return { ...addresses, stop, calls: (grant, text = "") => exchanges.filter((one) => one.grant === grant && one.detail.includes(text)) };
 }

@@ -36,7 +36,7 @@ pub(crate) const SAMPLES: [Sample; 5] = [
                 "With the soak. I fire the same recipe with 8 minutes and it stops a finger above the foot. Then wax higher \
                  than you think you need.",
             ),
-            ("otto", 47, "And measure the specific gravity! Mine was 1.52 when I *thought* it was 1.45."),
+            ("otto", 47, "And measure the specific gravity! Mine was 1.52 when I thought it was 1.45."),
             ("mina", 30, "1.55. I am ashamed and relieved. Thank you both."),
         ],
     },
@@ -64,7 +64,7 @@ pub(crate) const SAMPLES: [Sample; 5] = [
             (
                 "otto",
                 20,
-                "I will begin: it came off *in the hands of the customer*. In my own shop. While she was paying.",
+                "I will begin: it came off in the hands of the customer. In my own shop. While she was paying.",
             ),
             ("mina", 19, "Mine points to the left. The mug is a compass now."),
             (

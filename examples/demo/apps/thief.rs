@@ -3,6 +3,7 @@
 //! The page cannot read its own HttpOnly cookies, so the tokens come from the provider's memory.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::http::header;
 use portcullis::clock::{Clock, SystemClock};
@@ -19,6 +20,8 @@ pub(crate) struct Target {
     pub(crate) host: String,
     pub(crate) access_token_cookie: String,
     pub(crate) refresh_token_cookie: String,
+    /// Of the gateway: how long it repeats the outcome of a refresh.
+    pub(crate) replay_window: Duration,
 }
 
 /// What was stolen.
@@ -51,7 +54,7 @@ pub(crate) async fn strike(
         ),
     };
     let request_id = format!("thief-{:.0}", now_in_ms() * 1000.0);
-    let client = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(10)).build()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
     let request = client
         .get(format!("http://{}{path}", target.gateway))
         .header(header::HOST, &target.host)
@@ -71,7 +74,7 @@ pub(crate) async fn strike(
         presented,
         status,
         succeeded: status == 200,
-        caption: caption(loot, status, !gained.is_empty(), remaining),
+        caption: caption(target, loot, status, !gained.is_empty(), remaining),
         gained: gained.join(", "),
         request_id,
     })
@@ -94,16 +97,16 @@ fn new_tokens(target: &Target, headers: &header::HeaderMap) -> Vec<String> {
 }
 
 /// What the outcome means: only what was seen, and what follows from it.
-fn caption(loot: Loot, status: u16, gained: bool, remaining: u64) -> String {
+fn caption(target: &Target, loot: Loot, status: u16, gained: bool, remaining: u64) -> String {
     match (loot, status) {
-        (Loot::RefreshToken, 200) if gained => {
+        (Loot::RefreshToken, 200) if gained => format!(
             "The thief is in, with a fresh JWT: in the bare workflow the refresh token alone is the session. The provider \
              rotated it, so the victim's browser now holds a used one. If the victim refreshes within the gateway's replay \
-             window (30 s), both get the same tokens and share the session. Later, the reuse is noticed: the provider \
-             revokes the whole family, and both are signed out at their next refresh. What stops the first step is described in the \
-             documentation, under security."
-                .into()
-        }
+             window ({} s), both get the same tokens and share the session. If later, the provider notices the reuse and \
+             revokes the whole family: the victim is signed out at once, the thief at the next refresh. What stops the first \
+             step is described in the documentation, under security.",
+            target.replay_window.as_secs()
+        ),
         (Loot::Jwt, 200) if remaining == 0 => {
             "The thief is in, though the JWT has just expired: the gateway tolerates a few seconds of clock skew (`leeway`). \
              After that it ends, because there is no refresh token."

@@ -58,7 +58,7 @@ function build(panel) {
   parts.mark = h("div", { class: "life-mark", title: "From here on, a request refreshes the JWT" });
   parts.life = h("div", { class: "life", role: "img" }, parts.fill, parts.mark);
   parts.live = h("p", { class: "visually-hidden", role: "status" });
-  parts.steps = h("ol", { class: "steps", id: "flow-steps" });
+  parts.steps = h("ol", { class: "steps", id: "flow-steps", tabindex: "0", "aria-label": "What happened, newest first" });
   const toggle = h("button", { type: "button", class: "flow-toggle", "aria-expanded": "true", "aria-controls": "flow-body" }, "Hide");
   toggle.addEventListener("click", () => {
     const open = document.body.classList.toggle("flow-closed") === false;

@@ -205,7 +205,7 @@ function callArrows(call) {
 }
 
 function appArrows(app) {
-  const identity = app.user ? `X-Auth-User → ${app.user}` : "no identity headers";
+  const identity = app.user ? `identity headers: ${app.user}` : "no identity headers";
   const roles = app.roles.length ? `roles: ${app.roles.join(", ")}` : "";
   const cookies = app.session_cookie ? "a session cookie reached the app!" : "session cookies removed";
   const detail = [roles, app.user ? cookies : ""].filter(Boolean).join(" · ");

@@ -11,11 +11,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::apps::control::Control;
-use crate::apps::thief::Target;
-use crate::apps::{self, forums, store};
+use crate::apps::{self, forums, store, thief};
 use crate::gateway::Gateway;
 use crate::journal::Journal;
-use crate::provider::{Logins, Provider, USERS};
+use crate::provider::{Provider, USERS};
 use crate::settings::{APPS, Settings};
 use crate::{DemoError, Options, gateway};
 
@@ -54,12 +53,15 @@ impl Demo {
         let logins = provider.logins();
         let mut servers = vec![serve(listener, provider.into_router())];
 
+        let thief = thief::client().map_err(|error| DemoError::Gateway(error.to_string()))?;
         let mut targets = Vec::new();
         for app in APPS {
             let listener = bind((Ipv4Addr::LOCALHOST, port(settings.app_port(app))?).into(), app).await?;
             settings.set_upstream(app, listener.local_addr()?)?;
             let target = Arc::new(OnceLock::new());
-            servers.push(serve(listener, app_router(app, &journal, &logins, &target)));
+            let (journal, logins, cell) = (Arc::clone(&journal), Arc::clone(&logins), Arc::clone(&target));
+            let control = Control::new(app, protected_path(app), journal, logins, cell, thief.clone());
+            servers.push(serve(listener, apps::complete(api(app), control)));
             targets.push((app, target));
         }
 
@@ -112,19 +114,13 @@ impl Demo {
     }
 }
 
-fn app_router(
-    app: &'static str,
-    journal: &Arc<Journal>,
-    logins: &Arc<Logins>,
-    target: &Arc<OnceLock<Target>>,
-) -> Router {
-    let (api, protected_path) = match app {
-        "store" => (store::router(), "/api/shopping-cart"),
-        _ => (forums::router(), "/api/profile"),
-    };
-    let control =
-        Control::new(app, protected_path, Arc::clone(journal), Arc::clone(logins), Arc::clone(target));
-    apps::complete(api, control)
+fn api(app: &str) -> Router {
+    if app == "store" { store::router() } else { forums::router() }
+}
+
+/// Something that only a signed-in user gets.
+fn protected_path(app: &str) -> &'static str {
+    if app == "store" { "/api/shopping-cart" } else { "/api/profile" }
 }
 
 async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, DemoError> {

@@ -66,8 +66,10 @@ pub(crate) struct ProviderCall {
 pub(crate) struct Issued {
     pub(crate) jwt: String,
     pub(crate) refresh_token: String,
-    /// Seconds.
+    /// Of the JWT, in seconds.
     pub(crate) lifetime: u64,
+    /// Of the JWT, in seconds since the Unix epoch.
+    pub(crate) expires_at: u64,
 }
 
 /// What an app saw of one request.

@@ -45,7 +45,7 @@ pub(crate) enum DemoError {
     /// The configuration is not one for the demo.
     #[error("`gateway.toml`: {0}")]
     Config(String),
-    /// The gateway did not start.
+    /// The gateway (or the thief's client) did not start.
     #[error("the gateway did not start: {0}")]
     Gateway(String),
     /// No key, no randomness.

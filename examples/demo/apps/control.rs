@@ -28,6 +28,7 @@ pub(crate) struct Control {
     logins: Arc<Logins>,
     /// Known once the gateway listens.
     target: Arc<OnceLock<Target>>,
+    thief: reqwest::Client,
 }
 
 impl Control {
@@ -37,8 +38,9 @@ impl Control {
         journal: Arc<Journal>,
         logins: Arc<Logins>,
         target: Arc<OnceLock<Target>>,
+        thief: reqwest::Client,
     ) -> Self {
-        Self { app, protected_path, journal, logins, target }
+        Self { app, protected_path, journal, logins, target, thief }
     }
 
     pub(crate) fn app(&self) -> &'static str {
@@ -135,7 +137,7 @@ async fn attack(control: &Control, whose: &Whose, loot: Loot) -> Result<StatusCo
     let tokens = control.logins.steal(control.app, &whose.sub).ok_or_else(no_login)?;
     let target = control.target.get().ok_or_else(|| unavailable("the gateway is not up yet"))?;
     let started = now_in_ms();
-    let theft = thief::strike(target, control.protected_path, &tokens, loot).await;
+    let theft = thief::strike(&control.thief, target, control.protected_path, &tokens, loot).await;
     let theft = theft.map_err(|_| unavailable("the thief's request got no answer from the gateway"))?;
     control.journal.record(Some(control.app), started, What::Thief(theft));
     Ok(StatusCode::NO_CONTENT)

@@ -33,8 +33,14 @@ pub(crate) enum Loot {
     Jwt,
 }
 
+/// The thief's HTTP client. Made once: that takes longer than a request.
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()
+}
+
 /// Uses the loot once.
 pub(crate) async fn strike(
+    client: &reqwest::Client,
     target: &Target,
     path: &str,
     tokens: &Tokens,
@@ -54,7 +60,6 @@ pub(crate) async fn strike(
         ),
     };
     let request_id = format!("thief-{:.0}", now_in_ms() * 1000.0);
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
     let request = client
         .get(format!("http://{}{path}", target.gateway))
         .header(header::HOST, &target.host)
@@ -102,9 +107,9 @@ fn caption(target: &Target, loot: Loot, status: u16, gained: bool, remaining: u6
         (Loot::RefreshToken, 200) if gained => format!(
             "The thief is in, with a fresh JWT: in the bare workflow the refresh token alone is the session. The provider \
              rotated it, so the victim's browser now holds a used one. If the victim refreshes within the gateway's replay \
-             window ({} s), both get the same tokens and share the session. If later, the provider notices the reuse and \
-             revokes the whole family: the victim is signed out at once, the thief at the next refresh. What stops the first \
-             step is described in the documentation, under security.",
+             window ({} s), the gateway passes on what the thief got, and both share the session. If later, the provider \
+             notices the reuse and revokes the whole family: the victim is signed out at once, the thief at the next \
+             refresh. What stops the first step is described in the documentation, under security.",
             target.replay_window.as_secs()
         ),
         (Loot::Jwt, 200) if remaining == 0 => {

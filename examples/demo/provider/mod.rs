@@ -97,6 +97,7 @@ impl Provider {
             jwt: fingerprint("jwt", &tokens.access_token),
             refresh_token: fingerprint("rt", &tokens.refresh_token),
             lifetime,
+            expires_at: tokens.expires_at,
         };
         call.outcome = format!("{} ({lifetime} s), {}", issued.jwt, issued.refresh_token);
         call.issued = Some(issued);

@@ -44,16 +44,20 @@ export function tell({ requests, exchanges, isPublic, sub, since }) {
 function followTokens(steps, sub, refreshes) {
   let held = [];
   const stolen = [];
-  const take = (call, at = call.ended) => held.push({ ...call.issued, at, expires: call.ended + call.issued.lifetime * 1000 });
+  const take = (call, at = call.ended) => held.push({ ...call.issued, at, expires: call.issued.expires_at * 1000 });
   for (const one of steps) {
     for (const call of one.calls.filter((made) => made.issued && made.sub === sub)) {
       if (one.kind === "thief") stolen.push(call);
       else take(call);
     }
     if (one.kind !== "request") continue;
+    const call = one.calls.find((made) => made.grant === "refresh_token");
     one.held = held.findLast((tokens) => tokens.at <= one.started);
-    one.due = one.held && one.started > one.held.expires - ahead(one.held.lifetime) * 1000;
-    const theft = stolen.findLast((call) => call.ended <= one.started && call.ended > (one.held?.at ?? 0));
+    // The gateway looked at the clock right before the app saw the request.
+    one.due = one.held && (one.app?.started ?? one.ended) >= one.held.expires - ahead(one.held.lifetime) * 1000;
+    const theft = stolen.findLast((made) => made.ended <= one.started && made.ended > (one.held?.at ?? 0));
+    // Not with the browser's own token, but with what the thief got for it.
+    one.followed = Boolean(call && theft && call.detail.includes(theft.issued.refresh_token));
     if (one.due && theft && !one.calls.length && succeeded(one) && !overlaps(refreshes, one)) {
       one.replayed = theft;
       take(theft, one.ended);
@@ -165,6 +169,7 @@ function cookiesOf({ request, held, started }) {
 function decisionOf(one, refreshed, { isPublic, refreshes }) {
   const { request, app } = one;
   if (request.ended === null) return "";
+  if (one.followed) return "this refresh token was used moments ago: refresh with its successor";
   if (refreshed) return "the JWT has expired, or is about to: refresh it first";
   if (request.path === "/api/login") return "reads the form itself, the app never sees it";
   if (request.path === "/api/logout") return "";
@@ -188,8 +193,8 @@ function consequenceOf({ request, replayed }, refreshed) {
   return request.code || "";
 }
 
-function badgeOf({ request, replayed }, refreshed) {
-  if (replayed) return { badge: "shared with the thief", tone: "bad" };
+function badgeOf({ request, replayed, followed }, refreshed) {
+  if (replayed || followed) return { badge: "shared with the thief", tone: "bad" };
   if (request.path === "/api/login") return request.status === 200 ? { badge: "login", tone: "good" } : { badge: "login", tone: request.status ? "bad" : "" };
   if (request.path === "/api/logout") return { badge: "logout", tone: "" };
   if (request.code === "session_expired") return { badge: "session ended", tone: "bad" };

@@ -25,7 +25,7 @@ pub struct Presented {
 }
 
 /// The session's cookies of one request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SessionCookies<'a> {
     /// The JWT, put together; `None` if absent or incomplete.
     pub access_token: Option<Cow<'a, str>>,
@@ -35,6 +35,17 @@ pub struct SessionCookies<'a> {
     pub presented: Presented,
     /// A cookie of ours came twice: somebody tossed one in, and no one can tell which is ours.
     pub duplicate: bool,
+}
+
+impl std::fmt::Debug for SessionCookies<'_> {
+    /// Without the tokens.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("SessionCookies")
+            .field("presented", &self.presented)
+            .field("duplicate", &self.duplicate)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SessionCookies<'_> {
@@ -144,6 +155,13 @@ mod tests {
             assert_eq!(cookies.refresh_token.as_deref(), Some("opaque"));
             assert_eq!(cookies.presented, Presented { access_token: 1, refresh_token: 1 });
         }
+    }
+
+    #[test]
+    fn tokens_are_not_shown() {
+        let headers = headers(&["__Host-at=secret-jwt; __Host-rt=secret-token"]);
+        let shown = format!("{:?}", names().read(&headers));
+        assert!(shown.contains("presented") && !shown.contains("secret"), "{shown}");
     }
 
     #[test]

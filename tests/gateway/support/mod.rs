@@ -1,0 +1,18 @@
+//! Everything around the gateway: the provider, the apps, the browser, all on real sockets.
+
+pub(crate) mod app;
+pub(crate) mod client;
+pub(crate) mod fault;
+pub(crate) mod fusionauth;
+pub(crate) mod gateway;
+pub(crate) mod keys;
+pub(crate) mod listening;
+pub(crate) mod provider;
+pub(crate) mod wire;
+
+pub(crate) use app::{App, Reply};
+pub(crate) use client::{Answer, Browser, Request};
+pub(crate) use gateway::{Gateway, World};
+pub(crate) use keys::Key;
+pub(crate) use provider::{Endpoint, Fault, Provider, Rotation};
+pub(crate) use wire::{Wire, patiently};

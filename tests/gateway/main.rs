@@ -1,7 +1,13 @@
 //! The gateway on real sockets, against a provider that fails on demand. Each test is named for the rule that it checks.
+#![cfg(test)]
 
-#[cfg(test)]
 mod support;
 
-#[cfg(test)]
+mod jwks;
+mod login;
+mod login_outcomes;
+mod refresh;
+mod refresh_failures;
+mod token_size;
+mod tokens;
 mod workflow;

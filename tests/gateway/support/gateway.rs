@@ -107,6 +107,11 @@ impl World {
         Builder { clock, provider, store, forums, config }
     }
 
+    /// What the provider and the gateway take for the time.
+    pub(crate) fn provider_now(&self) -> u64 {
+        self.clock.now()
+    }
+
     /// A browser at the store.
     pub(crate) fn browser(&self) -> Browser {
         Browser::new(self.gateway.address, "store.localhost")
@@ -135,6 +140,17 @@ impl Builder {
     pub(crate) fn lay_over(mut self, toml: &str) -> Self {
         let changes: toml::Table = toml::from_str(toml).expect("valid TOML");
         merge(&mut self.config, changes);
+        self
+    }
+
+    /// Takes a key out of the config.
+    pub(crate) fn without(mut self, path: &str) -> Self {
+        let (tables, key) = path.rsplit_once('.').expect("a dotted path");
+        let mut table = &mut self.config;
+        for name in tables.split('.') {
+            table = table.get_mut(name).and_then(toml::Value::as_table_mut).expect("a table");
+        }
+        table.remove(key).expect("a key that is there");
         self
     }
 

@@ -42,7 +42,9 @@ async fn a_flood_of_unknown_key_ids_makes_one_fetch_per_cooldown() {
         let header = json!({"alg": "RS256", "typ": "JWT", "kid": format!("unknown-{number}")});
         let token = Key::Stranger.sign_raw(&header.to_string(), &claims.to_string());
         browser.jar.insert(ACCESS.into(), token);
-        tokio::spawn(async move { browser.get("/api/shopping-cart").await.assert_problem(401, "not_logged_in") })
+        tokio::spawn(
+            async move { browser.get("/api/shopping-cart").await.assert_problem(401, "not_logged_in") },
+        )
     });
     for outcome in futures_util::future::join_all(requests).await {
         outcome.unwrap();
@@ -91,7 +93,12 @@ async fn keys_are_fetched_again_in_the_background_and_a_removed_one_counts_no_lo
 async fn keys_are_kept_through_outages_and_rubbish() {
     let world = World::with("[identity_providers.main]\njwks_refresh = \"1s\"").await;
     let mut browser = world.logged_in("ada").await;
-    for fault in [Fault::status(500, "{}"), Fault::status(200, "{}"), Fault::status(200, r#"{"keys":[]}"#), Fault::Garbage] {
+    for fault in [
+        Fault::status(500, "{}"),
+        Fault::status(200, "{}"),
+        Fault::status(200, r#"{"keys":[]}"#),
+        Fault::Garbage,
+    ] {
         world.provider.fail(Endpoint::Jwks, fault.clone());
         let before = world.provider.count(Endpoint::Jwks);
         patiently("a background fetch", async {
@@ -114,7 +121,11 @@ async fn it_starts_while_the_provider_is_down_says_so_and_becomes_ready_without_
     assert_eq!(world.gateway.admin_get("/livez").await.status(), 200);
     assert_eq!(world.gateway.admin_get("/readyz").await.status(), 503);
     world.browser().get("/").await.assert_status(200);
-    world.browser().try_log_in("ada", "correct horse").await.assert_problem(503, "identity_provider_unavailable");
+    world
+        .browser()
+        .try_log_in("ada", "correct horse")
+        .await
+        .assert_problem(503, "identity_provider_unavailable");
     world.provider.listening().up().await;
     world.gateway.ready().await;
     world.logged_in("ada").await.get("/api/shopping-cart").await.assert_status(200);

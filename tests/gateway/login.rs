@@ -13,7 +13,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_are_not_exactly_one_user_name_and_one_password_are_400() {
     let world = World::start().await;
-    let deep = format!(r#"{{"username":"ada","password":"x","extra":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+    let deep =
+        format!(r#"{{"username":"ada","password":"x","extra":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
     let bad: Vec<(&str, Vec<u8>)> = vec![
         (JSON, b"".to_vec()),
         (JSON, b"{".to_vec()),
@@ -63,7 +64,10 @@ async fn odd_but_right_bodies_are_accepted() {
     let world = World::start().await;
     let bodies = [
         ("application/json; charset=utf-8", r#"{"username":"ada","password":"correct horse"}"#),
-        ("application/json;charset=UTF-8", r#" {"password":"correct\u0020horse", "username":"ada", "x":{"username":1}} "#),
+        (
+            "application/json;charset=UTF-8",
+            r#" {"password":"correct\u0020horse", "username":"ada", "x":{"username":1}} "#,
+        ),
         ("Application/JSON", "\r\n{\"username\":\"ada\",\"password\":\"correct horse\"}\n"),
         ("application/x-www-form-urlencoded;charset=UTF-8", "username=ada&password=correct%20horse&csrf=&b"),
         ("APPLICATION/X-WWW-FORM-URLENCODED", "password=correct+horse&username=%61da"),
@@ -78,7 +82,10 @@ async fn odd_but_right_bodies_are_accepted() {
 async fn user_name_and_password_reach_the_provider_as_typed() {
     let world = World::start().await;
     let (name, password) = ("Zo\u{eb}+&=%41 \u{1f600}", "p&q=r+s %zz\u{e9}\"\\");
-    world.browser().send(Request::post("/api/login").json(&json!({"username": name, "password": password}))).await;
+    world
+        .browser()
+        .send(Request::post("/api/login").json(&json!({"username": name, "password": password})))
+        .await;
     let form: String = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("username", name)
         .append_pair("password", password)
@@ -106,9 +113,14 @@ async fn other_media_types_and_compressed_bodies_are_415() {
     let world = World::start().await;
     let body = r#"{"username":"ada","password":"correct horse"}"#;
     let mut browser = world.browser();
-    for content_type in
-        ["text/plain", "multipart/form-data; boundary=x", "application/jsonx", "application/problem+json", "json", ""]
-    {
+    for content_type in [
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/jsonx",
+        "application/problem+json",
+        "json",
+        "",
+    ] {
         let answer = browser.send(Request::post("/api/login").body(content_type, body)).await;
         assert_eq!(answer.status(), 415, "{content_type}: {}", answer.text());
         answer.assert_problem(415, "unsupported_media_type");
@@ -202,7 +214,10 @@ async fn login_and_logout_are_post_only() {
         }
         browser.send(Request::new("HEAD", path)).await.assert_status(405);
     }
-    browser.send(Request::post("/api/login?next=/").form("username=ada&password=correct+horse")).await.assert_status(200);
+    browser
+        .send(Request::post("/api/login?next=/").form("username=ada&password=correct+horse"))
+        .await
+        .assert_status(200);
     assert_eq!(browser.connections, 1);
     assert_eq!(world.store.heads(), 0);
 }
@@ -211,8 +226,20 @@ async fn login_and_logout_are_post_only() {
 async fn variants_of_the_login_path_never_carry_a_password_to_the_app() {
     let world = World::with("[[apps.store.routes]]\npath = \"/*\"\naccess = \"public\"").await;
     for path in [
-        "/api/login/", "/API/login", "/api/Login", "/api/%6cogin", "/api//login", "//api/login", "/api/./login",
-        "/api/x/../login", "/api/login;x=1", "/api/login%2f", "/api/login/.", "/%61pi/login", "/api%2flogin", "/api/login%3b",
+        "/api/login/",
+        "/API/login",
+        "/api/Login",
+        "/api/%6cogin",
+        "/api//login",
+        "//api/login",
+        "/api/./login",
+        "/api/x/../login",
+        "/api/login;x=1",
+        "/api/login%2f",
+        "/api/login/.",
+        "/%61pi/login",
+        "/api%2flogin",
+        "/api/login%3b",
     ] {
         let request = Request::post(path).form("username=ada&password=correct+horse");
         let answer = world.browser().send(request).await;

@@ -3,11 +3,26 @@
 
 mod support;
 
+mod answers;
+mod client_auth;
+mod cookies;
+mod csrf;
+mod forwarded;
+mod framing;
+mod fusionauth;
+mod identity_headers;
 mod jwks;
 mod login;
 mod login_outcomes;
+mod logout;
+mod proxying;
 mod refresh;
 mod refresh_failures;
+mod routes;
+mod stand_ins;
+mod streaming;
 mod token_size;
 mod tokens;
+mod upstreams;
+mod user_endpoint;
 mod workflow;

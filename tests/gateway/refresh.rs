@@ -30,7 +30,8 @@ async fn a_valid_jwt_makes_no_call_to_the_provider() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_jwt_that_is_absent_or_invalid_is_refreshed_once_per_request() {
     let world = World::start().await;
-    let stranger = Key::Stranger.sign(&json!({"iss": world.provider.issuer(), "sub": "id-of-ada", "aud": "store",
+    let stranger = Key::Stranger
+        .sign(&json!({"iss": world.provider.issuer(), "sub": "id-of-ada", "aud": "store",
         "azp": "store", "iat": 0, "exp": 99_999_999_999_u64}));
     let junk = [None, Some("junk".to_owned()), Some("a.b.c".to_owned()), Some(String::new()), Some(stranger)];
     for (count, access) in junk.into_iter().enumerate() {
@@ -75,7 +76,8 @@ async fn fifty_parallel_requests_at_expiry_make_one_refresh_and_all_get_its_outc
             session(&tab)
         })
     });
-    let sessions: Vec<_> = futures_util::future::join_all(tabs).await.into_iter().map(Result::unwrap).collect();
+    let sessions: Vec<_> =
+        futures_util::future::join_all(tabs).await.into_iter().map(Result::unwrap).collect();
     assert!(sessions.iter().all(|other| *other == sessions[0]));
     assert_ne!(sessions[0], session(&browser));
     assert_eq!(world.provider.count(Endpoint::Refresh), 1);
@@ -90,7 +92,9 @@ async fn a_failed_refresh_is_shared_by_all_who_wait_for_it() {
     world.provider.fail(Endpoint::Refresh, Fault::delay(300));
     let tabs = (0..10).map(|_| {
         let mut tab = browser.clone();
-        tokio::spawn(async move { tab.get("/api/shopping-cart").await.assert_problem(401, "session_expired") })
+        tokio::spawn(
+            async move { tab.get("/api/shopping-cart").await.assert_problem(401, "session_expired") },
+        )
     });
     for outcome in futures_util::future::join_all(tabs).await {
         outcome.unwrap();

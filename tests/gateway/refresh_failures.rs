@@ -77,9 +77,12 @@ async fn a_lost_answer_is_503_and_is_not_blindly_repeated_within_the_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_the_provider_refuses_is_the_operators_fault() {
     let world = World::start().await;
-    for (status, error) in
-        [(401, "invalid_client"), (400, "invalid_client"), (401, "unauthorized_client"), (400, "unauthorized_client")]
-    {
+    for (status, error) in [
+        (401, "invalid_client"),
+        (400, "invalid_client"),
+        (401, "unauthorized_client"),
+        (400, "unauthorized_client"),
+    ] {
         let mut browser = world.logged_in("ada").await;
         world.expire_access_tokens();
         world.provider.fail(Endpoint::Refresh, Fault::oauth_error(status, error));
@@ -153,7 +156,9 @@ async fn a_new_jwt_that_does_not_verify_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_whose_jwt_does_not_verify_is_no_login() {
     let world = World::start().await;
-    for claims in [json!({"azp": "forums"}), json!({"aud": "forums"}), json!({"iss": "elsewhere"}), json!({"exp": 1})] {
+    for claims in
+        [json!({"azp": "forums"}), json!({"aud": "forums"}), json!({"iss": "elsewhere"}), json!({"exp": 1})]
+    {
         world.provider.set(|settings| settings.claims = claims.clone());
         let mut browser = world.browser();
         let answer = browser.try_log_in("ada", "correct horse").await;

@@ -107,7 +107,9 @@ async fn headers_of_a_jwt_cannot_talk_the_gateway_into_anything() {
         }
         header.to_string()
     };
-    with_token(&world, Key::Rsa.sign_raw(&header(json!({"typ": "at+jwt"})), &claims)).await.assert_status(200);
+    with_token(&world, Key::Rsa.sign_raw(&header(json!({"typ": "at+jwt"})), &claims))
+        .await
+        .assert_status(200);
     let wrong = [
         json!({"alg": "none"}),
         json!({"alg": "HS256"}),

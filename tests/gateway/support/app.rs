@@ -77,7 +77,6 @@ struct Notebook {
 
 /// The app.
 pub(crate) struct App {
-    name: &'static str,
     listening: Listening,
     notebook: Arc<Mutex<Notebook>>,
 }
@@ -86,13 +85,8 @@ impl App {
     pub(crate) async fn start(name: &'static str) -> Self {
         let notebook = Arc::new(Mutex::new(Notebook::default()));
         let shared = notebook.clone();
-        let listening =
-            Listening::start(move |wire, number| serve(name, wire, number, shared.clone())).await;
-        Self { name, listening, notebook }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
+        let listening = Listening::start(move |wire, number| serve(name, wire, number, shared.clone())).await;
+        Self { listening, notebook }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -175,7 +169,9 @@ async fn answer(name: &str, mut wire: Wire, seen: &Seen, mut reply: Reply) -> Op
         Reply::Download { length, chunked } => download(&mut wire, length, chunked).await?,
         Reply::Events(sender) => events(&mut wire, sender.subscribe()).await?,
         Reply::RefuseUpload => {
-            wire.send("HTTP/1.1 413 Too Big\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!").await.ok()?;
+            wire.send("HTTP/1.1 413 Too Big\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno!")
+                .await
+                .ok()?;
             return None;
         }
         Reply::WebSocket => {
@@ -257,8 +253,7 @@ async fn web_socket(mut wire: Wire, head: &Head) {
     if wire.send(response).await.is_err() {
         return;
     }
-    let mut socket =
-        WebSocketStream::from_partially_read(wire.stream, wire.buffer, Role::Server, None).await;
+    let mut socket = WebSocketStream::from_partially_read(wire.stream, wire.buffer, Role::Server, None).await;
     let greeting = format!("user={}", head.get("x-auth-user").unwrap_or("nobody"));
     if socket.send(greeting.into()).await.is_err() {
         return;

@@ -51,20 +51,18 @@ impl Request {
     /// As it goes over the wire; a `Host` of its own replaces the browser's.
     fn bytes(&self, host: &str, cookies: Option<&str>) -> Vec<u8> {
         let has = |wanted: &str| self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let mut lines = vec![format!("{} {} HTTP/1.1", self.method, self.target)];
         if !has("host") {
-            text += &format!("Host: {host}\r\n");
+            lines.push(format!("Host: {host}"));
         }
-        for (name, value) in &self.headers {
-            text += &format!("{name}: {value}\r\n");
-        }
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
         if let Some(cookies) = cookies {
-            text += &format!("Cookie: {cookies}\r\n");
+            lines.push(format!("Cookie: {cookies}"));
         }
         if !self.body.is_empty() || matches!(self.method.as_str(), "POST" | "PUT" | "PATCH") {
-            text += &format!("Content-Length: {}\r\n", self.body.len());
+            lines.push(format!("Content-Length: {}", self.body.len()));
         }
-        let mut bytes = (text + "\r\n").into_bytes();
+        let mut bytes = (lines.join("\r\n") + "\r\n\r\n").into_bytes();
         bytes.extend_from_slice(&self.body);
         bytes
     }
@@ -169,8 +167,7 @@ impl Answer {
 
     /// The one `Set-Cookie` of this name.
     pub(crate) fn set_cookie(&self, name: &str) -> Option<SetCookie> {
-        let mut found: Vec<_> =
-            self.set_cookies().into_iter().filter(|cookie| cookie.name == name).collect();
+        let mut found: Vec<_> = self.set_cookies().into_iter().filter(|cookie| cookie.name == name).collect();
         assert!(found.len() <= 1, "`{name}` is set {} times", found.len());
         found.pop()
     }
@@ -261,11 +258,10 @@ impl Browser {
                 None => self.open().await,
             };
             let sent = wire.send(&bytes).await;
+            // An early refusal may close while the body is still on its way: read it all the same.
             let answer = match sent {
-                Ok(()) => receive(&mut wire, &request.method, usize::MAX).await,
                 Err(_) if kept => None,
-                // An early refusal may close while the body is still on its way.
-                Err(_) => receive(&mut wire, &request.method, usize::MAX).await,
+                _ => receive(&mut wire, &request.method, usize::MAX).await,
             };
             let Some(answer) = answer else {
                 assert!(kept, "no answer to {} {}", request.method, request.target);
@@ -286,11 +282,6 @@ impl Browser {
         Wire::new(TcpStream::connect(self.address).await.expect("the gateway listens"))
     }
 
-    /// Closes the kept connection.
-    pub(crate) fn hang_up(&mut self) {
-        self.wire = None;
-    }
-
     /// Does what an answer's `Set-Cookie` headers say.
     pub(crate) fn keep_cookies(&mut self, answer: &Answer) {
         for cookie in answer.set_cookies() {
@@ -301,6 +292,11 @@ impl Browser {
             }
         }
     }
+}
+
+/// What `browser` would send for `request`.
+pub(crate) fn request_bytes(browser: &Browser, request: &Request) -> Vec<u8> {
+    request.bytes(&browser.host, browser.cookie_header().as_deref())
 }
 
 /// Reads one final response, keeping `kept` bytes of its body; `None` if the connection ended without one.

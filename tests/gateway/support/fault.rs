@@ -49,7 +49,8 @@ impl Fault {
     pub(crate) async fn send(self, mut wire: Wire, usual: Vec<u8>) -> Option<Wire> {
         match self {
             Self::Answer { status, headers, body } => {
-                let head = format!("HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
+                let head =
+                    format!("HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
                 wire.send(head + &body).await.ok()?;
                 return Some(wire);
             }
@@ -68,7 +69,8 @@ impl Fault {
                 }
             }
             Self::Huge => {
-                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let head =
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
                 wire.send(head).await.ok()?;
                 let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
                 for _ in 0..1024 {

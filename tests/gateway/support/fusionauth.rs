@@ -147,11 +147,14 @@ impl State {
                 }
                 let user = field("username").to_owned();
                 let refresh = self.new_refresh_token(&user);
-                (200, Some(json!({
-                    "access_token": self.token(&user, now), "expires_in": 300, "id_token": "not.for.us",
-                    "refresh_token": refresh, "refresh_token_id": "rid", "scope": field("scope"),
-                    "token_type": "Bearer", "userId": format!("id-of-{user}"),
-                })))
+                (
+                    200,
+                    Some(json!({
+                        "access_token": self.token(&user, now), "expires_in": 300, "id_token": "not.for.us",
+                        "refresh_token": refresh, "refresh_token_id": "rid", "scope": field("scope"),
+                        "token_type": "Bearer", "userId": format!("id-of-{user}"),
+                    })),
+                )
             }
             ("POST /oauth2/token", "refresh_token") => match self.use_refresh_token(field("refresh_token")) {
                 Some((user, new)) => {
@@ -167,9 +170,12 @@ impl State {
             ("POST /api/jwt/refresh", _) => {
                 let old = call.json()["refreshToken"].as_str().unwrap_or_default().to_owned();
                 match self.use_refresh_token(&old) {
-                    Some((user, new)) => (200, Some(json!({
-                        "refreshToken": new.unwrap_or(old), "refreshTokenId": "rid", "token": self.token(&user, now),
-                    }))),
+                    Some((user, new)) => (
+                        200,
+                        Some(json!({
+                            "refreshToken": new.unwrap_or(old), "refreshTokenId": "rid", "token": self.token(&user, now),
+                        })),
+                    ),
                     None => (404, None),
                 }
             }

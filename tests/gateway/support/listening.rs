@@ -43,11 +43,6 @@ impl Listening {
         self.address
     }
 
-    /// How many connections were accepted so far.
-    pub(crate) fn accepted(&self) -> usize {
-        self.accepted.load(Ordering::SeqCst)
-    }
-
     /// Stops listening and drops every connection.
     pub(crate) fn down(&self) {
         for task in self.tasks.lock().unwrap().drain(..) {

@@ -14,5 +14,5 @@ pub(crate) use app::{App, Reply};
 pub(crate) use client::{Answer, Browser, Request};
 pub(crate) use gateway::{Gateway, World};
 pub(crate) use keys::Key;
-pub(crate) use provider::{Endpoint, Fault, Provider, Rotation};
-pub(crate) use wire::{Wire, patiently};
+pub(crate) use provider::{Endpoint, Fault, Rotation};
+pub(crate) use wire::patiently;

@@ -267,7 +267,10 @@ impl State {
             Endpoint::Login => {
                 let user = call.field("username").unwrap_or_default().to_lowercase();
                 if user == "nobody" || call.field("password") != Some(PASSWORD) {
-                    return (400, json!({"error": "invalid_grant", "error_description": "Invalid user credentials"}));
+                    return (
+                        400,
+                        json!({"error": "invalid_grant", "error_description": "Invalid user credentials"}),
+                    );
                 }
                 self.counter += 1;
                 let refresh = self.new_refresh_token(self.counter, &user, &client);
@@ -390,7 +393,9 @@ fn client_of(call: &Call) -> Option<String> {
             let (id, secret) = text.split_once(':')?;
             (id.to_owned(), secret.to_owned())
         }
-        None => (call.field("client_id")?.to_owned(), call.field("client_secret").unwrap_or("public").to_owned()),
+        None => {
+            (call.field("client_id")?.to_owned(), call.field("client_secret").unwrap_or("public").to_owned())
+        }
     };
     (secret == format!("{id}-secret") || secret == "public" || secret.contains('%') || secret.contains('+'))
         .then_some(id)

@@ -11,10 +11,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Waits, but not for ever.
 pub(crate) async fn patiently<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
-    }
+    let outcome = tokio::time::timeout(PATIENCE, future).await;
+    outcome.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// A request's or a response's head.
@@ -45,11 +43,8 @@ impl Head {
 
     /// Every value of a header, in order.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
-        let same = |(key, value): &'_ (String, String)| -> bool {
-            let _ = value;
-            key.eq_ignore_ascii_case(name)
-        };
-        self.headers.iter().filter(|pair| same(pair)).map(|(_, value)| value.as_str()).collect()
+        let same = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        same.map(|(_, value)| value.as_str()).collect()
     }
 
     /// The only value of a header.
@@ -135,10 +130,8 @@ impl Wire {
 
     /// Reads once more; false at the end of the stream.
     pub(crate) async fn fill(&mut self) -> io::Result<bool> {
-        let mut piece = [0; 16 * 1024];
-        let count = self.stream.read(&mut piece).await?;
-        self.buffer.extend_from_slice(&piece[..count]);
-        Ok(count > 0)
+        self.buffer.reserve(64 * 1024);
+        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
     }
 
     async fn take_until(&mut self, end: &[u8]) -> io::Result<Option<Vec<u8>>> {

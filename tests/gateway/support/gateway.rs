@@ -30,6 +30,9 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts one from the text of a `gateway.toml`.
     pub(crate) async fn start(toml: &str, clock: Arc<dyn Clock>) -> Self {
+        // Shown for the tests that fail; an error means that another test has done it.
+        let logs = tracing_subscriber::fmt().with_env_filter("warn,portcullis=debug").with_test_writer();
+        let _ = logs.with_ansi(false).try_init();
         let loaded = portcullis::config::parse(toml)
             .unwrap_or_else(|error| panic!("{error}: {:#?}\n{toml}", error.problems));
         let server = Server::bind_with_clock(loaded.config, clock).await.expect("free ports");

@@ -178,7 +178,7 @@ impl ServiceDiscovery for Names {
             match tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await {
                 Ok(addresses) => backends.extend(addresses.map(|address| backend(index, address))),
                 Err(error) => {
-                    warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved")
+                    warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved");
                 }
             }
         }

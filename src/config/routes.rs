@@ -16,7 +16,7 @@ pub(super) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>
             continue;
         };
         check_reachable(&section, &route, &routes, own_paths);
-        routes.push((section.child(""), route));
+        routes.push((section.path().to_owned(), route));
     }
     sound.then(|| routes.into_iter().map(|(_, route)| route).collect())
 }
@@ -37,13 +37,17 @@ fn route(section: &Section<'_>) -> Option<Route> {
         item.some("list the roles of which any suffices, or leave the key out", plain_text)
     });
     if section.has("roles") && access.is_some_and(|access| access != Access::Required) {
-        return section.fault_at(
+        let _: Option<()> = section.fault_at(
             "roles",
             "roles can only be asked for where a session is required",
             "write `access = \"required\"`, or remove `roles`",
         );
     }
-    Some(Route { path: path?, access: access?, roles: roles?.unwrap_or_default() })
+    Some(Route {
+        path: path?,
+        access: access?, // What is wrong with the roles has been said; the path can still be compared with others.
+        roles: roles.flatten().unwrap_or_default(),
+    })
 }
 
 fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Route)], own_paths: &[&str]) {

@@ -61,7 +61,6 @@ impl Gateway {
             if is_grpc(session.req_header()) {
                 connection.exempt_from_body_rate();
             }
-            session.set_read_timeout(None);
             session.set_write_timeout(Some(app.timeouts.idle));
         }
         Ok(!passed)
@@ -174,6 +173,10 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if response.status == StatusCode::CONTINUE {
+            // Now the client sends its body: Pingora would otherwise take it for a final answer before the body's end.
+            session.set_close_on_response_before_downstream_finish(false);
+        }
         if response.status.is_informational() && !is_switching {
             return Ok(());
         }

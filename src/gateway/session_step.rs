@@ -71,8 +71,10 @@ fn decide_now<'a>(
         headers: &request.headers,
         websocket: context.websocket,
     };
+    // In this order: keys of a later generation under an earlier number are only verified once more.
+    let generation = app.session.provider.key_set_generation();
     let keys = app.session.provider.key_set();
-    decide(app.rules(), &head, &state.knowledge(app, &keys, keys_are_fresh))
+    decide(app.rules(), &head, &state.knowledge(&keys, generation, keys_are_fresh))
 }
 
 /// The target's path: the very bytes that are forwarded, up to the query. What is no text is no acceptable path.

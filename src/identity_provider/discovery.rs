@@ -267,7 +267,7 @@ fn well_known(issuer: &Url) -> Vec<Url> {
     inserted.set_fragment(None);
     let path = issuer.path().trim_end_matches('/');
     inserted.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
-    below(issuer, ".well-known/openid-configuration").into_iter().chain([inserted]).collect()
+    vec![below(issuer, ".well-known/openid-configuration"), inserted]
 }
 
 #[cfg(test)]

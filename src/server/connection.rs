@@ -21,7 +21,7 @@ use super::head_fields::is_token;
 use super::message::Message;
 use super::message_stream::{MessageStream, Slot};
 use super::request_head::{Framing, HeadRefusal, RequestHead, check};
-use super::watch::ConnectionWatch;
+use super::watch::{ConnectionWatch, EndReason};
 use super::wire::Wire;
 
 /// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
@@ -130,7 +130,7 @@ where
     if is_reusable && returned.is_complete && returned.wire.watch.ended().is_none() {
         return Some(returned.wire);
     }
-    if !returned.is_upgraded {
+    if !returned.is_upgraded && returned.wire.watch.ended() != Some(EndReason::Shutdown) {
         linger(&mut returned.wire).await;
     }
     None
@@ -283,3 +283,6 @@ async fn linger(wire: &mut Wire) {
     };
     let _time_is_over = timeout(LINGER_TIMEOUT, lingering).await;
 }
+
+#[cfg(test)]
+mod tests;

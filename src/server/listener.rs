@@ -151,10 +151,7 @@ fn open<A>(stream: TcpStream, peer: SocketAddr, front: &Arc<Front<A>>, shutdown:
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
-    let watch = Arc::new(ConnectionWatch::new(peer, local, false));
+    let watch = Arc::new(ConnectionWatch::new(peer, false));
     let Some(admitted) = front.connections.admit(&watch) else {
         tracing::debug!(%peer, "too many connections");
         return;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use portcullis::command::{explain, healthcheck};
+use portcullis::command::{check, explain, healthcheck};
 use portcullis::config::{self, Loaded};
 use portcullis::server::Server;
 use portcullis::telemetry;
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     match command_line.command.unwrap_or(Command::Run(command_line.config)) {
         Command::Run(file) => run(&file.config),
         Command::Check(file) => with_config(&file.config, |loaded| {
-            print!("{}", portcullis::command::check::report(&loaded));
+            print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
         }),
         Command::Explain { config, method, url } => {

@@ -2,9 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::config::{
-    Access, App, Config, IdentityProvider, Loaded, Problem, ProviderKind, Route, RoutePath, Upstream,
-};
+use crate::config::{Access, App, Config, IdentityProvider, Loaded, Problem, ProviderKind, Route};
 
 /// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
 pub fn report(loaded: &Loaded) -> String {
@@ -49,7 +47,6 @@ fn identity_provider(provider: &IdentityProvider) -> String {
 
 fn app(app: &App, providers: &[IdentityProvider]) -> String {
     let provider = providers.get(app.identity_provider).map_or("", |provider| provider.name.as_str());
-    let upstreams: Vec<String> = app.upstreams.iter().map(url).collect();
     let headers: Vec<String> = app
         .identity_headers
         .iter()
@@ -57,7 +54,7 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
         .collect();
     let mut rows = vec![
         row("hosts", joined(&app.hosts)),
-        row("upstreams", joined(&upstreams)),
+        row("upstreams", joined(&app.upstreams)),
         row("identity provider", provider),
         row("client id", &app.client_id),
         row("login", format!("POST {}", app.login.path)),
@@ -77,13 +74,11 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
 
 fn routes(routes: &[Route]) -> String {
     let mut rows = vec![cells(["route", "access", "roles"])];
-    rows.extend(routes.iter().map(|route| {
-        let path = match &route.path {
-            RoutePath::Exact(path) => path.clone(),
-            RoutePath::Prefix(prefix) => format!("{prefix}/*"),
-        };
-        cells([path.as_str(), access(route.access), &route.roles.join(" or ")])
-    }));
+    rows.extend(
+        routes
+            .iter()
+            .map(|route| cells([&route.path.to_string(), access(route.access), &route.roles.join(" or ")])),
+    );
     rows.push(cells(["everything else", access(Access::Required), ""]));
     aligned(&rows)
 }
@@ -93,15 +88,6 @@ fn access(access: Access) -> &'static str {
         Access::Public => "public",
         Access::Optional => "optional",
         Access::Required => "required",
-    }
-}
-
-fn url(upstream: &Upstream) -> String {
-    let scheme = if upstream.tls { "https" } else { "http" };
-    if upstream.host.contains(':') {
-        format!("{scheme}://[{}]:{}", upstream.host, upstream.port)
-    } else {
-        format!("{scheme}://{}:{}", upstream.host, upstream.port)
     }
 }
 

@@ -13,7 +13,7 @@ use super::tree::Value;
 use super::values::claim::literal_claim_path;
 use super::values::duration::duration;
 use super::values::host::host;
-use super::values::path::exact_path;
+use super::values::path::request_path;
 use super::values::url::{origin, upstream};
 use super::values::{is_table_name, plain_text};
 
@@ -189,6 +189,6 @@ fn health_check(app: &Section<'_>) -> Option<HealthCheck> {
     let section = app.section("health_check");
     let interval = section.defaulted("interval", "\"5s\"", |item| duration(item, "10ms", "1h"));
     let timeout = section.defaulted("timeout", "\"1s\"", |item| duration(item, "10ms", "1m"));
-    let path = section.optional("path", "a TCP connection suffices", exact_path);
+    let path = section.optional("path", "a TCP connection suffices", request_path);
     Some(HealthCheck { interval: interval?, timeout: timeout?, path: path? })
 }

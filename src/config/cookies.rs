@@ -118,7 +118,7 @@ fn domain(item: &Item<'_>, hosts: &[String]) -> Option<String> {
         Ok(domain) => domain,
         Err((wrong, _)) => return item.fault(format!("{} {wrong}", quote(text)), HINT),
     };
-    if domain.starts_with('[') || domain.parse::<std::net::IpAddr>().is_ok() {
+    if domain.parse::<std::net::IpAddr>().is_ok() {
         return item
             .fault(format!("{} is an address, which has no domain", quote(text)), "leave the key out");
     }

@@ -68,20 +68,16 @@ fn read(
         let to_find = to_find(section, kind, token_endpoint, !matches!(hmac_secret, Some(Some(_))));
         check_issuer(section, issuer, &to_find, allow_insecure_http == Some(false));
     }
-    if allow_insecure_http == Some(false) {
-        let endpoints = [
-            ("token_endpoint", &token_endpoint),
-            ("revocation_endpoint", &revocation_endpoint),
-            ("jwks_uri", &jwks_uri),
-        ];
-        for (key, url) in endpoints {
-            check_confidential(section, key, url.as_ref().and_then(Option::as_ref));
-        }
-    } else if allow_insecure_http == Some(true) {
-        section.warn_at(
-            "allow_insecure_http",
-            "passwords, tokens and client secrets may cross the network in clear",
-            "use `https` and leave `allow_insecure_http` out",
+    let endpoints = [
+        ("token_endpoint", &token_endpoint),
+        ("revocation_endpoint", &revocation_endpoint),
+        ("jwks_uri", &jwks_uri),
+    ];
+    if let Some(allowed) = allow_insecure_http {
+        check_endpoints(
+            section,
+            allowed,
+            &endpoints.map(|(key, url)| (key, url.as_ref().and_then(Option::as_ref))),
         );
     }
     let (at_token, at_revocation) = client_auth?;
@@ -266,6 +262,20 @@ fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_conf
             "set it, if the provider has one",
         ),
         _ => {}
+    }
+}
+
+fn check_endpoints(section: &Section<'_>, allows_http: bool, endpoints: &[(&str, Option<&Url>)]) {
+    if allows_http {
+        section.warn_at(
+            "allow_insecure_http",
+            "passwords, tokens and client secrets may cross the network in clear",
+            "use `https` and leave `allow_insecure_http` out",
+        );
+        return;
+    }
+    for (key, url) in endpoints {
+        check_confidential(section, key, *url);
     }
 }
 

@@ -60,18 +60,18 @@ impl From<&Limits> for ConnectionSettings {
     }
 }
 
-/// Serves one connection to its end. `shutdown` is Pingora's view of it; what wakes an idle connection is
-/// [`ConnectionWatch::close_when_idle`].
+/// Serves one connection to its end. A stop reaches it through [`ConnectionWatch::close_when_idle`].
 pub(crate) async fn serve<A>(
     stream: Stream,
     app: &Arc<A>,
     settings: &ConnectionSettings,
     watch: Arc<ConnectionWatch>,
-    shutdown: &ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let slot = Arc::new(Slot::default());
+    // Pingora looks at this for every request. One for all connections would be a lock that all workers share.
+    let (_, never) = tokio::sync::watch::channel(false);
     let mut wire = Box::new(Wire::new(stream, watch));
     let mut idle_timeout = settings.header_timeout;
     loop {
@@ -91,7 +91,7 @@ pub(crate) async fn serve<A>(
                 return;
             }
         };
-        match exchange(wire, raw, &head, app, settings, &slot, shutdown).await {
+        match exchange(wire, raw, &head, app, settings, &slot, &never).await {
             Some(kept) => wire = kept,
             None => return,
         }

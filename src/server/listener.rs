@@ -128,7 +128,7 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => open(stream, peer, &front, &shutdown),
+            Ok((stream, peer)) => open(stream, peer, &front),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -147,7 +147,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn open<A>(stream: TcpStream, peer: SocketAddr, front: &Arc<Front<A>>, shutdown: &ShutdownWatch)
+fn open<A>(stream: TcpStream, peer: SocketAddr, front: &Arc<Front<A>>)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
@@ -157,12 +157,11 @@ where
         return;
     };
     let front = Arc::clone(front);
-    let shutdown = shutdown.clone();
     tokio::spawn(async move {
         let _admitted = admitted;
         // TLS would be shaken hands on here; an HTTP/2 connection would go to Pingora as it is.
         let stream = Box::new(pingora_stream(stream, peer));
-        serve(stream, &front.app, &front.settings, watch, &shutdown).await;
+        serve(stream, &front.app, &front.settings, watch).await;
     });
 }
 

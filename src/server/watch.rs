@@ -127,7 +127,7 @@ impl ConnectionWatch {
     }
 
     /// Whether [`Self::close_when_idle`] was called.
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 

@@ -78,6 +78,14 @@ fn every_default_that_is_a_value_is_read_without_error() {
 }
 
 #[test]
+fn the_page_s_minimal_file_is_short_and_complete() {
+    let minimal = PAGE.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    assert!(minimal.lines().count() < 20);
+    let loaded = parse(&minimal.replace("STORE_CLIENT_SECRET", "CARGO_PKG_NAME")).unwrap();
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
 fn the_page_has_every_key_with_its_default() {
     let mut documented = rows();
     for key in keys() {

@@ -24,6 +24,33 @@ fn a_syntax_error_is_alone_and_quotes_no_line() {
 }
 
 #[test]
+fn no_secret_is_shown_whatever_is_wrong_around_it() {
+    let base = "client_id = 'shop'\nhosts = ['shop.example.com']\nupstreams = ['http://127.0.0.1:3000']\n";
+    for line in [
+        "client_secret = hunter2",
+        "client_secret = 'hunter2",
+        "client_secret = \"hunter2\\q\"",
+        "client_secret = 'a'\nclient_secret = 'hunter2'",
+        "client_secret 'hunter2'",
+        "client_secret = ['hunter2']",
+        "client_secret = { env = 'hunter2!' }",
+        "client_secret = { env = ['hunter2'] }",
+        "client_secret = { secret = 'hunter2' }",
+        "client_secret = 'hunter2\\n'",
+        "client_secret = \"hunter2\\n\"",
+        "client-secret = 'hunter2'",
+        "secret.value = 'hunter2'",
+        "upstream = 'http://a:hunter2@b'",
+    ] {
+        let report =
+            report_of(&format!("[identity_providers.main]\nissuer = 3\n[apps.shop]\n{base}{line}\n"));
+        assert!(!report.contains("hunter2"), "{report}");
+    }
+    let loaded = accepted(&format!("{MINIMAL}client_secret = 'hunter2'"));
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+}
+
+#[test]
 fn deep_nesting_is_refused_and_not_a_stack_overflow() {
     for (open, close) in [("[", "]"), ("{a=", "}")] {
         let text = format!("a = {}1{}", open.repeat(50_000), close.repeat(50_000));

@@ -114,6 +114,7 @@ fn parse_origin(text: &str) -> Result<String, Fault> {
         _ => (authority, None),
     };
     let host = host::parse(name).map_err(|(what, _)| wrong(what))?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
     match port {
         None => Ok(format!("{scheme}://{host}")),
         Some(port) => match (scheme, port.parse::<u16>()) {

@@ -433,8 +433,7 @@ async fn a_half_read_message_never_leaves_its_rest_to_the_next_request() {
         client.shutdown().await.expect("half closed");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
         let watch = Arc::new(ConnectionWatch::new(nowhere, false));
-        let (_running, shutdown) = tokio::sync::watch::channel(false);
-        serve(Box::new(server), &app, &settings(), watch, &shutdown).await;
+        serve(Box::new(server), &app, &settings(), watch).await;
         assert_eq!(app.0.load(Ordering::SeqCst), requests, "{request:?}");
     }
 }

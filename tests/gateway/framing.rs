@@ -210,3 +210,27 @@ async fn connections_beyond_the_limit_are_closed_and_the_living_stay() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_only_drips_is_ended() {
+    let world = World::start().await;
+    let mut wire = world.browser().open().await;
+    wire.send("POST /open/x HTTP/1.1\r\nHost: store.localhost\r\nContent-Length: 100000\r\n\r\n")
+        .await
+        .unwrap();
+    let dripping = async {
+        // Over once the gateway has closed: the answer, if any, has been read by then.
+        loop {
+            let sent = wire.send("x").await.is_ok();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let mut byte = [0];
+            let over = matches!(wire.stream.try_read(&mut byte), Ok(0)) || !sent;
+            if over {
+                return;
+            }
+        }
+    };
+    patiently("the end of the upload", dripping).await;
+    assert!(world.store.seen().is_empty(), "the app took it for complete");
+    world.browser().get("/open/x").await.assert_status(200);
+}

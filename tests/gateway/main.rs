@@ -4,6 +4,7 @@
 mod support;
 
 mod answers;
+mod binary;
 mod client_auth;
 mod cookies;
 mod csrf;
@@ -12,6 +13,7 @@ mod framing;
 mod fusionauth;
 mod identity_headers;
 mod jwks;
+mod lifecycle;
 mod login;
 mod login_outcomes;
 mod logout;

@@ -76,7 +76,7 @@ async fn an_app_that_is_down_is_502_and_one_that_comes_back_is_used_at_once() {
     browser.send(Request::post("/open/page").form("a=1")).await.assert_problem(502, "upstream_unavailable");
     world.store.listening().up().await;
     browser.get("/open/page").await.assert_status(200);
-    assert_eq!(browser.connections, 1);
+    assert_eq!(browser.connections, 1, "the connection stays usable");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -157,6 +157,11 @@ impl Builder {
         self
     }
 
+    /// The `gateway.toml` as it stands.
+    pub(crate) fn text(&self) -> String {
+        toml::to_string(&self.config).expect("serialisable")
+    }
+
     /// Starts the gateway and waits until it is ready.
     pub(crate) async fn start(self) -> World {
         let world = self.start_unready().await;
@@ -166,8 +171,8 @@ impl Builder {
 
     /// Starts the gateway.
     pub(crate) async fn start_unready(self) -> World {
-        let Self { clock, provider, store, forums, config } = self;
-        let text = toml::to_string(&config).expect("serialisable");
+        let text = self.text();
+        let Self { clock, provider, store, forums, config: _ } = self;
         let gateway = Gateway::start(&text, clock.clone()).await;
         World { clock, provider, store, forums, gateway }
     }

@@ -361,3 +361,6 @@ fn check_token(
     }
     Ok((identity, expired))
 }
+
+#[cfg(test)]
+mod tests;

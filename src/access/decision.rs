@@ -389,3 +389,6 @@ fn check_token(
     }
     Ok((identity, expired))
 }
+
+#[cfg(test)]
+mod tests;

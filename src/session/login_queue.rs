@@ -103,6 +103,29 @@ mod tests {
         assert!(second.turn().await.is_some());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn turns_come_in_order_and_whoever_gives_up_holds_up_nobody() {
+        let queue = LoginQueue::new(8);
+        let places = [(); 3].map(|()| queue.enter("main", "alice").unwrap());
+        let permit = places[0].turn().await;
+        let mut second = Box::pin(places[1].turn());
+        let mut third = Box::pin(places[2].turn());
+        let moment = std::time::Duration::from_secs(1);
+        assert!(tokio::time::timeout(moment, &mut second).await.is_err());
+        assert!(tokio::time::timeout(moment, &mut third).await.is_err());
+        drop(second);
+        drop(permit);
+        assert!(tokio::time::timeout(moment, third).await.unwrap().is_some());
+    }
+
+    #[test]
+    fn one_name_at_two_providers_is_two_users() {
+        let queue = LoginQueue::new(0);
+        let _one = queue.enter("main", "alice").unwrap();
+        assert!(queue.enter("main", "ALICE ").is_none());
+        assert!(queue.enter("other", "alice").is_some());
+    }
+
     #[test]
     fn the_queue_is_bounded_and_leaves_nothing_behind() {
         let queue = LoginQueue::new(1);

@@ -69,13 +69,22 @@ pub(crate) struct Ledger {
 struct State {
     entries: HashMap<SessionKey, Entry>,
     under_way: usize,
+    ended: Ended,
     /// When finished entries may go, the first at the top.
+    expiries: BinaryHeap<Reverse<(Instant, SessionKey)>>,
+}
+
+/// The sessions that were ended, each until an instant. Apart from the outcomes: anyone can log out with a made-up token,
+/// and that must not push out what others wait for.
+#[derive(Debug, Default)]
+struct Ended {
+    keys: HashMap<SessionKey, Instant>,
     expiries: BinaryHeap<Reverse<(Instant, SessionKey)>>,
 }
 
 #[derive(Debug)]
 enum Entry {
-    UnderWay { waiter: Waiter, ended: bool },
+    UnderWay { waiter: Waiter },
     Finished { outcome: Outcome, until: Instant },
 }
 
@@ -87,11 +96,13 @@ impl Ledger {
     /// Takes a turn. A known outcome that is not `usable` any more (its own JWT has expired) counts as none.
     pub(crate) fn take_turn(&self, key: SessionKey, usable: impl Fn(&Outcome) -> bool) -> Turn {
         self.with(|state, now| {
+            // Nobody needs to wait for that, and it holds even if a call under way never ends.
+            if state.ended.contains(key) {
+                return Turn::Known(Outcome::Dead);
+            }
             match state.entries.get(&key) {
-                // Nobody needs to wait for that, and it holds even if the call never ends.
-                Some(Entry::UnderWay { ended: true, .. }) => return Turn::Known(Outcome::Dead),
                 // A sender that is gone without an outcome has panicked: the next one calls again.
-                Some(Entry::UnderWay { waiter, .. }) if waiter.has_changed().is_ok() => {
+                Some(Entry::UnderWay { waiter }) if waiter.has_changed().is_ok() => {
                     return Turn::Wait(waiter.clone());
                 }
                 Some(Entry::Finished { outcome, until }) if now < *until && usable(outcome) => {
@@ -103,7 +114,7 @@ impl Ledger {
                 return Turn::Known(Outcome::Unavailable);
             }
             let (sender, waiter) = watch::channel(None);
-            state.put(key, Entry::UnderWay { waiter, ended: false });
+            state.put(key, Entry::UnderWay { waiter });
             Turn::Call(sender)
         })
     }
@@ -111,10 +122,8 @@ impl Ledger {
     /// Records an outcome and returns what everyone shall be told: if the session was ended meanwhile, that it is dead.
     pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome) -> Outcome {
         self.with(|state, now| {
-            let ended = matches!(state.entries.get(&key), Some(Entry::UnderWay { ended: true, .. }));
-            let outcome = if ended { Outcome::Dead } else { outcome };
+            let outcome = if state.ended.contains(key) { Outcome::Dead } else { outcome };
             match outcome {
-                Outcome::Dead if ended => state.remember(key, Outcome::Dead, now + ENDED_IS_KEPT),
                 Outcome::Dead => {
                     state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window))
                 }
@@ -143,24 +152,21 @@ impl Ledger {
     /// that the token had led to, whose successor is to be ended as well.
     pub(crate) fn end(&self, key: SessionKey) -> Option<Outcome> {
         self.with(|state, now| {
-            if let Some(Entry::UnderWay { ended, .. }) = state.entries.get_mut(&key) {
-                *ended = true;
+            if !state.ended.insert(key, now + ENDED_IS_KEPT) {
                 return None;
             }
-            let before = match state.entries.get(&key) {
+            match state.entries.get(&key) {
                 Some(Entry::Finished { outcome, until }) if now < *until => Some(outcome.clone()),
                 _ => None,
-            };
-            state.remember(key, Outcome::Dead, now + ENDED_IS_KEPT);
-            before
+            }
         })
     }
 
     /// The outcome of a token, if it is known and still told.
     pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
         self.with(|state, now| match state.entries.get(&key) {
+            _ if state.ended.contains(key) => Some(Outcome::Dead),
             Some(Entry::Finished { outcome, until }) if now < *until => Some(outcome.clone()),
-            Some(Entry::UnderWay { ended: true, .. }) => Some(Outcome::Dead),
             _ => None,
         })
     }
@@ -170,7 +176,32 @@ impl Ledger {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         state.forget_expired(now);
+        state.ended.forget_expired(now);
         act(&mut state, now)
+    }
+}
+
+impl Ended {
+    fn contains(&self, key: SessionKey) -> bool {
+        self.keys.contains_key(&key)
+    }
+
+    /// Whether it had not ended before.
+    fn insert(&mut self, key: SessionKey, until: Instant) -> bool {
+        self.expiries.push(Reverse((until, key)));
+        self.keys.insert(key, until).is_none()
+    }
+
+    fn forget_expired(&mut self, now: Instant) {
+        while let Some(&Reverse((until, key))) = self.expiries.peek() {
+            if now < until && self.expiries.len() <= MAX_ENTRIES {
+                break;
+            }
+            self.expiries.pop();
+            if self.keys.get(&key).is_some_and(|kept| *kept <= until) {
+                self.keys.remove(&key);
+            }
+        }
     }
 }
 

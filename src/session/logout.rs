@@ -52,6 +52,10 @@ pub(super) async fn revoke(
     mut asked: Option<oneshot::Sender<()>>,
 ) {
     let (provider, client) = (app.provider.name(), &app.client.id);
+    let Ok(_permit) = app.calls.revocations.try_acquire() else {
+        warn!(provider, client, "nothing revoked: too many revocations are under way");
+        return;
+    };
     let mut pauses = PAUSES.iter();
     loop {
         let result = app.provider.revoke(&app.client, &refresh_token).await;

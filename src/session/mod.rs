@@ -51,11 +51,13 @@ pub struct SessionContext {
 pub(crate) struct ProviderCalls {
     refreshes: Semaphore,
     logins: Semaphore,
+    /// Revocations under way, the pauses between attempts included.
+    revocations: Semaphore,
 }
 
 impl Default for ProviderCalls {
     fn default() -> Self {
-        Self { refreshes: Semaphore::new(256), logins: Semaphore::new(64) }
+        Self { refreshes: Semaphore::new(256), logins: Semaphore::new(64), revocations: Semaphore::new(1024) }
     }
 }
 

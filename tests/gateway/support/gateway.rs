@@ -233,6 +233,8 @@ fn usual_config(issuer: &str, store: &str, forums: &str) -> String {
         admin_listen = "127.0.0.1:0"
         worker_threads = 2
         shutdown_grace = "5s"
+        [server.limits]
+        verified_tokens = 1024 # the default table takes long to drop, once for every test
         [identity_providers.main]
         kind = "oauth2"
         issuer = "{issuer}"

@@ -1,3 +1,147 @@
 //! The command line.
 
-fn main() {}
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use portcullis::command::{explain, healthcheck};
+use portcullis::config::{self, Loaded};
+use portcullis::server::Server;
+use portcullis::telemetry;
+use tracing::{info, warn};
+
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `EX_USAGE` of sysexits.h: the configuration or the command line is wrong.
+const EXIT_CONFIG: u8 = 64;
+
+/// A reverse-proxy authentication gateway.
+#[derive(Debug, Parser)]
+#[command(version, about, args_conflicts_with_subcommands = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+#[derive(Debug, Clone, Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, short, value_name = "FILE", default_value = "gateway.toml")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve (the default); exits with 64 on a bad configuration, before any port is opened
+    Run(ConfigFile),
+    /// Validate the configuration and print hosts, routes, access and warnings
+    Check(ConfigFile),
+    /// Say which app, route, access and headers a request gets, without sending anything
+    Explain {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// The method, such as GET
+        method: String,
+        /// The URL as a browser would use it, such as `https://store.example.com/api/cart`
+        url: String,
+    },
+    /// Ask the live identity providers: discovery, JWKS, client credentials, grants, clock
+    Doctor(ConfigFile),
+    /// Ask the running gateway whether it lives; for HEALTHCHECK in an image without a shell
+    Healthcheck {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Ask whether it is ready to serve, too
+        #[arg(long)]
+        ready: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    match command_line.command.unwrap_or(Command::Run(command_line.config)) {
+        Command::Run(file) => run(&file.config),
+        Command::Check(file) => with_config(&file.config, |loaded| {
+            let _ = loaded;
+            ExitCode::SUCCESS
+        }),
+        Command::Explain { config, method, url } => {
+            with_config(&config.config, |loaded| match explain::explain(&loaded.config, &method, &url) {
+                Ok(text) => {
+                    print!("{text}");
+                    ExitCode::SUCCESS
+                }
+                Err(error) => fail(&error, EXIT_CONFIG),
+            })
+        }
+        Command::Doctor(file) => with_config(&file.config, |loaded| doctor(&loaded)),
+        Command::Healthcheck { config, ready } => with_config(&config.config, |loaded| {
+            match healthcheck::check(loaded.config.server.admin_listen, ready) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error, 1),
+            }
+        }),
+    }
+}
+
+fn with_config(path: &Path, act: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
+    match config::load(path) {
+        Ok(loaded) => act(loaded),
+        Err(error) => {
+            eprint!("{}", error.report(&path.display().to_string()));
+            ExitCode::from(EXIT_CONFIG)
+        }
+    }
+}
+
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(code)
+}
+
+fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
+fn run(path: &Path) -> ExitCode {
+    with_config(path, |Loaded { config, warnings }| {
+        telemetry::start(&config.server.log);
+        for warning in &warnings {
+            warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
+        }
+        let runtime = match runtime(config.server.worker_threads) {
+            Ok(runtime) => runtime,
+            Err(error) => return fail(&error, 1),
+        };
+        runtime.block_on(async {
+            let server = match Server::bind(config).await {
+                Ok(server) => server,
+                Err(error) => return fail(&error, 1),
+            };
+            info!(listen = ?server.addresses(), admin = ?server.admin_address(), version = env!("CARGO_PKG_VERSION"), "started");
+            server.run(stop_signal()).await;
+            ExitCode::SUCCESS
+        })
+    })
+}
+
+/// SIGTERM or SIGINT.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn doctor(_loaded: &Loaded) -> ExitCode {
+    ExitCode::FAILURE
+}

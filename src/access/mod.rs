@@ -1,3 +1,18 @@
-//! The decision: pure and synchronous. It imports no Pingora, tokio or reqwest.
+//! The decision, pure and synchronous: it takes a request's head, a key set and the time, and says what is to become of
+//! the request. It imports no Pingora, tokio or reqwest; a test holds it to that.
+//!
+//! [`decision::decide`] is the way in. An [`identity::Identity`] can only be made of verified claims, and verified
+//! claims only by [`token::verify`]: types, not discipline, keep strangers out.
 
+pub mod claims;
+pub mod cookie_codec;
+pub mod cookies;
+pub mod cross_site;
+pub mod decision;
+pub mod identity;
 pub mod key_set;
+pub mod path;
+pub mod reserved_headers;
+pub mod routes;
+pub mod token;
+pub mod verified_tokens;

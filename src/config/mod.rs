@@ -1,10 +1,32 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
+//!
+//! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
+//! `server`, `identity_provider` and `app` (with `cookies`, `identity_headers`, `routes`) reads its own table.
+//! `whole` compares the tables with each other.
 
+mod app;
+mod cookies;
+mod identity_headers;
+mod identity_provider;
 mod model;
+mod problem;
+mod reader;
+mod routes;
+mod secret;
+mod server;
+mod spelling;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod values;
+mod whole;
 
 use std::path::Path;
 
 pub use model::*;
+pub use problem::{ConfigError, Problem};
+
+use reader::{Report, Section};
 
 /// A configuration that may be used, and what should be said about it.
 #[derive(Debug, Clone)]
@@ -15,33 +37,46 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// One thing that is wrong with, or noteworthy in, a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The key, such as `apps.store.cookies.secure`.
-    pub key: String,
-    /// The value, what is wrong with it.
-    pub message: String,
-    /// What to write instead.
-    pub hint: String,
-}
-
-/// Everything that is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-#[error("{} problem(s) in the configuration", problems.len())]
-pub struct ConfigError {
-    /// At least one.
-    pub problems: Vec<Problem>,
-}
-
-/// Reads, parses and checks a file, including the secrets it refers to.
+/// Reads, parses and checks a file, including the secrets it refers to; `{ file = ".." }` is relative to the file's own
+/// directory.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    let _ = path;
-    Err(ConfigError { problems: Vec::new() })
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ConfigError::single(Problem {
+            key: String::new(),
+            line: None,
+            message: format!("the file cannot be read: {error}"),
+            hint: String::from("name the configuration with `--config PATH`"),
+        })
+    })?;
+    parse_in(&text, path.parent().unwrap_or(Path::new("")))
 }
 
 /// Parses and checks a text; `{ file = ".." }` secrets are read relative to the working directory.
 pub fn parse(text: &str) -> Result<Loaded, ConfigError> {
-    let _ = text;
-    Err(ConfigError { problems: Vec::new() })
+    parse_in(text, Path::new(""))
+}
+
+fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigError> {
+    let entries = tree::parse(text).map_err(ConfigError::single)?;
+    let report = Report::new(directory);
+    let config = read(&Section::root(&entries, &report));
+    let (problems, warnings) = report.finish();
+    match config {
+        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
+        _ => Err(ConfigError { problems }),
+    }
+}
+
+fn read(root: &Section<'_>) -> Option<Config> {
+    let server = server::server(root);
+    let refresh = server::refresh(root);
+    let providers = identity_provider::identity_providers(root);
+    let apps = app::apps(root, &providers);
+    whole::check(server.as_ref(), &providers, &apps);
+    Some(Config {
+        server: server?,
+        refresh: refresh?,
+        identity_providers: providers.into_iter().map(|read| read.provider).collect::<Option<_>>()?,
+        apps: apps.into_iter().map(|read| read.app).collect::<Option<_>>()?,
+    })
 }

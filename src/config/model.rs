@@ -172,7 +172,7 @@ pub enum ClientAuthentication {
 pub struct App {
     /// The table's name.
     pub name: String,
-    /// Lower-case host names without a port.
+    /// Lower-case host names without a port, as `Host` has them: IPv6 addresses in brackets and canonical form.
     pub hosts: Vec<String>,
     /// At least one.
     pub upstreams: Vec<Upstream>,
@@ -219,6 +219,19 @@ pub struct Upstream {
     pub port: u16,
     /// Whether it is spoken to over TLS.
     pub tls: bool,
+}
+
+impl fmt::Display for Upstream {
+    /// The URL, as the file writes it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        let Self { host, port, .. } = self;
+        if host.contains(':') {
+            write!(formatter, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(formatter, "{scheme}://{host}:{port}")
+        }
+    }
 }
 
 /// `[apps.NAME.login]`.
@@ -326,6 +339,16 @@ pub enum RoutePath {
     Exact(String),
     /// `"/assets/*"` is the prefix `/assets`, ending at a segment boundary. `"/*"` is the empty prefix.
     Prefix(String),
+}
+
+impl fmt::Display for RoutePath {
+    /// The path, as the file writes it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => formatter.write_str(path),
+            Self::Prefix(prefix) => write!(formatter, "{prefix}/*"),
+        }
+    }
 }
 
 /// Who may pass a route.

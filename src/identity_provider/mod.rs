@@ -1,12 +1,42 @@
 //! One identity provider: its endpoints, its keys, its grants, and how its answers are to be understood.
+//!
+//! | File | What is decided there |
+//! |---|---|
+//! | `provider` | [`IdentityProvider`]: the grants, revocation, the background task |
+//! | `endpoints`, `discovery` | where the provider's endpoints are |
+//! | `jwks` | its keys, and when they are fetched |
+//! | `classify`, `error_answer`, `token_answer` | what an answer means; pure, and where providers differ |
+//! | `form` | request bodies and client authentication |
+//! | `http` | the one HTTP client: no redirects, time-outs, size caps |
+//! | `probe` | the questions that `portcullis doctor` asks |
 
-use std::sync::Arc;
+mod classify;
+mod discovery;
+mod endpoints;
+mod error_answer;
+mod form;
+mod http;
+mod jwks;
+mod log_text;
+pub mod probe;
+mod provider;
+mod single_flight;
+mod token_answer;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::access::key_set::KeySet;
 use crate::config;
+
+pub use discovery::DiscoveryError;
+pub use provider::{IdentityProvider, REFRESH_READ_LIMIT};
 
 /// The client of an app at its provider.
 #[derive(Debug, Clone)]
@@ -25,6 +55,12 @@ pub struct Credentials {
     pub password: Zeroizing<String>,
 }
 
+impl fmt::Debug for Credentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
 /// The usable part of a successful token answer.
 pub struct TokenSet {
     /// The JWT, not verified yet.
@@ -33,17 +69,39 @@ pub struct TokenSet {
     pub refresh_token: Option<Zeroizing<String>>,
 }
 
+impl fmt::Debug for TokenSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("TokenSet")
+            .field("has_refresh_token", &self.refresh_token.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 /// Why a password grant gave no tokens.
-#[derive(Debug, PartialEq)]
+#[derive(PartialEq)]
 pub enum LoginError {
     /// Wrong user name or password, locked, disabled: told apart for nobody.
     InvalidCredentials,
-    /// The provider wants another step; its ids and methods are in the value.
+    /// The provider wants another step. The value is an object with the provider's ids and methods, as far as it
+    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and FusionAuth's `reason`.
     Challenge(ChallengeKind, Value),
     /// The provider cannot be used now; the text is for the log.
     Unavailable(String),
     /// The provider refuses this client: the operator's fault; the text is for the log.
     Misconfigured(String),
+}
+
+impl fmt::Debug for LoginError {
+    /// Without a challenge's ids, which open the next step.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidCredentials => formatter.write_str("InvalidCredentials"),
+            Self::Challenge(kind, _) => write!(formatter, "Challenge({kind:?}, ..)"),
+            Self::Unavailable(text) => write!(formatter, "Unavailable({text:?})"),
+            Self::Misconfigured(text) => write!(formatter, "Misconfigured({text:?})"),
+        }
+    }
 }
 
 /// Which step a provider wants.
@@ -68,6 +126,17 @@ pub enum RefreshError {
     Misconfigured(String),
 }
 
+/// Why a refresh token may not have been revoked. The session ends anyway.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RevokeError {
+    /// The provider cannot be used now; the text is for the log.
+    #[error("identity provider unavailable: {0}")]
+    Unavailable(String),
+    /// The provider refuses to revoke: mostly the operator's fault; the text is for the log.
+    #[error("revocation refused: {0}")]
+    Refused(String),
+}
+
 /// Who asks for a key that the key set lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownKeySource {
@@ -77,19 +146,32 @@ pub enum UnknownKeySource {
     TokenAnswer,
 }
 
-/// One identity provider at run time.
-#[derive(Debug)]
-pub struct IdentityProvider;
+/// Why an identity provider cannot be set up as configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SetupError {
+    /// The HTTP client cannot be built, for want of the system's root certificates perhaps.
+    #[error("the HTTP client cannot be set up: {0}")]
+    HttpClient(String),
+    /// An endpoint that must not be used.
+    #[error("{0}")]
+    Endpoint(String),
+    /// A FusionAuth provider of which no address is known.
+    #[error(
+        "the issuer {0:?} is not a URL: set `token_endpoint` to FusionAuth's `https://HOST/oauth2/token`"
+    )]
+    NoBase(String),
+    /// The endpoints are neither configured nor to be discovered.
+    #[error("the issuer {0:?} is not a URL to discover from: set `token_endpoint` and `jwks_uri`")]
+    NothingToDiscover(String),
+}
 
-impl IdentityProvider {
-    /// Prepares the provider; makes no connection.
-    pub fn new(config: &config::IdentityProvider) -> Result<Self, String> {
-        let _ = config;
-        Err(String::from("not built yet"))
-    }
-
-    /// The keys known now: no I/O, no lock.
-    pub fn key_set(&self) -> Arc<KeySet> {
-        Arc::default()
-    }
+/// Why an identity provider cannot serve (yet).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReady {
+    /// The endpoints are not known.
+    #[error("the endpoints are not known: {0}")]
+    NoEndpoints(String),
+    /// There is no key to verify a token with.
+    #[error("no JWKS has been loaded: {0}")]
+    NoKeys(String),
 }

@@ -1,0 +1,187 @@
+//! The session's cookies in a request: read, and taken out of what the app sees.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::access::cookie_codec::{self, MAX_PARTS};
+
+/// The names of an app's two cookies.
+#[derive(Debug, Clone)]
+pub struct CookieNames {
+    /// The JWT's.
+    pub access_token: String,
+    /// The refresh token's.
+    pub refresh_token: String,
+}
+
+/// How many cookies of each token a request brought: what has to be cleared where a new token needs fewer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Presented {
+    /// The highest part of the JWT, counted from 1; 0: none.
+    pub access_token: usize,
+    /// The highest part of the refresh token.
+    pub refresh_token: usize,
+}
+
+/// The session's cookies of one request.
+#[derive(Debug, Default)]
+pub struct SessionCookies<'a> {
+    /// The JWT, put together; `None` if absent or incomplete.
+    pub access_token: Option<Cow<'a, str>>,
+    /// The refresh token.
+    pub refresh_token: Option<Cow<'a, str>>,
+    /// Which cookies there were.
+    pub presented: Presented,
+    /// A cookie of ours came twice: somebody tossed one in, and no one can tell which is ours.
+    pub duplicate: bool,
+}
+
+impl SessionCookies<'_> {
+    /// Whether there is no session to look at.
+    pub fn is_empty(&self) -> bool {
+        self.access_token.is_none() && self.refresh_token.is_none()
+    }
+}
+
+impl CookieNames {
+    /// Which part of which token a cookie is.
+    fn classify(&self, cookie: &str) -> Option<(bool, usize)> {
+        if let Some(part) = cookie_codec::part_number(cookie, &self.access_token) {
+            return Some((true, part));
+        }
+        cookie_codec::part_number(cookie, &self.refresh_token).map(|part| (false, part))
+    }
+
+    /// Reads the session's cookies. A cookie that came twice refuses the session as a whole.
+    pub fn read<'a>(&self, headers: &'a HeaderMap) -> SessionCookies<'a> {
+        let mut access_parts = [None; MAX_PARTS];
+        let mut refresh_parts = [None; MAX_PARTS];
+        let mut cookies = SessionCookies::default();
+        for pair in headers.get_all(header::COOKIE).iter().filter_map(text).flat_map(|text| text.split(';')) {
+            let Some((name, value)) = pair.split_once('=') else { continue };
+            let Some((is_access, part)) = self.classify(name.trim_ascii()) else { continue };
+            let (parts, highest) = if is_access {
+                (&mut access_parts, &mut cookies.presented.access_token)
+            } else {
+                (&mut refresh_parts, &mut cookies.presented.refresh_token)
+            };
+            *highest = (*highest).max(part + 1);
+            if let Some(slot) = parts.get_mut(part) {
+                cookies.duplicate |= slot.replace(value.trim_ascii()).is_some();
+            }
+        }
+        if !cookies.duplicate {
+            cookies.access_token = cookie_codec::decode(&access_parts).filter(|token| !token.is_empty());
+            cookies.refresh_token = cookie_codec::decode(&refresh_parts).filter(|token| !token.is_empty());
+        }
+        cookies
+    }
+
+    /// A `Cookie` header without the session's cookies: `None` if nothing is left. The others keep their bytes.
+    pub fn strip(&self, value: &HeaderValue) -> Option<HeaderValue> {
+        let bytes = value.as_bytes();
+        let ours = |pair: &[u8]| {
+            let name = pair.split(|&byte| byte == b'=').next().unwrap_or(pair).trim_ascii();
+            std::str::from_utf8(name).is_ok_and(|name| self.classify(name).is_some())
+        };
+        if !bytes.split(|&byte| byte == b';').any(ours) {
+            return Some(value.clone());
+        }
+        let kept: Vec<&[u8]> = bytes
+            .split(|&byte| byte == b';')
+            .filter(|pair| !ours(pair))
+            .map(<[u8]>::trim_ascii)
+            .filter(|pair| !pair.is_empty())
+            .collect();
+        if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok() }
+    }
+
+    /// Whether an app's `Set-Cookie` would overwrite one of ours. Browsers match the `__Host-` prefix in any case
+    /// (RFC 6265bis section 4.1.3), and cookie names here are compared so too, to be on the safe side.
+    pub fn is_overwritten_by(&self, set_cookie: &HeaderValue) -> bool {
+        let bytes = set_cookie.as_bytes();
+        let name = bytes.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or(bytes).trim_ascii();
+        [&self.access_token, &self.refresh_token].iter().any(|ours| {
+            let ours = ours.as_bytes();
+            name.split_at_checked(ours.len()).is_some_and(|(start, rest)| {
+                start.eq_ignore_ascii_case(ours) && matches!(rest, [] | [b'.', b'0'..=b'9'])
+            })
+        })
+    }
+}
+
+/// A header with bytes beyond ASCII is another app's affair; it has no token of ours.
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok().or_else(|| std::str::from_utf8(value.as_bytes()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> CookieNames {
+        CookieNames { access_token: "__Host-at".into(), refresh_token: "__Host-rt".into() }
+    }
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let pairs = values.iter().map(|value| (header::COOKIE, HeaderValue::from_str(value).unwrap()));
+        let mut map = HeaderMap::new();
+        pairs.for_each(|(name, value)| {
+            map.append(name, value);
+        });
+        map
+    }
+
+    #[test]
+    fn both_tokens_are_read_from_one_or_several_headers() {
+        for values in
+            [&["a=1; __Host-at=jwt; __Host-rt=opaque"][..], &["__Host-rt=opaque", "a=1;__Host-at=jwt;b"]]
+        {
+            let headers = headers(values);
+            let cookies = names().read(&headers);
+            assert_eq!(cookies.access_token.as_deref(), Some("jwt"));
+            assert_eq!(cookies.refresh_token.as_deref(), Some("opaque"));
+            assert_eq!(cookies.presented, Presented { access_token: 1, refresh_token: 1 });
+        }
+    }
+
+    #[test]
+    fn a_cookie_that_comes_twice_refuses_the_session() {
+        let headers = headers(&["__Host-at=one; __Host-rt=x", "__Host-at=one"]);
+        let cookies = names().read(&headers);
+        assert!(cookies.duplicate);
+        assert!(cookies.is_empty());
+    }
+
+    #[test]
+    fn names_are_compared_exactly() {
+        let headers = headers(&["__host-at=x; at=x; __Host-at2=x; __Host-at.9=x; __Host-at.=x"]);
+        assert!(names().read(&headers).is_empty());
+    }
+
+    #[test]
+    fn the_app_sees_its_own_cookies_only() {
+        for (before, after) in [
+            ("__Host-at=x; __Host-rt=y", None),
+            ("a=1; __Host-at=x; b=2", Some("a=1; b=2")),
+            ("__Host-at=x; __Host-at.1=y; a=1", Some("a=1")),
+            ("a=\"q;r\" ; b", Some("a=\"q;r\" ; b")),
+            ("__Host-at", None),
+            ("a=1;;__Host-rt=z;", Some("a=1")),
+        ] {
+            let stripped = names().strip(&HeaderValue::from_str(before).unwrap());
+            assert_eq!(stripped.as_ref().map(|value| value.to_str().unwrap()), after, "{before}");
+        }
+    }
+
+    #[test]
+    fn an_app_cannot_overwrite_the_session() {
+        for ours in ["__Host-at=x", "__host-AT=x; Path=/", "__Host-rt.1=x", "__Host-at", " __Host-at =x"] {
+            assert!(names().is_overwritten_by(&HeaderValue::from_str(ours).unwrap()), "{ours}");
+        }
+        for other in ["sid=__Host-at=x", "__Host-at2=x", "x=1; __Host-at=x"] {
+            assert!(!names().is_overwritten_by(&HeaderValue::from_str(other).unwrap()), "{other}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Who a request comes from. Only verified claims make an [`Identity`], and only an identity makes identity headers.
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value};
+
+use crate::access::token::{TokenError, VerifiedClaims};
+use crate::config::{ClaimPath, IdentityHeader};
+
+/// Bytes of one identity header; a longer claim is refused rather than cut.
+const MAX_HEADER_VALUE: usize = 4 * 1024;
+
+/// How an app wants to see identities.
+#[derive(Debug, Clone)]
+pub struct IdentityRules {
+    /// Where the roles are.
+    pub roles_claim: ClaimPath,
+    /// Which headers the app receives.
+    pub headers: Vec<IdentityHeader>,
+    /// What the user object shows.
+    pub user_claims: Vec<ClaimPath>,
+}
+
+/// The verified identity of a request, prepared for one app.
+#[derive(Debug)]
+pub struct Identity {
+    claims: VerifiedClaims,
+    roles: Vec<String>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Identity {
+    /// Prepares verified claims for an app.
+    pub fn new(claims: VerifiedClaims, rules: &IdentityRules) -> Result<Self, TokenError> {
+        let roles = claims.claims().roles(&rules.roles_claim);
+        let mut headers = Vec::with_capacity(rules.headers.len());
+        for header in &rules.headers {
+            if let Some(text) = header_text(&claims, &roles, &header.claim) {
+                let value =
+                    header_value(&text).ok_or_else(|| TokenError::UnusableClaim(header.claim.to_string()))?;
+                headers.push((header.name.clone(), value));
+            }
+        }
+        Ok(Self { claims, roles, headers })
+    }
+
+    /// `sub`.
+    pub fn subject(&self) -> &str {
+        self.claims.subject()
+    }
+
+    /// `exp`, in Unix seconds.
+    pub fn expires_at(&self) -> u64 {
+        self.claims.expires_at()
+    }
+
+    /// The roles found by `roles_claim`.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    /// Whether it has any of `roles`; an empty list asks for none.
+    pub fn has_any_role(&self, roles: &[String]) -> bool {
+        roles.is_empty() || roles.iter().any(|role| self.roles.contains(role))
+    }
+
+    /// The headers that the app receives.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+        &self.headers
+    }
+
+    /// Whether it expires within `ahead` seconds and three quarters of its lifetime are over. A token that does not
+    /// say when it was issued is not refreshed early.
+    pub fn is_about_to_expire(&self, ahead: u64, now: u64) -> bool {
+        let expires_at = self.expires_at();
+        let Some(issued_at) = self.claims.issued_at() else { return false };
+        let lifetime = expires_at.saturating_sub(issued_at);
+        let elapsed = now.saturating_sub(issued_at);
+        expires_at.saturating_sub(now) <= ahead && elapsed.saturating_mul(4) >= lifetime.saturating_mul(3)
+    }
+
+    /// The user object: the configured claims, absent ones left out.
+    pub fn user_object(&self, rules: &IdentityRules) -> Map<String, Value> {
+        let entries = rules.user_claims.iter().filter_map(|path| {
+            let value = match path {
+                ClaimPath::Roles if self.roles.is_empty() => return None,
+                ClaimPath::Roles => Value::from(self.roles.clone()),
+                ClaimPath::Segments(segments) => self.claims.claims().at(segments)?.clone(),
+            };
+            Some((path.to_string(), value))
+        });
+        entries.collect()
+    }
+}
+
+/// A claim as text; lists are joined with commas, objects and empty lists are left out.
+fn header_text(claims: &VerifiedClaims, roles: &[String], path: &ClaimPath) -> Option<String> {
+    match path {
+        ClaimPath::Roles => (!roles.is_empty()).then(|| roles.join(",")),
+        ClaimPath::Segments(segments) => match claims.claims().at(segments)? {
+            Value::Array(values) => {
+                let texts: Vec<_> = values.iter().filter_map(scalar_text).collect();
+                (!texts.is_empty()).then(|| texts.join(","))
+            }
+            value => scalar_text(value),
+        },
+    }
+}
+
+fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// RFC 9110 section 5.5: no control characters; text beyond ASCII goes as UTF-8.
+fn header_value(text: &str) -> Option<HeaderValue> {
+    let acceptable = text.len() <= MAX_HEADER_VALUE && !text.bytes().any(|byte| byte < 0x20 || byte == 0x7f);
+    acceptable.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten()
+}

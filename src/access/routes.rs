@@ -1,0 +1,119 @@
+//! Which part of an app a request is for, and who may pass there.
+
+use crate::access::path;
+use crate::config::{self, Access, RoutePath};
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination<'a> {
+    /// The login path.
+    Login,
+    /// The user path.
+    User,
+    /// The logout path.
+    Logout,
+    /// The app.
+    App(Rule<'a>),
+}
+
+/// The rule of the first route that matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule<'a> {
+    /// Who may pass.
+    pub access: Access,
+    /// Any of these; empty: no role is asked for.
+    pub roles: &'a [String],
+    /// The route's place in the file, from 0; `None` where no route matched.
+    pub index: Option<usize>,
+}
+
+/// An app's paths.
+#[derive(Debug)]
+pub struct Routes {
+    login: Vec<u8>,
+    user: Vec<u8>,
+    logout: Vec<u8>,
+    routes: Vec<Route>,
+}
+
+#[derive(Debug)]
+struct Route {
+    pattern: Pattern,
+    access: Access,
+    roles: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Pattern {
+    Exact(Vec<u8>),
+    Prefix(Vec<u8>),
+}
+
+impl Routes {
+    /// The routes of an app.
+    pub fn new(app: &config::App) -> Self {
+        let routes = app.routes.iter().map(|route| Route {
+            pattern: match &route.path {
+                RoutePath::Exact(path) => Pattern::Exact(decoded(path)),
+                RoutePath::Prefix(path) => Pattern::Prefix(decoded(path)),
+            },
+            access: route.access,
+            roles: route.roles.clone(),
+        });
+        Self {
+            login: decoded(&app.login.path),
+            user: decoded(&app.user.path),
+            logout: decoded(&app.logout.path),
+            routes: routes.collect(),
+        }
+    }
+
+    /// Finds a request's destination. `raw` is the path as it will be forwarded, `decoded` the same, decoded.
+    pub fn resolve(&self, raw: &[u8], decoded: &[u8]) -> Destination<'_> {
+        if raw == self.login {
+            return Destination::Login;
+        }
+        if raw == self.user {
+            return Destination::User;
+        }
+        if raw == self.logout {
+            return Destination::Logout;
+        }
+        let found = self.routes.iter().enumerate().find(|(_, route)| route.matches(decoded));
+        Destination::App(found.map_or(
+            Rule { access: Access::Required, roles: &[], index: None },
+            |(index, route)| Rule { access: route.access, roles: &route.roles, index: Some(index) },
+        ))
+    }
+
+    /// Whether an app with lenient routing would take a path for the login path.
+    pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
+        path::is_variant(decoded, &self.login)
+    }
+}
+
+impl Route {
+    /// A rule that opens a path matches exactly; one that protects also matches what an app that ignores case or a
+    /// trailing slash would take for the same path.
+    fn matches(&self, path: &[u8]) -> bool {
+        match (&self.pattern, self.access) {
+            (Pattern::Exact(exact), Access::Required) => path::is_variant(path, exact),
+            (Pattern::Exact(exact), _) => path == exact,
+            (Pattern::Prefix(prefix), Access::Required) => {
+                within(path, prefix, |start| start.eq_ignore_ascii_case(prefix))
+            }
+            (Pattern::Prefix(prefix), _) => within(path, prefix, |start| start == prefix),
+        }
+    }
+}
+
+/// Whether `path` is `prefix` or below it.
+fn within(path: &[u8], prefix: &[u8], is_prefix: impl Fn(&[u8]) -> bool) -> bool {
+    let Some((start, rest)) = path.split_at_checked(prefix.len()) else { return false };
+    is_prefix(start) && matches!(rest.first(), None | Some(b'/'))
+}
+
+/// Configured paths have passed the path rules already; one that had not would match nothing but itself.
+fn decoded(configured: &str) -> Vec<u8> {
+    path::decode(configured).map_or_else(|_| configured.as_bytes().to_vec(), |path| path.into_owned())
+}

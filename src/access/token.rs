@@ -1,0 +1,291 @@
+//! Verification of a JWT: the signature by `jsonwebtoken`, every claim strictly by ourselves (RFC 7519, RFC 8725).
+//!
+//! [`VerifiedClaims`] has no other maker than [`verify`].
+
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use crate::access::claims::Claims;
+use crate::access::key_set::KeySet;
+use crate::strict_json;
+
+/// Bytes of a token; longer ones are refused before anything is parsed.
+pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
+
+/// Objects in objects in a JWT: Keycloak's `resource_access.CLIENT.roles` needs 4.
+const MAX_DEPTH: usize = 16;
+
+/// The last second of the year 9999: no date of a token is beyond it (RFC 3339 knows no later one).
+const MAX_DATE: f64 = 253_402_300_799.0;
+
+/// What a token must be like for one app.
+#[derive(Debug, Clone)]
+pub struct TokenRules {
+    /// Compared exactly with `iss`.
+    pub issuer: String,
+    /// The app's client.
+    pub client_id: String,
+    /// Any of these must be in `aud`; empty: see [`TokenRules::check_audience`].
+    pub audience: Vec<String>,
+    /// The only values that `azp` and `client_id` may have.
+    pub authorized_parties: Vec<String>,
+    /// The only algorithms.
+    pub algorithms: Vec<Algorithm>,
+    /// Seconds of clock skew tolerated for `exp`, `nbf`, `iat`.
+    pub leeway: u64,
+}
+
+/// Claims with a valid signature that are meant for this app.
+#[derive(Debug, Clone)]
+pub struct VerifiedClaims {
+    claims: Claims,
+    subject: String,
+    expires_at: u64,
+    issued_at: Option<u64>,
+}
+
+impl VerifiedClaims {
+    /// All claims.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// `sub`.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// `exp`, in Unix seconds.
+    pub fn expires_at(&self) -> u64 {
+        self.expires_at
+    }
+
+    /// `iat`, in Unix seconds.
+    pub fn issued_at(&self) -> Option<u64> {
+        self.issued_at
+    }
+}
+
+/// Why a token is refused. The texts are for logs; none carries a part of the token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Longer than [`MAX_TOKEN_LENGTH`].
+    #[error("longer than {MAX_TOKEN_LENGTH} bytes")]
+    TooLong,
+    /// Not three parts of base64url with JSON objects in the first two.
+    #[error("malformed: {0}")]
+    Malformed(&'static str),
+    /// `alg` is missing, unknown or not configured.
+    #[error("`alg` is not one of the configured algorithms")]
+    Algorithm,
+    /// `typ` says that it is something else than an access token.
+    #[error("`typ` is not that of an access token")]
+    Type,
+    /// `crit` or `b64` (RFC 7515 section 4.1.11, RFC 7797): we understand no extension.
+    #[error("it needs an extension that is not supported")]
+    CriticalExtension,
+    /// No key with this `kid` and algorithm.
+    #[error("no key is known for its `kid` and `alg`")]
+    UnknownKey,
+    /// The signature is wrong.
+    #[error("the signature is wrong")]
+    Signature,
+    /// A claim is missing or has a wrong type.
+    #[error("claim `{0}` is missing or has the wrong type")]
+    Claim(&'static str),
+    /// `iss` is another issuer.
+    #[error("`iss` is another issuer")]
+    Issuer,
+    /// `aud` does not name this app.
+    #[error("`aud` does not name this app")]
+    Audience,
+    /// `azp` or `client_id` names another client.
+    #[error("`azp` or `client_id` names another client")]
+    AuthorizedParty,
+    /// `exp` is over.
+    #[error("it has expired")]
+    Expired,
+    /// `nbf` or `iat` is in the future.
+    #[error("`{0}` is in the future")]
+    NotYetValid(&'static str),
+    /// A claim that is configured as an identity header cannot be one.
+    #[error("claim `{0}` cannot be a header value")]
+    UnusableClaim(String),
+}
+
+/// A token whose signature is good and that is for this app, though it may have expired.
+#[derive(Debug)]
+pub struct Verification {
+    /// The claims.
+    pub claims: VerifiedClaims,
+    /// Whether `exp` is over, leeway included.
+    pub expired: bool,
+}
+
+/// Verifies a token. An expired one is still verified in all else: it says whose session it was.
+pub fn verify(token: &str, rules: &TokenRules, keys: &KeySet, now: u64) -> Result<Verification, TokenError> {
+    if token.len() > MAX_TOKEN_LENGTH {
+        return Err(TokenError::TooLong);
+    }
+    let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed("not three parts"))?;
+    let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed("not three parts"))?;
+    let (algorithm, key_id) = check_header(&object(header)?, rules)?;
+    check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
+    check_claims(Claims(object(payload)?), rules, now)
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed("not base64url"))?;
+    strict_json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
+}
+
+/// The algorithm comes from the configuration; the header may only choose among those. `jku`, `x5u`, `jwk` and the
+/// like are not looked at: no key and no connection comes from a token.
+fn check_header(
+    header: &Map<String, Value>,
+    rules: &TokenRules,
+) -> Result<(Algorithm, Option<String>), TokenError> {
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err(TokenError::CriticalExtension);
+    }
+    match header.get("typ") {
+        None => {}
+        Some(Value::String(kind)) if is_access_token_type(kind) => {}
+        Some(_) => return Err(TokenError::Type),
+    }
+    let algorithm = header
+        .get("alg")
+        .and_then(Value::as_str)
+        .and_then(|name| Algorithm::from_str(name).ok())
+        .filter(|algorithm| rules.algorithms.contains(algorithm))
+        .ok_or(TokenError::Algorithm)?;
+    match header.get("kid") {
+        None => Ok((algorithm, None)),
+        Some(Value::String(key_id)) => Ok((algorithm, Some(key_id.clone()))),
+        Some(_) => Err(TokenError::Malformed("`kid` is not a string")),
+    }
+}
+
+/// RFC 9068 section 4 wants `at+jwt`; most providers write `JWT`.
+fn is_access_token_type(kind: &str) -> bool {
+    let kind = kind.strip_prefix("application/").unwrap_or(kind);
+    kind.eq_ignore_ascii_case("JWT") || kind.eq_ignore_ascii_case("at+jwt")
+}
+
+fn check_signature(
+    message: &str,
+    signature: &str,
+    algorithm: Algorithm,
+    key_id: Option<&str>,
+    keys: &KeySet,
+) -> Result<(), TokenError> {
+    let mut error = TokenError::UnknownKey;
+    for key in keys.candidates(key_id, algorithm) {
+        match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding_key(), algorithm) {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(_) => error = TokenError::Signature,
+        }
+    }
+    // A key without an id stands for every id. If the token names one that the set lacks, the set may be old.
+    let knows_id = key_id.is_none_or(|id| keys.candidates(key_id, algorithm).any(|key| key.id() == Some(id)));
+    Err(if knows_id { error } else { TokenError::UnknownKey })
+}
+
+fn check_claims(claims: Claims, rules: &TokenRules, now: u64) -> Result<Verification, TokenError> {
+    check_not_another_kind(&claims)?;
+    if string(&claims, "iss")?.ok_or(TokenError::Claim("iss"))? != rules.issuer {
+        return Err(TokenError::Issuer);
+    }
+    rules.check_audience(&claims)?;
+    let subject =
+        string(&claims, "sub")?.filter(|subject| !subject.is_empty()).ok_or(TokenError::Claim("sub"))?;
+    let subject = subject.to_owned();
+    let expires_at = date(&claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
+    let issued_at = date(&claims, "iat")?;
+    let latest = now.saturating_add(rules.leeway);
+    if issued_at.is_some_and(|at| at > latest) {
+        return Err(TokenError::NotYetValid("iat"));
+    }
+    if date(&claims, "nbf")?.is_some_and(|at| at > latest) {
+        return Err(TokenError::NotYetValid("nbf"));
+    }
+    let expired = expires_at.saturating_add(rules.leeway) <= now;
+    Ok(Verification { claims: VerifiedClaims { claims, subject, expires_at, issued_at }, expired })
+}
+
+/// ID, refresh and logout tokens may bear the same `typ` header as access tokens (Keycloak). They are told apart by
+/// the claims that only they have: Keycloak's `typ`, Cognito's `token_use`, `at_hash` and `c_hash` (OpenID Connect
+/// Core section 3.1.3.6), `events` (back-channel logout section 2.4).
+fn check_not_another_kind(claims: &Claims) -> Result<(), TokenError> {
+    const OTHER_KINDS: [&str; 5] = ["id", "refresh", "offline", "logout", "serialized-id"];
+    let named = |claim: &str, kinds: &[&str]| {
+        claims
+            .get(claim)
+            .and_then(Value::as_str)
+            .is_some_and(|kind| kinds.iter().any(|other| kind.eq_ignore_ascii_case(other)))
+    };
+    let only_in_others = ["at_hash", "c_hash", "events"].iter().any(|claim| claims.get(claim).is_some());
+    if named("typ", &OTHER_KINDS) || named("token_use", &["id"]) || only_in_others {
+        return Err(TokenError::Type);
+    }
+    Ok(())
+}
+
+impl TokenRules {
+    /// A JWT must have been made for this app's client: `aud` names what is configured, or, where nothing is, the
+    /// client itself, or `azp` or `client_id` names the client (a stock Keycloak's `aud` is `account` for everyone).
+    /// An `azp` or `client_id` of another client is refused whatever `aud` says.
+    fn check_audience(&self, claims: &Claims) -> Result<(), TokenError> {
+        let audience = audience(claims)?;
+        let parties = [string(claims, "azp")?, string(claims, "client_id")?];
+        let mut named = parties.iter().flatten();
+        if named.any(|party| !self.authorized_parties.iter().any(|authorized| authorized == party)) {
+            return Err(TokenError::AuthorizedParty);
+        }
+        let accepted = if self.audience.is_empty() {
+            audience.contains(&self.client_id.as_str()) || parties.contains(&Some(self.client_id.as_str()))
+        } else {
+            self.audience.iter().any(|wanted| audience.contains(&wanted.as_str()))
+        };
+        if accepted { Ok(()) } else { Err(TokenError::Audience) }
+    }
+}
+
+/// `aud`: a string or an array of strings (RFC 7519 section 4.1.3).
+fn audience(claims: &Claims) -> Result<Vec<&str>, TokenError> {
+    match claims.get("aud") {
+        None => Ok(Vec::new()),
+        Some(Value::String(one)) => Ok(vec![one]),
+        Some(Value::Array(several)) => {
+            several.iter().map(|value| value.as_str().ok_or(TokenError::Claim("aud"))).collect()
+        }
+        Some(_) => Err(TokenError::Claim("aud")),
+    }
+}
+
+fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(TokenError::Claim(name)),
+    }
+}
+
+/// A NumericDate (RFC 7519 section 2): whole seconds; a fraction is dropped.
+fn date(claims: &Claims, name: &'static str) -> Result<Option<u64>, TokenError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(number)) => match (number.as_u64(), number.as_f64()) {
+            #[expect(clippy::cast_precision_loss, reason = "only compared with a bound far above")]
+            (Some(seconds), _) if seconds as f64 <= MAX_DATE => Ok(Some(seconds)),
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the bounds")]
+            (None, Some(seconds)) if (0.0..=MAX_DATE).contains(&seconds) => Ok(Some(seconds as u64)),
+            _ => Err(TokenError::Claim(name)),
+        },
+        Some(_) => Err(TokenError::Claim(name)),
+    }
+}

@@ -1,0 +1,94 @@
+//! Tokens that have been verified already, so that the same token costs its signature check once.
+//!
+//! A fixed table of slots, read and written without a lock. Only verified tokens get in, so unique invalid ones grow
+//! and evict nothing. An entry answers for the whole token, one app and one state of its provider's keys, and never
+//! past `exp`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use zeroize::Zeroizing;
+
+use crate::access::identity::Identity;
+
+/// Slots that one token may be in.
+const WAYS: usize = 4;
+
+/// Bytes from the token's end that are hashed: its signature, which an attacker cannot choose.
+const HASHED: usize = 32;
+
+/// What an entry answers for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope {
+    /// The app: issuer, audience and algorithms follow from it.
+    pub app: usize,
+    /// The state of the provider's keys.
+    pub key_generation: u64,
+}
+
+/// The table.
+pub struct VerifiedTokens {
+    slots: Box<[ArcSwapOption<Entry>]>,
+    hasher: RandomState,
+}
+
+struct Entry {
+    scope: Scope,
+    token: Zeroizing<String>,
+    identity: Arc<Identity>,
+}
+
+impl std::fmt::Debug for VerifiedTokens {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("VerifiedTokens").field("slots", &self.slots.len()).finish_non_exhaustive()
+    }
+}
+
+impl VerifiedTokens {
+    /// A table for about `capacity` tokens.
+    pub fn new(capacity: usize) -> Self {
+        let sets = capacity.div_ceil(WAYS).max(1);
+        let slots = (0..sets * WAYS).map(|_| ArcSwapOption::empty()).collect();
+        Self { slots, hasher: RandomState::new() }
+    }
+
+    /// The identity of a token that was verified before and has not expired.
+    pub fn get(&self, token: &str, scope: Scope, now: u64) -> Option<Arc<Identity>> {
+        self.set(token).iter().find_map(|slot| {
+            let entry = slot.load();
+            let entry = entry.as_ref()?;
+            (entry.scope == scope && *entry.token == *token && now < entry.identity.expires_at())
+                .then(|| Arc::clone(&entry.identity))
+        })
+    }
+
+    /// Remembers a token. Takes its own old slot, or a free, outdated or expired one, or else one at random.
+    pub fn insert(&self, token: &str, scope: Scope, identity: &Arc<Identity>, now: u64) {
+        let set = self.set(token);
+        let is_free = |slot: &&ArcSwapOption<Entry>| {
+            slot.load().as_ref().is_none_or(|entry| {
+                *entry.token == *token
+                    || now >= entry.identity.expires_at()
+                    || (entry.scope.app == scope.app && entry.scope.key_generation != scope.key_generation)
+            })
+        };
+        let random = self.hash(token).rotate_left(32) % (WAYS as u64);
+        let victim = set.iter().find(is_free).or_else(|| set.get(usize::try_from(random).unwrap_or(0)));
+        if let Some(slot) = victim {
+            let token = Zeroizing::new(token.to_owned());
+            slot.store(Some(Arc::new(Entry { scope, token, identity: Arc::clone(identity) })));
+        }
+    }
+
+    fn set(&self, token: &str) -> &[ArcSwapOption<Entry>] {
+        let sets = (self.slots.len() / WAYS).max(1);
+        let index = usize::try_from(self.hash(token) % (sets as u64)).unwrap_or(0);
+        self.slots.get(index * WAYS..(index + 1) * WAYS).unwrap_or_default()
+    }
+
+    fn hash(&self, token: &str) -> u64 {
+        let bytes = token.as_bytes();
+        self.hasher.hash_one(bytes.last_chunk::<HASHED>().map_or(bytes, |end| end.as_slice()))
+    }
+}

@@ -1,0 +1,129 @@
+//! `portcullis explain`: which app, route and access a request gets, and what the app would see. Makes no connection.
+
+use std::fmt::Write as _;
+
+use http::Method;
+use url::Url;
+
+use crate::access::path;
+use crate::access::routes::{Destination, Routes};
+use crate::config::{Access, App, Config};
+
+/// Why a request cannot be explained.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ExplainError {
+    /// Not a method.
+    #[error("`{0}` is not a request method")]
+    Method(String),
+    /// Not a URL with a host.
+    #[error("`{0}` is not an http or https URL")]
+    Url(String),
+}
+
+/// Explains a request.
+pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, ExplainError> {
+    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
+        .map_err(|_| ExplainError::Method(method.to_owned()))?;
+    let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let host = parsed.as_ref().and_then(Url::host_str).ok_or_else(|| ExplainError::Url(url.to_owned()))?;
+    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
+    let mut text = format!("{method} {url}\n");
+    let Some(app) = config.apps.iter().find(|app| app.hosts.contains(&host)) else {
+        line(&mut text, "app", &format!("none has the host `{host}`"));
+        line(&mut text, "answer", "404 unknown_host");
+        return Ok(text);
+    };
+    line(&mut text, "app", &format!("{} (host `{host}`)", app.name));
+    // The path as it was typed: `Url` would resolve dot segments, which the gateway refuses.
+    let raw = raw_path(url);
+    match path::decode(raw) {
+        Err(error) => {
+            line(&mut text, "path", &error.to_string());
+            line(&mut text, "answer", "400 bad_request");
+        }
+        Ok(decoded) => {
+            destination(&mut text, app, &method, Routes::new(app).resolve(raw.as_bytes(), &decoded))
+        }
+    }
+    Ok(text)
+}
+
+fn raw_path(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/");
+    path.split('?').next().unwrap_or(path)
+}
+
+fn destination(text: &mut String, app: &App, method: &Method, destination: Destination<'_>) {
+    let rule = match destination {
+        Destination::Login => {
+            return own(text, "login", method, &["POST"], "200 with the user object, and both cookies");
+        }
+        Destination::Logout => {
+            return own(text, "logout", method, &["POST"], "204, and both cookies cleared");
+        }
+        Destination::User => {
+            let answer = format!("200 with the user object, or {} not_logged_in", app.user.anonymous_status);
+            return own(text, "user", method, &["GET", "HEAD"], &answer);
+        }
+        Destination::App(rule) => rule,
+    };
+    match rule.index.and_then(|index| Some((index, app.routes.get(index)?))) {
+        Some((index, route)) => line(text, "route", &format!("{} `{}`", index + 1, route.path)),
+        None => line(text, "route", "none matches, so access is `required`"),
+    }
+    if method == Method::OPTIONS {
+        line(text, "access", "OPTIONS is passed on without a session");
+    } else {
+        line(text, "access", access(rule.access));
+        if !rule.roles.is_empty() {
+            line(text, "roles", &format!("any of {}", rule.roles.join(", ")));
+        }
+        match rule.access {
+            Access::Required if rule.roles.is_empty() => line(text, "otherwise", "401 not_logged_in"),
+            Access::Required => line(text, "otherwise", "401 not_logged_in, 403 forbidden"),
+            Access::Public | Access::Optional => {}
+        }
+    }
+    upstream(text, app, method, rule.access);
+}
+
+fn own(text: &mut String, endpoint: &str, method: &Method, methods: &[&str], answer: &str) {
+    line(text, "endpoint", &format!("{endpoint}, served by the gateway itself"));
+    if methods.contains(&method.as_str()) {
+        line(text, "answer", answer);
+    } else {
+        line(text, "answer", &format!("405 method_not_allowed, use {}", methods.join(" or ")));
+    }
+}
+
+fn upstream(text: &mut String, app: &App, method: &Method, access: Access) {
+    let addresses: Vec<_> = app.upstreams.iter().map(ToString::to_string).collect();
+    line(text, "upstream", &addresses.join(", "));
+    let identified = access != Access::Public && method != Method::OPTIONS;
+    for header in app.identity_headers.iter().filter(|_| identified) {
+        line(text, "header", &format!("{}: claim `{}`", header.display_name, header.claim));
+    }
+    if identified && app.forward_access_token {
+        line(text, "header", "Authorization: Bearer <JWT>");
+    }
+    line(text, "header", "X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded");
+    let cookies = format!("{}, {}", app.cookies.access_token, app.cookies.refresh_token);
+    line(
+        text,
+        "removed",
+        &format!("cookies {cookies}; a client's own headers of these names in any spelling"),
+    );
+}
+
+const fn access(access: Access) -> &'static str {
+    match access {
+        Access::Public => "public: everyone, the session is not looked at",
+        Access::Optional => "optional: everyone, with the identity where there is a session",
+        Access::Required => "required: only with a session",
+    }
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "  {name:<10} {value}");
+}

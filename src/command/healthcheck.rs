@@ -1,0 +1,67 @@
+//! `portcullis healthcheck`: asks a running gateway's admin listener, for images without a shell.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// For each step of the check.
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Why the gateway is not healthy.
+#[derive(Debug, thiserror::Error)]
+pub enum Unhealthy {
+    /// The configuration has no admin listener.
+    #[error("`server.admin_listen` is off, so there is nothing to ask")]
+    NoAdminListener,
+    /// The admin listener cannot be asked.
+    #[error("cannot ask `{address}`: {source}")]
+    Unreachable {
+        /// Where it should be.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It answered something else than 200.
+    #[error("`{address}{path}` answered: {status}")]
+    Status {
+        /// Where it is.
+        address: SocketAddr,
+        /// What was asked for.
+        path: &'static str,
+        /// The status line.
+        status: String,
+    },
+}
+
+/// Asks `/livez`, or with `ready` `/readyz`.
+pub fn check(admin: Option<SocketAddr>, ready: bool) -> Result<(), Unhealthy> {
+    let address = reachable(admin.ok_or(Unhealthy::NoAdminListener)?);
+    let path = if ready { "/readyz" } else { "/livez" };
+    let status = ask(address, path).map_err(|source| Unhealthy::Unreachable { address, source })?;
+    if status.split(' ').nth(1) == Some("200") {
+        Ok(())
+    } else {
+        Err(Unhealthy::Status { address, path, status })
+    }
+}
+
+/// A listener on all addresses is asked on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    stream.take(64 * 1024).read_to_end(&mut answer)?;
+    let text = String::from_utf8_lossy(&answer);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}

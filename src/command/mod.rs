@@ -1,0 +1,4 @@
+//! What the command line does beside serving.
+
+pub mod explain;
+pub mod healthcheck;

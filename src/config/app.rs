@@ -1,0 +1,274 @@
+//! `[apps.*]`: the tables of one app.
+
+use super::cookies::cookies;
+use super::identity_headers::identity_headers;
+use super::identity_provider::ReadProvider;
+use super::model::{
+    App, ClaimPath, ClientAuthentication, Cookies, HealthCheck, Login, Logout, Timeouts, Upstream, User,
+};
+use super::reader::{Item, Section, boolean};
+use super::routes::routes;
+use super::secret::secret;
+use super::spelling::{list, quote};
+use super::tree::Value;
+use super::values::claim::{claim_path, literal_claim_path};
+use super::values::duration::duration;
+use super::values::host::host;
+use super::values::path::{endpoint_path, exact_path};
+use super::values::url::{origin, upstream};
+use super::values::{is_table_name, plain_text};
+
+/// An app as far as it could be read, for the checks that look at the whole file.
+pub(super) struct ReadApp<'a> {
+    pub(super) section: Section<'a>,
+    pub(super) hosts: Option<Vec<String>>,
+    pub(super) upstreams: Option<Vec<Upstream>>,
+    pub(super) cookies: Option<Cookies>,
+    /// Index of the provider.
+    pub(super) identity_provider: Option<usize>,
+    pub(super) app: Option<App>,
+}
+
+/// Every app, in the file's order.
+pub(super) fn apps<'a>(root: &Section<'a>, providers: &[ReadProvider<'_>]) -> Vec<ReadApp<'a>> {
+    let table = root.open_section("apps");
+    if table.is_empty() {
+        let _: Option<()> = root.fault_at(
+            "apps",
+            "there is no app",
+            "add a table such as `[apps.store]` with `hosts`, `upstreams` and `client_id`",
+        );
+    }
+    table.named().into_iter().map(|(name, section)| app(name, section, providers)).collect()
+}
+
+fn app<'a>(name: &str, section: Section<'a>, providers: &[ReadProvider<'_>]) -> ReadApp<'a> {
+    is_table_name(name, &section);
+    let hosts = section.required(
+        "hosts",
+        "list the host names of the app, such as `[\"store.example.com\"]`",
+        |item| item.some("list at least one host name, such as `[\"store.example.com\"]`", host),
+    );
+    let upstreams = section.required(
+        "upstreams",
+        "list the addresses of the app, such as `[\"http://127.0.0.1:3001\"]`",
+        |item| item.some("list at least one address, such as `[\"http://127.0.0.1:3001\"]`", upstream),
+    );
+    let identity_provider = identity_provider(&section, providers);
+    let cookies = cookies(&section, hosts.as_deref().unwrap_or_default());
+    let mut read = ReadApp { section, hosts, upstreams, cookies, identity_provider, app: None };
+    read.app = rest(name, &read, providers);
+    read
+}
+
+/// Everything that no other app has to be compared with.
+fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Option<App> {
+    let section = &read.section;
+    let client_id = section.required(
+        "client_id",
+        "write the id of the app's client at the identity provider",
+        plain_text,
+    );
+    let client_secret = section.optional("client_secret", "a public client", secret);
+    if let Some(provider) = read.identity_provider.and_then(|index| providers.get(index)) {
+        check_client(section, provider, client_id.as_deref(), client_secret.is_none());
+    }
+    let audience =
+        section.optional("audience", "`aud` has the client id, or the token was issued to it", audience);
+    let authorized_parties = section.optional("authorized_parties", "the client id", |item| {
+        item.some("list client ids, or leave the key out", plain_text)
+    });
+    let roles_claim = section.defaulted("roles_claim", "\"roles\"", literal_claim_path);
+    let forward_access_token = section.defaulted("forward_access_token", "false", boolean);
+    let allowed_origins = section.defaulted("allowed_origins", "[]", |item| {
+        item.each("write a list of origins, such as `[\"https://shop.example.com\"]`", origin)
+    });
+    let (login_table, user_table, logout_table) =
+        (section.section("login"), section.section("user"), section.section("logout"));
+    let login = login(&login_table);
+    let user = user(&user_table);
+    let logout = logout(&logout_table);
+    let own_paths = [
+        (&login_table, login.as_ref().map(|login| login.path.as_str())),
+        (&user_table, user.as_ref().map(|user| user.path.as_str())),
+        (&logout_table, logout.as_ref().map(|logout| logout.path.as_str())),
+    ];
+    check_endpoints(&own_paths);
+    let identity_headers = identity_headers(section);
+    let own_paths: Vec<&str> = own_paths.iter().filter_map(|(_, path)| *path).collect();
+    let routes = routes(section, &own_paths);
+    let timeouts = timeouts(section);
+    let health_check = health_check(section);
+
+    let client_id = client_id?;
+    Some(App {
+        name: name.to_owned(),
+        hosts: read.hosts.clone()?,
+        upstreams: read.upstreams.clone()?,
+        identity_provider: read.identity_provider?,
+        client_secret: client_secret?,
+        audience: audience?.unwrap_or_default(),
+        authorized_parties: authorized_parties?.unwrap_or_else(|| vec![client_id.clone()]),
+        client_id,
+        roles_claim: roles_claim?,
+        login: login?,
+        user: user?,
+        logout: logout?,
+        cookies: read.cookies.clone()?,
+        identity_headers: identity_headers?,
+        forward_access_token: forward_access_token?,
+        allowed_origins: allowed_origins?,
+        routes: routes?,
+        timeouts: timeouts?,
+        health_check: health_check?,
+    })
+}
+
+/// The index of the app's provider, which need not be named where there is only one.
+fn identity_provider(section: &Section<'_>, providers: &[ReadProvider<'_>]) -> Option<usize> {
+    let names: Vec<&str> = providers.iter().map(|provider| provider.name).collect();
+    let hint = format!("write one of {}", list(&names));
+    let named = section.optional("identity_provider", "the only one there is", |item| {
+        let name = item.text("a string", &hint)?;
+        match names.iter().position(|known| *known == name) {
+            Some(index) => Some(index),
+            // That there are none at all has been said already.
+            None if names.is_empty() => None,
+            None => item.fault(format!("there is no identity provider {}", quote(name)), hint.as_str()),
+        }
+    })?;
+    match (named, names.len()) {
+        (Some(index), _) => Some(index),
+        (None, 1) => Some(0),
+        (None, 0) => None,
+        (None, _) => section.fault_at("identity_provider", "there are several identity providers", hint),
+    }
+}
+
+/// A secret where the provider's `client_auth` needs one, and none where it does not.
+fn check_client(
+    section: &Section<'_>,
+    provider: &ReadProvider<'_>,
+    client_id: Option<&str>,
+    faulty_secret: bool,
+) {
+    let Some((at_token, at_revocation)) = provider.client_auth else { return };
+    let is_public = at_token == ClientAuthentication::None && at_revocation == ClientAuthentication::None;
+    let client_auth = provider.section.child("client_auth");
+    let _: Option<()> = match section.has("client_secret") {
+        false if !is_public && !faulty_secret => section.fault_at(
+            "client_secret",
+            format!("this key is missing, and `{client_auth}` needs it"),
+            format!("write `client_secret = {{ env = \"NAME\" }}`, or `{client_auth} = \"none\"` for public clients"),
+        ),
+        true if is_public => section.fault_at(
+            "client_secret",
+            format!("`{client_auth}` is `none`: this secret would never be sent"),
+            "remove it, or choose `basic`, `basic_raw` or `post`",
+        ),
+        _ => None,
+    };
+    let raw = [at_token, at_revocation].contains(&ClientAuthentication::BasicRaw);
+    if let Some(id) = client_id.filter(|id| raw && id.contains(':')) {
+        let _: Option<()> = section.fault_at(
+            "client_id",
+            format!("{} has a colon, which `basic_raw` cannot send", quote(id)),
+            format!("use `basic` or `post` as `{client_auth}`"),
+        );
+    }
+}
+
+/// A string or a list.
+fn audience(item: &Item<'_>) -> Option<Vec<String>> {
+    const HINT: &str =
+        "write a string or a list of strings, or leave the key out for the client's own tokens";
+    match item.value() {
+        Value::Text(_) => plain_text(item).map(|audience| vec![audience]),
+        Value::List(_) => item.some(HINT, plain_text),
+        _ => item.wrong_type("a string or a list", HINT),
+    }
+}
+
+fn login(section: &Section<'_>) -> Option<Login> {
+    let path = section.defaulted("path", "\"/api/login\"", endpoint_path);
+    let username_field = section.defaulted("username_field", "\"username\"", plain_text);
+    let password_field = section.defaulted("password_field", "\"password\"", plain_text);
+    if username_field.is_some() && username_field == password_field {
+        return section.fault_at(
+            "password_field",
+            "user name and password have the same field",
+            "name the two fields of the app's login form",
+        );
+    }
+    Some(Login { path: path?, username_field: username_field?, password_field: password_field? })
+}
+
+fn user(section: &Section<'_>) -> Option<User> {
+    let path = section.defaulted("path", "\"/api/user\"", endpoint_path);
+    let anonymous_status = section.defaulted("anonymous_status", "404", |item| match item.value() {
+        Value::Integer(404) => Some(404),
+        Value::Integer(401) => Some(401),
+        Value::Integer(other) => {
+            item.fault(format!("`{other}` is not possible here"), "write `404` or `401`")
+        }
+        _ => item.wrong_type("a status", "write `404` or `401`, without quotes"),
+    });
+    let claims =
+        section.defaulted("claims", r#"["sub", "email", "name", "preferred_username", "roles"]"#, claims);
+    Some(User { path: path?, anonymous_status: anonymous_status?, claims: claims? })
+}
+
+fn claims(item: &Item<'_>) -> Option<Vec<ClaimPath>> {
+    let claims =
+        item.each("write a list of claim paths, such as `[\"sub\", \"email\", \"roles\"]`", claim_path)?;
+    let mut names: Vec<String> = claims.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    // `"a.b"` and `["a.b"]` are two claims, but the user object has only one property `a.b`.
+    let doubled = names.windows(2).find_map(|pair| pair.first().filter(|first| pair.last() == Some(*first)));
+    match doubled {
+        Some(name) => {
+            item.fault(format!("two claims would both be shown as {}", quote(name)), "remove one of the two")
+        }
+        None => Some(claims),
+    }
+}
+
+fn logout(section: &Section<'_>) -> Option<Logout> {
+    let path = section.defaulted("path", "\"/api/logout\"", endpoint_path);
+    Some(Logout { path: path? })
+}
+
+/// Variants of these paths are refused as well, so that they count as equal.
+fn check_endpoints(endpoints: &[(&Section<'_>, Option<&str>)]) {
+    let plain = |path: &str| path.trim_end_matches('/').to_lowercase();
+    for (index, (section, path)) in endpoints.iter().enumerate() {
+        let Some(path) = path else { continue };
+        let earlier = endpoints
+            .iter()
+            .take(index)
+            .find(|(_, other)| other.is_some_and(|other| plain(other) == plain(path)));
+        if let Some((other, _)) = earlier {
+            let _: Option<()> = section.fault_at(
+                "path",
+                format!("{} collides with `{}`", quote(path), other.child("path")),
+                "give each of `login`, `user` and `logout` a path of its own; case and a trailing slash do not count",
+            );
+        }
+    }
+}
+
+fn timeouts(app: &Section<'_>) -> Option<Timeouts> {
+    let section = app.section("timeouts");
+    let connect = section.defaulted("connect", "\"2s\"", |item| duration(item, "10ms", "1m"));
+    let response = section.defaulted("response", "\"30s\"", |item| duration(item, "10ms", "1h"));
+    let idle = section.defaulted("idle", "\"5m\"", |item| duration(item, "10ms", "1d"));
+    Some(Timeouts { connect: connect?, response: response?, idle: idle? })
+}
+
+fn health_check(app: &Section<'_>) -> Option<HealthCheck> {
+    let section = app.section("health_check");
+    let interval = section.defaulted("interval", "\"5s\"", |item| duration(item, "10ms", "1h"));
+    let timeout = section.defaulted("timeout", "\"1s\"", |item| duration(item, "10ms", "1m"));
+    let path = section.optional("path", "a TCP connection suffices", exact_path);
+    Some(HealthCheck { interval: interval?, timeout: timeout?, path: path? })
+}

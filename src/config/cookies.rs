@@ -1,0 +1,133 @@
+//! `[apps.*.cookies]`, with what browsers would silently drop (RFC 6265bis section 5.7).
+
+use super::model::{Cookies, SameSite};
+use super::reader::{Item, Section, boolean};
+use super::spelling::quote;
+use super::values::cookie_name::cookie_name;
+use super::values::duration::duration;
+use super::values::{host, word};
+
+/// Reads the table; `hosts` are those of the app.
+pub(super) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
+    let section = app.section("cookies");
+    let access_token = section.defaulted("access_token", "\"__Host-access_token\"", cookie_name);
+    let refresh_token = section.defaulted("refresh_token", "\"__Host-refresh_token\"", cookie_name);
+    let same_site = section.defaulted("same_site", "\"lax\"", |item| {
+        word(item, &[("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)])
+    });
+    let secure = section.defaulted("secure", "true", boolean);
+    let domain = section.optional("domain", "host-only cookies", |item| domain(item, hosts));
+    let lifetime = section
+        .optional("refresh_token_lifetime", "until the browser closes", |item| duration(item, "1s", "400d"));
+
+    let names = [("access_token", access_token.as_deref()), ("refresh_token", refresh_token.as_deref())];
+    for (key, name) in names.iter().filter_map(|(key, name)| Some((*key, (*name)?))) {
+        check_prefix(&section, key, name, secure, section.has("domain"));
+    }
+    if let (Some(access_token), Some(refresh_token)) = (&access_token, &refresh_token) {
+        check_distinct(&section, access_token, refresh_token);
+    }
+    if secure == Some(false) {
+        if same_site == Some(SameSite::None) {
+            let _: Option<()> = section.fault_at(
+                "same_site",
+                "browsers drop a cookie that is `none` and not `secure`",
+                "write `\"lax\"` or `\"strict\"`, or leave `secure` out",
+            );
+        }
+        section.warn_at(
+            "secure",
+            "the session's cookies are sent over plain http, where anybody on the way can read them",
+            "use it for development only",
+        );
+    }
+    Some(Cookies {
+        access_token: access_token?,
+        refresh_token: refresh_token?,
+        same_site: same_site?,
+        secure: secure?,
+        domain: domain?,
+        refresh_token_lifetime: lifetime?,
+    })
+}
+
+fn check_prefix(section: &Section<'_>, key: &str, name: &str, secure: Option<bool>, has_domain: bool) {
+    let lower = name.to_ascii_lowercase();
+    let is_host = lower.starts_with("__host-");
+    if (is_host || lower.starts_with("__secure-")) && secure == Some(false) {
+        let plain = name.split_once('-').map_or(name, |(_, plain)| plain);
+        let _: Option<()> = section.fault_at(
+            "secure",
+            format!("browsers drop the cookie {} without `Secure`", quote(name)),
+            format!("leave `secure` out, or write `{key} = \"{plain}\"` (for development only)"),
+        );
+    }
+    if is_host && has_domain {
+        let plain = name.split_once('-').map_or(name, |(_, plain)| plain);
+        let _: Option<()> = section.fault_at(
+            "domain",
+            format!("browsers drop the cookie {} with a `Domain`", quote(name)),
+            format!("leave `domain` out, or write `{key} = \"__Secure-{plain}\"`"),
+        );
+    }
+}
+
+/// A long token is split over `name`, `name.1`, `name.2`, …: neither cookie may be taken for a part of the other.
+fn check_distinct(section: &Section<'_>, access_token: &str, refresh_token: &str) {
+    let is_part = |name: &str, of: &str| {
+        name.strip_prefix(of)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    // Prefixes and, in some servers, whole names are compared without case.
+    let (access, refresh) = (access_token.to_ascii_lowercase(), refresh_token.to_ascii_lowercase());
+    if access == refresh {
+        let _: Option<()> = section.fault_at(
+            "refresh_token",
+            format!("both cookies are called {}", quote(refresh_token)),
+            "give each a name of its own",
+        );
+    } else if is_part(&access, &refresh) || is_part(&refresh, &access) {
+        let _: Option<()> = section.fault_at(
+            "refresh_token",
+            format!(
+                "{} and {} look like parts of one split cookie",
+                quote(access_token),
+                quote(refresh_token)
+            ),
+            "choose names that do not differ by a number only",
+        );
+    }
+}
+
+/// A domain that browsers accept from every host of the app.
+fn domain(item: &Item<'_>, hosts: &[String]) -> Option<String> {
+    const HINT: &str =
+        "write the part that the app's hosts have in common, such as `\"example.com\"`, or leave the key out";
+    let text = item.text("a domain", HINT)?;
+    if text.starts_with('.') || text.contains('*') {
+        let plain = text.trim_start_matches(['*', '.']);
+        return item.fault(
+            format!("{} has a wildcard, but a cookie domain always covers what is below it", quote(text)),
+            format!("write `\"{plain}\"`, or leave the key out for host-only cookies"),
+        );
+    }
+    let domain = match host::parse(text) {
+        Ok(domain) => domain,
+        Err((wrong, _)) => return item.fault(format!("{} {wrong}", quote(text)), HINT),
+    };
+    if domain.starts_with('[') || domain.parse::<std::net::IpAddr>().is_ok() {
+        return item
+            .fault(format!("{} is an address, which has no domain", quote(text)), "leave the key out");
+    }
+    if psl::suffix_str(&domain) == Some(domain.as_str()) {
+        return item.fault(format!("{} is a public suffix: browsers drop such cookies", quote(text)), HINT);
+    }
+    let outside = hosts.iter().find(|host| {
+        !host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    });
+    if let Some(host) = outside {
+        return item.fault(format!("{} does not cover the app's host {}", quote(text), quote(host)), HINT);
+    }
+    Some(domain)
+}

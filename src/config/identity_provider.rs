@@ -1,0 +1,266 @@
+//! `[identity_providers.*]`.
+
+use jsonwebtoken::Algorithm;
+use url::Url;
+
+use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi, Secret};
+use super::reader::{Item, Section, boolean};
+use super::secret::secret;
+use super::spelling::{list, quote};
+use super::values::duration::duration;
+use super::values::url::{endpoint, is_confidential, parse_issuer};
+use super::values::{is_table_name, plain_text, word};
+
+/// A provider as far as it could be read; apps refer to faulty ones, too.
+pub(super) struct ReadProvider<'a> {
+    pub(super) name: &'a str,
+    pub(super) section: Section<'a>,
+    /// At the token and at the revocation endpoint.
+    pub(super) client_auth: Option<(ClientAuthentication, ClientAuthentication)>,
+    pub(super) provider: Option<IdentityProvider>,
+}
+
+/// Every provider, in the file's order.
+pub(super) fn identity_providers<'a>(root: &Section<'a>) -> Vec<ReadProvider<'a>> {
+    let table = root.open_section("identity_providers");
+    if table.is_empty() {
+        let _: Option<()> = root.fault_at(
+            "identity_providers",
+            "there is no identity provider",
+            "add a table such as `[identity_providers.main]` with its `issuer`",
+        );
+    }
+    table.named().into_iter().map(|(name, section)| identity_provider(name, section)).collect()
+}
+
+fn identity_provider<'a>(name: &'a str, section: Section<'a>) -> ReadProvider<'a> {
+    is_table_name(name, &section);
+    let client_auth = client_authentication(&section);
+    let provider = read(name, &section, client_auth);
+    ReadProvider { name, section, client_auth, provider }
+}
+
+fn read(
+    name: &str,
+    section: &Section<'_>,
+    client_auth: Option<(ClientAuthentication, ClientAuthentication)>,
+) -> Option<IdentityProvider> {
+    let kind = kind(section);
+    let issuer = section.required(
+        "issuer",
+        "write the claim `iss` of the provider's tokens, such as `\"https://id.example.com/realms/shop\"`",
+        plain_text,
+    );
+    let scope = section.optional("scope", "no scope is asked for", scope);
+    let (algorithms, hmac_secret) = signatures(section);
+    let leeway = section.defaulted("leeway", "\"5s\"", |item| duration(item, "0s", "5m"));
+    let token_endpoint = section.optional("token_endpoint", "discovered from the issuer", endpoint);
+    let revocation_endpoint = section.optional("revocation_endpoint", "discovered from the issuer", endpoint);
+    let jwks_uri = section.optional("jwks_uri", "discovered from the issuer", endpoint);
+    let connect_timeout = section.defaulted("connect_timeout", "\"2s\"", |item| duration(item, "10ms", "1m"));
+    let request_timeout = section.defaulted("request_timeout", "\"5s\"", |item| duration(item, "10ms", "1m"));
+    let jwks_refresh = section.defaulted("jwks_refresh", "\"5m\"", |item| duration(item, "10ms", "1d"));
+    let jwks_cooldown = section.defaulted("jwks_cooldown", "\"10s\"", |item| duration(item, "10ms", "1h"));
+    let allow_insecure_http = section.defaulted("allow_insecure_http", "false", boolean);
+
+    if let (Some(kind), Some(issuer)) = (kind, issuer.as_deref()) {
+        let missing = undiscoverable(section, !matches!(hmac_secret, Some(Some(_))));
+        check_issuer(section, kind, issuer, &missing, allow_insecure_http == Some(false));
+    }
+    if allow_insecure_http == Some(false) {
+        let endpoints = [
+            ("token_endpoint", &token_endpoint),
+            ("revocation_endpoint", &revocation_endpoint),
+            ("jwks_uri", &jwks_uri),
+        ];
+        for (key, url) in endpoints {
+            check_confidential(section, key, url.as_ref().and_then(Option::as_ref));
+        }
+    } else if allow_insecure_http == Some(true) {
+        section.warn_at(
+            "allow_insecure_http",
+            "passwords, tokens and client secrets may cross the network in clear",
+            "use `https` and leave `allow_insecure_http` out",
+        );
+    }
+    let (at_token, at_revocation) = client_auth?;
+    Some(IdentityProvider {
+        name: name.to_owned(),
+        kind: kind?,
+        issuer: issuer?,
+        scope: scope?,
+        client_auth: at_token,
+        revocation_client_auth: at_revocation,
+        algorithms: algorithms?,
+        hmac_secret: hmac_secret?,
+        leeway: leeway?,
+        token_endpoint: token_endpoint?,
+        revocation_endpoint: revocation_endpoint?,
+        jwks_uri: jwks_uri?,
+        connect_timeout: connect_timeout?,
+        request_timeout: request_timeout?,
+        jwks_refresh: jwks_refresh?,
+        jwks_cooldown: jwks_cooldown?,
+        allow_insecure_http: allow_insecure_http?,
+    })
+}
+
+fn kind(section: &Section<'_>) -> Option<ProviderKind> {
+    let is_fusionauth = section
+        .defaulted("kind", "\"oauth2\"", |item| word(item, &[("oauth2", false), ("fusionauth", true)]));
+    let refresh_api = section.defaulted("refresh_api", "\"oauth2\"", |item| {
+        word(item, &[("oauth2", RefreshApi::OAuth2), ("jwt", RefreshApi::Jwt)])
+    });
+    if is_fusionauth? {
+        return Some(ProviderKind::FusionAuth { refresh_api: refresh_api? });
+    }
+    if section.has("refresh_api") {
+        return section.fault_at(
+            "refresh_api",
+            "only FusionAuth has two refresh APIs",
+            "remove it, or write `kind = \"fusionauth\"`",
+        );
+    }
+    Some(ProviderKind::OAuth2)
+}
+
+fn client_authentication(section: &Section<'_>) -> Option<(ClientAuthentication, ClientAuthentication)> {
+    let read = |item: &Item<'_>| {
+        word(
+            item,
+            &[
+                ("basic", ClientAuthentication::Basic),
+                ("basic_raw", ClientAuthentication::BasicRaw),
+                ("post", ClientAuthentication::Post),
+                ("none", ClientAuthentication::None),
+            ],
+        )
+    };
+    let at_token = section.defaulted("client_auth", "\"basic\"", read);
+    let at_revocation = section.optional("revocation_client_auth", "as `client_auth`", read);
+    let at_token = at_token?;
+    Some((at_token, at_revocation?.unwrap_or(at_token)))
+}
+
+/// RFC 6749 section 3.3: tokens separated by single spaces.
+fn scope(item: &Item<'_>) -> Option<String> {
+    const HINT: &str =
+        "write scopes separated by single spaces, such as `\"openid offline_access\"`, or leave the key out";
+    let text = item.text("a string", HINT)?;
+    let is_token = |token: &str| {
+        !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"\\".contains(&byte))
+    };
+    if text.len() > 2048 || !text.split(' ').all(is_token) {
+        return item.fault(format!("{} is not a scope", quote(text)), HINT);
+    }
+    Some(text.to_owned())
+}
+
+#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
+fn signatures(section: &Section<'_>) -> (Option<Vec<Algorithm>>, Option<Option<Secret>>) {
+    let algorithms = section.defaulted("algorithms", r#"["RS256", "ES256", "EdDSA"]"#, |item| {
+        item.some("name the algorithms that the provider signs with, such as `[\"RS256\"]`", algorithm)
+    });
+    let secret = section.optional("hmac_secret", "HMAC is refused", secret);
+    if let (Some(algorithms), Some(secret)) = (&algorithms, &secret) {
+        check_signatures(section, algorithms, secret.as_ref());
+    }
+    (algorithms, secret)
+}
+
+fn algorithm(item: &Item<'_>) -> Option<Algorithm> {
+    const HINT: &str = "write one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`, \
+                        or with `hmac_secret` one of `HS256`, `HS384`, `HS512`";
+    let text = item.text("a string", HINT)?;
+    if text.eq_ignore_ascii_case("none") {
+        return item.fault(format!("{} accepts tokens that anybody can write", quote(text)), HINT);
+    }
+    match text.parse() {
+        Ok(algorithm) => Some(algorithm),
+        Err(_) => item.fault(format!("{} is not an algorithm that can be verified here", quote(text)), HINT),
+    }
+}
+
+/// RFC 8725 section 3.1: one kind of key, and no secret that is guessed faster than the hash.
+fn check_signatures(section: &Section<'_>, algorithms: &[Algorithm], secret: Option<&Secret>) {
+    let needed = algorithms.iter().filter_map(|algorithm| hmac_length(*algorithm)).max();
+    let mixed = algorithms.iter().any(|algorithm| hmac_length(*algorithm).is_none());
+    let _: Option<()> = match (needed, secret) {
+        (Some(_), _) if mixed => section.fault_at(
+            "algorithms",
+            "HMAC stands next to asymmetric algorithms: a public key could be used as a secret",
+            "keep one kind, and rather the asymmetric one",
+        ),
+        (Some(_), None) => section.fault_at(
+            "algorithms",
+            "HMAC needs a secret",
+            "add `hmac_secret`, or use an asymmetric algorithm, such as `[\"RS256\"]`",
+        ),
+        (None, Some(_)) => section.fault_at(
+            "hmac_secret",
+            "a secret for HMAC stands next to asymmetric algorithms",
+            "remove it, or write `algorithms = [\"HS256\"]`",
+        ),
+        (Some(length), Some(secret)) if secret.expose().len() < length => section.fault_at(
+            "hmac_secret",
+            format!("the secret has fewer than the {length} bytes of its hash (RFC 7518 section 3.2)"),
+            "let the provider generate a longer one",
+        ),
+        _ => None,
+    };
+}
+
+/// Bytes of the hash, for HMAC.
+fn hmac_length(algorithm: Algorithm) -> Option<usize> {
+    match algorithm {
+        Algorithm::HS256 => Some(32),
+        Algorithm::HS384 => Some(48),
+        Algorithm::HS512 => Some(64),
+        _ => None,
+    }
+}
+
+/// The endpoints without which nothing works, and which the file does not name.
+fn undiscoverable(section: &Section<'_>, needs_keys: bool) -> Vec<&'static str> {
+    let needed: &[&str] = if needs_keys { &["token_endpoint", "jwks_uri"] } else { &["token_endpoint"] };
+    needed.iter().copied().filter(|key| !section.has(key)).collect()
+}
+
+/// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one.
+fn check_issuer(
+    section: &Section<'_>,
+    kind: ProviderKind,
+    issuer: &str,
+    missing: &[&str],
+    only_confidential: bool,
+) {
+    match parse_issuer(issuer) {
+        Ok(url) if missing.is_empty() && section.has("revocation_endpoint") => drop(url),
+        Ok(url) if only_confidential => check_confidential(section, "issuer", Some(&url)),
+        Ok(_) => {}
+        Err((message, hint)) if !missing.is_empty() => {
+            let names = list(missing);
+            let _: Option<()> = section.fault_at(
+                "issuer",
+                format!("{message}; so {names} cannot be found from it"),
+                format!("{hint}, or set {names}"),
+            );
+        }
+        Err(_) if kind == ProviderKind::OAuth2 && !section.has("revocation_endpoint") => section.warn_at(
+            "revocation_endpoint",
+            "it cannot be discovered, since the issuer is no URL: a logout will revoke nothing",
+            "set it, if the provider has one",
+        ),
+        Err(_) => {}
+    }
+}
+
+fn check_confidential(section: &Section<'_>, key: &str, url: Option<&Url>) {
+    if let Some(url) = url.filter(|url| !is_confidential(url)) {
+        let _: Option<()> = section.fault_at(
+            key,
+            format!("{} sends passwords and tokens in clear to another machine", quote(url.as_str())),
+            "use `https`, or set `allow_insecure_http = true` where the network itself is trusted",
+        );
+    }
+}

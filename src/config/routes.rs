@@ -1,0 +1,130 @@
+//! `[[apps.*.routes]]`, and which of them no request can ever reach.
+
+use super::model::{Access, Route, RoutePath};
+use super::reader::Section;
+use super::spelling::quote;
+use super::values::path::route_path;
+use super::values::{plain_text, word};
+
+/// Reads the routes; `own_paths` are answered by the gateway itself.
+pub(super) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>> {
+    let mut routes: Vec<(String, Route)> = Vec::new();
+    let mut sound = true;
+    for section in app.sections("routes") {
+        let Some(route) = route(&section) else {
+            sound = false;
+            continue;
+        };
+        check_reachable(&section, &route, &routes, own_paths);
+        routes.push((section.child(""), route));
+    }
+    sound.then(|| routes.into_iter().map(|(_, route)| route).collect())
+}
+
+fn route(section: &Section<'_>) -> Option<Route> {
+    let path = section.required(
+        "path",
+        "write an exact path such as `\"/\"`, or a prefix such as `\"/assets/*\"`",
+        route_path,
+    );
+    let access = section.defaulted("access", "\"required\"", |item| {
+        word(
+            item,
+            &[("public", Access::Public), ("optional", Access::Optional), ("required", Access::Required)],
+        )
+    });
+    let roles = section.optional("roles", "no role is asked for", |item| {
+        item.some("list the roles of which any suffices, or leave the key out", plain_text)
+    });
+    if section.has("roles") && access.is_some_and(|access| access != Access::Required) {
+        return section.fault_at(
+            "roles",
+            "roles can only be asked for where a session is required",
+            "write `access = \"required\"`, or remove `roles`",
+        );
+    }
+    Some(Route { path: path?, access: access?, roles: roles?.unwrap_or_default() })
+}
+
+fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Route)], own_paths: &[&str]) {
+    let shown = quote(&shown(&route.path));
+    let shadow = earlier.iter().find(|(_, other)| covers(other, &route.path));
+    let _: Option<()> = match &route.path {
+        RoutePath::Exact(path) if own_paths.contains(&path.as_str()) => section.fault_at(
+            "path",
+            format!("{shown} is answered by Portcullis itself (login, user or logout), so that this route never matches"),
+            "remove the route, or move the endpoint",
+        ),
+        _ => match shadow {
+            Some((key, other)) => section.fault_at(
+                "path",
+                format!("{shown} can never match: `{key}` takes {} before", quote(&self::shown(&other.path))),
+                "put the narrower route first, or remove one of the two",
+            ),
+            None => None,
+        },
+    };
+}
+
+/// Whether a route takes every request that the path matches as it is written.
+fn covers(route: &Route, path: &RoutePath) -> bool {
+    // A protecting rule matches in any ASCII case, the others only as they are written.
+    let fold = |text: &str| match route.access {
+        Access::Required => text.to_ascii_lowercase(),
+        Access::Public | Access::Optional => text.to_owned(),
+    };
+    match (&route.path, path) {
+        (RoutePath::Exact(wide), RoutePath::Exact(narrow)) => fold(wide) == fold(narrow),
+        (RoutePath::Exact(_), RoutePath::Prefix(_)) => false,
+        (RoutePath::Prefix(wide), RoutePath::Exact(narrow) | RoutePath::Prefix(narrow)) => fold(narrow)
+            .strip_prefix(fold(wide).as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+    }
+}
+
+/// The path as the file writes it.
+fn shown(path: &RoutePath) -> String {
+    match path {
+        RoutePath::Exact(path) => path.clone(),
+        RoutePath::Prefix(prefix) => format!("{prefix}/*"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> RoutePath {
+        match text.strip_suffix("/*") {
+            Some(prefix) => RoutePath::Prefix(prefix.into()),
+            None => RoutePath::Exact(text.into()),
+        }
+    }
+
+    #[test]
+    fn what_a_route_covers() {
+        for (wide, narrow, public, required) in [
+            ("/a", "/a", true, true),
+            ("/a", "/A", false, true),
+            ("/a", "/a/", false, false),
+            ("/a", "/a/*", false, false),
+            ("/a/*", "/a", true, true),
+            ("/a/*", "/a/", true, true),
+            ("/a/*", "/a/b", true, true),
+            ("/a/*", "/a/b/*", true, true),
+            ("/a/*", "/A/b/*", false, true),
+            ("/a/*", "/ab", false, false),
+            ("/a/b/*", "/a/*", false, false),
+            ("/*", "/", true, true),
+            ("/*", "/a/*", true, true),
+            ("/*", "/*", true, true),
+        ] {
+            for (access, expected) in
+                [(Access::Public, public), (Access::Optional, public), (Access::Required, required)]
+            {
+                let route = Route { path: path(wide), access, roles: Vec::new() };
+                assert_eq!(covers(&route, &path(narrow)), expected, "{access:?} {wide} over {narrow}");
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `[server]` with its limits and log, and `[refresh]`.
+
+use std::net::SocketAddr;
+
+use super::model::{Limits, Log, LogFormat, Refresh, Server};
+use super::reader::{Item, Section};
+use super::spelling::quote;
+use super::tree::Value;
+use super::values::duration::duration;
+use super::values::network::{overlap, socket_address, trusted_network};
+use super::values::size::size;
+use super::values::word;
+
+/// The section stays open for the checks that look at the whole file.
+pub(super) fn server(root: &Section<'_>) -> Option<Server> {
+    let section = root.section("server");
+    let listen = section.defaulted("listen", r#"["127.0.0.1:8080"]"#, |item| {
+        item.some("write at least one address, such as `[\"127.0.0.1:8080\"]`", |item| {
+            socket_address(item).map(Listener)
+        })
+    });
+    let listen: Option<Vec<_>> = listen.map(|listen| listen.into_iter().map(|listener| listener.0).collect());
+    let admin_listen = section.defaulted("admin_listen", "\"127.0.0.1:9090\"", admin_listen);
+    if let Some(listen) = &listen {
+        check_listeners(&section, listen, admin_listen.flatten());
+    }
+    let trusted_proxies = section.defaulted("trusted_proxies", "[]", |item| {
+        item.each("write a list of networks, such as `[\"10.1.0.0/16\"]`", trusted_network)
+    });
+    let worker_threads = section
+        .optional("worker_threads", "one for each core", |item| usize::try_from(item.integer(1, 1024)?).ok());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let shutdown_grace = section.defaulted("shutdown_grace", "\"30s\"", |item| duration(item, "10ms", "1h"));
+    let limits = limits(&section);
+    let log = log(&section);
+    Some(Server {
+        listen: listen?,
+        admin_listen: admin_listen?,
+        trusted_proxies: trusted_proxies?,
+        worker_threads: worker_threads?.unwrap_or(cores),
+        shutdown_grace: shutdown_grace?,
+        limits: limits?,
+        log: log?,
+    })
+}
+
+/// An address that equals another only where both cannot be listened to: two of port 0 can.
+struct Listener(SocketAddr);
+
+impl PartialEq for Listener {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0 && self.0.port() != 0
+    }
+}
+
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is `wrong, and reported`, the inner one `no listener`"
+)]
+fn admin_listen(item: &Item<'_>) -> Option<Option<SocketAddr>> {
+    match item.value() {
+        Value::Boolean(false) => Some(None),
+        Value::Text(_) => socket_address(item).map(Some),
+        _ => item
+            .wrong_type("an address or `false`", "write an address such as `\"127.0.0.1:9090\"`, or `false`"),
+    }
+}
+
+fn check_listeners(section: &Section<'_>, listen: &[SocketAddr], admin: Option<SocketAddr>) {
+    for (index, one) in listen.iter().enumerate() {
+        // Equal ones have been refused with the list.
+        if let Some(other) = listen.iter().take(index).find(|other| one != *other && overlap(*one, **other)) {
+            let _: Option<()> = section.fault_at(
+                "listen",
+                format!("`{other}` and `{one}` overlap: the second one could not be opened"),
+                "keep the wider one; `[::]` takes IPv4 as well",
+            );
+        }
+    }
+    let Some(admin) = admin else { return };
+    if let Some(public) = listen.iter().find(|public| overlap(**public, admin)) {
+        let _: Option<()> = section.fault_at(
+            "admin_listen",
+            format!("`{admin}` overlaps with the public listener `{public}`"),
+            "choose another port, or `false` for no admin listener",
+        );
+    }
+}
+
+fn limits(server: &Section<'_>) -> Option<Limits> {
+    let section = server.section("limits");
+    let time = |name, default| section.defaulted(name, default, |item| duration(item, "10ms", "1h"));
+    let header_timeout = time("header_timeout", "\"10s\"");
+    let keep_alive_timeout = time("keep_alive_timeout", "\"60s\"");
+    let login_body_timeout = time("login_body_timeout", "\"10s\"");
+    let body_min_rate = section.defaulted("body_min_rate", "\"256B\"", |item| size(item, "1B", "1GiB"));
+    let bytes = |name, default, least, most| {
+        section.defaulted(name, default, |item| usize::try_from(size(item, least, most)?).ok())
+    };
+    let max_header_size = bytes("max_header_size", "\"32KiB\"", "1KiB", "1MiB");
+    let max_login_body_size = bytes("max_login_body_size", "\"16KiB\"", "64B", "1MiB");
+    let count = |name, default, most| {
+        section.defaulted(name, default, |item| usize::try_from(item.integer(1, most)?).ok())
+    };
+    let max_connections = count("max_connections", "20000", 1_000_000);
+    let verified_tokens = count("verified_tokens", "65536", 10_000_000);
+    let max_waiting_logins = count("max_waiting_logins", "8", 1000);
+    Some(Limits {
+        header_timeout: header_timeout?,
+        body_min_rate: body_min_rate?,
+        keep_alive_timeout: keep_alive_timeout?,
+        max_header_size: max_header_size?,
+        max_connections: max_connections?,
+        login_body_timeout: login_body_timeout?,
+        max_login_body_size: max_login_body_size?,
+        verified_tokens: verified_tokens?,
+        max_waiting_logins: max_waiting_logins?,
+    })
+}
+
+fn log(server: &Section<'_>) -> Option<Log> {
+    let section = server.section("log");
+    let format = section.defaulted("format", "\"text\"", |item| {
+        word(item, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+    });
+    let level = section.defaulted("level", "\"info\"", log_level);
+    Some(Log { format: format?, level: level? })
+}
+
+fn log_level(item: &Item<'_>) -> Option<String> {
+    const HINT: &str = "write `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`, `\"off\"`, \
+                        or directives such as `\"info,portcullis=debug\"`";
+    let text = item.text("a log level", HINT)?;
+    // A bare word that is no level would be taken for the name of a module.
+    let is_bare_word = !text.contains(['=', '[', ':']) && !text.contains(',');
+    let is_level = ["error", "warn", "info", "debug", "trace", "off"].contains(&text);
+    if (is_bare_word && !is_level) || tracing_subscriber::EnvFilter::try_new(text).is_err() {
+        return item.fault(format!("{} is not a log level", quote(text)), HINT);
+    }
+    Some(text.to_owned())
+}
+
+/// `[refresh]`.
+pub(super) fn refresh(root: &Section<'_>) -> Option<Refresh> {
+    let section = root.section("refresh");
+    let ahead = section.defaulted("ahead", "\"30s\"", |item| duration(item, "0s", "1h"));
+    let replay_window = section.defaulted("replay_window", "\"30s\"", |item| duration(item, "10ms", "10m"));
+    Some(Refresh { ahead: ahead?, replay_window: replay_window? })
+}

@@ -1,0 +1,27 @@
+//! The configuration as a whole.
+
+use super::*;
+
+/// Every problem as a user sees it.
+fn refused(text: &str) -> String {
+    match parse(text) {
+        Ok(_) => String::from("accepted"),
+        Err(error) => error.report("gateway.toml"),
+    }
+}
+
+fn accepted(text: &str) -> Loaded {
+    parse(text).unwrap_or_else(|error| panic!("{}", error.report("gateway.toml")))
+}
+
+#[test]
+fn the_reference_parses_with_the_two_warnings_of_its_demo_secrets() {
+    let loaded = accepted(include_str!("../../../gateway.toml"));
+    let warned: Vec<&str> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(warned, ["apps.store.client_secret", "apps.forums.client_secret"]);
+}
+
+#[test]
+fn the_contract_s_example_parses_without_warnings() {
+    assert_eq!(accepted(include_str!("fixtures/contract.toml")).warnings, []);
+}

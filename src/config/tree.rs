@@ -1,0 +1,133 @@
+//! A TOML text as an ordered tree in which every value knows its line.
+
+use toml::de::{DeTable, DeValue};
+
+use super::Problem;
+
+/// A key with its value.
+pub(super) struct Entry {
+    pub(super) key: String,
+    pub(super) node: Node,
+}
+
+/// A value and the line (from 1) on which it, or its key, stands.
+pub(super) struct Node {
+    pub(super) line: usize,
+    pub(super) value: Value,
+}
+
+/// What TOML can say, as far as a configuration needs it. No `Debug`: it may hold secrets.
+pub(super) enum Value {
+    Text(String),
+    Integer(i64),
+    Boolean(bool),
+    List(Vec<Node>),
+    Table(Vec<Entry>),
+    /// Dates, floats and integers beyond 64 bits: no key takes one.
+    Other {
+        kind: &'static str,
+        text: String,
+    },
+}
+
+impl Value {
+    /// The type with its article, as messages name it.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a string",
+            Self::Integer(_) => "an integer",
+            Self::Boolean(_) => "a boolean",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Other { kind, .. } => kind,
+        }
+    }
+
+    /// The value as the file writes it, where that is short.
+    pub(super) fn literal(&self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text.clone()),
+            Self::Integer(number) => Some(number.to_string()),
+            Self::Boolean(boolean) => Some(boolean.to_string()),
+            Self::Other { text, .. } => Some(text.clone()),
+            Self::List(_) | Self::Table(_) => None,
+        }
+    }
+}
+
+/// Parses a whole file. A syntax error is named without quoting its line, which may hold a secret.
+pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
+    let lines = Lines::of(text);
+    match DeTable::parse(text) {
+        Ok(table) => Ok(entries(table.into_inner(), &lines)),
+        Err(error) => {
+            let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
+            Err(Problem {
+                key: String::new(),
+                line: Some(line),
+                message: format!("this is not TOML: {}", error.message().replace('\n', ", ")),
+                hint: format!("look at column {column}; nothing else of the file has been checked yet"),
+            })
+        }
+    }
+}
+
+/// Parses a single value, such as the text of a default.
+pub(super) fn parse_value(text: &str) -> Option<Node> {
+    let value = DeValue::parse(text).ok()?;
+    Some(Node { line: 0, value: convert(value.into_inner(), &Lines::of("")) })
+}
+
+fn entries(table: DeTable<'_>, lines: &Lines) -> Vec<Entry> {
+    let mut keyed: Vec<_> = table.into_iter().collect();
+    keyed.sort_by_key(|(key, _)| key.span().start);
+    keyed
+        .into_iter()
+        .map(|(key, value)| {
+            let line = lines.position(key.span().start).0;
+            Entry {
+                key: key.into_inner().into_owned(),
+                node: Node { line, value: convert(value.into_inner(), lines) },
+            }
+        })
+        .collect()
+}
+
+fn convert(value: DeValue<'_>, lines: &Lines) -> Value {
+    match value {
+        DeValue::String(text) => Value::Text(text.into_owned()),
+        DeValue::Integer(integer) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
+            Ok(number) => Value::Integer(number),
+            Err(_) => Value::Other { kind: "an integer beyond 64 bits", text: integer.to_string() },
+        },
+        DeValue::Float(float) => Value::Other { kind: "a float", text: float.to_string() },
+        DeValue::Boolean(boolean) => Value::Boolean(boolean),
+        DeValue::Datetime(datetime) => Value::Other { kind: "a date", text: datetime.to_string() },
+        DeValue::Array(array) => Value::List(
+            array
+                .into_iter()
+                .map(|item| Node {
+                    line: lines.position(item.span().start).0,
+                    value: convert(item.into_inner(), lines),
+                })
+                .collect(),
+        ),
+        DeValue::Table(table) => Value::Table(entries(table, lines)),
+    }
+}
+
+/// Where the lines of a text start.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect())
+    }
+
+    /// Line and column (in bytes) of an offset, both from 1.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.0.partition_point(|&start| start <= offset).max(1);
+        let start = self.0.get(line - 1).copied().unwrap_or(0);
+        (line, offset.saturating_sub(start) + 1)
+    }
+}

@@ -1,0 +1,84 @@
+//! Socket addresses and networks.
+
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::super::reader::Item;
+use super::super::spelling::quote;
+
+/// An IP address with a port; port 0 lets the system choose.
+pub(in crate::config) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
+    const HINT: &str = "write an IP address and a port, such as `\"127.0.0.1:8080\"`, `\"0.0.0.0:8080\"` or `\"[::1]:8080\"`";
+    let text = item.text("an address", HINT)?;
+    match text.parse() {
+        Ok(address) => Some(address),
+        Err(_) => item.fault(format!("{} is not an address to listen on", quote(text)), HINT),
+    }
+}
+
+/// A network in CIDR notation, or a single address; never everybody.
+pub(in crate::config) fn trusted_network(item: &Item<'_>) -> Option<IpNet> {
+    const HINT: &str = "write the networks of your own proxies, such as `\"10.1.0.0/16\"` or `\"192.0.2.7\"`";
+    let text = item.text("a network", HINT)?;
+    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let Ok(network) = parsed else {
+        return item.fault(format!("{} is not a network in CIDR notation", quote(text)), HINT);
+    };
+    if is_everybody(&network) {
+        return item.fault(
+            format!("{} trusts everybody: any client could choose its own address", quote(text)),
+            HINT,
+        );
+    }
+    if network.trunc() != network {
+        return item.fault(
+            format!("{} has bits set behind its prefix", quote(text)),
+            format!("write `\"{}\"`, or `\"{}\"` for the one address", network.trunc(), network.addr()),
+        );
+    }
+    Some(network)
+}
+
+/// `/0`, also of IPv4 in its mapped form.
+fn is_everybody(network: &IpNet) -> bool {
+    let mapped = match network {
+        IpNet::V6(network) => network.addr().to_ipv4_mapped().is_some() && network.prefix_len() <= 96,
+        IpNet::V4(_) => false,
+    };
+    network.prefix_len() == 0 || mapped
+}
+
+/// Whether two listeners would fight for one port. Port 0 never does; `[::]` takes IPv4 as well.
+pub(in crate::config) fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
+    let covers = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
+    left.port() == right.port()
+        && left.port() != 0
+        && (left.ip() == right.ip() || covers(left.ip(), right.ip()) || covers(right.ip(), left.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_that_overlap() {
+        let table = [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("0.0.0.0:0", "127.0.0.1:0", false),
+        ];
+        for (left, right, expected) in table {
+            let (one, other) = (left.parse().unwrap(), right.parse().unwrap());
+            assert_eq!(overlap(one, other), expected, "{left} and {right}");
+            assert_eq!(overlap(other, one), expected, "{right} and {left}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! URLs of identity providers and upstreams, and origins of browsers.
+
+use ::url::{Host, Url};
+
+use super::super::model::Upstream;
+use super::super::reader::Item;
+use super::super::spelling::quote;
+use super::host;
+
+/// What is wrong, and what to write instead.
+type Fault = (String, String);
+
+/// `http://host[:port]` or `https://host[:port]`.
+pub(in crate::config) fn upstream(item: &Item<'_>) -> Option<Upstream> {
+    let text = item.text("a URL", "write a URL such as `\"http://127.0.0.1:3001\"`")?;
+    or_fault(item, parse_upstream(text))
+}
+
+fn parse_upstream(text: &str) -> Result<Upstream, Fault> {
+    const HINT: &str = "write scheme, host and port alone, such as `\"http://127.0.0.1:3001\"`";
+    let url = parse_http(text, HINT)?;
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        let wrong = format!("{} has a path, a query or a fragment: requests keep their own", quote(text));
+        return Err((wrong, String::from(HINT)));
+    }
+    match (url.host(), url.port_or_known_default()) {
+        (Some(host), Some(port)) if port != 0 => {
+            Ok(Upstream { host: bare_host(&host), port, tls: url.scheme() == "https" })
+        }
+        _ => Err((format!("{} has no port that one can connect to", quote(text)), String::from(HINT))),
+    }
+}
+
+/// An endpoint of an identity provider.
+pub(in crate::config) fn endpoint(item: &Item<'_>) -> Option<Url> {
+    const HINT: &str = "write a URL such as `\"https://id.example.com/oauth2/token\"`";
+    let text = item.text("a URL", HINT)?;
+    let url = or_fault(item, parse_http(text, HINT))?;
+    if url.fragment().is_some() {
+        return item.fault(format!("{} has a fragment", quote(text)), HINT);
+    }
+    Some(url)
+}
+
+/// An issuer as a URL (OpenID Connect Discovery 1.0 section 3: neither query nor fragment).
+pub(in crate::config) fn parse_issuer(text: &str) -> Result<Url, Fault> {
+    const HINT: &str =
+        "write the issuer as the tokens have it, such as `\"https://id.example.com/realms/shop\"`";
+    let url = parse_http(text, HINT)?;
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err((format!("{} has a query or a fragment", quote(text)), String::from(HINT)));
+    }
+    Ok(url)
+}
+
+fn parse_http(text: &str, hint: &str) -> Result<Url, Fault> {
+    let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
+    if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+        // Not shown: it may be a password.
+        return Err((String::from("this URL has a user name or a password in it"), String::from(hint)));
+    }
+    let url = Url::parse(text)
+        .map_err(|error| (format!("{} is not a URL: {error}", quote(text)), String::from(hint)))?;
+    let written_so = text.get(..url.scheme().len() + 3).is_some_and(|start| start.ends_with("://"));
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !written_so {
+        return Err((format!("{} is not an `http` or `https` URL", quote(text)), String::from(hint)));
+    }
+    if text.chars().any(|character| character.is_whitespace() || character.is_control() || character == '\\')
+    {
+        return Err((format!("{} has a space or a backslash", quote(text)), String::from(hint)));
+    }
+    Ok(url)
+}
+
+/// Whether plain http to this URL stays on the machine, or is not plain.
+pub(in crate::config) fn is_confidential(url: &Url) -> bool {
+    url.scheme() == "https" || url.host().is_some_and(|host| host::is_loopback(&bare_host(&host)))
+}
+
+fn bare_host(host: &Host<&str>) -> String {
+    match host {
+        Host::Ipv6(address) => address.to_string(),
+        host => host.to_string(),
+    }
+}
+
+/// `scheme://host[:port]`, exactly as browsers send it in `Origin`, lower-case.
+pub(in crate::config) fn origin(item: &Item<'_>) -> Option<String> {
+    let text = item.text("an origin", "write an origin such as `\"https://shop.example.com\"`")?;
+    or_fault(item, parse_origin(text))
+}
+
+fn parse_origin(text: &str) -> Result<String, Fault> {
+    const HINT: &str =
+        "write `scheme://host[:port]` as browsers send it, such as `\"https://shop.example.com\"`";
+    let wrong = |what: &str| (format!("{} {what}", quote(text)), String::from(HINT));
+    let lower = text.to_ascii_lowercase();
+    let (scheme, authority) = lower.split_once("://").ok_or_else(|| wrong("is not an origin"))?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    if !is_scheme {
+        return Err(wrong("is not an origin"));
+    }
+    if authority.contains('/') {
+        return Err(wrong("has a path"));
+    }
+    let (name, port) = match authority.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (authority, None),
+    };
+    let host = host::parse(name).map_err(|(what, _)| wrong(what))?;
+    match port {
+        None => Ok(format!("{scheme}://{host}")),
+        Some(port) => match (scheme, port.parse::<u16>()) {
+            ("http", Ok(80)) | ("https", Ok(443)) => Err((
+                format!("{} has its scheme's own port, which browsers leave out", quote(text)),
+                format!("write `\"{scheme}://{host}\"`"),
+            )),
+            (_, Ok(number)) if number != 0 && number.to_string() == port => {
+                Ok(format!("{scheme}://{host}:{number}"))
+            }
+            _ => Err(wrong("has no valid port")),
+        },
+    }
+}
+
+fn or_fault<T>(item: &Item<'_>, result: Result<T, Fault>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err((message, hint)) => item.fault(message, hint),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams() {
+        for (text, host, port, tls) in [
+            ("http://127.0.0.1:3001", "127.0.0.1", 3001, false),
+            ("http://Cart.internal", "cart.internal", 80, false),
+            ("https://cart.internal/", "cart.internal", 443, true),
+            ("https://[::1]:8443", "::1", 8443, true),
+        ] {
+            assert_eq!(parse_upstream(text), Ok(Upstream { host: host.into(), port, tls }), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_upstream() {
+        for text in [
+            "",
+            "127.0.0.1:3001",
+            "localhost:3001",
+            "ftp://a",
+            "http://",
+            "http:a",
+            "http:/a",
+            "http://a/b",
+            "http://a?b",
+            "http://a#b",
+            "http://u:p@a",
+            "http://@a",
+            "http://a:0",
+            "http://a:99999",
+            "http://a b",
+            "http://a\\b",
+            " http://a",
+            "unix:/run/a.sock",
+        ] {
+            assert!(parse_upstream(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        for text in ["http://user:hunter2@a/", "user:hunter2@a", "http://user:hunter2@"] {
+            let (message, hint) = parse_upstream(text).unwrap_err();
+            assert!(!message.contains("hunter2") && !hint.contains("hunter2"), "{message}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for (text, expected) in [
+            ("https://Shop.example.com", "https://shop.example.com"),
+            ("http://localhost:5173", "http://localhost:5173"),
+            ("http://[::1]:5173", "http://[::1]:5173"),
+            ("http://[::1]", "http://[::1]"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ] {
+            assert_eq!(parse_origin(text).as_deref(), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "null",
+            "*",
+            "shop.example.com",
+            "https://",
+            "https://a/",
+            "https://a/b",
+            "https://*.a",
+            "https://a:443",
+            "http://a:80",
+            "https://a:",
+            "https://a:080",
+            "https://a:0",
+            "https://a:70000",
+            "https://u@a",
+            "://a",
+            "1x://a",
+        ] {
+            assert!(parse_origin(text).is_err(), "{text}");
+        }
+    }
+}

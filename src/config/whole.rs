@@ -1,0 +1,129 @@
+//! Checks that compare tables with each other: apps with apps, with the listeners, with the providers.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::app::ReadApp;
+use super::identity_provider::ReadProvider;
+use super::model::{Cookies, Server, Upstream};
+use super::spelling::quote;
+use super::values::host::is_loopback;
+
+/// Looks at everything that has been read.
+pub(super) fn check(server: Option<&Server>, providers: &[ReadProvider<'_>], apps: &[ReadApp<'_>]) {
+    for (index, app) in apps.iter().enumerate() {
+        for other in apps.iter().take(index) {
+            check_hosts(app, other);
+            check_cookies(app, other);
+        }
+        if let Some(server) = server {
+            check_upstreams(app, server);
+        }
+    }
+    for (index, provider) in providers.iter().enumerate() {
+        // An app whose provider could not be read may have meant this one.
+        let is_used = apps.iter().any(|app| app.identity_provider.is_none_or(|used| used == index));
+        if !is_used && !apps.is_empty() {
+            provider.section.warn_at(
+                "",
+                "no app uses this identity provider",
+                "remove it, or name it in an app",
+            );
+        }
+    }
+}
+
+fn check_hosts(app: &ReadApp<'_>, other: &ReadApp<'_>) {
+    let (Some(hosts), Some(others)) = (&app.hosts, &other.hosts) else { return };
+    for host in hosts.iter().filter(|host| others.contains(host)) {
+        let _: Option<()> = app.section.fault_at(
+            "hosts",
+            format!("{} already belongs to `{}`", quote(host), other.section.child("")),
+            "give every app hosts of its own",
+        );
+    }
+}
+
+/// A cookie with a domain also reaches the other app's hosts: under one name the two would be confused.
+fn check_cookies(app: &ReadApp<'_>, other: &ReadApp<'_>) {
+    let (Some(cookies), Some(others)) = (&app.cookies, &other.cookies) else { return };
+    let reached = reaches(cookies, other.hosts.as_deref()) || reaches(others, app.hosts.as_deref());
+    let names = |cookies: &Cookies| [cookies.access_token.clone(), cookies.refresh_token.clone()];
+    let shared = names(cookies).into_iter().find(|name| names(others).contains(name));
+    if let Some(name) = shared.filter(|_| reached) {
+        let key = if cookies.domain.is_some() { "cookies" } else { "hosts" };
+        let _: Option<()> = app.section.fault_at(
+            key,
+            format!(
+                "by its `domain` the cookie {} also reaches, or is reached by, the hosts of `{}`",
+                quote(&name),
+                other.section.child("")
+            ),
+            "leave `domain` out, or give the two apps different cookie names",
+        );
+    }
+}
+
+fn reaches(cookies: &Cookies, hosts: Option<&[String]>) -> bool {
+    let Some(domain) = &cookies.domain else { return false };
+    hosts.unwrap_or_default().iter().any(|host| {
+        host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    })
+}
+
+/// An upstream that is the gateway itself would be a loop, or would publish the admin listener.
+fn check_upstreams(app: &ReadApp<'_>, server: &Server) {
+    for upstream in app.upstreams.iter().flatten() {
+        let own = server.listen.iter().map(|address| ("listen", address));
+        let admin = server.admin_listen.iter().map(|address| ("admin_listen", address));
+        if let Some((key, address)) = own.chain(admin).find(|(_, address)| is_at(upstream, **address)) {
+            let _: Option<()> = app.section.fault_at(
+                "upstreams",
+                format!(
+                    "`{}:{}` is Portcullis itself: `server.{key}` has `{address}`",
+                    upstream.host, upstream.port
+                ),
+                "write the address of the app",
+            );
+        }
+    }
+}
+
+fn is_at(upstream: &Upstream, listener: SocketAddr) -> bool {
+    let is_local = is_loopback(&upstream.host);
+    let address: Option<IpAddr> =
+        upstream.host.parse().ok().or(is_local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+    let Some(address) = address.map(|address: IpAddr| address.to_canonical()) else { return false };
+    // Connecting to the unspecified address reaches this machine.
+    let is_here = is_local || address.is_unspecified();
+    upstream.port == listener.port()
+        && (address == listener.ip()
+            || is_here
+                && (listener.ip().is_unspecified()
+                    || address.is_unspecified() && listener.ip().is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upstreams_that_are_the_gateway() {
+        for (host, port, listener, expected) in [
+            ("127.0.0.1", 80, "127.0.0.1:80", true),
+            ("127.0.0.1", 81, "127.0.0.1:80", false),
+            ("127.0.0.2", 80, "127.0.0.1:80", false),
+            ("127.0.0.2", 80, "0.0.0.0:80", true),
+            ("localhost", 80, "127.0.0.1:80", true),
+            ("shop.localhost", 80, "0.0.0.0:80", true),
+            ("::1", 80, "[::]:80", true),
+            ("0.0.0.0", 80, "127.0.0.1:80", true),
+            ("10.0.0.1", 80, "10.0.0.1:80", true),
+            ("10.0.0.1", 80, "0.0.0.0:80", false),
+            ("shop.internal", 80, "0.0.0.0:80", false),
+            ("127.0.0.1", 80, "127.0.0.1:0", false),
+        ] {
+            let upstream = Upstream { host: host.into(), port, tls: false };
+            assert_eq!(is_at(&upstream, listener.parse().unwrap()), expected, "{host}:{port} and {listener}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Where a request comes from, as the app is told: `X-Forwarded-*` and `Forwarded` (RFC 7239).
+//!
+//! What a client says of itself is dropped. What a trusted proxy says is believed as far as its chain is trusted: the
+//! client is the right-most hop that is no trusted proxy, and everything left of it could be made up.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use ipnet::IpNet;
+
+/// `X-Forwarded-For`.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// `X-Forwarded-Host`.
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// `X-Forwarded-Proto`.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What an app is told about a request's origin.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// The client, then the trusted proxies that the request came through.
+    hops: Vec<IpAddr>,
+    https: bool,
+    host: String,
+}
+
+impl Origin {
+    /// Finds the origin. `host` is the request's `Host`; `https` whether this hop came over TLS.
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        peer: SocketAddr,
+        https: bool,
+        host: &str,
+        trusted: &[IpNet],
+    ) -> Self {
+        let peer = peer.ip().to_canonical();
+        let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
+        if !is_trusted(&peer) {
+            return Self { hops: vec![peer], https, host: host.to_owned() };
+        }
+        let mut hops = vec![peer];
+        for claimed in claimed_hops(headers).into_iter().rev() {
+            let Some(ip) = claimed else { break };
+            hops.push(ip);
+            if !is_trusted(&ip) {
+                break;
+            }
+        }
+        hops.reverse();
+        Self {
+            hops,
+            https: last_token(headers, &X_FORWARDED_PROTO)
+                .map_or(https, |proto| proto.eq_ignore_ascii_case("https")),
+            host: last_token(headers, &X_FORWARDED_HOST)
+                .filter(|host| is_host(host))
+                .unwrap_or(host)
+                .to_owned(),
+        }
+    }
+
+    /// The client's address.
+    pub(crate) fn client(&self) -> Option<IpAddr> {
+        self.hops.first().copied()
+    }
+
+    /// The headers that the app receives, instead of whatever there was.
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        let proto = if self.https { "https" } else { "http" };
+        let mut forwarded_for = String::with_capacity(40);
+        for hop in &self.hops {
+            let separator = if forwarded_for.is_empty() { "" } else { ", " };
+            let _ = write!(forwarded_for, "{separator}{hop}");
+        }
+        let mut forwarded = String::with_capacity(80);
+        let _ = match self.client() {
+            Some(IpAddr::V6(client)) => write!(forwarded, "for=\"[{client}]\""),
+            Some(IpAddr::V4(client)) => write!(forwarded, "for={client}"),
+            None => write!(forwarded, "for=unknown"),
+        };
+        let _ = write!(forwarded, ";host=\"{}\";proto={proto}", self.host);
+        let texts = [
+            (X_FORWARDED_FOR, HeaderValue::from_str(&forwarded_for).ok()),
+            (X_FORWARDED_HOST, HeaderValue::from_str(&self.host).ok()),
+            (X_FORWARDED_PROTO, Some(HeaderValue::from_static(proto))),
+            (header::FORWARDED, HeaderValue::from_str(&forwarded).ok()),
+        ];
+        texts.into_iter().filter_map(|(name, value)| Some((name, value?)))
+    }
+}
+
+/// The hops that a trusted peer claims, left to right; `None` for what is no address. `X-Forwarded-For` counts where
+/// there is one, since most proxies write it and pass a client's `Forwarded` on untouched.
+fn claimed_hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let tokens = |name: &HeaderName| -> Vec<String> {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).map(|token| token.trim().to_owned()).collect()
+    };
+    if headers.contains_key(&X_FORWARDED_FOR) {
+        return tokens(&X_FORWARDED_FOR).iter().map(|token| address(token)).collect();
+    }
+    let elements = tokens(&header::FORWARDED);
+    let node = |element: &String| {
+        let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+        let mut nodes =
+            pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, node)| node);
+        address(nodes.next()?.trim().trim_matches('"'))
+    };
+    elements.iter().map(node).collect()
+}
+
+/// An address with or without a port.
+fn address(text: &str) -> Option<IpAddr> {
+    let ip = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    ip.or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|ip| ip.to_canonical())
+}
+
+fn last_token<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
+    value.rsplit(',').next().map(str::trim).filter(|token| !token.is_empty())
+}
+
+fn is_host(text: &str) -> bool {
+    text.bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(peer: &str, headers: &[(&'static str, &str)]) -> Vec<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let origin = Origin::new(&map, peer.parse().unwrap(), false, "store.example.com:8080", &trusted);
+        origin.headers().map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_client_says_nothing_about_itself() {
+        let spoofed =
+            [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil")];
+        assert_eq!(
+            origin("192.0.2.1:5000", &spoofed),
+            [
+                "192.0.2.1",
+                "store.example.com:8080",
+                "http",
+                "for=192.0.2.1;host=\"store.example.com:8080\";proto=http"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_trusted_chain_is_believed_up_to_the_first_stranger() {
+        let headers = [
+            ("x-forwarded-for", "6.6.6.6, 192.0.2.7, 10.0.0.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example.com"),
+        ];
+        assert_eq!(
+            origin("10.0.0.1:5000", &headers),
+            [
+                "192.0.2.7, 10.0.0.9, 10.0.0.1",
+                "shop.example.com",
+                "https",
+                "for=192.0.2.7;host=\"shop.example.com\";proto=https"
+            ]
+        );
+    }
+
+    #[test]
+    fn forwarded_counts_where_there_is_no_x_forwarded_for() {
+        let headers = [("forwarded", "for=6.6.6.6, for=\"[2001:db8::1]:4711\";proto=https, For=10.0.0.9")];
+        assert_eq!(origin("10.0.0.1:5000", &headers)[0], "2001:db8::1, 10.0.0.9, 10.0.0.1");
+    }
+
+    #[test]
+    fn what_is_no_address_ends_the_chain() {
+        for garbage in ["unknown", "_hidden", "1.2.3", "", "<script>"] {
+            let chain = format!("192.0.2.7, {garbage}, 10.0.0.9");
+            assert_eq!(
+                origin("10.0.0.1:1", &[("x-forwarded-for", &chain)])[0],
+                "10.0.0.9, 10.0.0.1",
+                "{garbage}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_strange_host_is_not_passed_on() {
+        assert_eq!(origin("10.0.0.1:1", &[("x-forwarded-host", "a\"b")])[1], "store.example.com:8080");
+    }
+}

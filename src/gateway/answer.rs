@@ -1,0 +1,86 @@
+//! The only writer of answers that Portcullis makes itself.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+use crate::respond::Problem;
+
+/// An answer, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: StatusCode,
+    content_type: Option<&'static str>,
+    body: Bytes,
+    retry_after: Option<u64>,
+    allow: Option<&'static str>,
+}
+
+impl From<&Problem> for Answer {
+    fn from(problem: &Problem) -> Self {
+        Self {
+            status: problem.status,
+            content_type: Some(Problem::CONTENT_TYPE),
+            body: problem.body(),
+            retry_after: problem.retry_after,
+            allow: problem.allow,
+        }
+    }
+}
+
+impl Answer {
+    /// 200 with a JSON object.
+    pub(crate) fn json(object: serde_json::Map<String, serde_json::Value>) -> Self {
+        let body = Bytes::from(serde_json::Value::Object(object).to_string());
+        Self {
+            status: StatusCode::OK,
+            content_type: Some("application/json"),
+            body,
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// 204.
+    pub(crate) fn no_content() -> Self {
+        Self {
+            status: StatusCode::NO_CONTENT,
+            content_type: None,
+            body: Bytes::new(),
+            retry_after: None,
+            allow: None,
+        }
+    }
+
+    /// Writes the answer, with the cookies. The connection stays usable if the request's body has been read or
+    /// is short: the server's front drains it.
+    pub(crate) async fn write(self, session: &mut Session, cookies: &[HeaderValue]) -> Result<()> {
+        let mut head = Box::new(ResponseHeader::build(self.status, Some(8 + cookies.len()))?);
+        // Answers tell about one user at one moment.
+        head.insert_header(header::CACHE_CONTROL, "no-store")?;
+        if let Some(content_type) = self.content_type {
+            head.insert_header(header::CONTENT_TYPE, content_type)?;
+            head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+        }
+        if self.status != StatusCode::NO_CONTENT {
+            head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
+        }
+        if let Some(seconds) = self.retry_after {
+            head.insert_header(header::RETRY_AFTER, seconds)?;
+        }
+        if let Some(methods) = self.allow {
+            head.insert_header(header::ALLOW, methods)?;
+        }
+        for cookie in cookies {
+            head.append_header(header::SET_COOKIE, cookie.clone())?;
+        }
+        let without_body = self.body.is_empty() || session.req_header().method == Method::HEAD;
+        session.write_response_header(head, without_body).await?;
+        if !without_body {
+            session.write_response_body(Some(self.body), true).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! What a client is told when the way to the app, or back, breaks.
+
+use pingora_core::{Error, ErrorSource, ErrorType};
+use pingora_proxy::{FailToProxy, Session};
+use tracing::{info, warn};
+
+use crate::gateway::answer::Answer;
+use crate::gateway::context::Context;
+use crate::respond::{Code, Problem};
+use crate::server::watch::EndReason;
+
+/// Answers as far as that is still possible.
+pub(super) async fn answer(session: &mut Session, error: &Error, context: &Context) -> FailToProxy {
+    let app = context.app.as_ref().map(|app| app.name.as_str());
+    let started = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let Some(problem) = problem(error, context) else {
+        info!(app, error = error.etype().as_str(), "the client went away");
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    };
+    let code = problem.code.as_str();
+    let source = error.esource().as_str();
+    if matches!(*error.esource(), ErrorSource::Downstream) {
+        info!(app, code, source, error = error.etype().as_str(), started, "request failed");
+    } else {
+        warn!(app, code, source, error = error.etype().as_str(), started, "request failed");
+    }
+    let error_code = problem.status.as_u16();
+    if started {
+        // The app's answer is already on its way: only closing tells the client that it is incomplete.
+        return FailToProxy { error_code, can_reuse_downstream: false };
+    }
+    if context.connection.as_ref().is_some_and(|connection| connection.ended().is_some()) {
+        session.set_keepalive(None);
+    }
+    let written = Answer::from(&problem).write(session, &context.new_cookies).await.is_ok();
+    let can_reuse_downstream =
+        written && matches!(*error.esource(), ErrorSource::Upstream) && session.is_body_done();
+    FailToProxy { error_code, can_reuse_downstream }
+}
+
+/// `None`: there is nobody to answer.
+fn problem(error: &Error, context: &Context) -> Option<Problem> {
+    use ErrorType::{
+        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
+        TLSHandshakeTimedout, WriteError, WriteTimedout,
+    };
+    let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
+    match context.connection.as_ref().and_then(|connection| connection.ended()) {
+        Some(EndReason::ResponseTimeout) => return Some(too_late),
+        Some(EndReason::BodyTooSlow) => {
+            return Some(Problem::new(Code::RequestTimeout, "The body did not arrive in time."));
+        }
+        Some(EndReason::MalformedBody) => {
+            return Some(Problem::new(Code::BadRequest, "The body's framing is malformed."));
+        }
+        Some(_) => return None,
+        None => {}
+    }
+    match (error.esource(), error.etype()) {
+        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout) => {
+            Some(too_late)
+        }
+        (ErrorSource::Upstream, _) => {
+            Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now."))
+        }
+        (
+            ErrorSource::Downstream,
+            WriteError | ConnectionClosed | ReadError | ReadTimedout | WriteTimedout,
+        ) => None,
+        (ErrorSource::Downstream, _) | (_, InvalidHTTPHeader | HTTPStatus(400)) => {
+            Some(Problem::new(Code::BadRequest, "The request is malformed."))
+        }
+        _ => Some(Problem::new(Code::InternalError, "Something failed here. The log has it.")),
+    }
+}

@@ -1,0 +1,253 @@
+//! The one place that knows Pingora's phases: a request's way through the gateway.
+
+mod answer;
+mod context;
+mod endpoints;
+mod failure;
+mod session_step;
+mod state;
+mod upstream_request;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{HeaderName, StatusCode, header};
+use pingora_core::modules::http::HttpModules;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use tracing::{debug, warn};
+
+use crate::respond::{Code, Problem};
+use crate::server::watch::ConnectionWatch;
+
+pub use context::Context;
+pub use state::{App, State};
+
+use answer::Answer;
+
+/// Addresses of one app that a request tries to connect to.
+const MAX_CONNECT_ATTEMPTS: usize = 3;
+
+/// The gateway as Pingora sees it.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    state: Arc<State>,
+}
+
+impl Gateway {
+    /// A gateway with this state.
+    pub fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+
+    /// Decides and does what does not need the app. `true`: the request has been answered.
+    async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let Some(app) = self.find_app(session) else {
+            let problem = Problem::new(Code::UnknownHost, "No app has this host.");
+            Answer::from(&problem).write(session, &[]).await?;
+            return Ok(true);
+        };
+        context.websocket = is_websocket(session.req_header());
+        if !context.websocket {
+            // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
+            session.req_header_mut().remove_header(&header::UPGRADE);
+        }
+        context.app = Some(Arc::clone(&app));
+        let passed = session_step::run(&self.state, &app, session, context).await?;
+        if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
+            if is_grpc(session.req_header()) {
+                connection.exempt_from_body_rate();
+            }
+            session.set_read_timeout(None);
+            session.set_write_timeout(Some(app.timeouts.idle));
+        }
+        Ok(!passed)
+    }
+
+    fn find_app(&self, session: &Session) -> Option<Arc<App>> {
+        let request = session.req_header();
+        let host = request.headers.get(header::HOST)?.to_str().ok()?;
+        self.state.app(host).cloned()
+    }
+}
+
+/// RFC 6455 section 4.1.
+fn is_websocket(request: &RequestHeader) -> bool {
+    request.method == http::Method::GET
+        && request.version == http::Version::HTTP_11
+        && request
+            .headers
+            .get(header::UPGRADE)
+            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && request.headers.get_all(header::CONNECTION).iter().any(|value| {
+            value
+                .as_bytes()
+                .split(|&byte| byte == b',')
+                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        })
+}
+
+fn is_grpc(request: &RequestHeader) -> bool {
+    let content_type = request.headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    /// No modules: nothing compresses, nothing buffers.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        context: &mut Context,
+        connection: Box<dyn Any + Send + Sync>,
+    ) {
+        context.connection = connection.downcast::<Arc<ConnectionWatch>>().ok().map(|connection| *connection);
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        self.handle(session, context).await
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        let app = context.app.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
+        let mut peer = app.upstreams.peer(&context.tried).ok_or_else(|| {
+            Error::create(
+                ErrorType::ConnectError,
+                pingora_core::ErrorSource::Upstream,
+                Some("no address".into()),
+                None,
+            )
+        })?;
+        if context.websocket {
+            // The connection's own watch ends a WebSocket that is idle in both directions.
+            peer.options.read_timeout = None;
+        }
+        Ok(peer)
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        peer: &HttpPeer,
+        context: &mut Context,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        let Some(app) = &context.app else { return error };
+        warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
+        if let Some(address) = peer._address.as_inet() {
+            context.tried.push(*address);
+        }
+        // Nothing has been sent, so another address may be tried with any method.
+        error.set_retry(app.upstreams.has_choice() && context.tried.len() < MAX_CONNECT_ATTEMPTS);
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let Some(app) = context.app.clone() else { return Ok(()) };
+        upstream_request::prepare(&self.state, &app, context, session.req_header(), upstream)?;
+        if let Some(connection) = &context.connection {
+            connection.arm_response_deadline(app.timeouts.response);
+        }
+        Ok(())
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if response.status.is_informational() && !is_switching {
+            return Ok(());
+        }
+        let Some(app) = &context.app else { return Ok(()) };
+        if let Some(connection) = &context.connection {
+            connection.disarm_response_deadline();
+            if is_switching {
+                connection.set_idle_timeout(app.timeouts.idle);
+                session.set_write_timeout(None);
+            }
+        }
+        remove_overwriting_cookies(app, response)?;
+        // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
+        for cookie in &context.new_cookies {
+            response.append_header(header::SET_COOKIE, cookie.clone())?;
+        }
+        if !context.new_cookies.is_empty() {
+            // A shared cache must not give one user's session to another.
+            response.insert_header(header::CACHE_CONTROL, "no-store")?;
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        failure::answer(session, error, context).await
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        // `failure` logs what matters; Pingora's own line would quote the request's target.
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _context: &Context,
+        _error: &Error,
+        _log: pingora_proxy::ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
+        let request = session.req_header();
+        debug!(
+            app = context.app.as_ref().map(|app| app.name.as_str()),
+            method = %request.method,
+            path = request.uri.path(),
+            status = session.response_written().map(|response| response.status.as_u16()),
+            subject = context.identity.as_ref().map(|identity| identity.subject()),
+            error = error.map(|error| error.etype().as_str()),
+            "request"
+        );
+    }
+}
+
+/// An app must not overwrite the session's cookies.
+fn remove_overwriting_cookies(app: &App, response: &mut ResponseHeader) -> Result<()> {
+    const SET_COOKIE: HeaderName = header::SET_COOKIE;
+    let names = &app.rules().cookies;
+    let cookies = response.headers.get_all(SET_COOKIE);
+    if !cookies.iter().any(|cookie| names.is_overwritten_by(cookie)) {
+        return Ok(());
+    }
+    warn!(app = app.name, "the app sets a cookie with the name of a session cookie: dropped");
+    let kept: Vec<_> = cookies.iter().filter(|cookie| !names.is_overwritten_by(cookie)).cloned().collect();
+    response.remove_header(&SET_COOKIE);
+    for cookie in kept {
+        response.append_header(SET_COOKIE, cookie)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! From the decision to what follows from it: refreshes, own answers, or the way to the app.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, header};
+use pingora_core::Result;
+use pingora_proxy::Session;
+use tracing::{debug, error};
+
+use crate::access::decision::{Decision, Pending, Reason, RequestHead, admit, decide};
+use crate::access::routes::{Destination, Rule};
+use crate::config::Access;
+use crate::gateway::answer::Answer;
+use crate::gateway::context::Context;
+use crate::gateway::endpoints;
+use crate::gateway::state::{App, State};
+use crate::identity_provider::UnknownKeySource;
+use crate::respond::{Code, Problem};
+use crate::session::{Outcome, Tokens, unavailable};
+
+/// Takes a request as far as it gets without the app. `true`: it goes to the app.
+pub(super) async fn run(
+    state: &State,
+    app: &App,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<bool> {
+    let mut decision = decide_now(state, app, session, context, false);
+    if matches!(decision, Decision::FetchKeys) {
+        app.session.provider.fetch_unknown_key(UnknownKeySource::Request).await;
+        decision = decide_now(state, app, session, context, true);
+    }
+    if let Decision::Refresh(pending) = decision {
+        decision = refresh(state, app, pending, context).await;
+    }
+    match decision {
+        Decision::Forward(identity) => {
+            context.identity = identity;
+            return Ok(true);
+        }
+        Decision::Login => endpoints::login(state, app, session, context).await?,
+        Decision::Logout => endpoints::logout(state, app, session).await?,
+        Decision::User(identity) => {
+            endpoints::user(app, &identity, session, context).await?;
+            context.identity = Some(identity);
+        }
+        Decision::Reject(problem, reason) => {
+            debug!(app = app.name, code = problem.code.as_str(), %reason, "request refused");
+            Answer::from(&problem).write(session, &context.new_cookies).await?;
+        }
+        // Neither is left over: keys are fetched once, and a refresh ends in another decision.
+        Decision::FetchKeys | Decision::Refresh(_) => {
+            Answer::from(&unavailable()).write(session, &context.new_cookies).await?;
+        }
+    }
+    Ok(false)
+}
+
+fn decide_now<'a>(
+    state: &State,
+    app: &'a App,
+    session: &Session,
+    context: &Context,
+    keys_are_fresh: bool,
+) -> Decision<'a> {
+    let request = session.req_header();
+    let head = RequestHead {
+        method: &request.method,
+        path: raw_path(request.raw_path()),
+        host: request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        headers: &request.headers,
+        websocket: context.websocket,
+    };
+    let keys = app.session.provider.key_set();
+    decide(app.rules(), &head, &state.knowledge(app, &keys, keys_are_fresh))
+}
+
+/// The target's path: the very bytes that are forwarded, up to the query. What is no text is no acceptable path.
+fn raw_path(target: &[u8]) -> &str {
+    let path = target.split(|&byte| byte == b'?').next().unwrap_or(target);
+    std::str::from_utf8(path).unwrap_or_default()
+}
+
+async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
+    let subject = pending.previous.as_ref().map(|previous| previous.identity.subject());
+    match state.sessions.refresh(&app.session, &pending.refresh_token, subject).await {
+        Outcome::Renewed(tokens) => match renewed_cookies(app, &tokens, &pending) {
+            Some(cookies) => {
+                context.new_cookies = cookies;
+                let identity = Arc::clone(&tokens.identity);
+                context.tokens = Some(tokens);
+                admit(app.rules(), pending.destination, Ok(identity))
+            }
+            None => without_refresh(app, pending),
+        },
+        Outcome::Dead => {
+            context.new_cookies = app.cookies.clear(pending.presented);
+            if let Destination::App(Rule { access: Access::Optional, .. }) = pending.destination {
+                return Decision::Forward(None);
+            }
+            let problem = Problem::new(Code::SessionExpired, "The session has ended. Log in again.");
+            Decision::Reject(problem, Reason::SessionEnded)
+        }
+        Outcome::Unavailable => without_refresh(app, pending),
+    }
+}
+
+/// The new JWT's cookie, and the refresh token's if it is another one.
+fn renewed_cookies(app: &App, tokens: &Tokens, pending: &Pending<'_>) -> Option<Vec<HeaderValue>> {
+    let access = app.cookies.access_token(&tokens.access_token, pending.presented);
+    let rotated = tokens.refresh_token.as_ref().filter(|token| ***token != *pending.refresh_token);
+    let refresh = rotated.map(|token| app.cookies.refresh_token(token, pending.presented)).transpose();
+    match (access, refresh) {
+        (Ok(mut cookies), Ok(more)) => {
+            cookies.extend(more.into_iter().flatten());
+            Some(cookies)
+        }
+        (Err(too_large), _) | (_, Err(too_large)) => {
+            error!(app = app.name, error = %too_large, "the provider's tokens do not fit into cookies");
+            None
+        }
+    }
+}
+
+/// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept.
+fn without_refresh<'a>(app: &App, pending: Pending<'a>) -> Decision<'a> {
+    match pending.previous {
+        Some(previous) if previous.still_valid => {
+            admit(app.rules(), pending.destination, Ok(previous.identity))
+        }
+        _ => Decision::Reject(unavailable(), Reason::ProviderUnavailable),
+    }
+}

@@ -1,0 +1,84 @@
+//! What is changed in a request before the app sees it.
+
+use http::{HeaderName, HeaderValue, header};
+use pingora_core::Result;
+use pingora_http::RequestHeader;
+
+use crate::forwarding::Origin;
+use crate::gateway::context::Context;
+use crate::gateway::state::{App, State};
+
+/// Takes out what only we may say and what the app must not see, then says it.
+///
+/// This runs after Pingora has removed the headers that `Connection` names: what is set here, a client cannot remove.
+pub(super) fn prepare(
+    state: &State,
+    app: &App,
+    context: &Context,
+    downstream: &RequestHeader,
+    upstream: &mut RequestHeader,
+) -> Result<()> {
+    remove_reserved(app, upstream);
+    remove_session_cookies(app, upstream)?;
+    if let Some(identity) = &context.identity {
+        for (name, value) in identity.headers() {
+            upstream.insert_header(name.clone(), value.clone())?;
+        }
+    }
+    if app.forward_access_token {
+        set_bearer(app, context, downstream, upstream)?;
+    }
+    let Some(connection) = &context.connection else { return Ok(()) };
+    let host = downstream.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let origin =
+        Origin::new(&downstream.headers, connection.peer(), connection.tls(), host, &state.trusted_proxies);
+    for (name, value) in origin.headers() {
+        upstream.insert_header(name, value)?;
+    }
+    Ok(())
+}
+
+fn remove_reserved(app: &App, upstream: &mut RequestHeader) {
+    let reserved = &app.rules().reserved_headers;
+    // Most requests have none, and then nothing is allocated.
+    let found: Vec<HeaderName> =
+        upstream.headers.keys().filter(|name| reserved.contains(name)).cloned().collect();
+    for name in found {
+        upstream.remove_header(&name);
+    }
+}
+
+fn remove_session_cookies(app: &App, upstream: &mut RequestHeader) -> Result<()> {
+    if !upstream.headers.contains_key(header::COOKIE) {
+        return Ok(());
+    }
+    let names = &app.rules().cookies;
+    let kept: Vec<HeaderValue> =
+        upstream.headers.get_all(header::COOKIE).iter().filter_map(|value| names.strip(value)).collect();
+    upstream.remove_header(&header::COOKIE);
+    for value in kept {
+        upstream.append_header(header::COOKIE, value)?;
+    }
+    Ok(())
+}
+
+/// `Authorization: Bearer <JWT>`, or none: an app that trusts ours must not get a client's own.
+fn set_bearer(
+    app: &App,
+    context: &Context,
+    downstream: &RequestHeader,
+    upstream: &mut RequestHeader,
+) -> Result<()> {
+    upstream.remove_header(&header::AUTHORIZATION);
+    if context.identity.is_none() {
+        return Ok(());
+    }
+    let cookies = app.rules().cookies.read(&downstream.headers);
+    let presented = cookies.access_token.as_deref();
+    let token = context.tokens.as_ref().map(|tokens| tokens.access_token.as_str()).or(presented);
+    if let Some(mut value) = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {
+        value.set_sensitive(true);
+        upstream.insert_header(header::AUTHORIZATION, value)?;
+    }
+    Ok(())
+}

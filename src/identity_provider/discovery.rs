@@ -1,0 +1,307 @@
+//! Finding a provider's endpoints: OpenID Connect Discovery 1.0 section 4, then RFC 8414 section 3.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde::Deserialize;
+use tokio::time::Instant;
+use url::Url;
+
+use super::SetupError;
+use super::endpoints::{Endpoints, below, check_url, issuer_url};
+use super::http::{CallError, HttpClient};
+use super::single_flight::SingleFlight;
+use crate::config::{self, ProviderKind};
+
+/// The least time between the starts of two attempts: while a provider is down, every login asks for one.
+const SPACING: Duration = Duration::from_millis(250);
+
+/// Knows the endpoints, and how to find those that are not configured.
+#[derive(Debug)]
+pub(super) struct Discovery {
+    provider: String,
+    issuer: String,
+    /// The documents to try, in this order; empty for a provider that has none.
+    documents: Vec<Url>,
+    allow_insecure_http: bool,
+    needs_jwks: bool,
+    request_timeout: Duration,
+    http: HttpClient,
+    configured: Endpoints,
+    known: ArcSwap<Endpoints>,
+    /// Nothing is left to find out, be it that there is no metadata at all.
+    settled: AtomicBool,
+    attempts: SingleFlight,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_start: Option<Instant>,
+    last_error: Option<DiscoveryError>,
+}
+
+/// Why the endpoints are not known.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum DiscoveryError {
+    /// The provider could not be asked now.
+    #[error("discovery at {url}: {reason}")]
+    Unreachable {
+        /// The metadata document.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The provider's answer is no metadata.
+    #[error("discovery at {url}: {reason}")]
+    NoMetadata {
+        /// The metadata document.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The metadata is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
+    #[error("the provider calls itself {found:?}, the configured issuer is {configured:?}")]
+    OtherIssuer {
+        /// The metadata's `issuer`.
+        found: String,
+        /// The configured `issuer`.
+        configured: String,
+    },
+    /// An endpoint in the metadata is missing or not acceptable.
+    #[error("the provider's metadata: {0}")]
+    Endpoint(String),
+}
+
+/// The members of a metadata document that matter here; `grant_types_supported` is not to be trusted.
+#[derive(Deserialize)]
+struct Metadata {
+    issuer: String,
+    token_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
+    jwks_uri: Option<String>,
+}
+
+impl Metadata {
+    fn endpoints(&self) -> Result<Endpoints, DiscoveryError> {
+        let parse = |name: &str, text: &Option<String>| {
+            text.as_deref()
+                .map(Url::parse)
+                .transpose()
+                .map_err(|error| DiscoveryError::Endpoint(format!("{name} is no URL: {error}")))
+        };
+        Ok(Endpoints {
+            token: parse("token_endpoint", &self.token_endpoint)?,
+            revocation: parse("revocation_endpoint", &self.revocation_endpoint)?,
+            jwks: parse("jwks_uri", &self.jwks_uri)?,
+            jwt_refresh: None,
+        })
+    }
+}
+
+impl Discovery {
+    /// Prepares discovery; makes no connection.
+    pub(super) fn new(config: &config::IdentityProvider, http: HttpClient) -> Result<Self, SetupError> {
+        let configured = Endpoints::configured(config)?;
+        let issuer = issuer_url(&config.issuer);
+        let documents = match (config.kind, &issuer) {
+            (ProviderKind::OAuth2, Some(issuer)) => well_known(issuer),
+            _ => Vec::new(),
+        };
+        let needs_jwks = config.hmac_secret.is_none();
+        let complete = configured.token.is_some() && (configured.jwks.is_some() || !needs_jwks);
+        if documents.is_empty() && !complete {
+            return Err(SetupError::NothingToDiscover(config.issuer.clone()));
+        }
+        for url in &documents {
+            check_url(url, config.allow_insecure_http)
+                .map_err(|problem| SetupError::Endpoint(format!("issuer {problem}")))?;
+        }
+        let settled = documents.is_empty() || (complete && configured.revocation.is_some());
+        Ok(Self {
+            provider: config.name.clone(),
+            issuer: config.issuer.clone(),
+            documents,
+            allow_insecure_http: config.allow_insecure_http,
+            needs_jwks,
+            request_timeout: config.request_timeout,
+            http,
+            known: ArcSwap::from_pointee(configured.clone()),
+            configured,
+            settled: AtomicBool::new(settled),
+            attempts: SingleFlight::default(),
+            state: Mutex::default(),
+        })
+    }
+
+    /// What is known now: no I/O, no lock.
+    pub(super) fn endpoints(&self) -> Arc<Endpoints> {
+        self.known.load_full()
+    }
+
+    /// Whether the endpoints that are needed to serve are known.
+    pub(super) fn is_complete(&self) -> bool {
+        let known = self.known.load();
+        known.token.is_some() && (known.jwks.is_some() || !self.needs_jwks)
+    }
+
+    /// Whether asking (again) could find anything.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    /// Why the last attempt failed, if it did.
+    pub(super) fn last_error(&self) -> Option<DiscoveryError> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error.clone()
+    }
+
+    /// What is known, after one attempt to find out if `wanted` is not among it yet.
+    pub(super) async fn endpoints_with(
+        self: &Arc<Self>,
+        wanted: impl Fn(&Endpoints) -> bool,
+    ) -> Arc<Endpoints> {
+        if !wanted(&self.endpoints()) && !self.is_settled() {
+            self.attempt().await;
+        }
+        self.endpoints()
+    }
+
+    /// One attempt, shared by all who ask for it meanwhile. Returns whether nothing is left to find out.
+    pub(super) async fn attempt(self: &Arc<Self>) -> bool {
+        let this = Arc::clone(self);
+        self.attempts.join_or_start(|| true, || async move { this.discover().await }).await
+    }
+
+    async fn discover(&self) -> bool {
+        self.space_out().await;
+        let outcome = self.fetch_metadata().await.and_then(|metadata| self.accept(&metadata));
+        // A provider whose needed endpoints are all configured may well have no metadata.
+        let settled = match &outcome {
+            Ok(()) => true,
+            Err(DiscoveryError::Unreachable { .. }) => false,
+            Err(_) => self.is_complete(),
+        };
+        match &outcome {
+            Ok(()) => tracing::info!(identity_provider = self.provider, "endpoints discovered"),
+            Err(error) if self.is_complete() => {
+                tracing::info!(identity_provider = self.provider, %error, "no revocation endpoint discovered");
+            }
+            Err(error) => tracing::warn!(identity_provider = self.provider, %error, "discovery failed"),
+        }
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error = outcome.err();
+        self.settled.store(settled, Ordering::Release);
+        settled
+    }
+
+    async fn space_out(&self) {
+        let now = Instant::now();
+        let last = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.last_start.replace(now)
+        };
+        if let Some(last) = last {
+            tokio::time::sleep_until(last + SPACING).await;
+        }
+    }
+
+    /// The first document that is a metadata document. A host that cannot be reached is asked only once.
+    async fn fetch_metadata(&self) -> Result<Metadata, DiscoveryError> {
+        let mut first = None;
+        for url in &self.documents {
+            match self.fetch(url).await {
+                Ok(metadata) => return Ok(metadata),
+                Err(error @ DiscoveryError::Unreachable { .. }) => return Err(first.unwrap_or(error)),
+                Err(error) => {
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        Err(first.unwrap_or_else(|| DiscoveryError::Endpoint(String::from("the issuer is not a URL"))))
+    }
+
+    async fn fetch(&self, url: &Url) -> Result<Metadata, DiscoveryError> {
+        let unreachable = |reason| DiscoveryError::Unreachable { url: url.to_string(), reason };
+        let no_metadata = |reason| DiscoveryError::NoMetadata { url: url.to_string(), reason };
+        let answer = match self.http.get(url, self.request_timeout).await {
+            Ok(answer) => answer,
+            Err(error @ (CallError::TooLarge | CallError::Encoded)) => {
+                return Err(no_metadata(error.to_string()));
+            }
+            Err(error) => return Err(unreachable(error.to_string())),
+        };
+        match answer.status {
+            200 => serde_json::from_slice(&answer.body).map_err(|error| no_metadata(error.to_string())),
+            status @ (300..=399) => Err(no_metadata(format!("a redirect ({status}), which is not followed"))),
+            status @ (408 | 425 | 429 | 500..) => Err(unreachable(format!("status {status}"))),
+            status => Err(no_metadata(format!("status {status}"))),
+        }
+    }
+
+    /// Takes over what the metadata says, where the configuration is silent.
+    fn accept(&self, metadata: &Metadata) -> Result<(), DiscoveryError> {
+        if metadata.issuer != self.issuer {
+            return Err(DiscoveryError::OtherIssuer {
+                found: super::log_text::escaped(&metadata.issuer),
+                configured: self.issuer.clone(),
+            });
+        }
+        let known = self.configured.clone().or(metadata.endpoints()?);
+        known.check(self.allow_insecure_http).map_err(DiscoveryError::Endpoint)?;
+        if known.token.is_none() {
+            return Err(DiscoveryError::Endpoint(String::from("no token_endpoint")));
+        }
+        if known.jwks.is_none() && self.needs_jwks {
+            return Err(DiscoveryError::Endpoint(String::from("no jwks_uri")));
+        }
+        self.known.store(Arc::new(known));
+        Ok(())
+    }
+}
+
+/// The metadata documents of an issuer: OpenID Connect appends to its path, RFC 8414 section 3.1 inserts before it.
+fn well_known(issuer: &Url) -> Vec<Url> {
+    let mut inserted = issuer.clone();
+    inserted.set_query(None);
+    inserted.set_fragment(None);
+    let path = issuer.path().trim_end_matches('/');
+    inserted.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
+    below(issuer, ".well-known/openid-configuration").into_iter().chain([inserted]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_issuer_may_have_a_path_and_a_trailing_slash() {
+        let cases = [
+            (
+                "https://a.example",
+                "https://a.example/.well-known/openid-configuration",
+                "https://a.example/.well-known/oauth-authorization-server",
+            ),
+            (
+                "https://a.example/",
+                "https://a.example/.well-known/openid-configuration",
+                "https://a.example/.well-known/oauth-authorization-server",
+            ),
+            (
+                "https://a.example:8443/realms/shop",
+                "https://a.example:8443/realms/shop/.well-known/openid-configuration",
+                "https://a.example:8443/.well-known/oauth-authorization-server/realms/shop",
+            ),
+            (
+                "https://a.example/o/",
+                "https://a.example/o/.well-known/openid-configuration",
+                "https://a.example/.well-known/oauth-authorization-server/o",
+            ),
+        ];
+        for (issuer, openid, oauth) in cases {
+            let documents = well_known(&issuer.parse().unwrap());
+            let texts: Vec<_> = documents.iter().map(Url::as_str).collect();
+            assert_eq!(texts, [openid, oauth], "{issuer}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Where a provider's endpoints are: set explicitly, derived (FusionAuth), or discovered.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::SetupError;
+use crate::config::{self, ProviderKind};
+
+/// A provider's endpoints, as far as they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Endpoints {
+    /// Password grant and refresh grant.
+    pub(super) token: Option<Url>,
+    /// RFC 7009; for FusionAuth its logout API.
+    pub(super) revocation: Option<Url>,
+    /// The JWKS.
+    pub(super) jwks: Option<Url>,
+    /// FusionAuth's `POST /api/jwt/refresh`.
+    pub(super) jwt_refresh: Option<Url>,
+}
+
+impl Endpoints {
+    /// What is known without asking anyone.
+    pub(super) fn configured(config: &config::IdentityProvider) -> Result<Self, SetupError> {
+        let explicit = Self {
+            token: config.token_endpoint.clone(),
+            revocation: config.revocation_endpoint.clone(),
+            jwks: config.jwks_uri.clone(),
+            jwt_refresh: None,
+        };
+        let known = match config.kind {
+            ProviderKind::OAuth2 => explicit,
+            ProviderKind::FusionAuth { .. } => {
+                let base =
+                    fusionauth_base(config).ok_or_else(|| SetupError::NoBase(config.issuer.clone()))?;
+                explicit.or(Self {
+                    token: below(&base, "oauth2/token"),
+                    revocation: below(&base, "api/logout"),
+                    jwks: below(&base, ".well-known/jwks.json"),
+                    jwt_refresh: below(&base, "api/jwt/refresh"),
+                })
+            }
+        };
+        known.check(config.allow_insecure_http).map_err(SetupError::Endpoint)?;
+        Ok(known)
+    }
+
+    /// Fills the gaps with what `other` knows.
+    pub(super) fn or(self, other: Self) -> Self {
+        Self {
+            token: self.token.or(other.token),
+            revocation: self.revocation.or(other.revocation),
+            jwks: self.jwks.or(other.jwks),
+            jwt_refresh: self.jwt_refresh.or(other.jwt_refresh),
+        }
+    }
+
+    /// Refuses an endpoint to which secrets would travel unprotected.
+    pub(super) fn check(&self, allow_insecure_http: bool) -> Result<(), String> {
+        let named = [
+            ("token_endpoint", &self.token),
+            ("revocation_endpoint", &self.revocation),
+            ("jwks_uri", &self.jwks),
+            ("the refresh API", &self.jwt_refresh),
+        ];
+        for (name, url) in named {
+            if let Some(url) = url {
+                check_url(url, allow_insecure_http).map_err(|problem| format!("{name} {problem}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// https, or http to a loopback host, or http where that is allowed on purpose; no credentials in it, no fragment.
+pub(super) fn check_url(url: &Url, allow_insecure_http: bool) -> Result<(), String> {
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(String::from("has credentials in it"));
+    }
+    if url.fragment().is_some() {
+        return Err(String::from("has a fragment"));
+    }
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if allow_insecure_http || is_loopback(url) => Ok(()),
+        "http" => Err(String::from("is neither https nor on a loopback host (see `allow_insecure_http`)")),
+        _ => Err(String::from("is not an https URL")),
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// An http(s) URL out of an issuer, which may be a free text.
+pub(super) fn issuer_url(issuer: &str) -> Option<Url> {
+    Url::parse(issuer).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// Where FusionAuth is: its `token_endpoint` says so better than an issuer, which is a free text there.
+fn fusionauth_base(config: &config::IdentityProvider) -> Option<Url> {
+    let Some(token) = &config.token_endpoint else { return issuer_url(&config.issuer) };
+    let Some(path) = token.path().strip_suffix("/oauth2/token") else {
+        return issuer_url(&config.issuer).or_else(|| token.join("/").ok());
+    };
+    let mut base = token.clone();
+    base.set_path(path);
+    base.set_query(None);
+    Some(base)
+}
+
+/// `path` below `base`, whether or not that ends with a slash.
+pub(super) fn below(base: &Url, path: &str) -> Option<Url> {
+    let mut url = base.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    let prefix = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&format!("{prefix}/{path}"));
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use crate::config::RefreshApi;
+
+    fn text(url: Option<&Url>) -> &str {
+        url.map_or("", Url::as_str)
+    }
+
+    #[test]
+    fn fusionauth_needs_no_discovery() {
+        let kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt };
+        let cases = [
+            ("https://login.acme.com", None, "https://login.acme.com/"),
+            ("https://login.acme.com/auth/", None, "https://login.acme.com/auth/"),
+            ("acme.com", Some("http://localhost:9011/oauth2/token"), "http://localhost:9011/"),
+            ("https://acme.com", Some("https://fa.acme.com/x/oauth2/token"), "https://fa.acme.com/x/"),
+        ];
+        for (issuer, token_endpoint, base) in cases {
+            let mut config = testing::config("http://127.0.0.1:1");
+            (config.kind, config.issuer) = (kind, issuer.to_owned());
+            config.token_endpoint = token_endpoint.map(|url| url.parse().unwrap());
+            let endpoints = Endpoints::configured(&config).unwrap();
+            assert_eq!(text(endpoints.token.as_ref()), format!("{base}oauth2/token"));
+            assert_eq!(text(endpoints.jwks.as_ref()), format!("{base}.well-known/jwks.json"));
+            assert_eq!(text(endpoints.jwt_refresh.as_ref()), format!("{base}api/jwt/refresh"));
+            assert_eq!(text(endpoints.revocation.as_ref()), format!("{base}api/logout"));
+        }
+    }
+
+    #[test]
+    fn fusionauth_with_a_free_text_issuer_needs_a_token_endpoint() {
+        let mut config = testing::config("acme.com");
+        config.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::OAuth2 };
+        assert_eq!(Endpoints::configured(&config), Err(SetupError::NoBase(String::from("acme.com"))));
+    }
+
+    #[test]
+    fn plain_http_is_for_loopback_hosts() {
+        let cases = [
+            ("https://idp.example.com/token", true),
+            ("http://127.0.0.1:9000/token", true),
+            ("http://[::1]/token", true),
+            ("http://idp.localhost/token", true),
+            ("http://idp.example.com/token", false),
+            ("http://localhost.example.com/token", false),
+            ("http://128.0.0.1/token", false),
+            ("ftp://127.0.0.1/token", false),
+            ("https://user:pass@idp.example.com/token", false),
+            ("https://idp.example.com/token#x", false),
+        ];
+        for (url, permitted) in cases {
+            assert_eq!(check_url(&url.parse().unwrap(), false).is_ok(), permitted, "{url}");
+        }
+        assert!(check_url(&"http://idp.example.com/token".parse().unwrap(), true).is_ok());
+    }
+}

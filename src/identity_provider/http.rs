@@ -1,0 +1,157 @@
+//! The only place that talks to an identity provider over HTTP: no redirects, no proxy, total time-outs, bounded answers.
+
+use std::error::Error;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderValue,
+};
+use reqwest::{RequestBuilder, Response, redirect};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::form::{Form, ZeroizingBytes};
+
+/// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
+const MAX_ANSWER: usize = 1024 * 1024;
+
+/// How long an idle connection is kept. Below the 5 s after which Node closes one by default: a refresh that is
+/// sent into a closing connection may be lost, and must not be repeated where refresh tokens rotate.
+const IDLE_CONNECTION: Duration = Duration::from_secs(4);
+
+/// The client of one identity provider.
+#[derive(Debug, Clone)]
+pub(super) struct HttpClient(reqwest::Client);
+
+/// What a provider answered, whatever the status.
+pub(super) struct Answer {
+    /// The status code.
+    pub(super) status: u16,
+    /// `Content-Type` without parameters, lower-case; empty if there is none.
+    pub(super) media_type: String,
+    /// `Date`, as received.
+    pub(super) date: Option<String>,
+    /// The whole body; it may hold tokens.
+    pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Connection(String),
+    /// The answer was not complete in time.
+    #[error("no complete answer within {0:?}")]
+    TimedOut(Duration),
+    /// The answer is larger than [`MAX_ANSWER`].
+    #[error("the answer is larger than {MAX_ANSWER} bytes")]
+    TooLarge,
+    /// The answer is compressed although we ask for none, so that its size is not what we count.
+    #[error("the answer has a content encoding, which was not asked for")]
+    Encoded,
+}
+
+impl HttpClient {
+    /// Builds the client; makes no connection.
+    pub(super) fn new(connect_timeout: Duration) -> Result<Self, String> {
+        reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(connect_timeout)
+            .pool_idle_timeout(IDLE_CONNECTION)
+            .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map(Self)
+            .map_err(describe)
+    }
+
+    /// Fetches a JSON document.
+    pub(super) async fn get(&self, url: &Url, limit: Duration) -> Result<Answer, CallError> {
+        call(self.0.get(url.clone()), limit).await
+    }
+
+    /// Posts a form, with the client's `Authorization` where there is one.
+    pub(super) async fn post_form(
+        &self,
+        url: &Url,
+        authorization: Option<HeaderValue>,
+        form: Form,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let mut request = self
+            .0
+            .post(url.clone())
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.into_bytes());
+        if let Some(value) = authorization {
+            request = request.header(AUTHORIZATION, value);
+        }
+        call(request, limit).await
+    }
+
+    /// Posts a JSON text.
+    pub(super) async fn post_json(
+        &self,
+        url: &Url,
+        json: Zeroizing<Vec<u8>>,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let body = Bytes::from_owner(ZeroizingBytes(json));
+        call(self.0.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body), limit).await
+    }
+
+    /// Posts nothing: everything is in the URL.
+    pub(super) async fn post_empty(&self, url: &Url, limit: Duration) -> Result<Answer, CallError> {
+        call(self.0.post(url.clone()).body(Bytes::new()), limit).await
+    }
+}
+
+/// Sends a request and reads the whole answer, all within `limit`.
+async fn call(request: RequestBuilder, limit: Duration) -> Result<Answer, CallError> {
+    let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
+    let exchange = async {
+        let response = request.send().await.map_err(|error| CallError::Connection(describe(error)))?;
+        read(response).await
+    };
+    tokio::time::timeout(limit, exchange).await.unwrap_or(Err(CallError::TimedOut(limit)))
+}
+
+async fn read(mut response: Response) -> Result<Answer, CallError> {
+    let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+    if header(CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
+        return Err(CallError::Encoded);
+    }
+    let media_type = header(CONTENT_TYPE)
+        .and_then(|value| value.split(';').next())
+        .map(|value| value.trim().to_ascii_lowercase())
+        .unwrap_or_default();
+    let date = header(DATE).map(str::to_owned);
+    let status = response.status().as_u16();
+    let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
+    if announced > MAX_ANSWER {
+        return Err(CallError::TooLarge);
+    }
+    let mut body = Zeroizing::new(Vec::with_capacity(announced));
+    while let Some(chunk) = response.chunk().await.map_err(|error| CallError::Connection(describe(error)))? {
+        if body.len().saturating_add(chunk.len()) > MAX_ANSWER {
+            return Err(CallError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status, media_type, date, body })
+}
+
+/// An error and its causes, without the URL: FusionAuth's logout has the refresh token in it.
+fn describe(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

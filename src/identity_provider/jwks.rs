@@ -1,0 +1,211 @@
+//! The provider's keys: fetched in the background and on demand, kept through outages.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use jsonwebtoken::Algorithm;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::UnknownKeySource;
+use super::discovery::Discovery;
+use super::http::HttpClient;
+use super::single_flight::SingleFlight;
+use crate::access::key_set::KeySet;
+use crate::config;
+
+/// The least time between two fetches that the provider's own token answers cause.
+const TOKEN_ANSWER_COOLDOWN: Duration = Duration::from_secs(1);
+
+/// The members of a JWK (RFC 7517, RFC 7518, RFC 8037) that make it what it is.
+const IDENTIFYING: [&str; 8] = ["kid", "kty", "alg", "crv", "n", "e", "x", "y"];
+
+/// Holds the key set and renews it.
+#[derive(Debug)]
+pub(super) struct KeyStore {
+    provider: String,
+    algorithms: Vec<Algorithm>,
+    request_timeout: Duration,
+    cooldown: Duration,
+    /// Set for an HMAC secret: there is nothing to fetch.
+    fixed: bool,
+    http: HttpClient,
+    discovery: Arc<Discovery>,
+    current: ArcSwap<KeySet>,
+    generation: AtomicU64,
+    fetches: SingleFlight,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What the current keys are, whatever their order and notation in the JWKS.
+    fingerprint: BTreeSet<String>,
+    fetched: Option<Instant>,
+    last_error: Option<String>,
+    last_for_request: Option<Instant>,
+    last_for_token_answer: Option<Instant>,
+}
+
+impl KeyStore {
+    /// Prepares the store; makes no connection.
+    pub(super) fn new(
+        config: &config::IdentityProvider,
+        http: HttpClient,
+        discovery: Arc<Discovery>,
+    ) -> Self {
+        let secret = config.hmac_secret.as_ref();
+        let keys = secret.map(|secret| KeySet::from_hmac_secret(secret.expose().as_bytes()));
+        Self {
+            provider: config.name.clone(),
+            algorithms: config.algorithms.clone(),
+            request_timeout: config.request_timeout,
+            cooldown: config.jwks_cooldown,
+            fixed: keys.is_some(),
+            http,
+            discovery,
+            current: ArcSwap::from_pointee(keys.unwrap_or_default()),
+            generation: AtomicU64::new(0),
+            fetches: SingleFlight::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The keys known now: no I/O, no lock.
+    pub(super) fn current(&self) -> Arc<KeySet> {
+        self.current.load_full()
+    }
+
+    /// Grows each time the keys change, after they have.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Whether the keys never change.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.fixed
+    }
+
+    /// The time since the last successful fetch.
+    pub(super) fn age(&self) -> Option<Duration> {
+        self.state().fetched.map(|fetched| fetched.elapsed())
+    }
+
+    /// Why the last fetch failed, if it did.
+    pub(super) fn last_error(&self) -> Option<String> {
+        self.state().last_error.clone()
+    }
+
+    /// Fetches the JWKS now, or joins a fetch under way. Returns whether it succeeded.
+    pub(super) async fn fetch(self: &Arc<Self>) -> bool {
+        let this = Arc::clone(self);
+        !self.fixed && self.fetches.join_or_start(|| true, || async move { this.renew().await }).await
+    }
+
+    /// As [`fetch`](Self::fetch), but starts at most one fetch per cool-down of `source`.
+    pub(super) async fn fetch_limited(self: &Arc<Self>, source: UnknownKeySource) -> bool {
+        let this = Arc::clone(self);
+        let permitted = || self.take_permission(source);
+        !self.fixed && self.fetches.join_or_start(permitted, || async move { this.renew().await }).await
+    }
+
+    fn take_permission(&self, source: UnknownKeySource) -> bool {
+        let mut state = self.state();
+        let (last, cooldown) = match source {
+            UnknownKeySource::Request => (&mut state.last_for_request, self.cooldown),
+            UnknownKeySource::TokenAnswer => (&mut state.last_for_token_answer, TOKEN_ANSWER_COOLDOWN),
+        };
+        if last.is_some_and(|last| last.elapsed() < cooldown) {
+            return false;
+        }
+        *last = Some(Instant::now());
+        true
+    }
+
+    async fn renew(&self) -> bool {
+        match self.fetch_document().await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(
+                    identity_provider = self.provider,
+                    keys = self.current.load().len(),
+                    %error,
+                    "JWKS not renewed, the keys known so far stay"
+                );
+                self.state().last_error = Some(error);
+                false
+            }
+        }
+    }
+
+    async fn fetch_document(&self) -> Result<(), String> {
+        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.jwks.is_some()).await;
+        let Some(url) = &endpoints.jwks else { return Err(String::from("no jwks_uri is known yet")) };
+        let answer = self.http.get(url, self.request_timeout).await.map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("status {}", answer.status));
+        }
+        let keys = KeySet::from_jwks(&answer.body, &self.algorithms).map_err(|error| error.to_string())?;
+        self.replace(keys, fingerprint(&answer.body, &self.algorithms));
+        Ok(())
+    }
+
+    fn replace(&self, keys: KeySet, fingerprint: BTreeSet<String>) {
+        let mut state = self.state();
+        state.fetched = Some(Instant::now());
+        state.last_error = None;
+        if state.fingerprint == fingerprint {
+            return;
+        }
+        state.fingerprint = fingerprint;
+        let count = keys.len();
+        // In this order: who reads the generation first and the keys second never takes old keys for new ones.
+        self.current.store(Arc::new(keys));
+        self.generation.fetch_add(1, Ordering::Release);
+        drop(state);
+        tracing::info!(identity_provider = self.provider, keys = count, "JWKS loaded");
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The usable keys of a JWKS, each as its identifying members.
+fn fingerprint(json: &[u8], accepted: &[Algorithm]) -> BTreeSet<String> {
+    let document: Value = serde_json::from_slice(json).unwrap_or_default();
+    let keys = document.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let is_usable = |key: &&Value| {
+        let alone = serde_json::json!({ "keys": [key] }).to_string();
+        KeySet::from_jwks(alone.as_bytes(), accepted).is_ok()
+    };
+    let identify =
+        |key: &Value| IDENTIFYING.map(|member| key.get(member).unwrap_or(&Value::Null).to_string()).join(",");
+    keys.iter().filter(is_usable).map(identify).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OKP: &str = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    fn of(json: &str) -> BTreeSet<String> {
+        fingerprint(json.as_bytes(), &[Algorithm::EdDSA])
+    }
+
+    #[test]
+    fn order_notation_and_useless_keys_make_no_difference() {
+        let plain = of(&format!(r#"{{"keys":[{OKP}]}}"#));
+        assert_eq!(plain.len(), 1);
+        let reordered = r#"{"keys":[{"kty":"oct","k":"AAAA"},
+            {"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"sig", "crv":"Ed25519","kty":"OKP"}],"n":1}"#;
+        assert_eq!(of(reordered), plain);
+        let renamed = OKP.replace('{', r#"{"kid":"2","#);
+        assert_ne!(of(&format!(r#"{{"keys":[{renamed}]}}"#)), plain);
+        assert_ne!(of(&format!(r#"{{"keys":[{OKP},{renamed}]}}"#)), plain);
+    }
+}

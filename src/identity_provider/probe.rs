@@ -1,0 +1,1 @@
+//! The questions that `portcullis doctor` asks a live provider.

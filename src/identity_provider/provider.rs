@@ -1,0 +1,292 @@
+//! The identity provider at run time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::discovery::Discovery;
+use super::form::{Form, authenticate};
+use super::http::{Answer, CallError, HttpClient};
+use super::jwks::KeyStore;
+use super::{
+    Client, Credentials, LoginError, NotReady, RefreshError, RevokeError, SetupError, TokenSet,
+    UnknownKeySource, classify,
+};
+use crate::access::key_set::KeySet;
+use crate::config::{self, ClientAuthentication, ProviderKind, RefreshApi, Secret};
+
+/// How long a refresh's answer is read, from when the refresh is asked for. Longer than any request waits: a rotated
+/// refresh token would be lost with the answer.
+pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
+
+/// The pause after a failure in the background; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause between two attempts in the background while something is missing.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// One identity provider at run time.
+#[derive(Debug)]
+pub struct IdentityProvider {
+    pub(super) config: config::IdentityProvider,
+    pub(super) http: HttpClient,
+    pub(super) discovery: Arc<Discovery>,
+    pub(super) keys: Arc<KeyStore>,
+}
+
+impl IdentityProvider {
+    /// Prepares the provider; makes no connection.
+    pub fn new(config: &config::IdentityProvider) -> Result<Self, SetupError> {
+        let http = HttpClient::new(config.connect_timeout).map_err(SetupError::HttpClient)?;
+        let discovery = Arc::new(Discovery::new(config, http.clone())?);
+        let keys = Arc::new(KeyStore::new(config, http.clone(), Arc::clone(&discovery)));
+        Ok(Self { config: config.clone(), http, discovery, keys })
+    }
+
+    /// The name of its table in the configuration.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The keys known now: no I/O, no lock.
+    pub fn key_set(&self) -> Arc<KeySet> {
+        self.keys.current()
+    }
+
+    /// Grows by one each time the keys really change, just after they have. Who remembers what a key has verified
+    /// reads this before [`key_set`](Self::key_set), never after it.
+    pub fn key_set_generation(&self) -> u64 {
+        self.keys.generation()
+    }
+
+    /// Exchanges a user's credentials for tokens (RFC 6749 section 4.3), within `request_timeout`.
+    pub async fn password_grant(
+        &self,
+        client: &Client,
+        credentials: &Credentials,
+    ) -> Result<TokenSet, LoginError> {
+        let deadline = Instant::now() + self.config.request_timeout;
+        let call = self.send_password_grant(client, credentials);
+        let answer = match tokio::time::timeout_at(deadline, call).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(problem)) => return Err(LoginError::Unavailable(problem)),
+            Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout))),
+        };
+        let secrets = [credentials.password.as_str(), secret_text(client)];
+        classify::login(&answer, &secrets)
+    }
+
+    /// Sends a password grant: what it means is not looked at.
+    pub(super) async fn send_password_grant(
+        &self,
+        client: &Client,
+        credentials: &Credentials,
+    ) -> Result<Answer, String> {
+        // Nothing but user name and password comes from the user.
+        let mut form = Form::new()
+            .field("grant_type", "password")
+            .field("username", &credentials.username)
+            .field("password", &credentials.password);
+        if let Some(scope) = &self.config.scope {
+            form = form.field("scope", scope);
+        }
+        self.send_grant(client, form, self.config.request_timeout).await
+    }
+
+    /// Exchanges a refresh token for new tokens (RFC 6749 section 6, or FusionAuth's own API, which takes the old
+    /// access token, too). Reads the answer for up to [`REFRESH_READ_LIMIT`] and never repeats the call: a caller
+    /// that cannot wait so long stops waiting, but should let this run to its end.
+    pub async fn refresh_grant(
+        &self,
+        client: &Client,
+        refresh_token: &str,
+        access_token: Option<&str>,
+    ) -> Result<TokenSet, RefreshError> {
+        let secrets = [refresh_token, access_token.unwrap_or_default(), secret_text(client)];
+        let unavailable = RefreshError::Unavailable;
+        let with_jwt_api = self.config.kind == ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt };
+        if with_jwt_api {
+            let answer = self.send_jwt_refresh(refresh_token, access_token).await.map_err(unavailable)?;
+            classify::jwt_refresh(&answer, &secrets)
+        } else {
+            let answer = self.send_refresh_grant(client, refresh_token).await.map_err(unavailable)?;
+            classify::refresh(&answer, &secrets)
+        }
+    }
+
+    /// Sends a refresh grant: what it means is not looked at.
+    pub(super) async fn send_refresh_grant(
+        &self,
+        client: &Client,
+        refresh_token: &str,
+    ) -> Result<Answer, String> {
+        let form = Form::new().field("grant_type", "refresh_token").field("refresh_token", refresh_token);
+        self.send_grant(client, form, REFRESH_READ_LIMIT).await
+    }
+
+    /// FusionAuth's `POST /api/jwt/refresh`.
+    async fn send_jwt_refresh(
+        &self,
+        refresh_token: &str,
+        access_token: Option<&str>,
+    ) -> Result<Answer, String> {
+        let endpoints = self.discovery.endpoints();
+        let url = endpoints.jwt_refresh.as_ref().ok_or("the refresh API's address is not known")?;
+        let body = jwt_refresh_body(refresh_token, access_token)?;
+        self.http.post_json(url, body, REFRESH_READ_LIMIT).await.map_err(|error| error.to_string())
+    }
+
+    async fn send_grant(&self, client: &Client, form: Form, limit: Duration) -> Result<Answer, String> {
+        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.token.is_some()).await;
+        let Some(url) = &endpoints.token else { return Err(self.endpoints_missing()) };
+        let (form, authorization) = authenticate(self.config.client_auth, client, form);
+        self.http.post_form(url, authorization, form, limit).await.map_err(|error| error.to_string())
+    }
+
+    /// Revokes a refresh token (RFC 7009, or FusionAuth's logout), within `request_timeout`. A provider without a
+    /// revocation endpoint is none to fail at.
+    pub async fn revoke(&self, client: &Client, refresh_token: &str) -> Result<(), RevokeError> {
+        let limit = self.config.request_timeout;
+        let answer = match tokio::time::timeout(limit, self.send_revocation(client, refresh_token)).await {
+            Ok(Ok(Some(answer))) => answer,
+            Ok(Ok(None)) => {
+                tracing::debug!(identity_provider = self.name(), "no revocation endpoint, nothing revoked");
+                return Ok(());
+            }
+            Ok(Err(error)) => return Err(RevokeError::Unavailable(error.to_string())),
+            Err(_) => return Err(RevokeError::Unavailable(timed_out(limit))),
+        };
+        classify::revocation(&answer, &[refresh_token, secret_text(client)])
+    }
+
+    async fn send_revocation(
+        &self,
+        client: &Client,
+        refresh_token: &str,
+    ) -> Result<Option<Answer>, CallError> {
+        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.revocation.is_some()).await;
+        let limit = self.config.request_timeout;
+        let Some(url) = &endpoints.revocation else {
+            return match self.discovery.last_error().filter(|_| !self.discovery.is_settled()) {
+                Some(error) => Err(CallError::Connection(error.to_string())),
+                None => Ok(None),
+            };
+        };
+        if matches!(self.config.kind, ProviderKind::FusionAuth { .. }) {
+            let mut url = url.clone();
+            url.query_pairs_mut().append_pair("global", "false").append_pair("refreshToken", refresh_token);
+            return self.http.post_empty(&url, limit).await.map(Some);
+        }
+        let form = Form::new().field("token", refresh_token).field("token_type_hint", "refresh_token");
+        let (form, authorization): (Form, Option<HeaderValue>) =
+            authenticate(self.config.revocation_client_auth, client, form);
+        self.http.post_form(url, authorization, form, limit).await.map(Some)
+    }
+
+    /// Fetches the JWKS because a key is missing: at most once per cool-down of `source`. Callers share a fetch that
+    /// is under way. Returns whether a fetch succeeded; it is worth looking at the keys again then.
+    pub async fn fetch_unknown_key(&self, source: UnknownKeySource) -> bool {
+        self.keys.fetch_limited(source).await
+    }
+
+    /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again
+    /// with growing pauses while something is missing. Ends when `shutdown` turns true or its sender is gone.
+    pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let succeeded = tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                succeeded = self.renew() => succeeded,
+            };
+            let wait = if succeeded {
+                pause = FIRST_PAUSE;
+                self.config.jwks_refresh
+            } else {
+                let wait = pause.min(self.config.jwks_refresh);
+                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+                wait
+            };
+            tokio::select! {
+                () = stopped(&mut shutdown) => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// One round of the background task.
+    async fn renew(&self) -> bool {
+        let discovered = self.discovery.is_settled() || self.discovery.attempt().await;
+        let fetched = self.keys.is_fixed() || {
+            // Without an address there is nothing to fetch, and discovery has just said why.
+            let known = self.discovery.endpoints().jwks.is_some();
+            known && self.keys.fetch().await
+        };
+        discovered && fetched
+    }
+
+    /// Whether the provider can be used: the endpoints are known and there are keys. Its last answers do not matter.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        if !self.discovery.is_complete() {
+            return Err(NotReady::NoEndpoints(self.endpoints_missing()));
+        }
+        if self.key_set().is_empty() {
+            let reason = self.keys.last_error();
+            return Err(NotReady::NoKeys(reason.unwrap_or_else(|| String::from("not fetched yet"))));
+        }
+        Ok(())
+    }
+
+    /// The time since the JWKS was last fetched with success; `None` before, and for an HMAC secret.
+    pub fn jwks_age(&self) -> Option<Duration> {
+        self.keys.age()
+    }
+
+    fn endpoints_missing(&self) -> String {
+        self.discovery
+            .last_error()
+            .map_or_else(|| String::from("discovery has not been tried yet"), |error| error.to_string())
+    }
+}
+
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // An error: the sender is gone, and with it the server.
+    drop(shutdown.wait_for(|stop| *stop).await);
+}
+
+fn timed_out(limit: Duration) -> String {
+    CallError::TimedOut(limit).to_string()
+}
+
+fn secret_text(client: &Client) -> &str {
+    client.secret.as_ref().map(Secret::expose).unwrap_or_default()
+}
+
+/// `{"refreshToken": .., "token": ..}`, written into a buffer that is zeroised.
+fn jwt_refresh_body(refresh_token: &str, access_token: Option<&str>) -> Result<Zeroizing<Vec<u8>>, String> {
+    #[derive(serde::Serialize)]
+    struct Body<'a> {
+        #[serde(rename = "refreshToken")]
+        refresh_token: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token: Option<&'a str>,
+    }
+    let capacity = refresh_token.len().saturating_add(access_token.map_or(0, str::len)).saturating_mul(2);
+    let mut json = Zeroizing::new(Vec::with_capacity(capacity.saturating_add(64)));
+    let body = Body { refresh_token, token: access_token };
+    serde_json::to_writer(&mut *json, &body).map_err(|error| error.to_string())?;
+    Ok(json)
+}
+
+/// How a client authenticates, for a finding's text.
+pub(super) fn method_name(method: ClientAuthentication) -> &'static str {
+    match method {
+        ClientAuthentication::Basic => "basic",
+        ClientAuthentication::BasicRaw => "basic_raw",
+        ClientAuthentication::Post => "post",
+        ClientAuthentication::None => "none",
+    }
+}

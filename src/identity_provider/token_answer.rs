@@ -1,0 +1,119 @@
+//! The body of a successful token answer (RFC 6749 section 5.1).
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::TokenSet;
+
+/// The longest token that is taken, in bytes; a JWT with very many roles has some 8 KB.
+const MAX_TOKEN: usize = 16 * 1024;
+
+/// What is read of the answer; everything else in it is ignored.
+#[derive(Deserialize)]
+struct Body {
+    access_token: Option<Zeroized>,
+    refresh_token: Option<Zeroized>,
+    token_type: Option<String>,
+}
+
+/// FusionAuth's `POST /api/jwt/refresh` has names of its own.
+#[derive(Deserialize)]
+struct JwtRefreshBody {
+    token: Option<Zeroized>,
+    #[serde(rename = "refreshToken")]
+    refresh_token: Option<Zeroized>,
+}
+
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct Zeroized(Zeroizing<String>);
+
+impl From<String> for Zeroized {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+/// Reads a token endpoint's answer. An error says what is wrong with it, without any of its content.
+pub(super) fn parse(body: &[u8]) -> Result<TokenSet, &'static str> {
+    let body: Body = serde_json::from_slice(body).map_err(|_| "the token answer is not the JSON expected")?;
+    if body.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
+        return Err("the token answer's token_type is not Bearer");
+    }
+    token_set(body.access_token, body.refresh_token)
+}
+
+/// Reads the answer of FusionAuth's `POST /api/jwt/refresh`.
+pub(super) fn parse_jwt_refresh(body: &[u8]) -> Result<TokenSet, &'static str> {
+    let body: JwtRefreshBody =
+        serde_json::from_slice(body).map_err(|_| "the refresh answer is not the JSON expected")?;
+    token_set(body.token, body.refresh_token)
+}
+
+fn token_set(access: Option<Zeroized>, refresh: Option<Zeroized>) -> Result<TokenSet, &'static str> {
+    let access = access.map(|token| token.0).filter(|token| !token.is_empty());
+    let refresh = refresh.map(|token| token.0).filter(|token| !token.is_empty());
+    let access_token = access.ok_or("the token answer has no access token")?;
+    for token in [Some(&access_token), refresh.as_ref()].into_iter().flatten() {
+        if token.len() > MAX_TOKEN {
+            return Err("the token answer has a token of more than 16 KiB");
+        }
+        // RFC 6749 appendices A.12 and A.17: VSCHAR.
+        if !token.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+            return Err("the token answer has a token with characters that no token has");
+        }
+    }
+    Ok(TokenSet { access_token, refresh_token: refresh })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(result: Result<TokenSet, &'static str>) -> Option<(String, Option<String>)> {
+        let set = result.ok()?;
+        Some((set.access_token.to_string(), set.refresh_token.map(|token| token.to_string())))
+    }
+
+    #[test]
+    fn usable_answers() {
+        let cases = [
+            (r#"{"access_token":"a"}"#, None),
+            (r#"{"access_token":"a","token_type":"bearer","refresh_token":"r"}"#, Some("r")),
+            (r#"{"access_token":"a","token_type":"BEARER","refresh_token":null,"x":[1]}"#, None),
+            (r#"{"access_token":"a","refresh_token":"","expires_in":"soon"}"#, None),
+            (r#"{"access_token":"a","token_type":null}"#, None),
+        ];
+        for (body, refresh) in cases {
+            let expected = Some((String::from("a"), refresh.map(String::from)));
+            assert_eq!(tokens(parse(body.as_bytes())), expected, "{body}");
+        }
+        let body = br#"{"token":"a","refreshToken":"r","refreshTokenId":"i"}"#;
+        assert_eq!(tokens(parse_jwt_refresh(body)), Some((String::from("a"), Some(String::from("r")))));
+    }
+
+    #[test]
+    fn unusable_answers() {
+        let long = format!(r#"{{"access_token":"{}"}}"#, "a".repeat(MAX_TOKEN + 1));
+        let bodies = [
+            "",
+            "<html>",
+            "[]",
+            "{}",
+            r#"{"access_token":""}"#,
+            r#"{"access_token":null}"#,
+            r#"{"access_token":7}"#,
+            r#"{"access_token":"a","token_type":"DPoP"}"#,
+            r#"{"access_token":"a","refresh_token":["r"]}"#,
+            r#"{"access_token":"a","access_token":"b"}"#,
+            r#"{"access_token":"a\u0000"}"#,
+            r#"{"access_token":"a\r\nX: y"}"#,
+            r#"{"token":"a"}"#,
+            &long,
+        ];
+        for body in bodies {
+            assert_eq!(tokens(parse(body.as_bytes())), None, "{body}");
+        }
+        assert_eq!(tokens(parse_jwt_refresh(br#"{"access_token":"a"}"#)), None);
+    }
+}

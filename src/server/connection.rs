@@ -1,0 +1,285 @@
+//! One HTTP/1.x connection: request after request, each checked before Pingora sees it.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::{Arc, LazyLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use memchr::{memchr_iter, memmem};
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::Stream;
+use pingora_core::protocols::http::{ServerSession, date};
+use pingora_core::server::ShutdownWatch;
+use tokio::time::{Instant, timeout};
+
+use crate::config::Limits;
+use crate::respond::{Code, Problem};
+
+use super::head_fields::is_token;
+use super::message::Message;
+use super::message_stream::{MessageStream, Slot};
+use super::request_head::{Framing, HeadRefusal, RequestHead, check};
+use super::watch::ConnectionWatch;
+use super::wire::Wire;
+
+/// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
+/// opening a new one is cheaper.
+const MAX_DRAINED_BODY: u64 = 64 * 1024;
+
+/// How long an unwanted body may take.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long, and for how many bytes, a connection that is given up is still read. A socket that is closed with
+/// bytes unread resets the connection, and the client loses the answer.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// What every connection is held to (`[server.limits]`).
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionSettings {
+    /// For a whole head from its first byte, and for a fresh connection's first byte.
+    pub(crate) header_timeout: Duration,
+    /// Between two requests.
+    pub(crate) keep_alive_timeout: Duration,
+    /// Bytes of a head.
+    pub(crate) max_header_size: usize,
+    /// Bytes per second of a body.
+    pub(crate) body_min_rate: u64,
+}
+
+impl From<&Limits> for ConnectionSettings {
+    fn from(limits: &Limits) -> Self {
+        Self {
+            header_timeout: limits.header_timeout,
+            keep_alive_timeout: limits.keep_alive_timeout,
+            max_header_size: limits.max_header_size,
+            body_min_rate: limits.body_min_rate,
+        }
+    }
+}
+
+/// Serves one connection to its end. `shutdown` is Pingora's view of it; what wakes an idle connection is
+/// [`ConnectionWatch::close_when_idle`].
+pub(crate) async fn serve<A>(
+    stream: Stream,
+    app: &Arc<A>,
+    settings: &ConnectionSettings,
+    watch: Arc<ConnectionWatch>,
+    shutdown: &ShutdownWatch,
+) where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let slot = Arc::new(Slot::default());
+    let mut wire = Box::new(Wire::new(stream, watch));
+    let mut idle_timeout = settings.header_timeout;
+    loop {
+        let checked = match read_head(&mut wire, settings, idle_timeout).await {
+            Received::Head(raw) => {
+                check(&raw).map(|head| (head.rewrite(raw), head)).map_err(HeadRefusal::problem)
+            }
+            Received::Refused(problem) => Err(problem),
+            Received::Closed => return,
+        };
+        let (raw, head) = match checked {
+            Ok(accepted) => accepted,
+            Err(problem) => {
+                tracing::debug!(code = problem.code.as_str(), detail = problem.detail, "request refused");
+                let _gone_already = timeout(LINGER_TIMEOUT, answer(&mut wire, &problem)).await;
+                linger(&mut wire).await;
+                return;
+            }
+        };
+        match exchange(wire, raw, &head, app, settings, &slot, shutdown).await {
+            Some(kept) => wire = kept,
+            None => return,
+        }
+        idle_timeout = settings.keep_alive_timeout;
+    }
+}
+
+/// Lets Pingora serve one request; the connection, when another may follow.
+async fn exchange<A>(
+    wire: Box<Wire>,
+    raw_head: BytesMut,
+    head: &RequestHead,
+    app: &Arc<A>,
+    settings: &ConnectionSettings,
+    slot: &Arc<Slot>,
+    shutdown: &ShutdownWatch,
+) -> Option<Box<Wire>>
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let watch = Arc::clone(&wire.watch);
+    watch.begin_request();
+    let message = Message::new(head, settings.body_min_rate);
+    let mut session = ServerSession::new_http1(Box::new(MessageStream::new(wire, message, Arc::clone(slot))));
+    session.set_pipelined_prefix(raw_head);
+    session.set_connection_user_context(Some(Box::new(watch)));
+    // Its time-out restarts on every read and would end a quiet WebSocket; the deadlines are the watch's.
+    session.set_read_timeout(None);
+    session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
+    let is_small = matches!(head.framing, Framing::Length(length) if length <= MAX_DRAINED_BODY);
+    // A client that waits for 100 Continue does not send its body after a final answer.
+    session.set_close_on_response_before_downstream_finish(!is_small || head.expect_continue);
+
+    let is_reusable = app.process_new_http(session, shutdown).await.is_some();
+    let mut returned = slot.take()?;
+    if is_reusable && returned.is_complete && returned.wire.watch.ended().is_none() {
+        return Some(returned.wire);
+    }
+    if !returned.is_upgraded {
+        linger(&mut returned.wire).await;
+    }
+    None
+}
+
+/// What came of waiting for a request.
+enum Received {
+    /// A head, through its empty line.
+    Head(BytesMut),
+    /// Something that gets an answer, after which the connection ends.
+    Refused(Problem),
+    /// Nothing, and nobody to answer to.
+    Closed,
+}
+
+impl From<HeadRefusal> for Received {
+    fn from(refusal: HeadRefusal) -> Self {
+        Self::Refused(refusal.problem())
+    }
+}
+
+async fn read_head(wire: &mut Wire, settings: &ConnectionSettings, idle_timeout: Duration) -> Received {
+    let mut has_skipped_line = false;
+    let mut scanned = 0;
+    let mut deadline = None;
+    loop {
+        // One empty line before the request is forgiven (RFC 9112 section 2.2).
+        if !has_skipped_line && wire.incoming.starts_with(b"\r\n") {
+            wire.incoming.advance(2);
+            (has_skipped_line, scanned) = (true, 0);
+        }
+        if wire.incoming.is_empty() {
+            match fill(wire, Instant::now() + idle_timeout, true).await {
+                Filled::Bytes => continue,
+                Filled::Closed | Filled::TimedOut => return Received::Closed,
+            }
+        }
+        if let Some(end) = find_head_end(&wire.incoming, scanned) {
+            if end > settings.max_header_size {
+                return HeadRefusal::TooLarge.into();
+            }
+            return Received::Head(split_head(&mut wire.incoming, end));
+        }
+        if let Some(refusal) = refuse_early(&wire.incoming, scanned) {
+            return refusal.into();
+        }
+        if wire.incoming.len() > settings.max_header_size {
+            return HeadRefusal::TooLarge.into();
+        }
+        scanned = wire.incoming.len();
+        let until = *deadline.get_or_insert_with(|| Instant::now() + settings.header_timeout);
+        match fill(wire, until, false).await {
+            Filled::Bytes => {}
+            Filled::Closed => return Received::Closed,
+            Filled::TimedOut => {
+                let detail = "The request head did not arrive in time.";
+                return Received::Refused(Problem::new(Code::RequestTimeout, detail));
+            }
+        }
+    }
+}
+
+/// Takes the head off; without a copy when nothing follows it, which is the rule.
+fn split_head(incoming: &mut BytesMut, end: usize) -> BytesMut {
+    if incoming.len() == end { std::mem::take(incoming) } else { incoming.split_to(end) }
+}
+
+/// Where the first empty line ends, when all but its last bytes lie behind `scanned`.
+fn find_head_end(bytes: &[u8], scanned: usize) -> Option<usize> {
+    static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
+    let from = scanned.saturating_sub(3);
+    FINDER.find(bytes.get(from..)?).map(|at| from + at + 4)
+}
+
+/// What can be said of a head before its end, which may never come: lines that end in LF, and other protocols.
+fn refuse_early(bytes: &[u8], scanned: usize) -> Option<HeadRefusal> {
+    let is_bare = |at: usize| at.checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\r');
+    if memchr_iter(b'\n', bytes.get(scanned..)?).any(|at| is_bare(scanned + at)) {
+        return Some(HeadRefusal::BareLineFeed);
+    }
+    let starts_wrong =
+        scanned == 0 && bytes.first().is_some_and(|&first| first != b'\r' && !is_token(&[first]));
+    starts_wrong.then_some(HeadRefusal::RequestLine)
+}
+
+enum Filled {
+    Bytes,
+    Closed,
+    TimedOut,
+}
+
+/// Waits for bytes of a head; while `is_idle`, closing takes effect at once.
+async fn fill(wire: &mut Wire, deadline: Instant, is_idle: bool) -> Filled {
+    poll_fn(|context| {
+        match wire.poll_fill(context) {
+            Poll::Ready(Ok(1..)) => return Poll::Ready(Filled::Bytes),
+            Poll::Ready(_) => return Poll::Ready(Filled::Closed),
+            Poll::Pending => {}
+        }
+        wire.flush_behind(context);
+        wire.watch.register(context.waker());
+        if wire.watch.ended().is_some() || (is_idle && wire.watch.is_closing()) {
+            return Poll::Ready(Filled::Closed);
+        }
+        wire.poll_deadline(context, deadline).map(|()| Filled::TimedOut)
+    })
+    .await
+}
+
+/// Writes a problem answer without Pingora, which never saw this request.
+async fn answer(wire: &mut Wire, problem: &Problem) -> io::Result<()> {
+    let body = problem.body();
+    let mut response = format!(
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nDate: {}\r\n",
+        problem.status.as_str(),
+        problem.status.canonical_reason().unwrap_or_default(),
+        Problem::CONTENT_TYPE,
+        body.len(),
+        date::get_cached_date().to_str().unwrap_or_default(),
+    );
+    if let Some(methods) = problem.allow {
+        response.push_str("Allow: ");
+        response.push_str(methods);
+        response.push_str("\r\n");
+    }
+    response.push_str("Connection: close\r\n\r\n");
+    let mut bytes = BytesMut::from(response.as_bytes());
+    bytes.extend_from_slice(&body);
+    while !bytes.is_empty() {
+        let written = poll_fn(|context| wire.poll_write(context, &bytes)).await?;
+        bytes.advance(written);
+    }
+    poll_fn(|context| wire.poll_flush(context)).await
+}
+
+/// Ends a connection so that the client can read what was written to it.
+async fn linger(wire: &mut Wire) {
+    let lingering = async {
+        if poll_fn(|context| wire.poll_shutdown(context)).await.is_err() {
+            return;
+        }
+        let mut discarded = 0;
+        while !wire.is_at_end && discarded < LINGER_BYTES {
+            wire.incoming = BytesMut::new();
+            match poll_fn(|context| wire.poll_fill(context)).await {
+                Ok(read) => discarded += read,
+                Err(_) => return,
+            }
+        }
+    };
+    let _time_is_over = timeout(LINGER_TIMEOUT, lingering).await;
+}

@@ -1,0 +1,286 @@
+//! One message on a wire: where its body ends, how fast it must come in, and when waiting for it is over.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
+
+use super::body_rate::BodyRate;
+use super::chunked::Decoder;
+use super::request_head::{Framing, RequestHead, Upgrade};
+use super::watch::EndReason;
+use super::wire::Wire;
+
+/// What a client may pipeline while its last request is served; beyond it, TCP makes it wait.
+const MAX_READ_AHEAD: usize = 16 * 1024;
+
+#[derive(Debug)]
+enum Body {
+    Ended,
+    Length(u64),
+    Chunked(Decoder),
+    /// Upgraded: bytes without an end.
+    Tunnel,
+}
+
+/// The state of one message.
+#[derive(Debug)]
+pub(super) struct Message {
+    body: Body,
+    /// A WebSocket handshake whose answer is still to come.
+    awaits_upgrade: bool,
+    /// The client holds the body back until something is written.
+    awaits_continue: bool,
+    /// When a body byte or, once upgraded, any byte last came or went.
+    last_moved: Option<Instant>,
+    rate: BodyRate,
+}
+
+impl Message {
+    /// The message of this head, whose body must come in at `min_rate` bytes per second.
+    pub(super) const fn new(head: &RequestHead, min_rate: u64) -> Self {
+        Self {
+            body: match head.framing {
+                Framing::None => Body::Ended,
+                Framing::Length(length) => Body::Length(length),
+                Framing::Chunked => Body::Chunked(Decoder::new()),
+            },
+            awaits_upgrade: matches!(head.upgrade, Some(Upgrade::WebSocket)),
+            awaits_continue: head.expect_continue,
+            last_moved: None,
+            rate: BodyRate::new(min_rate),
+        }
+    }
+
+    /// The message was read to its end.
+    pub(super) const fn is_complete(&self) -> bool {
+        matches!(self.body, Body::Ended)
+    }
+
+    /// The connection became something else.
+    pub(super) const fn is_upgraded(&self) -> bool {
+        matches!(self.body, Body::Tunnel)
+    }
+
+    /// The next bytes of this message, or none when the client has ended the connection.
+    pub(super) fn poll_read(
+        &mut self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(reason) = wire.watch.ended() {
+            return Poll::Ready(Err(ended(reason)));
+        }
+        let before = buffer.filled().len();
+        let had_body = !self.is_complete();
+        let polled = match &mut self.body {
+            Body::Ended => poll_quiet(wire, context),
+            Body::Length(remaining) => poll_length(remaining, wire, context, buffer),
+            Body::Chunked(decoder) => poll_chunked(decoder, wire, context, buffer),
+            Body::Tunnel => poll_tunnel(wire, context, buffer),
+        };
+        if polled.is_ready() {
+            if had_body {
+                self.moved(buffer.filled().len() - before);
+            }
+            return polled;
+        }
+        wire.flush_behind(context);
+        wire.watch.register(context.waker());
+        if let Some(reason) = wire.watch.ended() {
+            return Poll::Ready(Err(ended(reason)));
+        }
+        let reason = ready!(self.poll_deadlines(wire, context));
+        wire.watch.set_ended(reason);
+        Poll::Ready(Err(ended(reason)))
+    }
+
+    /// Writes, and notices when what is written makes the connection something else.
+    pub(super) fn poll_write(
+        &mut self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(wire.poll_write(context, bytes))?;
+        self.awaits_continue = false;
+        if self.is_upgraded() {
+            self.last_moved = Some(Instant::now());
+        } else if self.awaits_upgrade {
+            self.look_at_answer(bytes);
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    /// Pingora writes every response head in one piece, and it is the first thing that it writes.
+    fn look_at_answer(&mut self, bytes: &[u8]) {
+        let Some(status) = bytes.strip_prefix(b"HTTP/1.1 ").and_then(|after| after.first_chunk::<3>()) else {
+            return;
+        };
+        if status == b"101" {
+            self.body = Body::Tunnel;
+            self.last_moved = Some(Instant::now());
+        }
+        // Any other 1xx is followed by the real answer.
+        self.awaits_upgrade = status.starts_with(b"1") && status != b"101";
+    }
+
+    fn moved(&mut self, bytes: usize) {
+        let now = Instant::now();
+        match &mut self.body {
+            Body::Ended | Body::Tunnel => {}
+            Body::Length(remaining) => {
+                *remaining = remaining.saturating_sub(bytes as u64);
+                if *remaining == 0 {
+                    self.body = Body::Ended;
+                }
+            }
+            Body::Chunked(decoder) => {
+                if decoder.is_done() {
+                    self.body = Body::Ended;
+                }
+            }
+        }
+        self.awaits_continue = false;
+        self.last_moved = Some(now);
+        self.rate.add(bytes as u64, now);
+    }
+
+    /// Ready with the reason when this message has been waited for long enough.
+    fn poll_deadlines(&mut self, wire: &mut Wire, context: &mut Context<'_>) -> Poll<EndReason> {
+        loop {
+            let Some((deadline, reason)) = self.nearest_deadline(wire) else {
+                return Poll::Pending;
+            };
+            let Some(deadline) = deadline else {
+                return Poll::Ready(reason);
+            };
+            ready!(wire.poll_deadline(context, deadline));
+            // The body's deadline only says that its window is full; whether that was enough is seen above.
+            if reason != EndReason::BodyTooSlow {
+                return Poll::Ready(reason);
+            }
+        }
+    }
+
+    /// What ends the waiting next, and when; no instant means now.
+    fn nearest_deadline(&mut self, wire: &Wire) -> Option<(Option<Instant>, EndReason)> {
+        if self.is_upgraded() {
+            let timeout = wire.watch.idle_timeout()?;
+            return Some((Some(self.last_moved? + timeout), EndReason::Idle));
+        }
+        let response = wire.watch.response_deadline(self.last_moved);
+        let is_rated = !self.is_complete() && !self.awaits_continue && !wire.watch.is_exempt_from_body_rate();
+        if is_rated {
+            let Some(body) = self.rate.deadline(Instant::now()) else {
+                return Some((None, EndReason::BodyTooSlow));
+            };
+            if response.is_none_or(|response| body < response) {
+                return Some((Some(body), EndReason::BodyTooSlow));
+            }
+        }
+        response.map(|deadline| (Some(deadline), EndReason::ResponseTimeout))
+    }
+}
+
+fn ended(reason: EndReason) -> io::Error {
+    let (kind, text) = match reason {
+        EndReason::ResponseTimeout => (io::ErrorKind::TimedOut, "no response in time"),
+        EndReason::BodyTooSlow => (io::ErrorKind::TimedOut, "the request body is too slow"),
+        EndReason::MalformedBody => (io::ErrorKind::InvalidData, "malformed chunked coding"),
+        EndReason::Idle => (io::ErrorKind::TimedOut, "the upgraded connection was idle"),
+        EndReason::SessionEnded => (io::ErrorKind::ConnectionAborted, "the session has ended"),
+        EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),
+    };
+    io::Error::new(kind, text)
+}
+
+/// After the message's end: ready only when the client ends the connection.
+fn poll_quiet(wire: &mut Wire, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    while !wire.is_at_end && wire.incoming.len() < MAX_READ_AHEAD {
+        ready!(wire.poll_fill(context))?;
+    }
+    // A client that pipelined and then shut down its sending side still wants its answers.
+    if wire.incoming.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+}
+
+fn poll_length(
+    remaining: &mut u64,
+    wire: &mut Wire,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if wire.incoming.is_empty() {
+        ready!(poll_limited(wire, context, buffer, *remaining))?;
+    } else {
+        wire.take_incoming(buffer, usize::try_from(*remaining).unwrap_or(usize::MAX));
+    }
+    Poll::Ready(Ok(()))
+}
+
+fn poll_chunked(
+    decoder: &mut Decoder,
+    wire: &mut Wire,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let before = buffer.filled().len();
+    loop {
+        if !wire.incoming.is_empty() {
+            let Ok(read) = decoder.decode(&wire.incoming, buffer) else {
+                wire.watch.set_ended(EndReason::MalformedBody);
+                return Poll::Ready(Err(ended(EndReason::MalformedBody)));
+            };
+            wire.incoming.advance(read);
+            if wire.incoming.is_empty() {
+                wire.incoming = BytesMut::new();
+            }
+            if buffer.filled().len() > before || buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        if decoder.data_remaining() > 0 {
+            // Large chunks go straight into the reader's buffer.
+            let length = ready!(poll_limited(wire, context, buffer, decoder.data_remaining()))?;
+            decoder.skip_data(length as u64);
+            return Poll::Ready(Ok(()));
+        }
+        if ready!(wire.poll_fill(context))? == 0 {
+            return Poll::Ready(Ok(()));
+        }
+    }
+}
+
+fn poll_tunnel(wire: &mut Wire, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    if wire.incoming.is_empty() {
+        return wire.poll_read(context, buffer);
+    }
+    wire.take_incoming(buffer, usize::MAX);
+    Poll::Ready(Ok(()))
+}
+
+/// Reads at most `limit` bytes into `buffer`.
+fn poll_limited(
+    wire: &mut Wire,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+    limit: u64,
+) -> Poll<io::Result<usize>> {
+    let before = buffer.filled().len();
+    match usize::try_from(limit) {
+        Ok(limit) if limit < buffer.remaining() => {
+            let mut limited = ReadBuf::new(buffer.initialize_unfilled_to(limit));
+            ready!(wire.poll_read(context, &mut limited))?;
+            let length = limited.filled().len();
+            buffer.advance(length);
+        }
+        _ => ready!(wire.poll_read(context, buffer))?,
+    }
+    Poll::Ready(Ok(buffer.filled().len() - before))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! What a request head must look like before anything else sees it (RFC 9112, RFC 9110 section 7).
+//!
+//! Pure: raw bytes in, framing out. Two parsers that read one head differently are what request smuggling is
+//! made of, so everything here that has more than one reading is refused instead of repaired.
+
+use std::ops::Range;
+
+use bytes::BytesMut;
+use memchr::memchr;
+
+use crate::respond::{Code, Problem};
+
+use super::head_fields::{Fields, is_token, is_valid_host};
+
+/// Header fields beyond this number are refused (431).
+const MAX_FIELDS: usize = 100;
+
+/// The methods named in `Allow` when TRACE or CONNECT is refused.
+const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// How the end of a request's body is found (RFC 9112 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// No body.
+    None,
+    /// This many bytes, at least one.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// What a request wants the connection to become (RFC 9110 section 7.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// A WebSocket handshake: GET, no body, `Connection: upgrade`.
+    WebSocket,
+    /// Anything else, such as `h2c`: [`RequestHead::rewrite`] drops the field, which makes it a plain request.
+    Other,
+}
+
+/// A head that has exactly one reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RequestHead {
+    /// Where the body ends.
+    pub(crate) framing: Framing,
+    /// The client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
+    pub(crate) expect_continue: bool,
+    /// The upgrade that is asked for, if any.
+    pub(crate) upgrade: Option<Upgrade>,
+    /// `http://authority` of an absolute-form target (RFC 9112 section 3.2.2), as a range of the head.
+    absolute_prefix: Option<Range<usize>>,
+    /// The line of an `Upgrade` field that must not be passed on, with its CRLF.
+    dropped_line: Option<Range<usize>>,
+}
+
+/// Why a head was refused. Every refusal ends the connection, since what follows cannot be framed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.detail())]
+pub(crate) enum HeadRefusal {
+    /// A line ends in LF alone, or the head does not end in an empty line.
+    BareLineFeed,
+    /// Not `method SP target SP version`.
+    RequestLine,
+    /// Neither HTTP/1.1 nor HTTP/1.0.
+    Version,
+    /// TRACE or CONNECT.
+    Method,
+    /// A control, space or non-ASCII byte, or `#`, in the target.
+    TargetByte,
+    /// Neither origin-form nor an absolute-form that agrees with Host.
+    TargetForm,
+    /// A line that begins with white space (RFC 9112 section 5.2).
+    FoldedField,
+    /// A field name that is empty, no token, or followed by white space (RFC 9112 section 5.1).
+    FieldName,
+    /// CR, NUL or another control byte in a field value.
+    FieldValue,
+    /// More than 100 fields.
+    TooManyFields,
+    /// No Host field, or several.
+    HostCount,
+    /// A Host that is no host with an optional port.
+    HostValue,
+    /// Content-Length repeated, a list, not digits, or beyond 63 bits.
+    ContentLength,
+    /// Anything but one `Transfer-Encoding: chunked`, on HTTP/1.1.
+    TransferEncoding,
+    /// Content-Length beside Transfer-Encoding (RFC 9112 section 6.1).
+    TwoFramings,
+    /// `Connection` names a field that frames or routes the message.
+    ConnectionOption,
+    /// Several Upgrade fields, or a WebSocket handshake with a body.
+    UpgradeRequest,
+    /// The head exceeds `server.limits.max_header_size`.
+    TooLarge,
+}
+
+impl HeadRefusal {
+    /// What to tell the client; never an echo of what it sent.
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::BareLineFeed => "Lines of a request head end in CR LF.",
+            Self::RequestLine => "The request line is malformed.",
+            Self::Version => "Only HTTP/1.1 and HTTP/1.0 are spoken here.",
+            Self::Method => "TRACE and CONNECT are not served.",
+            Self::TargetByte => "The request target holds a byte that must be percent-encoded.",
+            Self::TargetForm => {
+                "The request target must be a path, or an absolute URI that agrees with Host."
+            }
+            Self::FoldedField => "Header fields must not be folded over several lines.",
+            Self::FieldName => "A header field name is malformed.",
+            Self::FieldValue => "A header field value holds a control byte.",
+            Self::TooManyFields => "The request has too many header fields.",
+            Self::HostCount => "Exactly one Host field is needed.",
+            Self::HostValue => "The Host field is malformed.",
+            Self::ContentLength => "Content-Length is malformed or repeated.",
+            Self::TransferEncoding => "The only transfer coding is one `chunked`, on HTTP/1.1.",
+            Self::TwoFramings => "Content-Length and Transfer-Encoding exclude each other.",
+            Self::ConnectionOption => "Connection must not name a field that frames or routes the request.",
+            Self::UpgradeRequest => "The upgrade request is malformed.",
+            Self::TooLarge => "The request head is too large.",
+        }
+    }
+
+    /// The answer that goes with it: 400, 405 or 431.
+    pub(crate) fn problem(self) -> Problem {
+        match self {
+            Self::Method => Problem::new(Code::MethodNotAllowed, self.detail()).allow(ALLOWED_METHODS),
+            Self::TooManyFields | Self::TooLarge => Problem::new(Code::HeaderTooLarge, self.detail()),
+            _ => Problem::new(Code::BadRequest, self.detail()),
+        }
+    }
+}
+
+/// Checks one head, from its request line through its empty line.
+pub(crate) fn check(head: &[u8]) -> Result<RequestHead, HeadRefusal> {
+    let mut rest = head;
+    let request_line = RequestLine::parse(next_line(&mut rest)?)?;
+    let mut fields = Fields::new(request_line.is_http_11);
+    let mut count = 0;
+    loop {
+        let start = head.len() - rest.len();
+        let line = next_line(&mut rest)?;
+        if line.is_empty() {
+            break;
+        }
+        count += 1;
+        if count > MAX_FIELDS {
+            return Err(HeadRefusal::TooManyFields);
+        }
+        // The two bytes are the CRLF that `next_line` took off.
+        fields.add(line, start..start + line.len() + 2)?;
+    }
+    if !rest.is_empty() {
+        return Err(HeadRefusal::RequestLine);
+    }
+
+    let host = fields.host()?;
+    let absolute_prefix = request_line.absolute_prefix(host)?;
+    let framing = fields.framing()?;
+    let upgrade = fields.upgrade(request_line.method, framing)?;
+    let dropped_line = match upgrade {
+        Some(Upgrade::Other) => fields.upgrade_line(),
+        Some(Upgrade::WebSocket) | None => None,
+    };
+    let expect_continue = fields.expect_continue && request_line.is_http_11 && framing != Framing::None;
+    Ok(RequestHead { framing, expect_continue, upgrade, absolute_prefix, dropped_line })
+}
+
+impl RequestHead {
+    /// The head as it goes on: in origin-form, and without an upgrade that is not passed on.
+    pub(crate) fn rewrite(&self, head: BytesMut) -> BytesMut {
+        if self.absolute_prefix.is_none() && self.dropped_line.is_none() {
+            return head;
+        }
+        let mut rewritten = BytesMut::with_capacity(head.len() + 1);
+        let mut from = 0;
+        if let Some(prefix) = &self.absolute_prefix {
+            rewritten.extend_from_slice(head.get(..prefix.start).unwrap_or_default());
+            if head.get(prefix.end) != Some(&b'/') {
+                // An empty path is sent as "/" (RFC 9112 section 3.2.1).
+                rewritten.extend_from_slice(b"/");
+            }
+            from = prefix.end;
+        }
+        if let Some(line) = &self.dropped_line {
+            rewritten.extend_from_slice(head.get(from..line.start).unwrap_or_default());
+            from = line.end;
+        }
+        rewritten.extend_from_slice(head.get(from..).unwrap_or_default());
+        rewritten
+    }
+}
+
+/// Takes one line off `rest`, without its CRLF.
+fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], HeadRefusal> {
+    let end = memchr(b'\n', rest).ok_or(HeadRefusal::BareLineFeed)?;
+    let line = rest.get(..end).unwrap_or_default();
+    *rest = rest.get(end + 1..).unwrap_or_default();
+    line.strip_suffix(b"\r").ok_or(HeadRefusal::BareLineFeed)
+}
+
+/// `method SP request-target SP HTTP-version` (RFC 9112 section 3).
+struct RequestLine<'a> {
+    method: &'a [u8],
+    target: &'a [u8],
+    is_http_11: bool,
+}
+
+impl<'a> RequestLine<'a> {
+    fn parse(line: &'a [u8]) -> Result<Self, HeadRefusal> {
+        let method_end = memchr(b' ', line).ok_or(HeadRefusal::RequestLine)?;
+        let method = line.get(..method_end).unwrap_or_default();
+        let target_and_version = line.get(method_end + 1..).unwrap_or_default();
+        if method.is_empty() || !is_token(method) {
+            return Err(HeadRefusal::RequestLine);
+        }
+        let target_end = memchr(b' ', target_and_version).ok_or(HeadRefusal::RequestLine)?;
+        let target = target_and_version.get(..target_end).unwrap_or_default();
+        let is_http_11 = match target_and_version.get(target_end + 1..).unwrap_or_default() {
+            b"HTTP/1.1" => true,
+            b"HTTP/1.0" => false,
+            version if version.starts_with(b"HTTP/") && memchr(b' ', version).is_none() => {
+                return Err(HeadRefusal::Version);
+            }
+            _ => return Err(HeadRefusal::RequestLine),
+        };
+        // An app may compare methods without case, so these are refused in any.
+        if method.eq_ignore_ascii_case(b"TRACE") || method.eq_ignore_ascii_case(b"CONNECT") {
+            return Err(HeadRefusal::Method);
+        }
+        // A fold instead of `any`: the compiler vectorises it.
+        if target.iter().fold(false, |bad, &byte| bad | !byte.is_ascii_graphic() | (byte == b'#')) {
+            return Err(HeadRefusal::TargetByte);
+        }
+        Ok(Self { method, target, is_http_11 })
+    }
+
+    /// What to cut from an absolute-form target, whose authority must be the Host field's (RFC 9112 section 3.2.2).
+    fn absolute_prefix(&self, host: &[u8]) -> Result<Option<Range<usize>>, HeadRefusal> {
+        if !is_valid_host(host) {
+            return Err(HeadRefusal::HostValue);
+        }
+        if self.target.first() == Some(&b'/') {
+            return Ok(None);
+        }
+        let scheme_length = [b"http://".as_slice(), b"https://"]
+            .iter()
+            .find(|scheme| {
+                self.target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+            })
+            .map(|scheme| scheme.len())
+            .ok_or(HeadRefusal::TargetForm)?;
+        let after_scheme = self.target.get(scheme_length..).unwrap_or_default();
+        let authority_length = memchr::memchr2(b'/', b'?', after_scheme).unwrap_or(after_scheme.len());
+        let authority = after_scheme.get(..authority_length).unwrap_or_default();
+        if !authority.eq_ignore_ascii_case(host) {
+            return Err(HeadRefusal::TargetForm);
+        }
+        let start = self.method.len() + 1;
+        Ok(Some(start..start + scheme_length + authority_length))
+    }
+}
+
+#[cfg(test)]
+mod tests;

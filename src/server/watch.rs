@@ -1,0 +1,202 @@
+//! What the gateway and a connection's reader tell each other while a request is under way.
+//!
+//! Pingora owns the session, so there is no argument through which a deadline could be passed to the stream below
+//! it. A [`ConnectionWatch`] is that argument: the gateway gets it as the connection's user context
+//! (`ProxyHttp::on_connection_reuse`), the stream reads it whenever it would wait. Nothing here is shared between
+//! connections.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Why a connection's reads fail from now on. Writes still work, so that an answer can be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum EndReason {
+    /// The app sent no response head in time: 504.
+    ResponseTimeout = 1,
+    /// The body came in below `server.limits.body_min_rate`: 408.
+    BodyTooSlow,
+    /// The chunked coding of the body is malformed (RFC 9112 section 7.1): 400.
+    MalformedBody,
+    /// Nothing moved on an upgraded connection for the app's `idle` time-out.
+    Idle,
+    /// The session behind an upgraded connection is no longer good.
+    SessionEnded,
+    /// The server's grace period is over.
+    Shutdown,
+}
+
+impl EndReason {
+    const ALL: [Self; 6] = [
+        Self::ResponseTimeout,
+        Self::BodyTooSlow,
+        Self::MalformedBody,
+        Self::Idle,
+        Self::SessionEnded,
+        Self::Shutdown,
+    ];
+}
+
+/// Shared between one connection's stream, the gateway, and whoever may end the connection.
+#[derive(Debug)]
+pub(crate) struct ConnectionWatch {
+    peer: SocketAddr,
+    local: SocketAddr,
+    tls: bool,
+    /// Instants below are kept as milliseconds since this one.
+    opened: Instant,
+    /// Milliseconds; 0 is disarmed.
+    response_timeout: AtomicU64,
+    response_armed_at: AtomicU64,
+    /// Milliseconds; 0 is none.
+    idle_timeout: AtomicU64,
+    rate_exempt: AtomicBool,
+    closing: AtomicBool,
+    ended: AtomicU8,
+    reader: Mutex<Option<Waker>>,
+}
+
+impl ConnectionWatch {
+    /// A watch for a connection that was just accepted.
+    pub(crate) fn new(peer: SocketAddr, local: SocketAddr, tls: bool) -> Self {
+        Self {
+            peer,
+            local,
+            tls,
+            opened: Instant::now(),
+            response_timeout: AtomicU64::new(0),
+            response_armed_at: AtomicU64::new(0),
+            idle_timeout: AtomicU64::new(0),
+            rate_exempt: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            ended: AtomicU8::new(0),
+            reader: Mutex::new(None),
+        }
+    }
+
+    /// The other end of the socket: the client, or the proxy in front of us.
+    pub(crate) const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Our end of the socket.
+    pub(crate) const fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Whether TLS ends here.
+    pub(crate) const fn tls(&self) -> bool {
+        self.tls
+    }
+
+    /// From now on: when nothing moves for `timeout`, reads fail with [`EndReason::ResponseTimeout`].
+    pub(crate) fn arm_response_deadline(&self, timeout: Duration) {
+        self.response_armed_at.store(self.since_opened(Instant::now()), Ordering::Relaxed);
+        self.response_timeout.store(milliseconds(timeout), Ordering::Release);
+    }
+
+    /// The response head is there.
+    pub(crate) fn disarm_response_deadline(&self) {
+        self.response_timeout.store(0, Ordering::Release);
+    }
+
+    /// How long an upgraded connection of this request may be silent in both directions.
+    pub(crate) fn set_idle_timeout(&self, timeout: Duration) {
+        self.idle_timeout.store(milliseconds(timeout), Ordering::Release);
+    }
+
+    /// This request's body may be as slow as it likes (gRPC streams).
+    pub(crate) fn exempt_from_body_rate(&self) {
+        self.rate_exempt.store(true, Ordering::Release);
+    }
+
+    /// Fails the reads of this connection, also one that is waiting. The first reason stays.
+    pub(crate) fn end(&self, reason: EndReason) {
+        self.set_ended(reason);
+        self.wake();
+    }
+
+    /// Why the reads of this connection fail, if they do.
+    pub(crate) fn ended(&self) -> Option<EndReason> {
+        let ended = self.ended.load(Ordering::Acquire);
+        EndReason::ALL.into_iter().find(|&reason| reason as u8 == ended)
+    }
+
+    /// Takes no further request: an idle connection closes at once, a busy one after its answer.
+    pub(super) fn close_when_idle(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Whether [`Self::close_when_idle`] was called.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// As [`Self::end`], from the reader itself.
+    pub(super) fn set_ended(&self, reason: EndReason) {
+        // An earlier reason stays: it is the one that the client is told.
+        let _earlier = self.ended.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Forgets what the last request asked for.
+    pub(super) fn begin_request(&self) {
+        self.response_timeout.store(0, Ordering::Relaxed);
+        self.idle_timeout.store(0, Ordering::Relaxed);
+        self.rate_exempt.store(false, Ordering::Relaxed);
+    }
+
+    /// When reads fail, if nothing moved since `last_moved` and nothing moves until then.
+    pub(super) fn response_deadline(&self, last_moved: Option<Instant>) -> Option<Instant> {
+        let timeout = self.response_timeout.load(Ordering::Acquire);
+        if timeout == 0 {
+            return None;
+        }
+        let armed = self.opened + Duration::from_millis(self.response_armed_at.load(Ordering::Relaxed));
+        let since = last_moved.map_or(armed, |moved| moved.max(armed));
+        Some(since + Duration::from_millis(timeout))
+    }
+
+    /// The upgraded connection's time-out.
+    pub(super) fn idle_timeout(&self) -> Option<Duration> {
+        match self.idle_timeout.load(Ordering::Acquire) {
+            0 => None,
+            timeout => Some(Duration::from_millis(timeout)),
+        }
+    }
+
+    /// Whether the body's rate matters.
+    pub(super) fn is_exempt_from_body_rate(&self) -> bool {
+        self.rate_exempt.load(Ordering::Acquire)
+    }
+
+    /// Registers the task that waits for this connection. Look at [`Self::ended`] and [`Self::is_closing`] after
+    /// it, not before: what was set in between would be missed.
+    pub(super) fn register(&self, waker: &Waker) {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        match reader.as_ref() {
+            Some(known) if known.will_wake(waker) => {}
+            _ => *reader = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = reader {
+            waker.wake();
+        }
+    }
+
+    fn since_opened(&self, now: Instant) -> u64 {
+        milliseconds(now.saturating_duration_since(self.opened))
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

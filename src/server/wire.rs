@@ -1,0 +1,139 @@
+//! One client's connection with what has been read ahead and what is not yet written.
+//!
+//! Both buffers exist only while they hold something: an idle connection costs its socket and its task.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use pingora_core::protocols::Stream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+use super::timer::Timer;
+use super::watch::ConnectionWatch;
+
+/// Bytes per read into the read-ahead.
+const READ_SIZE: usize = 8 * 1024;
+
+/// Writes are gathered up to this size, so that a response's head and a small body leave in one segment.
+const WRITE_BUFFER_SIZE: usize = 16 * 1024;
+
+/// The connection, apart from any message on it.
+pub(super) struct Wire {
+    pub(super) stream: Stream,
+    /// Read, but not handed on yet.
+    pub(super) incoming: BytesMut,
+    outgoing: BytesMut,
+    /// The client sends no more.
+    pub(super) is_at_end: bool,
+    timer: Timer,
+    pub(super) watch: Arc<ConnectionWatch>,
+}
+
+/// What is in the buffers is not for logs.
+impl fmt::Debug for Wire {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Wire").field("peer", &self.watch.peer()).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream, watch: Arc<ConnectionWatch>) -> Self {
+        Self {
+            stream,
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            is_at_end: false,
+            timer: Timer::default(),
+            watch,
+        }
+    }
+
+    /// Reads into the read-ahead. 0 is the client's end.
+    pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // On the stack: a waiting connection must not hold a buffer.
+        let mut space = [const { MaybeUninit::<u8>::uninit() }; READ_SIZE];
+        let mut buffer = ReadBuf::uninit(&mut space);
+        ready!(self.poll_read(context, &mut buffer))?;
+        self.incoming.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Reads past the read-ahead, which must be empty.
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        self.is_at_end |= buffer.filled().len() == before;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Moves up to `limit` bytes of the read-ahead into `buffer`, and says how many.
+    pub(super) fn take_incoming(&mut self, buffer: &mut ReadBuf<'_>, limit: usize) -> usize {
+        let length = self.incoming.len().min(limit).min(buffer.remaining());
+        if let Some(bytes) = self.incoming.get(..length) {
+            buffer.put_slice(bytes);
+        }
+        self.incoming.advance(length);
+        if self.incoming.is_empty() {
+            self.incoming = BytesMut::new();
+        }
+        length
+    }
+
+    /// Ready once `deadline` has passed.
+    pub(super) fn poll_deadline(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        self.timer.poll_deadline(context, deadline)
+    }
+
+    /// Gathers small writes, passes on large ones.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.outgoing.len() + bytes.len() > WRITE_BUFFER_SIZE {
+            ready!(self.poll_drain(context))?;
+        }
+        if bytes.len() >= WRITE_BUFFER_SIZE {
+            return Pin::new(&mut self.stream).poll_write(context, bytes);
+        }
+        self.outgoing.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    /// Sends all that was gathered, and flushes the stream below.
+    pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(context))?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Sends what was gathered and closes the writing side.
+    pub(super) fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(context))?;
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    /// What was gathered must not wait while its writer waits for something else. Errors are left to the next write.
+    pub(super) fn flush_behind(&mut self, context: &mut Context<'_>) {
+        if !self.outgoing.is_empty() {
+            let _next_write_tells = self.poll_flush(context);
+        }
+    }
+
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outgoing.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.outgoing.advance(written);
+        }
+        self.outgoing = BytesMut::new();
+        Poll::Ready(Ok(()))
+    }
+}

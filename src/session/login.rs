@@ -1,0 +1,94 @@
+//! Login: the password grant, and what its answer means for the browser.
+
+use std::sync::Arc;
+
+use tokio::time::timeout;
+use tracing::{error, info, warn};
+
+use crate::access::decision::RETRY_AFTER;
+use crate::access::token::TokenError;
+use crate::identity_provider::{ChallengeKind, Credentials, LoginError};
+use crate::respond::{Code, Problem};
+use crate::session::{SessionContext, Sessions, Tokens};
+
+impl Sessions {
+    /// Logs a user in. The problem says to the browser what went wrong; the log says more.
+    pub async fn login(
+        &self,
+        app: &SessionContext,
+        credentials: &Credentials,
+    ) -> Result<Arc<Tokens>, Problem> {
+        let provider = app.provider.name();
+        let Some(place) = self.login_queue.enter(provider, &credentials.username) else {
+            warn!(provider, client = app.client.id, "login refused: too many wait for the same user name");
+            return Err(Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
+                .retry_after(1));
+        };
+        // Twice: one's own turn, and the one before.
+        let Ok(permit) = timeout(app.request_timeout * 2, place.turn()).await else {
+            return Err(unavailable());
+        };
+        let granted = app.provider.password_grant(&app.client, credentials).await;
+        drop(permit);
+        let tokens = granted.map_err(|error| refusal(app, error))?;
+        let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
+            Ok(identity) => identity,
+            Err(error @ TokenError::UnusableClaim(_)) => {
+                warn!(provider, client = app.client.id, %error, "login refused");
+                return Err(Problem::new(Code::Forbidden, "This account cannot be used with this app."));
+            }
+            Err(error) => {
+                error!(provider, client = app.client.id, %error, "the provider's JWT was refused at login");
+                return Err(unavailable());
+            }
+        };
+        info!(provider, client = app.client.id, subject = identity.subject(), "login");
+        Ok(Arc::new(Tokens {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            identity,
+        }))
+    }
+}
+
+/// The answer where the provider is the reason.
+pub(crate) fn unavailable() -> Problem {
+    Problem::new(
+        Code::IdentityProviderUnavailable,
+        "The identity provider cannot be reached now. Try again later.",
+    )
+    .retry_after(RETRY_AFTER)
+}
+
+fn refusal(app: &SessionContext, error: LoginError) -> Problem {
+    let (provider, client) = (app.provider.name(), &app.client.id);
+    match error {
+        LoginError::InvalidCredentials => {
+            info!(provider, client, "login refused: invalid credentials");
+            Problem::new(Code::InvalidCredentials, "The user name or the password is wrong.")
+        }
+        LoginError::Challenge(kind, challenge) => {
+            let (code, detail) = match kind {
+                ChallengeKind::TwoFactor => (Code::TwoFactorRequired, "A second factor is needed."),
+                ChallengeKind::PasswordChange => {
+                    (Code::PasswordChangeRequired, "The password must be changed first.")
+                }
+                ChallengeKind::AccountAction => {
+                    (Code::AccountActionRequired, "The account needs another step first.")
+                }
+            };
+            info!(provider, client, code = code.as_str(), "login refused: another step is needed");
+            let mut problem = Problem::new(code, detail);
+            problem.challenge = (!challenge.is_null()).then_some(challenge);
+            problem
+        }
+        LoginError::Unavailable(reason) => {
+            warn!(provider, client, reason, "login impossible: the provider is unavailable");
+            unavailable()
+        }
+        LoginError::Misconfigured(reason) => {
+            error!(provider, client, reason, "login impossible: the provider refuses this client");
+            unavailable()
+        }
+    }
+}

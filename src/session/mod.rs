@@ -1,0 +1,117 @@
+//! A session's life: login, refresh, logout. The session itself is the pair of cookies in the browser; here is only
+//! what happens to it.
+
+mod credentials;
+mod ledger;
+mod login;
+mod login_queue;
+mod logout;
+mod refresh;
+mod set_cookie;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::access::decision::AppRules;
+use crate::access::identity::Identity;
+use crate::access::key_set::KeySet;
+use crate::access::token::{self, TokenError};
+use crate::clock::Clock;
+use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
+
+pub use credentials::{BodyFormat, parse as parse_credentials};
+pub(crate) use login::unavailable;
+pub use set_cookie::CookieWriter;
+
+use ledger::Ledger;
+use login_queue::LoginQueue;
+
+/// The app and the provider of a session.
+#[derive(Debug)]
+pub struct SessionContext {
+    /// What the app's tokens must be like.
+    pub rules: AppRules,
+    /// The app's client.
+    pub client: Client,
+    /// The provider.
+    pub provider: Arc<IdentityProvider>,
+    /// How long a request waits for the provider.
+    pub request_timeout: Duration,
+}
+
+/// Tokens that the provider gave and that were verified.
+pub struct Tokens {
+    /// The JWT.
+    pub access_token: Zeroizing<String>,
+    /// A refresh token, if the provider gave one: with a refresh, absent means that the old one stays.
+    pub refresh_token: Option<Zeroizing<String>>,
+    /// Whose they are.
+    pub identity: Arc<Identity>,
+}
+
+impl std::fmt::Debug for Tokens {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Tokens(..)")
+    }
+}
+
+/// How a refresh went, the same for all who waited for it.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// There is a new JWT.
+    Renewed(Arc<Tokens>),
+    /// The provider said that this grant is dead, or the session was ended.
+    Dead,
+    /// Nothing is known: the session is kept.
+    Unavailable,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub struct Sessions {
+    clock: Arc<dyn Clock>,
+    refresh_ahead: u64,
+    ledger: Arc<Ledger>,
+    login_queue: LoginQueue,
+}
+
+impl Sessions {
+    /// `refresh_ahead` and `replay_window` as in `[refresh]`; `max_waiting_logins` of one user name.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        refresh_ahead: Duration,
+        replay_window: Duration,
+        max_waiting_logins: usize,
+    ) -> Self {
+        Self {
+            clock,
+            refresh_ahead: refresh_ahead.as_secs(),
+            ledger: Arc::new(Ledger::new(replay_window)),
+            login_queue: LoginQueue::new(max_waiting_logins),
+        }
+    }
+}
+
+impl SessionContext {
+    /// Verifies a JWT that the provider has just answered with. If it names an unknown key, the keys are fetched first.
+    async fn verify_new(&self, access_token: &str, now: u64) -> Result<Arc<Identity>, TokenError> {
+        match self.verify(access_token, &self.provider.key_set(), now) {
+            Err(TokenError::UnknownKey)
+                if self.provider.fetch_unknown_key(UnknownKeySource::TokenAnswer).await =>
+            {
+                self.verify(access_token, &self.provider.key_set(), now)
+            }
+            result => result,
+        }
+    }
+
+    fn verify(&self, access_token: &str, keys: &KeySet, now: u64) -> Result<Arc<Identity>, TokenError> {
+        let verification = token::verify(access_token, &self.rules.token, keys, now)?;
+        if verification.expired {
+            return Err(TokenError::Expired);
+        }
+        Identity::new(verification.claims, &self.rules.identity).map(Arc::new)
+    }
+}

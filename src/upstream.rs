@@ -1,0 +1,197 @@
+//! An app's addresses: resolved, health-checked, balanced.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{Extensions, HeaderValue, header};
+use pingora_core::Error;
+use pingora_core::ErrorType::{ConnectError, InvalidHTTPHeader};
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_http::RequestHeader;
+use pingora_load_balancing::discovery::ServiceDiscovery;
+use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+use pingora_load_balancing::selection::RoundRobin;
+use pingora_load_balancing::{Backend, Backends, LoadBalancer};
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::config;
+
+/// How often host names are resolved again.
+const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// How long an idle connection to an app is kept.
+const POOLED_CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
+
+/// Addresses that one selection looks at.
+const MAX_ITERATIONS: usize = 256;
+
+/// The addresses of one app.
+pub(crate) struct Upstreams {
+    app: String,
+    /// One for each configured upstream, complete but for the address.
+    templates: Vec<HttpPeer>,
+    /// The one address of an app that has no choice and no name to resolve.
+    single: Option<SocketAddr>,
+    balancer: LoadBalancer<RoundRobin>,
+    health_check: config::HealthCheck,
+}
+
+/// Which configured upstream an address belongs to.
+#[derive(Clone, Copy)]
+struct UpstreamIndex(usize);
+
+impl std::fmt::Debug for Upstreams {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Upstreams").field("app", &self.app).finish_non_exhaustive()
+    }
+}
+
+impl Upstreams {
+    /// The upstreams of an app, not resolved yet: see [`Upstreams::run`].
+    pub(crate) fn new(app: &config::App) -> Self {
+        let single = match app.upstreams.as_slice() {
+            [upstream] => upstream.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, upstream.port)),
+            _ => None,
+        };
+        let discovery = Names { app: app.name.clone(), upstreams: app.upstreams.clone() };
+        let mut backends = Backends::new(Box::new(discovery));
+        if single.is_none() {
+            backends.set_health_check(health_check(app));
+        }
+        Self {
+            app: app.name.clone(),
+            templates: app.upstreams.iter().map(|upstream| template(upstream, &app.timeouts)).collect(),
+            single,
+            balancer: LoadBalancer::from_backends(backends),
+            health_check: app.health_check.clone(),
+        }
+    }
+
+    /// Resolves the names once, so that the first request finds an address.
+    pub(crate) async fn resolve(&self) {
+        if let Err(error) = self.balancer.update().await {
+            warn!(app = self.app, %error, "no upstream address yet");
+        }
+    }
+
+    /// Keeps names resolved and addresses checked until shutdown.
+    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        if self.single.is_some() {
+            return;
+        }
+        let mut resolve = tokio::time::interval(RESOLVE_EVERY);
+        let mut check = tokio::time::interval(self.health_check.interval);
+        loop {
+            tokio::select! {
+                _ = resolve.tick() => self.resolve().await,
+                _ = check.tick() => self.balancer.backends().run_health_check(true).await,
+                () = stopped(&mut shutdown) => return,
+            }
+        }
+    }
+
+    /// A peer to connect to: a healthy one that has not been tried, else any that has not.
+    pub(crate) fn peer(&self, tried: &[SocketAddr]) -> Option<Box<HttpPeer>> {
+        if let Some(address) = self.single {
+            return tried.is_empty().then(|| self.peer_at(0, address)).flatten();
+        }
+        let untried =
+            |backend: &Backend| backend.addr.as_inet().is_some_and(|address| !tried.contains(address));
+        let backend = self
+            .balancer
+            .select_with(b"", MAX_ITERATIONS, |backend, healthy| healthy && untried(backend))
+            .or_else(|| self.balancer.select_with(b"", MAX_ITERATIONS, |backend, _| untried(backend)))?;
+        let UpstreamIndex(index) = backend.ext.get().copied()?;
+        self.peer_at(index, *backend.addr.as_inet()?)
+    }
+
+    fn peer_at(&self, index: usize, address: SocketAddr) -> Option<Box<HttpPeer>> {
+        let mut peer = Box::new(self.templates.get(index)?.clone());
+        peer._address = PeerAddress::Inet(address);
+        Some(peer)
+    }
+
+    /// Whether there may be another address to try.
+    pub(crate) fn has_choice(&self) -> bool {
+        self.single.is_none()
+    }
+}
+
+/// Waits for the shutdown, or for whoever could announce it to be gone.
+async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    let _ = shutdown.wait_for(|stopping| *stopping).await;
+}
+
+fn template(upstream: &config::Upstream, timeouts: &config::Timeouts) -> HttpPeer {
+    let placeholder = SocketAddr::from(([127, 0, 0, 1], upstream.port));
+    let mut peer = HttpPeer::new(placeholder, upstream.tls, upstream.host.clone());
+    peer.options.connection_timeout = Some(timeouts.connect);
+    peer.options.total_connection_timeout = Some(timeouts.connect);
+    peer.options.read_timeout = Some(timeouts.idle);
+    peer.options.write_timeout = Some(timeouts.idle);
+    peer.options.idle_timeout = Some(POOLED_CONNECTION_LIFETIME);
+    peer
+}
+
+fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
+    let settings = &app.health_check;
+    let first = app.upstreams.first();
+    let (Some(path), Some(upstream)) = (&settings.path, first) else {
+        let mut check = TcpHealthCheck::new();
+        check.peer_template.options.connection_timeout = Some(settings.timeout);
+        return check;
+    };
+    let mut check = HttpHealthCheck::new(&upstream.host, upstream.tls);
+    check.peer_template.options.connection_timeout = Some(settings.timeout);
+    check.peer_template.options.read_timeout = Some(settings.timeout);
+    if let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), None) {
+        if let Some(host) = app.hosts.first().and_then(|host| HeaderValue::from_str(host).ok()) {
+            let _ = request.insert_header(header::HOST, host);
+        }
+        check.req = request;
+    }
+    check.validator = Some(Box::new(|response| {
+        if response.status.is_success() || response.status.is_redirection() {
+            Ok(())
+        } else {
+            Error::e_explain(InvalidHTTPHeader, "the health check's status is neither 2xx nor 3xx")
+        }
+    }));
+    Box::new(check)
+}
+
+/// Finds the addresses of host names.
+struct Names {
+    app: String,
+    upstreams: Vec<config::Upstream>,
+}
+
+#[async_trait]
+impl ServiceDiscovery for Names {
+    async fn discover(&self) -> pingora_core::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+        let mut backends = BTreeSet::new();
+        for (index, upstream) in self.upstreams.iter().enumerate() {
+            match tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await {
+                Ok(addresses) => backends.extend(addresses.map(|address| backend(index, address))),
+                Err(error) => {
+                    warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved")
+                }
+            }
+        }
+        if backends.is_empty() {
+            // An error keeps the addresses known so far.
+            return Error::e_explain(ConnectError, "no upstream host name could be resolved");
+        }
+        Ok((backends, HashMap::new()))
+    }
+}
+
+fn backend(index: usize, address: SocketAddr) -> Backend {
+    let mut ext = Extensions::new();
+    ext.insert(UpstreamIndex(index));
+    Backend { addr: PeerAddress::Inet(address), weight: 1, ext }
+}

@@ -33,9 +33,9 @@ fn direct(provider: &Provider, id: &str, secret: &str) -> Client {
     }
 }
 
-/// JWT 3 s, refresh token 8 s, rotation.
+/// JWT 3 s, rotation.
 async fn short_lived(provider: &Provider) -> Site {
-    site_of(setup(provider), provider, "gw-short", "gw-short-secret-0123456789").await
+    site_of(setup(provider), provider, "gw-brief", "gw-brief-secret-0123456789").await
 }
 
 async fn rotating(provider: &Provider) -> Site {
@@ -85,7 +85,8 @@ async fn dead_session() {
 #[tokio::test(flavor = "multi_thread")]
 async fn refresh_token_expires() {
     let provider = SHARED.get().await;
-    let mut browser = short_lived(&provider).await.gateway.browser("store").signed_in(ALICE).await;
+    let site = site_of(setup(&provider), &provider, "gw-short", "gw-short-secret-0123456789").await;
+    let mut browser = site.gateway.browser("store").signed_in(ALICE).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
     browser.get("/api/cart").await.expect_end_of_session();
 }

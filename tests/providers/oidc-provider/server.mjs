@@ -2,8 +2,9 @@
 //
 // Clients, with the secret `<id>-secret-0123456789`:
 //   gw         no rotation                              gw-rot    rotation
-//   gw-grace   rotation, the old token works 5 s more   gw-short  rotation, access token 3 s, refresh token 8 s
-//   gw-es      ES256                                    gw-post   client_secret_post
+//   gw-grace   rotation, the old token works 5 s more   gw-brief  rotation, access token 3 s
+//   gw-es      ES256                                    gw-short  rotation, access token 3 s, refresh token 8 s
+//   gw-post    client_secret_post
 // and gw-sp (secret `p+q%2Fr:s`), pub (public, rotation).
 // Users, with the password `Passw0rd!<name>`: alice (admin, user), bob (user), dis (disabled); uni has one of its own.
 //
@@ -88,18 +89,18 @@ const client = (id, more) => ({
   ...more,
 });
 const clients = [
-  client('gw'), client('gw-rot'), client('gw-grace'), client('gw-short'), client('gw-es'),
+  client('gw'), client('gw-rot'), client('gw-grace'), client('gw-brief'), client('gw-short'), client('gw-es'),
   client('gw-post', { token_endpoint_auth_method: 'client_secret_post' }),
   client('gw-sp', { client_secret: 'p+q%2Fr:s' }),
   client('pub', { token_endpoint_auth_method: 'none', client_secret: undefined }),
 ];
-const rotating = ['gw-rot', 'gw-grace', 'gw-short', 'pub'];
+const rotating = ['gw-rot', 'gw-grace', 'gw-brief', 'gw-short', 'pub'];
 
 const resourceServer = ({ clientId }) => ({
   scope: SCOPES,
   audience: RESOURCE,
   accessTokenFormat: 'jwt',
-  accessTokenTTL: clientId === 'gw-short' ? 3 : 300,
+  accessTokenTTL: ['gw-brief', 'gw-short'].includes(clientId) ? 3 : 300,
   jwt: { sign: { alg: clientId === 'gw-es' ? 'ES256' : 'RS256' } },
 });
 

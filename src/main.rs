@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use portcullis::command::{explain, healthcheck};
+use portcullis::command::{check, explain, healthcheck};
 use portcullis::config::{self, Loaded};
 use portcullis::server::Server;
 use portcullis::telemetry;
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     match command_line.command.unwrap_or(Command::Run(command_line.config)) {
         Command::Run(file) => run(&file.config),
         Command::Check(file) => with_config(&file.config, |loaded| {
-            let _ = loaded;
+            print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
         }),
         Command::Explain { config, method, url } => {
@@ -142,6 +142,13 @@ async fn stop_signal() {
     }
 }
 
-fn doctor(_loaded: &Loaded) -> ExitCode {
-    ExitCode::FAILURE
+fn doctor(loaded: &Loaded) -> ExitCode {
+    match runtime(1) {
+        Ok(runtime) => {
+            let report = runtime.block_on(portcullis::command::doctor::run(&loaded.config));
+            print!("{report}");
+            ExitCode::from(report.exit_code())
+        }
+        Err(error) => fail(&error, 1),
+    }
 }

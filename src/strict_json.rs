@@ -134,7 +134,7 @@ mod tests {
     fn depth_is_bounded() {
         assert!(parse(b"[[[1]]]", 3).is_ok());
         assert!(parse(b"[[[[1]]]]", 3).is_err());
-        assert!(parse(&[b'['; 100_000], 1_000_000).is_err());
+        assert!(parse(&vec![b'['; 100_000], 1_000_000).is_err());
     }
 
     #[test]

@@ -149,7 +149,9 @@ fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
     check.peer_template.options.connection_timeout = Some(settings.timeout);
     check.peer_template.options.read_timeout = Some(settings.timeout);
     if let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), None) {
-        if let Some(host) = app.hosts.first().and_then(|host| HeaderValue::from_str(host).ok()) {
+        let host =
+            app.hosts.first().map(|host| if host.contains(':') { format!("[{host}]") } else { host.clone() });
+        if let Some(host) = host.and_then(|host| HeaderValue::from_str(&host).ok()) {
             let _ = request.insert_header(header::HOST, host);
         }
         check.req = request;
@@ -178,7 +180,7 @@ impl ServiceDiscovery for Names {
             match tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await {
                 Ok(addresses) => backends.extend(addresses.map(|address| backend(index, address))),
                 Err(error) => {
-                    warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved")
+                    warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved");
                 }
             }
         }

@@ -25,7 +25,7 @@ pub struct Presented {
 }
 
 /// The session's cookies of one request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SessionCookies<'a> {
     /// The JWT, put together; `None` if absent or incomplete.
     pub access_token: Option<Cow<'a, str>>,
@@ -35,6 +35,14 @@ pub struct SessionCookies<'a> {
     pub presented: Presented,
     /// A cookie of ours came twice: somebody tossed one in, and no one can tell which is ours.
     pub duplicate: bool,
+}
+
+impl std::fmt::Debug for SessionCookies<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { presented, duplicate, .. } = self;
+        let mut shown = formatter.debug_struct("SessionCookies");
+        shown.field("presented", presented).field("duplicate", duplicate).finish_non_exhaustive()
+    }
 }
 
 impl SessionCookies<'_> {

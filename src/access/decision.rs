@@ -90,7 +90,6 @@ pub enum Decision<'a> {
 }
 
 /// A request that waits for a new JWT.
-#[derive(Debug)]
 pub struct Pending<'a> {
     /// Where it goes with it.
     pub destination: Destination<'a>,
@@ -102,13 +101,30 @@ pub struct Pending<'a> {
     pub presented: Presented,
 }
 
+impl std::fmt::Debug for Pending<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { destination, previous, presented, .. } = self;
+        let mut shown = formatter.debug_struct("Pending");
+        shown.field("destination", destination).field("previous", previous).field("presented", presented);
+        shown.finish_non_exhaustive()
+    }
+}
+
 /// The genuine JWT of a session that needs a new one.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Previous {
     /// Whose it is.
     pub identity: Arc<Identity>,
+    /// The JWT itself: one provider's refresh API wants it, too (FusionAuth).
+    pub access_token: Zeroizing<String>,
     /// It is still valid: used on if the refresh fails for a passing reason.
     pub still_valid: bool,
+}
+
+impl std::fmt::Debug for Previous {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Previous").field("still_valid", &self.still_valid).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no identity, for logs and `explain`.
@@ -315,7 +331,12 @@ fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>)
         (Ok((identity, false)), None) => Session::Valid(identity),
         (Ok((identity, expired)), Some(refresh_token)) => {
             if expired || identity.is_about_to_expire(known.refresh_ahead, known.now) {
-                Session::Refresh(refresh_token, Some(Previous { identity, still_valid: !expired }))
+                let access_token =
+                    Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
+                Session::Refresh(
+                    refresh_token,
+                    Some(Previous { identity, access_token, still_valid: !expired }),
+                )
             } else {
                 Session::Valid(identity)
             }

@@ -30,10 +30,10 @@ pub struct Identity {
 
 impl Identity {
     /// Prepares verified claims for an app.
-    pub fn new(claims: VerifiedClaims, rules: &IdentityRules) -> Result<Self, TokenError> {
-        let roles = claims.claims().roles(&rules.roles_claim);
-        let mut headers = Vec::with_capacity(rules.headers.len());
-        for header in &rules.headers {
+    pub fn new(claims: VerifiedClaims, settings: &IdentityRules) -> Result<Self, TokenError> {
+        let roles = claims.claims().roles(&settings.roles_claim);
+        let mut headers = Vec::with_capacity(settings.headers.len());
+        for header in &settings.headers {
             if let Some(text) = header_text(&claims, &roles, &header.claim) {
                 let value =
                     header_value(&text).ok_or_else(|| TokenError::UnusableClaim(header.claim.to_string()))?;

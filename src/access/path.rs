@@ -136,7 +136,7 @@ mod tests {
             ("/~user/@me:1,2;".trim_end_matches(';'), "/~user/@me:1,2"),
             ("/trailing/", "/trailing/"),
         ] {
-            assert_eq!(decode(raw).map(|path| path.into_owned()), Ok(decoded.as_bytes().to_vec()), "{raw}");
+            assert_eq!(decode(raw).map(Cow::into_owned), Ok(decoded.as_bytes().to_vec()), "{raw}");
         }
     }
 

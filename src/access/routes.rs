@@ -1,5 +1,7 @@
 //! Which part of an app a request is for, and who may pass there.
 
+use std::borrow::Cow;
+
 use crate::access::path;
 use crate::config::{self, Access, RoutePath};
 
@@ -33,7 +35,7 @@ pub struct Routes {
     login: Vec<u8>,
     user: Vec<u8>,
     logout: Vec<u8>,
-    routes: Vec<Route>,
+    rules: Vec<Route>,
 }
 
 #[derive(Debug)]
@@ -64,7 +66,7 @@ impl Routes {
             login: decoded(&app.login.path),
             user: decoded(&app.user.path),
             logout: decoded(&app.logout.path),
-            routes: routes.collect(),
+            rules: routes.collect(),
         }
     }
 
@@ -79,7 +81,7 @@ impl Routes {
         if raw == self.logout {
             return Destination::Logout;
         }
-        let found = self.routes.iter().enumerate().find(|(_, route)| route.matches(decoded));
+        let found = self.rules.iter().enumerate().find(|(_, route)| route.matches(decoded));
         Destination::App(found.map_or(
             Rule { access: Access::Required, roles: &[], index: None },
             |(index, route)| Rule { access: route.access, roles: &route.roles, index: Some(index) },
@@ -115,5 +117,5 @@ fn within(path: &[u8], prefix: &[u8], is_prefix: impl Fn(&[u8]) -> bool) -> bool
 
 /// Configured paths have passed the path rules already; one that had not would match nothing but itself.
 fn decoded(configured: &str) -> Vec<u8> {
-    path::decode(configured).map_or_else(|_| configured.as_bytes().to_vec(), |path| path.into_owned())
+    path::decode(configured).map_or_else(|_| configured.as_bytes().to_vec(), Cow::into_owned)
 }

@@ -42,7 +42,7 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, Expla
             line(&mut text, "answer", "400 bad_request");
         }
         Ok(decoded) => {
-            destination(&mut text, app, &method, Routes::new(app).resolve(raw.as_bytes(), &decoded))
+            destination(&mut text, app, &method, Routes::new(app).resolve(raw.as_bytes(), &decoded));
         }
     }
     Ok(text)

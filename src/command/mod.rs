@@ -1,4 +1,6 @@
 //! What the command line does beside serving.
 
+pub mod check;
+pub mod doctor;
 pub mod explain;
 pub mod healthcheck;

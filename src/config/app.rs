@@ -1,20 +1,19 @@
 //! `[apps.*]`: the tables of one app.
 
 use super::cookies::cookies;
+use super::endpoints::endpoints;
 use super::identity_headers::identity_headers;
 use super::identity_provider::ReadProvider;
-use super::model::{
-    App, ClaimPath, ClientAuthentication, Cookies, HealthCheck, Login, Logout, Timeouts, Upstream, User,
-};
+use super::model::{App, ClientAuthentication, Cookies, HealthCheck, Timeouts, Upstream};
 use super::reader::{Item, Section, boolean};
 use super::routes::routes;
 use super::secret::secret;
 use super::spelling::{list, quote};
 use super::tree::Value;
-use super::values::claim::{claim_path, literal_claim_path};
+use super::values::claim::literal_claim_path;
 use super::values::duration::duration;
 use super::values::host::host;
-use super::values::path::{endpoint_path, exact_path};
+use super::values::path::request_path;
 use super::values::url::{origin, upstream};
 use super::values::{is_table_name, plain_text};
 
@@ -83,20 +82,9 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     let allowed_origins = section.defaulted("allowed_origins", "[]", |item| {
         item.each("write a list of origins, such as `[\"https://shop.example.com\"]`", origin)
     });
-    let (login_table, user_table, logout_table) =
-        (section.section("login"), section.section("user"), section.section("logout"));
-    let login = login(&login_table);
-    let user = user(&user_table);
-    let logout = logout(&logout_table);
-    let own_paths = [
-        (&login_table, login.as_ref().map(|login| login.path.as_str())),
-        (&user_table, user.as_ref().map(|user| user.path.as_str())),
-        (&logout_table, logout.as_ref().map(|logout| logout.path.as_str())),
-    ];
-    check_endpoints(&own_paths);
+    let endpoints = endpoints(section);
     let identity_headers = identity_headers(section);
-    let own_paths: Vec<&str> = own_paths.iter().filter_map(|(_, path)| *path).collect();
-    let routes = routes(section, &own_paths);
+    let routes = routes(section, &endpoints.paths());
     let timeouts = timeouts(section);
     let health_check = health_check(section);
 
@@ -111,9 +99,9 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         authorized_parties: authorized_parties?.unwrap_or_else(|| vec![client_id.clone()]),
         client_id,
         roles_claim: roles_claim?,
-        login: login?,
-        user: user?,
-        logout: logout?,
+        login: endpoints.login?,
+        user: endpoints.user?,
+        logout: endpoints.logout?,
         cookies: read.cookies.clone()?,
         identity_headers: identity_headers?,
         forward_access_token: forward_access_token?,
@@ -128,7 +116,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
 fn identity_provider(section: &Section<'_>, providers: &[ReadProvider<'_>]) -> Option<usize> {
     let names: Vec<&str> = providers.iter().map(|provider| provider.name).collect();
     let hint = format!("write one of {}", list(&names));
-    let named = section.optional("identity_provider", "the only one there is", |item| {
+    let chosen = section.optional("identity_provider", "the only one there is", |item| {
         let name = item.text("a string", &hint)?;
         match names.iter().position(|known| *known == name) {
             Some(index) => Some(index),
@@ -137,7 +125,7 @@ fn identity_provider(section: &Section<'_>, providers: &[ReadProvider<'_>]) -> O
             None => item.fault(format!("there is no identity provider {}", quote(name)), hint.as_str()),
         }
     })?;
-    match (named, names.len()) {
+    match (chosen, names.len()) {
         (Some(index), _) => Some(index),
         (None, 1) => Some(0),
         (None, 0) => None,
@@ -189,74 +177,6 @@ fn audience(item: &Item<'_>) -> Option<Vec<String>> {
     }
 }
 
-fn login(section: &Section<'_>) -> Option<Login> {
-    let path = section.defaulted("path", "\"/api/login\"", endpoint_path);
-    let username_field = section.defaulted("username_field", "\"username\"", plain_text);
-    let password_field = section.defaulted("password_field", "\"password\"", plain_text);
-    if username_field.is_some() && username_field == password_field {
-        return section.fault_at(
-            "password_field",
-            "user name and password have the same field",
-            "name the two fields of the app's login form",
-        );
-    }
-    Some(Login { path: path?, username_field: username_field?, password_field: password_field? })
-}
-
-fn user(section: &Section<'_>) -> Option<User> {
-    let path = section.defaulted("path", "\"/api/user\"", endpoint_path);
-    let anonymous_status = section.defaulted("anonymous_status", "404", |item| match item.value() {
-        Value::Integer(404) => Some(404),
-        Value::Integer(401) => Some(401),
-        Value::Integer(other) => {
-            item.fault(format!("`{other}` is not possible here"), "write `404` or `401`")
-        }
-        _ => item.wrong_type("a status", "write `404` or `401`, without quotes"),
-    });
-    let claims =
-        section.defaulted("claims", r#"["sub", "email", "name", "preferred_username", "roles"]"#, claims);
-    Some(User { path: path?, anonymous_status: anonymous_status?, claims: claims? })
-}
-
-fn claims(item: &Item<'_>) -> Option<Vec<ClaimPath>> {
-    let claims =
-        item.each("write a list of claim paths, such as `[\"sub\", \"email\", \"roles\"]`", claim_path)?;
-    let mut names: Vec<String> = claims.iter().map(ToString::to_string).collect();
-    names.sort_unstable();
-    // `"a.b"` and `["a.b"]` are two claims, but the user object has only one property `a.b`.
-    let doubled = names.windows(2).find_map(|pair| pair.first().filter(|first| pair.last() == Some(*first)));
-    match doubled {
-        Some(name) => {
-            item.fault(format!("two claims would both be shown as {}", quote(name)), "remove one of the two")
-        }
-        None => Some(claims),
-    }
-}
-
-fn logout(section: &Section<'_>) -> Option<Logout> {
-    let path = section.defaulted("path", "\"/api/logout\"", endpoint_path);
-    Some(Logout { path: path? })
-}
-
-/// Variants of these paths are refused as well, so that they count as equal.
-fn check_endpoints(endpoints: &[(&Section<'_>, Option<&str>)]) {
-    let plain = |path: &str| path.trim_end_matches('/').to_lowercase();
-    for (index, (section, path)) in endpoints.iter().enumerate() {
-        let Some(path) = path else { continue };
-        let earlier = endpoints
-            .iter()
-            .take(index)
-            .find(|(_, other)| other.is_some_and(|other| plain(other) == plain(path)));
-        if let Some((other, _)) = earlier {
-            let _: Option<()> = section.fault_at(
-                "path",
-                format!("{} collides with `{}`", quote(path), other.child("path")),
-                "give each of `login`, `user` and `logout` a path of its own; case and a trailing slash do not count",
-            );
-        }
-    }
-}
-
 fn timeouts(app: &Section<'_>) -> Option<Timeouts> {
     let section = app.section("timeouts");
     let connect = section.defaulted("connect", "\"2s\"", |item| duration(item, "10ms", "1m"));
@@ -269,6 +189,6 @@ fn health_check(app: &Section<'_>) -> Option<HealthCheck> {
     let section = app.section("health_check");
     let interval = section.defaulted("interval", "\"5s\"", |item| duration(item, "10ms", "1h"));
     let timeout = section.defaulted("timeout", "\"1s\"", |item| duration(item, "10ms", "1m"));
-    let path = section.optional("path", "a TCP connection suffices", exact_path);
+    let path = section.optional("path", "a TCP connection suffices", request_path);
     Some(HealthCheck { interval: interval?, timeout: timeout?, path: path? })
 }

@@ -2,7 +2,7 @@
 
 use super::model::{Cookies, SameSite};
 use super::reader::{Item, Section, boolean};
-use super::spelling::quote;
+use super::spelling::{list, quote};
 use super::values::cookie_name::cookie_name;
 use super::values::duration::duration;
 use super::values::{host, word};
@@ -20,10 +20,8 @@ pub(super) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
     let lifetime = section
         .optional("refresh_token_lifetime", "until the browser closes", |item| duration(item, "1s", "400d"));
 
-    let names = [("access_token", access_token.as_deref()), ("refresh_token", refresh_token.as_deref())];
-    for (key, name) in names.iter().filter_map(|(key, name)| Some((*key, (*name)?))) {
-        check_prefix(&section, key, name, secure, section.has("domain"));
-    }
+    let names = [access_token.as_deref(), refresh_token.as_deref()];
+    check_prefixes(&section, &names.into_iter().flatten().collect::<Vec<_>>(), secure);
     if let (Some(access_token), Some(refresh_token)) = (&access_token, &refresh_token) {
         check_distinct(&section, access_token, refresh_token);
     }
@@ -51,23 +49,27 @@ pub(super) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
     })
 }
 
-fn check_prefix(section: &Section<'_>, key: &str, name: &str, secure: Option<bool>, has_domain: bool) {
-    let lower = name.to_ascii_lowercase();
-    let is_host = lower.starts_with("__host-");
-    if (is_host || lower.starts_with("__secure-")) && secure == Some(false) {
-        let plain = name.split_once('-').map_or(name, |(_, plain)| plain);
+/// Browsers compare the prefixes without case.
+fn check_prefixes(section: &Section<'_>, names: &[&str], secure: Option<bool>) {
+    let starting = |prefixes: &[&str]| -> Vec<&str> {
+        let has_one =
+            |name: &str| prefixes.iter().any(|prefix| name.to_ascii_lowercase().starts_with(prefix));
+        names.iter().copied().filter(|name| has_one(name)).collect()
+    };
+    let insecure = starting(&["__host-", "__secure-"]);
+    if secure == Some(false) && !insecure.is_empty() {
         let _: Option<()> = section.fault_at(
             "secure",
-            format!("browsers drop the cookie {} without `Secure`", quote(name)),
-            format!("leave `secure` out, or write `{key} = \"{plain}\"` (for development only)"),
+            format!("browsers drop {} without `Secure`", list(&insecure)),
+            "leave `secure` out, or choose names without prefix, such as `access_token = \"access_token\"` (for development only)",
         );
     }
-    if is_host && has_domain {
-        let plain = name.split_once('-').map_or(name, |(_, plain)| plain);
+    let host_only = starting(&["__host-"]);
+    if section.has("domain") && !host_only.is_empty() {
         let _: Option<()> = section.fault_at(
             "domain",
-            format!("browsers drop the cookie {} with a `Domain`", quote(name)),
-            format!("leave `domain` out, or write `{key} = \"__Secure-{plain}\"`"),
+            format!("browsers drop {} with a `Domain`", list(&host_only)),
+            "leave `domain` out, or choose names such as `access_token = \"__Secure-access_token\"`",
         );
     }
 }
@@ -116,7 +118,7 @@ fn domain(item: &Item<'_>, hosts: &[String]) -> Option<String> {
         Ok(domain) => domain,
         Err((wrong, _)) => return item.fault(format!("{} {wrong}", quote(text)), HINT),
     };
-    if domain.starts_with('[') || domain.parse::<std::net::IpAddr>().is_ok() {
+    if domain.parse::<std::net::IpAddr>().is_ok() {
         return item
             .fault(format!("{} is an address, which has no domain", quote(text)), "leave the key out");
     }

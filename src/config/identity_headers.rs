@@ -6,13 +6,14 @@ use super::model::{ClaimPath, IdentityHeader};
 use super::reader::{Item, Section};
 use super::spelling::quote;
 use super::values::claim::claim_path;
+use crate::access::reserved_headers::canonical;
 
 /// Where the table is left out.
 const DEFAULT: [(&str, &str); 3] =
     [("X-Auth-User", "sub"), ("X-Auth-Email", "email"), ("X-Auth-Roles", "roles")];
 
 /// Headers (in canonical form) that frame the message, belong to one connection, or mean something else already.
-const RESERVED: [&str; 26] = [
+const RESERVED: [&str; 28] = [
     "accept-encoding",
     "authorization",
     "connection",
@@ -38,7 +39,9 @@ const RESERVED: [&str; 26] = [
     "upgrade",
     "user-agent",
     "via",
+    "x-original-url",
     "x-real-ip",
+    "x-rewrite-url",
 ];
 
 /// Reads the table in the file's order.
@@ -79,14 +82,14 @@ fn usable_name(text: &str, item: &Item<'_>, earlier: &[IdentityHeader]) -> Optio
     let Some(name) = header_name(text) else {
         return item.fault(format!("{} is not a header name", quote(text)), HINT);
     };
-    let canonical = canonical(text);
-    if RESERVED.contains(&canonical.as_str())
-        || ["x-forwarded-", "sec-", "access-control-"].iter().any(|prefix| canonical.starts_with(prefix))
+    let form = canonical(text);
+    if RESERVED.contains(&form.as_str())
+        || ["x-forwarded-", "sec-", "access-control-"].iter().any(|prefix| form.starts_with(prefix))
     {
         return item
             .fault(format!("{} has a meaning of its own and cannot carry an identity", quote(text)), HINT);
     }
-    if let Some(other) = earlier.iter().find(|other| self::canonical(&other.display_name) == canonical) {
+    if let Some(other) = earlier.iter().find(|other| canonical(&other.display_name) == form) {
         return item.fault(
             format!("{} and {} are one header to many servers", quote(&other.display_name), quote(text)),
             "remove one of the two; case and everything but letters and digits do not count",
@@ -99,11 +102,4 @@ fn header_name(text: &str) -> Option<HeaderName> {
     // A name without a letter or digit would have every other such name as its alias.
     let has_substance = text.bytes().any(|byte| byte.is_ascii_alphanumeric());
     if text.len() > 128 || !has_substance { None } else { HeaderName::from_bytes(text.as_bytes()).ok() }
-}
-
-/// What CGI-like servers make of a name: lower-case, everything else but letters and digits is `-`.
-fn canonical(name: &str) -> String {
-    name.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte.to_ascii_lowercase()) } else { '-' })
-        .collect()
 }

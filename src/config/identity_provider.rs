@@ -64,23 +64,20 @@ fn read(
     let allow_insecure_http = section.defaulted("allow_insecure_http", "false", boolean);
 
     if let (Some(kind), Some(issuer)) = (kind, issuer.as_deref()) {
-        let missing = undiscoverable(section, !matches!(hmac_secret, Some(Some(_))));
-        check_issuer(section, kind, issuer, &missing, allow_insecure_http == Some(false));
+        let token_endpoint = token_endpoint.as_ref().and_then(Option::as_ref);
+        let to_find = to_find(section, kind, token_endpoint, !matches!(hmac_secret, Some(Some(_))));
+        check_issuer(section, issuer, &to_find, allow_insecure_http == Some(false));
     }
-    if allow_insecure_http == Some(false) {
-        let endpoints = [
-            ("token_endpoint", &token_endpoint),
-            ("revocation_endpoint", &revocation_endpoint),
-            ("jwks_uri", &jwks_uri),
-        ];
-        for (key, url) in endpoints {
-            check_confidential(section, key, url.as_ref().and_then(Option::as_ref));
-        }
-    } else if allow_insecure_http == Some(true) {
-        section.warn_at(
-            "allow_insecure_http",
-            "passwords, tokens and client secrets may cross the network in clear",
-            "use `https` and leave `allow_insecure_http` out",
+    let endpoints = [
+        ("token_endpoint", &token_endpoint),
+        ("revocation_endpoint", &revocation_endpoint),
+        ("jwks_uri", &jwks_uri),
+    ];
+    if let Some(allowed) = allow_insecure_http {
+        check_endpoints(
+            section,
+            allowed,
+            &endpoints.map(|(key, url)| (key, url.as_ref().and_then(Option::as_ref))),
         );
     }
     let (at_token, at_revocation) = client_auth?;
@@ -220,38 +217,65 @@ fn hmac_length(algorithm: Algorithm) -> Option<usize> {
     }
 }
 
-/// The endpoints without which nothing works, and which the file does not name.
-fn undiscoverable(section: &Section<'_>, needs_keys: bool) -> Vec<&'static str> {
-    let needed: &[&str] = if needs_keys { &["token_endpoint", "jwks_uri"] } else { &["token_endpoint"] };
-    needed.iter().copied().filter(|key| !section.has(key)).collect()
+/// The endpoints that have to be found under the issuer, and which of them nothing works without.
+struct ToFind {
+    needed: Vec<&'static str>,
+    /// The revocation endpoint alone may be looked for in vain.
+    asks_issuer: bool,
+}
+
+fn to_find(
+    section: &Section<'_>,
+    kind: ProviderKind,
+    token_endpoint: Option<&Url>,
+    needs_keys: bool,
+) -> ToFind {
+    // FusionAuth's endpoints are next to each other; its issuer is often a free text.
+    let is_fusionauth = kind != ProviderKind::OAuth2;
+    let names_fusionauth = token_endpoint.is_some_and(|url| url.path().ends_with("/oauth2/token"));
+    if is_fusionauth && names_fusionauth {
+        return ToFind { needed: Vec::new(), asks_issuer: false };
+    }
+    let all: &[&'static str] = if needs_keys { &["token_endpoint", "jwks_uri"] } else { &["token_endpoint"] };
+    let needed: Vec<&'static str> = all.iter().copied().filter(|key| !section.has(key)).collect();
+    let asks_issuer = !needed.is_empty() || !section.has("revocation_endpoint");
+    ToFind { needed, asks_issuer }
 }
 
 /// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one.
-fn check_issuer(
-    section: &Section<'_>,
-    kind: ProviderKind,
-    issuer: &str,
-    missing: &[&str],
-    only_confidential: bool,
-) {
+fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_confidential: bool) {
     match parse_issuer(issuer) {
-        Ok(url) if missing.is_empty() && section.has("revocation_endpoint") => drop(url),
-        Ok(url) if only_confidential => check_confidential(section, "issuer", Some(&url)),
-        Ok(_) => {}
-        Err((message, hint)) if !missing.is_empty() => {
-            let names = list(missing);
+        Ok(url) if to_find.asks_issuer && only_confidential => {
+            check_confidential(section, "issuer", Some(&url));
+        }
+        Err((message, hint)) if !to_find.needed.is_empty() => {
+            let names = list(&to_find.needed);
             let _: Option<()> = section.fault_at(
                 "issuer",
                 format!("{message}; so {names} cannot be found from it"),
                 format!("{hint}, or set {names}"),
             );
         }
-        Err(_) if kind == ProviderKind::OAuth2 && !section.has("revocation_endpoint") => section.warn_at(
+        Err(_) if to_find.asks_issuer => section.warn_at(
             "revocation_endpoint",
             "it cannot be discovered, since the issuer is no URL: a logout will revoke nothing",
             "set it, if the provider has one",
         ),
-        Err(_) => {}
+        _ => {}
+    }
+}
+
+fn check_endpoints(section: &Section<'_>, allows_http: bool, endpoints: &[(&str, Option<&Url>)]) {
+    if allows_http {
+        section.warn_at(
+            "allow_insecure_http",
+            "passwords, tokens and client secrets may cross the network in clear",
+            "use `https` and leave `allow_insecure_http` out",
+        );
+        return;
+    }
+    for (key, url) in endpoints {
+        check_confidential(section, key, *url);
     }
 }
 

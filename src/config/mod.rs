@@ -1,11 +1,12 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
 //! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
-//! `server`, `identity_provider` and `app` (with `cookies`, `identity_headers`, `routes`) reads its own table.
+//! `server`, `identity_provider` and `app` (with `endpoints`, `cookies`, `identity_headers`, `routes`) reads its own table.
 //! `whole` compares the tables with each other.
 
 mod app;
 mod cookies;
+mod endpoints;
 mod identity_headers;
 mod identity_provider;
 mod model;
@@ -72,9 +73,9 @@ fn read(root: &Section<'_>) -> Option<Config> {
     let refresh = server::refresh(root);
     let providers = identity_provider::identity_providers(root);
     let apps = app::apps(root, &providers);
-    whole::check(server.as_ref(), &providers, &apps);
+    whole::check(&server, &providers, &apps);
     Some(Config {
-        server: server?,
+        server: server.server?,
         refresh: refresh?,
         identity_providers: providers.into_iter().map(|read| read.provider).collect::<Option<_>>()?,
         apps: apps.into_iter().map(|read| read.app).collect::<Option<_>>()?,

@@ -172,7 +172,7 @@ pub enum ClientAuthentication {
 pub struct App {
     /// The table's name.
     pub name: String,
-    /// Lower-case host names without a port, as `Host` has them: IPv6 addresses in brackets and canonical form.
+    /// Lower-case host names without a port; IPv6 addresses without brackets, in canonical form.
     pub hosts: Vec<String>,
     /// At least one.
     pub upstreams: Vec<Upstream>,

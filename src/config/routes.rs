@@ -5,6 +5,7 @@ use super::reader::Section;
 use super::spelling::quote;
 use super::values::path::route_path;
 use super::values::{plain_text, word};
+use crate::access::path::is_variant;
 
 /// Reads the routes; `own_paths` are answered by the gateway itself.
 pub(super) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>> {
@@ -16,7 +17,7 @@ pub(super) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>
             continue;
         };
         check_reachable(&section, &route, &routes, own_paths);
-        routes.push((section.child(""), route));
+        routes.push((section.path().to_owned(), route));
     }
     sound.then(|| routes.into_iter().map(|(_, route)| route).collect())
 }
@@ -37,17 +38,21 @@ fn route(section: &Section<'_>) -> Option<Route> {
         item.some("list the roles of which any suffices, or leave the key out", plain_text)
     });
     if section.has("roles") && access.is_some_and(|access| access != Access::Required) {
-        return section.fault_at(
+        let _: Option<()> = section.fault_at(
             "roles",
             "roles can only be asked for where a session is required",
             "write `access = \"required\"`, or remove `roles`",
         );
     }
-    Some(Route { path: path?, access: access?, roles: roles?.unwrap_or_default() })
+    Some(Route {
+        path: path?,
+        access: access?, // What is wrong with the roles has been said; the path can still be compared with others.
+        roles: roles.flatten().unwrap_or_default(),
+    })
 }
 
 fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Route)], own_paths: &[&str]) {
-    let shown = quote(&shown(&route.path));
+    let shown = quote(&route.path.to_string());
     let shadow = earlier.iter().find(|(_, other)| covers(other, &route.path));
     let _: Option<()> = match &route.path {
         RoutePath::Exact(path) if own_paths.contains(&path.as_str()) => section.fault_at(
@@ -58,7 +63,7 @@ fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Rou
         _ => match shadow {
             Some((key, other)) => section.fault_at(
                 "path",
-                format!("{shown} can never match: `{key}` takes {} before", quote(&self::shown(&other.path))),
+                format!("{shown} can never match: `{key}` takes {} before", quote(&other.path.to_string())),
                 "put the narrower route first, or remove one of the two",
             ),
             None => None,
@@ -68,25 +73,20 @@ fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Rou
 
 /// Whether a route takes every request that the path matches as it is written.
 fn covers(route: &Route, path: &RoutePath) -> bool {
-    // A protecting rule matches in any ASCII case, the others only as they are written.
+    // A protecting rule matches in any ASCII case and, if exact, also with a trailing slash; the others only as written.
     let fold = |text: &str| match route.access {
         Access::Required => text.to_ascii_lowercase(),
         Access::Public | Access::Optional => text.to_owned(),
     };
     match (&route.path, path) {
-        (RoutePath::Exact(wide), RoutePath::Exact(narrow)) => fold(wide) == fold(narrow),
+        (RoutePath::Exact(wide), RoutePath::Exact(narrow)) if route.access == Access::Required => {
+            is_variant(narrow.as_bytes(), wide.as_bytes())
+        }
+        (RoutePath::Exact(wide), RoutePath::Exact(narrow)) => wide == narrow,
         (RoutePath::Exact(_), RoutePath::Prefix(_)) => false,
         (RoutePath::Prefix(wide), RoutePath::Exact(narrow) | RoutePath::Prefix(narrow)) => fold(narrow)
             .strip_prefix(fold(wide).as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
-    }
-}
-
-/// The path as the file writes it.
-fn shown(path: &RoutePath) -> String {
-    match path {
-        RoutePath::Exact(path) => path.clone(),
-        RoutePath::Prefix(prefix) => format!("{prefix}/*"),
     }
 }
 
@@ -106,7 +106,8 @@ mod tests {
         for (wide, narrow, public, required) in [
             ("/a", "/a", true, true),
             ("/a", "/A", false, true),
-            ("/a", "/a/", false, false),
+            ("/a", "/a/", false, true),
+            ("/a/", "/A", false, true),
             ("/a", "/a/*", false, false),
             ("/a/*", "/a", true, true),
             ("/a/*", "/a/", true, true),

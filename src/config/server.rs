@@ -11,8 +11,16 @@ use super::values::network::{overlap, socket_address, trusted_network};
 use super::values::size::size;
 use super::values::word;
 
-/// The section stays open for the checks that look at the whole file.
-pub(super) fn server(root: &Section<'_>) -> Option<Server> {
+/// The server as far as it could be read, for the checks that look at the whole file.
+pub(super) struct ReadServer {
+    pub(super) listen: Option<Vec<SocketAddr>>,
+    /// `None` as well where there is to be none.
+    pub(super) admin_listen: Option<SocketAddr>,
+    pub(super) server: Option<Server>,
+}
+
+/// `[server]`.
+pub(super) fn server(root: &Section<'_>) -> ReadServer {
     let section = root.section("server");
     let listen = section.defaulted("listen", r#"["127.0.0.1:8080"]"#, |item| {
         item.some("write at least one address, such as `[\"127.0.0.1:8080\"]`", |item| {
@@ -24,6 +32,19 @@ pub(super) fn server(root: &Section<'_>) -> Option<Server> {
     if let Some(listen) = &listen {
         check_listeners(&section, listen, admin_listen.flatten());
     }
+    let server = rest(&section, listen.clone(), admin_listen);
+    ReadServer { listen, admin_listen: admin_listen.flatten(), server }
+}
+
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is `wrong, and reported`, the inner one `no listener`"
+)]
+fn rest(
+    section: &Section<'_>,
+    listen: Option<Vec<SocketAddr>>,
+    admin_listen: Option<Option<SocketAddr>>,
+) -> Option<Server> {
     let trusted_proxies = section.defaulted("trusted_proxies", "[]", |item| {
         item.each("write a list of networks, such as `[\"10.1.0.0/16\"]`", trusted_network)
     });
@@ -31,8 +52,8 @@ pub(super) fn server(root: &Section<'_>) -> Option<Server> {
         .optional("worker_threads", "one for each core", |item| usize::try_from(item.integer(1, 1024)?).ok());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shutdown_grace = section.defaulted("shutdown_grace", "\"30s\"", |item| duration(item, "10ms", "1h"));
-    let limits = limits(&section);
-    let log = log(&section);
+    let limits = limits(section);
+    let log = log(section);
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,

@@ -3,6 +3,9 @@
 /// A value in backticks: cut where it is long, escaped where it would garble a terminal.
 pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
+    if text.is_empty() {
+        return String::from("`\"\"`");
+    }
     let escaped: String = text.chars().take(SHOWN).flat_map(shown).collect();
     let rest = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
     format!("`{escaped}{rest}`")
@@ -82,6 +85,7 @@ mod tests {
     #[test]
     fn values_are_shown_short_and_harmless() {
         assert_eq!(quote("a\u{1b}[31m\n"), "`a\\u{1b}[31m\\n`");
+        assert_eq!(quote(""), "`\"\"`");
         assert_eq!(quote(&"x".repeat(90)), format!("`{}…`", "x".repeat(80)));
     }
 }

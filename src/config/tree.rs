@@ -46,10 +46,9 @@ impl Value {
     /// The value as the file writes it, where that is short.
     pub(super) fn literal(&self) -> Option<String> {
         match self {
-            Self::Text(text) => Some(text.clone()),
             Self::Integer(number) => Some(number.to_string()),
             Self::Boolean(boolean) => Some(boolean.to_string()),
-            Self::Other { text, .. } => Some(text.clone()),
+            Self::Text(text) | Self::Other { text, .. } => Some(text.clone()),
             Self::List(_) | Self::Table(_) => None,
         }
     }

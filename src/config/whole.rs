@@ -4,30 +4,27 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::app::ReadApp;
 use super::identity_provider::ReadProvider;
-use super::model::{Cookies, Server, Upstream};
+use super::model::{Cookies, Upstream};
+use super::server::ReadServer;
 use super::spelling::quote;
 use super::values::host::is_loopback;
 
 /// Looks at everything that has been read.
-pub(super) fn check(server: Option<&Server>, providers: &[ReadProvider<'_>], apps: &[ReadApp<'_>]) {
+pub(super) fn check(server: &ReadServer, providers: &[ReadProvider<'_>], apps: &[ReadApp<'_>]) {
     for (index, app) in apps.iter().enumerate() {
         for other in apps.iter().take(index) {
             check_hosts(app, other);
             check_cookies(app, other);
         }
-        if let Some(server) = server {
-            check_upstreams(app, server);
-        }
+        check_upstreams(app, server);
     }
     for (index, provider) in providers.iter().enumerate() {
         // An app whose provider could not be read may have meant this one.
         let is_used = apps.iter().any(|app| app.identity_provider.is_none_or(|used| used == index));
         if !is_used && !apps.is_empty() {
-            provider.section.warn_at(
-                "",
-                "no app uses this identity provider",
-                "remove it, or name it in an app",
-            );
+            provider
+                .section
+                .warn_here("no app uses this identity provider", "remove it, or name it in an app");
         }
     }
 }
@@ -37,7 +34,7 @@ fn check_hosts(app: &ReadApp<'_>, other: &ReadApp<'_>) {
     for host in hosts.iter().filter(|host| others.contains(host)) {
         let _: Option<()> = app.section.fault_at(
             "hosts",
-            format!("{} already belongs to `{}`", quote(host), other.section.child("")),
+            format!("{} already belongs to `{}`", quote(host), other.section.path()),
             "give every app hosts of its own",
         );
     }
@@ -56,7 +53,7 @@ fn check_cookies(app: &ReadApp<'_>, other: &ReadApp<'_>) {
             format!(
                 "by its `domain` the cookie {} also reaches, or is reached by, the hosts of `{}`",
                 quote(&name),
-                other.section.child("")
+                other.section.path()
             ),
             "leave `domain` out, or give the two apps different cookie names",
         );
@@ -71,9 +68,9 @@ fn reaches(cookies: &Cookies, hosts: Option<&[String]>) -> bool {
 }
 
 /// An upstream that is the gateway itself would be a loop, or would publish the admin listener.
-fn check_upstreams(app: &ReadApp<'_>, server: &Server) {
+fn check_upstreams(app: &ReadApp<'_>, server: &ReadServer) {
     for upstream in app.upstreams.iter().flatten() {
-        let own = server.listen.iter().map(|address| ("listen", address));
+        let own = server.listen.iter().flatten().map(|address| ("listen", address));
         let admin = server.admin_listen.iter().map(|address| ("admin_listen", address));
         if let Some((key, address)) = own.chain(admin).find(|(_, address)| is_at(upstream, **address)) {
             let _: Option<()> = app.section.fault_at(
@@ -94,7 +91,7 @@ fn is_at(upstream: &Upstream, listener: SocketAddr) -> bool {
         upstream.host.parse().ok().or(is_local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
     let Some(address) = address.map(|address: IpAddr| address.to_canonical()) else { return false };
     // Connecting to the unspecified address reaches this machine.
-    let is_here = is_local || address.is_unspecified();
+    let is_here = is_local || address.is_loopback() || address.is_unspecified();
     upstream.port == listener.port()
         && (address == listener.ip()
             || is_here

@@ -6,6 +6,7 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::gateway::context::Context;
 use crate::respond::Problem;
 
 /// An answer, ready to be written.
@@ -54,9 +55,22 @@ impl Answer {
         }
     }
 
+    /// Writes the answer to a request, with its new cookies.
+    pub(crate) async fn send(self, session: &mut Session, context: &Context) -> Result<()> {
+        self.write(session, context, &context.new_cookies).await
+    }
+
     /// Writes the answer, with the cookies. The connection stays usable if the request's body has been read or
     /// is short: the server's front drains it.
-    pub(crate) async fn write(self, session: &mut Session, cookies: &[HeaderValue]) -> Result<()> {
+    pub(crate) async fn write(
+        self,
+        session: &mut Session,
+        context: &Context,
+        cookies: &[HeaderValue],
+    ) -> Result<()> {
+        if context.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
+            session.set_keepalive(None);
+        }
         let mut head = Box::new(ResponseHeader::build(self.status, Some(8 + cookies.len()))?);
         // Answers tell about one user at one moment.
         head.insert_header(header::CACHE_CONTROL, "no-store")?;

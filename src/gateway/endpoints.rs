@@ -27,7 +27,7 @@ pub(super) async fn login(
         Ok(tokens) => user_object(app, &tokens.identity),
         Err(problem) => Answer::from(&problem),
     };
-    answer.write(session, &context.new_cookies).await
+    answer.send(session, context).await
 }
 
 async fn try_login(
@@ -74,16 +74,16 @@ pub(super) async fn user(
     session: &mut Session,
     context: &Context,
 ) -> Result<()> {
-    user_object(app, identity).write(session, &context.new_cookies).await
+    user_object(app, identity).send(session, context).await
 }
 
 /// Answers a logout: the session is over in any case, also if the provider is down.
-pub(super) async fn logout(state: &State, app: &App, session: &mut Session) -> Result<()> {
+pub(super) async fn logout(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
     let (presented, refresh_token) = presented_refresh_token(app, session);
     if let Some(refresh_token) = refresh_token {
         state.sessions.logout(&app.session, &refresh_token).await;
     }
-    Answer::no_content().write(session, &app.cookies.clear(presented)).await
+    Answer::no_content().write(session, context, &app.cookies.clear(presented)).await
 }
 
 fn user_object(app: &App, identity: &Identity) -> Answer {

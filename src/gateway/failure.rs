@@ -32,7 +32,7 @@ pub(super) async fn answer(session: &mut Session, error: &Error, context: &Conte
     if context.connection.as_ref().is_some_and(|connection| connection.ended().is_some()) {
         session.set_keepalive(None);
     }
-    let written = Answer::from(&problem).write(session, &context.new_cookies).await.is_ok();
+    let written = Answer::from(&problem).send(session, context).await.is_ok();
     let can_reuse_downstream =
         written && matches!(*error.esource(), ErrorSource::Upstream) && session.is_body_done();
     FailToProxy { error_code, can_reuse_downstream }

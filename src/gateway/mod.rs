@@ -47,7 +47,7 @@ impl Gateway {
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some(app) = self.find_app(session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
-            Answer::from(&problem).write(session, &[]).await?;
+            Answer::from(&problem).send(session, context).await?;
             return Ok(true);
         };
         context.websocket = is_websocket(session.req_header());
@@ -61,7 +61,6 @@ impl Gateway {
             if is_grpc(session.req_header()) {
                 connection.exempt_from_body_rate();
             }
-            session.set_read_timeout(None);
             session.set_write_timeout(Some(app.timeouts.idle));
         }
         Ok(!passed)
@@ -174,6 +173,13 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
+        if context.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
+            session.set_keepalive(None);
+        }
+        if response.status == StatusCode::CONTINUE {
+            // Now the client sends its body: Pingora would otherwise take it for a final answer before the body's end.
+            session.set_close_on_response_before_downstream_finish(false);
+        }
         if response.status.is_informational() && !is_switching {
             return Ok(());
         }

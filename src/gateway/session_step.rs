@@ -39,18 +39,18 @@ pub(super) async fn run(
             return Ok(true);
         }
         Decision::Login => endpoints::login(state, app, session, context).await?,
-        Decision::Logout => endpoints::logout(state, app, session).await?,
+        Decision::Logout => endpoints::logout(state, app, session, context).await?,
         Decision::User(identity) => {
             endpoints::user(app, &identity, session, context).await?;
             context.identity = Some(identity);
         }
         Decision::Reject(problem, reason) => {
             debug!(app = app.name, code = problem.code.as_str(), %reason, "request refused");
-            Answer::from(&problem).write(session, &context.new_cookies).await?;
+            Answer::from(&problem).send(session, context).await?;
         }
         // Neither is left over: keys are fetched once, and a refresh ends in another decision.
         Decision::FetchKeys | Decision::Refresh(_) => {
-            Answer::from(&unavailable()).write(session, &context.new_cookies).await?;
+            Answer::from(&unavailable()).send(session, context).await?;
         }
     }
     Ok(false)
@@ -71,8 +71,10 @@ fn decide_now<'a>(
         headers: &request.headers,
         websocket: context.websocket,
     };
+    // In this order: keys of a later generation under an earlier number are only verified once more.
+    let generation = app.session.provider.key_set_generation();
     let keys = app.session.provider.key_set();
-    decide(app.rules(), &head, &state.knowledge(app, &keys, keys_are_fresh))
+    decide(app.rules(), &head, &state.knowledge(&keys, generation, keys_are_fresh))
 }
 
 /// The target's path: the very bytes that are forwarded, up to the query. What is no text is no acceptable path.
@@ -82,8 +84,7 @@ fn raw_path(target: &[u8]) -> &str {
 }
 
 async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
-    let subject = pending.previous.as_ref().map(|previous| previous.identity.subject());
-    match state.sessions.refresh(&app.session, &pending.refresh_token, subject).await {
+    match state.sessions.refresh(&app.session, &pending.refresh_token, pending.previous.as_ref()).await {
         Outcome::Renewed(tokens) => match renewed_cookies(app, &tokens, &pending) {
             Some(cookies) => {
                 context.new_cookies = cookies;

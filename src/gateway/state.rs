@@ -123,11 +123,16 @@ impl State {
         self.apps.get(*index)
     }
 
-    /// What is known now, for a decision about `app`.
-    pub fn knowledge<'a>(&'a self, app: &App, keys: &'a KeySet, keys_are_fresh: bool) -> Knowledge<'a> {
+    /// What is known now, for a decision about an app whose provider has these keys.
+    pub fn knowledge<'a>(
+        &'a self,
+        keys: &'a KeySet,
+        key_generation: u64,
+        keys_are_fresh: bool,
+    ) -> Knowledge<'a> {
         Knowledge {
             keys,
-            key_generation: app.session.provider.key_set_generation(),
+            key_generation,
             verified: &self.verified,
             now: self.clock.now(),
             refresh_ahead: self.refresh_ahead,

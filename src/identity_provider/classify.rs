@@ -36,11 +36,10 @@ pub(super) fn login(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, Login
         return Err(LoginError::Challenge(kind, value));
     }
     Err(match error.blame() {
-        Some(Blame::Operator) => LoginError::Misconfigured(text()),
         Some(Blame::Provider) => LoginError::Unavailable(text()),
         Some(Blame::User) => LoginError::InvalidCredentials,
         None if is_refusal(answer.status) => LoginError::InvalidCredentials,
-        None => LoginError::Misconfigured(text()),
+        Some(Blame::Operator) | None => LoginError::Misconfigured(text()),
     })
 }
 
@@ -56,12 +55,11 @@ pub(super) fn refresh(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, Ref
         return Err(RefreshError::Unavailable(text));
     }
     Err(match error.blame() {
-        Some(Blame::Operator) => RefreshError::Misconfigured(text),
         Some(Blame::Provider) => RefreshError::Unavailable(text),
         Some(Blame::User) => RefreshError::Dead(text),
         None if is_block_page(answer) => RefreshError::Unavailable(text),
         None if is_refusal(answer.status) => RefreshError::Dead(text),
-        None => RefreshError::Misconfigured(text),
+        Some(Blame::Operator) | None => RefreshError::Misconfigured(text),
     })
 }
 

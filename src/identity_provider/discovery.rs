@@ -106,7 +106,7 @@ impl Discovery {
     pub(super) fn new(config: &config::IdentityProvider, http: HttpClient) -> Result<Self, SetupError> {
         let configured = Endpoints::configured(config)?;
         let issuer = issuer_url(&config.issuer);
-        let documents = match (config.kind, &issuer) {
+        let mut documents = match (config.kind, &issuer) {
             (ProviderKind::OAuth2, Some(issuer)) => well_known(issuer),
             _ => Vec::new(),
         };
@@ -115,9 +115,13 @@ impl Discovery {
         if documents.is_empty() && !complete {
             return Err(SetupError::NothingToDiscover(config.issuer.clone()));
         }
-        for url in &documents {
-            check_url(url, config.allow_insecure_http)
-                .map_err(|problem| SetupError::Endpoint(format!("issuer {problem}")))?;
+        let refused = documents.iter().find_map(|url| check_url(url, config.allow_insecure_http).err());
+        if let Some(problem) = refused {
+            if !complete {
+                return Err(SetupError::Endpoint(format!("issuer {problem}")));
+            }
+            // All that is needed is configured: an issuer that must not be asked is only a name.
+            documents.clear();
         }
         let settled = documents.is_empty() || (complete && configured.revocation.is_some());
         Ok(Self {
@@ -267,7 +271,7 @@ fn well_known(issuer: &Url) -> Vec<Url> {
     inserted.set_fragment(None);
     let path = issuer.path().trim_end_matches('/');
     inserted.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
-    below(issuer, ".well-known/openid-configuration").into_iter().chain([inserted]).collect()
+    vec![below(issuer, ".well-known/openid-configuration"), inserted]
 }
 
 #[cfg(test)]

@@ -35,10 +35,10 @@ impl Endpoints {
                 let base =
                     fusionauth_base(config).ok_or_else(|| SetupError::NoBase(config.issuer.clone()))?;
                 explicit.or(Self {
-                    token: below(&base, "oauth2/token"),
-                    revocation: below(&base, "api/logout"),
-                    jwks: below(&base, ".well-known/jwks.json"),
-                    jwt_refresh: below(&base, "api/jwt/refresh"),
+                    token: Some(below(&base, "oauth2/token")),
+                    revocation: Some(below(&base, "api/logout")),
+                    jwks: Some(below(&base, ".well-known/jwks.json")),
+                    jwt_refresh: Some(below(&base, "api/jwt/refresh")),
                 })
             }
         };
@@ -116,13 +116,13 @@ fn fusionauth_base(config: &config::IdentityProvider) -> Option<Url> {
 }
 
 /// `path` below `base`, whether or not that ends with a slash.
-pub(super) fn below(base: &Url, path: &str) -> Option<Url> {
+pub(super) fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_query(None);
     url.set_fragment(None);
     let prefix = url.path().trim_end_matches('/').to_owned();
     url.set_path(&format!("{prefix}/{path}"));
-    Some(url)
+    url
 }
 
 #[cfg(test)]

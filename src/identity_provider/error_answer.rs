@@ -39,6 +39,11 @@ impl ErrorAnswer {
         self.text("error_reason")
     }
 
+    /// FusionAuth: the application does not enable the grant.
+    pub(super) fn is_grant_disabled(&self) -> bool {
+        self.reason() == "grant_type_disabled"
+    }
+
     fn text(&self, name: &str) -> &str {
         self.members.get(name).and_then(Value::as_str).unwrap_or_default()
     }

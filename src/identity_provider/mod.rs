@@ -24,7 +24,7 @@ mod single_flight;
 mod token_answer;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -149,7 +149,7 @@ pub enum UnknownKeySource {
 /// Why an identity provider cannot be set up as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
-    /// The HTTP client cannot be built, for want of the system's root certificates perhaps.
+    /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be set up: {0}")]
     HttpClient(String),
     /// An endpoint that must not be used.

@@ -1,1 +1,233 @@
-//! The questions that `portcullis doctor` asks a live provider.
+//! The questions that `portcullis doctor` asks a live provider. None of them changes anything there.
+
+use url::Url;
+
+use super::error_answer::ErrorAnswer;
+use super::http::Answer;
+use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError};
+use crate::access::key_set::KeySet;
+
+/// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
+const NO_USER: &str = "portcullis-doctor-no-such-user";
+
+/// A refresh token that no provider has issued.
+const NO_TOKEN: &str = "portcullis-doctor-no-such-token";
+
+/// An answer to a probe: what it means, and the provider's `Date` header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed<T> {
+    /// What the answer means.
+    pub verdict: T,
+    /// The `Date` header, as received.
+    pub date: Option<String>,
+}
+
+/// Whether the provider knows the client and its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientVerdict {
+    /// It refused only the refresh token.
+    Accepted,
+    /// It refused the client.
+    Refused(String),
+    /// It knows the client, but not for the refresh grant.
+    NoRefreshGrant(String),
+    /// The answer can mean either.
+    Unclear(String),
+    /// There is no answer to judge by.
+    Unavailable(String),
+}
+
+/// Whether the client may use the password grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordGrantVerdict {
+    /// The provider refused only the user.
+    Allowed,
+    /// It refused the grant.
+    NotAllowed(String),
+    /// It refused the scope.
+    ScopeRefused(String),
+    /// It signed in a user that cannot exist.
+    AcceptsAnyone,
+    /// The answer can mean this or that.
+    Unclear(String),
+    /// There is no answer to judge by.
+    Unavailable(String),
+}
+
+/// What a JWKS offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysFound {
+    /// How many keys can be used; 0 with `problem`.
+    pub usable: usize,
+    /// The algorithms or key types that the JWKS names, for a hint.
+    pub offered: Vec<String>,
+    /// Why no key can be used.
+    pub problem: Option<String>,
+}
+
+impl IdentityProvider {
+    /// Finds the endpoints as far as they are not configured.
+    pub async fn probe_discovery(&self) -> Result<(), DiscoveryError> {
+        if self.discovery.is_settled() || self.discovery.attempt().await {
+            return Ok(());
+        }
+        self.discovery.last_error().map_or(Ok(()), Err)
+    }
+
+    /// The token endpoint, the revocation endpoint and the JWKS, as far as they are known.
+    pub fn known_endpoints(&self) -> [Option<Url>; 3] {
+        let known = self.discovery.endpoints();
+        [known.token.clone(), known.revocation.clone(), known.jwks.clone()]
+    }
+
+    /// Fetches the JWKS and looks at its keys. `Err`: there is none to look at.
+    pub async fn probe_keys(&self) -> Result<Probed<KeysFound>, String> {
+        let endpoints = self.discovery.endpoints();
+        let url = endpoints.jwks.as_ref().ok_or("no jwks_uri is known")?;
+        let answer =
+            self.http.get(url, self.config.request_timeout).await.map_err(|error| error.to_string())?;
+        if answer.status != 200 {
+            return Err(format!("status {}", answer.status));
+        }
+        let keys = KeySet::from_jwks(&answer.body, &self.config.algorithms);
+        let verdict = KeysFound {
+            usable: keys.as_ref().map_or(0, KeySet::len),
+            offered: offered(&answer.body),
+            problem: keys.err().map(|error| error.to_string()),
+        };
+        Ok(Probed { verdict, date: answer.date })
+    }
+
+    /// Tries the client's credentials by a refresh grant with a token that does not exist.
+    pub async fn probe_client(&self, client: &Client) -> Probed<ClientVerdict> {
+        match self.send_refresh_grant(client, NO_TOKEN).await {
+            Ok(answer) => {
+                Probed { verdict: client_verdict(&answer, client.secret.is_some()), date: answer.date }
+            }
+            Err(problem) => Probed { verdict: ClientVerdict::Unavailable(problem), date: None },
+        }
+    }
+
+    /// Tries whether the client may use the password grant, with a user that does not exist.
+    pub async fn probe_password_grant(&self, client: &Client) -> Probed<PasswordGrantVerdict> {
+        let nobody = Credentials { username: NO_USER.to_owned(), password: NO_TOKEN.to_owned().into() };
+        match self.send_password_grant(client, &nobody).await {
+            Ok(answer) => Probed { verdict: password_grant_verdict(&answer), date: answer.date },
+            Err(problem) => Probed { verdict: PasswordGrantVerdict::Unavailable(problem), date: None },
+        }
+    }
+
+    /// Tries FusionAuth's own refresh API (if that is what is configured). `Err`: it does not answer as it should.
+    pub async fn probe_refresh_api(&self, client: &Client) -> Result<(), String> {
+        match self.refresh_grant(client, NO_TOKEN, None).await {
+            Ok(_) | Err(RefreshError::Dead(_)) => Ok(()),
+            Err(RefreshError::Unavailable(problem) | RefreshError::Misconfigured(problem)) => Err(problem),
+        }
+    }
+}
+
+fn client_verdict(answer: &Answer, has_secret: bool) -> ClientVerdict {
+    let error = ErrorAnswer::read(answer);
+    let text = error.describe(answer.status, &[]);
+    match (answer.status, error.code()) {
+        (408 | 425 | 429 | 500.., _) => ClientVerdict::Unavailable(text),
+        (_, "invalid_client" | "unauthorized_client") => ClientVerdict::Refused(text),
+        (_, "unsupported_grant_type") => ClientVerdict::NoRefreshGrant(text),
+        (400..=403, "invalid_grant") => ClientVerdict::Accepted,
+        // Nothing of a public client can be wrong but its id, and that is said by `invalid_client`.
+        (400, "invalid_request" | "invalid_token") if !has_secret => ClientVerdict::Accepted,
+        _ => ClientVerdict::Unclear(text),
+    }
+}
+
+fn password_grant_verdict(answer: &Answer) -> PasswordGrantVerdict {
+    let error = ErrorAnswer::read(answer);
+    let text = error.describe(answer.status, &[]);
+    if error.is_grant_disabled() {
+        return PasswordGrantVerdict::NotAllowed(text);
+    }
+    match (answer.status, error.code()) {
+        (200 | 201, "") => PasswordGrantVerdict::AcceptsAnyone,
+        (408 | 425 | 429 | 500.., _) => PasswordGrantVerdict::Unavailable(text),
+        (_, "unauthorized_client" | "unsupported_grant_type") => PasswordGrantVerdict::NotAllowed(text),
+        (_, "invalid_scope" | "not_allowed") => PasswordGrantVerdict::ScopeRefused(text),
+        (400..=403, "invalid_grant") | (401 | 403, "") => PasswordGrantVerdict::Allowed,
+        _ => PasswordGrantVerdict::Unclear(text),
+    }
+}
+
+/// What the signature keys of a JWKS are for, as it says itself.
+fn offered(json: &[u8]) -> Vec<String> {
+    let document: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    let keys = document.get("keys").and_then(serde_json::Value::as_array).map(Vec::as_slice);
+    let member = |key: &serde_json::Value, name| key.get(name)?.as_str().map(super::log_text::escaped);
+    let mut offered: Vec<String> = keys
+        .unwrap_or_default()
+        .iter()
+        .filter(|key| member(key, "use").is_none_or(|purpose| purpose == "sig"))
+        .filter_map(|key| member(key, "alg").or_else(|| member(key, "crv")).or_else(|| member(key, "kty")))
+        .take(20)
+        .collect();
+    offered.sort();
+    offered.dedup();
+    offered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        let body = body.as_bytes().to_vec().into();
+        Answer { status, media_type: String::new(), date: None, body }
+    }
+
+    fn code(code: &str) -> String {
+        serde_json::json!({ "error": code }).to_string()
+    }
+
+    #[test]
+    fn client_verdicts() {
+        type Check = fn(&ClientVerdict) -> bool;
+        let cases: [(u16, String, Check); 9] = [
+            (400, code("invalid_grant"), |verdict| *verdict == ClientVerdict::Accepted),
+            (401, code("invalid_client"), |verdict| matches!(verdict, ClientVerdict::Refused(_))),
+            (401, code("unauthorized_client"), |verdict| matches!(verdict, ClientVerdict::Refused(_))),
+            (400, code("unsupported_grant_type"), |verdict| {
+                matches!(verdict, ClientVerdict::NoRefreshGrant(_))
+            }),
+            (400, code("invalid_request"), |verdict| matches!(verdict, ClientVerdict::Unclear(_))),
+            (400, String::new(), |verdict| matches!(verdict, ClientVerdict::Unclear(_))),
+            (404, String::new(), |verdict| matches!(verdict, ClientVerdict::Unclear(_))),
+            (500, code("invalid_grant"), |verdict| matches!(verdict, ClientVerdict::Unavailable(_))),
+            (429, String::new(), |verdict| matches!(verdict, ClientVerdict::Unavailable(_))),
+        ];
+        for (status, body, check) in cases {
+            let verdict = client_verdict(&answer(status, &body), true);
+            assert!(check(&verdict), "{status} {body}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn password_grant_verdicts() {
+        use PasswordGrantVerdict::{AcceptsAnyone, Allowed, NotAllowed, ScopeRefused, Unavailable, Unclear};
+        type Check = fn(&PasswordGrantVerdict) -> bool;
+        let disabled = r#"{"error":"invalid_grant","error_reason":"grant_type_disabled"}"#;
+        let cases: [(u16, String, Check); 10] = [
+            (400, code("invalid_grant"), |verdict| *verdict == Allowed),
+            (403, String::new(), |verdict| *verdict == Allowed),
+            (400, code("unauthorized_client"), |verdict| matches!(verdict, NotAllowed(_))),
+            (400, code("unsupported_grant_type"), |verdict| matches!(verdict, NotAllowed(_))),
+            (400, disabled.to_owned(), |verdict| matches!(verdict, NotAllowed(_))),
+            (400, code("invalid_scope"), |verdict| matches!(verdict, ScopeRefused(_))),
+            (400, String::new(), |verdict| matches!(verdict, Unclear(_))),
+            (404, String::new(), |verdict| matches!(verdict, Unclear(_))),
+            (503, String::new(), |verdict| matches!(verdict, Unavailable(_))),
+            (200, String::from(r#"{"access_token":"a"}"#), |verdict| *verdict == AcceptsAnyone),
+        ];
+        for (status, body, check) in cases {
+            let verdict = password_grant_verdict(&answer(status, &body));
+            assert!(check(&verdict), "{status} {body}: {verdict:?}");
+        }
+    }
+}

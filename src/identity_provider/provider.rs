@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::discovery::Discovery;
+use super::error_answer::ErrorAnswer;
 use super::form::{Form, authenticate};
 use super::http::{Answer, CallError, HttpClient};
 use super::jwks::KeyStore;
@@ -17,7 +18,7 @@ use super::{
     UnknownKeySource, classify,
 };
 use crate::access::key_set::KeySet;
-use crate::config::{self, ClientAuthentication, ProviderKind, RefreshApi, Secret};
+use crate::config::{self, ProviderKind, RefreshApi, Secret};
 
 /// How long a refresh's answer is read, from when the refresh is asked for. Longer than any request waits: a rotated
 /// refresh token would be lost with the answer.
@@ -77,7 +78,13 @@ impl IdentityProvider {
             Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout))),
         };
         let secrets = [credentials.password.as_str(), secret_text(client)];
-        classify::login(&answer, &secrets)
+        let outcome = classify::login(&answer, &secrets);
+        if matches!(outcome, Err(LoginError::InvalidCredentials)) {
+            // A provider that answers a wrong client secret like a wrong password is found out by this line only.
+            let answer = ErrorAnswer::read(&answer).describe(answer.status, &secrets);
+            tracing::debug!(identity_provider = self.name(), client_id = client.id, answer, "login refused");
+        }
+        outcome
     }
 
     /// Sends a password grant: what it means is not looked at.
@@ -279,14 +286,4 @@ fn jwt_refresh_body(refresh_token: &str, access_token: Option<&str>) -> Result<Z
     let body = Body { refresh_token, token: access_token };
     serde_json::to_writer(&mut *json, &body).map_err(|error| error.to_string())?;
     Ok(json)
-}
-
-/// How a client authenticates, for a finding's text.
-pub(super) fn method_name(method: ClientAuthentication) -> &'static str {
-    match method {
-        ClientAuthentication::Basic => "basic",
-        ClientAuthentication::BasicRaw => "basic_raw",
-        ClientAuthentication::Post => "post",
-        ClientAuthentication::None => "none",
-    }
 }

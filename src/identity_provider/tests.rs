@@ -1,1 +1,5 @@
-//! Tests over real sockets.
+//! The provider over real sockets: a server whose answers each test scripts.
+
+mod faults;
+mod grants;
+mod keys;

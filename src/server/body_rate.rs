@@ -49,7 +49,7 @@ impl BodyRate {
             self.waited = Duration::ZERO;
             self.bytes = 0;
         }
-        Some(now + (WINDOW - self.waited))
+        Some(now + WINDOW.saturating_sub(self.waited))
     }
 }
 

@@ -21,7 +21,7 @@ use super::head_fields::is_token;
 use super::message::Message;
 use super::message_stream::{MessageStream, Slot};
 use super::request_head::{Framing, HeadRefusal, RequestHead, check};
-use super::watch::ConnectionWatch;
+use super::watch::{ConnectionWatch, EndReason};
 use super::wire::Wire;
 
 /// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
@@ -60,18 +60,18 @@ impl From<&Limits> for ConnectionSettings {
     }
 }
 
-/// Serves one connection to its end. `shutdown` is Pingora's view of it; what wakes an idle connection is
-/// [`ConnectionWatch::close_when_idle`].
+/// Serves one connection to its end. A stop reaches it through [`ConnectionWatch::close_when_idle`].
 pub(crate) async fn serve<A>(
     stream: Stream,
     app: &Arc<A>,
     settings: &ConnectionSettings,
     watch: Arc<ConnectionWatch>,
-    shutdown: &ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let slot = Arc::new(Slot::default());
+    // Pingora looks at this for every request. One for all connections would be a lock that all workers share.
+    let (_, never) = tokio::sync::watch::channel(false);
     let mut wire = Box::new(Wire::new(stream, watch));
     let mut idle_timeout = settings.header_timeout;
     loop {
@@ -91,7 +91,7 @@ pub(crate) async fn serve<A>(
                 return;
             }
         };
-        match exchange(wire, raw, &head, app, settings, &slot, shutdown).await {
+        match exchange(wire, raw, &head, app, settings, &slot, &never).await {
             Some(kept) => wire = kept,
             None => return,
         }
@@ -130,7 +130,7 @@ where
     if is_reusable && returned.is_complete && returned.wire.watch.ended().is_none() {
         return Some(returned.wire);
     }
-    if !returned.is_upgraded {
+    if !returned.is_upgraded && returned.wire.watch.ended() != Some(EndReason::Shutdown) {
         linger(&mut returned.wire).await;
     }
     None
@@ -283,3 +283,6 @@ async fn linger(wire: &mut Wire) {
     };
     let _time_is_over = timeout(LINGER_TIMEOUT, lingering).await;
 }
+
+#[cfg(test)]
+mod tests;

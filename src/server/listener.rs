@@ -128,7 +128,7 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => open(stream, peer, &front, &shutdown),
+            Ok((stream, peer)) => open(stream, peer, &front),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -147,25 +147,21 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn open<A>(stream: TcpStream, peer: SocketAddr, front: &Arc<Front<A>>, shutdown: &ShutdownWatch)
+fn open<A>(stream: TcpStream, peer: SocketAddr, front: &Arc<Front<A>>)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let Ok(local) = stream.local_addr() else {
-        return;
-    };
-    let watch = Arc::new(ConnectionWatch::new(peer, local, false));
+    let watch = Arc::new(ConnectionWatch::new(peer, false));
     let Some(admitted) = front.connections.admit(&watch) else {
         tracing::debug!(%peer, "too many connections");
         return;
     };
     let front = Arc::clone(front);
-    let shutdown = shutdown.clone();
     tokio::spawn(async move {
         let _admitted = admitted;
         // TLS would be shaken hands on here; an HTTP/2 connection would go to Pingora as it is.
         let stream = Box::new(pingora_stream(stream, peer));
-        serve(stream, &front.app, &front.settings, watch, &shutdown).await;
+        serve(stream, &front.app, &front.settings, watch).await;
     });
 }
 

@@ -229,8 +229,7 @@ impl<'a> RequestLine<'a> {
         if method.eq_ignore_ascii_case(b"TRACE") || method.eq_ignore_ascii_case(b"CONNECT") {
             return Err(HeadRefusal::Method);
         }
-        // A fold instead of `any`: the compiler vectorises it.
-        if target.iter().fold(false, |bad, &byte| bad | !byte.is_ascii_graphic() | (byte == b'#')) {
+        if target.iter().any(|&byte| !byte.is_ascii_graphic() || byte == b'#') {
             return Err(HeadRefusal::TargetByte);
         }
         Ok(Self { method, target, is_http_11 })

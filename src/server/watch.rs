@@ -46,7 +46,6 @@ impl EndReason {
 #[derive(Debug)]
 pub(crate) struct ConnectionWatch {
     peer: SocketAddr,
-    local: SocketAddr,
     tls: bool,
     /// Instants below are kept as milliseconds since this one.
     opened: Instant,
@@ -63,10 +62,9 @@ pub(crate) struct ConnectionWatch {
 
 impl ConnectionWatch {
     /// A watch for a connection that was just accepted.
-    pub(crate) fn new(peer: SocketAddr, local: SocketAddr, tls: bool) -> Self {
+    pub(crate) fn new(peer: SocketAddr, tls: bool) -> Self {
         Self {
             peer,
-            local,
             tls,
             opened: Instant::now(),
             response_timeout: AtomicU64::new(0),
@@ -82,11 +80,6 @@ impl ConnectionWatch {
     /// The other end of the socket: the client, or the proxy in front of us.
     pub(crate) const fn peer(&self) -> SocketAddr {
         self.peer
-    }
-
-    /// Our end of the socket.
-    pub(crate) const fn local(&self) -> SocketAddr {
-        self.local
     }
 
     /// Whether TLS ends here.
@@ -134,7 +127,7 @@ impl ConnectionWatch {
     }
 
     /// Whether [`Self::close_when_idle`] was called.
-    pub(super) fn is_closing(&self) -> bool {
+    pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 

@@ -102,6 +102,10 @@ impl Wire {
         if bytes.len() >= WRITE_BUFFER_SIZE {
             return Pin::new(&mut self.stream).poll_write(context, bytes);
         }
+        if self.outgoing.is_empty() {
+            // Room for the body that usually follows a head.
+            self.outgoing.reserve(bytes.len().max(WRITE_BUFFER_SIZE / 4));
+        }
         self.outgoing.extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
     }

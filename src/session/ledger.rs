@@ -103,7 +103,7 @@ impl Ledger {
                     state.entries.remove(&key);
                 }
                 Outcome::Dead if !ended => {
-                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window))
+                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window));
                 }
                 _ => state.remember(key, outcome.clone(), now + self.replay_window),
             }

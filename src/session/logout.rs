@@ -35,7 +35,7 @@ impl Sessions {
         let mut token = refresh_token.clone();
         while let Some(Outcome::Renewed(tokens)) = self.ledger.end(SessionKey::new(app.rules.index, &token)) {
             match &tokens.refresh_token {
-                Some(next) if **next != *token => token = next.clone(),
+                Some(next) if **next != *token => token.clone_from(next),
                 _ => break,
             }
         }

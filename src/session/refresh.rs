@@ -6,6 +6,8 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
+use crate::access::decision::Previous;
+use crate::access::identity::Identity;
 use crate::access::token::TokenError;
 use crate::identity_provider::RefreshError;
 use crate::session::ledger::{Ledger, SessionKey, Turn};
@@ -15,7 +17,7 @@ use crate::session::{Outcome, SessionContext, Sessions, Tokens};
 const MAX_HOPS: usize = 8;
 
 impl Sessions {
-    /// Gets a new JWT for a refresh token. `previous_subject`: whose session it is, if that is known.
+    /// Gets a new JWT for a refresh token. `previous`: the old JWT, if it is genuine; it says whose session it is.
     ///
     /// Many may ask for the same token: one calls the provider, and the call runs to its end even if nobody waits any
     /// more, since a rotated token would be lost with it. For the replay window the outcome is told again to those who
@@ -24,14 +26,14 @@ impl Sessions {
         &self,
         app: &Arc<SessionContext>,
         refresh_token: &Zeroizing<String>,
-        previous_subject: Option<&str>,
+        previous: Option<&Previous>,
     ) -> Outcome {
-        let waiting = timeout(app.request_timeout, self.newest(app, refresh_token, previous_subject));
+        let waiting = timeout(app.request_timeout, self.newest(app, refresh_token, previous));
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
         match &outcome {
             // A JWT of somebody else is refused, whoever asked for it first.
             Outcome::Renewed(tokens)
-                if previous_subject.is_some_and(|subject| subject != tokens.identity.subject()) =>
+                if previous.is_some_and(|previous| is_of_another(previous, &tokens.identity)) =>
             {
                 error!(
                     provider = app.provider.name(),
@@ -48,7 +50,7 @@ impl Sessions {
         &self,
         app: &Arc<SessionContext>,
         refresh_token: &Zeroizing<String>,
-        previous_subject: Option<&str>,
+        previous: Option<&Previous>,
     ) -> Outcome {
         let mut token = refresh_token.clone();
         let mut fallback = Outcome::Unavailable;
@@ -62,7 +64,7 @@ impl Sessions {
                         ledger: Arc::clone(&self.ledger),
                         clock: Arc::clone(&self.clock),
                         refresh_token: token.clone(),
-                        previous_subject: previous_subject.map(String::from),
+                        previous: previous.cloned(),
                     };
                     tokio::spawn(async move {
                         let outcome = call.run(key).await;
@@ -121,6 +123,10 @@ impl Outcome {
     }
 }
 
+fn is_of_another(previous: &Previous, identity: &Identity) -> bool {
+    previous.identity.subject() != identity.subject()
+}
+
 fn is_rotated(tokens: &Tokens, token: &str) -> bool {
     tokens.refresh_token.as_ref().is_some_and(|next| next.as_str() != token)
 }
@@ -139,7 +145,7 @@ struct Call {
     ledger: Arc<Ledger>,
     clock: Arc<dyn crate::clock::Clock>,
     refresh_token: Zeroizing<String>,
-    previous_subject: Option<String>,
+    previous: Option<Previous>,
 }
 
 impl Call {
@@ -157,7 +163,8 @@ impl Call {
     async fn ask(&self) -> Outcome {
         let app = &self.app;
         let (provider, client) = (app.provider.name(), &app.client.id);
-        let tokens = match app.provider.refresh_grant(&app.client, &self.refresh_token, None).await {
+        let old_jwt = self.previous.as_ref().map(|previous| previous.access_token.as_str());
+        let tokens = match app.provider.refresh_grant(&app.client, &self.refresh_token, old_jwt).await {
             Ok(tokens) => tokens,
             Err(RefreshError::Dead(reason)) => {
                 info!(provider, client, reason, "session ended: the refresh was refused");
@@ -183,7 +190,7 @@ impl Call {
                 return Outcome::Unavailable;
             }
         };
-        if self.previous_subject.as_deref().is_some_and(|subject| subject != identity.subject()) {
+        if self.previous.as_ref().is_some_and(|previous| is_of_another(previous, &identity)) {
             error!(provider, client, "the provider's JWT was refused at a refresh: another subject");
             return Outcome::Unavailable;
         }

@@ -108,15 +108,15 @@ mod tests {
         })
     }
 
-    fn texts(values: Vec<HeaderValue>) -> Vec<String> {
+    fn texts(values: &[HeaderValue]) -> Vec<String> {
         values.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
     fn attributes() {
-        let cookies = texts(writer(None).access_token("jwt", Presented::default()).unwrap());
+        let cookies = texts(&writer(None).access_token("jwt", Presented::default()).unwrap());
         assert_eq!(cookies, ["__Host-access_token=jwt; HttpOnly; SameSite=Lax; Secure; Path=/"]);
-        let cookies = texts(writer(Some(60)).refresh_token("opaque", Presented::default()).unwrap());
+        let cookies = texts(&writer(Some(60)).refresh_token("opaque", Presented::default()).unwrap());
         assert_eq!(
             cookies,
             ["__Host-refresh_token=opaque; HttpOnly; SameSite=Lax; Secure; Path=/; Max-Age=60"]
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_long_token_is_split_within_the_browsers_limit() {
-        let cookies = texts(writer(Some(60)).access_token(&"a".repeat(6000), Presented::default()).unwrap());
+        let cookies = texts(&writer(Some(60)).access_token(&"a".repeat(6000), Presented::default()).unwrap());
         assert_eq!(cookies.len(), 2);
         assert!(cookies.iter().all(|cookie| cookie.len() <= 4096), "{:?}", cookies.iter().map(String::len));
         assert!(cookies[1].starts_with("__Host-access_token.1=a"));
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn leftovers_of_a_longer_token_are_cleared() {
         let presented = Presented { access_token: 3, refresh_token: 0 };
-        let cookies = texts(writer(None).access_token("jwt", presented).unwrap());
+        let cookies = texts(&writer(None).access_token("jwt", presented).unwrap());
         assert_eq!(cookies.len(), 3);
         assert!(cookies[1].starts_with("__Host-access_token.1=;") && cookies[1].contains("Max-Age=0"));
         assert!(cookies[2].starts_with("__Host-access_token.2=;"));
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn clearing_names_both_tokens_always() {
-        let cookies = texts(writer(None).clear(Presented::default()));
+        let cookies = texts(&writer(None).clear(Presented::default()));
         assert_eq!(cookies.len(), 2);
         assert!(
             cookies

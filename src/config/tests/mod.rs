@@ -1,14 +1,10 @@
 //! The configuration as a whole.
 
-use super::*;
+mod agreement;
+mod refused;
+mod whole_file;
 
-/// Every problem as a user sees it.
-fn refused(text: &str) -> String {
-    match parse(text) {
-        Ok(_) => String::from("accepted"),
-        Err(error) => error.report("gateway.toml"),
-    }
-}
+use super::*;
 
 fn accepted(text: &str) -> Loaded {
     parse(text).unwrap_or_else(|error| panic!("{}", error.report("gateway.toml")))

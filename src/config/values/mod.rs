@@ -40,8 +40,7 @@ pub(super) fn word<T: Copy>(item: &Item<'_>, words: &[(&str, T)]) -> Option<T> {
 pub(super) fn is_table_name(name: &str, section: &Section<'_>) {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !is_plain || !(1..=63).contains(&name.len()) {
-        let _: Option<()> = section.fault_at(
-            "",
+        let _: Option<()> = section.fault_here(
             format!("{} is not a usable name", spelling::quote(name)),
             "write 1 to 63 letters, digits, `-` or `_`",
         );

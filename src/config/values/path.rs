@@ -1,8 +1,14 @@
-//! Paths: of the gateway's own endpoints, of routes, of health checks. They are written decoded, as routes see them.
+//! Paths: of the gateway's own endpoints, of routes, of health checks. Routes see paths decoded.
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::super::model::RoutePath;
 use super::super::reader::Item;
 use super::super::spelling::quote;
+use crate::access::path;
+
+/// Bytes of a path.
+const LONGEST: usize = 2048;
 
 /// The exact path of one of the gateway's own endpoints.
 pub(in crate::config) fn endpoint_path(item: &Item<'_>) -> Option<String> {
@@ -13,11 +19,20 @@ pub(in crate::config) fn endpoint_path(item: &Item<'_>) -> Option<String> {
             "write a path of its own, such as `\"/api/login\"`",
         );
     }
+    if encoded(&path) != path {
+        return item.fault(
+            format!(
+                "{} has characters that browsers encode, but this path is compared as it is sent",
+                quote(&path)
+            ),
+            "write ASCII letters, digits, `-`, `_`, `.` and `/`",
+        );
+    }
     Some(path)
 }
 
 /// A path without `*`.
-pub(in crate::config) fn exact_path(item: &Item<'_>) -> Option<String> {
+fn exact_path(item: &Item<'_>) -> Option<String> {
     let text = item.text("a path", "write a path such as `\"/api/login\"`")?;
     if text.contains('*') {
         return item.fault(
@@ -53,44 +68,65 @@ pub(in crate::config) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
     Some(if is_prefix { RoutePath::Prefix(path) } else { RoutePath::Exact(path) })
 }
 
+/// The path of a request that is made as it is written: encoded, perhaps with a query.
+pub(in crate::config) fn request_path(item: &Item<'_>) -> Option<String> {
+    const HINT: &str = "write it as a request has it, such as `\"/healthz\"`";
+    let text = item.text("a path", HINT)?;
+    let is_sendable =
+        text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if !is_sendable || text.len() > LONGEST {
+        return item.fault(format!("{} is not the path of a request", quote(text)), HINT);
+    }
+    Some(text.to_owned())
+}
+
 fn checked(item: &Item<'_>, text: &str) -> Option<String> {
-    match refused(text) {
-        None => Some(text.to_owned()),
-        Some((wrong, hint)) => item.fault(format!("{} {wrong}", quote(text)), hint),
+    match decoded(text) {
+        Ok(path) => Some(path),
+        Err((wrong, hint)) => item.fault(format!("{} {wrong}", quote(text)), hint),
     }
 }
 
-/// Why no request can ever have this (decoded) path: requests with it are answered 400.
-fn refused(path: &str) -> Option<(&'static str, &'static str)> {
-    const NEVER: &str = "write it without; requests with it are refused before any route is looked at";
-    if !path.starts_with('/') {
-        return Some((
-            "does not start with `/`",
-            "write the path from its leading `/`, without scheme and host",
-        ));
+/// The path as routes see it, or why no request can ever have it. What the file may write without encoding is encoded
+/// first, so that the rules for requests have the last word.
+fn decoded(text: &str) -> Result<String, (String, &'static str)> {
+    if !text.starts_with('/') {
+        let hint = "write the path from its leading `/`, without scheme and host";
+        return Err((String::from("does not start with `/`"), hint));
     }
-    if path.contains(['?', '#']) {
-        return Some(("has a query or a fragment", "write the path alone; nothing else is ever matched"));
+    if text.contains(['?', '#']) {
+        let hint = "write the path alone; nothing else is ever matched";
+        return Err((String::from("has a query or a fragment"), hint));
     }
-    if path.contains("//") {
-        return Some(("has an empty segment", "write `/` once between segments"));
+    if text.len() > LONGEST {
+        return Err((format!("is longer than {LONGEST} bytes"), "write a shorter path"));
     }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
-        return Some(("has a dot segment", NEVER));
+    let refused = |error: String| {
+        (
+            error,
+            "write what a request may have: no empty and no dot segment, no `;` or backslash, no encoded delimiter",
+        )
+    };
+    let encoded = encoded(text);
+    let decoded = path::decode(&encoded).map_err(|error| refused(format!("can never match: {error}")))?;
+    String::from_utf8(decoded.into_owned()).map_err(|_| refused(String::from("is not UTF-8")))
+}
+
+/// `text` with percent-encodings for what a request must encode and the file need not: spaces, letters beyond ASCII, and
+/// a `%` that starts no encoding.
+fn encoded(text: &str) -> String {
+    const ENCODED: &AsciiSet =
+        &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+    let mut whole = String::new();
+    for (index, part) in text.split('%').enumerate() {
+        if index > 0 {
+            let starts_encoding =
+                part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+            whole.push_str(if starts_encoding { "%" } else { "%25" });
+        }
+        whole.extend(utf8_percent_encode(part, ENCODED));
     }
-    if path.contains([';', '\\']) || path.chars().any(char::is_control) {
-        return Some(("has a `;`, a backslash or a control character", NEVER));
-    }
-    if path.split('%').skip(1).any(|rest| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2) {
-        return Some((
-            "is percent-encoded",
-            "write it decoded, as in `\"/café\"`; encoded requests match it",
-        ));
-    }
-    if path.len() > 2048 {
-        return Some(("is longer than 2048 bytes", "write a shorter path"));
-    }
-    None
+    whole
 }
 
 #[cfg(test)]
@@ -99,14 +135,28 @@ mod tests {
 
     #[test]
     fn paths_that_requests_can_have() {
-        for path in ["/", "/a", "/a/", "/a.b/c-d_e~f", "/a b", "/café", "/...", "/100%", "/%zz", "/a:b@c"] {
-            assert_eq!(refused(path), None, "{path}");
+        for (text, expected) in [
+            ("/", "/"),
+            ("/a/", "/a/"),
+            ("/a.b/c-d_e~f", "/a.b/c-d_e~f"),
+            ("/a b", "/a b"),
+            ("/a%20b", "/a b"),
+            ("/café", "/café"),
+            ("/caf%C3%A9", "/café"),
+            ("/%41", "/A"),
+            ("/...", "/..."),
+            ("/100%", "/100%"),
+            ("/100%25", "/100%"),
+            ("/%zz", "/%zz"),
+            ("/a:b@c|d", "/a:b@c|d"),
+        ] {
+            assert_eq!(decoded(text).as_deref(), Ok(expected), "{text}");
         }
     }
 
     #[test]
     fn paths_that_no_request_can_have() {
-        for path in [
+        for text in [
             "",
             "a",
             "http://a/b",
@@ -121,11 +171,14 @@ mod tests {
             "/a\n",
             "/a?b",
             "/a#b",
-            "/%41",
             "/a%2fb",
-            "/100%25",
+            "/a%5Cb",
+            "/%2e%2e/a",
+            "/%252f",
+            "/%ff",
+            "/%c0%ae",
         ] {
-            assert!(refused(path).is_some(), "{path}");
+            assert!(decoded(text).is_err(), "{text}");
         }
     }
 }

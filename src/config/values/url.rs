@@ -59,8 +59,13 @@ fn parse_http(text: &str, hint: &str) -> Result<Url, Fault> {
         // Not shown: it may be a password.
         return Err((String::from("this URL has a user name or a password in it"), String::from(hint)));
     }
-    let url = Url::parse(text)
-        .map_err(|error| (format!("{} is not a URL: {error}", quote(text)), String::from(hint)))?;
+    let url = Url::parse(text).map_err(|error| {
+        let wrong = match error {
+            ::url::ParseError::RelativeUrlWithoutBase => String::from("is not a URL with a scheme"),
+            error => format!("is not a URL: {error}"),
+        };
+        (format!("{} {wrong}", quote(text)), String::from(hint))
+    })?;
     let written_so = text.get(..url.scheme().len() + 3).is_some_and(|start| start.ends_with("://"));
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !written_so {
         return Err((format!("{} is not an `http` or `https` URL", quote(text)), String::from(hint)));
@@ -109,6 +114,7 @@ fn parse_origin(text: &str) -> Result<String, Fault> {
         _ => (authority, None),
     };
     let host = host::parse(name).map_err(|(what, _)| wrong(what))?;
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
     match port {
         None => Ok(format!("{scheme}://{host}")),
         Some(port) => match (scheme, port.parse::<u16>()) {

@@ -241,11 +241,11 @@ fn near_heads() -> impl Strategy<Value = Vec<u8>> {
 /// What the next parser must read in an accepted head.
 fn agrees_with_httparse(head: &[u8]) -> Result<(), TestCaseError> {
     let Ok(checked) = check(head) else { return Ok(()) };
-    let passed = checked.rewrite(BytesMut::from(head));
+    let forwarded = checked.rewrite(BytesMut::from(head));
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut request = httparse::Request::new(&mut fields);
-    let parsed = request.parse(&passed).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    prop_assert_eq!(parsed, httparse::Status::Complete(passed.len()));
+    let parsed = request.parse(&forwarded).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    prop_assert_eq!(parsed, httparse::Status::Complete(forwarded.len()));
     prop_assert!(request.path.is_some_and(|path| path.starts_with('/')));
     let values = |name: &str| -> Vec<&[u8]> {
         request

@@ -1,5 +1,7 @@
 //! What the tests of this module share.
 
+pub(crate) mod server;
+
 use std::time::Duration;
 
 use crate::config::{ClientAuthentication, IdentityProvider, ProviderKind};

@@ -1,0 +1,168 @@
+//! What the demo's provider, apps and thief saw, as it happens: the source of the side panel's sequence diagrams.
+//!
+//! The gateway takes no part in this. Every call at the provider comes from the gateway and every request at an app came
+//! through it, so those arrows are known without asking it.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+/// How many exchanges a page that connects late can still be shown.
+const KEPT: usize = 200;
+
+/// One thing that happened, with its time in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Exchange {
+    pub(crate) id: u64,
+    /// The app (and, at the provider, the client) it belongs to; `None`: all of them.
+    pub(crate) app: Option<String>,
+    pub(crate) started: f64,
+    pub(crate) ended: f64,
+    #[serde(flatten)]
+    pub(crate) what: What,
+}
+
+/// Who saw it, and what.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum What {
+    /// A call that the gateway made at the identity provider.
+    Provider(ProviderCall),
+    /// A request that the gateway forwarded to the app.
+    App(AppRequest),
+    /// A request that the demo made with stolen cookies.
+    Thief(Theft),
+    /// Something that somebody did at the provider, outside of any request.
+    Note { title: String, text: String },
+}
+
+/// What the provider saw of one call.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct ProviderCall {
+    /// `POST /oauth2/token`.
+    pub(crate) request: String,
+    /// `password`, `refresh_token`, `revocation` or `metadata`.
+    pub(crate) grant: String,
+    /// What came along: a user name, a token's fingerprint. Never a token.
+    pub(crate) detail: String,
+    pub(crate) status: u16,
+    /// The decision in a few words.
+    pub(crate) outcome: String,
+    /// The subject, where the provider knows it.
+    pub(crate) sub: Option<String>,
+    /// What it handed out.
+    pub(crate) issued: Option<Issued>,
+    /// Whether it is the end of a token family, because a used refresh token came again.
+    pub(crate) reuse: bool,
+}
+
+/// A fresh pair of tokens, by their fingerprints.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Issued {
+    pub(crate) jwt: String,
+    pub(crate) refresh_token: String,
+    /// Of the JWT, in seconds.
+    pub(crate) lifetime: u64,
+    /// Of the JWT, in seconds since the Unix epoch.
+    pub(crate) expires_at: u64,
+}
+
+/// What an app saw of one request.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct AppRequest {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) status: u16,
+    /// Who it is by the identity headers, if the gateway sent them.
+    pub(crate) user: Option<String>,
+    pub(crate) roles: Vec<String>,
+    /// Whether a session cookie reached the app: it must not.
+    pub(crate) session_cookie: bool,
+    /// The mark that the page put on its own request, by which it finds it again in the diagram.
+    pub(crate) request_id: Option<String>,
+    /// Whether the browser asked for a document, as opposed to a script's `fetch`.
+    pub(crate) navigation: bool,
+}
+
+/// An attack that the demo carried out.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Theft {
+    pub(crate) title: String,
+    /// `GET /api/shopping-cart`.
+    pub(crate) request: String,
+    /// What the thief sent, as fingerprints.
+    pub(crate) presented: String,
+    pub(crate) status: u16,
+    /// What came back, as fingerprints.
+    pub(crate) gained: String,
+    /// Whether the thief got what a signed-in user gets.
+    pub(crate) succeeded: bool,
+    pub(crate) caption: String,
+    pub(crate) request_id: String,
+}
+
+/// The last exchanges, and everybody who wants to hear of new ones.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    recent: Mutex<VecDeque<Exchange>>,
+    live: broadcast::Sender<Exchange>,
+    last_id: AtomicU64,
+}
+
+impl Journal {
+    pub(crate) fn new() -> Self {
+        Self { recent: Mutex::default(), live: broadcast::channel(KEPT).0, last_id: AtomicU64::new(0) }
+    }
+
+    /// Writes down something that began at `started` and has just ended.
+    pub(crate) fn record(&self, app: Option<&str>, started: f64, what: What) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let exchange = Exchange {
+            id: self.last_id.fetch_add(1, Ordering::Relaxed) + 1,
+            app: app.map(str::to_owned),
+            started,
+            ended: now_in_ms(),
+            what,
+        };
+        if recent.len() == KEPT {
+            recent.pop_front();
+        }
+        recent.push_back(exchange.clone());
+        // An error only says that no page is open.
+        let _ = self.live.send(exchange);
+    }
+
+    /// What happened of interest to `app` after `since` and after the exchange `last_seen`, and the live rest.
+    pub(crate) fn follow(
+        &self,
+        since: f64,
+        last_seen: u64,
+    ) -> (Vec<Exchange>, broadcast::Receiver<Exchange>) {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        // Subscribed under the lock, so that nothing falls between the two.
+        let live = self.live.subscribe();
+        let past = recent.iter().filter(|exchange| exchange.ended >= since && exchange.id > last_seen);
+        (past.cloned().collect(), live)
+    }
+}
+
+/// Milliseconds since the Unix epoch, with fractions: the page orders its own steps and ours by it.
+#[expect(clippy::disallowed_methods, reason = "portcullis::clock knows whole seconds only")]
+pub(crate) fn now_in_ms() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64() * 1000.0)
+}
+
+/// A short name for a token that does not give it away, such as `jwt·3fa9c1`.
+pub(crate) fn fingerprint(kind: &str, token: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
+    let mut text = format!("{kind}·");
+    for byte in digest.as_ref().iter().take(3) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}

@@ -1,0 +1,78 @@
+//! `cargo run --example demo`: an identity provider, two apps and the gateway in front of them, in one process.
+//!
+//! It runs on the repository's `gateway.toml` and prints where to go. The files, as a visitor would read them:
+//! [`demo`] puts everything together, [`provider`] is the identity provider, [`apps`] are the store and the forums with
+//! their side panel, [`journal`] is what the panel is told, [`settings`] takes addresses from `gateway.toml`.
+
+mod apps;
+mod demo;
+mod gateway;
+mod journal;
+mod provider;
+mod settings;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use self::demo::Demo;
+
+/// A small identity provider, two apps and the gateway, in one process.
+#[derive(Debug, Parser)]
+#[command(name = "demo")]
+pub(crate) struct Options {
+    /// The gateway's configuration.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/gateway.toml"))]
+    config: PathBuf,
+    /// How long a JWT lives, such as `4s`.
+    #[arg(long, default_value = "30s", value_parser = seconds)]
+    jwt_lifetime: Duration,
+    /// Takes free ports instead of those of the configuration, and prints the addresses as one line of JSON.
+    #[arg(long)]
+    free_ports: bool,
+}
+
+/// Why the demo did not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DemoError {
+    /// The address that an HTTP server of the demo needs.
+    #[error(
+        "port {port} ({what}) cannot be used: {source}\nhint: stop what listens there, change the port in `gateway.toml`, or take free ports: `cargo run --example demo -- --free-ports`"
+    )]
+    Port { port: u16, what: String, source: std::io::Error },
+    /// The configuration is not one for the demo.
+    #[error("`gateway.toml`: {0}")]
+    Config(String),
+    /// The gateway (or the thief's client) did not start.
+    #[error("the gateway did not start: {0}")]
+    Gateway(String),
+    /// No key, no randomness.
+    #[error("the provider's key could not be made or used")]
+    Key,
+    /// Something else of the system's.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let demo = match Demo::start(&options).await {
+        Ok(demo) => demo,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("{}", if options.free_ports { demo.as_json() } else { demo.greeting() });
+    demo.run_until_interrupted().await;
+    ExitCode::SUCCESS
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no number of seconds; write `30s`");
+    let seconds: u64 = text.strip_suffix('s').unwrap_or(text).parse().map_err(|_| wrong())?;
+    if seconds == 0 { Err(wrong()) } else { Ok(Duration::from_secs(seconds)) }
+}

@@ -1,0 +1,156 @@
+//! `portcullis check`: what a valid configuration means, for a person to compare with what was meant.
+
+use std::fmt::Display;
+
+use crate::config::{Access, App, Config, IdentityProvider, Loaded, Problem, ProviderKind, Route};
+
+/// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
+pub fn report(loaded: &Loaded) -> String {
+    let config = &loaded.config;
+    let mut parts = vec![server(config)];
+    parts.extend(config.identity_providers.iter().map(identity_provider));
+    parts.extend(config.apps.iter().map(|app| self::app(app, &config.identity_providers)));
+    parts.extend(loaded.warnings.iter().map(warning));
+    let verdict = match loaded.warnings.len() {
+        0 => String::from("the configuration is valid\n"),
+        1 => String::from("the configuration is valid, with 1 warning\n"),
+        many => format!("the configuration is valid, with {many} warnings\n"),
+    };
+    parts.push(verdict);
+    parts.join("\n")
+}
+
+fn server(config: &Config) -> String {
+    let admin = config.server.admin_listen.map_or(String::from("none"), |address| address.to_string());
+    let proxies = match config.server.trusted_proxies.as_slice() {
+        [] => String::from("none"),
+        networks => joined(networks),
+    };
+    let rows = [
+        row("listen", joined(&config.server.listen)),
+        row("admin listen", admin),
+        row("trusted proxies", proxies),
+    ];
+    format!("server\n{}", aligned(&rows))
+}
+
+fn identity_provider(provider: &IdentityProvider) -> String {
+    let kind = match provider.kind {
+        ProviderKind::OAuth2 => "oauth2",
+        ProviderKind::FusionAuth { .. } => "fusionauth",
+    };
+    let algorithms: Vec<String> =
+        provider.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+    let rows = [row("kind", kind), row("issuer", &provider.issuer), row("algorithms", joined(&algorithms))];
+    format!("identity provider {}\n{}", provider.name, aligned(&rows))
+}
+
+fn app(app: &App, providers: &[IdentityProvider]) -> String {
+    let provider = providers.get(app.identity_provider).map_or("", |provider| provider.name.as_str());
+    let headers: Vec<String> = app
+        .identity_headers
+        .iter()
+        .map(|header| format!("{} = {}", header.display_name, header.claim))
+        .collect();
+    let mut rows = vec![
+        row("hosts", joined(&app.hosts)),
+        row("upstreams", joined(&app.upstreams)),
+        row("identity provider", provider),
+        row("client id", &app.client_id),
+        row("login", format!("POST {}", app.login.path)),
+        row("user", format!("GET {}", app.user.path)),
+        row("logout", format!("POST {}", app.logout.path)),
+        row("cookies", joined(&[&app.cookies.access_token, &app.cookies.refresh_token])),
+        row("identity headers", joined(&headers)),
+    ];
+    if app.forward_access_token {
+        rows.push(row("access token", "forwarded to the app"));
+    }
+    if !app.allowed_origins.is_empty() {
+        rows.push(row("allowed origins", joined(&app.allowed_origins)));
+    }
+    format!("app {}\n{}\n{}", app.name, aligned(&rows), routes(&app.routes))
+}
+
+fn routes(routes: &[Route]) -> String {
+    let mut rows = vec![cells(["route", "access", "roles"])];
+    rows.extend(
+        routes
+            .iter()
+            .map(|route| cells([&route.path.to_string(), access(route.access), &route.roles.join(" or ")])),
+    );
+    rows.push(cells(["everything else", access(Access::Required), ""]));
+    aligned(&rows)
+}
+
+fn access(access: Access) -> &'static str {
+    match access {
+        Access::Public => "public",
+        Access::Optional => "optional",
+        Access::Required => "required",
+    }
+}
+
+fn warning(warning: &Problem) -> String {
+    let line = warning.line.map_or(String::new(), |line| format!(" (line {line})"));
+    format!("warning: `{}`{line}: {}\n  hint: {}\n", warning.key, warning.message, warning.hint)
+}
+
+fn row(name: &str, value: impl Into<String>) -> Vec<String> {
+    vec![name.to_owned(), value.into()]
+}
+
+fn cells(texts: [&str; 3]) -> Vec<String> {
+    texts.map(str::to_owned).to_vec()
+}
+
+fn joined<T: Display>(values: &[T]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Rows of one table, indented, with two spaces between columns and none at the end of a line.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let lines = rows.iter().map(|row| {
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("  {}", padded.join("  ").trim_end())
+    });
+    lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn the_reference_as_a_table() {
+        let loaded = config::parse(include_str!("../../gateway.toml")).unwrap();
+        insta::assert_snapshot!(report(&loaded));
+    }
+
+    #[test]
+    fn what_only_some_configurations_have() {
+        let loaded = config::parse(
+            r#"
+            server = { admin_listen = false, trusted_proxies = ["10.1.0.0/16", "192.0.2.7"] }
+            [identity_providers.fusion]
+            kind = "fusionauth"
+            issuer = "https://fusion.example.com"
+            client_auth = "none"
+            [apps.shop]
+            hosts = ["shop.example.com", "[::1]"]
+            upstreams = ["https://[::1]:3000", "http://shop.internal"]
+            client_id = "shop"
+            forward_access_token = true
+            allowed_origins = ["https://admin.example.com"]
+            "#,
+        )
+        .unwrap();
+        insta::assert_snapshot!(report(&loaded));
+    }
+}

@@ -1,0 +1,118 @@
+//! The checks of one app's client at its provider.
+
+use super::report::Report;
+use crate::config::{self, ClientAuthentication, ProviderKind, RefreshApi};
+use crate::identity_provider::probe::{ClientVerdict, PasswordGrantVerdict};
+use crate::identity_provider::{Client, IdentityProvider};
+
+pub(super) async fn check(
+    provider: &IdentityProvider,
+    settings: &config::IdentityProvider,
+    app: &config::App,
+    subject: &str,
+    report: &mut Report,
+) {
+    let client = Client { id: app.client_id.clone(), secret: app.client_secret.clone() };
+    if !check_client(provider.probe_client(&client).await.verdict, settings, subject, report) {
+        return;
+    }
+    check_password_grant(provider.probe_password_grant(&client).await.verdict, settings, subject, report);
+    if settings.kind == (ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt }) {
+        match provider.probe_refresh_api(&client).await {
+            Ok(()) => report.ok(subject, "POST /api/jwt/refresh answers"),
+            Err(problem) => report.error(
+                subject,
+                format!("POST /api/jwt/refresh: {problem}"),
+                "enable \"JWT refresh\" for the application, or set `refresh_api = \"oauth2\"`",
+            ),
+        }
+    }
+}
+
+/// Returns whether it is worth to go on.
+fn check_client(
+    verdict: ClientVerdict,
+    settings: &config::IdentityProvider,
+    subject: &str,
+    report: &mut Report,
+) -> bool {
+    let method = method_name(settings.client_auth);
+    match verdict {
+        ClientVerdict::Accepted => {
+            report.ok(subject, format!("the provider accepts the client (client_auth = {method:?})"));
+            true
+        }
+        ClientVerdict::Refused(text) => {
+            let fix = format!(
+                "compare `client_id` and `client_secret` with the provider's, and whether it wants another \
+                 `client_auth` than {method:?}"
+            );
+            report.error(subject, format!("the provider refuses the client: {text}"), &fix);
+            false
+        }
+        ClientVerdict::NoRefreshGrant(text) => {
+            let message = format!("the client may not use the refresh grant: {text}");
+            report.error(subject, message, "allow the grant `refresh_token` for this client at the provider");
+            true
+        }
+        ClientVerdict::Unclear(text) => {
+            report.warning(
+                subject,
+                format!("cannot tell whether the provider accepts the client: {text}"),
+                "sign in once; if a right password is refused, check `client_secret` and `client_auth`",
+            );
+            true
+        }
+        ClientVerdict::Unavailable(text) => {
+            let message = format!("the token endpoint cannot be used: {text}");
+            report.error(subject, message, "start the provider, or correct `token_endpoint`");
+            false
+        }
+    }
+}
+
+fn check_password_grant(
+    verdict: PasswordGrantVerdict,
+    settings: &config::IdentityProvider,
+    subject: &str,
+    report: &mut Report,
+) {
+    match verdict {
+        PasswordGrantVerdict::Allowed => report.ok(subject, "the client may use the password grant"),
+        PasswordGrantVerdict::NotAllowed(text) => report.error(
+            subject,
+            format!("the client may not use the password grant: {text}"),
+            "allow it for this client at the provider (Keycloak: \"Direct access grants\")",
+        ),
+        PasswordGrantVerdict::ScopeRefused(text) => report.error(
+            subject,
+            format!("the provider refuses the scope: {text}"),
+            &format!("change `scope = {:?}`", settings.scope.as_deref().unwrap_or_default()),
+        ),
+        PasswordGrantVerdict::AcceptsAnyone => report.error(
+            subject,
+            "the provider signed in a user that cannot exist",
+            "do not use this provider for anything but a demonstration",
+        ),
+        PasswordGrantVerdict::Unclear(text) => report.warning(
+            subject,
+            format!("cannot tell whether the client may use the password grant: {text}"),
+            "sign in once to be sure",
+        ),
+        PasswordGrantVerdict::Unavailable(text) => report.error(
+            subject,
+            format!("the password grant cannot be tried: {text}"),
+            "try again when the provider is up",
+        ),
+    }
+}
+
+/// The method's name in the configuration.
+fn method_name(method: ClientAuthentication) -> &'static str {
+    match method {
+        ClientAuthentication::Basic => "basic",
+        ClientAuthentication::BasicRaw => "basic_raw",
+        ClientAuthentication::Post => "post",
+        ClientAuthentication::None => "none",
+    }
+}

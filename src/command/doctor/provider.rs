@@ -1,0 +1,121 @@
+//! The checks of one identity provider: endpoints, issuer, keys, clock.
+
+use super::clock_skew::skew;
+use super::report::Report;
+use crate::clock::Clock;
+use crate::config;
+use crate::identity_provider::probe::{KeysFound, Probed};
+use crate::identity_provider::{DiscoveryError, IdentityProvider};
+
+/// Returns whether the token endpoint is known, so that its clients can be checked.
+pub(super) async fn check(
+    provider: &IdentityProvider,
+    settings: &config::IdentityProvider,
+    subject: &str,
+    clock: &dyn Clock,
+    report: &mut Report,
+) -> bool {
+    let discovered = provider.probe_discovery().await;
+    let [token, revocation, _] = provider.known_endpoints();
+    match (&discovered, &token) {
+        (Ok(()), Some(url)) => {
+            report.ok(subject, format!("endpoints are known, the token endpoint is {url}"));
+        }
+        (Err(error), Some(_)) => {
+            report.warning(subject, error.to_string(), "set `revocation_endpoint`, if the provider has one");
+        }
+        (Err(error), None) => report.error(subject, error.to_string(), &discovery_fix(error)),
+        (Ok(()), None) => report.error(subject, "no token endpoint", "set `token_endpoint`"),
+    }
+    if token.as_ref().is_some_and(|url| url.scheme() == "http") && settings.allow_insecure_http {
+        report.warning(
+            subject,
+            "passwords travel over plain http",
+            "use https and drop `allow_insecure_http`",
+        );
+    }
+    if token.is_some() {
+        match revocation {
+            Some(url) => report.ok(subject, format!("logout revokes at {url}")),
+            None => report.warning(
+                subject,
+                "no revocation endpoint: a refresh token outlives its logout",
+                "set `revocation_endpoint`, if the provider has one",
+            ),
+        }
+    }
+    if settings.hmac_secret.is_some() {
+        report.ok(subject, "tokens are verified with `hmac_secret`, no JWKS is fetched");
+        return token.is_some();
+    }
+    if token.is_some() {
+        check_keys(provider.probe_keys().await, settings, subject, clock, report);
+    }
+    token.is_some()
+}
+
+fn discovery_fix(error: &DiscoveryError) -> String {
+    match error {
+        DiscoveryError::Unreachable { .. } => {
+            String::from("start the provider, or correct `issuer`; check DNS, firewall and certificates")
+        }
+        DiscoveryError::NoMetadata { .. } => {
+            String::from("correct `issuer`, or set `token_endpoint` and `jwks_uri` if there is no discovery")
+        }
+        DiscoveryError::OtherIssuer { found, .. } => format!("set `issuer = {found:?}`"),
+        DiscoveryError::Endpoint(_) => {
+            String::from("correct the provider's settings, or set the endpoint in the configuration")
+        }
+    }
+}
+
+fn check_keys(
+    probed: Result<Probed<KeysFound>, String>,
+    settings: &config::IdentityProvider,
+    subject: &str,
+    clock: &dyn Clock,
+    report: &mut Report,
+) {
+    let probed = match probed {
+        Ok(probed) => probed,
+        Err(problem) => {
+            report.error(subject, format!("JWKS: {problem}"), "check the provider, or correct `jwks_uri`");
+            return;
+        }
+    };
+    let keys = probed.verdict;
+    let offered = keys.offered.join(", ");
+    match keys.problem {
+        None => report.ok(subject, format!("JWKS has {} usable key(s): {offered}", keys.usable)),
+        Some(problem) if offered.is_empty() => report.error(
+            subject,
+            format!("JWKS: {problem}"),
+            "let the provider sign with an asymmetric key, or set `hmac_secret`",
+        ),
+        Some(problem) => report.error(
+            subject,
+            format!("JWKS: {problem}, `algorithms` accepts {:?}", settings.algorithms),
+            &format!("accept what the provider signs with in `algorithms` (its keys: {offered})"),
+        ),
+    }
+    check_clock(probed.date.as_deref(), settings, subject, clock, report);
+}
+
+fn check_clock(
+    date: Option<&str>,
+    settings: &config::IdentityProvider,
+    subject: &str,
+    clock: &dyn Clock,
+    report: &mut Report,
+) {
+    let fix = "synchronise both clocks (NTP); `leeway` tolerates a few seconds";
+    match date.and_then(|date| skew(date, clock.now())) {
+        // Keycloak sends none.
+        None => report.ok(subject, "clock: not compared, the provider sends no `Date`"),
+        Some(skew) if skew > settings.leeway => {
+            let message = format!("clock: ours and the provider's are {} s apart", skew.as_secs());
+            report.error(subject, message, fix);
+        }
+        Some(_) => report.ok(subject, "clock: agrees with the provider's"),
+    }
+}

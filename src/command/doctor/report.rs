@@ -1,0 +1,88 @@
+//! What the checks have found.
+
+use std::fmt;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// Works, or cannot be told, but deserves a look.
+    Warning,
+    /// Users will not be able to sign in, or not for long.
+    Error,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub level: Level,
+    /// The table of the configuration, such as `apps.store`.
+    pub subject: String,
+    /// What was found.
+    pub message: String,
+    /// What to do about it; empty if nothing.
+    pub fix: String,
+}
+
+/// Every finding, in the order of the checks. Its `Display` is what the command prints.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    /// The findings.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The process's exit code: 1 if there is an error, else 0.
+    pub fn exit_code(&self) -> u8 {
+        u8::from(self.count(Level::Error) > 0)
+    }
+
+    fn count(&self, level: Level) -> usize {
+        self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+
+    pub(super) fn ok(&mut self, subject: &str, message: impl Into<String>) {
+        self.add(Level::Ok, subject, message.into(), "");
+    }
+
+    pub(super) fn warning(&mut self, subject: &str, message: impl Into<String>, fix: &str) {
+        self.add(Level::Warning, subject, message.into(), fix);
+    }
+
+    pub(super) fn error(&mut self, subject: &str, message: impl Into<String>, fix: &str) {
+        self.add(Level::Error, subject, message.into(), fix);
+    }
+
+    fn add(&mut self, level: Level, subject: &str, message: String, fix: &str) {
+        self.findings.push(Finding { level, subject: subject.to_owned(), message, fix: fix.to_owned() });
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(formatter, "{:<8} {}: {}", finding.level, finding.subject, finding.message)?;
+            if !finding.fix.is_empty() {
+                writeln!(formatter, "{:<8} fix: {}", "", finding.fix)?;
+            }
+        }
+        let (errors, warnings) = (self.count(Level::Error), self.count(Level::Warning));
+        writeln!(formatter, "{errors} error(s), {warnings} warning(s)")
+    }
+}

@@ -1,0 +1,197 @@
+use std::time::Duration;
+
+use super::*;
+use crate::clock::ManualClock;
+use crate::config::{
+    Access, App, ClaimPath, ClientAuthentication, Cookies, HealthCheck, IdentityProvider as Settings, Limits,
+    Log, LogFormat, Login, Logout, ProviderKind, Refresh, RefreshApi, Route, RoutePath, SameSite, Secret,
+    Timeouts, User,
+};
+use crate::identity_provider::testing;
+use crate::identity_provider::testing::server::{JWK, Server, json};
+
+/// The time that [`dated`] says.
+const NOW: u64 = 784_111_777;
+
+fn dated(status: u16, body: &'static str) -> axum::http::Response<axum::body::Body> {
+    let mut response = json(status, body);
+    response.headers_mut().insert("date", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+    response
+}
+
+fn app() -> App {
+    let limit = Duration::from_secs(1);
+    App {
+        name: String::from("store"),
+        hosts: vec![String::from("store.localhost")],
+        upstreams: Vec::new(),
+        identity_provider: 0,
+        client_id: String::from("store"),
+        client_secret: Some(Secret::new("canary-secret")),
+        audience: Vec::new(),
+        authorized_parties: vec![String::from("store")],
+        roles_claim: ClaimPath::Roles,
+        login: Login {
+            path: String::from("/api/login"),
+            username_field: String::from("username"),
+            password_field: String::from("password"),
+        },
+        user: User { path: String::from("/api/user"), anonymous_status: 404, claims: Vec::new() },
+        logout: Logout { path: String::from("/api/logout") },
+        cookies: Cookies {
+            access_token: String::from("a"),
+            refresh_token: String::from("r"),
+            same_site: SameSite::Lax,
+            secure: true,
+            domain: None,
+            refresh_token_lifetime: None,
+        },
+        identity_headers: Vec::new(),
+        forward_access_token: false,
+        allowed_origins: Vec::new(),
+        routes: vec![Route {
+            path: RoutePath::Prefix(String::new()),
+            access: Access::Public,
+            roles: Vec::new(),
+        }],
+        timeouts: Timeouts { connect: limit, response: limit, idle: limit },
+        health_check: HealthCheck { interval: limit, timeout: limit, path: None },
+    }
+}
+
+fn config(settings: Settings) -> Config {
+    let limit = Duration::from_secs(1);
+    Config {
+        server: crate::config::Server {
+            listen: Vec::new(),
+            admin_listen: None,
+            trusted_proxies: Vec::new(),
+            worker_threads: 1,
+            shutdown_grace: limit,
+            limits: Limits {
+                header_timeout: limit,
+                body_min_rate: 256,
+                keep_alive_timeout: limit,
+                max_header_size: 1,
+                max_connections: 1,
+                login_body_timeout: limit,
+                max_login_body_size: 1,
+                verified_tokens: 1,
+                max_waiting_logins: 1,
+            },
+            log: Log { format: LogFormat::Text, level: String::from("info") },
+        },
+        refresh: Refresh { ahead: limit, replay_window: limit },
+        identity_providers: vec![settings],
+        apps: vec![app()],
+    }
+}
+
+async fn healthy() -> Server {
+    let server = Server::start().await;
+    server.publish_metadata();
+    let jwks: &'static str = format!(r#"{{"keys":[{JWK}]}}"#).leak();
+    server.script("/jwks", move || dated(200, jwks));
+    server.answer("/token", 400, r#"{"error":"invalid_grant"}"#);
+    server
+}
+
+async fn diagnose(settings: Settings) -> Report {
+    run_at(&config(settings), &ManualClock::new(NOW)).await
+}
+
+fn problems(report: &Report) -> Vec<(Level, String)> {
+    let bad = report.findings().iter().filter(|finding| finding.level > Level::Ok);
+    bad.map(|finding| (finding.level, format!("{} | {}", finding.message, finding.fix))).collect()
+}
+
+#[tokio::test]
+async fn a_healthy_provider_has_no_findings_to_fix() {
+    let server = healthy().await;
+    let report = diagnose(testing::config(&server.base)).await;
+    assert_eq!((problems(&report), report.exit_code()), (Vec::new(), 0), "{report}");
+    assert_eq!(report.findings().len(), 6, "{report}");
+    assert!(!report.to_string().contains("canary-secret"));
+}
+
+#[tokio::test]
+async fn each_fault_is_named_with_its_fix() {
+    type Fault = fn(&Server, &mut Settings);
+    let cases: [(Fault, Level, &str); 9] = [
+        (|_, settings| settings.issuer.push('/'), Level::Error, "set `issuer = \"http://"),
+        (
+            |server, _| server.answer("/.well-known/openid-configuration", 404, ""),
+            Level::Error,
+            "set `token_endpoint` and `jwks_uri`",
+        ),
+        (|server, _| server.answer("/jwks", 503, ""), Level::Error, "`jwks_uri`"),
+        (|_, settings| settings.algorithms = vec![jsonwebtoken::Algorithm::RS256], Level::Error, "Ed25519"),
+        (
+            |server, _| server.answer("/token", 401, r#"{"error":"invalid_client"}"#),
+            Level::Error,
+            "`client_secret`",
+        ),
+        (|server, _| server.answer("/token", 400, ""), Level::Warning, "cannot tell"),
+        (|server, _| server.answer("/token", 503, ""), Level::Error, "cannot be used"),
+        (
+            |server, _| server.script("/jwks", || json(200, format!(r#"{{"keys":[{JWK}]}}"#))),
+            Level::Error,
+            "clock: ours",
+        ),
+        (
+            |server, settings| {
+                settings.token_endpoint = Some(format!("{}/token", server.base).parse().unwrap());
+                settings.jwks_uri = Some(format!("{}/jwks", server.base).parse().unwrap());
+                server.answer("/.well-known/openid-configuration", 404, "");
+            },
+            Level::Warning,
+            "no revocation endpoint",
+        ),
+    ];
+    for (fault, level, text) in cases {
+        let server = healthy().await;
+        let mut settings = testing::config(&server.base);
+        fault(&server, &mut settings);
+        let report = diagnose(settings).await;
+        let found = problems(&report);
+        assert!(found.iter().any(|(l, t)| *l == level && t.contains(text)), "{text}: {report}");
+        assert_eq!(report.exit_code(), u8::from(level == Level::Error), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_without_the_password_grant_is_found() {
+    let server = healthy().await;
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    server.script("/token", move || {
+        let first = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+        json(400, if first { r#"{"error":"invalid_grant"}"# } else { r#"{"error":"unauthorized_client"}"# })
+    });
+    let found = problems(&diagnose(testing::config(&server.base)).await);
+    assert!(found[0].1.contains("may not use the password grant"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_leaves_its_apps_unchecked() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let issuer = format!("http://{}", socket.local_addr().unwrap());
+    let found = problems(&diagnose(testing::config(&issuer)).await);
+    assert_eq!(found.iter().map(|(level, _)| *level).collect::<Vec<_>>(), [Level::Error, Level::Warning]);
+}
+
+#[tokio::test]
+async fn fusionauths_refresh_api_is_tried() {
+    let server = Server::start().await;
+    let jwks: &'static str = format!(r#"{{"keys":[{JWK}]}}"#).leak();
+    server.script("/.well-known/jwks.json", move || dated(200, jwks));
+    server.answer("/oauth2/token", 400, r#"{"error":"invalid_grant"}"#);
+    let mut settings = testing::config(&server.base);
+    settings.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt };
+    settings.client_auth = ClientAuthentication::Post;
+    server.answer("/api/jwt/refresh", 404, "");
+    assert_eq!(problems(&diagnose(settings.clone()).await), Vec::new());
+    server.answer("/api/jwt/refresh", 404, "<html>");
+    let found = problems(&diagnose(settings).await);
+    assert!(found[0].1.contains("refresh_api"), "{found:?}");
+}

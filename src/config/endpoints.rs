@@ -1,0 +1,111 @@
+//! `[apps.*.login]`, `[apps.*.user]` and `[apps.*.logout]`: what the gateway answers itself.
+
+use super::model::{ClaimPath, Login, Logout, User};
+use super::reader::{Item, Section};
+use super::spelling::quote;
+use super::tree::Value;
+use super::values::claim::claim_path;
+use super::values::path::endpoint_path;
+use super::values::plain_text;
+
+/// The three endpoints as far as they could be read.
+pub(super) struct Endpoints {
+    pub(super) login: Option<Login>,
+    pub(super) user: Option<User>,
+    pub(super) logout: Option<Logout>,
+}
+
+impl Endpoints {
+    /// Their paths: login, user, logout.
+    fn path_of_each(&self) -> [Option<&str>; 3] {
+        [
+            self.login.as_ref().map(|login| login.path.as_str()),
+            self.user.as_ref().map(|user| user.path.as_str()),
+            self.logout.as_ref().map(|logout| logout.path.as_str()),
+        ]
+    }
+
+    /// The paths that are known.
+    pub(super) fn paths(&self) -> Vec<&str> {
+        self.path_of_each().into_iter().flatten().collect()
+    }
+}
+
+/// Reads the three tables of an app.
+pub(super) fn endpoints(app: &Section<'_>) -> Endpoints {
+    let tables = [app.section("login"), app.section("user"), app.section("logout")];
+    let [login, user, logout] = &tables;
+    let endpoints =
+        Endpoints { login: self::login(login), user: self::user(user), logout: self::logout(logout) };
+    let paths: Vec<_> = tables.iter().zip(endpoints.path_of_each()).collect();
+    check_paths(&paths);
+    endpoints
+}
+
+fn login(section: &Section<'_>) -> Option<Login> {
+    let path = section.defaulted("path", "\"/api/login\"", endpoint_path);
+    let username_field = section.defaulted("username_field", "\"username\"", plain_text);
+    let password_field = section.defaulted("password_field", "\"password\"", plain_text);
+    if username_field.is_some() && username_field == password_field {
+        let _: Option<()> = section.fault_at(
+            "password_field",
+            "user name and password have the same field",
+            "name the two fields of the app's login form",
+        );
+    }
+    Some(Login { path: path?, username_field: username_field?, password_field: password_field? })
+}
+
+fn user(section: &Section<'_>) -> Option<User> {
+    let path = section.defaulted("path", "\"/api/user\"", endpoint_path);
+    let anonymous_status = section.defaulted("anonymous_status", "404", |item| match item.value() {
+        Value::Integer(404) => Some(404),
+        Value::Integer(401) => Some(401),
+        Value::Integer(other) => {
+            item.fault(format!("`{other}` is not possible here"), "write `404` or `401`")
+        }
+        _ => item.wrong_type("a status", "write `404` or `401`, without quotes"),
+    });
+    let claims =
+        section.defaulted("claims", r#"["sub", "email", "name", "preferred_username", "roles"]"#, claims);
+    Some(User { path: path?, anonymous_status: anonymous_status?, claims: claims? })
+}
+
+fn claims(item: &Item<'_>) -> Option<Vec<ClaimPath>> {
+    let claims =
+        item.each("write a list of claim paths, such as `[\"sub\", \"email\", \"roles\"]`", claim_path)?;
+    let mut names: Vec<String> = claims.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    // `"a.b"` and `["a.b"]` are two claims, but the user object has only one property `a.b`.
+    let doubled = names.windows(2).find_map(|pair| pair.first().filter(|first| pair.last() == Some(*first)));
+    match doubled {
+        Some(name) => {
+            item.fault(format!("two claims would both be shown as {}", quote(name)), "remove one of the two")
+        }
+        None => Some(claims),
+    }
+}
+
+fn logout(section: &Section<'_>) -> Option<Logout> {
+    let path = section.defaulted("path", "\"/api/logout\"", endpoint_path);
+    Some(Logout { path: path? })
+}
+
+/// Variants of these paths are refused as well, so that they count as equal.
+fn check_paths(endpoints: &[(&Section<'_>, Option<&str>)]) {
+    let plain = |path: &str| path.trim_end_matches('/').to_lowercase();
+    for (index, (section, path)) in endpoints.iter().enumerate() {
+        let Some(path) = path else { continue };
+        let earlier = endpoints
+            .iter()
+            .take(index)
+            .find(|(_, other)| other.is_some_and(|other| plain(other) == plain(path)));
+        if let Some((other, _)) = earlier {
+            let _: Option<()> = section.fault_at(
+                "path",
+                format!("{} collides with `{}`", quote(path), other.child("path")),
+                "give each of `login`, `user` and `logout` a path of its own; case and a trailing slash do not count",
+            );
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! One value on its way to its type.
+
+use super::super::Problem;
+use super::super::spelling;
+use super::super::tree::{Node, Value};
+use super::report::Report;
+
+/// A value with the path of its key. A reader that returns `None` has said why.
+pub(in crate::config) struct Item<'a> {
+    pub(super) path: String,
+    pub(super) node: &'a Node,
+    pub(in crate::config) report: &'a Report<'a>,
+}
+
+impl<'a> Item<'a> {
+    pub(in crate::config) fn value(&self) -> &'a Value {
+        &self.node.value
+    }
+
+    /// Says what is wrong with this value, and what to write instead.
+    pub(in crate::config) fn fault<T>(
+        &self,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Option<T> {
+        self.report.problem(self.describe(message.into(), hint.into()));
+        None
+    }
+
+    pub(in crate::config) fn warn(&self, message: impl Into<String>, hint: impl Into<String>) {
+        self.report.warning(self.describe(message.into(), hint.into()));
+    }
+
+    fn describe(&self, message: String, hint: String) -> Problem {
+        Problem { key: self.path.clone(), line: Some(self.node.line), message, hint }
+    }
+
+    /// Says that another type is expected; shows the value where it is short.
+    pub(in crate::config) fn wrong_type<T>(&self, expected: &str, hint: &str) -> Option<T> {
+        let value = self.value();
+        match value.literal() {
+            Some(literal) => self.fault(
+                format!("{} is {}, but {expected} is expected", spelling::quote(&literal), value.kind()),
+                hint,
+            ),
+            None => self.fault(format!("this is {}, but {expected} is expected", value.kind()), hint),
+        }
+    }
+
+    pub(in crate::config) fn text(&self, expected: &str, hint: &str) -> Option<&'a str> {
+        match self.value() {
+            Value::Text(text) => Some(text),
+            _ => self.wrong_type(expected, hint),
+        }
+    }
+
+    /// An integer within bounds.
+    pub(in crate::config) fn integer(&self, least: i64, most: i64) -> Option<i64> {
+        match self.value() {
+            Value::Integer(number) if (least..=most).contains(number) => Some(*number),
+            Value::Integer(number) => self.fault(
+                format!("`{number}` is out of bounds"),
+                format!("write a number from `{least}` to `{most}`"),
+            ),
+            _ => self.wrong_type(
+                "an integer",
+                &format!("write a number from `{least}` to `{most}`, without quotes"),
+            ),
+        }
+    }
+
+    /// The elements of a list, each with its own path.
+    pub(in crate::config) fn list(&self, hint: &str) -> Option<Vec<Item<'a>>> {
+        match self.value() {
+            Value::List(nodes) => Some(
+                nodes
+                    .iter()
+                    .enumerate()
+                    .map(|(index, node)| Item {
+                        path: format!("{}[{index}]", self.path),
+                        node,
+                        report: self.report,
+                    })
+                    .collect(),
+            ),
+            _ => self.wrong_type("a list", hint),
+        }
+    }
+
+    /// Reads every element and refuses duplicates; `None` if any of them is wrong.
+    pub(in crate::config) fn each<T: PartialEq>(
+        &self,
+        hint: &str,
+        read: impl Fn(&Item<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let mut found: Vec<T> = Vec::new();
+        let mut sound = true;
+        for item in self.list(hint)? {
+            match read(&item) {
+                Some(value) if found.contains(&value) => {
+                    let shown =
+                        item.value().literal().map_or(String::from("this"), |text| spelling::quote(&text));
+                    let _: Option<()> =
+                        item.fault(format!("{shown} is listed twice"), "remove one of the two");
+                    sound = false;
+                }
+                Some(value) => found.push(value),
+                None => sound = false,
+            }
+        }
+        sound.then_some(found)
+    }
+
+    /// As [`Self::each`], with at least one element.
+    pub(in crate::config) fn some<T: PartialEq>(
+        &self,
+        hint: &str,
+        read: impl Fn(&Item<'a>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if matches!(self.value(), Value::List(nodes) if nodes.is_empty()) {
+            return self.fault("the list is empty", hint);
+        }
+        self.each(hint, read)
+    }
+}
+
+/// `true` or `false`.
+pub(in crate::config) fn boolean(item: &Item<'_>) -> Option<bool> {
+    match item.value() {
+        Value::Boolean(boolean) => Some(*boolean),
+        _ => item.wrong_type("a boolean", "write `true` or `false`, without quotes"),
+    }
+}

@@ -1,0 +1,72 @@
+//! What has been found so far, over the whole file.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use super::super::Problem;
+
+/// Problems and warnings, in the order in which they are found.
+pub(in crate::config) struct Report<'a> {
+    problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    /// Where relative paths of secret files start.
+    pub(in crate::config) directory: &'a Path,
+    #[cfg(test)]
+    keys: RefCell<Vec<Key>>,
+}
+
+/// A key that the code reads: what documentation must agree with.
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::config) struct Key {
+    /// Such as `apps.*.routes[].path`.
+    pub(in crate::config) path: String,
+    /// The default as TOML, or in words.
+    pub(in crate::config) default: &'static str,
+}
+
+impl<'a> Report<'a> {
+    pub(in crate::config) fn new(directory: &'a Path) -> Self {
+        Self {
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+            directory,
+            #[cfg(test)]
+            keys: RefCell::default(),
+        }
+    }
+
+    pub(in crate::config) fn problem(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    pub(in crate::config) fn warning(&self, warning: Problem) {
+        self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Notes a key that the code reads.
+    #[cfg(test)]
+    pub(super) fn key(&self, path: String, default: &'static str) {
+        self.keys.borrow_mut().push(Key { path, default });
+    }
+
+    /// Problems and warnings in the file's order.
+    pub(in crate::config) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
+        let mut problems = self.problems.into_inner();
+        let mut warnings = self.warnings.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        warnings.sort_by_key(|problem| problem.line);
+        (problems, warnings)
+    }
+
+    #[cfg(test)]
+    pub(in crate::config) fn keys(&self) -> Vec<Key> {
+        let mut keys: Vec<Key> = Vec::new();
+        for key in self.keys.borrow().iter() {
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        keys
+    }
+}

@@ -1,0 +1,296 @@
+//! A front with a real `HttpProxy` behind it, before an upstream that remembers what it saw.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::server::connection::ConnectionSettings;
+use crate::server::listener::{Connections, Front, accept};
+use crate::server::watch::{ConnectionWatch, EndReason};
+
+/// For waits that end early when all is well.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the upstream read of one request.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Seen {
+    pub(super) head: String,
+    pub(super) body: Vec<u8>,
+    /// The body's end came.
+    pub(super) is_complete: bool,
+}
+
+pub(super) type Record = Arc<Mutex<Vec<Seen>>>;
+
+/// Answers `/slow` never, `/ws` with an upgrade that echoes, all else with the request line and the body's length.
+async fn upstream(listener: TcpListener, record: Record) {
+    loop {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let record = Arc::clone(&record);
+        tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            while upstream_request(&mut stream, &record).await.is_ok() {}
+        });
+    }
+}
+
+async fn upstream_request(stream: &mut BufReader<TcpStream>, record: &Record) -> std::io::Result<()> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let index = {
+        let mut record = record.lock().expect("unpoisoned");
+        record.push(Seen { head: head.clone(), ..Seen::default() });
+        record.len() - 1
+    };
+    let lower = head.to_ascii_lowercase();
+    if lower.contains("\r\nexpect: 100-continue\r\n") {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+    }
+    let mut length = 0;
+    loop {
+        let (size, is_chunked) = if lower.contains("\r\ntransfer-encoding: chunked\r\n") {
+            let mut line = String::new();
+            stream.read_line(&mut line).await?;
+            (usize::from_str_radix(line.trim_end(), 16).map_err(std::io::Error::other)?, true)
+        } else {
+            let value = lower.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+            (value.map_or(0, |digits| digits.parse().expect("digits")), false)
+        };
+        let mut left = size;
+        while left > 0 {
+            let mut piece = vec![0; left.min(65536)];
+            let read = stream.read(&mut piece).await?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= read;
+            length += read;
+            let body = &mut record.lock().expect("unpoisoned")[index].body;
+            if body.len() < 1_000_000 {
+                body.extend_from_slice(&piece[..read]);
+            }
+        }
+        if is_chunked {
+            let mut line = String::new();
+            stream.read_line(&mut line).await?;
+            assert_eq!(line, "\r\n");
+        }
+        if !is_chunked || size == 0 {
+            break;
+        }
+    }
+    record.lock().expect("unpoisoned")[index].is_complete = true;
+    if head.starts_with("GET /ws") {
+        stream
+            .write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+            )
+            .await?;
+        loop {
+            let mut bytes = [0; 1024];
+            let read = stream.read(&mut bytes).await?;
+            record.lock().expect("unpoisoned")[index].body.extend_from_slice(&bytes[..read]);
+            stream.write_all(&bytes[..read]).await?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+    if head.contains(" /slow") {
+        std::future::pending::<()>().await;
+    }
+    let line = head.split("\r\n").next().unwrap_or_default();
+    let body = format!("{line} body={length}");
+    stream
+        .write_all(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+        .await
+}
+
+/// The gateway's stand-in.
+pub(super) struct Proxy {
+    upstream: SocketAddr,
+    ended: Arc<Mutex<Vec<EndReason>>>,
+}
+
+#[derive(Default)]
+pub(super) struct Context(Option<Arc<ConnectionWatch>>);
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::default()
+    }
+
+    fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, watch: Box<dyn Any + Send + Sync>) {
+        context.0 = watch.downcast::<Arc<ConnectionWatch>>().ok().map(|watch| *watch);
+    }
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let watch = context.0.as_ref().expect("every request has a watch");
+        assert!(watch.peer().ip().is_loopback() && !watch.tls());
+        let query = session.req_header().uri.query().unwrap_or_default().to_owned();
+        if query.contains("deadline") {
+            watch.arm_response_deadline(Duration::from_millis(200));
+        }
+        if query.contains("idle") {
+            watch.set_idle_timeout(Duration::from_millis(200));
+        }
+        match session.req_header().uri.path() {
+            "/panic" => panic!("asked for"),
+            "/local" => {
+                let mut response = ResponseHeader::build(401, None)?;
+                response.insert_header("Content-Length", "5")?;
+                session.write_response_header(Box::new(response), false).await?;
+                session.write_response_body(Some(Bytes::from_static(b"local")), true).await?;
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn upstream_peer(&self, _: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
+        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        response: &mut ResponseHeader,
+        _: &mut Context,
+    ) -> Result<()> {
+        if response.status == 100 {
+            // The body will come now; without this the 100 would cost the connection.
+            session.set_close_on_response_before_downstream_finish(false);
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, _: &Error, context: &mut Context) -> FailToProxy {
+        let reason = context.0.as_ref().and_then(|watch| watch.ended());
+        self.ended.lock().expect("unpoisoned").extend(reason);
+        let error_code = match reason {
+            Some(EndReason::ResponseTimeout) => 504,
+            Some(EndReason::BodyTooSlow) => 408,
+            Some(EndReason::MalformedBody) => 400,
+            _ => 502,
+        };
+        let _gone_already = session.respond_error(error_code).await;
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+}
+
+/// A running front. Dropped with the test's runtime.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) connections: Arc<Connections>,
+    pub(super) shutdown: watch::Sender<bool>,
+    pub(super) ended: Arc<Mutex<Vec<EndReason>>>,
+    record: Record,
+}
+
+pub(super) fn settings() -> ConnectionSettings {
+    ConnectionSettings {
+        header_timeout: PATIENCE,
+        keep_alive_timeout: PATIENCE,
+        max_header_size: 32 * 1024,
+        body_min_rate: 256,
+    }
+}
+
+impl Server {
+    pub(super) async fn start(settings: ConnectionSettings, max_connections: usize) -> Self {
+        let upstream_listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let upstream_address = upstream_listener.local_addr().expect("bound");
+        let record = Record::default();
+        tokio::spawn(upstream(upstream_listener, Arc::clone(&record)));
+
+        let ended = Arc::default();
+        let proxy = Proxy { upstream: upstream_address, ended: Arc::clone(&ended) };
+        let mut app = HttpProxy::new(proxy, Arc::new(ServerConf::default()));
+        app.handle_init_modules();
+        let connections = Connections::new(max_connections);
+        let front = Front { app: Arc::new(app), settings, connections: Arc::clone(&connections) };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (shutdown, is_shutting_down) = watch::channel(false);
+        tokio::spawn(accept(listener, Arc::new(front), is_shutting_down));
+        Self { address, connections, shutdown, ended, record }
+    }
+
+    pub(super) async fn with_defaults() -> Self {
+        Self::start(settings(), 1000).await
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        let stream = TcpStream::connect(self.address).await.expect("accepted");
+        stream.set_nodelay(true).expect("a socket");
+        Client(BufReader::new(stream))
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.record.lock().expect("unpoisoned").clone()
+    }
+
+    pub(super) fn clear(&self) {
+        self.record.lock().expect("unpoisoned").clear();
+    }
+}
+
+/// A client that counts bytes.
+pub(super) struct Client(pub(super) BufReader<TcpStream>);
+
+/// Status, lower-cased head, and body of a response.
+#[derive(Debug)]
+pub(super) struct Response {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Client {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.expect("sent");
+    }
+
+    pub(super) async fn response(&mut self) -> Response {
+        tokio::time::timeout(PATIENCE, self.read_response()).await.expect("a response in time")
+    }
+
+    async fn read_response(&mut self) -> Response {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.0.read_line(&mut head).await.expect("a response"), 0, "closed after {head:?}");
+        }
+        let head = head.to_ascii_lowercase();
+        let length = head.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.split("\r\n").next());
+        let mut body = vec![0; length.map_or(0, |digits| digits.parse().expect("digits"))];
+        self.0.read_exact(&mut body).await.expect("the whole body");
+        let status = head.get(9..12).and_then(|digits| digits.parse().ok()).expect("a status");
+        Response { status, head, body: String::from_utf8(body).expect("text") }
+    }
+
+    pub(super) async fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        // A reset is an end as well.
+        let ended = tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest)).await;
+        ended.is_ok() && rest.is_empty()
+    }
+}

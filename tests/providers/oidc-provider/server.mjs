@@ -125,7 +125,7 @@ const provider = new Provider(issuer, {
   },
   rotateRefreshToken: (ctx) => rotating.includes(ctx.oidc.client.clientId),
   ttl: {
-    AccessToken: 300,
+    AccessToken: (ctx, token) => token.resourceServer.accessTokenTTL,
     IdToken: 300,
     Grant: 86400,
     RefreshToken: (ctx, token, of) => (of.clientId === 'gw-short' ? 8 : 86400),

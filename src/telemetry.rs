@@ -1,17 +1,39 @@
 //! Log lines: to standard error, as text or JSON.
 
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{Log, LogFormat};
 
-/// Starts logging. A filter in `RUST_LOG` goes before `server.log.level`.
+/// Libraries that print whole messages, with cookies and tokens, at their finer levels.
+const TALKATIVE: [&str; 6] = ["pingora", "hyper", "reqwest", "h2", "rustls", "tungstenite"];
+
+/// Where Pingora reports, as an error, that a pooled connection was closed by the app, which is an everyday event: a new
+/// one is opened. Failures that matter are logged by the gateway.
+const EVERYDAY: &str = "pingora_core::connectors";
+
+/// Starts logging. A filter in `RUST_LOG` goes before `server.log.level`; neither makes a library talk of secrets.
 pub fn start(settings: &Log) {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&settings.level));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start, as in tests, changes nothing.
-    let _ = match settings.format {
-        LogFormat::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info")).and(filter_fn(is_discreet));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.format {
+        LogFormat::Text => {
+            lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter(filter).boxed()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
+    // A second start, as in tests, changes nothing.
+    let _ = tracing_subscriber::registry().with(lines).try_init();
+}
+
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    let target = line.target();
+    if target.starts_with(EVERYDAY) {
+        return false;
+    }
+    *line.level() <= Level::INFO || !TALKATIVE.iter().any(|library| target.starts_with(library))
 }

@@ -57,6 +57,8 @@ impl Setup {
 
     /// Starts the gateway, and an app behind it.
     pub(crate) async fn start(self) -> Gateway {
+        // What the gateway logs belongs to a failed test's output.
+        let _ = tracing_subscriber::fmt().with_env_filter("portcullis=info").with_test_writer().try_init();
         let text = self.toml(start_app().await);
         let loaded = portcullis::config::parse(&text).unwrap_or_else(|error| panic!("{error:#?} in\n{text}"));
         let server = Server::bind(loaded.config).await.expect("free ports");

@@ -132,7 +132,7 @@ impl Process {
     }
 }
 
-/// A provider that many tests share. They use it at the same time, except the one that stops it.
+/// A provider that many tests share, at the same time or by turns.
 pub(crate) struct Shared {
     name: &'static str,
     running: OnceLock<Result<RwLock<Provider>, String>>,
@@ -149,7 +149,7 @@ impl Shared {
         self.lock().read().await
     }
 
-    /// The running provider, for a test that stops it and starts it again.
+    /// The running provider, for a test that stops it, or one that it cannot serve beside others.
     pub(crate) async fn get_alone(&'static self) -> RwLockWriteGuard<'static, Provider> {
         self.lock().write().await
     }

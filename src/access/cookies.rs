@@ -155,6 +155,13 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_not_shown() {
+        let headers = headers(&["__Host-at=secret-jwt; __Host-rt=secret-token"]);
+        let shown = format!("{:?}", names().read(&headers));
+        assert!(shown.contains("presented") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
     fn a_cookie_that_comes_twice_refuses_the_session() {
         let headers = headers(&["__Host-at=one; __Host-rt=x", "__Host-at=one"]);
         let cookies = names().read(&headers);

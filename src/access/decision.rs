@@ -39,7 +39,7 @@ pub struct AppRules {
 }
 
 /// A request's head, as far as the decision looks at it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
@@ -51,6 +51,19 @@ pub struct RequestHead<'a> {
     pub headers: &'a HeaderMap,
     /// Whether it asks for a WebSocket (RFC 6455 section 4.1).
     pub websocket: bool,
+}
+
+impl std::fmt::Debug for RequestHead<'_> {
+    /// Without the headers, which hold the tokens.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("RequestHead")
+            .field("method", self.method)
+            .field("path", &self.path)
+            .field("host", &self.host)
+            .field("websocket", &self.websocket)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is known at the moment of a decision.

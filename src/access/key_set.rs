@@ -146,3 +146,6 @@ fn usable(jwk: serde_json::Value, accepted: &[Algorithm]) -> Option<Verification
     let key = DecodingKey::from_jwk(&jwk).ok()?;
     Some(VerificationKey { id: common.key_id.clone(), algorithms, key })
 }
+
+#[cfg(test)]
+mod tests;

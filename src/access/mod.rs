@@ -16,3 +16,6 @@ pub mod reserved_headers;
 pub mod routes;
 pub mod token;
 pub mod verified_tokens;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -32,10 +32,18 @@ pub struct Rule<'a> {
 /// An app's paths.
 #[derive(Debug)]
 pub struct Routes {
-    login: Vec<u8>,
-    user: Vec<u8>,
-    logout: Vec<u8>,
+    login: Endpoint,
+    user: Endpoint,
+    logout: Endpoint,
     rules: Vec<Route>,
+}
+
+/// The path of one of our own endpoints.
+#[derive(Debug)]
+struct Endpoint {
+    path: Vec<u8>,
+    /// It has characters that a request cannot write as they are: `/café`.
+    is_always_encoded: bool,
 }
 
 #[derive(Debug)]
@@ -63,22 +71,22 @@ impl Routes {
             roles: route.roles.clone(),
         });
         Self {
-            login: decoded(&app.login.path),
-            user: decoded(&app.user.path),
-            logout: decoded(&app.logout.path),
+            login: Endpoint::new(&app.login.path),
+            user: Endpoint::new(&app.user.path),
+            logout: Endpoint::new(&app.logout.path),
             rules: routes.collect(),
         }
     }
 
     /// Finds a request's destination. `raw` is the path as it will be forwarded, `decoded` the same, decoded.
     pub fn resolve(&self, raw: &[u8], decoded: &[u8]) -> Destination<'_> {
-        if raw == self.login {
+        if self.login.matches(raw, decoded) {
             return Destination::Login;
         }
-        if raw == self.user {
+        if self.user.matches(raw, decoded) {
             return Destination::User;
         }
-        if raw == self.logout {
+        if self.logout.matches(raw, decoded) {
             return Destination::Logout;
         }
         let found = self.rules.iter().enumerate().find(|(_, route)| route.matches(decoded));
@@ -90,7 +98,18 @@ impl Routes {
 
     /// Whether an app with lenient routing would take a path for the login path.
     pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
-        path::is_variant(decoded, &self.login)
+        path::is_variant(decoded, &self.login.path)
+    }
+}
+
+impl Endpoint {
+    fn new(configured: &str) -> Self {
+        Self { path: decoded(configured), is_always_encoded: path::decode(configured).is_err() }
+    }
+
+    /// Only the plain spelling is taken; where there is none, every encoding.
+    fn matches(&self, raw: &[u8], decoded: &[u8]) -> bool {
+        raw == self.path || (self.is_always_encoded && decoded == self.path)
     }
 }
 
@@ -119,3 +138,6 @@ fn within(path: &[u8], prefix: &[u8], is_prefix: impl Fn(&[u8]) -> bool) -> bool
 fn decoded(configured: &str) -> Vec<u8> {
     path::decode(configured).map_or_else(|_| configured.as_bytes().to_vec(), Cow::into_owned)
 }
+
+#[cfg(test)]
+mod tests;

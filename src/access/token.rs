@@ -289,3 +289,6 @@ fn date(claims: &Claims, name: &'static str) -> Result<Option<u64>, TokenError> 
         Some(_) => Err(TokenError::Claim(name)),
     }
 }
+
+#[cfg(test)]
+mod tests;

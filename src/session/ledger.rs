@@ -77,6 +77,8 @@ impl Ledger {
     pub(crate) fn take_turn(&self, key: SessionKey, usable: impl Fn(&Outcome) -> bool) -> Turn {
         self.with(|state, now| {
             match state.entries.get(&key) {
+                // Nobody needs to wait for that, and it holds even if the call never ends.
+                Some(Entry::UnderWay { ended: true, .. }) => return Turn::Known(Outcome::Dead),
                 // A sender that is gone without an outcome has panicked: the next one calls again.
                 Some(Entry::UnderWay { waiter, .. }) if waiter.has_changed().is_ok() => {
                     return Turn::Wait(waiter.clone());
@@ -132,6 +134,7 @@ impl Ledger {
     pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
         self.with(|state, now| match state.entries.get(&key) {
             Some(Entry::Finished { outcome, until }) if now < *until => Some(outcome.clone()),
+            Some(Entry::UnderWay { ended: true, .. }) => Some(Outcome::Dead),
             _ => None,
         })
     }
@@ -166,3 +169,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,8 @@ impl Sessions {
     }
 }
 
-async fn revoke(app: Arc<SessionContext>, refresh_token: Zeroizing<String>) {
+/// Revokes, and tries again where the provider is unavailable.
+pub(super) async fn revoke(app: Arc<SessionContext>, refresh_token: Zeroizing<String>) {
     let (provider, client) = (app.provider.name(), &app.client.id);
     let mut pauses = RETRIES.iter();
     while let Err(error) = app.provider.revoke(&app.client, &refresh_token).await {

@@ -8,6 +8,8 @@ mod login_queue;
 mod logout;
 mod refresh;
 mod set_cookie;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

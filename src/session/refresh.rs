@@ -11,6 +11,7 @@ use crate::access::identity::Identity;
 use crate::access::token::TokenError;
 use crate::identity_provider::RefreshError;
 use crate::session::ledger::{Ledger, SessionKey, Turn};
+use crate::session::logout::revoke;
 use crate::session::{Outcome, SessionContext, Sessions, Tokens};
 
 /// Refreshes that one request follows from an old refresh token to the newest one.
@@ -154,8 +155,9 @@ impl Call {
         let told = self.ledger.finish(key, outcome.clone());
         if let (Outcome::Renewed(tokens), Outcome::Dead) = (&outcome, &told) {
             // Logged out while the call was under way: the new grant must not outlive the session.
+            // In a task of its own, since those who wait for the outcome need not wait for that.
             let newest = tokens.refresh_token.as_ref().unwrap_or(&self.refresh_token);
-            let _ = self.app.provider.revoke(&self.app.client, newest).await;
+            tokio::spawn(revoke(Arc::clone(&self.app), newest.clone()));
         }
         told
     }

@@ -1,0 +1,103 @@
+//! Which route a path meets.
+
+use super::*;
+use crate::config;
+
+fn routes(login: &str, rules: &str) -> Routes {
+    let text = format!(
+        "[identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.store]\nhosts = ['store.example.com']\n\
+         upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\nlogin.path = '{login}'\nroutes = [{rules}]\n"
+    );
+    Routes::new(&config::parse(&text).unwrap().config.apps[0])
+}
+
+fn resolve<'a>(routes: &'a Routes, raw: &str) -> Destination<'a> {
+    routes.resolve(raw.as_bytes(), &path::decode(raw).unwrap())
+}
+
+/// The index of the rule that is met.
+fn rule(routes: &Routes, raw: &str) -> Option<usize> {
+    match resolve(routes, raw) {
+        Destination::App(rule) => rule.index,
+        other => panic!("{raw}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_first_match_wins_at_segment_boundaries() {
+    let routes = routes(
+        "/api/login",
+        "{ path = '/', access = 'public' }, { path = '/assets/*', access = 'public' },
+         { path = '/api/admin/*', access = 'required', roles = ['admin'] },
+         { path = '/api/cart', access = 'required' }, { path = '/api/*', access = 'optional' },
+         { path = '/café/*', access = 'public' }",
+    );
+    for (path, expected) in [
+        ("/", Some(0)),
+        ("/assets", Some(1)),
+        ("/assets/", Some(1)),
+        ("/assets/a/b.js", Some(1)),
+        ("/%61ssets/a", Some(1)),
+        ("/assets2", None),
+        ("/assetsx/a", None),
+        ("/asset", None),
+        // What opens a path is exact.
+        ("/Assets/a", None),
+        ("/API/x", None),
+        // What protects it is not.
+        ("/api/admin", Some(2)),
+        ("/api/admin/", Some(2)),
+        ("/API/Admin/x", Some(2)),
+        ("/api/%41dmin/x", Some(2)),
+        ("/api/administrator", Some(4)),
+        ("/api/cart", Some(3)),
+        ("/api/cart/", Some(3)),
+        ("/API/CART", Some(3)),
+        ("/api/cart/x", Some(4)),
+        ("/api/carts", Some(4)),
+        ("/api", Some(4)),
+        ("/caf%C3%A9/x", Some(5)),
+        ("/caf%c3%a9", Some(5)),
+        ("/elsewhere", None),
+    ] {
+        assert_eq!(rule(&routes, path), expected, "{path}");
+    }
+    let Destination::App(unmatched) = resolve(&routes, "/elsewhere") else { panic!() };
+    assert_eq!((unmatched.access, unmatched.roles), (Access::Required, &[][..]));
+    let Destination::App(admin) = resolve(&routes, "/api/admin") else { panic!() };
+    assert_eq!(admin.roles, ["admin"]);
+}
+
+#[test]
+fn a_prefix_of_everything() {
+    let routes = routes("/api/login", "{ path = '/*', access = 'public' }");
+    assert!(["/", "/a", "/a/b/", "/API/LOGIN/x"].iter().all(|path| rule(&routes, path) == Some(0)));
+}
+
+#[test]
+fn own_endpoints_come_first_and_are_exact() {
+    let routes = routes("/api/login", "{ path = '/*', access = 'public' }");
+    assert_eq!(resolve(&routes, "/api/login"), Destination::Login);
+    assert_eq!(resolve(&routes, "/api/user"), Destination::User);
+    assert_eq!(resolve(&routes, "/api/logout"), Destination::Logout);
+    for variant in ["/api/login/", "/API/login", "/api/%6cogin", "/api/logi%6E", "/Api/Login/"] {
+        assert_eq!(rule(&routes, variant), Some(0));
+        assert!(routes.is_login_variant(&path::decode(variant).unwrap()), "{variant}");
+    }
+    assert!(!routes.is_login_variant(b"/api/login/x"));
+    assert!(!routes.is_login_variant(b"/api/login2"));
+}
+
+#[test]
+fn an_endpoint_that_can_only_be_written_encoded_is_reached() {
+    for (login, requests) in [
+        ("/café/login", &["/caf%C3%A9/login", "/caf%c3%a9/login"][..]),
+        ("/log in", &["/log%20in"]),
+        ("/100%", &["/100%25"]),
+    ] {
+        let routes = routes(login, "");
+        for request in requests {
+            assert_eq!(resolve(&routes, request), Destination::Login, "{request}");
+        }
+    }
+}

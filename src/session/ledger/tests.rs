@@ -1,0 +1,189 @@
+//! Single flight, the replay window and ends, with time that stands still until it is moved.
+
+use tokio::time::advance;
+
+use super::*;
+use crate::access::identity::{Identity, IdentityRules};
+use crate::access::testing::{NOW, claims, key_set, mint, token_rules};
+use crate::access::token::verify;
+use crate::config::ClaimPath;
+use crate::session::Tokens;
+
+const WINDOW: Duration = Duration::from_secs(30);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn key(token: &str) -> SessionKey {
+    SessionKey::new(0, token)
+}
+
+fn renewed() -> Outcome {
+    let access_token = mint(&claims(&serde_json::json!({})));
+    let verified = verify(&access_token, &token_rules(), &key_set(), NOW).unwrap().claims;
+    let rules = IdentityRules { roles_claim: ClaimPath::Roles, headers: vec![], user_claims: vec![] };
+    let identity = Arc::new(Identity::new(verified, &rules).unwrap());
+    Outcome::Renewed(Arc::new(Tokens { access_token: access_token.into(), refresh_token: None, identity }))
+}
+
+use std::sync::Arc;
+
+/// What a turn is, in a word.
+fn turn(ledger: &Ledger, token: &str) -> (&'static str, Option<watch::Sender<Option<Outcome>>>) {
+    match ledger.take_turn(key(token), |_| true) {
+        Turn::Call(sender) => ("call", Some(sender)),
+        Turn::Wait(_) => ("wait", None),
+        Turn::Known(outcome) => (word(&outcome), None),
+    }
+}
+
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Renewed(_) => "renewed",
+        Outcome::Dead => "dead",
+        Outcome::Unavailable => "unavailable",
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_calls_and_the_others_wait_for_the_same_outcome() {
+    let ledger = Ledger::new(WINDOW);
+    let (first, sender) = turn(&ledger, "r1");
+    assert_eq!(first, "call");
+    let Turn::Wait(mut waiter) = ledger.take_turn(key("r1"), |_| true) else { panic!() };
+    assert_eq!(turn(&ledger, "r2").0, "call");
+    assert!(matches!(ledger.take_turn(SessionKey::new(1, "r1"), |_| true), Turn::Call(_)), "another app");
+    let told = ledger.finish(key("r1"), renewed());
+    // Even before the waiters are told.
+    assert_eq!(turn(&ledger, "r1").0, "renewed");
+    sender.unwrap().send_replace(Some(told));
+    let outcome = waiter.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    assert_eq!(word(&outcome), "renewed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn outcomes_are_told_as_long_as_they_should_be() {
+    for (outcome, still, no_more) in [(renewed(), 29, 30), (Outcome::Dead, 4, 5)] {
+        let ledger = Ledger::new(WINDOW);
+        let told = word(&outcome);
+        let _sender = turn(&ledger, "r1").1;
+        ledger.finish(key("r1"), outcome);
+        advance(SECOND * still).await;
+        assert_eq!(turn(&ledger, "r1").0, told, "after {still} s");
+        advance(SECOND * (no_more - still)).await;
+        assert_eq!(ledger.known(key("r1")).map(|outcome| word(&outcome)), None);
+        assert_eq!(turn(&ledger, "r1").0, "call", "after {no_more} s");
+    }
+    let ledger = Ledger::new(WINDOW);
+    let _sender = turn(&ledger, "r1").1;
+    ledger.finish(key("r1"), Outcome::Unavailable);
+    assert_eq!(turn(&ledger, "r1").0, "call", "an outage is not remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_is_not_remembered_beyond_a_short_window() {
+    let ledger = Ledger::new(SECOND * 2);
+    let _sender = turn(&ledger, "r1").1;
+    ledger.finish(key("r1"), Outcome::Dead);
+    advance(SECOND * 2).await;
+    assert_eq!(turn(&ledger, "r1").0, "call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_is_no_longer_usable_leads_to_another_call() {
+    let ledger = Ledger::new(WINDOW);
+    let _sender = turn(&ledger, "r1").1;
+    ledger.finish(key("r1"), renewed());
+    let Turn::Call(_second) = ledger.take_turn(key("r1"), |_| false) else { panic!() };
+    assert_eq!(turn(&ledger, "r1").0, "wait");
+    ledger.finish(key("r1"), renewed());
+    // The first outcome's expiry does not take the second one away.
+    advance(SECOND * 20).await;
+    assert_eq!(turn(&ledger, "r1").0, "renewed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_entry_outlives_the_expiry_of_the_one_before() {
+    let ledger = Ledger::new(WINDOW);
+    let _first = turn(&ledger, "r1").1;
+    ledger.finish(key("r1"), renewed());
+    advance(SECOND * 20).await;
+    let Turn::Call(_second) = ledger.take_turn(key("r1"), |_| false) else { panic!() };
+    ledger.finish(key("r1"), renewed());
+    advance(SECOND * 20).await;
+    assert_eq!(turn(&ledger, "r1").0, "renewed");
+    advance(SECOND * 10).await;
+    assert_eq!(turn(&ledger, "r1").0, "call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_holds_whatever_the_call_under_way_brings() {
+    for outcome in [renewed(), Outcome::Unavailable, Outcome::Dead] {
+        let ledger = Ledger::new(WINDOW);
+        let _sender = turn(&ledger, "r1").1;
+        assert!(ledger.end(key("r1")).is_none());
+        assert_eq!(turn(&ledger, "r1").0, "dead", "while the call goes on");
+        assert_eq!(ledger.known(key("r1")).map(|outcome| word(&outcome)), Some("dead"));
+        assert_eq!(word(&ledger.finish(key("r1"), outcome)), "dead");
+        advance(SECOND * 29).await;
+        assert_eq!(turn(&ledger, "r1").0, "dead");
+        advance(SECOND).await;
+        assert_eq!(turn(&ledger, "r1").0, "call");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_returns_what_the_token_had_led_to() {
+    let ledger = Ledger::new(WINDOW);
+    assert!(ledger.end(key("unknown")).is_none());
+    assert_eq!(turn(&ledger, "unknown").0, "dead");
+    let _sender = turn(&ledger, "r1").1;
+    ledger.finish(key("r1"), renewed());
+    assert_eq!(ledger.end(key("r1")).map(|outcome| word(&outcome)), Some("renewed"));
+    assert_eq!(turn(&ledger, "r1").0, "dead");
+    let _sender = turn(&ledger, "r2").1;
+    ledger.finish(key("r2"), renewed());
+    advance(WINDOW).await;
+    assert!(ledger.end(key("r2")).is_none(), "not told any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_panicked_blocks_nobody_and_undoes_no_end() {
+    let ledger = Ledger::new(WINDOW);
+    drop(turn(&ledger, "r1").1);
+    let (next, sender) = turn(&ledger, "r1");
+    assert_eq!(next, "call");
+    assert_eq!(turn(&ledger, "r1").0, "wait");
+    ledger.end(key("r1"));
+    drop(sender);
+    assert_eq!(turn(&ledger, "r1").0, "dead");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
+    let ledger = Ledger::new(WINDOW);
+    for number in 0..MAX_ENTRIES + 100 {
+        ledger.end(key(&number.to_string()));
+    }
+    let size = |ledger: &Ledger| {
+        let state = ledger.state.lock().unwrap();
+        (state.entries.len(), state.expiries.len())
+    };
+    let (entries, expiries) = size(&ledger);
+    assert!(entries <= MAX_ENTRIES + 1 && expiries <= MAX_ENTRIES + 1, "{entries} {expiries}");
+    assert!(ledger.known(key("0")).is_none());
+    assert!(ledger.known(key(&(MAX_ENTRIES + 99).to_string())).is_some());
+    advance(WINDOW).await;
+    assert!(ledger.known(key("none")).is_none());
+    assert_eq!(size(&ledger), (0, 0), "nothing is left behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_token_over_and_over_does_not_grow_the_queue_for_ever() {
+    let ledger = Ledger::new(WINDOW);
+    for _ in 0..200 {
+        ledger.end(key("r1"));
+        advance(SECOND).await;
+    }
+    let state = ledger.state.lock().unwrap();
+    assert_eq!(state.entries.len(), 1);
+    assert!(state.expiries.len() <= 31, "{}", state.expiries.len());
+}

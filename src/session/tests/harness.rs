@@ -1,0 +1,126 @@
+//! An app, its provider, and the sessions of both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+use crate::access::decision::AppRules;
+use crate::access::testing::{NOW, claims, jwk, mint};
+use crate::clock::ManualClock;
+use crate::config;
+use crate::identity_provider::testing::server::{Server, json as answer, provider};
+use crate::identity_provider::{Client, UnknownKeySource, testing};
+use crate::session::{Outcome, SessionContext, Sessions};
+
+pub(super) struct Harness {
+    pub(super) server: Server,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) app: Arc<SessionContext>,
+    pub(super) clock: Arc<ManualClock>,
+}
+
+impl Harness {
+    pub(super) async fn start() -> Self {
+        Self::with_request_timeout(Duration::from_secs(20)).await
+    }
+
+    pub(super) async fn with_request_timeout(request_timeout: Duration) -> Self {
+        let server = Server::start().await;
+        server.publish_metadata();
+        server.publish_keys(&[&jwk("ed").to_string()]);
+        server.answer("/revoke", 200, "");
+        let provider = provider(&testing::config(&server.base));
+        assert!(provider.fetch_unknown_key(UnknownKeySource::TokenAnswer).await);
+        let text = format!(
+            "[identity_providers.main]\nissuer = '{}'\n[apps.store]\nhosts = ['store.example.com']\n\
+             upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n\
+             identity_headers.X-Auth-Email = 'email'\n",
+            server.base
+        );
+        let config = config::parse(&text).unwrap().config;
+        let app = Arc::new(SessionContext {
+            rules: AppRules::new(0, &config.apps[0], &config.identity_providers[0]),
+            client: Client { id: String::from("store"), secret: None },
+            provider,
+            request_timeout,
+        });
+        let clock = Arc::new(ManualClock::new(NOW));
+        let seconds = Duration::from_secs;
+        let sessions = Arc::new(Sessions::new(clock.clone(), seconds(30), seconds(600), 8));
+        Self { server, sessions, app, clock }
+    }
+
+    pub(super) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
+        self.sessions.refresh(&self.app, &Zeroizing::new(token.to_owned()), subject).await
+    }
+
+    pub(super) async fn logout(&self, token: &str) {
+        self.sessions.logout(&self.app, &Zeroizing::new(token.to_owned())).await;
+    }
+
+    /// A token answer with a JWT that has these claims.
+    pub(super) fn tokens(&self, changes: &Value, refresh_token: Option<&str>) -> String {
+        let mut all = claims(changes);
+        all["iss"] = json!(self.server.base);
+        let mut body = json!({ "access_token": mint(&all), "token_type": "Bearer" });
+        if let Some(token) = refresh_token {
+            body["refresh_token"] = json!(token);
+        }
+        body.to_string()
+    }
+
+    /// The provider answers all refreshes in turn; the last answer is repeated.
+    pub(super) fn script_tokens(&self, bodies: Vec<String>) {
+        let next = AtomicUsize::new(0);
+        self.server.script("/token", move || {
+            let turn = next.fetch_add(1, Ordering::SeqCst).min(bodies.len() - 1);
+            answer(200, bodies[turn].clone())
+        });
+    }
+
+    /// The provider keeps its answer back until the gate is opened.
+    pub(super) fn script_gated(&self, body: String) -> watch::Sender<bool> {
+        let (gate, opened) = watch::channel(false);
+        self.server.script("/token", move || {
+            let (mut opened, body) = (opened.clone(), body.clone());
+            let stream = futures_util::stream::once(async move {
+                let _ = opened.wait_for(|open| *open).await;
+                Ok::<_, std::io::Error>(Bytes::from(body))
+            });
+            answer(200, Body::from_stream(stream))
+        });
+        gate
+    }
+
+    /// The refresh tokens that the provider was asked with.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.of_form("/token", "refresh_token")
+    }
+
+    /// The tokens that the provider was told to revoke.
+    pub(super) fn revoked(&self) -> Vec<String> {
+        self.of_form("/revoke", "token")
+    }
+
+    fn of_form(&self, path: &str, field: &str) -> Vec<String> {
+        let value =
+            |form: Vec<(String, String)>| form.into_iter().find(|(name, _)| name == field).map(|(_, v)| v);
+        self.server.seen(path).iter().filter_map(|seen| value(seen.form())).collect()
+    }
+}
+
+/// The outcome in a word: the refresh token that came, or how it failed.
+pub(super) fn word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Renewed(tokens) => {
+            tokens.refresh_token.as_ref().map_or_else(|| "kept".to_owned(), |token| token.to_string())
+        }
+        Outcome::Dead => "dead".to_owned(),
+        Outcome::Unavailable => "unavailable".to_owned(),
+    }
+}

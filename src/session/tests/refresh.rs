@@ -1,0 +1,131 @@
+//! One call for any number of requests, and what becomes of its outcome.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::harness::{Harness, word};
+use crate::access::testing::NOW;
+use crate::identity_provider::testing::server::eventually;
+
+#[tokio::test]
+async fn parallel_requests_and_later_ones_with_the_old_token_make_one_call() {
+    let harness = Harness::start().await;
+    let gate = harness.script_gated(harness.tokens(&json!({}), Some("r2")));
+    let release = async {
+        eventually("the call", || harness.asked().len() == 1).await;
+        gate.send_replace(true);
+    };
+    let refresh = || harness.refresh("r1", Some("alice"));
+    let (a, b, c, ()) = tokio::join!(refresh(), refresh(), harness.refresh("r1", None), release);
+    assert_eq!([&a, &b, &c].map(word), ["r2", "r2", "r2"]);
+    assert_eq!(word(&refresh().await), "r2");
+    assert_eq!(harness.asked(), ["r1"]);
+}
+
+#[tokio::test]
+async fn an_old_token_follows_its_successors() {
+    let harness = Harness::start().await;
+    let short = |from: u64, next: &str| {
+        harness.tokens(&json!({"iat": NOW + from, "exp": NOW + from + 20}), Some(next))
+    };
+    harness.script_tokens(vec![short(0, "r2"), short(18, "r3"), short(36, "r4")]);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r2");
+    // r1's JWT is about to expire: its successor is refreshed, not r1 again.
+    harness.clock.advance(18);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r3");
+    assert_eq!(word(&harness.refresh("r2", None).await), "r3");
+    harness.clock.advance(18);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r4");
+    assert_eq!(harness.asked(), ["r1", "r2", "r3"]);
+}
+
+#[tokio::test]
+async fn the_newest_valid_jwt_helps_while_the_provider_is_down() {
+    let harness = Harness::start().await;
+    harness.script_tokens(vec![harness.tokens(&json!({"iat": NOW, "exp": NOW + 20}), Some("r2"))]);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r2");
+    harness.server.answer("/token", 500, "");
+    harness.clock.advance(18);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r2");
+    harness.clock.advance(2);
+    assert_eq!(word(&harness.refresh("r1", None).await), "unavailable");
+    assert_eq!(harness.asked(), ["r1", "r2", "r2"]);
+}
+
+#[tokio::test]
+async fn without_rotation_the_token_is_used_again_when_its_jwt_runs_out() {
+    for next in [None, Some("r1")] {
+        let harness = Harness::start().await;
+        let short = |from: u64| harness.tokens(&json!({"iat": NOW + from, "exp": NOW + from + 20}), next);
+        harness.script_tokens(vec![short(0), short(16)]);
+        assert_eq!(word(&harness.refresh("r1", None).await), next.unwrap_or("kept"));
+        harness.clock.advance(14);
+        harness.refresh("r1", None).await;
+        assert_eq!(harness.asked().len(), 1, "three quarters are not over");
+        harness.clock.advance(2);
+        harness.refresh("r1", None).await;
+        harness.refresh("r1", None).await;
+        assert_eq!(harness.asked(), ["r1", "r1"]);
+    }
+}
+
+#[tokio::test]
+async fn dead_is_remembered_and_an_outage_is_not() {
+    let harness = Harness::start().await;
+    harness.server.answer("/token", 503, "");
+    assert_eq!(word(&harness.refresh("r1", None).await), "unavailable");
+    harness.server.answer("/token", 401, r#"{"error":"invalid_client"}"#);
+    assert_eq!(word(&harness.refresh("r1", None).await), "unavailable");
+    harness.server.answer("/token", 400, r#"{"error":"invalid_grant"}"#);
+    assert_eq!(word(&harness.refresh("r1", None).await), "dead");
+    assert_eq!(word(&harness.refresh("r1", None).await), "dead");
+    assert_eq!(harness.asked().len(), 3);
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_this_sessions_are_refused() {
+    let harness = Harness::start().await;
+    for (changes, expected) in [
+        (json!({"sub": "mallory"}), "unavailable"),
+        (json!({"azp": "forums"}), "unavailable"),
+        (json!({"exp": NOW - 60}), "unavailable"),
+        (json!({"typ": "ID"}), "unavailable"),
+        (json!({"email": "a\r\nX-Auth-User: admin"}), "dead"),
+    ] {
+        harness.script_tokens(vec![harness.tokens(&changes, None)]);
+        assert_eq!(word(&harness.refresh("r1", Some("alice")).await), expected, "{changes}");
+    }
+}
+
+#[tokio::test]
+async fn another_subject_is_refused_even_if_someone_else_asked_first() {
+    let harness = Harness::start().await;
+    harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r2");
+    assert_eq!(word(&harness.refresh("r1", Some("mallory")).await), "unavailable");
+    assert_eq!(word(&harness.refresh("r1", Some("alice")).await), "r2");
+    assert_eq!(harness.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_stops_waiting_but_the_call_goes_on_and_its_outcome_is_kept() {
+    let harness = Harness::with_request_timeout(Duration::from_millis(300)).await;
+    let gate = harness.script_gated(harness.tokens(&json!({}), Some("r2")));
+    assert_eq!(word(&harness.refresh("r1", None).await), "unavailable");
+    gate.send_replace(true);
+    let kept = async { while word(&harness.refresh("r1", None).await) != "r2" {} };
+    tokio::time::timeout(Duration::from_secs(20), kept).await.expect("the outcome");
+    assert_eq!(harness.asked(), ["r1"]);
+}
+
+#[tokio::test]
+async fn the_call_survives_a_client_that_goes_away() {
+    let harness = Harness::start().await;
+    let gate = harness.script_gated(harness.tokens(&json!({}), Some("r2")));
+    let gone = tokio::time::timeout(Duration::from_millis(50), harness.refresh("r1", None));
+    assert!(gone.await.is_err());
+    gate.send_replace(true);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r2");
+    assert_eq!(harness.asked(), ["r1"]);
+}

@@ -1,0 +1,141 @@
+//! What a login leads to, other than success: refusals, challenges, throttling; and logins side by side.
+
+use serde_json::json;
+
+use crate::support::{Endpoint, Fault, Request, World};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_credentials_look_alike_whatever_the_provider_says() {
+    let world = World::start().await;
+    let refusals = [
+        Fault::oauth_error(400, "invalid_grant"),
+        Fault::oauth_error(401, "invalid_grant"),
+        Fault::oauth_error(403, "invalid_grant"),
+        Fault::oauth_error(400, "invalid_request"),
+        Fault::status(403, ""),
+        Fault::status(400, ""),
+    ];
+    let mut bodies = Vec::new();
+    for (number, refusal) in refusals.into_iter().enumerate() {
+        world.provider.fail_next(Endpoint::Login, refusal.clone());
+        // A user name each, so that throttling does not come in.
+        let answer = world.browser().try_log_in(&format!("user{number}"), "whatever").await;
+        assert_eq!(answer.status(), 401, "{refusal:?}: {}", answer.text());
+        answer.assert_problem(401, "invalid_credentials");
+        assert!(answer.set_cookies().is_empty());
+        bodies.push(answer.body);
+    }
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unfinished_account_is_not_a_wrong_password() {
+    let world = World::start().await;
+    let body = r#"{"error":"invalid_grant","error_description":"Account is not fully set up"}"#;
+    world.provider.fail_next(Endpoint::Login, Fault::status(400, body));
+    let answer = world.browser().try_log_in("ada", "correct horse").await;
+    answer.assert_problem(401, "account_action_required");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_throttling_provider_is_not_a_wrong_password() {
+    let world = World::start().await;
+    let headers = "Retry-After: 17\r\n".to_owned();
+    world.provider.fail_next(Endpoint::Login, Fault::Answer { status: 429, headers, body: String::new() });
+    let answer = world.browser().try_log_in("ada", "correct horse").await;
+    assert!(matches!(answer.status(), 429 | 503), "{}", answer.text());
+    assert!(answer.header("retry-after").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_of_one_user_name_go_out_one_after_the_other() {
+    let world = World::start().await;
+    world.provider.fail(Endpoint::Login, Fault::delay(150));
+    let logins = (0..4).map(|number| {
+        let mut browser = world.browser();
+        let name = if number % 2 == 0 { "ada" } else { "Ada" };
+        tokio::spawn(async move { browser.log_in(name).await })
+    });
+    for outcome in futures_util::future::join_all(logins).await {
+        outcome.unwrap();
+    }
+    assert_eq!(world.provider.count(Endpoint::Login), 4);
+    assert_eq!(world.provider.most_parallel(Endpoint::Login), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_of_one_user_name_at_two_apps_of_one_provider_queue_up_too() {
+    let world = World::start().await;
+    world.provider.fail(Endpoint::Login, Fault::delay(200));
+    let (mut store, mut forums) = (world.browser(), world.forums_browser());
+    tokio::join!(store.log_in("ada"), forums.log_in("ada"));
+    assert_eq!(world.provider.most_parallel(Endpoint::Login), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logins_of_different_users_do_not_wait_for_each_other() {
+    let world = World::start().await;
+    world.provider.fail(Endpoint::Login, Fault::delay(500));
+    let (mut ada, mut bob) = (world.browser(), world.browser());
+    tokio::join!(ada.log_in("ada"), bob.log_in("bob"));
+    assert_eq!(world.provider.most_parallel(Endpoint::Login), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_waiting_logins_of_one_user_name_are_429() {
+    let world = World::with("[server.limits]\nmax_waiting_logins = 2").await;
+    world.provider.fail(Endpoint::Login, Fault::delay(400));
+    let logins = (0..8).map(|_| {
+        let mut browser = world.browser();
+        tokio::spawn(async move { browser.try_log_in("ada", "correct horse").await })
+    });
+    let mut refused = 0;
+    for outcome in futures_util::future::join_all(logins).await {
+        let answer = outcome.unwrap();
+        if answer.status() != 200 {
+            answer.assert_problem(429, "too_many_attempts");
+            assert!(answer.header("retry-after").is_some());
+            refused += 1;
+        }
+    }
+    assert!((4..8).contains(&refused), "{refused} of 8 were refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_while_signed_in_replaces_the_session_and_revokes_the_old_refresh_token() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    browser.log_in("bob").await;
+    assert_eq!(browser.get("/api/user").await.json()["sub"], "id-of-bob");
+    crate::support::patiently("the revocation", async {
+        while world.provider.count(Endpoint::Revoke) == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let call = world.provider.calls(Endpoint::Revoke).pop().unwrap();
+    assert!(call.field("token").unwrap().contains("-ada-"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_without_a_refresh_token_is_a_session_until_the_jwt_expires() {
+    let world = World::start().await;
+    world.provider.set(|settings| settings.answer = json!({"refresh_token": null}));
+    let mut browser = world.browser();
+    browser.log_in("ada").await;
+    assert_eq!(browser.jar.len(), 1);
+    browser.get("/api/shopping-cart").await.assert_status(200);
+    world.expire_access_tokens();
+    browser.get("/api/shopping-cart").await.assert_problem(401, "not_logged_in");
+    browser.send(Request::post("/api/logout")).await.assert_status(204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_with_a_dead_session_in_the_jar_just_works() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    world.provider.end_all_sessions();
+    world.expire_access_tokens();
+    browser.log_in("ada").await;
+    browser.get("/api/shopping-cart").await.assert_status(200);
+}

@@ -1,0 +1,30 @@
+//! The gateway on real sockets, against a provider that fails on demand. Each test is named for the rule that it checks.
+#![cfg(test)]
+
+mod support;
+
+mod answers;
+mod binary;
+mod client_auth;
+mod cookies;
+mod csrf;
+mod forwarded;
+mod framing;
+mod fusionauth;
+mod identity_headers;
+mod jwks;
+mod lifecycle;
+mod login;
+mod login_outcomes;
+mod logout;
+mod proxying;
+mod refresh;
+mod refresh_failures;
+mod routes;
+mod stand_ins;
+mod streaming;
+mod token_size;
+mod tokens;
+mod upstreams;
+mod user_endpoint;
+mod workflow;

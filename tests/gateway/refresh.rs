@@ -1,0 +1,318 @@
+//! The refresh on the way through: when it happens, how often, and who gets its outcome (design.md section 1, "Precise rules").
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::gateway::{ACCESS, REFRESH};
+use crate::support::{Browser, Endpoint, Fault, Key, Reply, Request, Rotation, World, patiently};
+
+/// What the jar holds of the session: enough to tell two sessions apart.
+fn session(browser: &Browser) -> (String, String) {
+    (browser.jar[ACCESS].clone(), browser.jar[REFRESH].clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_valid_jwt_makes_no_call_to_the_provider() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    let fetches = world.provider.count(Endpoint::Jwks) + world.provider.count(Endpoint::Discovery);
+    world.provider.listening().down();
+    for _ in 0..20 {
+        browser.get("/api/shopping-cart").await.assert_status(200);
+    }
+    assert_eq!(browser.connections, 1);
+    world.provider.listening().up().await;
+    assert_eq!(world.provider.count(Endpoint::Refresh), 0);
+    assert_eq!(world.provider.count(Endpoint::Jwks) + world.provider.count(Endpoint::Discovery), fetches);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jwt_that_is_absent_or_invalid_is_refreshed_once_per_request() {
+    let world = World::start().await;
+    let stranger = Key::Stranger
+        .sign(&json!({"iss": world.provider.issuer(), "sub": "id-of-ada", "aud": "store",
+        "azp": "store", "iat": 0, "exp": 99_999_999_999_u64}));
+    let junk = [None, Some("junk".to_owned()), Some("a.b.c".to_owned()), Some(String::new()), Some(stranger)];
+    for (count, access) in junk.into_iter().enumerate() {
+        let mut browser = world.logged_in("ada").await;
+        match access {
+            None => browser.jar.remove(ACCESS),
+            Some(text) => browser.jar.insert(ACCESS.into(), text),
+        };
+        let answer = browser.get("/api/shopping-cart").await;
+        answer.assert_status(200);
+        assert_eq!(answer.seen_by_app("x-auth-user").as_deref(), Some("id-of-ada"));
+        assert!(answer.set_cookie(ACCESS).is_some());
+        assert_eq!(world.provider.count(Endpoint::Refresh), count + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invalid_jwt_without_a_refresh_token_is_not_logged_in() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    browser.jar.remove(REFRESH);
+    browser.get("/api/shopping-cart").await.assert_status(200);
+    world.expire_access_tokens();
+    browser.get("/api/shopping-cart").await.assert_problem(401, "not_logged_in");
+    browser.get("/api/user").await.assert_problem(404, "not_logged_in");
+    assert_eq!(world.provider.count(Endpoint::Refresh), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_parallel_requests_at_expiry_make_one_refresh_and_all_get_its_outcome() {
+    let world = World::start().await;
+    let browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    world.provider.fail(Endpoint::Refresh, Fault::delay(300));
+    let tabs = (0..50).map(|number| {
+        let mut tab = browser.clone();
+        tokio::spawn(async move {
+            let answer = tab.get(&format!("/api/shopping-cart?{number}")).await;
+            answer.assert_status(200);
+            assert_eq!(answer.seen_by_app("x-auth-user").as_deref(), Some("id-of-ada"));
+            assert_eq!(answer.set_cookies().len(), 2);
+            session(&tab)
+        })
+    });
+    let sessions: Vec<_> =
+        futures_util::future::join_all(tabs).await.into_iter().map(Result::unwrap).collect();
+    assert!(sessions.iter().all(|other| *other == sessions[0]));
+    assert_ne!(sessions[0], session(&browser));
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_refresh_is_shared_by_all_who_wait_for_it() {
+    let world = World::start().await;
+    let browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    world.provider.end_all_sessions();
+    world.provider.fail(Endpoint::Refresh, Fault::delay(300));
+    let tabs = (0..10).map(|_| {
+        let mut tab = browser.clone();
+        tokio::spawn(
+            async move { tab.get("/api/shopping-cart").await.assert_problem(401, "session_expired") },
+        )
+    });
+    for outcome in futures_util::future::join_all(tabs).await {
+        outcome.unwrap();
+    }
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_apps_do_not_share_a_refresh() {
+    let world = World::start().await;
+    let mut store = world.logged_in("ada").await;
+    let mut forums = world.forums_browser();
+    // The store's refresh token, tried at the forums: refused by the provider, and no answer of the store's is reused.
+    world.expire_access_tokens();
+    forums.jar = store.jar.clone();
+    world.provider.set(|settings| settings.rotation = Rotation::Same);
+    store.get("/api/shopping-cart").await.assert_status(200);
+    let answer = forums.get("/api/threads").await;
+    assert_eq!(answer.status(), 401, "{}", answer.text());
+    assert_eq!(world.forums.heads(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_cookies_shortly_after_a_refresh_get_the_same_new_tokens_without_a_call() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    let mut other_tab = browser.clone();
+    browser.get("/api/shopping-cart").await.assert_status(200);
+    world.clock.advance(5);
+    for _ in 0..3 {
+        let mut late = other_tab.clone();
+        let answer = late.get("/api/shopping-cart").await;
+        answer.assert_status(200);
+        assert_eq!(answer.seen_by_app("x-auth-user").as_deref(), Some("id-of-ada"));
+        assert_eq!(session(&late), session(&browser));
+    }
+    assert_eq!(other_tab.get("/api/user").await.json()["sub"], "id-of-ada");
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_cookies_after_the_replay_window_are_a_matter_for_the_provider() {
+    let world = World::with("[refresh]\nreplay_window = \"1s\"").await;
+    let mut browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    let mut thief = browser.clone();
+    browser.get("/api/shopping-cart").await.assert_status(200);
+    world.clock.advance(3);
+    tokio::time::sleep(Duration::from_millis(1300)).await;
+    thief.get("/api/shopping-cart").await.assert_problem(401, "session_expired");
+    assert_eq!(world.provider.count(Endpoint::Refresh), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_runs_to_its_end_when_the_client_has_gone() {
+    let world = World::start().await;
+    let browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    world.provider.fail(Endpoint::Refresh, Fault::delay(700));
+    let mut tab = browser.clone();
+    let leaving = tokio::spawn(async move { tab.get("/api/shopping-cart").await });
+    patiently("the refresh to start", async {
+        while world.provider.count(Endpoint::Refresh) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    leaving.abort();
+    let _ = leaving.await;
+    let mut back = browser.clone();
+    let answer = back.get("/api/shopping-cart").await;
+    answer.assert_status(200);
+    assert_ne!(session(&back), session(&browser));
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_providers_late_answer_is_kept_and_served_next() {
+    let world = World::with("[identity_providers.main]\nrequest_timeout = \"1s\"").await;
+    let mut browser = world.logged_in("ada").await;
+    let old = session(&browser);
+    world.expire_access_tokens();
+    world.provider.fail_next(Endpoint::Refresh, Fault::delay(2500));
+    let answer = browser.get("/api/shopping-cart").await;
+    answer.assert_problem(503, "identity_provider_unavailable");
+    assert!(answer.header("retry-after").is_some());
+    assert!(answer.set_cookies().is_empty());
+    patiently("the late answer", async {
+        while browser.get("/api/shopping-cart").await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_ne!(session(&browser), old);
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1, "the rotated token would be lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_drips_in_slowly_is_still_read() {
+    let world = World::with("[identity_providers.main]\nrequest_timeout = \"1s\"").await;
+    let mut browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    world.provider.fail_next(Endpoint::Refresh, Fault::SlowDrip(Duration::from_millis(2)));
+    patiently("the whole answer", async {
+        while browser.get("/api/shopping-cart").await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refresh_answer_without_a_refresh_token_or_with_the_same_one_keeps_the_old_one() {
+    let world = World::with("[refresh]\nreplay_window = \"1s\"").await;
+    for rotation in [Rotation::Omit, Rotation::Same] {
+        world.provider.set(|settings| settings.rotation = rotation);
+        let mut browser = world.logged_in("ada").await;
+        let old = session(&browser);
+        for _ in 0..2 {
+            world.expire_access_tokens();
+            tokio::time::sleep(Duration::from_millis(1200)).await;
+            browser.get("/api/shopping-cart").await.assert_status(200);
+            assert_eq!(browser.jar[REFRESH], old.1, "{rotation:?}");
+            assert_ne!(browser.jar[ACCESS], old.0, "{rotation:?}");
+        }
+    }
+    assert_eq!(world.provider.count(Endpoint::Refresh), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unrotated_refresh_token_serves_expiry_after_expiry_within_one_replay_window() {
+    // A kept outcome whose JWT has expired is no answer any more.
+    let world = World::start().await;
+    world.provider.set(|settings| {
+        settings.rotation = Rotation::Same;
+        settings.lifetime = 10;
+    });
+    let mut browser = world.logged_in("ada").await;
+    for count in 1..=3 {
+        world.clock.advance(16);
+        browser.get("/api/shopping-cart").await.assert_status(200);
+        assert_eq!(world.provider.count(Endpoint::Refresh), count);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jwt_about_to_expire_is_refreshed_early_but_a_short_one_not_before_three_quarters() {
+    let world = World::start().await;
+    for (lifetime, steps) in [(300, [(265, 0), (10, 1), (10, 0)]), (20, [(10, 0), (6, 1), (10, 0)])] {
+        world.provider.set(|settings| settings.lifetime = lifetime);
+        let mut browser = world.logged_in("ada").await;
+        for (seconds, refreshes) in steps {
+            let before = world.provider.count(Endpoint::Refresh);
+            world.clock.advance(seconds);
+            for _ in 0..3 {
+                browser.get("/api/shopping-cart").await.assert_status(200);
+            }
+            let made = world.provider.count(Endpoint::Refresh) - before;
+            assert_eq!(made, refreshes, "lifetime {lifetime}, {seconds} s later");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_early_refresh_that_fails_for_a_passing_reason_leaves_the_valid_jwt_in_use() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    world.clock.advance(280);
+    world.provider.fail(Endpoint::Refresh, Fault::status(500, "{}"));
+    let answer = browser.get("/api/shopping-cart").await;
+    answer.assert_status(200);
+    assert_eq!(answer.seen_by_app("x-auth-user").as_deref(), Some("id-of-ada"));
+    assert!(answer.set_cookies().is_empty());
+    world.provider.fail(Endpoint::Refresh, Fault::Reset);
+    browser.get("/api/shopping-cart").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_cookies_ride_on_a_502_and_on_own_answers_and_not_on_a_103() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+
+    world.expire_access_tokens();
+    let answer = browser.get("/api/user").await;
+    answer.assert_status(200);
+    assert_eq!(answer.set_cookies().len(), 2, "the user object");
+
+    world.expire_access_tokens();
+    let answer = browser.get("/api/admin/users").await;
+    answer.assert_problem(403, "forbidden");
+    assert_eq!(answer.set_cookies().len(), 2, "a refusal");
+
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n";
+    let response = format!("{hints}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    world.store.on("/api/hinted", Reply::Raw(response.into_bytes()));
+    world.expire_access_tokens();
+    let answer = browser.get("/api/hinted").await;
+    answer.assert_status(200);
+    assert_eq!(answer.set_cookies().len(), 2);
+    for interim in &answer.interim {
+        assert!(interim.all("set-cookie").is_empty(), "{interim:?}");
+    }
+
+    world.store.on("/api/upload", Reply::RefuseUpload);
+    world.expire_access_tokens();
+    let answer = browser.send(Request::post("/api/upload").body("text/plain", "some")).await;
+    answer.assert_status(413);
+    assert_eq!(answer.set_cookies().len(), 2, "an error of the app");
+
+    world.store.listening().down();
+    world.expire_access_tokens();
+    let answer = browser.get("/api/shopping-cart").await;
+    answer.assert_problem(502, "upstream_unavailable");
+    assert_eq!(answer.set_cookies().len(), 2, "the app is down");
+    world.store.listening().up().await;
+    let refreshes = world.provider.count(Endpoint::Refresh);
+    browser.get("/api/shopping-cart").await.assert_status(200);
+    assert_eq!(world.provider.count(Endpoint::Refresh), refreshes);
+}

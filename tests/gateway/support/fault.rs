@@ -1,0 +1,83 @@
+//! What can go wrong at an identity provider, as bytes on a socket.
+
+use std::time::Duration;
+
+use super::wire::Wire;
+
+/// What happens to a call instead of, or on top of, its usual answer.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Another answer; the call has no effect at the provider.
+    Answer { status: u16, headers: String, body: String },
+    /// The usual answer, later. The call takes effect at once.
+    Delay(Duration),
+    /// Takes effect, but the answer is lost with the connection.
+    Lost,
+    /// RST before anything happens.
+    Reset,
+    /// Bytes that are not HTTP.
+    Garbage,
+    /// The usual head, half of the body, the end.
+    Truncated,
+    /// The usual answer, one byte each time.
+    SlowDrip(Duration),
+    /// A body without end.
+    Huge,
+}
+
+impl Fault {
+    /// An error answer with a JSON body.
+    pub(crate) fn status(status: u16, body: &str) -> Self {
+        Self::Answer { status, headers: "Content-Type: application/json\r\n".into(), body: body.into() }
+    }
+
+    /// RFC 6749 section 5.2.
+    pub(crate) fn oauth_error(status: u16, error: &str) -> Self {
+        Self::status(status, &format!(r#"{{"error":"{error}","error_description":"as scripted"}}"#))
+    }
+
+    pub(crate) fn delay(millis: u64) -> Self {
+        Self::Delay(Duration::from_millis(millis))
+    }
+
+    /// Whether the call is carried out.
+    pub(crate) fn takes_effect(&self) -> bool {
+        matches!(self, Self::Delay(_) | Self::Lost | Self::Truncated | Self::SlowDrip(_))
+    }
+
+    /// Sends `usual` as the fault has it; gives the connection back if it goes on.
+    pub(crate) async fn send(self, mut wire: Wire, usual: Vec<u8>) -> Option<Wire> {
+        match self {
+            Self::Answer { status, headers, body } => {
+                let head =
+                    format!("HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
+                wire.send(head + &body).await.ok()?;
+                return Some(wire);
+            }
+            Self::Delay(delay) => {
+                tokio::time::sleep(delay).await;
+                wire.send(usual).await.ok()?;
+                return Some(wire);
+            }
+            Self::Lost | Self::Reset => wire.reset(),
+            Self::Garbage => wire.send("\u{1f44b} this is not HTTP\r\n\r\n").await.ok()?,
+            Self::Truncated => wire.send(&usual[..usual.len() - 20]).await.ok()?,
+            Self::SlowDrip(pause) => {
+                for byte in usual {
+                    wire.send([byte]).await.ok()?;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            Self::Huge => {
+                let head =
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+                wire.send(head).await.ok()?;
+                let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+                for _ in 0..1024 {
+                    wire.send(&chunk).await.ok()?;
+                }
+            }
+        }
+        None
+    }
+}

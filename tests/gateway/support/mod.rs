@@ -1,0 +1,21 @@
+//! Everything around the gateway: the provider, the apps, the browser, all on real sockets.
+
+pub(crate) mod app;
+pub(crate) mod call;
+pub(crate) mod client;
+pub(crate) mod fault;
+pub(crate) mod fusionauth;
+pub(crate) mod gateway;
+pub(crate) mod keys;
+pub(crate) mod listening;
+pub(crate) mod provider;
+pub(crate) mod wire;
+
+pub(crate) use app::{App, Reply};
+pub(crate) use call::Endpoint;
+pub(crate) use client::{Answer, Browser, Request};
+pub(crate) use fault::Fault;
+pub(crate) use gateway::{Gateway, World};
+pub(crate) use keys::Key;
+pub(crate) use provider::Rotation;
+pub(crate) use wire::patiently;

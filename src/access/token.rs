@@ -29,7 +29,7 @@ pub struct TokenRules {
     pub issuer: String,
     /// The app's client.
     pub client_id: String,
-    /// Any of these must be in `aud`; empty: see [`TokenRules::check_audience`].
+    /// Any of these must be in `aud`; empty: see `TokenRules::check_audience`.
     pub audience: Vec<String>,
     /// The only values that `azp` and `client_id` may have.
     pub authorized_parties: Vec<String>,

@@ -66,9 +66,10 @@ impl CookieNames {
         let mut access_parts = [None; MAX_PARTS];
         let mut refresh_parts = [None; MAX_PARTS];
         let mut cookies = SessionCookies::default();
-        for pair in headers.get_all(header::COOKIE).iter().filter_map(text).flat_map(|text| text.split(';')) {
-            let Some((name, value)) = pair.split_once('=') else { continue };
-            let Some((is_access, part)) = self.classify(name.trim_ascii()) else { continue };
+        let values = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+        for pair in values.flat_map(|value| value.split(|&byte| byte == b';')) {
+            let Some((name, value)) = split_pair(pair) else { continue };
+            let Some((is_access, part)) = self.classify(name) else { continue };
             let (parts, highest) = if is_access {
                 (&mut access_parts, &mut cookies.presented.access_token)
             } else {
@@ -76,7 +77,7 @@ impl CookieNames {
             };
             *highest = (*highest).max(part + 1);
             if let Some(slot) = parts.get_mut(part) {
-                cookies.duplicate |= slot.replace(value.trim_ascii()).is_some();
+                cookies.duplicate |= slot.replace(value).is_some();
             }
         }
         if !cookies.duplicate {
@@ -109,7 +110,9 @@ impl CookieNames {
     /// (RFC 6265bis section 4.1.3), and cookie names here are compared so too, to be on the safe side.
     pub fn is_overwritten_by(&self, set_cookie: &HeaderValue) -> bool {
         let bytes = set_cookie.as_bytes();
-        let name = bytes.split(|byte| matches!(byte, b'=' | b';')).next().unwrap_or(bytes).trim_ascii();
+        // A cookie without a name is sent back by its value alone, which then reads like a name.
+        let mut parts = bytes.split(|byte| matches!(byte, b'=' | b';')).map(<[u8]>::trim_ascii);
+        let name = parts.find(|part| !part.is_empty()).unwrap_or_default();
         [&self.access_token, &self.refresh_token].iter().any(|ours| {
             let ours = ours.as_bytes();
             name.split_at_checked(ours.len()).is_some_and(|(start, rest)| {
@@ -119,9 +122,14 @@ impl CookieNames {
     }
 }
 
-/// A header with bytes beyond ASCII is another app's affair; it has no token of ours.
-fn text(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok().or_else(|| std::str::from_utf8(value.as_bytes()).ok())
+/// Name and value of one cookie. Bytes beyond ASCII in the other cookies of a header are the app's affair; in ours they
+/// make a value that is no token.
+fn split_pair(pair: &[u8]) -> Option<(&str, &str)> {
+    let equals = memchr::memchr(b'=', pair)?;
+    let (name, value) = pair.split_at_checked(equals)?;
+    let name = std::str::from_utf8(name.trim_ascii()).ok()?;
+    let value = value.get(1..)?.trim_ascii();
+    Some((name, std::str::from_utf8(value).unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -192,7 +200,15 @@ mod tests {
 
     #[test]
     fn an_app_cannot_overwrite_the_session() {
-        for ours in ["__Host-at=x", "__host-AT=x; Path=/", "__Host-rt.1=x", "__Host-at", " __Host-at =x"] {
+        for ours in [
+            "__Host-at=x",
+            "__host-AT=x; Path=/",
+            "__Host-rt.1=x",
+            "__Host-at",
+            " __Host-at =x",
+            "=__Host-at=x",
+            " = =__Host-rt",
+        ] {
             assert!(names().is_overwritten_by(&HeaderValue::from_str(ours).unwrap()), "{ours}");
         }
         for other in ["sid=__Host-at=x", "__Host-at2=x", "x=1; __Host-at=x"] {

@@ -231,10 +231,11 @@ pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowle
     if !safe && destination != Destination::Login && rules.routes.is_login_variant(&decoded) {
         return reject(Code::BadRequest, "The path is not acceptable.", Reason::LoginVariant);
     }
-    // A preflight never has cookies; whether the real request may come is the app's affair and then ours.
+    // A preflight never has cookies, nor a body that could hold a password; whether the real request may come is the app's affair and then ours.
     let is_preflight = request.method == Method::OPTIONS
         && (matches!(destination, Destination::App(_))
-            || request.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD));
+            || (request.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+                && !has_body(request.headers)));
     if is_preflight {
         return Decision::Forward(None);
     }
@@ -248,6 +249,11 @@ pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowle
         Destination::App(Rule { access: Access::Public, .. }) => Decision::Forward(None),
         Destination::User | Destination::App(_) => with_session(rules, request, known, destination),
     }
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(http::header::TRANSFER_ENCODING)
+        || headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
 }
 
 /// Lets an identity, or nobody, go on to where the request wanted to go.
@@ -354,13 +360,14 @@ fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>)
                 Session::Valid(identity)
             }
         }
-        (Err(Reason::Token(TokenError::UnknownKey)), _)
-            if !known.keys.is_empty() && !known.keys_are_fresh =>
-        {
-            Session::FetchKeys
+        (Err(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => Session::FetchKeys,
+        // It may be as good as any, so it is neither refreshed nor taken for none.
+        (Err(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => Session::Unverifiable,
+        // It is genuine, but another client's: the refresh token beside it is no better.
+        (Err(reason @ Reason::Token(TokenError::Audience | TokenError::AuthorizedParty)), _) => {
+            Session::None(reason)
         }
         (Err(_), Some(refresh_token)) => Session::Refresh(refresh_token, None),
-        (Err(_), None) if known.keys.is_empty() => Session::Unverifiable,
         (Err(reason), None) => Session::None(reason),
     }
 }
@@ -382,3 +389,6 @@ fn check_token(
     }
     Ok((identity, expired))
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,3 +120,6 @@ fn header_value(text: &str) -> Option<HeaderValue> {
     let acceptable = text.len() <= MAX_HEADER_VALUE && !text.bytes().any(|byte| byte < 0x20 || byte == 0x7f);
     acceptable.then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests;

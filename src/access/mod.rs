@@ -18,4 +18,6 @@ pub mod token;
 pub mod verified_tokens;
 
 #[cfg(test)]
+mod architecture_tests;
+#[cfg(test)]
 pub(crate) mod testing;

@@ -14,8 +14,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
+use crate::access::decision::AppRules;
 use crate::access::key_set::KeySet;
 use crate::access::token::TokenRules;
+use crate::config;
 
 /// The time of the tests.
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -135,4 +137,14 @@ pub(crate) fn token_rules() -> TokenRules {
         algorithms: vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA],
         leeway: 5,
     }
+}
+
+/// The rules of the one app of a configuration; `settings` are lines of `[apps.store]`.
+pub(crate) fn app_rules(settings: &str) -> AppRules {
+    let text = format!(
+        "[identity_providers.main]\nissuer = '{ISSUER}'\n[apps.store]\nhosts = ['store.example.com']\n\
+         upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n{settings}\n"
+    );
+    let config = config::parse(&text).unwrap().config;
+    AppRules::new(0, &config.apps[0], &config.identity_providers[0])
 }

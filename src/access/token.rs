@@ -29,7 +29,7 @@ pub struct TokenRules {
     pub issuer: String,
     /// The app's client.
     pub client_id: String,
-    /// Any of these must be in `aud`; empty: see `TokenRules::check_audience`.
+    /// Any of these must be in `aud`; empty: see `check_audience`.
     pub audience: Vec<String>,
     /// The only values that `azp` and `client_id` may have.
     pub authorized_parties: Vec<String>,
@@ -40,6 +40,21 @@ pub struct TokenRules {
 }
 
 /// Claims with a valid signature that are meant for this app.
+///
+/// They can be passed on, but not made up:
+///
+/// ```
+/// fn subject(claims: &portcullis::access::token::VerifiedClaims) -> &str {
+///     claims.subject()
+/// }
+/// ```
+///
+/// ```compile_fail,E0451
+/// fn forge(claims: portcullis::access::claims::Claims) -> portcullis::access::token::VerifiedClaims {
+///     let (subject, expires_at, issued_at) = (String::from("admin"), u64::MAX, None);
+///     portcullis::access::token::VerifiedClaims { claims, subject, expires_at, issued_at }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct VerifiedClaims {
     claims: Claims,

@@ -92,3 +92,6 @@ impl VerifiedTokens {
         self.hasher.hash_one(bytes.last_chunk::<HASHED>().map_or(bytes, |end| end.as_slice()))
     }
 }
+
+#[cfg(test)]
+mod tests;

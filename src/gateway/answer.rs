@@ -7,6 +7,7 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
 use crate::gateway::context::Context;
+use crate::gateway::state::State;
 use crate::respond::Problem;
 
 /// An answer, ready to be written.
@@ -56,8 +57,9 @@ impl Answer {
     }
 
     /// Writes the answer to a request, with its new cookies.
-    pub(crate) async fn send(self, session: &mut Session, context: &Context) -> Result<()> {
-        self.write(session, context, &context.new_cookies).await
+    pub(crate) async fn send(self, state: &State, session: &mut Session, context: &Context) -> Result<()> {
+        let cookies = context.cookies(state, session.req_header());
+        self.write(session, context, &cookies).await
     }
 
     /// Writes the answer, with the cookies. The connection stays usable if the request's body has been read or

@@ -1,5 +1,7 @@
 //! The three paths that Portcullis serves itself: login, user, logout.
 
+use std::net::IpAddr;
+
 use bytes::BytesMut;
 use http::header;
 use pingora_core::Result;
@@ -10,6 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::access::cookies::Presented;
 use crate::access::identity::Identity;
+use crate::forwarding::Origin;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
@@ -27,7 +30,7 @@ pub(super) async fn login(
         Ok(tokens) => user_object(app, &tokens.identity),
         Err(problem) => Answer::from(&problem),
     };
-    answer.send(session, context).await
+    answer.send(state, session, context).await
 }
 
 async fn try_login(
@@ -52,16 +55,17 @@ async fn try_login(
         Err(problem) => return Ok(Err(problem)),
     };
     drop(body);
-    let tokens = match state.sessions.login(&app.session, &credentials).await {
+    let client = client_address(state, session, context);
+    let tokens = match state.sessions.login(&app.session, &credentials, client).await {
         Ok(tokens) => tokens,
         Err(problem) => return Ok(Err(problem)),
     };
     let (presented, old) = presented_refresh_token(app, session);
-    match session_cookies(app, &tokens, presented) {
+    match session_cookies(state, app, &tokens, presented) {
         Ok(cookies) => context.new_cookies = cookies,
         Err(problem) => return Ok(Err(problem)),
     }
-    if let Some(old) = old {
+    if let Some(old) = old.filter(|old| tokens.refresh_token.as_ref() != Some(old)) {
         state.sessions.replace(&app.session, &old);
     }
     Ok(Ok(tokens))
@@ -69,12 +73,13 @@ async fn try_login(
 
 /// Answers who the user is.
 pub(super) async fn user(
+    state: &State,
     app: &App,
     identity: &Identity,
     session: &mut Session,
     context: &Context,
 ) -> Result<()> {
-    user_object(app, identity).send(session, context).await
+    user_object(app, identity).send(state, session, context).await
 }
 
 /// Answers a logout: the session is over in any case, also if the provider is down.
@@ -95,27 +100,36 @@ fn presented_refresh_token(app: &App, session: &Session) -> (Presented, Option<Z
     (cookies.presented, cookies.refresh_token.map(|token| Zeroizing::new(token.into_owned())))
 }
 
+fn client_address(state: &State, session: &Session, context: &Context) -> Option<IpAddr> {
+    let connection = context.connection.as_ref()?;
+    let headers = &session.req_header().headers;
+    Origin::new(headers, connection.peer(), connection.tls(), "", &state.trusted_proxies).client()
+}
+
 /// The cookies of a new session. Without a refresh token, one that is left of an older session goes.
 fn session_cookies(
+    state: &State,
     app: &App,
     tokens: &Tokens,
     presented: Presented,
 ) -> std::result::Result<Vec<http::HeaderValue>, Problem> {
+    let too_large = |error: &dyn std::fmt::Display| {
+        error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
+        unavailable()
+    };
     let access = app.cookies.access_token(&tokens.access_token, presented);
     let refresh = match &tokens.refresh_token {
         Some(token) => app.cookies.refresh_token(token, presented),
         None => Ok(app.cookies.clear_refresh_token(presented)),
     };
-    match (access, refresh) {
-        (Ok(mut cookies), Ok(more)) => {
-            cookies.extend(more);
-            Ok(cookies)
-        }
-        (Err(too_large), _) | (_, Err(too_large)) => {
-            error!(app = app.name, error = %too_large, "login impossible: the provider's tokens do not fit into cookies");
-            Err(unavailable())
-        }
+    let mut cookies = access.map_err(|error| too_large(&error))?;
+    cookies.extend(refresh.map_err(|error| too_large(&error))?);
+    // The browser sends them all back at once: a head that is refused for its size would lock the user out.
+    let size: usize = cookies.iter().map(http::HeaderValue::len).sum();
+    if size > state.limits.max_header_size / 4 * 3 {
+        return Err(too_large(&format!("{size} bytes of cookies for `server.limits.max_header_size`")));
     }
+    Ok(cookies)
 }
 
 /// A login's body, zeroised when dropped.
@@ -144,7 +158,10 @@ async fn read_body(state: &State, session: &mut Session) -> Result<std::result::
     if length.is_some_and(|length| length > max_size) {
         return Ok(Err(TOO_LARGE));
     }
-    if headers.contains_key(header::EXPECT) {
+    let expects = headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if expects && session.req_header().version == http::Version::HTTP_11 {
         session.write_continue_response().await?;
     }
     let reading = async {

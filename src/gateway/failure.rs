@@ -6,11 +6,17 @@ use tracing::{info, warn};
 
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
+use crate::gateway::state::State;
 use crate::respond::{Code, Problem};
 use crate::server::watch::EndReason;
 
 /// Answers as far as that is still possible.
-pub(super) async fn answer(session: &mut Session, error: &Error, context: &Context) -> FailToProxy {
+pub(super) async fn answer(
+    state: &State,
+    session: &mut Session,
+    error: &Error,
+    context: &Context,
+) -> FailToProxy {
     let app = context.app.as_ref().map(|app| app.name.as_str());
     let started = session.response_written().is_some_and(|response| !response.status.is_informational());
     let Some(problem) = problem(error, context) else {
@@ -29,12 +35,15 @@ pub(super) async fn answer(session: &mut Session, error: &Error, context: &Conte
         // The app's answer is already on its way: only closing tells the client that it is incomplete.
         return FailToProxy { error_code, can_reuse_downstream: false };
     }
-    if context.connection.as_ref().is_some_and(|connection| connection.ended().is_some()) {
-        session.set_keepalive(None);
+    // The app's failure is not the client's: its connection goes on, where the request has been read to its end.
+    let connection = context.connection.as_ref().filter(|connection| connection.ended().is_none());
+    let may_continue = matches!(*error.esource(), ErrorSource::Upstream) && session.is_body_done();
+    match connection.filter(|_| may_continue) {
+        Some(connection) => connection.continue_after_failure(),
+        None => session.set_keepalive(None),
     }
-    let written = Answer::from(&problem).send(session, context).await.is_ok();
     let can_reuse_downstream =
-        written && matches!(*error.esource(), ErrorSource::Upstream) && session.is_body_done();
+        Answer::from(&problem).send(state, session, context).await.is_ok() && may_continue;
     FailToProxy { error_code, can_reuse_downstream }
 }
 

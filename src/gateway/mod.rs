@@ -4,6 +4,7 @@ mod answer;
 mod context;
 mod endpoints;
 mod failure;
+mod response_headers;
 mod session_step;
 mod state;
 mod upstream_request;
@@ -12,7 +13,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderName, StatusCode, header};
+use http::{StatusCode, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -47,13 +48,17 @@ impl Gateway {
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let Some(app) = self.find_app(session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
-            Answer::from(&problem).send(session, context).await?;
+            Answer::from(&problem).send(&self.state, session, context).await?;
             return Ok(true);
         };
         context.websocket = is_websocket(session.req_header());
         if !context.websocket {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
             session.req_header_mut().remove_header(&header::UPGRADE);
+        }
+        if session.req_header().version == http::Version::HTTP_10 {
+            // RFC 9110 section 15.2: no 1xx to a client that knows none.
+            session.set_ignore_info_resp(true);
         }
         context.app = Some(Arc::clone(&app));
         let passed = session_step::run(&self.state, &app, session, context).await?;
@@ -183,7 +188,14 @@ impl ProxyHttp for Gateway {
         if response.status.is_informational() && !is_switching {
             return Ok(());
         }
+        if is_switching && !context.websocket {
+            // Nobody asked: what follows would be taken for answers to other requests.
+            let explanation = "the app switches protocols unasked";
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation)
+                .map_err(|error| error.into_up());
+        }
         let Some(app) = &context.app else { return Ok(()) };
+        response_headers::clean(response, session.req_header().version);
         if let Some(connection) = &context.connection {
             connection.disarm_response_deadline();
             if is_switching {
@@ -191,12 +203,18 @@ impl ProxyHttp for Gateway {
                 session.set_write_timeout(None);
             }
         }
-        remove_overwriting_cookies(app, response)?;
+        response_headers::remove_overwriting_cookies(app, response)?;
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
-        for cookie in &context.new_cookies {
-            response.append_header(header::SET_COOKIE, cookie.clone())?;
+        let new_cookies = if context.new_cookies.is_empty() {
+            Vec::new()
+        } else {
+            context.cookies(&self.state, session.req_header())
+        };
+        let has_new_cookies = !new_cookies.is_empty();
+        for cookie in new_cookies {
+            response.append_header(header::SET_COOKIE, cookie)?;
         }
-        if !context.new_cookies.is_empty() {
+        if has_new_cookies {
             // A shared cache must not give one user's session to another.
             response.insert_header(header::CACHE_CONTROL, "no-store")?;
         }
@@ -209,7 +227,7 @@ impl ProxyHttp for Gateway {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
-        failure::answer(session, error, context).await
+        failure::answer(&self.state, session, error, context).await
     }
 
     fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
@@ -239,21 +257,4 @@ impl ProxyHttp for Gateway {
             "request"
         );
     }
-}
-
-/// An app must not overwrite the session's cookies.
-fn remove_overwriting_cookies(app: &App, response: &mut ResponseHeader) -> Result<()> {
-    const SET_COOKIE: HeaderName = header::SET_COOKIE;
-    let names = &app.rules().cookies;
-    let cookies = response.headers.get_all(SET_COOKIE);
-    if !cookies.iter().any(|cookie| names.is_overwritten_by(cookie)) {
-        return Ok(());
-    }
-    warn!(app = app.name, "the app sets a cookie with the name of a session cookie: dropped");
-    let kept: Vec<_> = cookies.iter().filter(|cookie| !names.is_overwritten_by(cookie)).cloned().collect();
-    response.remove_header(&SET_COOKIE);
-    for cookie in kept {
-        response.append_header(SET_COOKIE, cookie)?;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@ use http::{HeaderValue, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
 use tracing::{debug, error};
+use zeroize::Zeroizing;
 
 use crate::access::decision::{Decision, Pending, Reason, RequestHead, admit, decide};
 use crate::access::routes::{Destination, Rule};
@@ -16,7 +17,7 @@ use crate::gateway::endpoints;
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
 use crate::respond::{Code, Problem};
-use crate::session::{Outcome, Tokens, unavailable};
+use crate::session::{Outcome, unavailable};
 
 /// Takes a request as far as it gets without the app. `true`: it goes to the app.
 pub(super) async fn run(
@@ -41,16 +42,16 @@ pub(super) async fn run(
         Decision::Login => endpoints::login(state, app, session, context).await?,
         Decision::Logout => endpoints::logout(state, app, session, context).await?,
         Decision::User(identity) => {
-            endpoints::user(app, &identity, session, context).await?;
+            endpoints::user(state, app, &identity, session, context).await?;
             context.identity = Some(identity);
         }
         Decision::Reject(problem, reason) => {
             debug!(app = app.name, code = problem.code.as_str(), %reason, "request refused");
-            Answer::from(&problem).send(session, context).await?;
+            Answer::from(&problem).send(state, session, context).await?;
         }
         // Neither is left over: keys are fetched once, and a refresh ends in another decision.
         Decision::FetchKeys | Decision::Refresh(_) => {
-            Answer::from(&unavailable()).send(session, context).await?;
+            Answer::from(&unavailable()).send(state, session, context).await?;
         }
     }
     Ok(false)
@@ -85,15 +86,25 @@ fn raw_path(target: &[u8]) -> &str {
 
 async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
     match state.sessions.refresh(&app.session, &pending.refresh_token, pending.previous.as_ref()).await {
-        Outcome::Renewed(tokens) => match renewed_cookies(app, &tokens, &pending) {
-            Some(cookies) => {
-                context.new_cookies = cookies;
-                let identity = Arc::clone(&tokens.identity);
-                context.tokens = Some(tokens);
-                admit(app.rules(), pending.destination, Ok(identity))
+        Outcome::Renewed(tokens) => {
+            context.new_cookies = rotated_cookies(app, tokens.refresh_token.as_ref(), &pending);
+            match app.cookies.access_token(&tokens.access_token, pending.presented) {
+                Ok(cookies) => {
+                    context.new_cookies.splice(0..0, cookies);
+                    let identity = Arc::clone(&tokens.identity);
+                    context.tokens = Some(tokens);
+                    admit(app.rules(), pending.destination, Ok(identity))
+                }
+                Err(too_large) => {
+                    error!(app = app.name, error = %too_large, "the provider's JWT does not fit into cookies");
+                    without_refresh(app, pending)
+                }
             }
-            None => without_refresh(app, pending),
-        },
+        }
+        Outcome::Unverified(tokens) => {
+            context.new_cookies = rotated_cookies(app, tokens.refresh_token.as_ref(), &pending);
+            without_refresh(app, pending)
+        }
         Outcome::Dead => {
             context.new_cookies = app.cookies.clear(pending.presented);
             if let Destination::App(Rule { access: Access::Optional, .. }) = pending.destination {
@@ -106,21 +117,14 @@ async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &m
     }
 }
 
-/// The new JWT's cookie, and the refresh token's if it is another one.
-fn renewed_cookies(app: &App, tokens: &Tokens, pending: &Pending<'_>) -> Option<Vec<HeaderValue>> {
-    let access = app.cookies.access_token(&tokens.access_token, pending.presented);
-    let rotated = tokens.refresh_token.as_ref().filter(|token| ***token != *pending.refresh_token);
-    let refresh = rotated.map(|token| app.cookies.refresh_token(token, pending.presented)).transpose();
-    match (access, refresh) {
-        (Ok(mut cookies), Ok(more)) => {
-            cookies.extend(more.into_iter().flatten());
-            Some(cookies)
-        }
-        (Err(too_large), _) | (_, Err(too_large)) => {
-            error!(app = app.name, error = %too_large, "the provider's tokens do not fit into cookies");
-            None
-        }
-    }
+/// The refresh token's cookies, if the provider gave another one. They go out whatever becomes of the JWT: the old
+/// refresh token is dead.
+fn rotated_cookies(app: &App, new: Option<&Zeroizing<String>>, pending: &Pending<'_>) -> Vec<HeaderValue> {
+    let Some(token) = new.filter(|token| ***token != *pending.refresh_token) else { return Vec::new() };
+    app.cookies.refresh_token(token, pending.presented).unwrap_or_else(|too_large| {
+        error!(app = app.name, error = %too_large, "the provider's refresh token does not fit into cookies");
+        Vec::new()
+    })
 }
 
 /// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept.

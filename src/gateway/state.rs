@@ -11,7 +11,7 @@ use crate::access::verified_tokens::VerifiedTokens;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
-use crate::session::{CookieWriter, SessionContext, Sessions};
+use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
 use crate::upstream::Upstreams;
 
 /// The state of a running gateway.
@@ -69,10 +69,12 @@ impl State {
             .collect::<Result<Vec<_>, _>>()?;
         let mut apps = Vec::with_capacity(config.apps.len());
         let mut by_host = HashMap::new();
+        let calls: Vec<Arc<ProviderCalls>> = providers.iter().map(|_| Arc::default()).collect();
         for (index, app) in config.apps.iter().enumerate() {
             // A valid configuration refers to a provider that there is.
             let settings = config.identity_providers.get(app.identity_provider);
-            let Some((settings, provider)) = settings.zip(providers.get(app.identity_provider)) else {
+            let runtime = providers.get(app.identity_provider).zip(calls.get(app.identity_provider));
+            let Some((settings, (provider, calls))) = settings.zip(runtime) else {
                 continue;
             };
             by_host.extend(app.hosts.iter().map(|host| (host.clone(), index)));
@@ -83,6 +85,7 @@ impl State {
                     client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
                     provider: Arc::clone(provider),
                     request_timeout: settings.request_timeout,
+                    calls: Arc::clone(calls),
                 }),
                 cookies: CookieWriter::new(app.cookies.clone()),
                 upstreams: Upstreams::new(app),

@@ -127,6 +127,7 @@ where
 
     let is_reusable = app.process_new_http(session, shutdown).await.is_some();
     let mut returned = slot.take()?;
+    let is_reusable = is_reusable || returned.wire.watch.continues_after_failure();
     if is_reusable && returned.is_complete && returned.wire.watch.ended().is_none() {
         return Some(returned.wire);
     }

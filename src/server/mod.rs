@@ -1,6 +1,6 @@
 //! The server: listeners, connections, and their end.
 //!
-//! We accept connections ourselves and hand Pingora one checked message at a time (see `connection`); Pingora's own
+//! We accept connections ourselves and hand Pingora one checked message at a time (see `connection.rs`); Pingora's own
 //! `Server` and `Service` are not used.
 
 mod body_rate;

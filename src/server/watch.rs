@@ -56,6 +56,7 @@ pub(crate) struct ConnectionWatch {
     idle_timeout: AtomicU64,
     rate_exempt: AtomicBool,
     closing: AtomicBool,
+    continues: AtomicBool,
     ended: AtomicU8,
     reader: Mutex<Option<Waker>>,
 }
@@ -72,6 +73,7 @@ impl ConnectionWatch {
             idle_timeout: AtomicU64::new(0),
             rate_exempt: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            continues: AtomicBool::new(false),
             ended: AtomicU8::new(0),
             reader: Mutex::new(None),
         }
@@ -142,6 +144,18 @@ impl ConnectionWatch {
         self.response_timeout.store(0, Ordering::Relaxed);
         self.idle_timeout.store(0, Ordering::Relaxed);
         self.rate_exempt.store(false, Ordering::Relaxed);
+        self.continues.store(false, Ordering::Relaxed);
+    }
+
+    /// The request has failed and is answered whole; the connection may serve another one. Pingora itself gives up the
+    /// connection after every failure to proxy.
+    pub(crate) fn continue_after_failure(&self) {
+        self.continues.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Self::continue_after_failure`] was called for this request.
+    pub(super) fn continues_after_failure(&self) -> bool {
+        self.continues.load(Ordering::Relaxed)
     }
 
     /// When reads fail, if nothing moved since `last_moved` and nothing moves until then.

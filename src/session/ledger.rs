@@ -3,7 +3,8 @@
 //!
 //! Nothing here is on the way of a request with a valid JWT.
 
-use std::collections::{HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +21,17 @@ const MAX_ENTRIES: usize = 65_536;
 /// that comes to life again.
 const DEAD_IS_KEPT: Duration = Duration::from_secs(5);
 
+/// How long early refreshes of a token rest after one that failed: its JWT is still valid, so nothing is lost.
+const UNAVAILABLE_IS_KEPT: Duration = Duration::from_secs(5);
+
+/// How long an ended session is remembered: longer than revoking it is tried.
+const ENDED_IS_KEPT: Duration = Duration::from_secs(15 * 60);
+
+/// Calls that may be under way or wait for their turn at once. Anyone can send a made-up refresh token.
+const MAX_UNDER_WAY: usize = 16_384;
+
 /// A refresh token of an app, without the token itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey {
     app: usize,
     digest: [u8; 32],
@@ -58,8 +68,9 @@ pub(crate) struct Ledger {
 #[derive(Debug, Default)]
 struct State {
     entries: HashMap<SessionKey, Entry>,
-    /// When finished entries may go, oldest first.
-    expiries: VecDeque<(Instant, SessionKey)>,
+    under_way: usize,
+    /// When finished entries may go, the first at the top.
+    expiries: BinaryHeap<Reverse<(Instant, SessionKey)>>,
 }
 
 #[derive(Debug)]
@@ -88,8 +99,11 @@ impl Ledger {
                 }
                 _ => {}
             }
+            if state.under_way >= MAX_UNDER_WAY {
+                return Turn::Known(Outcome::Unavailable);
+            }
             let (sender, waiter) = watch::channel(None);
-            state.entries.insert(key, Entry::UnderWay { waiter, ended: false });
+            state.put(key, Entry::UnderWay { waiter, ended: false });
             Turn::Call(sender)
         })
     }
@@ -100,17 +114,29 @@ impl Ledger {
             let ended = matches!(state.entries.get(&key), Some(Entry::UnderWay { ended: true, .. }));
             let outcome = if ended { Outcome::Dead } else { outcome };
             match outcome {
-                // The next request tries again: nothing is known.
-                Outcome::Unavailable => {
-                    state.entries.remove(&key);
+                Outcome::Dead if ended => state.remember(key, Outcome::Dead, now + ENDED_IS_KEPT),
+                Outcome::Dead => {
+                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window))
                 }
-                Outcome::Dead if !ended => {
-                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window));
+                Outcome::Unavailable => state.remember(key, Outcome::Unavailable, now + UNAVAILABLE_IS_KEPT),
+                Outcome::Renewed(_) | Outcome::Unverified(_) => {
+                    state.remember(key, outcome.clone(), now + self.replay_window);
                 }
-                _ => state.remember(key, outcome.clone(), now + self.replay_window),
             }
             outcome
         })
+    }
+
+    /// Replaces an outcome whose JWT could not be verified by one whose could, unless the session was ended meanwhile.
+    pub(crate) fn verified(&self, key: SessionKey, outcome: &Outcome) {
+        self.with(|state, now| {
+            if matches!(
+                state.entries.get(&key),
+                Some(Entry::Finished { outcome: Outcome::Unverified(_), .. })
+            ) {
+                state.remember(key, outcome.clone(), now + self.replay_window);
+            }
+        });
     }
 
     /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more. Returns the outcome
@@ -121,11 +147,11 @@ impl Ledger {
                 *ended = true;
                 return None;
             }
-            let before = match state.entries.remove(&key) {
-                Some(Entry::Finished { outcome, until }) if now < until => Some(outcome),
+            let before = match state.entries.get(&key) {
+                Some(Entry::Finished { outcome, until }) if now < *until => Some(outcome.clone()),
                 _ => None,
             };
-            state.remember(key, Outcome::Dead, now + self.replay_window);
+            state.remember(key, Outcome::Dead, now + ENDED_IS_KEPT);
             before
         })
     }
@@ -149,20 +175,26 @@ impl Ledger {
 }
 
 impl State {
-    fn remember(&mut self, key: SessionKey, outcome: Outcome, until: Instant) {
-        self.entries.insert(key, Entry::Finished { outcome, until });
-        self.expiries.push_back((until, key));
+    fn put(&mut self, key: SessionKey, entry: Entry) {
+        let is_under_way = |entry: &Entry| matches!(entry, Entry::UnderWay { .. });
+        self.under_way += usize::from(is_under_way(&entry));
+        let before = self.entries.insert(key, entry);
+        self.under_way -= usize::from(before.as_ref().is_some_and(is_under_way));
     }
 
-    /// The queue is in order but for the shorter life of "dead", which only keeps such an entry a little longer; nobody
-    /// is told an outcome past its time.
+    fn remember(&mut self, key: SessionKey, outcome: Outcome, until: Instant) {
+        self.put(key, Entry::Finished { outcome, until });
+        self.expiries.push(Reverse((until, key)));
+    }
+
     fn forget_expired(&mut self, now: Instant) {
-        while let Some(&(until, key)) = self.expiries.front() {
+        while let Some(&Reverse((until, key))) = self.expiries.peek() {
+            // The first to go say the least: failures and made-up tokens are kept for seconds only.
             if now < until && self.expiries.len() <= MAX_ENTRIES {
                 break;
             }
-            self.expiries.pop_front();
-            // An entry that was renewed since stands in the queue again, further back.
+            self.expiries.pop();
+            // An entry that was renewed since stands in the heap again, further down.
             if matches!(self.entries.get(&key), Some(Entry::Finished { until: kept, .. }) if *kept <= until) {
                 self.entries.remove(&key);
             }

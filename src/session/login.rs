@@ -1,5 +1,6 @@
 //! Login: the password grant, and what its answer means for the browser.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::timeout;
@@ -13,13 +14,16 @@ use crate::session::{SessionContext, Sessions, Tokens};
 
 impl Sessions {
     /// Logs a user in. The problem says to the browser what went wrong; the log says more.
+    ///
+    /// `client` is the browser's address, which shares the places in the queue of a user name.
     pub async fn login(
         &self,
         app: &SessionContext,
         credentials: &Credentials,
+        client: Option<IpAddr>,
     ) -> Result<Arc<Tokens>, Problem> {
         let provider = app.provider.name();
-        let Some(place) = self.login_queue.enter(provider, &credentials.username) else {
+        let Some(place) = self.login_queue.enter(provider, &credentials.username, client) else {
             warn!(provider, client = app.client.id, "login refused: too many wait for the same user name");
             return Err(Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
                 .retry_after(1));
@@ -28,8 +32,11 @@ impl Sessions {
         let Ok(permit) = timeout(app.request_timeout * 2, place.turn()).await else {
             return Err(unavailable());
         };
+        let Ok(call) = timeout(app.request_timeout, app.calls.logins.acquire()).await else {
+            return Err(unavailable());
+        };
         let granted = app.provider.password_grant(&app.client, credentials).await;
-        drop(permit);
+        drop((permit, call));
         let tokens = granted.map_err(|error| refusal(app, error))?;
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,

@@ -2,11 +2,16 @@
 //! "wrong password" to all but one of several right logins at the same time (Keycloak).
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// Provider and normalised user name.
 type Key = (String, String);
+
+/// Addresses that may wait for one user name at once: a stranger fills a few places, never all.
+const MAX_ADDRESSES: usize = 16;
 
 /// The queues, one for each user name that is logging in right now.
 #[derive(Debug)]
@@ -18,13 +23,15 @@ pub(crate) struct LoginQueue {
 #[derive(Debug)]
 struct Queue {
     turn: Arc<Semaphore>,
-    present: usize,
+    /// Who is present, and how often.
+    present: HashMap<Option<IpAddr>, usize>,
 }
 
 /// A place in a queue; leaves it when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
     key: Key,
+    client: Option<IpAddr>,
     queues: Arc<Mutex<HashMap<Key, Queue>>>,
     turn: Arc<Semaphore>,
 }
@@ -35,17 +42,22 @@ impl LoginQueue {
     }
 
     /// Takes a place; `None` if too many wait already. Providers take user names in any case and with blanks around them.
-    pub(crate) fn enter(&self, provider: &str, username: &str) -> Option<Place> {
+    pub(crate) fn enter(&self, provider: &str, username: &str, client: Option<IpAddr>) -> Option<Place> {
         let key = (provider.to_owned(), username.trim().to_lowercase());
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues
             .entry(key.clone())
-            .or_insert_with(|| Queue { turn: Arc::new(Semaphore::new(1)), present: 0 });
-        if queue.present > self.max_waiting {
+            .or_insert_with(|| Queue { turn: Arc::new(Semaphore::new(1)), present: HashMap::new() });
+        let is_new = !queue.present.contains_key(&client);
+        if is_new && queue.present.len() >= MAX_ADDRESSES {
             return None;
         }
-        queue.present += 1;
-        Some(Place { key, queues: Arc::clone(&self.queues), turn: Arc::clone(&queue.turn) })
+        let places = queue.present.entry(client).or_default();
+        if *places > self.max_waiting {
+            return None;
+        }
+        *places += 1;
+        Some(Place { key, client, queues: Arc::clone(&self.queues), turn: Arc::clone(&queue.turn) })
     }
 }
 
@@ -60,8 +72,13 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = queues.get_mut(&self.key) {
-            queue.present -= 1;
-            if queue.present == 0 {
+            if let Some(places) = queue.present.get_mut(&self.client) {
+                *places -= 1;
+                if *places == 0 {
+                    queue.present.remove(&self.client);
+                }
+            }
+            if queue.present.is_empty() {
                 queues.remove(&self.key);
             }
         }
@@ -75,9 +92,9 @@ mod tests {
     #[tokio::test]
     async fn one_name_one_login_at_a_time() {
         let queue = LoginQueue::new(8);
-        let first = queue.enter("main", "Alice").unwrap();
-        let second = queue.enter("main", " alice ").unwrap();
-        let other = queue.enter("main", "bob").unwrap();
+        let first = queue.enter("main", "Alice", None).unwrap();
+        let second = queue.enter("main", " alice ", None).unwrap();
+        let other = queue.enter("main", "bob", None).unwrap();
         let permit = first.turn().await;
         assert!(permit.is_some());
         assert!(second.turn.try_acquire().is_err());
@@ -86,12 +103,35 @@ mod tests {
         assert!(second.turn().await.is_some());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn turns_come_in_order_and_whoever_gives_up_holds_up_nobody() {
+        let queue = LoginQueue::new(8);
+        let places = [(); 3].map(|()| queue.enter("main", "alice").unwrap());
+        let permit = places[0].turn().await;
+        let mut second = Box::pin(places[1].turn());
+        let mut third = Box::pin(places[2].turn());
+        let moment = std::time::Duration::from_secs(1);
+        assert!(tokio::time::timeout(moment, &mut second).await.is_err());
+        assert!(tokio::time::timeout(moment, &mut third).await.is_err());
+        drop(second);
+        drop(permit);
+        assert!(tokio::time::timeout(moment, third).await.unwrap().is_some());
+    }
+
+    #[test]
+    fn one_name_at_two_providers_is_two_users() {
+        let queue = LoginQueue::new(0);
+        let _one = queue.enter("main", "alice").unwrap();
+        assert!(queue.enter("main", "ALICE ").is_none());
+        assert!(queue.enter("other", "alice").is_some());
+    }
+
     #[test]
     fn the_queue_is_bounded_and_leaves_nothing_behind() {
         let queue = LoginQueue::new(1);
-        let places = (queue.enter("main", "a"), queue.enter("main", "a"));
+        let places = (queue.enter("main", "a", None), queue.enter("main", "a", None));
         assert!(places.0.is_some() && places.1.is_some());
-        assert!(queue.enter("main", "a").is_none());
+        assert!(queue.enter("main", "a", None).is_none());
         drop(places);
         assert!(queue.queues.lock().unwrap().is_empty());
     }

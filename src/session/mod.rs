@@ -14,6 +14,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::access::decision::AppRules;
@@ -41,6 +42,21 @@ pub struct SessionContext {
     pub provider: Arc<IdentityProvider>,
     /// How long a request waits for the provider.
     pub request_timeout: Duration,
+    /// Calls to the provider at once, over all apps that use it.
+    pub(crate) calls: Arc<ProviderCalls>,
+}
+
+/// Bounds the calls to one provider. Refreshes and logins do not take each other's places.
+#[derive(Debug)]
+pub(crate) struct ProviderCalls {
+    refreshes: Semaphore,
+    logins: Semaphore,
+}
+
+impl Default for ProviderCalls {
+    fn default() -> Self {
+        Self { refreshes: Semaphore::new(256), logins: Semaphore::new(64) }
+    }
 }
 
 /// Tokens that the provider gave and that were verified.
@@ -59,11 +75,26 @@ impl std::fmt::Debug for Tokens {
     }
 }
 
+/// Tokens that the provider gave at a refresh, whose JWT could not be verified then.
+pub struct UnverifiedTokens {
+    access_token: Zeroizing<String>,
+    /// The provider's new refresh token, if it rotated the old one: without it the session would be lost.
+    pub refresh_token: Option<Zeroizing<String>>,
+}
+
+impl std::fmt::Debug for UnverifiedTokens {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("UnverifiedTokens(..)")
+    }
+}
+
 /// How a refresh went, the same for all who waited for it.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// There is a new JWT.
     Renewed(Arc<Tokens>),
+    /// There is a new JWT that cannot be verified now: no identity, but the session is kept.
+    Unverified(Arc<UnverifiedTokens>),
     /// The provider said that this grant is dead, or the session was ended.
     Dead,
     /// Nothing is known: the session is kept.

@@ -1,6 +1,7 @@
 //! Refresh: one call to the provider for any number of requests, and one outcome for all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::{error, info, warn};
@@ -9,13 +10,16 @@ use zeroize::Zeroizing;
 use crate::access::decision::Previous;
 use crate::access::identity::Identity;
 use crate::access::token::TokenError;
-use crate::identity_provider::RefreshError;
+use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::session::ledger::{Ledger, SessionKey, Turn};
 use crate::session::logout::revoke;
-use crate::session::{Outcome, SessionContext, Sessions, Tokens};
+use crate::session::{Outcome, SessionContext, Sessions, Tokens, UnverifiedTokens};
 
 /// Refreshes that one request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
+
+/// How long a request whose JWT is still valid waits for a new one. The call goes on, and a later request gets its outcome.
+const EARLY_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Sessions {
     /// Gets a new JWT for a refresh token. `previous`: the old JWT, if it is genuine; it says whose session it is.
@@ -29,19 +33,16 @@ impl Sessions {
         refresh_token: &Zeroizing<String>,
         previous: Option<&Previous>,
     ) -> Outcome {
-        let waiting = timeout(app.request_timeout, self.newest(app, refresh_token, previous));
+        let early = previous.is_some_and(|previous| previous.still_valid);
+        let patience = if early { EARLY_PATIENCE.min(app.request_timeout) } else { app.request_timeout };
+        let waiting = timeout(patience, self.newest(app, refresh_token, previous, early));
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
-        match &outcome {
-            // A JWT of somebody else is refused, whoever asked for it first.
-            Outcome::Renewed(tokens)
-                if previous.is_some_and(|previous| is_of_another(previous, &tokens.identity)) =>
-            {
-                error!(
-                    provider = app.provider.name(),
-                    client = app.client.id,
-                    "a refresh gave another user's JWT"
-                );
-                Outcome::Unavailable
+        match (&outcome, previous) {
+            // A JWT of somebody else is refused, whoever asked for it first. These two cookies never get on again.
+            (Outcome::Renewed(tokens), Some(previous)) if is_of_another(previous, &tokens.identity) => {
+                let (provider, client) = (app.provider.name(), &app.client.id);
+                error!(provider, client, "session ended: the refresh gave another subject's JWT");
+                Outcome::Dead
             }
             _ => outcome,
         }
@@ -52,21 +53,16 @@ impl Sessions {
         app: &Arc<SessionContext>,
         refresh_token: &Zeroizing<String>,
         previous: Option<&Previous>,
+        early: bool,
     ) -> Outcome {
         let mut token = refresh_token.clone();
         let mut fallback = Outcome::Unavailable;
         for _ in 0..MAX_HOPS {
             let key = SessionKey::new(app.rules.index, &token);
-            match self.ledger.take_turn(key, |outcome| self.is_usable(outcome, &token)) {
+            match self.ledger.take_turn(key, |outcome| self.is_usable(outcome, &token, early)) {
                 Turn::Call(sender) => {
                     let mut waiter = sender.subscribe();
-                    let call = Call {
-                        app: Arc::clone(app),
-                        ledger: Arc::clone(&self.ledger),
-                        clock: Arc::clone(&self.clock),
-                        refresh_token: token.clone(),
-                        previous: previous.cloned(),
-                    };
+                    let call = self.call(app, &token, previous);
                     tokio::spawn(async move {
                         let outcome = call.run(key).await;
                         sender.send_replace(Some(outcome));
@@ -84,23 +80,63 @@ impl Sessions {
                     }
                     None => return Outcome::Renewed(tokens),
                 },
-                Turn::Known(outcome) => return outcome,
+                Turn::Known(Outcome::Unverified(tokens)) => {
+                    match self.verify_again(app, key, &tokens).await {
+                        Some(outcome) => return outcome,
+                        None => token = tokens.refresh_token.clone().unwrap_or(token),
+                    }
+                }
+                Turn::Known(outcome) => return outcome.or(fallback),
             }
         }
-        warn!(
-            provider = app.provider.name(),
-            client = app.client.id,
-            "a refresh token has too many successors"
-        );
+        let (provider, client) = (app.provider.name(), &app.client.id);
+        warn!(provider, client, "a refresh token has too many successors");
         Outcome::Unavailable
+    }
+
+    fn call(
+        &self,
+        app: &Arc<SessionContext>,
+        token: &Zeroizing<String>,
+        previous: Option<&Previous>,
+    ) -> Call {
+        Call {
+            app: Arc::clone(app),
+            ledger: Arc::clone(&self.ledger),
+            clock: Arc::clone(&self.clock),
+            refresh_token: token.clone(),
+            old_jwt: previous.map(|previous| previous.access_token.clone()),
+        }
+    }
+
+    /// The provider's keys may be known by now.
+    async fn verify_again(
+        &self,
+        app: &SessionContext,
+        key: SessionKey,
+        tokens: &UnverifiedTokens,
+    ) -> Option<Outcome> {
+        let identity = app.verify_new(&tokens.access_token, self.clock.now()).await.ok()?;
+        let access_token = tokens.access_token.clone();
+        let tokens = Tokens { access_token, refresh_token: tokens.refresh_token.clone(), identity };
+        let outcome = Outcome::Renewed(Arc::new(tokens));
+        self.ledger.verified(key, &outcome);
+        Some(outcome)
+    }
+
+    /// Whether the session of a refresh token has been ended, by a logout or by the provider, in the last minutes.
+    pub fn has_ended(&self, app: &SessionContext, refresh_token: &str) -> bool {
+        matches!(self.ledger.known(SessionKey::new(app.rules.index, refresh_token)), Some(Outcome::Dead))
     }
 
     /// Whether an outcome that is known answers a request again. Without rotation the token has no successor, so a JWT
     /// that is about to expire means that another call is due.
-    fn is_usable(&self, outcome: &Outcome, token: &str) -> bool {
+    fn is_usable(&self, outcome: &Outcome, token: &str, early: bool) -> bool {
         match outcome {
-            Outcome::Renewed(tokens) => is_rotated(tokens, token) || self.is_fresh(tokens),
-            Outcome::Dead | Outcome::Unavailable => true,
+            Outcome::Renewed(tokens) => is_rotated(&tokens.refresh_token, token) || self.is_fresh(tokens),
+            Outcome::Unverified(tokens) => is_rotated(&tokens.refresh_token, token),
+            Outcome::Dead => true,
+            Outcome::Unavailable => early,
         }
     }
 
@@ -111,7 +147,7 @@ impl Sessions {
 
     /// The refresh token to go on with, if the tokens of an outcome are not the newest or not fresh.
     fn successor(&self, app: &SessionContext, tokens: &Tokens, token: &str) -> Option<Zeroizing<String>> {
-        let next = tokens.refresh_token.as_ref().filter(|_| is_rotated(tokens, token))?;
+        let next = tokens.refresh_token.as_ref().filter(|_| is_rotated(&tokens.refresh_token, token))?;
         let known = self.ledger.known(SessionKey::new(app.rules.index, next)).is_some();
         (known || !self.is_fresh(tokens)).then(|| next.clone())
     }
@@ -122,14 +158,27 @@ impl Outcome {
     fn or(self, other: Self) -> Self {
         if matches!(self, Self::Unavailable) { other } else { self }
     }
+
+    /// The provider's new refresh token, where it answered with tokens.
+    #[expect(
+        clippy::option_option,
+        reason = "no tokens, and tokens without a new refresh token, are two things"
+    )]
+    pub(super) fn refresh_token(&self) -> Option<Option<&Zeroizing<String>>> {
+        match self {
+            Self::Renewed(tokens) => Some(tokens.refresh_token.as_ref()),
+            Self::Unverified(tokens) => Some(tokens.refresh_token.as_ref()),
+            Self::Dead | Self::Unavailable => None,
+        }
+    }
 }
 
 fn is_of_another(previous: &Previous, identity: &Identity) -> bool {
     previous.identity.subject() != identity.subject()
 }
 
-fn is_rotated(tokens: &Tokens, token: &str) -> bool {
-    tokens.refresh_token.as_ref().is_some_and(|next| next.as_str() != token)
+fn is_rotated(next: &Option<Zeroizing<String>>, token: &str) -> bool {
+    next.as_ref().is_some_and(|next| next.as_str() != token)
 }
 
 async fn wait(waiter: &mut tokio::sync::watch::Receiver<Option<Outcome>>) -> Outcome {
@@ -146,18 +195,20 @@ struct Call {
     ledger: Arc<Ledger>,
     clock: Arc<dyn crate::clock::Clock>,
     refresh_token: Zeroizing<String>,
-    previous: Option<Previous>,
+    /// One provider's refresh API wants it, too (FusionAuth).
+    old_jwt: Option<Zeroizing<String>>,
 }
 
 impl Call {
     async fn run(self, key: SessionKey) -> Outcome {
         let outcome = self.ask().await;
         let told = self.ledger.finish(key, outcome.clone());
-        if let (Outcome::Renewed(tokens), Outcome::Dead) = (&outcome, &told) {
+        if matches!(told, Outcome::Dead)
+            && let Some(newest) = outcome.refresh_token()
+        {
             // Logged out while the call was under way: the new grant must not outlive the session.
             // In a task of its own, since those who wait for the outcome need not wait for that.
-            let newest = tokens.refresh_token.as_ref().unwrap_or(&self.refresh_token);
-            tokio::spawn(revoke(Arc::clone(&self.app), newest.clone()));
+            tokio::spawn(revoke(Arc::clone(&self.app), newest.unwrap_or(&self.refresh_token).clone(), None));
         }
         told
     }
@@ -165,7 +216,12 @@ impl Call {
     async fn ask(&self) -> Outcome {
         let app = &self.app;
         let (provider, client) = (app.provider.name(), &app.client.id);
-        let old_jwt = self.previous.as_ref().map(|previous| previous.access_token.as_str());
+        let permit = timeout(REFRESH_READ_LIMIT, app.calls.refreshes.acquire()).await;
+        if permit.is_err() {
+            warn!(provider, client, "refresh impossible: too many are under way");
+            return Outcome::Unavailable;
+        }
+        let old_jwt = self.old_jwt.as_ref().map(|token| token.as_str());
         let tokens = match app.provider.refresh_grant(&app.client, &self.refresh_token, old_jwt).await {
             Ok(tokens) => tokens,
             Err(RefreshError::Dead(reason)) => {
@@ -189,13 +245,10 @@ impl Call {
             }
             Err(error) => {
                 error!(provider, client, %error, "the provider's JWT was refused at a refresh");
-                return Outcome::Unavailable;
+                let TokenSet { access_token, refresh_token } = tokens;
+                return Outcome::Unverified(Arc::new(UnverifiedTokens { access_token, refresh_token }));
             }
         };
-        if self.previous.as_ref().is_some_and(|previous| is_of_another(previous, &identity)) {
-            error!(provider, client, "the provider's JWT was refused at a refresh: another subject");
-            return Outcome::Unavailable;
-        }
         Outcome::Renewed(Arc::new(Tokens {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,

@@ -1,14 +1,10 @@
 //! Which route a path meets.
 
 use super::*;
-use crate::config;
+use crate::access::testing::app_rules;
 
 fn routes(login: &str, rules: &str) -> Routes {
-    let text = format!(
-        "[identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.store]\nhosts = ['store.example.com']\n\
-         upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\nlogin.path = '{login}'\nroutes = [{rules}]\n"
-    );
-    Routes::new(&config::parse(&text).unwrap().config.apps[0])
+    app_rules(&format!("login.path = '{login}'\nroutes = [{rules}]")).routes
 }
 
 fn resolve<'a>(routes: &'a Routes, raw: &str) -> Destination<'a> {

@@ -1,5 +1,7 @@
 //! Single flight, the replay window and ends, with time that stands still until it is moved.
 
+use std::sync::Arc;
+
 use tokio::time::advance;
 
 use super::*;
@@ -23,8 +25,6 @@ fn renewed() -> Outcome {
     let identity = Arc::new(Identity::new(verified, &rules).unwrap());
     Outcome::Renewed(Arc::new(Tokens { access_token: access_token.into(), refresh_token: None, identity }))
 }
-
-use std::sync::Arc;
 
 /// What a turn is, in a word.
 fn turn(ledger: &Ledger, token: &str) -> (&'static str, Option<watch::Sender<Option<Outcome>>>) {

@@ -1,12 +1,16 @@
 //! One call for any number of requests, and what becomes of its outcome.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::harness::{Harness, word};
 use crate::access::testing::NOW;
+use crate::clock::Clock;
 use crate::identity_provider::testing::server::eventually;
+use crate::session::Sessions;
 
 #[tokio::test]
 async fn parallel_requests_and_later_ones_with_the_old_token_make_one_call() {
@@ -128,4 +132,28 @@ async fn the_call_survives_a_client_that_goes_away() {
     gate.send_replace(true);
     assert_eq!(word(&harness.refresh("r1", None).await), "r2");
     assert_eq!(harness.asked(), ["r1"]);
+}
+
+/// A clock that fails at its first use, which is inside the call.
+#[derive(Debug, Default)]
+struct FailsOnce(AtomicBool);
+
+impl Clock for FailsOnce {
+    fn now(&self) -> u64 {
+        assert!(self.0.swap(true, Ordering::SeqCst), "a panic on purpose");
+        NOW
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_panics_does_not_block_the_token() {
+    let mut harness = Harness::start().await;
+    let seconds = Duration::from_secs;
+    harness.sessions = Arc::new(Sessions::new(Arc::<FailsOnce>::default(), seconds(30), seconds(30), 8));
+    harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
+    let refresh = || harness.refresh("r1", None);
+    let (a, b) = tokio::join!(refresh(), refresh());
+    assert_eq!([&a, &b].map(word), ["unavailable", "unavailable"]);
+    assert_eq!(word(&refresh().await), "r2");
+    assert_eq!(harness.asked(), ["r1", "r1"]);
 }

@@ -1,0 +1,95 @@
+//! What the decision may know of, read from the source itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every source file under a folder or file of `src`, with its lines that are no comments.
+fn sources(of: &str) -> Vec<(PathBuf, Vec<String>)> {
+    fn collect(path: &Path, files: &mut Vec<PathBuf>) {
+        if path.is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                collect(&entry.unwrap().path(), files);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path.to_owned());
+        }
+    }
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(of), &mut files);
+    assert!(!files.is_empty(), "{of}");
+    let this = Path::new(file!()).file_name().unwrap();
+    let code = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).map(String::from).collect()
+    };
+    files.retain(|path| path.file_name() != Some(this));
+    files
+        .into_iter()
+        .map(|path| {
+            let lines = code(&path);
+            (path, lines)
+        })
+        .collect()
+}
+
+/// The decision is pure: neither it nor what it imports from this crate knows of the network or of a runtime.
+#[test]
+fn the_decision_imports_no_pingora_tokio_or_reqwest() {
+    for part in ["access", "config", "respond.rs", "strict_json.rs"] {
+        for (path, lines) in sources(part) {
+            for line in lines {
+                for foreign in [
+                    "pingora",
+                    "tokio",
+                    "reqwest",
+                    "hyper",
+                    "std::net::Tcp",
+                    "thread::spawn",
+                    "SystemTime",
+                    "async fn",
+                ] {
+                    assert!(!line.contains(foreign), "{}: {line}", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// Otherwise the list above would not cover what the decision depends on.
+#[test]
+fn the_decision_imports_no_other_part_of_the_crate() {
+    for (path, lines) in sources("access") {
+        for line in lines {
+            for import in line.split("crate::").skip(1) {
+                let part = import.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+                let permitted = ["access", "config", "respond", "strict_json"].contains(&part)
+                    || (part.is_empty() && import.starts_with('{'));
+                assert!(permitted, "{}: {line}", path.display());
+            }
+        }
+    }
+}
+
+/// Verified claims come from one place in `token::verify`, and an identity from one that takes verified claims.
+#[test]
+fn there_is_one_way_to_an_identity() {
+    let made = |file: &str, name: &str| {
+        let text = sources(file).remove(0).1.join("\n");
+        let literals = text.matches(&format!("{name} {{")).count()
+            - text.matches(&format!("struct {name} {{")).count()
+            - text.matches(&format!("impl {name} {{")).count();
+        let derived =
+            text.split(&format!("pub struct {name} ")).next().unwrap().lines().last().unwrap().to_owned();
+        let fields = text.split(&format!("pub struct {name} {{")).nth(1).unwrap().split('}').next().unwrap();
+        assert!(!fields.contains("pub"), "{name} has private fields");
+        for maker in [format!("for {name}"), format!("-> {name}")] {
+            assert!(!text.contains(&maker), "{name}: {maker}");
+        }
+        (literals, derived)
+    };
+    assert_eq!(made("access/token.rs", "VerifiedClaims"), (1, String::from("#[derive(Debug, Clone)]")));
+    assert_eq!(made("access/identity.rs", "Identity"), (0, String::from("#[derive(Debug)]")));
+    let identity = sources("access/identity.rs").remove(0).1.join("\n");
+    assert_eq!(identity.matches("Self {").count(), 1, "in `Identity::new` alone");
+    assert!(identity.contains("pub fn new(claims: VerifiedClaims,"));
+}

@@ -1,0 +1,62 @@
+//! What is changed in an app's response before the browser sees it.
+
+use http::{HeaderName, Version, header};
+use pingora_core::Result;
+use pingora_http::ResponseHeader;
+use tracing::warn;
+
+use crate::gateway::state::App;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Removes what is only for this hop (RFC 9110 section 7.6.1). Pingora writes its own `Connection`.
+pub(super) fn clean(response: &mut ResponseHeader, client: Version) {
+    if client == Version::HTTP_10 {
+        // RFC 9112 section 6.1: such a client takes no chunks; the end of the connection ends the body.
+        response.remove_header(&header::TRANSFER_ENCODING);
+    }
+    // Pingora drops trailers of HTTP/1.1 messages, so none are announced (RFC 9110 section 6.5.1 permits that).
+    response.remove_header(&header::TRAILER);
+    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    response.remove_header(&KEEP_ALIVE);
+    if !response.headers.contains_key(header::CONNECTION) {
+        return;
+    }
+    let named: Vec<HeaderName> = response
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+        .filter(|name| !is_end_to_end(name))
+        .collect();
+    for name in named.iter().chain([&PROXY_CONNECTION, &header::UPGRADE]) {
+        response.remove_header(name);
+    }
+}
+
+/// What an app must not have removed by naming it in `Connection`.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::SET_COOKIE, header::CACHE_CONTROL]
+        .contains(name)
+}
+
+/// An app must not overwrite the session's cookies.
+pub(super) fn remove_overwriting_cookies(app: &App, response: &mut ResponseHeader) -> Result<()> {
+    const SET_COOKIE: HeaderName = header::SET_COOKIE;
+    let names = &app.rules().cookies;
+    let cookies = response.headers.get_all(SET_COOKIE);
+    if !cookies.iter().any(|cookie| names.is_overwritten_by(cookie)) {
+        return Ok(());
+    }
+    warn!(app = app.name, "the app sets a cookie with the name of a session cookie: dropped");
+    let kept: Vec<_> = cookies.iter().filter(|cookie| !names.is_overwritten_by(cookie)).cloned().collect();
+    response.remove_header(&SET_COOKIE);
+    for cookie in kept {
+        response.append_header(SET_COOKIE, cookie)?;
+    }
+    Ok(())
+}

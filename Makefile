@@ -1,0 +1,26 @@
+# The commands of a working day. CI runs `make ci`.
+.PHONY: help check ci providers browser bench advisories demo
+
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+check: ## format, lints, docs, tests: before every commit
+	@.ci/run fast
+
+ci: ## everything that CI runs, after installing what is missing
+	@.ci/run
+
+providers: ## the gateway against Keycloak, Glewlwyd and oidc-provider
+	@.ci/run providers
+
+browser: ## the demo in headless Chromium
+	@.ci/run browser
+
+bench: ## the benchmarks, for real
+	cargo bench
+
+advisories: ## known vulnerabilities of dependencies (fetches the RustSec database)
+	cargo deny --all-features check advisories
+
+demo: ## shopping cart, forum, identity provider and gateway in one process
+	cargo run --example demo

@@ -1,7 +1,10 @@
 //! An app's addresses: resolved, health-checked, balanced.
 
+mod web_socket;
+
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,12 +19,19 @@ use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHeal
 use pingora_load_balancing::selection::RoundRobin;
 use pingora_load_balancing::{Backend, Backends, LoadBalancer};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config;
 
 /// How often host names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
+
+/// The same while no address is known.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
+
+/// For one host name.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an idle connection to an app is kept.
 const POOLED_CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
@@ -57,7 +67,8 @@ impl Upstreams {
             [upstream] => upstream.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, upstream.port)),
             _ => None,
         };
-        let discovery = Names { app: app.name.clone(), upstreams: app.upstreams.clone() };
+        let discovery =
+            Names { app: app.name.clone(), upstreams: app.upstreams.clone(), known: Mutex::default() };
         let mut backends = Backends::new(Box::new(discovery));
         if single.is_none() {
             backends.set_health_check(health_check(app));
@@ -71,23 +82,38 @@ impl Upstreams {
         }
     }
 
-    /// Resolves the names once, so that the first request finds an address.
-    pub(crate) async fn resolve(&self) {
-        if let Err(error) = self.balancer.update().await {
+    /// Resolves the names once, so that the first request finds an address. `false`: none is known.
+    pub(crate) async fn resolve(&self) -> bool {
+        let updated = self.balancer.update().await;
+        if let Err(error) = &updated {
             warn!(app = self.app, %error, "no upstream address yet");
         }
+        updated.is_ok()
     }
 
     /// Keeps names resolved and addresses checked until shutdown.
-    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+    pub(crate) async fn run(&self, shutdown: watch::Receiver<bool>) {
         if self.single.is_some() {
             return;
         }
-        let mut resolve = tokio::time::interval(RESOLVE_EVERY);
+        tokio::join!(self.keep_resolved(shutdown.clone()), self.keep_checked(shutdown));
+    }
+
+    async fn keep_resolved(&self, mut shutdown: watch::Receiver<bool>) {
+        loop {
+            let known = self.resolve().await;
+            let pause = if known { RESOLVE_EVERY } else { RESOLVE_AGAIN };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stopped(&mut shutdown) => return,
+            }
+        }
+    }
+
+    async fn keep_checked(&self, mut shutdown: watch::Receiver<bool>) {
         let mut check = tokio::time::interval(self.health_check.interval);
         loop {
             tokio::select! {
-                _ = resolve.tick() => self.resolve().await,
                 _ = check.tick() => self.balancer.backends().run_health_check(true).await,
                 () = stopped(&mut shutdown) => return,
             }
@@ -95,7 +121,15 @@ impl Upstreams {
     }
 
     /// A peer to connect to: a healthy one that has not been tried, else any that has not.
-    pub(crate) fn peer(&self, tried: &[SocketAddr]) -> Option<Box<HttpPeer>> {
+    pub(crate) fn peer(&self, tried: &[SocketAddr], for_web_socket: bool) -> Option<Box<HttpPeer>> {
+        let mut peer = self.select(tried)?;
+        if for_web_socket {
+            web_socket::prepare(&mut peer);
+        }
+        Some(peer)
+    }
+
+    fn select(&self, tried: &[SocketAddr]) -> Option<Box<HttpPeer>> {
         if let Some(address) = self.single {
             return tried.is_empty().then(|| self.peer_at(0, address)).flatten();
         }
@@ -166,26 +200,41 @@ fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
     Box::new(check)
 }
 
-/// Finds the addresses of host names.
+/// Finds the addresses of host names. A name that cannot be resolved now keeps the addresses it had.
 struct Names {
     app: String,
     upstreams: Vec<config::Upstream>,
+    known: Mutex<HashMap<usize, Vec<SocketAddr>>>,
+}
+
+impl Names {
+    async fn lookup(&self, index: usize, upstream: &config::Upstream) {
+        let lookup = tokio::net::lookup_host((upstream.host.as_str(), upstream.port));
+        match timeout(RESOLVE_TIMEOUT, lookup).await {
+            Ok(Ok(addresses)) => {
+                let addresses = addresses.collect();
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(index, addresses);
+            }
+            Ok(Err(error)) => {
+                warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved");
+            }
+            Err(_) => warn!(app = self.app, upstream = upstream.host, "host name not resolved in time"),
+        }
+    }
 }
 
 #[async_trait]
 impl ServiceDiscovery for Names {
     async fn discover(&self) -> pingora_core::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
-        let mut backends = BTreeSet::new();
         for (index, upstream) in self.upstreams.iter().enumerate() {
-            match tokio::net::lookup_host((upstream.host.as_str(), upstream.port)).await {
-                Ok(addresses) => backends.extend(addresses.map(|address| backend(index, address))),
-                Err(error) => {
-                    warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved");
-                }
-            }
+            self.lookup(index, upstream).await;
         }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let backends: BTreeSet<_> = known
+            .iter()
+            .flat_map(|(index, addresses)| addresses.iter().map(|address| backend(*index, *address)))
+            .collect();
         if backends.is_empty() {
-            // An error keeps the addresses known so far.
             return Error::e_explain(ConnectError, "no upstream host name could be resolved");
         }
         Ok((backends, HashMap::new()))

@@ -95,7 +95,11 @@ impl Identity {
 /// A claim as text; lists are joined with commas, objects and empty lists are left out.
 fn header_text(claims: &VerifiedClaims, roles: &[String], path: &ClaimPath) -> Option<String> {
     match path {
-        ClaimPath::Roles => (!roles.is_empty()).then(|| roles.join(",")),
+        // A role with a comma in it would read as two.
+        ClaimPath::Roles => {
+            let roles: Vec<_> = roles.iter().filter(|role| !role.contains(',')).map(String::as_str).collect();
+            (!roles.is_empty()).then(|| roles.join(","))
+        }
         ClaimPath::Segments(segments) => match claims.claims().at(segments)? {
             Value::Array(values) => {
                 let texts: Vec<_> = values.iter().filter_map(scalar_text).collect();

@@ -32,18 +32,10 @@ pub struct Rule<'a> {
 /// An app's paths.
 #[derive(Debug)]
 pub struct Routes {
-    login: Endpoint,
-    user: Endpoint,
-    logout: Endpoint,
+    login: Vec<u8>,
+    user: Vec<u8>,
+    logout: Vec<u8>,
     rules: Vec<Route>,
-}
-
-/// The path of one of our own endpoints.
-#[derive(Debug)]
-struct Endpoint {
-    path: Vec<u8>,
-    /// It has characters that a request cannot write as they are: `/café`.
-    is_always_encoded: bool,
 }
 
 #[derive(Debug)]
@@ -71,22 +63,22 @@ impl Routes {
             roles: route.roles.clone(),
         });
         Self {
-            login: Endpoint::new(&app.login.path),
-            user: Endpoint::new(&app.user.path),
-            logout: Endpoint::new(&app.logout.path),
+            login: app.login.path.clone().into_bytes(),
+            user: app.user.path.clone().into_bytes(),
+            logout: app.logout.path.clone().into_bytes(),
             rules: routes.collect(),
         }
     }
 
     /// Finds a request's destination. `raw` is the path as it will be forwarded, `decoded` the same, decoded.
     pub fn resolve(&self, raw: &[u8], decoded: &[u8]) -> Destination<'_> {
-        if self.login.matches(raw, decoded) {
+        if raw == self.login {
             return Destination::Login;
         }
-        if self.user.matches(raw, decoded) {
+        if raw == self.user {
             return Destination::User;
         }
-        if self.logout.matches(raw, decoded) {
+        if raw == self.logout {
             return Destination::Logout;
         }
         let found = self.rules.iter().enumerate().find(|(_, route)| route.matches(decoded));
@@ -98,18 +90,7 @@ impl Routes {
 
     /// Whether an app with lenient routing would take a path for the login path.
     pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
-        path::is_variant(decoded, &self.login.path)
-    }
-}
-
-impl Endpoint {
-    fn new(configured: &str) -> Self {
-        Self { path: decoded(configured), is_always_encoded: path::decode(configured).is_err() }
-    }
-
-    /// Only the plain spelling is taken; where there is none, every encoding.
-    fn matches(&self, raw: &[u8], decoded: &[u8]) -> bool {
-        raw == self.path || (self.is_always_encoded && decoded == self.path)
+        path::is_variant(decoded, &self.login)
     }
 }
 

@@ -174,8 +174,9 @@ async fn read_body(state: &State, session: &mut Session) -> Result<std::result::
         }
         Ok(Ok(body))
     };
-    match timeout(state.limits.login_body_timeout, reading).await {
-        Ok(read) => read,
-        Err(_) => Ok(Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time."))),
+    if let Ok(read) = timeout(state.limits.login_body_timeout, reading).await {
+        return read;
     }
+    session.set_keepalive(None);
+    Ok(Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.")))
 }

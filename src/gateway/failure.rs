@@ -1,6 +1,8 @@
 //! What a client is told when the way to the app, or back, breaks.
 
+use http::header;
 use pingora_core::{Error, ErrorSource, ErrorType};
+use pingora_http::RequestHeader;
 use pingora_proxy::{FailToProxy, Session};
 use tracing::{info, warn};
 
@@ -35,16 +37,28 @@ pub(super) async fn answer(
         // The app's answer is already on its way: only closing tells the client that it is incomplete.
         return FailToProxy { error_code, can_reuse_downstream: false };
     }
-    // The app's failure is not the client's: its connection goes on, where the request has been read to its end.
-    let connection = context.connection.as_ref().filter(|connection| connection.ended().is_none());
-    let may_continue = matches!(*error.esource(), ErrorSource::Upstream) && session.is_body_done();
-    match connection.filter(|_| may_continue) {
+    // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
+    let is_the_apps =
+        matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
+    let may_continue = is_the_apps && (session.is_body_done() || has_short_body(session.req_header()));
+    match context.connection.as_ref().filter(|_| may_continue) {
         Some(connection) => connection.continue_after_failure(),
         None => session.set_keepalive(None),
     }
-    let can_reuse_downstream =
-        Answer::from(&problem).send(state, session, context).await.is_ok() && may_continue;
-    FailToProxy { error_code, can_reuse_downstream }
+    let written = Answer::from(&problem).send(state, session, context).await.is_ok();
+    if written && may_continue {
+        // What is not read in time ends the connection: the server's front sees the unread rest.
+        let _ = session.drain_request_body().await;
+    }
+    FailToProxy { error_code, can_reuse_downstream: written && may_continue }
+}
+
+/// A body that is worth reading for the sake of the connection, and that the client does send.
+fn has_short_body(request: &RequestHeader) -> bool {
+    const SHORT: u64 = 64 * 1024;
+    let length =
+        request.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    length.is_some_and(|length: u64| length <= SHORT) && !request.headers.contains_key(header::EXPECT)
 }
 
 /// `None`: there is nobody to answer.

@@ -125,19 +125,14 @@ impl ProxyHttp for Gateway {
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let app = context.app.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let mut peer = app.upstreams.peer(&context.tried).ok_or_else(|| {
+        app.upstreams.peer(&context.tried, context.websocket).ok_or_else(|| {
             Error::create(
                 ErrorType::ConnectError,
                 pingora_core::ErrorSource::Upstream,
                 Some("no address".into()),
                 None,
             )
-        })?;
-        if context.websocket {
-            // The connection's own watch ends a WebSocket that is idle in both directions.
-            peer.options.read_timeout = None;
-        }
-        Ok(peer)
+        })
     }
 
     fn fail_to_connect(
@@ -191,8 +186,7 @@ impl ProxyHttp for Gateway {
         if is_switching && !context.websocket {
             // Nobody asked: what follows would be taken for answers to other requests.
             let explanation = "the app switches protocols unasked";
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation)
-                .map_err(|error| error.into_up());
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
         let Some(app) = &context.app else { return Ok(()) };
         response_headers::clean(response, session.req_header().version);

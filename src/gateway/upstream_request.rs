@@ -19,6 +19,8 @@ pub(super) fn prepare(
     upstream: &mut RequestHeader,
 ) -> Result<()> {
     remove_reserved(app, upstream);
+    // Trailers are not passed on, so none are announced.
+    upstream.remove_header(&header::TRAILER);
     remove_session_cookies(app, upstream)?;
     if let Some(identity) = &context.identity {
         for (name, value) in identity.headers() {

@@ -23,6 +23,7 @@ use std::time::Duration;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::apps::http_app::HttpServer;
 use pingora_core::server::configuration::ServerConf;
+use tokio::net::TcpSocket;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -37,6 +38,9 @@ use crate::identity_provider::SetupError;
 use connection::ConnectionSettings;
 use listener::{Connections, Front, accept};
 use watch::EndReason;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
 
 /// Idle connections to apps that are kept, for each worker thread.
 const POOLED_CONNECTIONS: usize = 1024;
@@ -86,13 +90,8 @@ impl Server {
     /// The same with another clock.
     pub async fn bind_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, BindError> {
         let state = Arc::new(State::new(&config, clock)?);
-        let listen = |key, address: SocketAddr| {
-            let bound = TcpListener::bind(address).and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            });
-            bound.map_err(|source| BindError::Listen { key, address, source })
-        };
+        let listen =
+            |key, address| bind(address).map_err(|source| BindError::Listen { key, address, source });
         let public = config
             .server
             .listen
@@ -101,9 +100,11 @@ impl Server {
             .collect::<Result<Vec<_>, _>>()?;
         let admin =
             config.server.admin_listen.map(|address| listen("server.admin_listen", address)).transpose()?;
-        for app in &state.apps {
-            app.upstreams.resolve().await;
+        let mut resolving = JoinSet::new();
+        for app in state.apps.iter().cloned() {
+            resolving.spawn(async move { app.upstreams.resolve().await });
         }
+        resolving.join_all().await;
         Ok(Self { config, state, public, admin })
     }
 
@@ -172,6 +173,14 @@ impl Server {
         };
         pingora_proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(&self.state)))
     }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // So that a restart does not wait for old connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 fn spawn_accept<A: HttpServerApp + Send + Sync + 'static>(

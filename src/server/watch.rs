@@ -147,10 +147,13 @@ impl ConnectionWatch {
         self.continues.store(false, Ordering::Relaxed);
     }
 
-    /// The request has failed and is answered whole; the connection may serve another one. Pingora itself gives up the
-    /// connection after every failure to proxy.
+    /// The request has failed and is being answered; the connection may serve another one then. Pingora itself gives up
+    /// the connection after every failure to proxy. An app that did not answer in time ends its request only.
     pub(crate) fn continue_after_failure(&self) {
         self.continues.store(true, Ordering::Relaxed);
+        self.response_timeout.store(0, Ordering::Relaxed);
+        let timed_out = EndReason::ResponseTimeout as u8;
+        let _ = self.ended.compare_exchange(timed_out, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Whether [`Self::continue_after_failure`] was called for this request.

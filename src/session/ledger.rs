@@ -125,7 +125,7 @@ impl Ledger {
             let outcome = if state.ended.contains(key) { Outcome::Dead } else { outcome };
             match outcome {
                 Outcome::Dead => {
-                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window))
+                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window));
                 }
                 Outcome::Unavailable => state.remember(key, Outcome::Unavailable, now + UNAVAILABLE_IS_KEPT),
                 Outcome::Renewed(_) | Outcome::Unverified(_) => {

@@ -106,7 +106,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_come_in_order_and_whoever_gives_up_holds_up_nobody() {
         let queue = LoginQueue::new(8);
-        let places = [(); 3].map(|()| queue.enter("main", "alice").unwrap());
+        let places = [(); 3].map(|()| queue.enter("main", "alice", None).unwrap());
         let permit = places[0].turn().await;
         let mut second = Box::pin(places[1].turn());
         let mut third = Box::pin(places[2].turn());
@@ -121,9 +121,9 @@ mod tests {
     #[test]
     fn one_name_at_two_providers_is_two_users() {
         let queue = LoginQueue::new(0);
-        let _one = queue.enter("main", "alice").unwrap();
-        assert!(queue.enter("main", "ALICE ").is_none());
-        assert!(queue.enter("other", "alice").is_some());
+        let _one = queue.enter("main", "alice", None).unwrap();
+        assert!(queue.enter("main", "ALICE ", None).is_none());
+        assert!(queue.enter("other", "alice", None).is_some());
     }
 
     #[test]

@@ -38,11 +38,11 @@ impl Sessions {
         let waiting = timeout(patience, self.newest(app, refresh_token, previous, early));
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
         match (&outcome, previous) {
-            // A JWT of somebody else is refused, whoever asked for it first. These two cookies never get on again.
+            // A JWT of somebody else is refused, whoever asked for it first.
             (Outcome::Renewed(tokens), Some(previous)) if is_of_another(previous, &tokens.identity) => {
                 let (provider, client) = (app.provider.name(), &app.client.id);
-                error!(provider, client, "session ended: the refresh gave another subject's JWT");
-                Outcome::Dead
+                error!(provider, client, "the provider's JWT was refused at a refresh: another subject");
+                Outcome::Unavailable
             }
             _ => outcome,
         }
@@ -133,8 +133,10 @@ impl Sessions {
     /// that is about to expire means that another call is due.
     fn is_usable(&self, outcome: &Outcome, token: &str, early: bool) -> bool {
         match outcome {
-            Outcome::Renewed(tokens) => is_rotated(&tokens.refresh_token, token) || self.is_fresh(tokens),
-            Outcome::Unverified(tokens) => is_rotated(&tokens.refresh_token, token),
+            Outcome::Renewed(tokens) => {
+                is_rotated(tokens.refresh_token.as_ref(), token) || self.is_fresh(tokens)
+            }
+            Outcome::Unverified(tokens) => is_rotated(tokens.refresh_token.as_ref(), token),
             Outcome::Dead => true,
             Outcome::Unavailable => early,
         }
@@ -147,7 +149,8 @@ impl Sessions {
 
     /// The refresh token to go on with, if the tokens of an outcome are not the newest or not fresh.
     fn successor(&self, app: &SessionContext, tokens: &Tokens, token: &str) -> Option<Zeroizing<String>> {
-        let next = tokens.refresh_token.as_ref().filter(|_| is_rotated(&tokens.refresh_token, token))?;
+        let next =
+            tokens.refresh_token.as_ref().filter(|_| is_rotated(tokens.refresh_token.as_ref(), token))?;
         let known = self.ledger.known(SessionKey::new(app.rules.index, next)).is_some();
         (known || !self.is_fresh(tokens)).then(|| next.clone())
     }
@@ -177,8 +180,8 @@ fn is_of_another(previous: &Previous, identity: &Identity) -> bool {
     previous.identity.subject() != identity.subject()
 }
 
-fn is_rotated(next: &Option<Zeroizing<String>>, token: &str) -> bool {
-    next.as_ref().is_some_and(|next| next.as_str() != token)
+fn is_rotated(next: Option<&Zeroizing<String>>, token: &str) -> bool {
+    next.is_some_and(|next| next.as_str() != token)
 }
 
 async fn wait(waiter: &mut tokio::sync::watch::Receiver<Option<Outcome>>) -> Outcome {

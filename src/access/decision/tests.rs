@@ -137,7 +137,8 @@ fn every_access_with_every_session() {
         (junk.into(), no, "forward", "404 not_logged_in"),
         (format!("{junk}; {REFRESH}"), "refresh r1", "refresh r1", "refresh r1"),
         (foreign.clone(), no, "forward", "404 not_logged_in"),
-        (format!("{foreign}; {REFRESH}"), "refresh r1", "refresh r1", "refresh r1"),
+        // A genuine JWT of another client: the refresh token beside it is no better.
+        (format!("{foreign}; {REFRESH}"), no, "forward", "404 not_logged_in"),
         (format!("{valid}; {valid}"), no, "forward", "404 not_logged_in"),
         (format!("{valid}; {REFRESH}; {REFRESH}"), no, "forward", "404 not_logged_in"),
         (format!("{valid}; {REFRESH}; __Host-refresh_token=x"), no, "forward", "404 not_logged_in"),
@@ -174,8 +175,13 @@ fn keys_that_are_unknown_or_not_there_yet() {
     for (cookies, fresh, no_keys, expected) in [
         (both.as_str(), true, false, "refresh r1"),
         (both.split(';').next().unwrap(), true, false, "401 not_logged_in"),
-        (&valid, false, true, "503 identity_provider_unavailable"),
-        (&format!("{valid}; {REFRESH}"), false, true, "refresh r1"),
+        (&valid, false, true, "fetch keys"),
+        (&valid, true, true, "503 identity_provider_unavailable"),
+        (&format!("{valid}; {REFRESH}"), false, true, "fetch keys"),
+        // It may be as good as any: refreshing it would cost the session of a provider that rotates.
+        (&format!("{valid}; {REFRESH}"), true, true, "503 identity_provider_unavailable"),
+        (&format!("__Host-access_token=junk; {REFRESH}"), false, true, "refresh r1"),
+        ("__Host-access_token=junk", false, true, "401 not_logged_in"),
         (REFRESH, false, true, "refresh r1"),
         ("", false, true, "401 not_logged_in"),
     ] {

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::access::decision::AppRules;
+use crate::access::decision::{AppRules, Previous};
+use crate::access::identity::Identity;
 use crate::access::testing::{NOW, claims, jwk, mint};
+use crate::access::token::verify;
 use crate::clock::ManualClock;
 use crate::config;
 use crate::identity_provider::testing::server::{Server, json as answer, provider};
@@ -48,6 +50,7 @@ impl Harness {
             client: Client { id: String::from("store"), secret: None },
             provider,
             request_timeout,
+            calls: Arc::default(),
         });
         let clock = Arc::new(ManualClock::new(NOW));
         let seconds = Duration::from_secs;
@@ -56,7 +59,17 @@ impl Harness {
     }
 
     pub(super) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
-        self.sessions.refresh(&self.app, &Zeroizing::new(token.to_owned()), subject).await
+        let previous = subject.map(|subject| self.previous(subject));
+        self.sessions.refresh(&self.app, &Zeroizing::new(token.to_owned()), previous.as_ref()).await
+    }
+
+    /// The genuine JWT of a subject, expired.
+    fn previous(&self, subject: &str) -> Previous {
+        let token = mint(&claims(&json!({"iss": self.server.base, "sub": subject, "exp": NOW - 60})));
+        let keys = self.app.provider.key_set();
+        let verified = verify(&token, &self.app.rules.token, &keys, NOW).unwrap().claims;
+        let identity = Arc::new(Identity::new(verified, &self.app.rules.identity).unwrap());
+        Previous { identity, access_token: Zeroizing::new(token), still_valid: false }
     }
 
     pub(super) async fn logout(&self, token: &str) {
@@ -120,6 +133,7 @@ pub(super) fn word(outcome: &Outcome) -> String {
         Outcome::Renewed(tokens) => {
             tokens.refresh_token.as_ref().map_or_else(|| "kept".to_owned(), |token| token.to_string())
         }
+        Outcome::Unverified(_) => "unverified".to_owned(),
         Outcome::Dead => "dead".to_owned(),
         Outcome::Unavailable => "unavailable".to_owned(),
     }

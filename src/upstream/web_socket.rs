@@ -1,0 +1,115 @@
+//! The connection to an app for a WebSocket.
+//!
+//! Pingora 0.9.1 reads the app's answer and the end of the request's (empty) body in either order. If a fast app's 101
+//! comes first, the end of the body is then taken for the end of the WebSocket, and it closes at once
+//! (`proxy_handle_upstream` in pingora-proxy's `proxy_h1.rs`). A connection whose first read after a write comes one turn
+//! later lets the end of the body, which is there already, always go first.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::connectors::l4::Connect;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Connections for WebSockets are none for other requests.
+const GROUP: u64 = 1;
+
+/// Makes a peer's connection one for a WebSocket.
+pub(super) fn prepare(peer: &mut HttpPeer) {
+    let timeout = peer.options.connection_timeout;
+    peer.options.custom_l4 = Some(Arc::new(Connector { timeout }));
+    peer.group_key = GROUP;
+    // The watch of the browser's connection ends a WebSocket that is idle in both directions.
+    peer.options.read_timeout = None;
+}
+
+#[derive(Debug)]
+struct Connector {
+    timeout: Option<Duration>,
+}
+
+#[async_trait]
+impl Connect for Connector {
+    async fn connect(&self, address: &PeerAddress) -> Result<Stream> {
+        let address: SocketAddr =
+            *address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
+        let limit = self.timeout.unwrap_or(Duration::MAX);
+        let socket = timeout(limit, TcpStream::connect(address))
+            .await
+            .or_err(ErrorType::ConnectTimedout, "connecting for a WebSocket")?
+            .map_err(|error| Error::because(kind(&error), "connecting for a WebSocket", error))?;
+        let socket = PatientSocket { socket, has_written: false };
+        Ok(VirtualSocketStream::new(Box::new(socket)).into())
+    }
+}
+
+fn kind(error: &io::Error) -> ErrorType {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
+        _ => ErrorType::ConnectError,
+    }
+}
+
+/// Gives everything else that is ready a turn before the first read after a write.
+#[derive(Debug)]
+struct PatientSocket {
+    socket: TcpStream,
+    has_written: bool,
+}
+
+impl AsyncRead for PatientSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.has_written) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for PatientSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.has_written = true;
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
+impl VirtualSocket for PatientSocket {
+    fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
+        match option {
+            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
+            // Keep-alive probes are not used for upstreams.
+            _ => Ok(()),
+        }
+    }
+}

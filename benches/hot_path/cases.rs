@@ -151,7 +151,7 @@ listen = ["127.0.0.1:0"]
 worker_threads = 1
 
 [server.log]
-level = "warn"
+level = "error"
 
 [identity_providers.main]
 kind = "oauth2"

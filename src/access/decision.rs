@@ -309,13 +309,15 @@ fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>)
         None => Err(Reason::NoSession),
         Some(access_token) => check_token(rules, access_token, known).map_err(Reason::from),
     };
-    let refresh_token = cookies.refresh_token.as_deref().map(|token| Zeroizing::new(token.to_owned()));
-    match (checked, refresh_token) {
+    // Copied only when it is needed, which is rare.
+    let refresh =
+        |refresh_token: &str, previous| Session::Refresh(Zeroizing::new(refresh_token.to_owned()), previous);
+    match (checked, cookies.refresh_token.as_deref()) {
         (Ok((_, true)), None) => Session::None(Reason::Token(TokenError::Expired)),
         (Ok((identity, false)), None) => Session::Valid(identity),
         (Ok((identity, expired)), Some(refresh_token)) => {
             if expired || identity.is_about_to_expire(known.refresh_ahead, known.now) {
-                Session::Refresh(refresh_token, Some(Previous { identity, still_valid: !expired }))
+                refresh(refresh_token, Some(Previous { identity, still_valid: !expired }))
             } else {
                 Session::Valid(identity)
             }
@@ -325,7 +327,7 @@ fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>)
         {
             Session::FetchKeys
         }
-        (Err(_), Some(refresh_token)) => Session::Refresh(refresh_token, None),
+        (Err(_), Some(refresh_token)) => refresh(refresh_token, None),
         (Err(_), None) if known.keys.is_empty() => Session::Unverifiable,
         (Err(reason), None) => Session::None(reason),
     }

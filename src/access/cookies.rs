@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, header};
+use memchr::memchr;
 
 use crate::access::cookie_codec::{self, MAX_PARTS};
 
@@ -80,21 +81,25 @@ impl CookieNames {
 
     /// A `Cookie` header without the session's cookies: `None` if nothing is left. The others keep their bytes.
     pub fn strip(&self, value: &HeaderValue) -> Option<HeaderValue> {
-        let bytes = value.as_bytes();
-        let ours = |pair: &[u8]| {
-            let name = pair.split(|&byte| byte == b'=').next().unwrap_or(pair).trim_ascii();
-            std::str::from_utf8(name).is_ok_and(|name| self.classify(name).is_some())
-        };
-        if !bytes.split(|&byte| byte == b';').any(ours) {
-            return Some(value.clone());
+        let mut kept = Vec::new();
+        let mut has_ours = false;
+        for pair in pairs(value.as_bytes()) {
+            let name = memchr(b'=', pair).and_then(|end| pair.get(..end)).unwrap_or(pair).trim_ascii();
+            if std::str::from_utf8(name).is_ok_and(|name| self.classify(name).is_some()) {
+                has_ours = true;
+                continue;
+            }
+            let pair = pair.trim_ascii();
+            if !kept.is_empty() && !pair.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(pair);
         }
-        let kept: Vec<&[u8]> = bytes
-            .split(|&byte| byte == b';')
-            .filter(|pair| !ours(pair))
-            .map(<[u8]>::trim_ascii)
-            .filter(|pair| !pair.is_empty())
-            .collect();
-        if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok() }
+        match (has_ours, kept.is_empty()) {
+            (false, _) => Some(value.clone()),
+            (true, true) => None,
+            (true, false) => HeaderValue::try_from(kept).ok(),
+        }
     }
 
     /// Whether an app's `Set-Cookie` would overwrite one of ours. Browsers match the `__Host-` prefix in any case
@@ -112,6 +117,17 @@ impl CookieNames {
 }
 
 /// A header with bytes beyond ASCII is another app's affair; it has no token of ours.
+/// The pairs of a `Cookie` header. Searched for in big steps: a JWT is a long way to the next `;`.
+fn pairs(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let end = memchr(b';', all).unwrap_or(all.len());
+        rest = all.get(end + 1..);
+        all.get(..end)
+    })
+}
+
 fn text(value: &HeaderValue) -> Option<&str> {
     value.to_str().ok().or_else(|| std::str::from_utf8(value.as_bytes()).ok())
 }

@@ -19,10 +19,11 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// What an app is told about a request's origin.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The client, then the trusted proxies that the request came through.
-    hops: Vec<IpAddr>,
+    client: IpAddr,
+    /// The trusted proxies that the request came through, the last one last.
+    proxies: Vec<IpAddr>,
     https: bool,
-    host: String,
+    host: HeaderValue,
 }
 
 impl Origin {
@@ -31,59 +32,53 @@ impl Origin {
         headers: &HeaderMap,
         peer: SocketAddr,
         https: bool,
-        host: &str,
+        host: &HeaderValue,
         trusted: &[IpNet],
     ) -> Self {
-        let peer = peer.ip().to_canonical();
+        let mut client = peer.ip().to_canonical();
+        let mut proxies = Vec::new();
         let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
-        if !is_trusted(&peer) {
-            return Self { hops: vec![peer], https, host: host.to_owned() };
+        if !is_trusted(&client) {
+            return Self { client, proxies, https, host: host.clone() };
         }
-        let mut hops = vec![peer];
         for claimed in claimed_hops(headers).into_iter().rev() {
             let Some(ip) = claimed else { break };
-            hops.push(ip);
+            proxies.push(std::mem::replace(&mut client, ip));
             if !is_trusted(&ip) {
                 break;
             }
         }
-        hops.reverse();
+        proxies.reverse();
+        let claimed_host = last_token(headers, &X_FORWARDED_HOST).filter(|host| is_host(host));
         Self {
-            hops,
+            client,
+            proxies,
             https: last_token(headers, &X_FORWARDED_PROTO)
                 .map_or(https, |proto| proto.eq_ignore_ascii_case("https")),
-            host: last_token(headers, &X_FORWARDED_HOST)
-                .filter(|host| is_host(host))
-                .unwrap_or(host)
-                .to_owned(),
+            host: claimed_host.and_then(|host| HeaderValue::from_str(host).ok()).unwrap_or(host.clone()),
         }
     }
 
-    /// The client's address.
-    pub(crate) fn client(&self) -> Option<IpAddr> {
-        self.hops.first().copied()
+    /// The client's address: the right-most hop that is no trusted proxy.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// The headers that the app receives, instead of whatever there was.
-    pub(crate) fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    pub(crate) fn headers(self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
         let proto = if self.https { "https" } else { "http" };
-        let mut forwarded_for = String::with_capacity(40);
-        for hop in &self.hops {
-            let separator = if forwarded_for.is_empty() { "" } else { ", " };
-            let _ = write!(forwarded_for, "{separator}{hop}");
+        let mut forwarded_for = self.client.to_string();
+        let host = self.host.to_str().unwrap_or_default();
+        let (open, close) = if self.client.is_ipv6() { ("\"[", "]\"") } else { ("", "") };
+        let forwarded = ["for=", open, &forwarded_for, close, ";host=\"", host, "\";proto=", proto].concat();
+        for proxy in &self.proxies {
+            let _ = write!(forwarded_for, ", {proxy}");
         }
-        let mut forwarded = String::with_capacity(80);
-        let _ = match self.client() {
-            Some(IpAddr::V6(client)) => write!(forwarded, "for=\"[{client}]\""),
-            Some(IpAddr::V4(client)) => write!(forwarded, "for={client}"),
-            None => write!(forwarded, "for=unknown"),
-        };
-        let _ = write!(forwarded, ";host=\"{}\";proto={proto}", self.host);
         let texts = [
-            (X_FORWARDED_FOR, HeaderValue::from_str(&forwarded_for).ok()),
-            (X_FORWARDED_HOST, HeaderValue::from_str(&self.host).ok()),
-            (X_FORWARDED_PROTO, Some(HeaderValue::from_static(proto))),
-            (header::FORWARDED, HeaderValue::from_str(&forwarded).ok()),
+            ("X-Forwarded-For", HeaderValue::try_from(forwarded_for).ok()),
+            ("X-Forwarded-Host", Some(self.host)),
+            ("X-Forwarded-Proto", Some(HeaderValue::from_static(proto))),
+            ("Forwarded", HeaderValue::try_from(forwarded).ok()),
         ];
         texts.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
@@ -135,7 +130,8 @@ mod tests {
             map.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
-        let origin = Origin::new(&map, peer.parse().unwrap(), false, "store.example.com:8080", &trusted);
+        let host = HeaderValue::from_static("store.example.com:8080");
+        let origin = Origin::new(&map, peer.parse().unwrap(), false, &host, &trusted);
         origin.headers().map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderValue, header};
+use memchr::memchr;
 
 use crate::access::cookie_codec::{self, MAX_PARTS};
 
@@ -67,7 +68,7 @@ impl CookieNames {
         let mut refresh_parts = [None; MAX_PARTS];
         let mut cookies = SessionCookies::default();
         let values = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
-        for pair in values.flat_map(|value| value.split(|&byte| byte == b';')) {
+        for pair in values.flat_map(pairs) {
             let Some((name, value)) = split_pair(pair) else { continue };
             let Some((is_access, part)) = self.classify(name) else { continue };
             let (parts, highest) = if is_access {
@@ -89,21 +90,25 @@ impl CookieNames {
 
     /// A `Cookie` header without the session's cookies: `None` if nothing is left. The others keep their bytes.
     pub fn strip(&self, value: &HeaderValue) -> Option<HeaderValue> {
-        let bytes = value.as_bytes();
-        let ours = |pair: &[u8]| {
-            let name = pair.split(|&byte| byte == b'=').next().unwrap_or(pair).trim_ascii();
-            std::str::from_utf8(name).is_ok_and(|name| self.classify(name).is_some())
-        };
-        if !bytes.split(|&byte| byte == b';').any(ours) {
-            return Some(value.clone());
+        let mut kept = Vec::new();
+        let mut has_ours = false;
+        for pair in pairs(value.as_bytes()) {
+            let name = memchr(b'=', pair).and_then(|end| pair.get(..end)).unwrap_or(pair).trim_ascii();
+            if std::str::from_utf8(name).is_ok_and(|name| self.classify(name).is_some()) {
+                has_ours = true;
+                continue;
+            }
+            let pair = pair.trim_ascii();
+            if !kept.is_empty() && !pair.is_empty() {
+                kept.extend_from_slice(b"; ");
+            }
+            kept.extend_from_slice(pair);
         }
-        let kept: Vec<&[u8]> = bytes
-            .split(|&byte| byte == b';')
-            .filter(|pair| !ours(pair))
-            .map(<[u8]>::trim_ascii)
-            .filter(|pair| !pair.is_empty())
-            .collect();
-        if kept.is_empty() { None } else { HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok() }
+        match (has_ours, kept.is_empty()) {
+            (false, _) => Some(value.clone()),
+            (true, true) => None,
+            (true, false) => HeaderValue::try_from(kept).ok(),
+        }
     }
 
     /// Whether an app's `Set-Cookie` would overwrite one of ours. Browsers match the `__Host-` prefix in any case
@@ -122,10 +127,21 @@ impl CookieNames {
     }
 }
 
+/// The pairs of a `Cookie` header. Searched for in big steps: a JWT is a long way to the next `;`.
+fn pairs(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(bytes);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let end = memchr(b';', all).unwrap_or(all.len());
+        rest = all.get(end + 1..);
+        all.get(..end)
+    })
+}
+
 /// Name and value of one cookie. Bytes beyond ASCII in the other cookies of a header are the app's affair; in ours they
 /// make a value that is no token.
 fn split_pair(pair: &[u8]) -> Option<(&str, &str)> {
-    let equals = memchr::memchr(b'=', pair)?;
+    let equals = memchr(b'=', pair)?;
     let (name, value) = pair.split_at_checked(equals)?;
     let name = std::str::from_utf8(name.trim_ascii()).ok()?;
     let value = value.get(1..)?.trim_ascii();

@@ -344,18 +344,17 @@ fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>)
         None => Err(Reason::NoSession),
         Some(access_token) => check_token(rules, access_token, known).map_err(Reason::from),
     };
-    let refresh_token = cookies.refresh_token.as_deref().map(|token| Zeroizing::new(token.to_owned()));
-    match (checked, refresh_token) {
+    // Copied only when it is needed, which is rare.
+    let refresh =
+        |refresh_token: &str, previous| Session::Refresh(Zeroizing::new(refresh_token.to_owned()), previous);
+    match (checked, cookies.refresh_token.as_deref()) {
         (Ok((_, true)), None) => Session::None(Reason::Token(TokenError::Expired)),
         (Ok((identity, false)), None) => Session::Valid(identity),
         (Ok((identity, expired)), Some(refresh_token)) => {
             if expired || identity.is_about_to_expire(known.refresh_ahead, known.now) {
                 let access_token =
                     Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
-                Session::Refresh(
-                    refresh_token,
-                    Some(Previous { identity, access_token, still_valid: !expired }),
-                )
+                refresh(refresh_token, Some(Previous { identity, access_token, still_valid: !expired }))
             } else {
                 Session::Valid(identity)
             }
@@ -367,7 +366,7 @@ fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>)
         (Err(reason @ Reason::Token(TokenError::Audience | TokenError::AuthorizedParty)), _) => {
             Session::None(reason)
         }
-        (Err(_), Some(refresh_token)) => Session::Refresh(refresh_token, None),
+        (Err(_), Some(refresh_token)) => refresh(refresh_token, None),
         (Err(reason), None) => Session::None(reason),
     }
 }

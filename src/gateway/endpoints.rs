@@ -103,7 +103,9 @@ fn presented_refresh_token(app: &App, session: &Session) -> (Presented, Option<Z
 fn client_address(state: &State, session: &Session, context: &Context) -> Option<IpAddr> {
     let connection = context.connection.as_ref()?;
     let headers = &session.req_header().headers;
-    Origin::new(headers, connection.peer(), connection.tls(), "", &state.trusted_proxies).client()
+    let nobody = http::HeaderValue::from_static("");
+    let origin = Origin::new(headers, connection.peer(), connection.tls(), &nobody, &state.trusted_proxies);
+    Some(origin.client())
 }
 
 /// The cookies of a new session. Without a refresh token, one that is left of an older session goes.

@@ -30,8 +30,8 @@ pub(super) fn prepare(
     if app.forward_access_token {
         set_bearer(app, context, downstream, upstream)?;
     }
-    let Some(connection) = &context.connection else { return Ok(()) };
-    let host = downstream.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = downstream.headers.get(header::HOST);
+    let Some((connection, host)) = context.connection.as_ref().zip(host) else { return Ok(()) };
     let origin =
         Origin::new(&downstream.headers, connection.peer(), connection.tls(), host, &state.trusted_proxies);
     for (name, value) in origin.headers() {

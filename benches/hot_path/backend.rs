@@ -1,0 +1,102 @@
+//! The app behind the proxies, which says what it saw, and the identity provider.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
+
+use bytes::{Buf, BytesMut};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::issuer::Error;
+
+/// Bytes of the app's answers.
+pub(crate) const BODY_SIZE: usize = 1024;
+
+/// How an answer's body begins: the identity and the cookies that reached the app. The latter as a length and the last
+/// bytes, so that the line stays short.
+pub(crate) fn first_line(identity: Option<&str>, cookies: &str) -> String {
+    let tail = cookies.get(cookies.len().saturating_sub(16)..).unwrap_or_default();
+    format!("identity={} cookies={}:{tail}\n", identity.unwrap_or("-"), cookies.len())
+}
+
+/// Starts the app on a thread of its own.
+pub(crate) fn start_app() -> Result<SocketAddr, Error> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    thread::Builder::new().name("app".into()).spawn(move || -> Result<(), Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            loop {
+                let (stream, _) = listener.accept().await?;
+                // A proxy that goes away ends its connections in any way it likes.
+                tokio::spawn(async move { serve(stream).await.unwrap_or_default() });
+            }
+        })
+    })?;
+    Ok(address)
+}
+
+async fn serve(mut stream: TcpStream) -> Result<(), Error> {
+    stream.set_nodelay(true)?;
+    let mut buffer = BytesMut::with_capacity(16 * 1024);
+    let mut answer = Vec::with_capacity(2 * BODY_SIZE);
+    while stream.read_buf(&mut buffer).await? > 0 {
+        while let Some(length) = answer_one(&buffer, &mut answer)? {
+            buffer.advance(length);
+            stream.write_all(&answer).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the answer to the first whole request in `buffer`, and returns that request's length.
+fn answer_one(buffer: &[u8], answer: &mut Vec<u8>) -> Result<Option<usize>, Error> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut request = httparse::Request::new(&mut headers);
+    let httparse::Status::Complete(length) = request.parse(buffer)? else { return Ok(None) };
+    let header = |name: &str| {
+        let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(found.value).ok()
+    };
+    let line = first_line(header("x-auth-user"), header("cookie").unwrap_or_default());
+    answer.clear();
+    write!(
+        answer,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {BODY_SIZE}\r\n\r\n{line}"
+    )?;
+    answer.resize(answer.len() + BODY_SIZE - line.len(), b'.');
+    Ok(Some(length))
+}
+
+/// Starts the identity provider, as far as the hot path needs one: discovery and JWKS.
+pub(crate) fn start_provider(jwks: &Value) -> Result<SocketAddr, Error> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let url = format!("http://{address}");
+    let jwks = jwks.to_string();
+    let metadata = json!({
+        "issuer": url,
+        "token_endpoint": format!("{url}/token"),
+        "revocation_endpoint": format!("{url}/revoke"),
+        "jwks_uri": format!("{url}/jwks"),
+    })
+    .to_string();
+    thread::Builder::new().name("provider".into()).spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or_default();
+            let wants_keys = request.get(..length).is_some_and(|request| request.starts_with(b"GET /jwks"));
+            let body = if wants_keys { &jwks } else { &metadata };
+            let _gone_already = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    })?;
+    Ok(address)
+}

@@ -1,0 +1,177 @@
+//! What is compared, and the requests for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use portcullis::clock::{Clock, SystemClock};
+use tempfile::TempDir;
+
+use crate::backend;
+use crate::issuer::{CLIENT_ID, Error, Issuer};
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Case {
+    /// A bare Pingora proxy.
+    Bare,
+    /// The same, with the requests of [`Case::OneToken`].
+    BareWithCookies,
+    /// Portcullis, a public route, no cookies.
+    Public,
+    /// Portcullis, a required route, always the same session.
+    OneToken,
+    /// Portcullis, a required route, many sessions in turn.
+    ManyTokens,
+}
+
+/// In the order of the table.
+pub(crate) const CASES: [Case; 5] =
+    [Case::Bare, Case::Public, Case::BareWithCookies, Case::OneToken, Case::ManyTokens];
+
+impl Case {
+    /// Its row's title.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Bare => "bare Pingora, no cookies",
+            Self::BareWithCookies => "bare Pingora, with the cookies",
+            Self::Public => "Portcullis, public route",
+            Self::OneToken => "Portcullis, one session",
+            Self::ManyTokens => "Portcullis, 2,000 sessions",
+        }
+    }
+
+    /// The bare proxy under the same requests.
+    pub(crate) const fn baseline(self) -> Self {
+        match self {
+            Self::Bare | Self::Public => Self::Bare,
+            Self::BareWithCookies | Self::OneToken | Self::ManyTokens => Self::BareWithCookies,
+        }
+    }
+}
+
+/// A request, and how the body of its answer begins: with what the app saw.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The whole request.
+    pub(crate) bytes: Vec<u8>,
+    /// The first line of the answer's body.
+    pub(crate) expected: String,
+}
+
+/// Everything around the proxies.
+pub(crate) struct Fixture {
+    backend: SocketAddr,
+    /// Holds `gateway.toml`.
+    directory: TempDir,
+    bare: Arc<[Request]>,
+    bare_with_cookies: Arc<[Request]>,
+    public: Arc<[Request]>,
+    one_token: Arc<[Request]>,
+    many_tokens: Arc<[Request]>,
+}
+
+impl Fixture {
+    /// Starts app and identity provider, and makes the tokens.
+    pub(crate) fn new(tokens: usize) -> Result<Self, Error> {
+        let issuer = Issuer::new("RS256")?;
+        let backend = backend::start_app()?;
+        let provider = backend::start_provider(&issuer.jwks()?)?;
+        let directory = tempfile::tempdir()?;
+        std::fs::write(directory.path().join("gateway.toml"), gateway_toml(backend, provider))?;
+        let now = SystemClock.now();
+        let url = format!("http://{provider}");
+        let subjects: Vec<String> = (0..tokens).map(|number| format!("user-{number:08}")).collect();
+        let sessions = subjects
+            .iter()
+            .map(|subject| Ok((subject.as_str(), issuer.token(&url, subject, now)?)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let authenticated = |subject: &str, token: &str| Request {
+            bytes: request("/api/cart", &cookies(token)),
+            expected: backend::first_line(Some(subject), "theme=dark"),
+        };
+        let (first_subject, first_token) = sessions.first().ok_or("no token")?;
+        Ok(Self {
+            backend,
+            directory,
+            bare: [Request { bytes: request("/", ""), expected: backend::first_line(None, "") }].into(),
+            bare_with_cookies: [Request {
+                bytes: request("/api/cart", &cookies(first_token)),
+                expected: backend::first_line(None, &session_cookies(first_token)),
+            }]
+            .into(),
+            public: [Request { bytes: request("/", ""), expected: backend::first_line(None, "") }].into(),
+            one_token: [authenticated(first_subject, first_token)].into(),
+            many_tokens: sessions.iter().map(|(subject, token)| authenticated(subject, token)).collect(),
+        })
+    }
+
+    /// The requests of a case.
+    pub(crate) fn requests(&self, case: Case) -> Arc<[Request]> {
+        Arc::clone(match case {
+            Case::Bare => &self.bare,
+            Case::BareWithCookies => &self.bare_with_cookies,
+            Case::Public => &self.public,
+            Case::OneToken => &self.one_token,
+            Case::ManyTokens => &self.many_tokens,
+        })
+    }
+
+    /// The arguments of the process that serves a case.
+    pub(crate) fn role(&self, case: Case) -> [String; 2] {
+        match case {
+            Case::Bare | Case::BareWithCookies => ["bare".into(), self.backend.to_string()],
+            _ => ["portcullis".into(), self.directory.path().join("gateway.toml").display().to_string()],
+        }
+    }
+}
+
+fn session_cookies(token: &str) -> String {
+    let refresh_token = "0".repeat(64);
+    format!("__Host-access_token={token}; __Host-refresh_token={refresh_token}; theme=dark")
+}
+
+fn cookies(token: &str) -> String {
+    format!("Cookie: {}\r\n", session_cookies(token))
+}
+
+fn request(path: &str, cookies: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: store.localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\
+         Accept-Encoding: gzip, br\r\n{cookies}\r\n"
+    )
+    .into_bytes()
+}
+
+/// One worker thread, as the bare proxy has.
+fn gateway_toml(backend: SocketAddr, provider: SocketAddr) -> String {
+    format!(
+        r#"
+[server]
+listen = ["127.0.0.1:0"]
+worker_threads = 1
+
+[server.log]
+level = "error"
+
+[identity_providers.main]
+kind = "oauth2"
+issuer = "http://{provider}"
+
+[apps.store]
+hosts = ["store.localhost"]
+upstreams = ["http://{backend}"]
+client_id = "{CLIENT_ID}"
+client_secret = "of no consequence here"
+audience = "{CLIENT_ID}"
+
+[apps.store.identity_headers]
+X-Auth-User = "sub"
+X-Auth-Email = "email"
+X-Auth-Roles = "roles"
+
+[[apps.store.routes]]
+path = "/"
+access = "public"
+"#
+    )
+}

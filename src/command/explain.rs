@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use http::Method;
 use url::Url;
 
-use crate::access::path;
 use crate::access::routes::{Destination, Routes};
+use crate::access::{cross_site, path};
 use crate::config::{Access, App, Config};
 
 /// Why a request cannot be explained.
@@ -42,7 +42,19 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, Expla
             line(&mut text, "answer", "400 bad_request");
         }
         Ok(decoded) => {
-            destination(&mut text, app, &method, Routes::new(app).resolve(raw.as_bytes(), &decoded));
+            let routes = Routes::new(app);
+            let found = routes.resolve(raw.as_bytes(), &decoded);
+            let is_variant = found != Destination::Login && routes.is_login_variant(&decoded);
+            if is_variant && cross_site::changes_state(&method) {
+                line(
+                    &mut text,
+                    "path",
+                    "a spelling of the login path that could bring a password to the app",
+                );
+                line(&mut text, "answer", "400 bad_request");
+            } else {
+                destination(&mut text, app, &method, found);
+            }
         }
     }
     Ok(text)
@@ -90,6 +102,9 @@ fn destination(text: &mut String, app: &App, method: &Method, destination: Desti
 
 fn own(text: &mut String, endpoint: &str, method: &Method, methods: &[&str], answer: &str) {
     line(text, "endpoint", &format!("{endpoint}, served by the gateway itself"));
+    if method == Method::OPTIONS {
+        line(text, "preflight", "with Access-Control-Request-Method and no body it goes to the app");
+    }
     if methods.contains(&method.as_str()) {
         line(text, "answer", answer);
     } else {
@@ -126,4 +141,77 @@ const fn access(access: Access) -> &'static str {
 
 fn line(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "  {name:<10} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = r#"
+        [identity_providers.main]
+        issuer = "https://id.example.com"
+        [apps.store]
+        hosts = ["store.example.com"]
+        upstreams = ["http://127.0.0.1:3001"]
+        client_id = "store"
+        client_secret = "s"
+        forward_access_token = true
+        [[apps.store.routes]]
+        path = "/"
+        access = "public"
+        [[apps.store.routes]]
+        path = "/admin/*"
+        access = "required"
+        roles = ["admin", "staff"]
+    "#;
+
+    fn explained(method: &str, url: &str) -> String {
+        explain(&crate::config::parse(CONFIG).unwrap().config, method, url).unwrap()
+    }
+
+    #[test]
+    fn a_route_with_roles() {
+        insta::assert_snapshot!(explained("get", "https://store.example.com/admin/orders?page=2"), @r"
+        GET https://store.example.com/admin/orders?page=2
+          app        store (host `store.example.com`)
+          route      2 `/admin/*`
+          access     required: only with a session
+          roles      any of admin, staff
+          otherwise  401 not_logged_in, 403 forbidden
+          upstream   http://127.0.0.1:3001
+          header     X-Auth-User: claim `sub`
+          header     X-Auth-Email: claim `email`
+          header     X-Auth-Roles: claim `roles`
+          header     Authorization: Bearer <JWT>
+          header     X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded
+          removed    cookies __Host-access_token, __Host-refresh_token; a client's own headers of these names in any spelling
+        ");
+    }
+
+    #[test]
+    fn what_the_gateway_answers_itself() {
+        let answers = [
+            ("GET", "https://other.example.com/", "404 unknown_host"),
+            ("GET", "https://store.example.com/a/../b", "400 bad_request"),
+            ("POST", "https://store.example.com/API/Login/", "400 bad_request"),
+            ("POST", "https://store.example.com/api/login", "200 with the user object"),
+            ("GET", "https://store.example.com/api/login", "405 method_not_allowed"),
+            ("GET", "https://store.example.com/api/user", "404 not_logged_in"),
+            ("POST", "https://store.example.com/api/logout", "204"),
+        ];
+        for (method, url, expected) in answers {
+            let text = explained(method, url);
+            assert!(text.contains("answer") && text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_explained() {
+        let config = crate::config::parse(CONFIG).unwrap().config;
+        for url in ["store.example.com/x", "ftp://store.example.com/", "https://", ""] {
+            assert_eq!(explain(&config, "GET", url), Err(ExplainError::Url(url.to_owned())));
+        }
+        let unreadable = explain(&config, "GE T", "https://store.example.com/");
+        assert_eq!(unreadable, Err(ExplainError::Method("GE T".to_owned())));
+    }
 }

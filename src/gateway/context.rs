@@ -22,7 +22,7 @@ pub struct Context {
     pub identity: Option<Arc<Identity>>,
     /// Tokens that were refreshed for it.
     pub tokens: Option<Arc<Tokens>>,
-    /// `Set-Cookie` headers for its final response, whoever makes that: see [`Context::cookies`].
+    /// `Set-Cookie` headers for its final response, whoever makes that: see `Context::cookies`.
     pub new_cookies: Vec<HeaderValue>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,

@@ -362,10 +362,6 @@ fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>)
         (Err(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => Session::FetchKeys,
         // It may be as good as any, so it is neither refreshed nor taken for none.
         (Err(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => Session::Unverifiable,
-        // It is genuine, but another client's: the refresh token beside it is no better.
-        (Err(reason @ Reason::Token(TokenError::Audience | TokenError::AuthorizedParty)), _) => {
-            Session::None(reason)
-        }
         (Err(_), Some(refresh_token)) => refresh(refresh_token, None),
         (Err(reason), None) => Session::None(reason),
     }

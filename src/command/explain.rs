@@ -34,6 +34,10 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, Expla
         return Ok(text);
     };
     line(&mut text, "app", &format!("{} (host `{host}`)", app.name));
+    if matches!(method, Method::TRACE | Method::CONNECT) {
+        line(&mut text, "answer", "405 method_not_allowed, on every path");
+        return Ok(text);
+    }
     // The path as it was typed: `Url` would resolve dot segments, which the gateway refuses.
     let raw = raw_path(url);
     match path::decode(raw) {
@@ -62,8 +66,8 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, Expla
 
 fn raw_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/");
-    path.split('?').next().unwrap_or(path)
+    let rest = rest.split(['?', '#']).next().unwrap_or(rest);
+    rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/")
 }
 
 fn destination(text: &mut String, app: &App, method: &Method, destination: Destination<'_>) {
@@ -198,6 +202,7 @@ mod tests {
             ("GET", "https://store.example.com/api/login", "405 method_not_allowed"),
             ("GET", "https://store.example.com/api/user", "404 not_logged_in"),
             ("POST", "https://store.example.com/api/logout", "204"),
+            ("TRACE", "https://store.example.com/", "405 method_not_allowed"),
         ];
         for (method, url, expected) in answers {
             let text = explained(method, url);

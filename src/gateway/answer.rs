@@ -58,7 +58,7 @@ impl Answer {
 
     /// Writes the answer to a request, with its new cookies.
     pub(crate) async fn send(self, state: &State, session: &mut Session, context: &Context) -> Result<()> {
-        let cookies = context.cookies(state, session.req_header());
+        let cookies = context.cookies(state);
         self.write(session, context, &cookies).await
     }
 

@@ -4,12 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
-use pingora_http::RequestHeader;
 
 use crate::access::identity::Identity;
 use crate::gateway::state::{App, State};
 use crate::server::watch::ConnectionWatch;
-use crate::session::Tokens;
+use crate::session::{SessionKey, Tokens};
 
 /// One request.
 #[derive(Debug, Default)]
@@ -24,22 +23,23 @@ pub struct Context {
     pub tokens: Option<Arc<Tokens>>,
     /// `Set-Cookie` headers for its final response, whoever makes that: see `Context::cookies`.
     pub new_cookies: Vec<HeaderValue>,
+    /// What the session that was refreshed for it is known by, before and after.
+    pub(crate) session_keys: Vec<SessionKey>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,
+    /// One of them did not answer in time.
+    pub connect_timed_out: bool,
     /// It asks for a WebSocket.
     pub websocket: bool,
 }
 
 impl Context {
-    /// The cookies for the final response to `request`. Where the session was refreshed and has been ended since, as by a
-    /// logout in another tab while the app took its time, the new tokens must not bring it back.
-    pub(crate) fn cookies(&self, state: &State, request: &RequestHeader) -> Vec<HeaderValue> {
-        let (Some(tokens), Some(app)) = (&self.tokens, &self.app) else { return self.new_cookies.clone() };
-        let presented = app.rules().cookies.read(&request.headers);
-        let newest = tokens.refresh_token.as_ref().map(|token| token.as_str());
-        let mut known = [presented.refresh_token.as_deref(), newest].into_iter().flatten();
-        if known.any(|token| state.sessions.has_ended(&app.session, token)) {
-            return app.cookies.clear(presented.presented);
+    /// The cookies for the final response. Where the session was ended since it was refreshed, as by a logout in another
+    /// tab while the app took its time, the new tokens must not bring it back. The browser has been told already, and may
+    /// even have another session by now: nothing is cleared either.
+    pub(crate) fn cookies(&self, state: &State) -> Vec<HeaderValue> {
+        if self.new_cookies.is_empty() || state.sessions.has_ended(&self.session_keys) {
+            return Vec::new();
         }
         self.new_cookies.clone()
     }

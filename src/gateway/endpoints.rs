@@ -15,6 +15,7 @@ use crate::access::identity::Identity;
 use crate::forwarding::Origin;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
+use crate::gateway::session_cookies;
 use crate::gateway::state::{App, State};
 use crate::respond::{Code, Problem};
 use crate::session::{BodyFormat, Tokens, parse_credentials, unavailable};
@@ -61,9 +62,12 @@ async fn try_login(
         Err(problem) => return Ok(Err(problem)),
     };
     let (presented, old) = presented_refresh_token(app, session);
-    match session_cookies(state, app, &tokens, presented) {
+    match session_cookies::of_login(state, app, &tokens, presented) {
         Ok(cookies) => context.new_cookies = cookies,
-        Err(problem) => return Ok(Err(problem)),
+        Err(error) => {
+            error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
+            return Ok(Err(unavailable()));
+        }
     }
     if let Some(old) = old.filter(|old| tokens.refresh_token.as_ref() != Some(old)) {
         state.sessions.replace(&app.session, &old);
@@ -106,32 +110,6 @@ fn client_address(state: &State, session: &Session, context: &Context) -> Option
     let nobody = http::HeaderValue::from_static("");
     let origin = Origin::new(headers, connection.peer(), connection.tls(), &nobody, &state.trusted_proxies);
     Some(origin.client())
-}
-
-/// The cookies of a new session. Without a refresh token, one that is left of an older session goes.
-fn session_cookies(
-    state: &State,
-    app: &App,
-    tokens: &Tokens,
-    presented: Presented,
-) -> std::result::Result<Vec<http::HeaderValue>, Problem> {
-    let too_large = |error: &dyn std::fmt::Display| {
-        error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
-        unavailable()
-    };
-    let access = app.cookies.access_token(&tokens.access_token, presented);
-    let refresh = match &tokens.refresh_token {
-        Some(token) => app.cookies.refresh_token(token, presented),
-        None => Ok(app.cookies.clear_refresh_token(presented)),
-    };
-    let mut cookies = access.map_err(|error| too_large(&error))?;
-    cookies.extend(refresh.map_err(|error| too_large(&error))?);
-    // The browser sends them all back at once: a head that is refused for its size would lock the user out.
-    let size: usize = cookies.iter().map(http::HeaderValue::len).sum();
-    if size > state.limits.max_header_size / 4 * 3 {
-        return Err(too_large(&format!("{size} bytes of cookies for `server.limits.max_header_size`")));
-    }
-    Ok(cookies)
 }
 
 /// A login's body, zeroised when dropped.

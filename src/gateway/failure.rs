@@ -40,15 +40,19 @@ pub(super) async fn answer(
     // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
     let is_the_apps =
         matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
-    let may_continue = is_the_apps && (session.is_body_done() || has_short_body(session.req_header()));
+    let can_be_read = session.is_body_done() || has_short_body(session.req_header());
+    let may_continue = is_the_apps && can_be_read && session.get_keepalive().is_some();
     match context.connection.as_ref().filter(|_| may_continue) {
-        Some(connection) => connection.continue_after_failure(),
+        Some(connection) => connection.recover(),
         None => session.set_keepalive(None),
     }
     let written = Answer::from(&problem).send(state, session, context).await.is_ok();
     if written && may_continue {
         // What is not read in time ends the connection: the server's front sees the unread rest.
         let _ = session.drain_request_body().await;
+        if let Some(connection) = &context.connection {
+            connection.continue_after_failure();
+        }
     }
     FailToProxy { error_code, can_reuse_downstream: written && may_continue }
 }
@@ -83,6 +87,7 @@ fn problem(error: &Error, context: &Context) -> Option<Problem> {
         (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout) => {
             Some(too_late)
         }
+        (ErrorSource::Upstream, _) if context.connect_timed_out => Some(too_late),
         (ErrorSource::Upstream, _) => {
             Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now."))
         }

@@ -5,6 +5,7 @@ mod context;
 mod endpoints;
 mod failure;
 mod response_headers;
+mod session_cookies;
 mod session_step;
 mod state;
 mod upstream_request;
@@ -67,6 +68,7 @@ impl Gateway {
                 connection.exempt_from_body_rate();
             }
             session.set_write_timeout(Some(app.timeouts.idle));
+            connection.set_write_timeout(app.timeouts.idle);
         }
         Ok(!passed)
     }
@@ -144,6 +146,8 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         let Some(app) = &context.app else { return error };
         warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
+        context.connect_timed_out |=
+            matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout);
         if let Some(address) = peer._address.as_inet() {
             context.tried.push(*address);
         }
@@ -189,21 +193,20 @@ impl ProxyHttp for Gateway {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
         let Some(app) = &context.app else { return Ok(()) };
-        response_headers::clean(response, session.req_header().version);
+        let client = session.req_header().version;
+        response_headers::clean(response, client);
+        if client == http::Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
+            session.set_keepalive(None);
+        }
         if let Some(connection) = &context.connection {
             connection.disarm_response_deadline();
             if is_switching {
                 connection.set_idle_timeout(app.timeouts.idle);
-                session.set_write_timeout(None);
             }
         }
         response_headers::remove_overwriting_cookies(app, response)?;
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
-        let new_cookies = if context.new_cookies.is_empty() {
-            Vec::new()
-        } else {
-            context.cookies(&self.state, session.req_header())
-        };
+        let new_cookies = context.cookies(&self.state);
         let has_new_cookies = !new_cookies.is_empty();
         for cookie in new_cookies {
             response.append_header(header::SET_COOKIE, cookie)?;

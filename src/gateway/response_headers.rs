@@ -31,17 +31,18 @@ pub(super) fn clean(response: &mut ResponseHeader, client: Version) {
         .iter()
         .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
         .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !is_end_to_end(name))
+        .filter(|name| !is_kept(name))
         .collect();
-    for name in named.iter().chain([&PROXY_CONNECTION, &header::UPGRADE]) {
+    for name in named.iter().chain([&PROXY_CONNECTION]) {
         response.remove_header(name);
     }
 }
 
-/// What an app must not have removed by naming it in `Connection`.
-fn is_end_to_end(name: &HeaderName) -> bool {
-    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::SET_COOKIE, header::CACHE_CONTROL]
-        .contains(name)
+/// What stays though an app names it in `Connection`: what is end-to-end, and the `Upgrade` that a 426 must have (RFC
+/// 9110 section 15.5.22) and that is harmless elsewhere.
+fn is_kept(name: &HeaderName) -> bool {
+    use header::{CACHE_CONTROL, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
+    [CACHE_CONTROL, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE].contains(name)
 }
 
 /// An app must not overwrite the session's cookies.

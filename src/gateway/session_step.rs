@@ -13,11 +13,11 @@ use crate::access::routes::{Destination, Rule};
 use crate::config::Access;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
-use crate::gateway::endpoints;
 use crate::gateway::state::{App, State};
+use crate::gateway::{endpoints, session_cookies};
 use crate::identity_provider::UnknownKeySource;
 use crate::respond::{Code, Problem};
-use crate::session::{Outcome, unavailable};
+use crate::session::{Outcome, Sessions, unavailable};
 
 /// Takes a request as far as it gets without the app. `true`: it goes to the app.
 pub(super) async fn run(
@@ -85,43 +85,55 @@ fn raw_path(target: &[u8]) -> &str {
 }
 
 async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
-    match state.sessions.refresh(&app.session, &pending.refresh_token, pending.previous.as_ref()).await {
+    let refreshed =
+        state.sessions.refresh(&app.session, &pending.refresh_token, pending.previous.as_ref()).await;
+    let newest = &refreshed.refresh_token;
+    let key = |token: &str| Sessions::key(&app.session, token);
+    context.session_keys = vec![key(&pending.refresh_token), key(newest)];
+    context.new_cookies = rotated_cookies(app, newest, &pending);
+    match refreshed.outcome {
         Outcome::Renewed(tokens) => {
-            context.new_cookies = rotated_cookies(app, tokens.refresh_token.as_ref(), &pending);
-            match app.cookies.access_token(&tokens.access_token, pending.presented) {
+            match session_cookies::access_token(state, app, &tokens.access_token, newest, pending.presented) {
                 Ok(cookies) => {
                     context.new_cookies.splice(0..0, cookies);
                     let identity = Arc::clone(&tokens.identity);
                     context.tokens = Some(tokens);
                     admit(app.rules(), pending.destination, Ok(identity))
                 }
-                Err(too_large) => {
-                    error!(app = app.name, error = %too_large, "the provider's JWT does not fit into cookies");
+                Err(error) => {
+                    error!(app = app.name, %error, "the provider's JWT does not fit into cookies");
                     without_refresh(app, pending)
                 }
             }
         }
-        Outcome::Unverified(tokens) => {
-            context.new_cookies = rotated_cookies(app, tokens.refresh_token.as_ref(), &pending);
-            without_refresh(app, pending)
-        }
         Outcome::Dead => {
+            context.session_keys.clear();
             context.new_cookies = app.cookies.clear(pending.presented);
-            if let Destination::App(Rule { access: Access::Optional, .. }) = pending.destination {
-                return Decision::Forward(None);
-            }
-            let problem = Problem::new(Code::SessionExpired, "The session has ended. Log in again.");
-            Decision::Reject(problem, Reason::SessionEnded)
+            ended(&pending)
         }
-        Outcome::Unavailable => without_refresh(app, pending),
+        Outcome::Ended => {
+            context.new_cookies.clear();
+            ended(&pending)
+        }
+        Outcome::Unverified(_) | Outcome::Unavailable => without_refresh(app, pending),
     }
 }
 
-/// The refresh token's cookies, if the provider gave another one. They go out whatever becomes of the JWT: the old
+fn ended<'a>(pending: &Pending<'a>) -> Decision<'a> {
+    if let Destination::App(Rule { access: Access::Optional, .. }) = pending.destination {
+        return Decision::Forward(None);
+    }
+    let problem = Problem::new(Code::SessionExpired, "The session has ended. Log in again.");
+    Decision::Reject(problem, Reason::SessionEnded)
+}
+
+/// The refresh token's cookies, if there is another one by now. They go out whatever becomes of the JWT: the old
 /// refresh token is dead.
-fn rotated_cookies(app: &App, new: Option<&Zeroizing<String>>, pending: &Pending<'_>) -> Vec<HeaderValue> {
-    let Some(token) = new.filter(|token| ***token != *pending.refresh_token) else { return Vec::new() };
-    app.cookies.refresh_token(token, pending.presented).unwrap_or_else(|too_large| {
+fn rotated_cookies(app: &App, newest: &Zeroizing<String>, pending: &Pending<'_>) -> Vec<HeaderValue> {
+    if **newest == *pending.refresh_token {
+        return Vec::new();
+    }
+    app.cookies.refresh_token(newest, pending.presented).unwrap_or_else(|too_large| {
         error!(app = app.name, error = %too_large, "the provider's refresh token does not fit into cookies");
         Vec::new()
     })

@@ -54,6 +54,8 @@ pub(crate) struct ConnectionWatch {
     response_armed_at: AtomicU64,
     /// Milliseconds; 0 is none.
     idle_timeout: AtomicU64,
+    /// Milliseconds; 0 is the default.
+    write_timeout: AtomicU64,
     rate_exempt: AtomicBool,
     closing: AtomicBool,
     continues: AtomicBool,
@@ -71,6 +73,7 @@ impl ConnectionWatch {
             response_timeout: AtomicU64::new(0),
             response_armed_at: AtomicU64::new(0),
             idle_timeout: AtomicU64::new(0),
+            write_timeout: AtomicU64::new(0),
             rate_exempt: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             continues: AtomicBool::new(false),
@@ -103,6 +106,11 @@ impl ConnectionWatch {
     /// How long an upgraded connection of this request may be silent in both directions.
     pub(crate) fn set_idle_timeout(&self, timeout: Duration) {
         self.idle_timeout.store(milliseconds(timeout), Ordering::Release);
+    }
+
+    /// From now on: a client that takes nothing of its answer for `timeout` loses the connection.
+    pub(crate) fn set_write_timeout(&self, timeout: Duration) {
+        self.write_timeout.store(milliseconds(timeout), Ordering::Release);
     }
 
     /// This request's body may be as slow as it likes (gRPC streams).
@@ -143,14 +151,20 @@ impl ConnectionWatch {
     pub(super) fn begin_request(&self) {
         self.response_timeout.store(0, Ordering::Relaxed);
         self.idle_timeout.store(0, Ordering::Relaxed);
+        self.write_timeout.store(0, Ordering::Relaxed);
         self.rate_exempt.store(false, Ordering::Relaxed);
         self.continues.store(false, Ordering::Relaxed);
     }
 
-    /// The request has failed and is being answered; the connection may serve another one then. Pingora itself gives up
-    /// the connection after every failure to proxy. An app that did not answer in time ends its request only.
+    /// The request has failed and been answered whole; the connection may serve another one. Pingora itself gives up the
+    /// connection after every failure to proxy.
     pub(crate) fn continue_after_failure(&self) {
         self.continues.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes reads possible again after [`EndReason::ResponseTimeout`]: an app that does not answer in time ends its
+    /// request only.
+    pub(crate) fn recover(&self) {
         self.response_timeout.store(0, Ordering::Relaxed);
         let timed_out = EndReason::ResponseTimeout as u8;
         let _ = self.ended.compare_exchange(timed_out, 0, Ordering::Relaxed, Ordering::Relaxed);
@@ -175,6 +189,14 @@ impl ConnectionWatch {
     /// The upgraded connection's time-out.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
         match self.idle_timeout.load(Ordering::Acquire) {
+            0 => None,
+            timeout => Some(Duration::from_millis(timeout)),
+        }
+    }
+
+    /// How long a write may wait for the client; `None`: the default.
+    pub(super) fn write_timeout(&self) -> Option<Duration> {
+        match self.write_timeout.load(Ordering::Acquire) {
             0 => None,
             timeout => Some(Duration::from_millis(timeout)),
         }

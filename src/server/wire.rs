@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use pingora_core::protocols::Stream;
@@ -15,10 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::timer::Timer;
-use super::watch::ConnectionWatch;
+use super::watch::{ConnectionWatch, EndReason};
 
 /// Bytes per read into the read-ahead.
 const READ_SIZE: usize = 8 * 1024;
+
+/// How long a client may take nothing of an answer, where the gateway sets no other time.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Writes are gathered up to this size, so that a response's head and a small body leave in one segment.
 const WRITE_BUFFER_SIZE: usize = 16 * 1024;
@@ -32,6 +36,9 @@ pub(super) struct Wire {
     /// The client sends no more.
     pub(super) is_at_end: bool,
     timer: Timer,
+    write_timer: Timer,
+    /// Since when a write waits for the client.
+    stalled_since: Option<Instant>,
     pub(super) watch: Arc<ConnectionWatch>,
 }
 
@@ -50,6 +57,8 @@ impl Wire {
             outgoing: BytesMut::new(),
             is_at_end: false,
             timer: Timer::default(),
+            write_timer: Timer::default(),
+            stalled_since: None,
             watch,
         }
     }
@@ -100,7 +109,7 @@ impl Wire {
             ready!(self.poll_drain(context))?;
         }
         if bytes.len() >= WRITE_BUFFER_SIZE {
-            return Pin::new(&mut self.stream).poll_write(context, bytes);
+            return self.poll_send(context, bytes);
         }
         if self.outgoing.is_empty() {
             // Room for the body that usually follows a head.
@@ -131,13 +140,33 @@ impl Wire {
 
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outgoing.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(context, &self.outgoing))?;
-            if written == 0 {
+            let mut outgoing = std::mem::take(&mut self.outgoing);
+            let sent = self.poll_send(context, &outgoing);
+            if let Poll::Ready(Ok(length)) = sent {
+                outgoing.advance(length);
+            }
+            self.outgoing = outgoing;
+            if ready!(sent)? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.outgoing.advance(written);
         }
         self.outgoing = BytesMut::new();
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes to the stream, and gives up on a client that takes nothing for too long.
+    fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(context, bytes) {
+            self.stalled_since = None;
+            return Poll::Ready(sent);
+        }
+        self.watch.register(context.waker());
+        if matches!(self.watch.ended(), Some(EndReason::Shutdown | EndReason::SessionEnded)) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let since = *self.stalled_since.get_or_insert_with(Instant::now);
+        let timeout = self.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
+        ready!(self.write_timer.poll_deadline(context, since + timeout));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
     }
 }

@@ -119,16 +119,28 @@ impl Ledger {
         })
     }
 
-    /// Records an outcome and returns what everyone shall be told: if the session was ended meanwhile, that it is dead.
+    /// Records an outcome and returns what everyone shall be told: if the session was ended meanwhile, that it has ended.
     pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome) -> Outcome {
         self.with(|state, now| {
-            let outcome = if state.ended.contains(key) { Outcome::Dead } else { outcome };
+            let outcome = if state.ended.contains(key) { Outcome::Ended } else { outcome };
             match outcome {
                 Outcome::Dead => {
                     state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window));
                 }
                 Outcome::Unavailable => state.remember(key, Outcome::Unavailable, now + UNAVAILABLE_IS_KEPT),
-                Outcome::Renewed(_) | Outcome::Unverified(_) => {
+                // The mark of the end says it from now on.
+                Outcome::Ended => state.forget(key),
+                Outcome::Unverified(ref tokens) => {
+                    if let Some(next) = &tokens.refresh_token {
+                        // Early refreshes of the successor rest, too: what made this JWT unverifiable may last.
+                        let next = SessionKey::new(key.app, next);
+                        if next != key {
+                            state.rest(next, now + UNAVAILABLE_IS_KEPT);
+                        }
+                    }
+                    state.remember(key, outcome.clone(), now + self.replay_window);
+                }
+                Outcome::Renewed(_) => {
                     state.remember(key, outcome.clone(), now + self.replay_window);
                 }
             }
@@ -169,6 +181,11 @@ impl Ledger {
             Some(Entry::Finished { outcome, until }) if now < *until => Some(outcome.clone()),
             _ => None,
         })
+    }
+
+    /// Whether a session was ended here.
+    pub(crate) fn has_ended(&self, key: SessionKey) -> bool {
+        self.with(|state, _| state.ended.contains(key))
     }
 
     /// Never held across an await. A panic of another thread in here leaves nothing half done that matters.
@@ -216,6 +233,17 @@ impl State {
     fn remember(&mut self, key: SessionKey, outcome: Outcome, until: Instant) {
         self.put(key, Entry::Finished { outcome, until });
         self.expiries.push(Reverse((until, key)));
+    }
+
+    fn rest(&mut self, key: SessionKey, until: Instant) {
+        if !self.entries.contains_key(&key) {
+            self.remember(key, Outcome::Unavailable, until);
+        }
+    }
+
+    fn forget(&mut self, key: SessionKey) {
+        let before = self.entries.remove(&key);
+        self.under_way -= usize::from(matches!(before, Some(Entry::UnderWay { .. })));
     }
 
     fn forget_expired(&mut self, now: Instant) {

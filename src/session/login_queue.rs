@@ -2,7 +2,7 @@
 //! "wrong password" to all but one of several right logins at the same time (Keycloak).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -44,6 +44,7 @@ impl LoginQueue {
     /// Takes a place; `None` if too many wait already. Providers take user names in any case and with blanks around them.
     pub(crate) fn enter(&self, provider: &str, username: &str, client: Option<IpAddr>) -> Option<Place> {
         let key = (provider.to_owned(), username.trim().to_lowercase());
+        let client = client.map(site);
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues
             .entry(key.clone())
@@ -58,6 +59,14 @@ impl LoginQueue {
         }
         *places += 1;
         Some(Place { key, client, queues: Arc::clone(&self.queues), turn: Arc::clone(&queue.turn) })
+    }
+}
+
+/// One IPv6 subscriber has a /64 at least (RFC 6177): all of it counts as one address.
+fn site(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
@@ -52,19 +52,20 @@ pub(super) async fn revoke(
     mut asked: Option<oneshot::Sender<()>>,
 ) {
     let (provider, client) = (app.provider.name(), &app.client.id);
-    let Ok(_permit) = app.calls.revocations.try_acquire() else {
-        warn!(provider, client, "nothing revoked: too many revocations are under way");
-        return;
-    };
     let mut pauses = PAUSES.iter();
+    // Made-up tokens may fill the places for further attempts; they never take the first attempt from a genuine one.
+    let mut place = None;
     loop {
-        let result = app.provider.revoke(&app.client, &refresh_token).await;
+        let result = {
+            let _permit = app.calls.revocations.acquire().await;
+            app.provider.revoke(&app.client, &refresh_token).await
+        };
         if let Some(asked) = asked.take() {
             let _ = asked.send(());
         }
         let Err(error) = result else { return };
         match pauses.next() {
-            Some(pause) if matches!(error, RevokeError::Unavailable(_)) => {
+            Some(pause) if matches!(error, RevokeError::Unavailable(_)) && has_place(&app, &mut place) => {
                 warn!(provider, client, %error, "revocation failed, trying again");
                 sleep(Duration::from_secs(*pause)).await;
             }
@@ -74,4 +75,12 @@ pub(super) async fn revoke(
             }
         }
     }
+}
+
+/// Whether there is a place among the revocations that wait for another attempt.
+fn has_place<'a>(app: &'a SessionContext, place: &mut Option<SemaphorePermit<'a>>) -> bool {
+    if place.is_none() {
+        *place = app.calls.waiting_revocations.try_acquire().ok();
+    }
+    place.is_some()
 }

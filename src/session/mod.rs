@@ -29,6 +29,7 @@ pub(crate) use login::unavailable;
 pub use set_cookie::CookieWriter;
 
 use ledger::Ledger;
+pub(crate) use ledger::SessionKey;
 use login_queue::LoginQueue;
 
 /// The app and the provider of a session.
@@ -51,13 +52,19 @@ pub struct SessionContext {
 pub(crate) struct ProviderCalls {
     refreshes: Semaphore,
     logins: Semaphore,
-    /// Revocations under way, the pauses between attempts included.
     revocations: Semaphore,
+    /// Revocations that wait for another attempt.
+    waiting_revocations: Semaphore,
 }
 
 impl Default for ProviderCalls {
     fn default() -> Self {
-        Self { refreshes: Semaphore::new(256), logins: Semaphore::new(64), revocations: Semaphore::new(1024) }
+        Self {
+            refreshes: Semaphore::new(256),
+            logins: Semaphore::new(64),
+            revocations: Semaphore::new(64),
+            waiting_revocations: Semaphore::new(1024),
+        }
     }
 }
 
@@ -97,10 +104,26 @@ pub enum Outcome {
     Renewed(Arc<Tokens>),
     /// There is a new JWT that cannot be verified now: no identity, but the session is kept.
     Unverified(Arc<UnverifiedTokens>),
-    /// The provider said that this grant is dead, or the session was ended.
+    /// The provider said that this grant is dead, or the session had been ended before.
     Dead,
+    /// The session was ended here while it was being refreshed: the browser has been told elsewhere.
+    Ended,
     /// Nothing is known: the session is kept.
     Unavailable,
+}
+
+/// What a request gets out of a refresh.
+pub struct Refreshed {
+    /// How it went.
+    pub outcome: Outcome,
+    /// The refresh token to go on with: the newest that is known, or the one that the request brought.
+    pub refresh_token: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Refreshed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Refreshed").field("outcome", &self.outcome).finish_non_exhaustive()
+    }
 }
 
 /// What all sessions share.

@@ -13,7 +13,7 @@ use crate::access::token::TokenError;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::session::ledger::{Ledger, SessionKey, Turn};
 use crate::session::logout::revoke;
-use crate::session::{Outcome, SessionContext, Sessions, Tokens, UnverifiedTokens};
+use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens};
 
 /// Refreshes that one request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
@@ -32,61 +32,64 @@ impl Sessions {
         app: &Arc<SessionContext>,
         refresh_token: &Zeroizing<String>,
         previous: Option<&Previous>,
-    ) -> Outcome {
+    ) -> Refreshed {
         let early = previous.is_some_and(|previous| previous.still_valid);
         let patience = if early { EARLY_PATIENCE.min(app.request_timeout) } else { app.request_timeout };
-        let waiting = timeout(patience, self.newest(app, refresh_token, previous, early));
+        let mut newest = refresh_token.clone();
+        let waiting = timeout(patience, self.follow(app, &mut newest, previous, early));
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
         match (&outcome, previous) {
             // A JWT of somebody else is refused, whoever asked for it first.
             (Outcome::Renewed(tokens), Some(previous)) if is_of_another(previous, &tokens.identity) => {
                 let (provider, client) = (app.provider.name(), &app.client.id);
                 error!(provider, client, "the provider's JWT was refused at a refresh: another subject");
-                Outcome::Unavailable
+                Refreshed { outcome: Outcome::Unavailable, refresh_token: refresh_token.clone() }
             }
-            _ => outcome,
+            _ => Refreshed { outcome, refresh_token: newest },
         }
     }
 
-    async fn newest(
+    /// Follows a refresh token to its newest successor, which `token` is in the end, and to the outcome of that.
+    async fn follow(
         &self,
         app: &Arc<SessionContext>,
-        refresh_token: &Zeroizing<String>,
+        token: &mut Zeroizing<String>,
         previous: Option<&Previous>,
         early: bool,
     ) -> Outcome {
-        let mut token = refresh_token.clone();
         let mut fallback = Outcome::Unavailable;
         for _ in 0..MAX_HOPS {
-            let key = SessionKey::new(app.rules.index, &token);
-            match self.ledger.take_turn(key, |outcome| self.is_usable(outcome, &token, early)) {
+            let key = SessionKey::new(app.rules.index, token);
+            match self.ledger.take_turn(key, |outcome| self.is_usable(outcome, token, early)) {
                 Turn::Call(sender) => {
                     let mut waiter = sender.subscribe();
-                    let call = self.call(app, &token, previous);
+                    let call = self.call(app, token, previous);
                     tokio::spawn(async move {
                         let outcome = call.run(key).await;
                         sender.send_replace(Some(outcome));
                     });
-                    return wait(&mut waiter).await.or(fallback);
+                    return wait(&mut waiter).await.settle(token, fallback);
                 }
-                Turn::Wait(mut waiter) => return wait(&mut waiter).await.or(fallback),
-                Turn::Known(Outcome::Renewed(tokens)) => match self.successor(app, &tokens, &token) {
+                Turn::Wait(mut waiter) => return wait(&mut waiter).await.settle(token, fallback),
+                Turn::Known(Outcome::Renewed(tokens)) => match self.successor(app, &tokens, token) {
                     // The old token is known to have a successor: its own fate counts.
                     Some(successor) => {
-                        token = successor;
+                        *token = successor;
                         if self.clock.now() < tokens.identity.expires_at() {
                             fallback = Outcome::Renewed(tokens);
                         }
                     }
-                    None => return Outcome::Renewed(tokens),
+                    None => return Outcome::Renewed(tokens).settle(token, fallback),
                 },
                 Turn::Known(Outcome::Unverified(tokens)) => {
-                    match self.verify_again(app, key, &tokens).await {
-                        Some(outcome) => return outcome,
-                        None => token = tokens.refresh_token.clone().unwrap_or(token),
+                    if let Some(outcome) = self.verify_again(app, key, &tokens).await {
+                        return outcome.settle(token, fallback);
+                    }
+                    if let Some(successor) = &tokens.refresh_token {
+                        token.clone_from(successor);
                     }
                 }
-                Turn::Known(outcome) => return outcome.or(fallback),
+                Turn::Known(outcome) => return outcome.settle(token, fallback),
             }
         }
         let (provider, client) = (app.provider.name(), &app.client.id);
@@ -124,9 +127,14 @@ impl Sessions {
         Some(outcome)
     }
 
-    /// Whether the session of a refresh token has been ended, by a logout or by the provider, in the last minutes.
-    pub fn has_ended(&self, app: &SessionContext, refresh_token: &str) -> bool {
-        matches!(self.ledger.known(SessionKey::new(app.rules.index, refresh_token)), Some(Outcome::Dead))
+    /// What [`Self::has_ended`] knows a session by.
+    pub(crate) fn key(app: &SessionContext, refresh_token: &str) -> SessionKey {
+        SessionKey::new(app.rules.index, refresh_token)
+    }
+
+    /// Whether any of these sessions was ended here, by a logout or another login, in the last minutes.
+    pub(crate) fn has_ended(&self, keys: &[SessionKey]) -> bool {
+        keys.iter().any(|key| self.ledger.has_ended(*key))
     }
 
     /// Whether an outcome that is known answers a request again. Without rotation the token has no successor, so a JWT
@@ -137,7 +145,7 @@ impl Sessions {
                 is_rotated(tokens.refresh_token.as_ref(), token) || self.is_fresh(tokens)
             }
             Outcome::Unverified(tokens) => is_rotated(tokens.refresh_token.as_ref(), token),
-            Outcome::Dead => true,
+            Outcome::Dead | Outcome::Ended => true,
             Outcome::Unavailable => early,
         }
     }
@@ -151,15 +159,22 @@ impl Sessions {
     fn successor(&self, app: &SessionContext, tokens: &Tokens, token: &str) -> Option<Zeroizing<String>> {
         let next =
             tokens.refresh_token.as_ref().filter(|_| is_rotated(tokens.refresh_token.as_ref(), token))?;
-        let known = self.ledger.known(SessionKey::new(app.rules.index, next)).is_some();
+        let fate = self.ledger.known(SessionKey::new(app.rules.index, next));
+        let known = fate.is_some_and(|outcome| !matches!(outcome, Outcome::Unavailable));
         (known || !self.is_fresh(tokens)).then(|| next.clone())
     }
 }
 
 impl Outcome {
-    /// The other outcome where this one says nothing.
-    fn or(self, other: Self) -> Self {
-        if matches!(self, Self::Unavailable) { other } else { self }
+    /// This outcome of `token`, which becomes the one to go on with; or, where it says nothing, the other one.
+    fn settle(self, token: &mut Zeroizing<String>, other: Self) -> Self {
+        if matches!(self, Self::Unavailable) {
+            return other;
+        }
+        if let Some(next) = self.refresh_token().flatten() {
+            token.clone_from(next);
+        }
+        self
     }
 
     /// The provider's new refresh token, where it answered with tokens.
@@ -171,7 +186,7 @@ impl Outcome {
         match self {
             Self::Renewed(tokens) => Some(tokens.refresh_token.as_ref()),
             Self::Unverified(tokens) => Some(tokens.refresh_token.as_ref()),
-            Self::Dead | Self::Unavailable => None,
+            Self::Dead | Self::Ended | Self::Unavailable => None,
         }
     }
 }
@@ -206,7 +221,7 @@ impl Call {
     async fn run(self, key: SessionKey) -> Outcome {
         let outcome = self.ask().await;
         let told = self.ledger.finish(key, outcome.clone());
-        if matches!(told, Outcome::Dead)
+        if matches!(told, Outcome::Ended)
             && let Some(newest) = outcome.refresh_token()
         {
             // Logged out while the call was under way: the new grant must not outlive the session.

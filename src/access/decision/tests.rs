@@ -137,8 +137,8 @@ fn every_access_with_every_session() {
         (junk.into(), no, "forward", "404 not_logged_in"),
         (format!("{junk}; {REFRESH}"), "refresh r1", "refresh r1", "refresh r1"),
         (foreign.clone(), no, "forward", "404 not_logged_in"),
-        // A genuine JWT of another client: the refresh token beside it is no better.
-        (format!("{foreign}; {REFRESH}"), no, "forward", "404 not_logged_in"),
+        // The provider binds refresh tokens to clients (RFC 6749 section 6): it refuses another client's.
+        (format!("{foreign}; {REFRESH}"), "refresh r1", "refresh r1", "refresh r1"),
         (format!("{valid}; {valid}"), no, "forward", "404 not_logged_in"),
         (format!("{valid}; {REFRESH}; {REFRESH}"), no, "forward", "404 not_logged_in"),
         (format!("{valid}; {REFRESH}; __Host-refresh_token=x"), no, "forward", "404 not_logged_in"),

@@ -40,6 +40,7 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Renewed(_) => "renewed",
         Outcome::Unverified(_) => "unverified",
         Outcome::Dead => "dead",
+        Outcome::Ended => "ended",
         Outcome::Unavailable => "unavailable",
     }
 }
@@ -154,7 +155,7 @@ async fn an_end_holds_whatever_the_call_under_way_brings() {
         assert!(ledger.end(key("r1")).is_none());
         assert_eq!(turn(&ledger, "r1").0, "dead", "while the call goes on");
         assert_eq!(ledger.known(key("r1")).map(|outcome| word(&outcome)), Some("dead"));
-        assert_eq!(word(&ledger.finish(key("r1"), outcome)), "dead");
+        assert_eq!(word(&ledger.finish(key("r1"), outcome)), "ended");
         advance(ENDED_IS_KEPT.saturating_sub(SECOND)).await;
         assert_eq!(turn(&ledger, "r1").0, "dead");
         advance(SECOND).await;

@@ -17,7 +17,7 @@ use crate::clock::ManualClock;
 use crate::config;
 use crate::identity_provider::testing::server::{Server, json as answer, provider};
 use crate::identity_provider::{Client, UnknownKeySource, testing};
-use crate::session::{Outcome, SessionContext, Sessions};
+use crate::session::{Outcome, Refreshed, SessionContext, Sessions};
 
 pub(super) struct Harness {
     pub(super) server: Server,
@@ -60,11 +60,15 @@ impl Harness {
 
     pub(super) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
         let previous = subject.map(|subject| self.previous(subject));
-        self.sessions.refresh(&self.app, &Zeroizing::new(token.to_owned()), previous.as_ref()).await
+        self.refreshed(token, previous.as_ref()).await.outcome
+    }
+
+    pub(super) async fn refreshed(&self, token: &str, previous: Option<&Previous>) -> Refreshed {
+        self.sessions.refresh(&self.app, &Zeroizing::new(token.to_owned()), previous).await
     }
 
     /// The genuine JWT of a subject, expired.
-    fn previous(&self, subject: &str) -> Previous {
+    pub(super) fn previous(&self, subject: &str) -> Previous {
         let token = mint(&claims(&json!({"iss": self.server.base, "sub": subject, "exp": NOW - 60})));
         let keys = self.app.provider.key_set();
         let verified = verify(&token, &self.app.rules.token, &keys, NOW).unwrap().claims;
@@ -135,6 +139,7 @@ pub(super) fn word(outcome: &Outcome) -> String {
         }
         Outcome::Unverified(_) => "unverified".to_owned(),
         Outcome::Dead => "dead".to_owned(),
+        Outcome::Ended => "ended".to_owned(),
         Outcome::Unavailable => "unavailable".to_owned(),
     }
 }

@@ -111,6 +111,72 @@ async fn another_subject_is_refused_even_if_someone_else_asked_first() {
     assert_eq!(harness.asked().len(), 1);
 }
 
+/// A provider may rotate at one refresh and not at the next: the browser must not keep the first, dead token.
+#[tokio::test]
+async fn the_newest_refresh_token_is_told_though_the_last_answer_had_none() {
+    let harness = Harness::start().await;
+    let due = json!({"iat": NOW - 100, "exp": NOW - 1 + 6});
+    harness.script_tokens(vec![harness.tokens(&due, Some("r2")), harness.tokens(&json!({}), None)]);
+    assert_eq!(word(&harness.refresh("r1", None).await), "r2");
+    let replayed = harness.refreshed("r1", None).await;
+    assert_eq!(word(&replayed.outcome), "kept");
+    assert_eq!(*replayed.refresh_token, "r2");
+    assert_eq!(harness.asked(), ["r1", "r2"]);
+}
+
+#[tokio::test]
+async fn a_session_survives_a_jwt_that_cannot_be_verified_yet() {
+    let harness = Harness::start().await;
+    harness.script_tokens(vec![
+        harness.tokens(&json!({"exp": NOW + 400, "nbf": NOW + 60}), Some("r2")),
+        harness.tokens(&json!({}), Some("r3")),
+    ]);
+    let refreshed = harness.refreshed("r1", None).await;
+    assert_eq!(word(&refreshed.outcome), "unverified");
+    assert_eq!(*refreshed.refresh_token, "r2", "the browser gets the new one all the same");
+    harness.clock.advance(60);
+    let refreshed = harness.refreshed("r1", None).await;
+    assert_eq!(word(&refreshed.outcome), "r2", "the JWT that was kept is good now");
+    assert_eq!(harness.asked(), ["r1"]);
+}
+
+#[tokio::test]
+async fn a_jwt_that_never_verifies_costs_the_session_nothing_either() {
+    let harness = Harness::start().await;
+    harness.script_tokens(vec![
+        harness.tokens(&json!({"azp": "forums"}), Some("r2")),
+        harness.tokens(&json!({}), Some("r3")),
+    ]);
+    assert_eq!(word(&harness.refresh("r1", None).await), "unverified");
+    let refreshed = harness.refreshed("r1", None).await;
+    assert_eq!((word(&refreshed.outcome).as_str(), refreshed.refresh_token.as_str()), ("r3", "r3"));
+    assert_eq!(harness.asked(), ["r1", "r2"]);
+}
+
+#[tokio::test]
+async fn early_refreshes_rest_after_a_failure_and_due_ones_do_not() {
+    let harness = Harness::start().await;
+    let mut early = harness.previous("alice");
+    early.still_valid = true;
+    harness.server.answer("/token", 503, "");
+    for _ in 0..3 {
+        assert_eq!(word(&harness.refreshed("r1", Some(&early)).await.outcome), "unavailable");
+    }
+    assert_eq!(harness.asked().len(), 1);
+    assert_eq!(word(&harness.refresh("r1", None).await), "unavailable");
+    assert_eq!(harness.asked().len(), 2);
+
+    harness.script_tokens(vec![harness.tokens(&json!({"azp": "forums"}), Some("s2"))]);
+    let refreshed = harness.refreshed("s1", Some(&early)).await;
+    assert_eq!(word(&refreshed.outcome), "unverified");
+    for token in ["s1", "s2", "s1"] {
+        let refreshed = harness.refreshed(token, Some(&early)).await;
+        assert_eq!(word(&refreshed.outcome), "unavailable", "{token}");
+        assert_eq!(*refreshed.refresh_token, "s2", "{token}");
+    }
+    assert_eq!(harness.asked().len(), 3);
+}
+
 #[tokio::test]
 async fn a_request_stops_waiting_but_the_call_goes_on_and_its_outcome_is_kept() {
     let harness = Harness::with_request_timeout(Duration::from_millis(300)).await;

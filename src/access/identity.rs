@@ -1,6 +1,7 @@
 //! Who a request comes from. Only verified claims make an [`Identity`], and only an identity makes identity headers.
 
-use http::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::access::token::{TokenError, VerifiedClaims};
@@ -25,7 +26,7 @@ pub struct IdentityRules {
 pub struct Identity {
     claims: VerifiedClaims,
     roles: Vec<String>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Vec<(Bytes, HeaderValue)>,
 }
 
 impl Identity {
@@ -37,7 +38,7 @@ impl Identity {
             if let Some(text) = header_text(&claims, &roles, &header.claim) {
                 let value =
                     header_value(&text).ok_or_else(|| TokenError::UnusableClaim(header.claim.to_string()))?;
-                headers.push((header.name.clone(), value));
+                headers.push((Bytes::copy_from_slice(header.display_name.as_bytes()), value));
             }
         }
         Ok(Self { claims, roles, headers })
@@ -63,8 +64,8 @@ impl Identity {
         roles.is_empty() || roles.iter().any(|role| self.roles.contains(role))
     }
 
-    /// The headers that the app receives.
-    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
+    /// The headers that the app receives. Their names are spelled as in the file, for apps that care.
+    pub fn headers(&self) -> &[(Bytes, HeaderValue)] {
         &self.headers
     }
 

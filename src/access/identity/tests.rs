@@ -1,5 +1,6 @@
 //! What an app gets to see of an identity.
 
+use http::HeaderName;
 use serde_json::json;
 
 use super::*;

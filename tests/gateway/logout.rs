@@ -1,9 +1,11 @@
 //! Logout: the refresh token is revoked where that can be done, the cookies are cleared in any case.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Endpoint, Fault, Request, World};
+use crate::support::{Endpoint, Fault, Reply, Request, World, patiently};
 
 fn logout() -> Request {
     Request::post("/api/logout")
@@ -115,4 +117,27 @@ async fn a_refresh_under_way_cannot_resurrect_a_session_that_logs_out() {
         let answer = after.get("/api/cart").await;
         assert_eq!(answer.status(), 401, "{}", answer.text());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_response_brings_no_ended_session_back_and_ends_no_newer_one() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    world.store.on("/api/slow", Reply::after(1500, Reply::Echo));
+    let mut slow = browser.clone();
+    let late = tokio::spawn(async move { slow.get("/api/slow").await });
+    patiently("the app to be asked", async {
+        while !world.store.seen().iter().any(|seen| seen.head.first_line.contains("/api/slow")) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // The request has been refreshed and is at the app. Meanwhile, in another tab, ada leaves and eve comes.
+    browser.send(logout()).await.assert_status(204);
+    browser.log_in("eve").await.assert_status(200);
+    let answer = late.await.unwrap();
+    answer.assert_status(200);
+    assert!(answer.set_cookies().is_empty(), "neither new tokens of ada's session nor the end of eve's");
+    browser.get("/api/cart").await.assert_status(200);
 }

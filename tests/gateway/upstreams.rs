@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::support::client::raw;
 use crate::support::{App, Reply, Request, World, patiently};
 
 async fn two_upstreams(more: &str) -> (World, App) {
@@ -121,4 +122,19 @@ async fn one_apps_outage_is_not_the_others() {
     world.store.listening().down();
     world.browser().get("/open/page").await.assert_status(502);
     world.forums_browser().get("/open/page").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_wants_to_close_is_let_go_after_a_502() {
+    let world = World::start().await;
+    world.store.listening().down();
+    for request in [
+        "GET /open/page HTTP/1.1\r\nHost: store.localhost\r\nConnection: close\r\n\r\n",
+        "GET /open/page HTTP/1.0\r\nHost: store.localhost\r\n\r\n",
+    ] {
+        // Far less than the keep-alive time-out, after which every connection ends.
+        let (answer, closed) = raw(world.gateway.address, request).await;
+        answer.expect("an answer").assert_problem(502, "upstream_unavailable");
+        assert!(closed, "{request:?}");
+    }
 }

@@ -83,6 +83,10 @@ pub struct Limits {
     pub verified_tokens: usize,
     /// Logins of one user name that may wait for each other; beyond it: 429.
     pub max_waiting_logins: usize,
+    /// Failed logins of one user name from one address, beyond which each further one has to wait: 429.
+    pub failed_logins_per_name: u32,
+    /// The same for one address, over all user names.
+    pub failed_logins_per_address: u32,
 }
 
 /// `[refresh]`.

@@ -126,6 +126,8 @@ fn limits(server: &Section<'_>) -> Option<Limits> {
     let max_connections = count("max_connections", "20000", 1_000_000);
     let verified_tokens = count("verified_tokens", "65536", 10_000_000);
     let max_waiting_logins = count("max_waiting_logins", "8", 1000);
+    let failed_logins_per_name = count("failed_logins_per_name", "20", 100_000);
+    let failed_logins_per_address = count("failed_logins_per_address", "200", 100_000);
     Some(Limits {
         header_timeout: header_timeout?,
         body_min_rate: body_min_rate?,
@@ -136,6 +138,8 @@ fn limits(server: &Section<'_>) -> Option<Limits> {
         max_login_body_size: max_login_body_size?,
         verified_tokens: verified_tokens?,
         max_waiting_logins: max_waiting_logins?,
+        failed_logins_per_name: u32::try_from(failed_logins_per_name?).ok()?,
+        failed_logins_per_address: u32::try_from(failed_logins_per_address?).ok()?,
     })
 }
 

@@ -97,12 +97,7 @@ impl State {
         Ok(Self {
             apps,
             providers,
-            sessions: Sessions::new(
-                Arc::clone(&clock),
-                config.refresh.ahead,
-                config.refresh.replay_window,
-                config.server.limits.max_waiting_logins,
-            ),
+            sessions: Sessions::new(Arc::clone(&clock), &config.refresh, &config.server.limits),
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),
             by_host,

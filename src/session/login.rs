@@ -10,12 +10,14 @@ use crate::access::decision::RETRY_AFTER;
 use crate::access::token::TokenError;
 use crate::identity_provider::{ChallengeKind, Credentials, LoginError};
 use crate::respond::{Code, Problem};
+use crate::session::login_queue::LoginName;
 use crate::session::{SessionContext, Sessions, Tokens};
 
 impl Sessions {
     /// Logs a user in. The problem says to the browser what went wrong; the log says more.
     ///
-    /// `client` is the browser's address, which shares the places in the queue of a user name.
+    /// `client` is the browser's address: failed logins are counted by it, and the places in the queue of a user name
+    /// shared.
     pub async fn login(
         &self,
         app: &SessionContext,
@@ -23,7 +25,13 @@ impl Sessions {
         client: Option<IpAddr>,
     ) -> Result<Arc<Tokens>, Problem> {
         let provider = app.provider.name();
-        let Some(place) = self.login_queue.enter(provider, &credentials.username, client) else {
+        let name = LoginName::new(provider, &credentials.username, client);
+        if let Err(wait) = self.throttle.check(&name) {
+            warn!(provider, client = app.client.id, "login refused: too many failed before");
+            return Err(Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")
+                .retry_after(wait.as_secs() + 1));
+        }
+        let Some(place) = self.login_queue.enter(&name) else {
             warn!(provider, client = app.client.id, "login refused: too many wait for the same user name");
             return Err(Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
                 .retry_after(1));
@@ -37,6 +45,11 @@ impl Sessions {
         };
         let granted = app.provider.password_grant(&app.client, credentials).await;
         drop((permit, call));
+        match &granted {
+            Ok(_) => self.throttle.succeeded(&name),
+            Err(LoginError::InvalidCredentials) => self.throttle.failed(&name),
+            Err(_) => {}
+        }
         let tokens = granted.map_err(|error| refusal(app, error))?;
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,

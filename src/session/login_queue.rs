@@ -10,6 +10,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Provider and normalised user name.
 type Key = (String, String);
 
+/// Who logs in from where, as far as that can be told before the provider is asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct LoginName {
+    key: Key,
+    site: Option<IpAddr>,
+}
+
+impl LoginName {
+    /// Providers take user names in any case and with blanks around them.
+    pub(crate) fn new(provider: &str, username: &str, client: Option<IpAddr>) -> Self {
+        Self { key: (provider.to_owned(), username.trim().to_lowercase()), site: client.map(site) }
+    }
+
+    /// The client's address; of IPv6 its /64, which is one subscriber at least (RFC 6177).
+    pub(crate) fn site(&self) -> Option<IpAddr> {
+        self.site
+    }
+}
+
 /// Addresses that may wait for one user name at once: a stranger fills a few places, never all.
 const MAX_ADDRESSES: usize = 16;
 
@@ -41,10 +60,9 @@ impl LoginQueue {
         Self { max_waiting, queues: Arc::default() }
     }
 
-    /// Takes a place; `None` if too many wait already. Providers take user names in any case and with blanks around them.
-    pub(crate) fn enter(&self, provider: &str, username: &str, client: Option<IpAddr>) -> Option<Place> {
-        let key = (provider.to_owned(), username.trim().to_lowercase());
-        let client = client.map(site);
+    /// Takes a place; `None` if too many wait already.
+    pub(crate) fn enter(&self, name: &LoginName) -> Option<Place> {
+        let LoginName { key, site: client } = name.clone();
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues
             .entry(key.clone())
@@ -62,7 +80,6 @@ impl LoginQueue {
     }
 }
 
-/// One IPv6 subscriber has a /64 at least (RFC 6177): all of it counts as one address.
 fn site(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -101,9 +118,9 @@ mod tests {
     #[tokio::test]
     async fn one_name_one_login_at_a_time() {
         let queue = LoginQueue::new(8);
-        let first = queue.enter("main", "Alice", None).unwrap();
-        let second = queue.enter("main", " alice ", None).unwrap();
-        let other = queue.enter("main", "bob", None).unwrap();
+        let first = queue.enter(&LoginName::new("main", "Alice", None)).unwrap();
+        let second = queue.enter(&LoginName::new("main", " alice ", None)).unwrap();
+        let other = queue.enter(&LoginName::new("main", "bob", None)).unwrap();
         let permit = first.turn().await;
         assert!(permit.is_some());
         assert!(second.turn.try_acquire().is_err());
@@ -115,7 +132,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn turns_come_in_order_and_whoever_gives_up_holds_up_nobody() {
         let queue = LoginQueue::new(8);
-        let places = [(); 3].map(|()| queue.enter("main", "alice", None).unwrap());
+        let places = [(); 3].map(|()| queue.enter(&LoginName::new("main", "alice", None)).unwrap());
         let permit = places[0].turn().await;
         let mut second = Box::pin(places[1].turn());
         let mut third = Box::pin(places[2].turn());
@@ -130,17 +147,20 @@ mod tests {
     #[test]
     fn one_name_at_two_providers_is_two_users() {
         let queue = LoginQueue::new(0);
-        let _one = queue.enter("main", "alice", None).unwrap();
-        assert!(queue.enter("main", "ALICE ", None).is_none());
-        assert!(queue.enter("other", "alice", None).is_some());
+        let _one = queue.enter(&LoginName::new("main", "alice", None)).unwrap();
+        assert!(queue.enter(&LoginName::new("main", "ALICE ", None)).is_none());
+        assert!(queue.enter(&LoginName::new("other", "alice", None)).is_some());
     }
 
     #[test]
     fn the_queue_is_bounded_and_leaves_nothing_behind() {
         let queue = LoginQueue::new(1);
-        let places = (queue.enter("main", "a", None), queue.enter("main", "a", None));
+        let places = (
+            queue.enter(&LoginName::new("main", "a", None)),
+            queue.enter(&LoginName::new("main", "a", None)),
+        );
         assert!(places.0.is_some() && places.1.is_some());
-        assert!(queue.enter("main", "a", None).is_none());
+        assert!(queue.enter(&LoginName::new("main", "a", None)).is_none());
         drop(places);
         assert!(queue.queues.lock().unwrap().is_empty());
     }

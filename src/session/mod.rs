@@ -10,6 +10,7 @@ mod refresh;
 mod set_cookie;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::token::{self, TokenError};
 use crate::clock::Clock;
+use crate::config;
 use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
 
 pub use credentials::{BodyFormat, parse as parse_credentials};
@@ -31,6 +33,7 @@ pub use set_cookie::CookieWriter;
 use ledger::Ledger;
 pub(crate) use ledger::SessionKey;
 use login_queue::LoginQueue;
+use throttle::Throttle;
 
 /// The app and the provider of a session.
 #[derive(Debug)]
@@ -133,21 +136,18 @@ pub struct Sessions {
     refresh_ahead: u64,
     ledger: Arc<Ledger>,
     login_queue: LoginQueue,
+    throttle: Throttle,
 }
 
 impl Sessions {
-    /// `refresh_ahead` and `replay_window` as in `[refresh]`; `max_waiting_logins` of one user name.
-    pub fn new(
-        clock: Arc<dyn Clock>,
-        refresh_ahead: Duration,
-        replay_window: Duration,
-        max_waiting_logins: usize,
-    ) -> Self {
+    /// The sessions of a gateway with these settings.
+    pub fn new(clock: Arc<dyn Clock>, refresh: &config::Refresh, limits: &config::Limits) -> Self {
         Self {
             clock,
-            refresh_ahead: refresh_ahead.as_secs(),
-            ledger: Arc::new(Ledger::new(replay_window)),
-            login_queue: LoginQueue::new(max_waiting_logins),
+            refresh_ahead: refresh.ahead.as_secs(),
+            ledger: Arc::new(Ledger::new(refresh.replay_window)),
+            login_queue: LoginQueue::new(limits.max_waiting_logins),
+            throttle: Throttle::new(limits.failed_logins_per_name, limits.failed_logins_per_address),
         }
     }
 }

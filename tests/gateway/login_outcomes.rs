@@ -139,3 +139,21 @@ async fn a_login_with_a_dead_session_in_the_jar_just_works() {
     browser.log_in("ada").await;
     browser.get("/api/shopping-cart").await.assert_status(200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guessing_is_slowed_down_without_asking_the_provider() {
+    let world = World::with("[server.limits]\nfailed_logins_per_name = 3").await;
+    let mut guesser = world.browser();
+    for _ in 0..3 {
+        guesser.try_log_in("ada", "guess").await.assert_problem(401, "invalid_credentials");
+    }
+    let asked = world.provider.count(Endpoint::Login);
+    for username in ["ada", " ADA "] {
+        let answer = guesser.try_log_in(username, "guess").await;
+        answer.assert_problem(429, "too_many_attempts");
+        let seconds: u64 = answer.header("retry-after").expect("Retry-After").parse().expect("seconds");
+        assert!((1..=30).contains(&seconds), "{seconds}");
+    }
+    assert_eq!(world.provider.count(Endpoint::Login), asked);
+    world.browser().log_in("eve").await.assert_status(200);
+}

@@ -78,6 +78,8 @@ fn config(settings: Settings) -> Config {
                 max_login_body_size: 1,
                 verified_tokens: 1,
                 max_waiting_logins: 1,
+                failed_logins_per_name: 1,
+                failed_logins_per_address: 1,
             },
             log: Log { format: LogFormat::Text, level: String::from("info") },
         },

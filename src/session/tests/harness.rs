@@ -24,6 +24,8 @@ pub(super) struct Harness {
     pub(super) sessions: Arc<Sessions>,
     pub(super) app: Arc<SessionContext>,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) refresh: config::Refresh,
+    pub(super) limits: config::Limits,
 }
 
 impl Harness {
@@ -54,8 +56,10 @@ impl Harness {
         });
         let clock = Arc::new(ManualClock::new(NOW));
         let seconds = Duration::from_secs;
-        let sessions = Arc::new(Sessions::new(clock.clone(), seconds(30), seconds(600), 8));
-        Self { server, sessions, app, clock }
+        let refresh = config::Refresh { ahead: seconds(30), replay_window: seconds(600) };
+        let limits = config.server.limits;
+        let sessions = Arc::new(Sessions::new(clock.clone(), &refresh, &limits));
+        Self { server, sessions, app, clock, refresh, limits }
     }
 
     pub(super) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {

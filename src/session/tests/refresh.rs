@@ -213,8 +213,8 @@ impl Clock for FailsOnce {
 #[tokio::test]
 async fn a_call_that_panics_does_not_block_the_token() {
     let mut harness = Harness::start().await;
-    let seconds = Duration::from_secs;
-    harness.sessions = Arc::new(Sessions::new(Arc::<FailsOnce>::default(), seconds(30), seconds(30), 8));
+    let clock = Arc::<FailsOnce>::default();
+    harness.sessions = Arc::new(Sessions::new(clock, &harness.refresh, &harness.limits));
     harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
     let refresh = || harness.refresh("r1", None);
     let (a, b) = tokio::join!(refresh(), refresh());

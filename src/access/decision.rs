@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::access::cookies::{CookieNames, Presented, SessionCookies};
 use crate::access::cross_site;
-use crate::access::identity::{Identity, IdentityRules};
+use crate::access::identity::Identity;
+use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
 use crate::access::path;
 use crate::access::reserved_headers::ReservedHeaders;
@@ -209,7 +210,7 @@ impl AppRules {
             },
             identity: IdentityRules {
                 roles_claim: app.roles_claim.clone(),
-                headers: app.identity_headers.clone(),
+                headers: app.identity_headers.iter().map(Into::into).collect(),
                 user_claims: app.user.claims.clone(),
             },
             reserved_headers: ReservedHeaders::new(app.identity_headers.iter().map(|header| &header.name)),

@@ -10,6 +10,7 @@ pub mod cookies;
 pub mod cross_site;
 pub mod decision;
 pub mod identity;
+pub mod identity_rules;
 pub mod key_set;
 pub mod path;
 pub mod reserved_headers;

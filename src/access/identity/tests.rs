@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::access::testing::{NOW, claims, key_set, mint, mint_raw, token_rules};
 use crate::access::token::verify;
+use crate::config::IdentityHeader;
 
 fn path(dotted: &str) -> ClaimPath {
     if dotted == "roles" {
@@ -21,7 +22,7 @@ fn rules(claim: &str) -> IdentityRules {
         claim: path(claim),
     };
     let user_claims = ["sub", "email", "roles", "realm_access.roles", "none"].map(path).to_vec();
-    IdentityRules { roles_claim: path("realm_access.roles"), headers: vec![header], user_claims }
+    IdentityRules { roles_claim: path("realm_access.roles"), headers: vec![(&header).into()], user_claims }
 }
 
 fn identity(changes: &Value, rules: &IdentityRules) -> Result<Identity, TokenError> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::access::decision::{self, Decision, Knowledge, RequestHead};
-use crate::access::identity::IdentityRules;
+use crate::access::identity_rules::IdentityRules;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
 use crate::config::ClaimPath;

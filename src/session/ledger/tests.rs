@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::time::advance;
 
 use super::*;
-use crate::access::identity::{Identity, IdentityRules};
+use crate::access::identity::Identity;
+use crate::access::identity_rules::IdentityRules;
 use crate::access::testing::{NOW, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
 use crate::config::ClaimPath;

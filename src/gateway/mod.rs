@@ -200,7 +200,8 @@ impl ProxyHttp for Gateway {
         }
         if let Some(connection) = &context.connection {
             connection.disarm_response_deadline();
-            if is_switching {
+            if context.websocket {
+                // Also where the app answers otherwise: its connection has no time-out of its own.
                 connection.set_idle_timeout(app.timeouts.idle);
             }
         }

@@ -33,7 +33,7 @@ pub(super) struct Message {
     awaits_upgrade: bool,
     /// The client holds the body back until something is written.
     awaits_continue: bool,
-    /// When a body byte or, once upgraded, any byte last came or went.
+    /// When a body byte or, where an idle time-out is set, any byte last came or went.
     last_moved: Option<Instant>,
     rate: BodyRate,
 }
@@ -107,10 +107,11 @@ impl Message {
     ) -> Poll<io::Result<usize>> {
         let written = ready!(wire.poll_write(context, bytes))?;
         self.awaits_continue = false;
-        if self.is_upgraded() {
-            self.last_moved = Some(Instant::now());
-        } else if self.awaits_upgrade {
+        if self.awaits_upgrade {
             self.look_at_answer(bytes);
+        }
+        if self.is_upgraded() || wire.watch.idle_timeout().is_some() {
+            self.last_moved = Some(Instant::now());
         }
         Poll::Ready(Ok(written))
     }
@@ -168,9 +169,12 @@ impl Message {
 
     /// What ends the waiting next, and when; no instant means now.
     fn nearest_deadline(&mut self, wire: &Wire) -> Option<(Option<Instant>, EndReason)> {
+        if let Some(timeout) = wire.watch.idle_timeout() {
+            let since = *self.last_moved.get_or_insert_with(Instant::now);
+            return Some((Some(since + timeout), EndReason::Idle));
+        }
         if self.is_upgraded() {
-            let timeout = wire.watch.idle_timeout()?;
-            return Some((Some(self.last_moved? + timeout), EndReason::Idle));
+            return None;
         }
         let response = wire.watch.response_deadline(self.last_moved);
         let is_rated = !self.is_complete() && !self.awaits_continue && !wire.watch.is_exempt_from_body_rate();

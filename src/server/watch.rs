@@ -103,7 +103,7 @@ impl ConnectionWatch {
         self.response_timeout.store(0, Ordering::Release);
     }
 
-    /// How long an upgraded connection of this request may be silent in both directions.
+    /// How long the connection of this request may be silent in both directions from now on.
     pub(crate) fn set_idle_timeout(&self, timeout: Duration) {
         self.idle_timeout.store(milliseconds(timeout), Ordering::Release);
     }

@@ -260,3 +260,17 @@ async fn no_other_protocol_is_ever_upgraded_to() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handshake_that_is_answered_otherwise_lifts_no_time_out() {
+    let world = World::with("[apps.store.timeouts]\nidle = \"1s\"").await;
+    // The app announces more than it ever sends.
+    let stalled = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf";
+    world.store.on("/open/stalled", Reply::Raw(stalled.to_vec()));
+    let request = "GET /open/stalled HTTP/1.1\r\nHost: store.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut wire = world.browser().open().await;
+    wire.send(request).await.expect("sent");
+    // No whole answer comes, but the end does.
+    patiently("the end", async { while wire.fill().await.unwrap_or(false) {} }).await;
+}

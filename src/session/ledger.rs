@@ -67,25 +67,25 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: HashMap<SessionKey, Entry>,
-    under_way: usize,
-    ended: Ended,
-    /// When finished entries may go, the first at the top.
-    expiries: BinaryHeap<Reverse<(Instant, SessionKey)>>,
+    under_way: HashMap<SessionKey, Waiter>,
+    outcomes: Expiring<Outcome>,
+    /// The sessions that were ended. Apart from the outcomes: anyone can log out with a made-up token, and that must not
+    /// push out what others wait for.
+    ended: Expiring<()>,
 }
 
-/// The sessions that were ended, each until an instant. Apart from the outcomes: anyone can log out with a made-up token,
-/// and that must not push out what others wait for.
-#[derive(Debug, Default)]
-struct Ended {
-    keys: HashMap<SessionKey, Instant>,
-    expiries: BinaryHeap<Reverse<(Instant, SessionKey)>>,
-}
-
+/// Values that are each kept until an instant; beyond [`MAX_ENTRIES`] the first to go make room.
 #[derive(Debug)]
-enum Entry {
-    UnderWay { waiter: Waiter },
-    Finished { outcome: Outcome, until: Instant },
+struct Expiring<V> {
+    entries: HashMap<SessionKey, (V, Instant)>,
+    /// When entries may go, the first at the top. An entry that was replaced stands here more than once.
+    expiries: BinaryHeap<Reverse<(Instant, SessionKey)>>,
+}
+
+impl<V> Default for Expiring<V> {
+    fn default() -> Self {
+        Self { entries: HashMap::new(), expiries: BinaryHeap::new() }
+    }
 }
 
 impl Ledger {
@@ -95,26 +95,24 @@ impl Ledger {
 
     /// Takes a turn. A known outcome that is not `usable` any more (its own JWT has expired) counts as none.
     pub(crate) fn take_turn(&self, key: SessionKey, usable: impl Fn(&Outcome) -> bool) -> Turn {
-        self.with(|state, now| {
+        self.with(|state, _| {
             // Nobody needs to wait for that, and it holds even if a call under way never ends.
-            if state.ended.contains(key) {
+            if state.ended.get(key).is_some() {
                 return Turn::Known(Outcome::Dead);
             }
-            match state.entries.get(&key) {
-                // A sender that is gone without an outcome has panicked: the next one calls again.
-                Some(Entry::UnderWay { waiter }) if waiter.has_changed().is_ok() => {
-                    return Turn::Wait(waiter.clone());
-                }
-                Some(Entry::Finished { outcome, until }) if now < *until && usable(outcome) => {
-                    return Turn::Known(outcome.clone());
-                }
-                _ => {}
+            // A sender that is gone without an outcome has panicked: the next one calls again.
+            if let Some(waiter) = state.under_way.get(&key).filter(|waiter| waiter.has_changed().is_ok()) {
+                return Turn::Wait(waiter.clone());
             }
-            if state.under_way >= MAX_UNDER_WAY {
+            if let Some(outcome) = state.outcomes.get(key).filter(|outcome| usable(outcome)) {
+                return Turn::Known(outcome.clone());
+            }
+            if state.under_way.len() >= MAX_UNDER_WAY {
                 return Turn::Known(Outcome::Unavailable);
             }
             let (sender, waiter) = watch::channel(None);
-            state.put(key, Entry::UnderWay { waiter });
+            state.outcomes.remove(key);
+            state.under_way.insert(key, waiter);
             Turn::Call(sender)
         })
     }
@@ -122,27 +120,22 @@ impl Ledger {
     /// Records an outcome and returns what everyone shall be told: if the session was ended meanwhile, that it has ended.
     pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome) -> Outcome {
         self.with(|state, now| {
-            let outcome = if state.ended.contains(key) { Outcome::Ended } else { outcome };
-            match outcome {
-                Outcome::Dead => {
-                    state.remember(key, Outcome::Dead, now + DEAD_IS_KEPT.min(self.replay_window));
-                }
-                Outcome::Unavailable => state.remember(key, Outcome::Unavailable, now + UNAVAILABLE_IS_KEPT),
+            state.under_way.remove(&key);
+            if state.ended.get(key).is_some() {
                 // The mark of the end says it from now on.
-                Outcome::Ended => state.forget(key),
-                Outcome::Unverified(ref tokens) => {
-                    if let Some(next) = &tokens.refresh_token {
-                        // Early refreshes of the successor rest, too: what made this JWT unverifiable may last.
-                        let next = SessionKey::new(key.app, next);
-                        if next != key {
-                            state.rest(next, now + UNAVAILABLE_IS_KEPT);
-                        }
-                    }
-                    state.remember(key, outcome.clone(), now + self.replay_window);
-                }
-                Outcome::Renewed(_) => {
-                    state.remember(key, outcome.clone(), now + self.replay_window);
-                }
+                return Outcome::Ended;
+            }
+            let kept = match &outcome {
+                Outcome::Dead => DEAD_IS_KEPT.min(self.replay_window),
+                Outcome::Unavailable => UNAVAILABLE_IS_KEPT,
+                Outcome::Renewed(_) | Outcome::Unverified(_) | Outcome::Ended => self.replay_window,
+            };
+            state.outcomes.insert(key, outcome.clone(), now + kept);
+            if let Outcome::Unverified(tokens) = &outcome
+                && let Some(next) = &tokens.refresh_token
+            {
+                // Early refreshes of the successor rest, too: what made this JWT unverifiable may last.
+                state.rest(SessionKey::new(key.app, next), now + UNAVAILABLE_IS_KEPT);
             }
             outcome
         })
@@ -151,11 +144,8 @@ impl Ledger {
     /// Replaces an outcome whose JWT could not be verified by one whose could, unless the session was ended meanwhile.
     pub(crate) fn verified(&self, key: SessionKey, outcome: &Outcome) {
         self.with(|state, now| {
-            if matches!(
-                state.entries.get(&key),
-                Some(Entry::Finished { outcome: Outcome::Unverified(_), .. })
-            ) {
-                state.remember(key, outcome.clone(), now + self.replay_window);
+            if matches!(state.outcomes.get(key), Some(Outcome::Unverified(_))) {
+                state.outcomes.insert(key, outcome.clone(), now + self.replay_window);
             }
         });
     }
@@ -164,86 +154,57 @@ impl Ledger {
     /// that the token had led to, whose successor is to be ended as well.
     pub(crate) fn end(&self, key: SessionKey) -> Option<Outcome> {
         self.with(|state, now| {
-            if !state.ended.insert(key, now + ENDED_IS_KEPT) {
-                return None;
-            }
-            match state.entries.get(&key) {
-                Some(Entry::Finished { outcome, until }) if now < *until => Some(outcome.clone()),
-                _ => None,
-            }
+            let had_ended = state.ended.insert(key, (), now + ENDED_IS_KEPT).is_some();
+            state.outcomes.get(key).filter(|_| !had_ended).cloned()
         })
     }
 
     /// The outcome of a token, if it is known and still told.
     pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
-        self.with(|state, now| match state.entries.get(&key) {
-            _ if state.ended.contains(key) => Some(Outcome::Dead),
-            Some(Entry::Finished { outcome, until }) if now < *until => Some(outcome.clone()),
-            _ => None,
+        self.with(|state, _| match state.ended.get(key) {
+            Some(()) => Some(Outcome::Dead),
+            None => state.outcomes.get(key).cloned(),
         })
     }
 
     /// Whether a session was ended here.
     pub(crate) fn has_ended(&self, key: SessionKey) -> bool {
-        self.with(|state, _| state.ended.contains(key))
+        self.with(|state, _| state.ended.get(key).is_some())
     }
 
     /// Never held across an await. A panic of another thread in here leaves nothing half done that matters.
     fn with<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        state.forget_expired(now);
+        state.outcomes.forget_expired(now);
         state.ended.forget_expired(now);
         act(&mut state, now)
     }
 }
 
-impl Ended {
-    fn contains(&self, key: SessionKey) -> bool {
-        self.keys.contains_key(&key)
-    }
-
-    /// Whether it had not ended before.
-    fn insert(&mut self, key: SessionKey, until: Instant) -> bool {
-        self.expiries.push(Reverse((until, key)));
-        self.keys.insert(key, until).is_none()
-    }
-
-    fn forget_expired(&mut self, now: Instant) {
-        while let Some(&Reverse((until, key))) = self.expiries.peek() {
-            if now < until && self.expiries.len() <= MAX_ENTRIES {
-                break;
-            }
-            self.expiries.pop();
-            if self.keys.get(&key).is_some_and(|kept| *kept <= until) {
-                self.keys.remove(&key);
-            }
+impl State {
+    /// Keeps early refreshes of a token away, unless more is known of it.
+    fn rest(&mut self, key: SessionKey, until: Instant) {
+        if !self.under_way.contains_key(&key) && self.outcomes.get(key).is_none() {
+            self.outcomes.insert(key, Outcome::Unavailable, until);
         }
     }
 }
 
-impl State {
-    fn put(&mut self, key: SessionKey, entry: Entry) {
-        let is_under_way = |entry: &Entry| matches!(entry, Entry::UnderWay { .. });
-        self.under_way += usize::from(is_under_way(&entry));
-        let before = self.entries.insert(key, entry);
-        self.under_way -= usize::from(before.as_ref().is_some_and(is_under_way));
+impl<V> Expiring<V> {
+    /// A value that is still kept: [`Ledger::with`] has thrown out the others.
+    fn get(&self, key: SessionKey) -> Option<&V> {
+        self.entries.get(&key).map(|(value, _)| value)
     }
 
-    fn remember(&mut self, key: SessionKey, outcome: Outcome, until: Instant) {
-        self.put(key, Entry::Finished { outcome, until });
+    /// Returns the value before.
+    fn insert(&mut self, key: SessionKey, value: V, until: Instant) -> Option<V> {
         self.expiries.push(Reverse((until, key)));
+        self.entries.insert(key, (value, until)).map(|(before, _)| before)
     }
 
-    fn rest(&mut self, key: SessionKey, until: Instant) {
-        if !self.entries.contains_key(&key) {
-            self.remember(key, Outcome::Unavailable, until);
-        }
-    }
-
-    fn forget(&mut self, key: SessionKey) {
-        let before = self.entries.remove(&key);
-        self.under_way -= usize::from(matches!(before, Some(Entry::UnderWay { .. })));
+    fn remove(&mut self, key: SessionKey) {
+        self.entries.remove(&key);
     }
 
     fn forget_expired(&mut self, now: Instant) {
@@ -253,8 +214,8 @@ impl State {
                 break;
             }
             self.expiries.pop();
-            // An entry that was renewed since stands in the heap again, further down.
-            if matches!(self.entries.get(&key), Some(Entry::Finished { until: kept, .. }) if *kept <= until) {
+            // An entry that was replaced since stands in the heap again, further down.
+            if self.entries.get(&key).is_some_and(|(_, kept)| *kept <= until) {
                 self.entries.remove(&key);
             }
         }

@@ -200,7 +200,7 @@ async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
     }
     let size = |ledger: &Ledger| {
         let state = ledger.state.lock().unwrap();
-        (state.ended.keys.len(), state.ended.expiries.len())
+        (state.ended.entries.len(), state.ended.expiries.len())
     };
     let (entries, expiries) = size(&ledger);
     assert!(entries <= MAX_ENTRIES + 1 && expiries <= MAX_ENTRIES + 1, "{entries} {expiries}");
@@ -219,6 +219,6 @@ async fn one_token_over_and_over_does_not_grow_the_queue_for_ever() {
         advance(SECOND).await;
     }
     let state = ledger.state.lock().unwrap();
-    assert_eq!(state.ended.keys.len(), 1);
+    assert_eq!(state.ended.entries.len(), 1);
     assert!(state.ended.expiries.len() <= 901, "{}", state.ended.expiries.len());
 }

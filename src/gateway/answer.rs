@@ -70,9 +70,7 @@ impl Answer {
         context: &Context,
         cookies: &[HeaderValue],
     ) -> Result<()> {
-        if context.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
-            session.set_keepalive(None);
-        }
+        context.close_while_stopping(session);
         let mut head = Box::new(ResponseHeader::build(self.status, Some(8 + cookies.len()))?);
         // Answers tell about one user at one moment.
         head.insert_header(header::CACHE_CONTROL, "no-store")?;

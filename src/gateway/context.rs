@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use pingora_proxy::Session;
 
 use crate::access::identity::Identity;
 use crate::gateway::state::{App, State};
@@ -34,6 +35,13 @@ pub struct Context {
 }
 
 impl Context {
+    /// Lets the response say that its connection takes no further request while the server stops.
+    pub(crate) fn close_while_stopping(&self, session: &mut Session) {
+        if self.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
+            session.set_keepalive(None);
+        }
+    }
+
     /// The cookies for the final response. Where the session was ended since it was refreshed, as by a logout in another
     /// tab while the app took its time, the new tokens must not bring it back. The browser has been told already, and may
     /// even have another session by now: nothing is cleared either.

@@ -177,9 +177,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
-        if context.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
-            session.set_keepalive(None);
-        }
+        context.close_while_stopping(session);
         if response.status == StatusCode::CONTINUE {
             // Now the client sends its body: Pingora would otherwise take it for a final answer before the body's end.
             session.set_close_on_response_before_downstream_finish(false);

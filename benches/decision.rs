@@ -13,6 +13,7 @@ use divan::{Bencher, black_box};
 use issuer::Issuer;
 use portcullis::access::decision::{Decision, decide};
 use portcullis::access::identity::Identity;
+use portcullis::access::lifetime::Lifetime;
 use portcullis::access::token;
 use portcullis::access::verified_tokens::Scope;
 
@@ -72,8 +73,8 @@ fn find_a_verified_token(bencher: Bencher) {
         .and_then(|verified| Identity::new(verified.claims, &prepared.rules.identity))
         .unwrap_or_else(|error| panic!("{error}"));
     let scope = Scope { app: 0, key_generation: 1 };
-    prepared.verified.insert(&token, scope, &Arc::new(identity), now);
-    bencher.bench_local(|| prepared.verified.get(black_box(&token), scope, now));
+    prepared.memory.verified.insert(&token, scope, &Arc::new(identity), Lifetime::UNLIMITED, now);
+    bencher.bench_local(|| prepared.memory.verified.get(black_box(&token), scope, now));
 }
 
 #[divan::bench(args = ["RS256", "ES256", "EdDSA"])]

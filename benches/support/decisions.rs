@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use portcullis::access::decision::{AppRules, Knowledge, RequestHead};
 use portcullis::access::key_set::KeySet;
-use portcullis::access::verified_tokens::VerifiedTokens;
+use portcullis::access::memory::Memory;
 
 use crate::issuer::{CLIENT_ID, Error, Issuer};
 
@@ -19,7 +19,7 @@ pub(crate) struct Prepared {
     /// The provider's.
     pub(crate) keys: KeySet,
     /// Empty at first.
-    pub(crate) verified: VerifiedTokens,
+    pub(crate) memory: Memory,
     /// Those of a browser with that session.
     pub(crate) headers: HeaderMap,
 }
@@ -33,9 +33,9 @@ impl Prepared {
         let jwks = issuer.jwks()?.to_string();
         let token = issuer.token(ISSUER_URL, "user-00000001", NOW)?;
         Ok(Self {
-            rules: AppRules::new(0, app, provider),
+            rules: AppRules::new(0, app, provider, &config.session),
             keys: KeySet::from_jwks(jwks.as_bytes(), &provider.algorithms)?,
-            verified: VerifiedTokens::new(1024),
+            memory: Memory::new(1024, NOW),
             headers: headers(&token)?,
         })
     }
@@ -56,7 +56,7 @@ impl Prepared {
         Knowledge {
             keys: &self.keys,
             key_generation: 1,
-            verified: &self.verified,
+            memory: &self.memory,
             now: NOW,
             refresh_ahead: 30,
             keys_are_fresh: false,

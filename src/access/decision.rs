@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
-use zeroize::Zeroizing;
 
-use crate::access::cookies::{CookieNames, Presented, SessionCookies};
+use crate::access::assessment::{Assessment, Grant, Previous, SessionRules, assess};
+use crate::access::cookies::{CookieNames, Presented};
 use crate::access::cross_site;
 use crate::access::identity::Identity;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
+use crate::access::lifetime::Over;
+use crate::access::memory::Memory;
 use crate::access::path;
 use crate::access::reserved_headers::ReservedHeaders;
+use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Routes, Rule};
-use crate::access::token::{self, TokenError, TokenRules, Verification};
-use crate::access::verified_tokens::{Scope, VerifiedTokens};
+use crate::access::token::{TokenError, TokenRules};
 use crate::config::{self, Access};
 use crate::respond::{Code, Problem};
 
@@ -29,6 +31,8 @@ pub struct AppRules {
     pub cookies: CookieNames,
     /// What its tokens must be like.
     pub token: TokenRules,
+    /// How its sessions are protected.
+    pub session: SessionRules,
     /// How it sees identities.
     pub identity: IdentityRules,
     /// Headers that only we may send to it.
@@ -74,8 +78,8 @@ pub struct Knowledge<'a> {
     pub keys: &'a KeySet,
     /// Their state; changes with them.
     pub key_generation: u64,
-    /// Tokens verified before.
-    pub verified: &'a VerifiedTokens,
+    /// What is remembered of earlier requests.
+    pub memory: &'a Memory,
     /// Unix seconds.
     pub now: u64,
     /// `refresh.ahead`, in seconds.
@@ -97,6 +101,8 @@ pub enum Decision<'a> {
     User(Arc<Identity>),
     /// A new JWT is needed first.
     Refresh(Pending<'a>),
+    /// The session is over, and not to be refreshed.
+    End(Ending<'a>),
     /// The JWT names a key that is not known: fetch the JWKS, then decide again.
     FetchKeys,
     /// It is answered here.
@@ -104,41 +110,29 @@ pub enum Decision<'a> {
 }
 
 /// A request that waits for a new JWT.
+#[derive(Debug)]
 pub struct Pending<'a> {
     /// Where it goes with it.
     pub destination: Destination<'a>,
-    /// The refresh token.
-    pub refresh_token: Zeroizing<String>,
+    /// What it is refreshed with.
+    pub grant: Grant,
     /// Whose session it is, if the old JWT is genuine, and the old JWT itself.
     pub previous: Option<Previous>,
     /// Which cookies it brought.
     pub presented: Presented,
 }
 
-impl std::fmt::Debug for Pending<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { destination, previous, presented, .. } = self;
-        let mut shown = formatter.debug_struct("Pending");
-        shown.field("destination", destination).field("previous", previous).field("presented", presented);
-        shown.finish_non_exhaustive()
-    }
-}
-
-/// The genuine JWT of a session that needs a new one.
-#[derive(Clone)]
-pub struct Previous {
-    /// Whose it is.
-    pub identity: Arc<Identity>,
-    /// The JWT itself: one provider's refresh API wants it, too (FusionAuth).
-    pub access_token: Zeroizing<String>,
-    /// It is still valid: used on if the refresh fails for a passing reason.
-    pub still_valid: bool,
-}
-
-impl std::fmt::Debug for Previous {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Previous").field("still_valid", &self.still_valid).finish_non_exhaustive()
-    }
+/// A request whose session is over.
+#[derive(Debug)]
+pub struct Ending<'a> {
+    /// Where it wanted to go.
+    pub destination: Destination<'a>,
+    /// What it could have been refreshed with, where that could be read.
+    pub grant: Option<Grant>,
+    /// Which cookies it brought.
+    pub presented: Presented,
+    /// Why it is over.
+    pub reason: Reason,
 }
 
 /// Why there is no identity, for logs and `explain`.
@@ -171,6 +165,18 @@ pub enum Reason {
     /// The provider's keys have not been fetched yet.
     #[error("the provider's keys are not known yet")]
     NoKeys,
+    /// It is on the revocation list.
+    #[error("it is revoked")]
+    Revoked(Revocation),
+    /// See there.
+    #[error(transparent)]
+    Lifetime(Over),
+    /// Cookies are sealed, and the refresh token's was not sealed for this app with one of the keys.
+    #[error("the refresh token's cookie was not sealed here")]
+    NotSealedHere,
+    /// The refresh token came without the JWT of its session.
+    #[error("the refresh token came without the JWT of the same session")]
+    NotBound,
     /// The refresh was refused.
     #[error("the refresh was refused")]
     SessionEnded,
@@ -182,17 +188,14 @@ pub enum Reason {
     Roles,
 }
 
-enum Session {
-    None(Reason),
-    Valid(Arc<Identity>),
-    Refresh(Zeroizing<String>, Option<Previous>),
-    FetchKeys,
-    Unverifiable,
-}
-
 impl AppRules {
     /// Prepares an app's configuration for decisions.
-    pub fn new(index: usize, app: &config::App, provider: &config::IdentityProvider) -> Self {
+    pub fn new(
+        index: usize,
+        app: &config::App,
+        provider: &config::IdentityProvider,
+        session: &config::Session,
+    ) -> Self {
         Self {
             index,
             routes: Routes::new(app),
@@ -200,7 +203,9 @@ impl AppRules {
                 access_token: app.cookies.access_token.clone(),
                 refresh_token: app.cookies.refresh_token.clone(),
             },
+            session: SessionRules::new(app, session),
             token: TokenRules {
+                provider: app.identity_provider,
                 issuer: provider.issuer.clone(),
                 client_id: app.client_id.clone(),
                 audience: app.audience.clone(),
@@ -316,13 +321,16 @@ fn with_session<'a>(
         return cross_site_rejection();
     }
     match assess(rules, &cookies, known) {
-        Session::None(reason) => admit(rules, destination, Err(reason)),
-        Session::Valid(identity) => admit(rules, destination, Ok(identity)),
-        Session::Refresh(refresh_token, previous) => {
-            Decision::Refresh(Pending { destination, refresh_token, previous, presented: cookies.presented })
+        Assessment::None(reason) => admit(rules, destination, Err(reason)),
+        Assessment::Valid(identity) => admit(rules, destination, Ok(identity)),
+        Assessment::Refresh(grant, previous) => {
+            Decision::Refresh(Pending { destination, grant, previous, presented: cookies.presented })
         }
-        Session::FetchKeys => Decision::FetchKeys,
-        Session::Unverifiable => {
+        Assessment::Over(grant, reason) => {
+            Decision::End(Ending { destination, grant, presented: cookies.presented, reason })
+        }
+        Assessment::FetchKeys => Decision::FetchKeys,
+        Assessment::Unverifiable => {
             let problem =
                 Problem::new(Code::IdentityProviderUnavailable, "The session cannot be verified now.");
             Decision::Reject(problem.retry_after(RETRY_AFTER), Reason::NoKeys)
@@ -332,59 +340,6 @@ fn with_session<'a>(
 
 /// Seconds after which a client may try again when the provider is the reason.
 pub const RETRY_AFTER: u64 = 5;
-
-fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>) -> Session {
-    if cookies.duplicate {
-        return Session::None(Reason::DuplicateCookie);
-    }
-    if cookies.is_empty() {
-        let incomplete = cookies.presented != Presented::default();
-        return Session::None(if incomplete { Reason::IncompleteCookie } else { Reason::NoSession });
-    }
-    let checked = match cookies.access_token.as_deref() {
-        None => Err(Reason::NoSession),
-        Some(access_token) => check_token(rules, access_token, known).map_err(Reason::from),
-    };
-    // Copied only when it is needed, which is rare.
-    let refresh =
-        |refresh_token: &str, previous| Session::Refresh(Zeroizing::new(refresh_token.to_owned()), previous);
-    match (checked, cookies.refresh_token.as_deref()) {
-        (Ok((_, true)), None) => Session::None(Reason::Token(TokenError::Expired)),
-        (Ok((identity, false)), None) => Session::Valid(identity),
-        (Ok((identity, expired)), Some(refresh_token)) => {
-            if expired || identity.is_about_to_expire(known.refresh_ahead, known.now) {
-                let access_token =
-                    Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
-                refresh(refresh_token, Some(Previous { identity, access_token, still_valid: !expired }))
-            } else {
-                Session::Valid(identity)
-            }
-        }
-        (Err(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => Session::FetchKeys,
-        // It may be as good as any, so it is neither refreshed nor taken for none.
-        (Err(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => Session::Unverifiable,
-        (Err(_), Some(refresh_token)) => refresh(refresh_token, None),
-        (Err(reason), None) => Session::None(reason),
-    }
-}
-
-/// Verifies a token, or finds it verified before. `true`: it has expired.
-fn check_token(
-    rules: &AppRules,
-    access_token: &str,
-    known: &Knowledge<'_>,
-) -> Result<(Arc<Identity>, bool), TokenError> {
-    let scope = Scope { app: rules.index, key_generation: known.key_generation };
-    if let Some(identity) = known.verified.get(access_token, scope, known.now) {
-        return Ok((identity, false));
-    }
-    let Verification { claims, expired } = token::verify(access_token, &rules.token, known.keys, known.now)?;
-    let identity = Arc::new(Identity::new(claims, &rules.identity)?);
-    if !expired {
-        known.verified.insert(access_token, scope, &identity, known.now);
-    }
-    Ok((identity, expired))
-}
 
 #[cfg(test)]
 mod tests;

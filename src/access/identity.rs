@@ -5,6 +5,7 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use crate::access::identity_rules::IdentityRules;
+use crate::access::revocations::TokenMarks;
 use crate::access::token::{TokenError, VerifiedClaims};
 use crate::config::ClaimPath;
 
@@ -47,6 +48,16 @@ impl Identity {
     /// `exp`, in Unix seconds.
     pub fn expires_at(&self) -> u64 {
         self.claims.expires_at()
+    }
+
+    /// `iat`, in Unix seconds.
+    pub fn issued_at(&self) -> Option<u64> {
+        self.claims.issued_at()
+    }
+
+    /// By what its token can be revoked.
+    pub fn marks(&self) -> &TokenMarks {
+        self.claims.marks()
     }
 
     /// The roles found by `roles_claim`.

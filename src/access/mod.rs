@@ -4,6 +4,7 @@
 //! [`decision::decide`] is the way in. An [`identity::Identity`] can only be made of verified claims, and verified
 //! claims only by [`token::verify`]: types, not discipline, keep strangers out.
 
+pub mod assessment;
 pub mod claims;
 pub mod cookie_codec;
 pub mod cookies;
@@ -12,9 +13,13 @@ pub mod decision;
 pub mod identity;
 pub mod identity_rules;
 pub mod key_set;
+pub mod lifetime;
+pub mod memory;
 pub mod path;
 pub mod reserved_headers;
+pub mod revocations;
 pub mod routes;
+pub mod seal;
 pub mod token;
 pub mod verified_tokens;
 

@@ -130,6 +130,7 @@ pub(crate) fn claims(changes: &Value) -> Value {
 
 pub(crate) fn token_rules() -> TokenRules {
     TokenRules {
+        provider: 0,
         issuer: ISSUER.into(),
         client_id: "store".into(),
         audience: vec![],
@@ -141,10 +142,15 @@ pub(crate) fn token_rules() -> TokenRules {
 
 /// The rules of the one app of a configuration; `settings` are lines of `[apps.store]`.
 pub(crate) fn app_rules(settings: &str) -> AppRules {
+    app_rules_in("", settings)
+}
+
+/// The same with other tables, such as `[session]`.
+pub(crate) fn app_rules_in(tables: &str, settings: &str) -> AppRules {
     let text = format!(
-        "[identity_providers.main]\nissuer = '{ISSUER}'\n[apps.store]\nhosts = ['store.example.com']\n\
+        "{tables}\n[identity_providers.main]\nissuer = '{ISSUER}'\n[apps.store]\nhosts = ['store.example.com']\n\
          upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n{settings}\n"
     );
     let config = config::parse(&text).unwrap().config;
-    AppRules::new(0, &config.apps[0], &config.identity_providers[0])
+    AppRules::new(0, &config.apps[0], &config.identity_providers[0], &config.session)
 }

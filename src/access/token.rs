@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
+use crate::access::revocations::{Mark, TokenMarks};
 use crate::strict_json;
 
 /// Bytes of a token; longer ones are refused before anything is parsed.
@@ -25,6 +26,8 @@ const MAX_DATE: f64 = 253_402_300_799.0;
 /// What a token must be like for one app.
 #[derive(Debug, Clone)]
 pub struct TokenRules {
+    /// Index of the identity provider in the configuration.
+    pub provider: usize,
     /// Compared exactly with `iss`.
     pub issuer: String,
     /// The app's client.
@@ -51,8 +54,8 @@ pub struct TokenRules {
 ///
 /// ```compile_fail,E0451
 /// fn forge(claims: portcullis::access::claims::Claims) -> portcullis::access::token::VerifiedClaims {
-///     let (subject, expires_at, issued_at) = (String::from("admin"), u64::MAX, None);
-///     portcullis::access::token::VerifiedClaims { claims, subject, expires_at, issued_at }
+///     let (subject, expires_at, issued_at, marks) = (String::from("admin"), u64::MAX, None, todo!());
+///     portcullis::access::token::VerifiedClaims { claims, subject, expires_at, issued_at, marks }
 /// }
 /// ```
 #[derive(Debug, Clone)]
@@ -61,6 +64,7 @@ pub struct VerifiedClaims {
     subject: String,
     expires_at: u64,
     issued_at: Option<u64>,
+    marks: TokenMarks,
 }
 
 impl VerifiedClaims {
@@ -82,6 +86,11 @@ impl VerifiedClaims {
     /// `iat`, in Unix seconds.
     pub fn issued_at(&self) -> Option<u64> {
         self.issued_at
+    }
+
+    /// By what the token can be revoked.
+    pub fn marks(&self) -> &TokenMarks {
+        &self.marks
     }
 }
 
@@ -150,7 +159,7 @@ pub fn verify(token: &str, rules: &TokenRules, keys: &KeySet, now: u64) -> Resul
     let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed("not three parts"))?;
     let (algorithm, key_id) = check_header(&object(header)?, rules)?;
     check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
-    check_claims(Claims(object(payload)?), rules, now)
+    check_claims(token, Claims(object(payload)?), rules, now)
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
@@ -210,7 +219,12 @@ fn check_signature(
     Err(if knows_id { error } else { TokenError::UnknownKey })
 }
 
-fn check_claims(claims: Claims, rules: &TokenRules, now: u64) -> Result<Verification, TokenError> {
+fn check_claims(
+    token: &str,
+    claims: Claims,
+    rules: &TokenRules,
+    now: u64,
+) -> Result<Verification, TokenError> {
     check_not_another_kind(&claims)?;
     if string(&claims, "iss")?.ok_or(TokenError::Claim("iss"))? != rules.issuer {
         return Err(TokenError::Issuer);
@@ -228,8 +242,14 @@ fn check_claims(claims: Claims, rules: &TokenRules, now: u64) -> Result<Verifica
     if date(&claims, "nbf")?.is_some_and(|at| at > latest) {
         return Err(TokenError::NotYetValid("nbf"));
     }
+    let marks = TokenMarks {
+        session: string(&claims, "sid")?.map(|sid| Mark::session(rules.provider, sid)),
+        token: string(&claims, "jti")?
+            .map_or_else(|| Mark::token(rules.provider, token), |jti| Mark::token_id(rules.provider, jti)),
+        subject: Mark::subject(rules.provider, &subject),
+    };
     let expired = expires_at.saturating_add(rules.leeway) <= now;
-    Ok(Verification { claims: VerifiedClaims { claims, subject, expires_at, issued_at }, expired })
+    Ok(Verification { claims: VerifiedClaims { claims, subject, expires_at, issued_at, marks }, expired })
 }
 
 /// ID, refresh and logout tokens may bear the same `typ` header as access tokens (Keycloak). They are told apart by

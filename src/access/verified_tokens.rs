@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use zeroize::Zeroizing;
 
 use crate::access::identity::Identity;
+use crate::access::lifetime::{Lifetime, Over};
 
 /// Slots that one token may be in.
 const WAYS: usize = 4;
@@ -37,6 +38,7 @@ struct Entry {
     scope: Scope,
     token: Zeroizing<String>,
     identity: Arc<Identity>,
+    lifetime: Lifetime,
 }
 
 impl std::fmt::Debug for VerifiedTokens {
@@ -65,18 +67,19 @@ impl VerifiedTokens {
         Self { slots, hasher: RandomState::new() }
     }
 
-    /// The identity of a token that was verified before and has not expired.
-    pub fn get(&self, token: &str, scope: Scope, now: u64) -> Option<Arc<Identity>> {
+    /// The identity of a token that was verified before and has not expired, and whether its session still lives: the
+    /// token is being used.
+    pub fn get(&self, token: &str, scope: Scope, now: u64) -> Option<(Arc<Identity>, Result<(), Over>)> {
         self.set(token).iter().find_map(|slot| {
             let entry = slot.load();
             let entry = entry.as_ref()?;
             (entry.scope == scope && *entry.token == *token && now < entry.identity.expires_at())
-                .then(|| Arc::clone(&entry.identity))
+                .then(|| (Arc::clone(&entry.identity), entry.lifetime.check_request(now)))
         })
     }
 
     /// Remembers a token. Takes its own old slot, or a free, outdated or expired one, or else one at random.
-    pub fn insert(&self, token: &str, scope: Scope, identity: &Arc<Identity>, now: u64) {
+    pub fn insert(&self, token: &str, scope: Scope, identity: &Arc<Identity>, lifetime: Lifetime, now: u64) {
         let set = self.set(token);
         let is_free = |slot: &&ArcSwapOption<Entry>| {
             slot.load().as_ref().is_none_or(|entry| {
@@ -89,7 +92,8 @@ impl VerifiedTokens {
         let victim = set.iter().find(is_free).or_else(|| set.get(usize::try_from(random).unwrap_or(0)));
         if let Some(slot) = victim {
             let token = Zeroizing::new(token.to_owned());
-            slot.store(Some(Arc::new(Entry { scope, token, identity: Arc::clone(identity) })));
+            let identity = Arc::clone(identity);
+            slot.store(Some(Arc::new(Entry { scope, token, identity, lifetime })));
         }
     }
 

@@ -15,6 +15,7 @@ mod reader;
 mod routes;
 mod secret;
 mod server;
+mod session;
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -70,12 +71,14 @@ fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigError> {
 
 fn read(root: &Section<'_>) -> Option<Config> {
     let server = server::server(root);
+    let session = session::session(root);
     let refresh = server::refresh(root);
     let providers = identity_provider::identity_providers(root);
     let apps = app::apps(root, &providers);
     whole::check(&server, &providers, &apps);
     Some(Config {
         server: server.server?,
+        session: session?,
         refresh: refresh?,
         identity_providers: providers.into_iter().map(|read| read.provider).collect::<Option<_>>()?,
         apps: apps.into_iter().map(|read| read.app).collect::<Option<_>>()?,

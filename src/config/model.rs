@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 pub struct Config {
     /// `[server]` and `[server.limits]`.
     pub server: Server,
+    /// `[session]`.
+    pub session: Session,
     /// `[refresh]`.
     pub refresh: Refresh,
     /// `[identity_providers.*]`, in the file's order. Apps refer to them by index.
@@ -32,6 +34,8 @@ pub struct Server {
     pub listen: Vec<SocketAddr>,
     /// `/livez`, `/readyz` and `/metrics`. `None`: `admin_listen = false`.
     pub admin_listen: Option<SocketAddr>,
+    /// What a caller of `POST /sessions/revoke` must show; `None`: nobody can call it.
+    pub admin_token: Option<Secret>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; default: one for each core.
@@ -87,6 +91,46 @@ pub struct Limits {
     pub failed_logins_per_name: u32,
     /// The same for one address, over all user names.
     pub failed_logins_per_address: u32,
+}
+
+/// `[session]`.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Seal the refresh token's cookie: the first one seals, all of them open. Empty: it is not sealed.
+    pub seal_keys: Vec<SealKey>,
+    /// Refresh only together with the JWT of the same session; default: where cookies are sealed.
+    pub bind_refresh: bool,
+    /// From the login on; `None`: as long as the provider refreshes.
+    pub absolute_lifetime: Option<Duration>,
+    /// From the last request on; `None`: no limit.
+    pub idle_lifetime: Option<Duration>,
+    /// How long a revocation of a session or a subject is kept. Should exceed the lifetime of refresh tokens.
+    pub revocation_lifetime: Duration,
+}
+
+/// A key that seals cookies: never shown, zeroised on drop.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealKey(Zeroizing<[u8; Self::LENGTH]>);
+
+impl SealKey {
+    /// Bytes of a key (AES-256).
+    pub const LENGTH: usize = 32;
+
+    /// Takes a key.
+    pub fn new(key: [u8; Self::LENGTH]) -> Self {
+        Self(Zeroizing::new(key))
+    }
+
+    /// The key, for the one place that uses it.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl fmt::Debug for SealKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SealKey(..)")
+    }
 }
 
 /// `[refresh]`.

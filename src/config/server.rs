@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 
 use super::model::{Limits, Log, LogFormat, Refresh, Server};
 use super::reader::{Item, Section};
+use super::secret::secret;
 use super::spelling::quote;
 use super::tree::Value;
 use super::values::duration::duration;
 use super::values::network::{overlap, socket_address, trusted_network};
 use super::values::size::size;
 use super::values::word;
+
+/// Bytes of an admin token.
+const MIN_ADMIN_TOKEN: usize = 16;
 
 /// The server as far as it could be read, for the checks that look at the whole file.
 pub(super) struct ReadServer {
@@ -45,6 +49,19 @@ fn rest(
     listen: Option<Vec<SocketAddr>>,
     admin_listen: Option<Option<SocketAddr>>,
 ) -> Option<Server> {
+    let admin_token = section.optional("admin_token", "nobody can revoke sessions", |item| {
+        if matches!(admin_listen, Some(None)) {
+            return item.fault("there is no admin listener", "remove it, or set `admin_listen`");
+        }
+        let token = secret(item)?;
+        if token.expose().len() < MIN_ADMIN_TOKEN {
+            return item.fault(
+                format!("the token has fewer than {MIN_ADMIN_TOKEN} bytes and could be guessed"),
+                "make one with `openssl rand -hex 32`",
+            );
+        }
+        Some(token)
+    });
     let trusted_proxies = section.defaulted("trusted_proxies", "[]", |item| {
         item.each("write a list of networks, such as `[\"10.1.0.0/16\"]`", trusted_network)
     });
@@ -57,6 +74,7 @@ fn rest(
     Some(Server {
         listen: listen?,
         admin_listen: admin_listen?,
+        admin_token: admin_token?,
         trusted_proxies: trusted_proxies?,
         worker_threads: worker_threads?.unwrap_or(cores),
         shutdown_grace: shutdown_grace?,

@@ -49,6 +49,7 @@ impl Context {
         if self.new_cookies.is_empty() || state.sessions.has_ended(&self.session_keys) {
             return Vec::new();
         }
+        state.sessions.delivered(&self.session_keys);
         self.new_cookies.clone()
     }
 }

@@ -8,9 +8,9 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 use tracing::error;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-use crate::access::cookies::Presented;
+use crate::access::assessment::{Grant, PresentedSession};
 use crate::access::identity::Identity;
 use crate::forwarding::Origin;
 use crate::gateway::answer::Answer;
@@ -61,16 +61,17 @@ async fn try_login(
         Ok(tokens) => tokens,
         Err(problem) => return Ok(Err(problem)),
     };
-    let (presented, old) = presented_refresh_token(app, session);
-    match session_cookies::of_login(state, app, &tokens, presented) {
+    let old = presented_session(state, app, session);
+    match session_cookies::of_login(state, app, &tokens, old.presented) {
         Ok(cookies) => context.new_cookies = cookies,
         Err(error) => {
             error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
             return Ok(Err(unavailable()));
         }
     }
-    if let Some(old) = old.filter(|old| tokens.refresh_token.as_ref() != Some(old)) {
-        state.sessions.replace(&app.session, &old);
+    let is_same = |old: &Grant| tokens.refresh_token.as_ref() == Some(&old.refresh_token);
+    if !old.grant.as_ref().is_some_and(is_same) {
+        state.sessions.replace(&app.session, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity);
     }
     Ok(Ok(tokens))
 }
@@ -88,10 +89,8 @@ pub(super) async fn user(
 
 /// Answers a logout: the session is over in any case, also if the provider is down.
 pub(super) async fn logout(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
-    let (presented, refresh_token) = presented_refresh_token(app, session);
-    if let Some(refresh_token) = refresh_token {
-        state.sessions.logout(&app.session, &refresh_token).await;
-    }
+    let PresentedSession { presented, grant, identity } = presented_session(state, app, session);
+    state.sessions.logout(&app.session, grant.as_ref(), identity.as_deref()).await;
     Answer::no_content().write(session, context, &app.cookies.clear(presented)).await
 }
 
@@ -99,9 +98,9 @@ fn user_object(app: &App, identity: &Identity) -> Answer {
     Answer::json(identity.user_object(&app.rules().identity))
 }
 
-fn presented_refresh_token(app: &App, session: &Session) -> (Presented, Option<Zeroizing<String>>) {
-    let cookies = app.rules().cookies.read(&session.req_header().headers);
-    (cookies.presented, cookies.refresh_token.map(|token| Zeroizing::new(token.into_owned())))
+fn presented_session(state: &State, app: &App, session: &Session) -> PresentedSession {
+    let headers = &session.req_header().headers;
+    state.with_knowledge(app, false, |known| PresentedSession::read(app.rules(), headers, known))
 }
 
 fn client_address(state: &State, session: &Session, context: &Context) -> Option<IpAddr> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
-use tracing::{debug, error};
-use zeroize::Zeroizing;
+use tracing::{debug, error, info, warn};
 
-use crate::access::decision::{Decision, Pending, Reason, RequestHead, admit, decide};
+use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide};
+use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
 use crate::config::Access;
 use crate::gateway::answer::Answer;
@@ -31,9 +31,11 @@ pub(super) async fn run(
         app.session.provider.fetch_unknown_key(UnknownKeySource::Request).await;
         decision = decide_now(state, app, session, context, true);
     }
-    if let Decision::Refresh(pending) = decision {
-        decision = refresh(state, app, pending, context).await;
-    }
+    decision = match decision {
+        Decision::Refresh(pending) => refresh(state, app, pending, context).await,
+        Decision::End(ending) => end(state, app, ending, context),
+        decision => decision,
+    };
     match decision {
         Decision::Forward(identity) => {
             context.identity = identity;
@@ -49,8 +51,8 @@ pub(super) async fn run(
             debug!(app = app.name, code = problem.code.as_str(), %reason, "request refused");
             Answer::from(&problem).send(state, session, context).await?;
         }
-        // Neither is left over: keys are fetched once, and a refresh ends in another decision.
-        Decision::FetchKeys | Decision::Refresh(_) => {
+        // None is left over: keys are fetched once, and the others end in another decision.
+        Decision::FetchKeys | Decision::Refresh(_) | Decision::End(_) => {
             Answer::from(&unavailable()).send(state, session, context).await?;
         }
     }
@@ -72,10 +74,7 @@ fn decide_now<'a>(
         headers: &request.headers,
         websocket: context.websocket,
     };
-    // In this order: keys of a later generation under an earlier number are only verified once more.
-    let generation = app.session.provider.key_set_generation();
-    let keys = app.session.provider.key_set();
-    decide(app.rules(), &head, &state.knowledge(&keys, generation, keys_are_fresh))
+    state.with_knowledge(app, keys_are_fresh, |known| decide(app.rules(), &head, known))
 }
 
 /// The target's path: the very bytes that are forwarded, up to the query. What is no text is no acceptable path.
@@ -85,23 +84,27 @@ fn raw_path(target: &[u8]) -> &str {
 }
 
 async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
-    let refreshed =
-        state.sessions.refresh(&app.session, &pending.refresh_token, pending.previous.as_ref()).await;
+    let refreshed = state.sessions.refresh(&app.session, &pending.grant, pending.previous.as_ref()).await;
     let newest = &refreshed.refresh_token;
     let key = |token: &str| Sessions::key(&app.session, token);
-    context.session_keys = vec![key(&pending.refresh_token), key(newest)];
-    context.new_cookies = rotated_cookies(app, newest, &pending);
+    context.session_keys = vec![key(&pending.grant.refresh_token), key(newest)];
+    let is_rotated = **newest != *pending.grant.refresh_token;
+    let record = pending.grant.record.as_ref();
+    if is_rotated {
+        context.new_cookies = rotated_cookies(app, newest, &pending);
+    }
     match refreshed.outcome {
         Outcome::Renewed(tokens) => {
-            match session_cookies::access_token(state, app, &tokens.access_token, newest, pending.presented) {
+            let refresh_token = (newest, is_rotated);
+            match session_cookies::of_refresh(state, app, &tokens, refresh_token, record, pending.presented) {
                 Ok(cookies) => {
-                    context.new_cookies.splice(0..0, cookies);
+                    context.new_cookies = cookies;
                     let identity = Arc::clone(&tokens.identity);
                     context.tokens = Some(tokens);
                     admit(app.rules(), pending.destination, Ok(identity))
                 }
                 Err(error) => {
-                    error!(app = app.name, %error, "the provider's JWT does not fit into cookies");
+                    error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
                     without_refresh(app, pending)
                 }
             }
@@ -109,32 +112,51 @@ async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &m
         Outcome::Dead => {
             context.session_keys.clear();
             context.new_cookies = app.cookies.clear(pending.presented);
-            ended(&pending)
+            ended(pending.destination, Reason::SessionEnded)
         }
         Outcome::Ended => {
             context.new_cookies.clear();
-            ended(&pending)
+            ended(pending.destination, Reason::SessionEnded)
         }
         Outcome::Unverified(_) | Outcome::Unavailable => without_refresh(app, pending),
     }
 }
 
-fn ended<'a>(pending: &Pending<'a>) -> Decision<'a> {
-    if let Destination::App(Rule { access: Access::Optional, .. }) = pending.destination {
+/// What becomes of a request whose session is over without the provider having said so.
+fn end<'a>(state: &State, app: &App, ending: Ending<'a>, context: &mut Context) -> Decision<'a> {
+    let Ending { destination, grant, presented, reason } = ending;
+    let (name, client) = (&app.name, &app.session.client.id);
+    match reason {
+        // The rightful browser may have lost a cookie; whoever it is gets nothing, and the session itself goes on.
+        Reason::NotBound => warn!(app = name, client, %reason, "refresh refused"),
+        Reason::NotSealedHere => info!(app = name, client, %reason, "refresh refused"),
+        _ => {
+            if let Some(grant) = &grant {
+                state.sessions.expire(&app.session, grant);
+            }
+        }
+    }
+    // After a logout or another login the browser may have a new session by now, which must not be cleared.
+    if reason != Reason::Revoked(Revocation::Session { browser_knows: true }) {
+        context.new_cookies = app.cookies.clear(presented);
+    }
+    ended(destination, reason)
+}
+
+fn ended(destination: Destination<'_>, reason: Reason) -> Decision<'_> {
+    if let Destination::App(Rule { access: Access::Optional, .. }) = destination {
         return Decision::Forward(None);
     }
     let problem = Problem::new(Code::SessionExpired, "The session has ended. Log in again.");
-    Decision::Reject(problem, Reason::SessionEnded)
+    Decision::Reject(problem, reason)
 }
 
-/// The refresh token's cookies, if there is another one by now. They go out whatever becomes of the JWT: the old
-/// refresh token is dead.
-fn rotated_cookies(app: &App, newest: &Zeroizing<String>, pending: &Pending<'_>) -> Vec<HeaderValue> {
-    if **newest == *pending.refresh_token {
-        return Vec::new();
-    }
-    app.cookies.refresh_token(newest, pending.presented).unwrap_or_else(|too_large| {
-        error!(app = app.name, error = %too_large, "the provider's refresh token does not fit into cookies");
+/// The cookies of a refresh token that was replaced. They go out whatever becomes of the JWT: the old refresh token is
+/// dead.
+fn rotated_cookies(app: &App, newest: &str, pending: &Pending<'_>) -> Vec<HeaderValue> {
+    let record = pending.grant.record.as_ref();
+    session_cookies::of_refresh_token(app, newest, record, pending.presented).unwrap_or_else(|error| {
+        error!(app = app.name, %error, "the provider's refresh token does not fit into cookies");
         Vec::new()
     })
 }

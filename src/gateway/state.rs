@@ -6,8 +6,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::access::decision::{AppRules, Knowledge};
-use crate::access::key_set::KeySet;
-use crate::access::verified_tokens::VerifiedTokens;
+use crate::access::memory::Memory;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
@@ -28,7 +27,7 @@ pub struct State {
     /// `[server.limits]`.
     pub limits: config::Limits,
     by_host: HashMap<String, usize>,
-    verified: VerifiedTokens,
+    memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     refresh_ahead: u64,
 }
@@ -81,10 +80,11 @@ impl State {
             apps.push(Arc::new(App {
                 name: app.name.clone(),
                 session: Arc::new(SessionContext {
-                    rules: AppRules::new(index, app, settings),
+                    rules: AppRules::new(index, app, settings, &config.session),
                     client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
                     provider: Arc::clone(provider),
                     request_timeout: settings.request_timeout,
+                    delivery: app.timeouts.response,
                     calls: Arc::clone(calls),
                 }),
                 cookies: CookieWriter::new(app.cookies.clone()),
@@ -94,14 +94,15 @@ impl State {
                 forward_access_token: app.forward_access_token,
             }));
         }
+        let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
         Ok(Self {
             apps,
             providers,
-            sessions: Sessions::new(Arc::clone(&clock), &config.refresh, &config.server.limits),
+            sessions: Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config),
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),
             by_host,
-            verified: VerifiedTokens::new(config.server.limits.verified_tokens),
+            memory,
             clock,
             refresh_ahead: config.refresh.ahead.as_secs(),
         })
@@ -121,20 +122,28 @@ impl State {
         self.apps.get(*index)
     }
 
-    /// What is known now, for a decision about an app whose provider has these keys.
-    pub fn knowledge<'a>(
-        &'a self,
-        keys: &'a KeySet,
-        key_generation: u64,
+    /// Unix seconds.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    /// Tells what is known now, for a decision about an app.
+    pub(crate) fn with_knowledge<T>(
+        &self,
+        app: &App,
         keys_are_fresh: bool,
-    ) -> Knowledge<'a> {
-        Knowledge {
-            keys,
+        then: impl FnOnce(&Knowledge<'_>) -> T,
+    ) -> T {
+        // In this order: keys of a later generation under an earlier number are only verified once more.
+        let key_generation = app.session.provider.key_set_generation();
+        let keys = app.session.provider.key_set();
+        then(&Knowledge {
+            keys: &keys,
             key_generation,
-            verified: &self.verified,
+            memory: &self.memory,
             now: self.clock.now(),
             refresh_ahead: self.refresh_ahead,
             keys_are_fresh,
-        }
+        })
     }
 }

@@ -3,16 +3,18 @@
 //!
 //! Nothing here is on the way of a request with a valid JWT.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::session::Outcome;
+use crate::session::expiring::Expiring;
+use crate::session::family::{Families, Jwt};
 
 /// Outcomes that are remembered at once; the oldest are forgotten first. An outcome takes a few kilobytes.
 const MAX_ENTRIES: usize = 65_536;
@@ -56,6 +58,8 @@ pub(crate) enum Turn {
     Wait(Waiter),
     /// Nothing: this is the outcome.
     Known(Outcome),
+    /// End the session: this refresh token has been replaced, and its replay window is over. The newest one follows.
+    Reused(Zeroizing<String>),
 }
 
 /// The refreshes of the last seconds.
@@ -65,27 +69,43 @@ pub(crate) struct Ledger {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     under_way: HashMap<SessionKey, Waiter>,
-    outcomes: Expiring<Outcome>,
+    outcomes: Expiring<SessionKey, Told>,
     /// The sessions that were ended. Apart from the outcomes: anyone can log out with a made-up token, and that must not
     /// push out what others wait for.
-    ended: Expiring<()>,
+    ended: Expiring<SessionKey, ()>,
+    families: Families,
 }
 
-/// Values that are each kept until an instant; beyond [`MAX_ENTRIES`] the first to go make room.
+/// An outcome, and whether its cookies have been put on a response.
 #[derive(Debug)]
-struct Expiring<V> {
-    entries: HashMap<SessionKey, (V, Instant)>,
-    /// When entries may go, the first at the top. An entry that was replaced stands here more than once.
-    expiries: BinaryHeap<Reverse<(Instant, SessionKey)>>,
+struct Told {
+    outcome: Outcome,
+    is_delivered: bool,
 }
 
-impl<V> Default for Expiring<V> {
+impl Default for State {
     fn default() -> Self {
-        Self { entries: HashMap::new(), expiries: BinaryHeap::new() }
+        Self {
+            under_way: HashMap::new(),
+            outcomes: Expiring::new(MAX_ENTRIES),
+            ended: Expiring::new(MAX_ENTRIES),
+            families: Families::default(),
+        }
     }
+}
+
+/// What was ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    /// The first one to end it, and not one who comes after.
+    pub(crate) is_new: bool,
+    /// The refresh token that followed it, which is to be ended as well.
+    pub(crate) successor: Option<Zeroizing<String>>,
+    /// The JWTs that it gave.
+    pub(crate) jwts: Vec<Jwt>,
 }
 
 impl Ledger {
@@ -104,8 +124,11 @@ impl Ledger {
             if let Some(waiter) = state.under_way.get(&key).filter(|waiter| waiter.has_changed().is_ok()) {
                 return Turn::Wait(waiter.clone());
             }
-            if let Some(outcome) = state.outcomes.get(key).filter(|outcome| usable(outcome)) {
-                return Turn::Known(outcome.clone());
+            if let Some(told) = state.outcomes.get(key).filter(|told| usable(&told.outcome)) {
+                return Turn::Known(told.outcome.clone());
+            }
+            if let Some(newest) = state.families.successor(key) {
+                return Turn::Reused(newest);
             }
             if state.under_way.len() >= MAX_UNDER_WAY {
                 return Turn::Known(Outcome::Unavailable);
@@ -118,7 +141,8 @@ impl Ledger {
     }
 
     /// Records an outcome and returns what everyone shall be told: if the session was ended meanwhile, that it has ended.
-    pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome) -> Outcome {
+    /// `delivery`: how long it may take until new cookies are on their way, which does not count as replay window.
+    pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome, delivery: Duration) -> Outcome {
         self.with(|state, now| {
             state.under_way.remove(&key);
             if state.ended.get(key).is_some() {
@@ -128,9 +152,18 @@ impl Ledger {
             let kept = match &outcome {
                 Outcome::Dead => DEAD_IS_KEPT.min(self.replay_window),
                 Outcome::Unavailable => UNAVAILABLE_IS_KEPT,
-                Outcome::Renewed(_) | Outcome::Unverified(_) | Outcome::Ended => self.replay_window,
+                Outcome::Renewed(_) | Outcome::Unverified(_) => self.replay_window + delivery,
+                Outcome::Ended => self.replay_window,
             };
-            state.outcomes.insert(key, outcome.clone(), now + kept);
+            state.remember(key, &outcome, now + kept);
+            if let Some(next) = outcome.refresh_token() {
+                let next = next.map(|next| (SessionKey::new(key.app, next), next));
+                let identity = match &outcome {
+                    Outcome::Renewed(tokens) => Some(&*tokens.identity),
+                    _ => None,
+                };
+                state.families.renew(key, next, identity, now);
+            }
             if let Outcome::Unverified(tokens) = &outcome
                 && let Some(next) = &tokens.refresh_token
             {
@@ -144,18 +177,37 @@ impl Ledger {
     /// Replaces an outcome whose JWT could not be verified by one whose could, unless the session was ended meanwhile.
     pub(crate) fn verified(&self, key: SessionKey, outcome: &Outcome) {
         self.with(|state, now| {
-            if matches!(state.outcomes.get(key), Some(Outcome::Unverified(_))) {
-                state.outcomes.insert(key, outcome.clone(), now + self.replay_window);
+            if matches!(state.outcomes.get(key), Some(Told { outcome: Outcome::Unverified(_), .. })) {
+                state.remember(key, outcome, now + self.replay_window);
+            }
+            if let Outcome::Renewed(tokens) = outcome {
+                state.families.renew(key, None, Some(&tokens.identity), now);
             }
         });
     }
 
-    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more. Returns the outcome
-    /// that the token had led to, whose successor is to be ended as well.
-    pub(crate) fn end(&self, key: SessionKey) -> Option<Outcome> {
+    /// The cookies of an outcome are on their way to the browser: now its replay window begins. Only for the first
+    /// time, or else a stolen token could be kept alive.
+    pub(crate) fn delivered(&self, key: SessionKey) {
         self.with(|state, now| {
-            let had_ended = state.ended.insert(key, (), now + ENDED_IS_KEPT).is_some();
-            state.outcomes.get(key).filter(|_| !had_ended).cloned()
+            let Some(Told { is_delivered: false, .. }) = state.outcomes.get(key) else { return };
+            if let Some(Told { outcome, .. }) = state.outcomes.remove(key) {
+                let told = Told { outcome, is_delivered: true };
+                state.outcomes.insert(key, told, now + self.replay_window);
+            }
+        });
+    }
+
+    /// Until when the newest JWT of a session that was refreshed here can be used, in Unix seconds.
+    pub(crate) fn valid_until(&self, key: SessionKey) -> Option<u64> {
+        self.with(|state, _| state.families.valid_until(key))
+    }
+
+    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more.
+    pub(crate) fn end(&self, key: SessionKey) -> End {
+        self.with(|state, now| {
+            let is_new = state.ended.insert(key, (), now + ENDED_IS_KEPT).is_none();
+            End { is_new, successor: state.families.successor(key), jwts: state.families.jwts(key) }
         })
     }
 
@@ -163,7 +215,7 @@ impl Ledger {
     pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
         self.with(|state, _| match state.ended.get(key) {
             Some(()) => Some(Outcome::Dead),
-            None => state.outcomes.get(key).cloned(),
+            None => state.outcomes.get(key).map(|told| told.outcome.clone()),
         })
     }
 
@@ -178,6 +230,7 @@ impl Ledger {
         let now = Instant::now();
         state.outcomes.forget_expired(now);
         state.ended.forget_expired(now);
+        state.families.forget_expired(now);
         act(&mut state, now)
     }
 }
@@ -186,39 +239,12 @@ impl State {
     /// Keeps early refreshes of a token away, unless more is known of it.
     fn rest(&mut self, key: SessionKey, until: Instant) {
         if !self.under_way.contains_key(&key) && self.outcomes.get(key).is_none() {
-            self.outcomes.insert(key, Outcome::Unavailable, until);
+            self.remember(key, &Outcome::Unavailable, until);
         }
     }
-}
 
-impl<V> Expiring<V> {
-    /// A value that is still kept: [`Ledger::with`] has thrown out the others.
-    fn get(&self, key: SessionKey) -> Option<&V> {
-        self.entries.get(&key).map(|(value, _)| value)
-    }
-
-    /// Returns the value before.
-    fn insert(&mut self, key: SessionKey, value: V, until: Instant) -> Option<V> {
-        self.expiries.push(Reverse((until, key)));
-        self.entries.insert(key, (value, until)).map(|(before, _)| before)
-    }
-
-    fn remove(&mut self, key: SessionKey) {
-        self.entries.remove(&key);
-    }
-
-    fn forget_expired(&mut self, now: Instant) {
-        while let Some(&Reverse((until, key))) = self.expiries.peek() {
-            // The first to go say the least: failures and made-up tokens are kept for seconds only.
-            if now < until && self.expiries.len() <= MAX_ENTRIES {
-                break;
-            }
-            self.expiries.pop();
-            // An entry that was replaced since stands in the heap again, further down.
-            if self.entries.get(&key).is_some_and(|(_, kept)| *kept <= until) {
-                self.entries.remove(&key);
-            }
-        }
+    fn remember(&mut self, key: SessionKey, outcome: &Outcome, until: Instant) {
+        self.outcomes.insert(key, Told { outcome: outcome.clone(), is_delivered: false }, until);
     }
 }
 

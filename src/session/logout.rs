@@ -1,4 +1,4 @@
-//! Logout: the refresh token is revoked, and whatever is known of it is forgotten.
+//! The end of a session: its tokens are refused here from now on, and its refresh token is revoked at the provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,40 +8,113 @@ use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use crate::access::assessment::{Grant, Previous};
+use crate::access::identity::Identity;
+use crate::access::revocations::Mark;
 use crate::identity_provider::RevokeError;
-use crate::session::ledger::SessionKey;
 use crate::session::{SessionContext, Sessions};
 
 /// Seconds to pause before each further attempt to revoke. As long as that is tried, the session stays ended here.
 const PAUSES: [u64; 6] = [1, 5, 25, 60, 120, 300];
 
+/// The browser itself has logged out or in: it gets its cookies changed with that answer, and no other.
+const BROWSER_KNOWS: bool = true;
+
+/// Successors of a refresh token that are followed: the newest one is known at once, unless it is being replaced.
+const MAX_FOLLOWED: usize = 8;
+
 impl Sessions {
-    /// Ends the session of a refresh token. Returns once the provider has been asked once, or a request has waited long
+    /// Ends a session at its user's wish. Returns once the provider has been asked once, or a request has waited long
     /// enough; further attempts are made in the background.
-    pub async fn logout(&self, app: &Arc<SessionContext>, refresh_token: &Zeroizing<String>) {
-        let newest = self.end(app, refresh_token);
+    ///
+    /// `identity`: whose JWT was presented, if it is genuine, expired or not.
+    pub async fn logout(
+        &self,
+        app: &Arc<SessionContext>,
+        grant: Option<&Grant>,
+        identity: Option<&Identity>,
+    ) {
+        if let Some(identity) = identity {
+            self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), BROWSER_KNOWS);
+        }
+        let Some(grant) = grant else { return };
+        let (newest, _) = self.end(app, grant, BROWSER_KNOWS, None);
         info!(provider = app.provider.name(), client = app.client.id, "logout");
         let (asked, first_attempt) = oneshot::channel();
         tokio::spawn(revoke(Arc::clone(app), newest, Some(asked)));
         let _ = timeout(app.request_timeout, first_attempt).await;
     }
 
-    /// The same without waiting: somebody else logs in with this browser.
-    pub fn replace(&self, app: &Arc<SessionContext>, refresh_token: &Zeroizing<String>) {
-        let newest = self.end(app, refresh_token);
+    /// The same without waiting: somebody, whose identity is `new`, logs in with this browser.
+    pub fn replace(
+        &self,
+        app: &Arc<SessionContext>,
+        grant: Option<&Grant>,
+        old: Option<&Identity>,
+        new: &Identity,
+    ) {
+        // A provider may take both logins for one session.
+        let spared = new.marks().session;
+        if let Some(old) = old.filter(|old| spared.is_none() || old.marks().session != spared) {
+            self.revoke_jwt(app, (*old.marks(), old.expires_at()), BROWSER_KNOWS);
+        }
+        if let Some(grant) = grant {
+            let (newest, _) = self.end(app, grant, BROWSER_KNOWS, spared);
+            tokio::spawn(revoke(Arc::clone(app), newest, None));
+        }
+    }
+
+    /// Ends a session that was revoked or has outlived itself. The first request that finds out also tells the provider.
+    pub fn expire(&self, app: &Arc<SessionContext>, grant: &Grant) {
+        if let (newest, true) = self.end(app, grant, !BROWSER_KNOWS, None) {
+            info!(provider = app.provider.name(), client = app.client.id, "session ended");
+            tokio::spawn(revoke(Arc::clone(app), newest, None));
+        }
+    }
+
+    /// Ends a session one of whose refresh tokens was used again after it had been replaced, with all that it gave.
+    pub(super) fn end_reused(
+        &self,
+        app: &Arc<SessionContext>,
+        grant: &Grant,
+        newest: &Zeroizing<String>,
+        previous: Option<&Previous>,
+    ) {
+        if let Some(Previous { identity, .. }) = previous {
+            self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), !BROWSER_KNOWS);
+        }
+        let newest = Grant { refresh_token: newest.clone(), record: grant.record };
+        self.ledger.end(Self::key(app, &grant.refresh_token));
+        let (newest, _) = self.end(app, &newest, !BROWSER_KNOWS, None);
         tokio::spawn(revoke(Arc::clone(app), newest, None));
     }
 
-    /// Marks the token and its known successors as ended; the last of them is the one that the provider knows.
-    fn end(&self, app: &SessionContext, refresh_token: &Zeroizing<String>) -> Zeroizing<String> {
-        let mut token = refresh_token.clone();
-        while let Some(outcome) = self.ledger.end(SessionKey::new(app.rules.index, &token)) {
-            match outcome.refresh_token().flatten() {
-                Some(next) if **next != *token => token.clone_from(next),
-                _ => break,
+    /// Marks the token and its successors as ended, and revokes their JWTs. The last of them is the one that the provider
+    /// knows. `true`: it had not been ended before. `spared`: a session of the provider that goes on.
+    fn end(
+        &self,
+        app: &SessionContext,
+        grant: &Grant,
+        browser_knows: bool,
+        spared: Option<Mark>,
+    ) -> (Zeroizing<String>, bool) {
+        if let Some(record) = &grant.record {
+            self.revoke_mark(Mark::sealed_session(app.rules.session.provider, &record.id), browser_knows);
+        }
+        let mut token = grant.refresh_token.clone();
+        let mut is_new = false;
+        for _ in 0..MAX_FOLLOWED {
+            let end = self.ledger.end(Self::key(app, &token));
+            is_new |= end.is_new;
+            for jwt in end.jwts.into_iter().filter(|(marks, _)| spared.is_none() || marks.session != spared) {
+                self.revoke_jwt(app, jwt, browser_knows);
+            }
+            match end.successor {
+                Some(successor) => token = successor,
+                None => break,
             }
         }
-        token
+        (token, is_new)
     }
 }
 

@@ -2,11 +2,14 @@
 //! what happens to it.
 
 mod credentials;
+mod expiring;
+mod family;
 mod ledger;
 mod login;
 mod login_queue;
 mod logout;
 mod refresh;
+mod revoke;
 mod set_cookie;
 #[cfg(test)]
 mod tests;
@@ -21,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
+use crate::access::memory::Memory;
 use crate::access::token::{self, TokenError};
 use crate::clock::Clock;
 use crate::config;
@@ -28,6 +32,7 @@ use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
 
 pub use credentials::{BodyFormat, parse as parse_credentials};
 pub(crate) use login::unavailable;
+pub use revoke::Revoked;
 pub use set_cookie::CookieWriter;
 
 use ledger::Ledger;
@@ -46,6 +51,8 @@ pub struct SessionContext {
     pub provider: Arc<IdentityProvider>,
     /// How long a request waits for the provider.
     pub request_timeout: Duration,
+    /// How long it may take until the head of a response, and with it new cookies, is on its way.
+    pub delivery: Duration,
     /// Calls to the provider at once, over all apps that use it.
     pub(crate) calls: Arc<ProviderCalls>,
 }
@@ -137,17 +144,23 @@ pub struct Sessions {
     ledger: Arc<Ledger>,
     login_queue: LoginQueue,
     throttle: Throttle,
+    memory: Arc<Memory>,
+    /// Seconds for which the revocation of a session or a subject is kept.
+    revocation_lifetime: u64,
 }
 
 impl Sessions {
     /// The sessions of a gateway with these settings.
-    pub fn new(clock: Arc<dyn Clock>, refresh: &config::Refresh, limits: &config::Limits) -> Self {
+    pub fn new(clock: Arc<dyn Clock>, memory: Arc<Memory>, config: &config::Config) -> Self {
+        let (refresh, limits) = (&config.refresh, &config.server.limits);
         Self {
             clock,
             refresh_ahead: refresh.ahead.as_secs(),
             ledger: Arc::new(Ledger::new(refresh.replay_window)),
             login_queue: LoginQueue::new(limits.max_waiting_logins),
             throttle: Throttle::new(limits.failed_logins_per_name, limits.failed_logins_per_address),
+            memory,
+            revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
     }
 }

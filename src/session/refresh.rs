@@ -7,8 +7,10 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 use zeroize::Zeroizing;
 
-use crate::access::decision::Previous;
+use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
+use crate::access::memory::Memory;
+use crate::access::revocations::Revocation;
 use crate::access::token::TokenError;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::session::ledger::{Ledger, SessionKey, Turn};
@@ -22,7 +24,7 @@ const MAX_HOPS: usize = 8;
 const EARLY_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Sessions {
-    /// Gets a new JWT for a refresh token. `previous`: the old JWT, if it is genuine; it says whose session it is.
+    /// Gets a new JWT for a session. `previous`: the old JWT, if it is genuine; it says whose session it is.
     ///
     /// Many may ask for the same token: one calls the provider, and the call runs to its end even if nobody waits any
     /// more, since a rotated token would be lost with it. For the replay window the outcome is told again to those who
@@ -30,20 +32,20 @@ impl Sessions {
     pub async fn refresh(
         &self,
         app: &Arc<SessionContext>,
-        refresh_token: &Zeroizing<String>,
+        grant: &Grant,
         previous: Option<&Previous>,
     ) -> Refreshed {
         let early = previous.is_some_and(|previous| previous.still_valid);
         let patience = if early { EARLY_PATIENCE.min(app.request_timeout) } else { app.request_timeout };
-        let mut newest = refresh_token.clone();
-        let waiting = timeout(patience, self.follow(app, &mut newest, previous, early));
+        let mut newest = grant.refresh_token.clone();
+        let waiting = timeout(patience, self.follow(app, grant, &mut newest, previous, early));
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
-        match (&outcome, previous) {
+        match &outcome {
             // A JWT of somebody else is refused, whoever asked for it first.
-            (Outcome::Renewed(tokens), Some(previous)) if is_of_another(previous, &tokens.identity) => {
+            Outcome::Renewed(tokens) if is_of_another(grant, previous, &tokens.identity) => {
                 let (provider, client) = (app.provider.name(), &app.client.id);
                 error!(provider, client, "the provider's JWT was refused at a refresh: another subject");
-                Refreshed { outcome: Outcome::Unavailable, refresh_token: refresh_token.clone() }
+                Refreshed { outcome: Outcome::Unavailable, refresh_token: grant.refresh_token.clone() }
             }
             _ => Refreshed { outcome, refresh_token: newest },
         }
@@ -53,6 +55,7 @@ impl Sessions {
     async fn follow(
         &self,
         app: &Arc<SessionContext>,
+        grant: &Grant,
         token: &mut Zeroizing<String>,
         previous: Option<&Previous>,
         early: bool,
@@ -90,6 +93,15 @@ impl Sessions {
                     }
                 }
                 Turn::Known(outcome) => return outcome.settle(token, fallback),
+                Turn::Reused(newest) => {
+                    let (provider, client) = (app.provider.name(), &app.client.id);
+                    warn!(
+                        provider,
+                        client, "session ended: a refresh token was used again that had been replaced"
+                    );
+                    self.end_reused(app, grant, &newest, previous);
+                    return Outcome::Dead;
+                }
             }
         }
         let (provider, client) = (app.provider.name(), &app.client.id);
@@ -107,6 +119,7 @@ impl Sessions {
             app: Arc::clone(app),
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
+            memory: Arc::clone(&self.memory),
             refresh_token: token.clone(),
             old_jwt: previous.map(|previous| previous.access_token.clone()),
         }
@@ -130,6 +143,13 @@ impl Sessions {
     /// What [`Self::has_ended`] knows a session by.
     pub(crate) fn key(app: &SessionContext, refresh_token: &str) -> SessionKey {
         SessionKey::new(app.rules.index, refresh_token)
+    }
+
+    /// The new cookies of a session that was refreshed are on their way to the browser.
+    pub(crate) fn delivered(&self, keys: &[SessionKey]) {
+        for key in keys {
+            self.ledger.delivered(*key);
+        }
     }
 
     /// Whether any of these sessions was ended here, by a logout or another login, in the last minutes.
@@ -191,8 +211,10 @@ impl Outcome {
     }
 }
 
-fn is_of_another(previous: &Previous, identity: &Identity) -> bool {
-    previous.identity.subject() != identity.subject()
+fn is_of_another(grant: &Grant, previous: Option<&Previous>, identity: &Identity) -> bool {
+    let subject = identity.marks().subject;
+    previous.is_some_and(|previous| previous.identity.marks().subject != subject)
+        || grant.record.is_some_and(|record| record.subject != subject)
 }
 
 fn is_rotated(next: Option<&Zeroizing<String>>, token: &str) -> bool {
@@ -212,6 +234,7 @@ struct Call {
     app: Arc<SessionContext>,
     ledger: Arc<Ledger>,
     clock: Arc<dyn crate::clock::Clock>,
+    memory: Arc<Memory>,
     refresh_token: Zeroizing<String>,
     /// One provider's refresh API wants it, too (FusionAuth).
     old_jwt: Option<Zeroizing<String>>,
@@ -220,15 +243,35 @@ struct Call {
 impl Call {
     async fn run(self, key: SessionKey) -> Outcome {
         let outcome = self.ask().await;
-        let told = self.ledger.finish(key, outcome.clone());
-        if matches!(told, Outcome::Ended)
-            && let Some(newest) = outcome.refresh_token()
-        {
-            // Logged out while the call was under way: the new grant must not outlive the session.
-            // In a task of its own, since those who wait for the outcome need not wait for that.
-            tokio::spawn(revoke(Arc::clone(&self.app), newest.unwrap_or(&self.refresh_token).clone(), None));
+        if self.is_revoked(&outcome) {
+            let (provider, client) = (self.app.provider.name(), &self.app.client.id);
+            info!(provider, client, "session ended: it was revoked here, though the provider refreshed it");
+            self.revoke_grant(&outcome);
+            return self.ledger.finish(key, Outcome::Dead, Duration::ZERO);
+        }
+        let told = self.ledger.finish(key, outcome.clone(), self.app.delivery);
+        if matches!(told, Outcome::Ended) {
+            // Logged out while the call was under way.
+            self.revoke_grant(&outcome);
         }
         told
+    }
+
+    /// Whether the new JWT is of a session or a subject that was revoked.
+    fn is_revoked(&self, outcome: &Outcome) -> bool {
+        let Outcome::Renewed(tokens) = outcome else { return false };
+        let identity = &tokens.identity;
+        let revocations = &self.memory.revocations;
+        let revocation = revocations.of_token(identity.marks(), identity.issued_at(), self.clock.now());
+        matches!(revocation, Some(Revocation::Session { .. }))
+    }
+
+    /// The new grant must not outlive the session. In a task of its own: those who wait for the outcome need not wait
+    /// for that.
+    fn revoke_grant(&self, outcome: &Outcome) {
+        if let Some(newest) = outcome.refresh_token() {
+            tokio::spawn(revoke(Arc::clone(&self.app), newest.unwrap_or(&self.refresh_token).clone(), None));
+        }
     }
 
     async fn ask(&self) -> Outcome {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::client::SetCookie;
 use crate::support::gateway::{ACCESS, REFRESH};
 use crate::support::{Browser, Endpoint, Fault, Key, Reply, Request, Rotation, World, patiently};
 
@@ -137,7 +138,7 @@ async fn old_cookies_shortly_after_a_refresh_get_the_same_new_tokens_without_a_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn old_cookies_after_the_replay_window_are_a_matter_for_the_provider() {
+async fn old_cookies_after_the_replay_window_end_the_session() {
     let world = World::with("[refresh]\nreplay_window = \"1s\"").await;
     let mut browser = world.logged_in("ada").await;
     world.expire_access_tokens();
@@ -145,8 +146,18 @@ async fn old_cookies_after_the_replay_window_are_a_matter_for_the_provider() {
     browser.get("/api/shopping-cart").await.assert_status(200);
     world.clock.advance(3);
     tokio::time::sleep(Duration::from_millis(1300)).await;
-    thief.get("/api/shopping-cart").await.assert_problem(401, "session_expired");
-    assert_eq!(world.provider.count(Endpoint::Refresh), 2);
+    let answer = thief.get("/api/shopping-cart").await;
+    answer.assert_problem(401, "session_expired");
+    assert!(answer.set_cookies().iter().all(SetCookie::clears));
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1, "the provider is not asked");
+    // Nobody can tell the thief from the user, so both are out, and the provider is told of the newest token.
+    browser.get("/api/shopping-cart").await.assert_problem(401, "session_expired");
+    patiently("the revocation", async {
+        while world.provider.count(Endpoint::Revoke) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,7 +24,7 @@ fn rules() -> AppRules {
 struct Scene {
     rules: AppRules,
     keys: KeySet,
-    verified: VerifiedTokens,
+    memory: Memory,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -37,9 +37,9 @@ impl Scene {
     fn new(method: Method, path: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("store.example.com"));
-        let (rules, keys, verified) = (rules(), key_set(), VerifiedTokens::new(64));
+        let (rules, keys, memory) = (rules(), key_set(), Memory::new(64, NOW));
         let path = path.to_owned();
-        Self { rules, keys, verified, method, path, headers, websocket: false, fresh: false, now: NOW }
+        Self { rules, keys, memory, method, path, headers, websocket: false, fresh: false, now: NOW }
     }
 
     fn get(path: &str) -> Self {
@@ -69,7 +69,7 @@ impl Scene {
         let known = Knowledge {
             keys: &self.keys,
             key_generation: 1,
-            verified: &self.verified,
+            memory: &self.memory,
             now: self.now,
             refresh_ahead: 30,
             keys_are_fresh: self.fresh,
@@ -91,13 +91,14 @@ fn line(decision: &Decision<'_>) -> String {
         Decision::Logout => "logout".into(),
         Decision::User(identity) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
-            let mut line = format!("refresh {}", *pending.refresh_token);
+            let mut line = format!("refresh {}", *pending.grant.refresh_token);
             if let Some(previous) = &pending.previous {
                 let still = if previous.still_valid { ", valid" } else { ", expired" };
                 let _ = write!(line, " of {}{still}", previous.identity.subject());
             }
             line
         }
+        Decision::End(ending) => format!("end: {}", ending.reason),
         Decision::FetchKeys => "fetch keys".into(),
         Decision::Reject(problem, _) => format!("{} {}", problem.status.as_u16(), problem.code.as_str()),
     }

@@ -65,6 +65,7 @@ fn config(settings: Settings) -> Config {
         server: crate::config::Server {
             listen: Vec::new(),
             admin_listen: None,
+            admin_token: None,
             trusted_proxies: Vec::new(),
             worker_threads: 1,
             shutdown_grace: limit,
@@ -82,6 +83,13 @@ fn config(settings: Settings) -> Config {
                 failed_logins_per_address: 1,
             },
             log: Log { format: LogFormat::Text, level: String::from("info") },
+        },
+        session: crate::config::Session {
+            seal_keys: Vec::new(),
+            bind_refresh: false,
+            absolute_lifetime: None,
+            idle_lifetime: None,
+            revocation_lifetime: limit,
         },
         refresh: Refresh { ahead: limit, replay_window: limit },
         identity_providers: vec![settings],

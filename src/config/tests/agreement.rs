@@ -129,6 +129,9 @@ fn the_reference_with_every_commented_key_is_still_understood() {
     assert_eq!(
         keys,
         [
+            "server.admin_token",
+            "session.absolute_lifetime",
+            "session.idle_lifetime",
             "identity_providers.main.hmac_secret",
             "identity_providers.main.refresh_api",
             "apps.store.cookies.domain",

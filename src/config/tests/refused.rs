@@ -96,3 +96,9 @@ fn apps() {
     let cases = cases(include_str!("fixtures/apps.txt"));
     insta::assert_snapshot!(refused("", &cases));
 }
+
+#[test]
+fn sessions() {
+    let cases = cases(include_str!("fixtures/session.txt"));
+    insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}"), &cases));
+}

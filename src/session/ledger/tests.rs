@@ -1,6 +1,7 @@
 //! Single flight, the replay window and ends, with time that stands still until it is moved.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::advance;
 
@@ -20,19 +21,31 @@ fn key(token: &str) -> SessionKey {
 }
 
 fn renewed() -> Outcome {
-    let access_token = mint(&claims(&serde_json::json!({})));
+    renewed_as(None)
+}
+
+/// With another refresh token, each time with another JWT.
+fn renewed_as(refresh_token: Option<&str>) -> Outcome {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let jti = COUNT.fetch_add(1, Ordering::Relaxed).to_string();
+    let access_token = mint(&claims(&serde_json::json!({ "jti": jti })));
     let verified = verify(&access_token, &token_rules(), &key_set(), NOW).unwrap().claims;
     let rules = IdentityRules { roles_claim: ClaimPath::Roles, headers: vec![], user_claims: vec![] };
     let identity = Arc::new(Identity::new(verified, &rules).unwrap());
-    Outcome::Renewed(Arc::new(Tokens { access_token: access_token.into(), refresh_token: None, identity }))
+    Outcome::Renewed(Arc::new(Tokens {
+        access_token: access_token.into(),
+        refresh_token: refresh_token.map(|token| token.to_owned().into()),
+        identity,
+    }))
 }
 
 /// What a turn is, in a word.
-fn turn(ledger: &Ledger, token: &str) -> (&'static str, Option<watch::Sender<Option<Outcome>>>) {
+fn turn(ledger: &Ledger, token: &str) -> (String, Option<watch::Sender<Option<Outcome>>>) {
     match ledger.take_turn(key(token), |_| true) {
-        Turn::Call(sender) => ("call", Some(sender)),
-        Turn::Wait(_) => ("wait", None),
-        Turn::Known(outcome) => (word(&outcome), None),
+        Turn::Call(sender) => ("call".to_owned(), Some(sender)),
+        Turn::Wait(_) => ("wait".to_owned(), None),
+        Turn::Known(outcome) => (word(&outcome).to_owned(), None),
+        Turn::Reused(newest) => (format!("reused {}", *newest), None),
     }
 }
 
@@ -54,7 +67,7 @@ async fn one_calls_and_the_others_wait_for_the_same_outcome() {
     let Turn::Wait(mut waiter) = ledger.take_turn(key("r1"), |_| true) else { panic!() };
     assert_eq!(turn(&ledger, "r2").0, "call");
     assert!(matches!(ledger.take_turn(SessionKey::new(1, "r1"), |_| true), Turn::Call(_)), "another app");
-    let told = ledger.finish(key("r1"), renewed());
+    let told = ledger.finish(key("r1"), renewed(), Duration::ZERO);
     // Even before the waiters are told.
     assert_eq!(turn(&ledger, "r1").0, "renewed");
     sender.unwrap().send_replace(Some(told));
@@ -68,7 +81,7 @@ async fn outcomes_are_told_as_long_as_they_should_be() {
         let ledger = Ledger::new(WINDOW);
         let told = word(&outcome);
         let _sender = turn(&ledger, "r1").1;
-        ledger.finish(key("r1"), outcome);
+        ledger.finish(key("r1"), outcome, Duration::ZERO);
         advance(SECOND * still).await;
         assert_eq!(turn(&ledger, "r1").0, told, "after {still} s");
         advance(SECOND * (no_more - still)).await;
@@ -81,11 +94,11 @@ async fn outcomes_are_told_as_long_as_they_should_be() {
 async fn an_outage_keeps_early_refreshes_away_for_a_while_but_no_others() {
     let ledger = Ledger::new(WINDOW);
     let _sender = turn(&ledger, "r1").1;
-    ledger.finish(key("r1"), Outcome::Unavailable);
+    ledger.finish(key("r1"), Outcome::Unavailable, Duration::ZERO);
     // `turn` takes any outcome for usable, as early refreshes do.
     assert_eq!(turn(&ledger, "r1").0, "unavailable");
     let Turn::Call(_due) = ledger.take_turn(key("r1"), |_| false) else { panic!() };
-    ledger.finish(key("r1"), Outcome::Unavailable);
+    ledger.finish(key("r1"), Outcome::Unavailable, Duration::ZERO);
     advance(SECOND * 5).await;
     assert_eq!(turn(&ledger, "r1").0, "call");
 }
@@ -97,7 +110,7 @@ async fn calls_under_way_are_bounded() {
         assert_eq!(turn(&ledger, &number.to_string()).0, "call");
     }
     assert_eq!(turn(&ledger, "one more").0, "unavailable");
-    ledger.finish(key("0"), Outcome::Dead);
+    ledger.finish(key("0"), Outcome::Dead, Duration::ZERO);
     assert_eq!(turn(&ledger, "one more").0, "call");
 }
 
@@ -105,7 +118,7 @@ async fn calls_under_way_are_bounded() {
 async fn ends_push_out_no_outcomes() {
     let ledger = Ledger::new(WINDOW);
     let _sender = turn(&ledger, "r1").1;
-    ledger.finish(key("r1"), renewed());
+    ledger.finish(key("r1"), renewed(), Duration::ZERO);
     for number in 0..MAX_ENTRIES + 100 {
         ledger.end(key(&format!("made up {number}")));
     }
@@ -116,7 +129,7 @@ async fn ends_push_out_no_outcomes() {
 async fn dead_is_not_remembered_beyond_a_short_window() {
     let ledger = Ledger::new(SECOND * 2);
     let _sender = turn(&ledger, "r1").1;
-    ledger.finish(key("r1"), Outcome::Dead);
+    ledger.finish(key("r1"), Outcome::Dead, Duration::ZERO);
     advance(SECOND * 2).await;
     assert_eq!(turn(&ledger, "r1").0, "call");
 }
@@ -125,10 +138,10 @@ async fn dead_is_not_remembered_beyond_a_short_window() {
 async fn an_outcome_that_is_no_longer_usable_leads_to_another_call() {
     let ledger = Ledger::new(WINDOW);
     let _sender = turn(&ledger, "r1").1;
-    ledger.finish(key("r1"), renewed());
+    ledger.finish(key("r1"), renewed(), Duration::ZERO);
     let Turn::Call(_second) = ledger.take_turn(key("r1"), |_| false) else { panic!() };
     assert_eq!(turn(&ledger, "r1").0, "wait");
-    ledger.finish(key("r1"), renewed());
+    ledger.finish(key("r1"), renewed(), Duration::ZERO);
     // The first outcome's expiry does not take the second one away.
     advance(SECOND * 20).await;
     assert_eq!(turn(&ledger, "r1").0, "renewed");
@@ -138,10 +151,10 @@ async fn an_outcome_that_is_no_longer_usable_leads_to_another_call() {
 async fn a_renewed_entry_outlives_the_expiry_of_the_one_before() {
     let ledger = Ledger::new(WINDOW);
     let _first = turn(&ledger, "r1").1;
-    ledger.finish(key("r1"), renewed());
+    ledger.finish(key("r1"), renewed(), Duration::ZERO);
     advance(SECOND * 20).await;
     let Turn::Call(_second) = ledger.take_turn(key("r1"), |_| false) else { panic!() };
-    ledger.finish(key("r1"), renewed());
+    ledger.finish(key("r1"), renewed(), Duration::ZERO);
     advance(SECOND * 20).await;
     assert_eq!(turn(&ledger, "r1").0, "renewed");
     advance(SECOND * 10).await;
@@ -153,10 +166,10 @@ async fn an_end_holds_whatever_the_call_under_way_brings() {
     for outcome in [renewed(), Outcome::Unavailable, Outcome::Dead] {
         let ledger = Ledger::new(WINDOW);
         let _sender = turn(&ledger, "r1").1;
-        assert!(ledger.end(key("r1")).is_none());
+        assert!(ledger.end(key("r1")).is_new);
         assert_eq!(turn(&ledger, "r1").0, "dead", "while the call goes on");
         assert_eq!(ledger.known(key("r1")).map(|outcome| word(&outcome)), Some("dead"));
-        assert_eq!(word(&ledger.finish(key("r1"), outcome)), "ended");
+        assert_eq!(word(&ledger.finish(key("r1"), outcome, Duration::ZERO)), "ended");
         advance(ENDED_IS_KEPT.saturating_sub(SECOND)).await;
         assert_eq!(turn(&ledger, "r1").0, "dead");
         advance(SECOND).await;
@@ -167,16 +180,73 @@ async fn an_end_holds_whatever_the_call_under_way_brings() {
 #[tokio::test(start_paused = true)]
 async fn an_end_returns_what_the_token_had_led_to() {
     let ledger = Ledger::new(WINDOW);
-    assert!(ledger.end(key("unknown")).is_none());
+    let unknown = ledger.end(key("unknown"));
+    assert!(unknown.is_new && unknown.successor.is_none() && unknown.jwts.is_empty());
+    assert!(!ledger.end(key("unknown")).is_new);
     assert_eq!(turn(&ledger, "unknown").0, "dead");
-    let _sender = turn(&ledger, "r1").1;
-    ledger.finish(key("r1"), renewed());
-    assert_eq!(ledger.end(key("r1")).map(|outcome| word(&outcome)), Some("renewed"));
-    assert_eq!(turn(&ledger, "r1").0, "dead");
-    let _sender = turn(&ledger, "r2").1;
-    ledger.finish(key("r2"), renewed());
+    refresh(&ledger, "r1", Some("r2"));
+    refresh(&ledger, "r2", Some("r3"));
+    advance(WINDOW * 100).await;
+    let end = ledger.end(key("r1"));
+    assert_eq!((end.successor.as_deref().map(String::as_str), end.jwts.len()), (Some("r3"), 2));
+    let end = ledger.end(key("r3"));
+    assert!(end.is_new && end.successor.is_none());
+}
+
+/// A whole refresh.
+fn refresh(ledger: &Ledger, token: &str, next: Option<&str>) {
+    let (what, _sender) = turn(ledger, token);
+    assert_eq!(what, "call", "{token}");
+    ledger.finish(key(token), renewed_as(next), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_was_replaced_is_reused_once_its_window_is_over() {
+    let ledger = Ledger::new(WINDOW);
+    refresh(&ledger, "r1", Some("r2"));
+    advance(WINDOW.saturating_sub(SECOND)).await;
+    assert_eq!(turn(&ledger, "r1").0, "renewed", "a lost answer");
+    refresh(&ledger, "r2", Some("r3"));
+    advance(SECOND).await;
+    assert_eq!(turn(&ledger, "r1").0, "reused r3");
+    assert_eq!(turn(&ledger, "r2").0, "renewed");
     advance(WINDOW).await;
-    assert!(ledger.end(key("r2")).is_none(), "not told any more");
+    assert_eq!(turn(&ledger, "r2").0, "reused r3");
+    assert_eq!(turn(&ledger, "r3").0, "call", "the newest one is good");
+    let Turn::Call(_) = ledger.take_turn(SessionKey::new(1, "r1"), |_| true) else { panic!("another app") };
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_does_not_rotate_has_no_reuse() {
+    let ledger = Ledger::new(WINDOW);
+    for same in [None, Some("r1")] {
+        refresh(&ledger, "r1", same);
+        advance(WINDOW * 2).await;
+    }
+    assert_eq!(turn(&ledger, "r1").0, "call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_begins_when_the_cookies_are_on_their_way_and_only_once() {
+    let ledger = Ledger::new(WINDOW);
+    let _sender = turn(&ledger, "r1").1;
+    ledger.finish(key("r1"), renewed_as(Some("r2")), Duration::from_secs(60));
+    advance(Duration::from_secs(50)).await;
+    assert_eq!(turn(&ledger, "r1").0, "renewed", "the response is still being made");
+    ledger.delivered(key("r1"));
+    advance(WINDOW.saturating_sub(SECOND)).await;
+    assert_eq!(turn(&ledger, "r1").0, "renewed");
+    ledger.delivered(key("r1"));
+    advance(SECOND).await;
+    assert_eq!(turn(&ledger, "r1").0, "reused r2", "a thief cannot keep it alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_family_is_forgotten_in_the_end() {
+    let ledger = Ledger::new(WINDOW);
+    refresh(&ledger, "r1", Some("r2"));
+    advance(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(turn(&ledger, "r1").0, "call");
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,7 +270,7 @@ async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
     }
     let size = |ledger: &Ledger| {
         let state = ledger.state.lock().unwrap();
-        (state.ended.entries.len(), state.ended.expiries.len())
+        state.ended.sizes()
     };
     let (entries, expiries) = size(&ledger);
     assert!(entries <= MAX_ENTRIES + 1 && expiries <= MAX_ENTRIES + 1, "{entries} {expiries}");
@@ -219,6 +289,7 @@ async fn one_token_over_and_over_does_not_grow_the_queue_for_ever() {
         advance(SECOND).await;
     }
     let state = ledger.state.lock().unwrap();
-    assert_eq!(state.ended.entries.len(), 1);
-    assert!(state.ended.expiries.len() <= 901, "{}", state.ended.expiries.len());
+    let (entries, expiries) = state.ended.sizes();
+    assert_eq!(entries, 1);
+    assert!(expiries <= 901, "{expiries}");
 }

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use crate::access::decision::{AppRules, Previous};
+use crate::access::assessment::{Grant, Previous};
+use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
+use crate::access::memory::Memory;
 use crate::access::testing::{NOW, claims, jwk, mint};
 use crate::access::token::verify;
 use crate::clock::ManualClock;
@@ -24,8 +26,8 @@ pub(super) struct Harness {
     pub(super) sessions: Arc<Sessions>,
     pub(super) app: Arc<SessionContext>,
     pub(super) clock: Arc<ManualClock>,
-    pub(super) refresh: config::Refresh,
-    pub(super) limits: config::Limits,
+    pub(super) memory: Arc<Memory>,
+    pub(super) config: config::Config,
 }
 
 impl Harness {
@@ -48,18 +50,20 @@ impl Harness {
         );
         let config = config::parse(&text).unwrap().config;
         let app = Arc::new(SessionContext {
-            rules: AppRules::new(0, &config.apps[0], &config.identity_providers[0]),
+            rules: AppRules::new(0, &config.apps[0], &config.identity_providers[0], &config.session),
             client: Client { id: String::from("store"), secret: None },
             provider,
             request_timeout,
+            delivery: Duration::ZERO,
             calls: Arc::default(),
         });
         let clock = Arc::new(ManualClock::new(NOW));
         let seconds = Duration::from_secs;
-        let refresh = config::Refresh { ahead: seconds(30), replay_window: seconds(600) };
-        let limits = config.server.limits;
-        let sessions = Arc::new(Sessions::new(clock.clone(), &refresh, &limits));
-        Self { server, sessions, app, clock, refresh, limits }
+        let mut config = config;
+        config.refresh = config::Refresh { ahead: seconds(30), replay_window: seconds(600) };
+        let memory = Arc::new(Memory::new(64, NOW));
+        let sessions = Arc::new(Sessions::new(clock.clone(), Arc::clone(&memory), &config));
+        Self { server, sessions, app, clock, memory, config }
     }
 
     pub(super) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
@@ -68,7 +72,7 @@ impl Harness {
     }
 
     pub(super) async fn refreshed(&self, token: &str, previous: Option<&Previous>) -> Refreshed {
-        self.sessions.refresh(&self.app, &Zeroizing::new(token.to_owned()), previous).await
+        self.sessions.refresh(&self.app, &grant(token), previous).await
     }
 
     /// The genuine JWT of a subject, expired.
@@ -81,7 +85,7 @@ impl Harness {
     }
 
     pub(super) async fn logout(&self, token: &str) {
-        self.sessions.logout(&self.app, &Zeroizing::new(token.to_owned())).await;
+        self.sessions.logout(&self.app, Some(&grant(token)), None).await;
     }
 
     /// A token answer with a JWT that has these claims.
@@ -133,6 +137,11 @@ impl Harness {
             |form: Vec<(String, String)>| form.into_iter().find(|(name, _)| name == field).map(|(_, v)| v);
         self.server.seen(path).iter().filter_map(|seen| value(seen.form())).collect()
     }
+}
+
+/// An unsealed refresh token.
+pub(super) fn grant(token: &str) -> Grant {
+    Grant { refresh_token: Zeroizing::new(token.to_owned()), record: None }
 }
 
 /// The outcome in a word: the refresh token that came, or how it failed.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::{Harness, word};
+use super::harness::{Harness, grant, word};
 use crate::identity_provider::testing::server::eventually;
 
 #[tokio::test]
@@ -61,7 +61,8 @@ async fn a_login_in_the_same_browser_ends_the_old_session() {
     let harness = Harness::start().await;
     harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
     harness.refresh("r1", None).await;
-    harness.sessions.replace(&harness.app, &String::from("r1").into());
+    let new = harness.previous("alice").identity;
+    harness.sessions.replace(&harness.app, Some(&grant("r1")), None, &new);
     assert_eq!(word(&harness.refresh("r1", None).await), "dead");
     assert_eq!(word(&harness.refresh("r2", None).await), "dead");
     eventually("it is revoked", || harness.revoked() == ["r2"]).await;

@@ -214,7 +214,7 @@ impl Clock for FailsOnce {
 async fn a_call_that_panics_does_not_block_the_token() {
     let mut harness = Harness::start().await;
     let clock = Arc::<FailsOnce>::default();
-    harness.sessions = Arc::new(Sessions::new(clock, &harness.refresh, &harness.limits));
+    harness.sessions = Arc::new(Sessions::new(clock, Arc::clone(&harness.memory), &harness.config));
     harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
     let refresh = || harness.refresh("r1", None);
     let (a, b) = tokio::join!(refresh(), refresh());

@@ -1,0 +1,308 @@
+//! What a request's cookies are worth: whether there is a session, and whether it needs a new JWT.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use zeroize::Zeroizing;
+
+use crate::access::cookies::{Presented, SessionCookies};
+use crate::access::decision::{AppRules, Knowledge, Reason};
+use crate::access::identity::Identity;
+use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
+use crate::access::revocations::{Mark, Revocation};
+use crate::access::seal::{Seal, SessionRecord};
+use crate::access::token::{self, TokenError, Verification};
+use crate::access::verified_tokens::Scope;
+use crate::config;
+
+/// How an app's sessions are protected.
+#[derive(Debug)]
+pub struct SessionRules {
+    /// Index of the identity provider.
+    pub provider: usize,
+    /// Seals the refresh token's cookie, where there are keys.
+    pub seal: Option<Seal>,
+    /// Refresh only together with the JWT of the same session.
+    pub bind_refresh: bool,
+    /// How long sessions live.
+    pub lifetimes: Lifetimes,
+}
+
+/// A session's right to a new JWT, as its cookie gave it.
+#[derive(Clone)]
+pub struct Grant {
+    /// The refresh token.
+    pub refresh_token: Zeroizing<String>,
+    /// What was sealed with it, where cookies are sealed.
+    pub record: Option<SessionRecord>,
+}
+
+impl std::fmt::Debug for Grant {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Grant").field("record", &self.record).finish_non_exhaustive()
+    }
+}
+
+/// The genuine JWT of a session that needs a new one.
+#[derive(Clone)]
+pub struct Previous {
+    /// Whose it is.
+    pub identity: Arc<Identity>,
+    /// The JWT itself: one provider's refresh API wants it, too (FusionAuth).
+    pub access_token: Zeroizing<String>,
+    /// It is still valid: used on if the refresh fails for a passing reason.
+    pub still_valid: bool,
+}
+
+impl std::fmt::Debug for Previous {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Previous").field("still_valid", &self.still_valid).finish_non_exhaustive()
+    }
+}
+
+/// What the cookies are worth.
+pub(super) enum Assessment {
+    /// There is no session.
+    None(Reason),
+    /// There is one.
+    Valid(Arc<Identity>),
+    /// There may be one, after a refresh.
+    Refresh(Grant, Option<Previous>),
+    /// There was one, and it is not to be refreshed.
+    Over(Option<Grant>, Reason),
+    /// The JWT names a key that is not known.
+    FetchKeys,
+    /// Nothing can be said now.
+    Unverifiable,
+}
+
+impl SessionRules {
+    pub(super) fn new(app: &config::App, session: &config::Session) -> Self {
+        let seconds = |lifetime: Option<std::time::Duration>| lifetime.map(|lifetime| lifetime.as_secs());
+        Self {
+            provider: app.identity_provider,
+            seal: Seal::new(&session.seal_keys, &app.name, &app.cookies.refresh_token),
+            bind_refresh: session.bind_refresh,
+            lifetimes: Lifetimes {
+                absolute: seconds(session.absolute_lifetime),
+                idle: seconds(session.idle_lifetime),
+            },
+        }
+    }
+
+    /// What a refresh token's cookie holds; `None` where cookies are sealed and this one was not sealed here.
+    pub fn open(&self, cookie: &str) -> Option<Grant> {
+        match &self.seal {
+            None => Some(Grant { refresh_token: Zeroizing::new(cookie.to_owned()), record: None }),
+            Some(seal) => {
+                let (refresh_token, record) = seal.open(cookie)?;
+                Some(Grant { refresh_token, record: Some(record) })
+            }
+        }
+    }
+
+    /// Whether a JWT belongs to a refresh token. Where that is sealed, it says which one was given together with it; that
+    /// one was verified then, and its key may be gone by now.
+    fn is_bound(&self, grant: &Grant, access_token: Option<&str>, previous: Option<&Previous>) -> bool {
+        match &grant.record {
+            None => previous.is_some(),
+            Some(record) => {
+                access_token.is_some_and(|token| Mark::token(self.provider, token) == record.access_token)
+                    && previous.is_none_or(|previous| previous.identity.marks().subject == record.subject)
+            }
+        }
+    }
+
+    /// Why a refresh token whose cookie was good is not to be used.
+    fn check_record(&self, record: &SessionRecord, known: &Knowledge<'_>) -> Result<(), Reason> {
+        let (revocations, now) = (&known.memory.revocations, known.now);
+        let revoked = revocations
+            .of_session(Mark::sealed_session(self.provider, &record.id), now)
+            .or_else(|| revocations.of_subject(record.subject, Some(record.started_at), now));
+        if let Some(revocation) = revoked {
+            return Err(Reason::Revoked(revocation));
+        }
+        let age = Age::from(record);
+        Ok(known.memory.activities.lifetime(self.lifetimes, &age, now).check_request(now)?)
+    }
+}
+
+impl From<&SessionRecord> for Age {
+    fn from(record: &SessionRecord) -> Self {
+        Self {
+            id: record.id,
+            started_at: record.started_at,
+            renewed_at: record.renewed_at,
+            usable_until: record.access_token_expires_at,
+        }
+    }
+}
+
+impl From<Over> for Reason {
+    fn from(over: Over) -> Self {
+        Self::Lifetime(over)
+    }
+}
+
+/// Assesses a session's cookies.
+pub(super) fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>) -> Assessment {
+    if cookies.duplicate {
+        return Assessment::None(Reason::DuplicateCookie);
+    }
+    if cookies.is_empty() {
+        let incomplete = cookies.presented != Presented::default();
+        return Assessment::None(if incomplete { Reason::IncompleteCookie } else { Reason::NoSession });
+    }
+    let checked = match cookies.access_token.as_deref() {
+        None => Err(Reason::NoSession),
+        Some(access_token) => check_token(rules, access_token, cookies, known),
+    };
+    match (checked, cookies.refresh_token.as_deref()) {
+        (Ok(Checked { identity, usable: Ok(()) }), None) => Assessment::Valid(identity),
+        (Ok(Checked { identity, usable: Ok(()) }), Some(_))
+            if !identity.is_about_to_expire(known.refresh_ahead, known.now) =>
+        {
+            Assessment::Valid(identity)
+        }
+        (Ok(Checked { identity, usable }), Some(refresh_token)) => {
+            // Copied only where it is needed, which is rare.
+            let access_token = Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
+            let previous = Previous { identity, access_token, still_valid: usable.is_ok() };
+            for_refresh(rules, cookies, refresh_token, Some(previous), known)
+        }
+        (Err(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => Assessment::FetchKeys,
+        // It may be as good as any, so it is neither refreshed nor taken for none.
+        (Err(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => Assessment::Unverifiable,
+        (Ok(Checked { usable: Err(reason), .. }) | Err(reason), None) => Assessment::None(reason),
+        (Err(reason @ (Reason::Revoked(_) | Reason::Lifetime(_))), Some(refresh_token)) => {
+            Assessment::Over(rules.session.open(refresh_token), reason)
+        }
+        (Err(_), Some(refresh_token)) => for_refresh(rules, cookies, refresh_token, None, known),
+    }
+}
+
+/// Whether a session may be refreshed. Where it may not, a JWT that is still valid is used as long as it is.
+fn for_refresh(
+    rules: &AppRules,
+    cookies: &SessionCookies<'_>,
+    refresh_token: &str,
+    previous: Option<Previous>,
+    known: &Knowledge<'_>,
+) -> Assessment {
+    let Some(grant) = rules.session.open(refresh_token) else {
+        return without_refresh(previous, None, Reason::NotSealedHere);
+    };
+    let access_token = cookies.access_token.as_deref();
+    if rules.session.bind_refresh && !rules.session.is_bound(&grant, access_token, previous.as_ref()) {
+        return without_refresh(previous, Some(grant), Reason::NotBound);
+    }
+    match grant.record.as_ref().map_or(Ok(()), |record| rules.session.check_record(record, known)) {
+        Ok(()) => Assessment::Refresh(grant, previous),
+        Err(reason) => Assessment::Over(Some(grant), reason),
+    }
+}
+
+fn without_refresh(previous: Option<Previous>, grant: Option<Grant>, reason: Reason) -> Assessment {
+    match previous {
+        Some(Previous { identity, still_valid: true, .. }) => Assessment::Valid(identity),
+        _ => Assessment::Over(grant, reason),
+    }
+}
+
+/// The session that a request brings along to a login or a logout, whether or not it still lives.
+#[derive(Debug)]
+pub struct PresentedSession {
+    /// Which cookies there were.
+    pub presented: Presented,
+    /// The refresh token, if its cookie can be read.
+    pub grant: Option<Grant>,
+    /// Whose JWT there was, if it is genuine.
+    pub identity: Option<Arc<Identity>>,
+}
+
+impl PresentedSession {
+    /// Reads a request's cookies.
+    pub fn read(rules: &AppRules, headers: &HeaderMap, known: &Knowledge<'_>) -> Self {
+        let cookies = rules.cookies.read(headers);
+        let identity = cookies.access_token.as_deref().and_then(|access_token| {
+            let verified = token::verify(access_token, &rules.token, known.keys, known.now).ok()?;
+            Identity::new(verified.claims, &rules.identity).ok().map(Arc::new)
+        });
+        let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
+        Self { presented: cookies.presented, grant, identity }
+    }
+}
+
+/// A genuine JWT of a session that is not over.
+struct Checked {
+    identity: Arc<Identity>,
+    /// Or why this JWT itself is not to be used any more.
+    usable: Result<(), Reason>,
+}
+
+/// Verifies a JWT, or finds it verified before.
+fn check_token(
+    rules: &AppRules,
+    access_token: &str,
+    cookies: &SessionCookies<'_>,
+    known: &Knowledge<'_>,
+) -> Result<Checked, Reason> {
+    let scope = Scope { app: rules.index, key_generation: known.key_generation };
+    if let Some((identity, lives)) = known.memory.verified.get(access_token, scope, known.now) {
+        let usable = check_revocation(&identity, known)?;
+        lives?;
+        return Ok(Checked { identity, usable });
+    }
+    let Verification { claims, expired } = token::verify(access_token, &rules.token, known.keys, known.now)?;
+    let identity = Arc::new(Identity::new(claims, &rules.identity)?);
+    let usable = check_revocation(&identity, known)?;
+    if expired {
+        return Ok(Checked { identity, usable: Err(TokenError::Expired.into()) });
+    }
+    let lifetime = lifetime(rules, access_token, &identity, cookies, known);
+    let lives = lifetime.check_request(known.now);
+    known.memory.verified.insert(access_token, scope, &identity, lifetime, known.now);
+    lives?;
+    Ok(Checked { identity, usable })
+}
+
+/// The outer error: the session is over. The inner one: this JWT alone.
+fn check_revocation(identity: &Identity, known: &Knowledge<'_>) -> Result<Result<(), Reason>, Reason> {
+    match known.memory.revocations.of_token(identity.marks(), identity.issued_at(), known.now) {
+        None => Ok(Ok(())),
+        Some(token @ Revocation::Token) => Ok(Err(Reason::Revoked(token))),
+        Some(session @ Revocation::Session { .. }) => Err(Reason::Revoked(session)),
+    }
+}
+
+/// The ends of a JWT's session. Without the cookie that was sealed together with it, the JWT stands for itself.
+fn lifetime(
+    rules: &AppRules,
+    access_token: &str,
+    identity: &Identity,
+    cookies: &SessionCookies<'_>,
+    known: &Knowledge<'_>,
+) -> Lifetime {
+    let limits = rules.session.lifetimes;
+    if limits.absolute.is_none() && limits.idle.is_none() {
+        return Lifetime::UNLIMITED;
+    }
+    let token = Mark::token(rules.session.provider, access_token);
+    let record = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie)?.record);
+    let age = record.filter(|record| record.access_token == token).map_or_else(
+        || {
+            let issued_at = identity.issued_at().unwrap_or(known.now);
+            Age {
+                id: token.bytes(),
+                started_at: issued_at,
+                renewed_at: issued_at,
+                usable_until: identity.expires_at(),
+            }
+        },
+        |record| Age::from(&record),
+    );
+    known.memory.activities.lifetime(limits, &age, known.now)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Absolute and idle session lifetimes (OWASP ASVS 5.0 section 7.3), checked without a table of sessions on the way.
+//!
+//! When a session began, and when its JWT was last renewed, is sealed with its refresh token. When it was last *used* is
+//! kept here, in memory: a verified JWT is remembered together with the time of its session's last request. What is lost
+//! with a restart lengthens an idle session by no more than the lifetime of its last JWT.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Sessions whose last request is known at least, before old ones are looked for.
+const MIN_CAPACITY: usize = 65_536;
+
+/// How long sessions may live, in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Lifetimes {
+    /// From the login on.
+    pub absolute: Option<u64>,
+    /// From the last request on.
+    pub idle: Option<u64>,
+}
+
+/// What is known of a session's age.
+#[derive(Debug, Clone, Copy)]
+pub struct Age {
+    /// What tells it from others.
+    pub id: [u8; 16],
+    /// When it began, in Unix seconds.
+    pub started_at: u64,
+    /// When it was certainly in use, in Unix seconds: at its last login or refresh.
+    pub renewed_at: u64,
+    /// After this time (Unix seconds) it could not be used without being renewed.
+    pub usable_until: u64,
+}
+
+/// Why a session is over though its tokens are good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Over {
+    /// See [`Lifetimes::absolute`].
+    #[error("the session has reached its absolute lifetime")]
+    Absolute,
+    /// See [`Lifetimes::idle`].
+    #[error("the session was idle for too long")]
+    Idle,
+}
+
+/// The ends of one session.
+#[derive(Debug, Clone)]
+pub struct Lifetime {
+    ends_at: u64,
+    idle: Option<Idle>,
+}
+
+#[derive(Debug, Clone)]
+struct Idle {
+    limit: u64,
+    last_request: Arc<AtomicU64>,
+}
+
+impl Lifetime {
+    /// No end.
+    pub const UNLIMITED: Self = Self { ends_at: u64::MAX, idle: None };
+
+    /// Whether the session still lives.
+    pub fn check(&self, now: u64) -> Result<(), Over> {
+        if now >= self.ends_at {
+            return Err(Over::Absolute);
+        }
+        let is_idle = self
+            .idle
+            .as_ref()
+            .is_some_and(|idle| now.saturating_sub(idle.last_request.load(Ordering::Relaxed)) >= idle.limit);
+        if is_idle { Err(Over::Idle) } else { Ok(()) }
+    }
+
+    /// As [`Self::check`], for a request of the session: it is in use.
+    pub fn check_request(&self, now: u64) -> Result<(), Over> {
+        self.check(now)?;
+        if let Some(Idle { last_request, .. }) = &self.idle
+            && last_request.load(Ordering::Relaxed) < now
+        {
+            last_request.fetch_max(now, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// When sessions were last in use. Locked only where a JWT is verified for the first time and at a refresh.
+#[derive(Debug)]
+pub struct Activities {
+    /// Nothing is known of what was before, in Unix seconds.
+    since: u64,
+    sessions: Mutex<Sessions>,
+}
+
+#[derive(Debug)]
+struct Sessions {
+    last_requests: HashMap<[u8; 16], Arc<AtomicU64>>,
+    /// Beyond it, sessions that nobody uses any more are looked for.
+    capacity: usize,
+}
+
+impl Activities {
+    /// Begins to watch at `now` (Unix seconds).
+    pub fn new(now: u64) -> Self {
+        let sessions = Sessions { last_requests: HashMap::new(), capacity: MIN_CAPACITY };
+        Self { since: now, sessions: Mutex::new(sessions) }
+    }
+
+    /// The ends of a session.
+    pub fn lifetime(&self, limits: Lifetimes, age: &Age, now: u64) -> Lifetime {
+        let ends_at = limits.absolute.map_or(u64::MAX, |absolute| age.started_at.saturating_add(absolute));
+        let idle = limits.idle.map(|limit| Idle { limit, last_request: self.last_request(age, limit, now) });
+        Lifetime { ends_at, idle }
+    }
+
+    fn last_request(&self, age: &Age, limit: u64, now: u64) -> Arc<AtomicU64> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if sessions.last_requests.len() >= sessions.capacity {
+            sessions.forget_idle(limit, now);
+        }
+        // What was before the start of this process is not known: in doubt, the session was in use.
+        let at_latest = age.renewed_at.max(self.since.min(age.usable_until));
+        let last_request =
+            sessions.last_requests.entry(age.id).or_insert_with(|| Arc::new(AtomicU64::new(at_latest)));
+        last_request.fetch_max(age.renewed_at, Ordering::Relaxed);
+        Arc::clone(last_request)
+    }
+}
+
+impl Sessions {
+    fn forget_idle(&mut self, limit: u64, now: u64) {
+        self.last_requests
+            .retain(|_, last_request| now.saturating_sub(last_request.load(Ordering::Relaxed)) < limit);
+        // Looked through again once it has doubled: the cost stays small, whatever the number of sessions.
+        self.capacity = (self.last_requests.len() * 2).max(MIN_CAPACITY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const BOTH: Lifetimes = Lifetimes { absolute: Some(1000), idle: Some(100) };
+
+    fn age(id: u8) -> Age {
+        Age { id: [id; 16], started_at: NOW, renewed_at: NOW, usable_until: NOW + 300 }
+    }
+
+    #[test]
+    fn a_session_ends_however_busy_it_is() {
+        let activities = Activities::new(NOW);
+        let lifetime = activities.lifetime(BOTH, &age(1), NOW);
+        for second in 0..1000 {
+            assert_eq!(lifetime.check_request(NOW + second), Ok(()));
+        }
+        assert_eq!(lifetime.check_request(NOW + 1000), Err(Over::Absolute));
+    }
+
+    #[test]
+    fn a_session_ends_when_nobody_uses_it() {
+        let activities = Activities::new(NOW);
+        let lifetime = activities.lifetime(BOTH, &age(1), NOW);
+        assert_eq!(lifetime.check_request(NOW + 99), Ok(()));
+        assert_eq!(lifetime.check(NOW + 198), Ok(()));
+        assert_eq!(lifetime.check_request(NOW + 199), Err(Over::Idle));
+        assert_eq!(lifetime.check_request(NOW + 199), Err(Over::Idle), "a refused request is no use");
+    }
+
+    #[test]
+    fn all_tokens_of_a_session_share_its_last_request() {
+        let activities = Activities::new(NOW);
+        let (one, other) =
+            (activities.lifetime(BOTH, &age(1), NOW), activities.lifetime(BOTH, &age(1), NOW + 50));
+        assert_eq!(one.check_request(NOW + 90), Ok(()));
+        assert_eq!(other.check_request(NOW + 189), Ok(()));
+        let stranger = activities.lifetime(BOTH, &age(2), NOW);
+        assert_eq!(stranger.check(NOW + 100), Err(Over::Idle));
+    }
+
+    #[test]
+    fn a_refresh_is_a_use() {
+        let activities = Activities::new(NOW);
+        activities.lifetime(BOTH, &age(1), NOW);
+        let renewed = Age { renewed_at: NOW + 150, ..age(1) };
+        assert_eq!(activities.lifetime(BOTH, &renewed, NOW + 240).check(NOW + 240), Ok(()));
+    }
+
+    #[test]
+    fn what_was_before_a_restart_is_in_doubt_only_while_the_last_jwt_could_be_used() {
+        let activities = Activities::new(NOW + 250);
+        assert_eq!(activities.lifetime(BOTH, &age(1), NOW + 340).check(NOW + 340), Ok(()));
+        let activities = Activities::new(NOW + 9000);
+        let only_idle = Lifetimes { absolute: None, ..BOTH };
+        assert_eq!(activities.lifetime(only_idle, &age(1), NOW + 9000).check(NOW + 9000), Err(Over::Idle));
+    }
+
+    #[test]
+    fn without_limits_nothing_ends_and_nothing_is_remembered() {
+        let activities = Activities::new(NOW);
+        let lifetime = activities.lifetime(Lifetimes::default(), &age(1), NOW);
+        assert_eq!(lifetime.check_request(u64::MAX - 1), Ok(()));
+        assert_eq!(activities.sessions.lock().unwrap().last_requests.len(), 0);
+    }
+
+    #[test]
+    fn sessions_that_nobody_uses_are_forgotten() {
+        let activities = Activities::new(NOW);
+        for number in 0..200_000_u64 {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            let now = NOW + number;
+            let age = Age { id, started_at: now, renewed_at: now, usable_until: now };
+            activities.lifetime(BOTH, &age, now);
+        }
+        let known = activities.sessions.lock().unwrap().last_requests.len();
+        assert!(known <= MIN_CAPACITY, "{known}");
+    }
+}

@@ -1,0 +1,28 @@
+//! What decisions remember from one request to the next. All of it is bounded, and none of it is locked on the way of a
+//! request with a JWT that was verified before.
+
+use crate::access::lifetime::Activities;
+use crate::access::revocations::Revocations;
+use crate::access::verified_tokens::VerifiedTokens;
+
+/// The tables.
+#[derive(Debug)]
+pub struct Memory {
+    /// Tokens verified before.
+    pub verified: VerifiedTokens,
+    /// What was revoked.
+    pub revocations: Revocations,
+    /// When sessions were last in use.
+    pub activities: Activities,
+}
+
+impl Memory {
+    /// Empty tables: for about `verified_tokens` tokens, at `now` (Unix seconds).
+    pub fn new(verified_tokens: usize, now: u64) -> Self {
+        Self {
+            verified: VerifiedTokens::new(verified_tokens),
+            revocations: Revocations::default(),
+            activities: Activities::new(now),
+        }
+    }
+}

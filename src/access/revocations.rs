@@ -1,0 +1,215 @@
+//! The revocation list: sessions, JWTs and subjects that are refused before they expire.
+//!
+//! Read on every request with a session, without a lock: the list is divided into parts, each an immutable map that a
+//! revocation replaces. It lives in memory and is bounded; where it is full, what would go first goes first.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest::{Context, SHA256};
+
+/// Parts of the list. A revocation copies one of them.
+const PARTS: usize = 1024;
+
+/// Entries of one part: about a million in all, some 64 MiB.
+const MAX_PER_PART: usize = 1024;
+
+/// The name of something that can be revoked, without the thing itself: 128 bits of a SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mark([u8; 16]);
+
+impl Mark {
+    /// The provider's session: claim `sid` (OpenID Connect Back-Channel Logout 1.0 section 2.1).
+    pub fn session(provider: usize, sid: &str) -> Self {
+        Self::new(b"sid", provider, sid.as_bytes())
+    }
+
+    /// One JWT, by its claim `jti` (RFC 7519 section 4.1.7).
+    pub fn token_id(provider: usize, jti: &str) -> Self {
+        Self::new(b"jti", provider, jti.as_bytes())
+    }
+
+    /// One JWT, by its own text.
+    pub fn token(provider: usize, jwt: &str) -> Self {
+        Self::new(b"jwt", provider, jwt.as_bytes())
+    }
+
+    /// A subject: claim `sub` (RFC 7519 section 4.1.2).
+    pub fn subject(provider: usize, sub: &str) -> Self {
+        Self::new(b"sub", provider, sub.as_bytes())
+    }
+
+    /// A session of this gateway, by the random id that is sealed with its refresh token.
+    pub fn sealed_session(provider: usize, id: &[u8]) -> Self {
+        Self::new(b"seal", provider, id)
+    }
+
+    fn new(kind: &[u8], provider: usize, value: &[u8]) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(kind);
+        context.update(&[0]);
+        context.update(&(provider as u64).to_be_bytes());
+        context.update(value);
+        Self::from_digest(context.finish().as_ref())
+    }
+
+    fn from_digest(digest: &[u8]) -> Self {
+        Self(digest.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// A mark that was kept elsewhere.
+    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The mark, to be kept elsewhere.
+    pub(crate) const fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    fn part(self) -> usize {
+        let [first, second, ..] = self.0;
+        usize::from(u16::from_be_bytes([first, second])) % PARTS
+    }
+}
+
+/// All names under which a JWT can be revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenMarks {
+    /// Its session, where it names one.
+    pub session: Option<Mark>,
+    /// Itself: by `jti`, or else by its text.
+    pub token: Mark,
+    /// Its subject.
+    pub subject: Mark,
+}
+
+/// What a revocation ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// The whole session: its refresh token gives no further JWT.
+    Session {
+        /// The browser has been told already, by a logout or another login: its cookies may be others by now.
+        browser_knows: bool,
+    },
+    /// This JWT alone.
+    Token,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// For subjects: JWTs issued later are not meant.
+    issued_until: u64,
+    browser_knows: bool,
+    /// Unix seconds; then the entry goes.
+    kept_until: u64,
+}
+
+type Part = HashMap<Mark, Entry>;
+
+/// The list.
+pub struct Revocations {
+    parts: Box<[ArcSwap<Part>]>,
+    count: AtomicUsize,
+    writer: Mutex<()>,
+}
+
+impl std::fmt::Debug for Revocations {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Revocations").field("count", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Revocations {
+    fn default() -> Self {
+        let empty = Arc::new(Part::default());
+        Self {
+            parts: (0..PARTS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect(),
+            count: AtomicUsize::new(0),
+            writer: Mutex::new(()),
+        }
+    }
+}
+
+impl Revocations {
+    /// Revokes a session or a JWT until `kept_until` (Unix seconds). `browser_knows`: see [`Revocation::Session`].
+    pub fn revoke(&self, mark: Mark, browser_knows: bool, kept_until: u64, now: u64) {
+        self.insert(mark, Entry { issued_until: u64::MAX, browser_knows, kept_until }, now);
+    }
+
+    /// Revokes what was issued to a subject at or before `issued_until` (Unix seconds).
+    pub fn revoke_subject(&self, subject: Mark, issued_until: u64, kept_until: u64, now: u64) {
+        self.insert(subject, Entry { issued_until, browser_knows: false, kept_until }, now);
+    }
+
+    /// Whether a JWT is revoked, and with it its session. One that does not say when it was issued is taken for old.
+    pub fn of_token(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) -> Option<Revocation> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        marks
+            .session
+            .and_then(|session| self.of_session(session, now))
+            .or_else(|| self.of_subject(marks.subject, issued_at, now))
+            .or_else(|| self.entry(marks.token, now).map(|_| Revocation::Token))
+    }
+
+    /// Whether a session is revoked.
+    pub fn of_session(&self, session: Mark, now: u64) -> Option<Revocation> {
+        self.entry(session, now).map(|entry| Revocation::Session { browser_knows: entry.browser_knows })
+    }
+
+    /// Whether what a subject began at `since` (Unix seconds; `None`: unknown) is revoked.
+    pub fn of_subject(&self, subject: Mark, since: Option<u64>, now: u64) -> Option<Revocation> {
+        let entry = self.entry(subject, now)?;
+        since
+            .is_none_or(|since| since <= entry.issued_until)
+            .then_some(Revocation::Session { browser_knows: false })
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing is revoked.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn entry(&self, mark: Mark, now: u64) -> Option<Entry> {
+        let part = self.parts.get(mark.part())?.load();
+        part.get(&mark).copied().filter(|entry| now < entry.kept_until)
+    }
+
+    fn insert(&self, mark: Mark, mut entry: Entry, now: u64) {
+        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = self.parts.get(mark.part()) else { return };
+        let mut part: Part = slot
+            .load()
+            .iter()
+            .filter(|(_, entry)| now < entry.kept_until)
+            .map(|(mark, entry)| (*mark, *entry))
+            .collect();
+        if let Some(known) = part.get(&mark) {
+            // The wider one of both holds.
+            entry.issued_until = entry.issued_until.max(known.issued_until);
+            entry.kept_until = entry.kept_until.max(known.kept_until);
+            entry.browser_knows |= known.browser_knows;
+        } else if part.len() >= MAX_PER_PART
+            && let Some(first) = part.iter().min_by_key(|(_, entry)| entry.kept_until).map(|(mark, _)| *mark)
+        {
+            part.remove(&first);
+        }
+        part.insert(mark, entry);
+        // Counted before it is there, so that no reader takes a list with something in it for an empty one.
+        self.count.fetch_add(part.len(), Ordering::AcqRel);
+        let before = slot.swap(Arc::new(part));
+        self.count.fetch_sub(before.len(), Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests;

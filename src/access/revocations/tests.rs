@@ -1,0 +1,103 @@
+use super::*;
+
+const NOW: u64 = 1_800_000_000;
+
+fn marks(sid: Option<&str>, jti: &str, sub: &str) -> TokenMarks {
+    TokenMarks {
+        session: sid.map(|sid| Mark::session(0, sid)),
+        token: Mark::token_id(0, jti),
+        subject: Mark::subject(0, sub),
+    }
+}
+
+const SESSION: Option<Revocation> = Some(Revocation::Session { browser_knows: false });
+
+#[test]
+fn by_session_token_and_subject() {
+    let list = Revocations::default();
+    let jwt = marks(Some("s1"), "t1", "alice");
+    assert_eq!(list.of_token(&jwt, Some(NOW), NOW), None);
+
+    list.revoke(Mark::token_id(0, "t1"), false, NOW + 60, NOW);
+    assert_eq!(list.of_token(&jwt, Some(NOW), NOW), Some(Revocation::Token));
+    assert_eq!(list.of_token(&marks(Some("s1"), "t2", "alice"), Some(NOW), NOW), None);
+
+    list.revoke(Mark::session(0, "s1"), true, NOW + 60, NOW);
+    let told = Some(Revocation::Session { browser_knows: true });
+    assert_eq!(list.of_token(&jwt, Some(NOW), NOW), told, "the session counts more than the token");
+    assert_eq!(list.of_token(&marks(Some("s2"), "t3", "alice"), Some(NOW), NOW), None);
+    assert_eq!(list.of_token(&marks(None, "t3", "alice"), Some(NOW), NOW), None);
+
+    list.revoke_subject(Mark::subject(0, "alice"), NOW - 10, NOW + 60, NOW);
+    let other = marks(None, "t4", "alice");
+    assert_eq!(list.of_token(&other, Some(NOW - 10), NOW), SESSION);
+    assert_eq!(list.of_token(&other, None, NOW), SESSION, "who knows how old it is?");
+    assert_eq!(list.of_token(&other, Some(NOW - 9), NOW), None, "issued later");
+    assert_eq!(list.of_token(&marks(None, "t4", "bob"), Some(NOW - 10), NOW), None);
+}
+
+#[test]
+fn providers_kinds_and_values_do_not_mix() {
+    let all = [
+        Mark::session(0, "x"),
+        Mark::session(1, "x"),
+        Mark::token_id(0, "x"),
+        Mark::token(0, "x"),
+        Mark::subject(0, "x"),
+        Mark::sealed_session(0, b"x"),
+        Mark::session(0, "y"),
+    ];
+    for (index, one) in all.iter().enumerate() {
+        assert!(all.iter().skip(index + 1).all(|other| one != other), "{index}");
+    }
+}
+
+#[test]
+fn an_entry_goes_when_its_time_is_over() {
+    let list = Revocations::default();
+    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
+    assert_eq!(list.of_session(Mark::session(0, "s1"), NOW + 59), SESSION);
+    assert_eq!(list.of_session(Mark::session(0, "s1"), NOW + 60), None);
+}
+
+#[test]
+fn of_two_revocations_the_wider_one_holds() {
+    let list = Revocations::default();
+    let (alice, jwt) = (Mark::subject(0, "alice"), marks(None, "t", "alice"));
+    list.revoke_subject(alice, NOW, NOW + 60, NOW);
+    list.revoke_subject(alice, NOW - 100, NOW + 10, NOW);
+    assert_eq!(list.of_token(&jwt, Some(NOW), NOW + 59), SESSION);
+    assert_eq!(list.len(), 1);
+}
+
+#[test]
+fn the_list_is_bounded_and_the_first_to_go_makes_room() {
+    let list = Revocations::default();
+    // All in one part: their first two bytes are the same.
+    let mark = |number: u64| {
+        let mut bytes = [0; 16];
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
+        Mark::from_bytes(bytes)
+    };
+    let count = MAX_PER_PART as u64 + 10;
+    for number in 0..count {
+        list.revoke(mark(number), false, NOW + 1000 + number, NOW);
+    }
+    assert_eq!(list.len(), MAX_PER_PART);
+    assert_eq!(list.of_session(mark(9), NOW), None);
+    assert_eq!(list.of_session(mark(10), NOW), SESSION);
+    assert_eq!(list.of_session(mark(count - 1), NOW), SESSION);
+}
+
+#[test]
+fn entries_whose_time_is_over_are_thrown_out() {
+    let list = Revocations::default();
+    for number in 0..20_000_u64 {
+        list.revoke(Mark::token_id(0, &number.to_string()), false, NOW + 1, NOW);
+    }
+    assert_eq!(list.len(), 20_000);
+    for number in 0..20_000_u64 {
+        list.revoke(Mark::token_id(1, &number.to_string()), false, NOW + 9, NOW + 2);
+    }
+    assert!(list.len() < 20_100, "{}", list.len());
+}

@@ -1,0 +1,90 @@
+//! `[session]`: how sessions are protected and how long they live.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use super::model::{SealKey, Session};
+use super::reader::{Item, Section, boolean};
+use super::secret::secret;
+use super::values::duration::duration;
+
+const SEAL_KEY_HINT: &str = "make one with `openssl rand -base64 32`, and keep it as you keep client secrets";
+
+/// `[session]`.
+pub(super) fn session(root: &Section<'_>) -> Option<Session> {
+    let section = root.section("session");
+    let seal_keys = section.defaulted("seal_keys", "[]", seal_keys);
+    let bind_refresh = section.optional("bind_refresh", "true with seal_keys, else false", boolean);
+    let lifetime = |name| {
+        section.optional(name, "no limit", |item| {
+            if seal_keys.as_ref().is_some_and(Vec::is_empty) {
+                return item.fault(
+                    format!(
+                        "`{name}` needs `session.seal_keys`: a session's age is kept in the sealed cookie"
+                    ),
+                    "add `seal_keys = [{ env = \"SEAL_KEY\" }]`",
+                );
+            }
+            duration(item, "1s", "400d")
+        })
+    };
+    let absolute_lifetime = lifetime("absolute_lifetime");
+    let idle_lifetime = lifetime("idle_lifetime");
+    let revocation_lifetime =
+        section.defaulted("revocation_lifetime", "\"30d\"", |item| duration(item, "1m", "400d"));
+    let (absolute_lifetime, idle_lifetime) = (absolute_lifetime?, idle_lifetime?);
+    if let Some((absolute, idle)) = absolute_lifetime.zip(idle_lifetime)
+        && absolute < idle
+    {
+        return section.fault_at(
+            "idle_lifetime",
+            "it is longer than `absolute_lifetime` and would never end a session",
+            "write a shorter duration, or leave the key out",
+        );
+    }
+    let seal_keys = seal_keys?;
+    Some(Session {
+        bind_refresh: bind_refresh?.unwrap_or(!seal_keys.is_empty()),
+        seal_keys,
+        absolute_lifetime,
+        idle_lifetime,
+        revocation_lifetime: revocation_lifetime?,
+    })
+}
+
+/// Not [`Item::each`], which would show a key that is listed twice.
+fn seal_keys(item: &Item<'_>) -> Option<Vec<SealKey>> {
+    let items = item.list("write a list of secrets, or `[]`")?;
+    let read: Vec<_> = items.iter().map(|item| (item, seal_key(item))).collect();
+    let mut keys = Vec::new();
+    for (item, key) in read {
+        let key = key?;
+        if keys.contains(&key) {
+            return item.fault("this key is listed twice", "remove one of the two");
+        }
+        keys.push(key);
+    }
+    Some(keys)
+}
+
+/// 32 bytes in base64, either alphabet, with or without padding.
+fn seal_key(item: &Item<'_>) -> Option<SealKey> {
+    let text = secret(item)?;
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let decoded = [&alphabet::STANDARD, &alphabet::URL_SAFE].into_iter().find_map(|alphabet| {
+        GeneralPurpose::new(alphabet, config).decode(text.expose()).ok().map(Zeroizing::new)
+    });
+    let Some(decoded) = decoded else {
+        return item.fault("the key is not base64", SEAL_KEY_HINT);
+    };
+    let Some(key) = decoded.first_chunk().filter(|_| decoded.len() == SealKey::LENGTH) else {
+        let message = format!("the key has {} bytes instead of {}", decoded.len(), SealKey::LENGTH);
+        return item.fault(message, SEAL_KEY_HINT);
+    };
+    if decoded.windows(2).all(|pair| pair.first() == pair.last()) {
+        return item.fault("all bytes of the key are the same", SEAL_KEY_HINT);
+    }
+    Some(SealKey::new(*key))
+}

@@ -1,0 +1,66 @@
+//! Revocation: what somebody else than the browser has ended.
+
+use tracing::info;
+
+use crate::access::revocations::Mark;
+use crate::session::family::Jwt;
+use crate::session::{SessionContext, Sessions};
+
+/// Whose sessions end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revoked<'a> {
+    /// The provider's session: claim `sid`.
+    Session(&'a str),
+    /// One JWT: claim `jti`. Its session goes on where it can be refreshed.
+    Token(&'a str),
+    /// Sessions of a subject whose JWT was issued at or before this time (Unix seconds).
+    Subject {
+        /// Claim `sub`.
+        subject: &'a str,
+        /// Compared with `iat`, and with the beginning of a session where cookies are sealed.
+        issued_until: u64,
+    },
+}
+
+impl Sessions {
+    /// Revokes: from now on no request gets through with it, and open streams end. `provider`: index of the identity
+    /// provider in the configuration.
+    pub fn revoke(&self, provider: usize, revoked: &Revoked<'_>) {
+        let now = self.clock.now();
+        let kept_until = now.saturating_add(self.revocation_lifetime);
+        let revocations = &self.memory.revocations;
+        match *revoked {
+            Revoked::Session(sid) => {
+                info!(provider, "revoked: a session");
+                revocations.revoke(Mark::session(provider, sid), false, kept_until, now);
+            }
+            Revoked::Token(jti) => {
+                info!(provider, "revoked: a JWT");
+                revocations.revoke(Mark::token_id(provider, jti), false, kept_until, now);
+            }
+            Revoked::Subject { subject, issued_until } => {
+                info!(provider, subject, "revoked: the sessions of a subject");
+                let subject = Mark::subject(provider, subject);
+                revocations.revoke_subject(subject, issued_until, kept_until, now);
+            }
+        }
+    }
+
+    /// Revokes a JWT with its session, where it names one, or else alone.
+    pub(super) fn revoke_jwt(&self, app: &SessionContext, (marks, expires_at): Jwt, browser_knows: bool) {
+        if let Some(session) = marks.session {
+            return self.revoke_mark(session, browser_knows);
+        }
+        let now = self.clock.now();
+        let kept_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
+        if now < kept_until {
+            self.memory.revocations.revoke(marks.token, browser_knows, kept_until, now);
+        }
+    }
+
+    pub(super) fn revoke_mark(&self, session: Mark, browser_knows: bool) {
+        let now = self.clock.now();
+        let kept_until = now.saturating_add(self.revocation_lifetime);
+        self.memory.revocations.revoke(session, browser_knows, kept_until, now);
+    }
+}

@@ -1,4 +1,6 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`. It is never reachable through the public one.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never reachable through the public one.
+
+mod revoke;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -9,6 +11,7 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
+use crate::config::Secret;
 use crate::gateway::State;
 use crate::respond::{Code, Problem};
 
@@ -16,11 +19,34 @@ use crate::respond::{Code, Problem};
 #[derive(Debug)]
 pub(crate) struct Admin {
     state: Arc<State>,
+    admin_token: Option<Secret>,
 }
 
 impl Admin {
-    pub(crate) fn new(state: Arc<State>) -> Self {
-        Self { state }
+    pub(crate) fn new(state: Arc<State>, admin_token: Option<Secret>) -> Self {
+        Self { state, admin_token }
+    }
+
+    /// 204 once what the request names is revoked.
+    async fn revoke(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().method != Method::POST {
+            return not_allowed("Use POST here.", "POST");
+        }
+        match revoke::serve(&self.state, self.admin_token.as_ref(), session).await {
+            Ok(()) => {
+                let mut response = Response::new(Vec::new());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
+            Err(refusal) => {
+                let mut response = problem(&refusal);
+                if refusal.code == Code::NotLoggedIn {
+                    let scheme = HeaderValue::from_static("Bearer");
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+                }
+                response
+            }
+        }
     }
 
     /// 200 as long as the process serves at all.
@@ -79,9 +105,12 @@ impl Admin {
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
+        if session.req_header().uri.path() == "/sessions/revoke" {
+            return self.revoke(session).await;
+        }
         let request = session.req_header();
         if !matches!(request.method, Method::GET | Method::HEAD) {
-            return problem(&Problem::new(Code::MethodNotAllowed, "Use GET here."));
+            return not_allowed("Use GET here.", "GET, HEAD");
         }
         let mut response = match request.uri.path() {
             "/livez" => Self::livez(),
@@ -100,6 +129,12 @@ impl ServeHttp for Admin {
     }
 }
 
+fn not_allowed(detail: &'static str, methods: &'static str) -> Response<Vec<u8>> {
+    let mut response = problem(&Problem::new(Code::MethodNotAllowed, detail));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
+}
+
 fn problem(problem: &Problem) -> Response<Vec<u8>> {
     let body = String::from_utf8_lossy(&problem.body()).into_owned();
     answer(problem.status, Problem::CONTENT_TYPE, body)
@@ -112,5 +147,6 @@ fn answer(status: StatusCode, content_type: &'static str, body: String) -> Respo
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

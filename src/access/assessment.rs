@@ -233,6 +233,26 @@ impl PresentedSession {
     }
 }
 
+/// The session behind a request that was let through.
+#[derive(Debug)]
+pub struct SessionAtHand {
+    /// What it can be refreshed with, if anything.
+    pub grant: Option<Grant>,
+    /// Its ends.
+    pub lifetime: Lifetime,
+}
+
+impl SessionAtHand {
+    /// Reads a request's cookies; `identity` is whose it was found to be.
+    pub fn read(rules: &AppRules, headers: &HeaderMap, identity: &Identity, known: &Knowledge<'_>) -> Self {
+        let cookies = rules.cookies.read(headers);
+        let access_token = cookies.access_token.as_deref().unwrap_or_default();
+        let lifetime = lifetime(rules, access_token, identity, &cookies, known);
+        let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
+        Self { grant, lifetime }
+    }
+}
+
 /// A genuine JWT of a session that is not over.
 struct Checked {
     identity: Arc<Identity>,

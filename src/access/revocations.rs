@@ -91,8 +91,8 @@ pub struct TokenMarks {
 pub enum Revocation {
     /// The whole session: its refresh token gives no further JWT.
     Session {
-        /// The browser has been told already, by a logout or another login: its cookies may be others by now.
-        browser_knows: bool,
+        /// Another login in the same browser took its place: the browser's cookies may be the new ones by now.
+        is_replaced: bool,
     },
     /// This JWT alone.
     Token,
@@ -102,7 +102,7 @@ pub enum Revocation {
 struct Entry {
     /// For subjects: JWTs issued later are not meant.
     issued_until: u64,
-    browser_knows: bool,
+    is_replaced: bool,
     /// Unix seconds; then the entry goes.
     kept_until: u64,
 }
@@ -134,14 +134,14 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Revokes a session or a JWT until `kept_until` (Unix seconds). `browser_knows`: see [`Revocation::Session`].
-    pub fn revoke(&self, mark: Mark, browser_knows: bool, kept_until: u64, now: u64) {
-        self.insert(mark, Entry { issued_until: u64::MAX, browser_knows, kept_until }, now);
+    /// Revokes a session or a JWT until `kept_until` (Unix seconds). `is_replaced`: see [`Revocation::Session`].
+    pub fn revoke(&self, mark: Mark, is_replaced: bool, kept_until: u64, now: u64) {
+        self.insert(mark, Entry { issued_until: u64::MAX, is_replaced, kept_until }, now);
     }
 
     /// Revokes what was issued to a subject at or before `issued_until` (Unix seconds).
     pub fn revoke_subject(&self, subject: Mark, issued_until: u64, kept_until: u64, now: u64) {
-        self.insert(subject, Entry { issued_until, browser_knows: false, kept_until }, now);
+        self.insert(subject, Entry { issued_until, is_replaced: false, kept_until }, now);
     }
 
     /// Whether a JWT is revoked, and with it its session. One that does not say when it was issued is taken for old.
@@ -158,7 +158,7 @@ impl Revocations {
 
     /// Whether a session is revoked.
     pub fn of_session(&self, session: Mark, now: u64) -> Option<Revocation> {
-        self.entry(session, now).map(|entry| Revocation::Session { browser_knows: entry.browser_knows })
+        self.entry(session, now).map(|entry| Revocation::Session { is_replaced: entry.is_replaced })
     }
 
     /// Whether what a subject began at `since` (Unix seconds; `None`: unknown) is revoked.
@@ -166,7 +166,7 @@ impl Revocations {
         let entry = self.entry(subject, now)?;
         since
             .is_none_or(|since| since <= entry.issued_until)
-            .then_some(Revocation::Session { browser_knows: false })
+            .then_some(Revocation::Session { is_replaced: false })
     }
 
     /// How many entries there are.
@@ -197,7 +197,7 @@ impl Revocations {
             // The wider one of both holds.
             entry.issued_until = entry.issued_until.max(known.issued_until);
             entry.kept_until = entry.kept_until.max(known.kept_until);
-            entry.browser_knows |= known.browser_knows;
+            entry.is_replaced |= known.is_replaced;
         } else if part.len() >= MAX_PER_PART
             && let Some(first) = part.iter().min_by_key(|(_, entry)| entry.kept_until).map(|(mark, _)| *mark)
         {

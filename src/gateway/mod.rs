@@ -4,6 +4,7 @@ mod answer;
 mod context;
 mod endpoints;
 mod failure;
+pub(crate) mod open_streams;
 mod response_headers;
 mod session_cookies;
 mod session_step;
@@ -203,6 +204,7 @@ impl ProxyHttp for Gateway {
                 connection.set_idle_timeout(app.timeouts.idle);
             }
         }
+        open_streams::watch(&self.state, app, session, response, context);
         response_headers::remove_overwriting_cookies(app, response)?;
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
         let new_cookies = context.cookies(&self.state);

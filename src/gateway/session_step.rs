@@ -136,8 +136,8 @@ fn end<'a>(state: &State, app: &App, ending: Ending<'a>, context: &mut Context) 
             }
         }
     }
-    // After a logout or another login the browser may have a new session by now, which must not be cleared.
-    if reason != Reason::Revoked(Revocation::Session { browser_knows: true }) {
+    // The browser may have the cookies of its new session by now, which must not be cleared.
+    if reason != Reason::Revoked(Revocation::Session { is_replaced: true }) {
         context.new_cookies = app.cookies.clear(presented);
     }
     ended(destination, reason)

@@ -9,6 +9,7 @@ use crate::access::decision::{AppRules, Knowledge};
 use crate::access::memory::Memory;
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
 use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
 use crate::upstream::Upstreams;
@@ -26,6 +27,8 @@ pub struct State {
     pub trusted_proxies: Vec<IpNet>,
     /// `[server.limits]`.
     pub limits: config::Limits,
+    /// WebSockets and event streams.
+    pub(crate) open_streams: OpenStreams,
     by_host: HashMap<String, usize>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
@@ -101,6 +104,7 @@ impl State {
             sessions: Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config),
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),
+            open_streams: OpenStreams::default(),
             by_host,
             memory,
             clock,

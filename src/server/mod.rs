@@ -32,7 +32,7 @@ use tracing::{info, warn};
 use crate::admin::Admin;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::gateway::{Gateway, State};
+use crate::gateway::{Gateway, State, open_streams};
 use crate::identity_provider::SetupError;
 
 use connection::ConnectionSettings;
@@ -133,6 +133,7 @@ impl Server {
             let stopping = stopping.clone();
             background.spawn(async move { app.upstreams.run(stopping).await });
         }
+        background.spawn(open_streams::run(Arc::clone(&self.state), stopping.clone()));
         let public = Arc::new(Front {
             app: Arc::new(gateway),
             settings: settings.clone(),
@@ -142,7 +143,10 @@ impl Server {
         for listener in self.public {
             spawn_accept(&mut accepting, listener, &public, &stopping);
         }
-        let admin_app = Arc::new(HttpServer::new_app(Admin::new(Arc::clone(&self.state))));
+        let admin_app = Arc::new(HttpServer::new_app(Admin::new(
+            Arc::clone(&self.state),
+            self.config.server.admin_token.clone(),
+        )));
         let admin_connections = Connections::new(MAX_ADMIN_CONNECTIONS);
         let admin = Arc::new(Front { app: admin_app, settings, connections: admin_connections });
         let mut admin_accepting = JoinSet::new();

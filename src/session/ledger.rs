@@ -75,8 +75,26 @@ struct State {
     outcomes: Expiring<SessionKey, Told>,
     /// The sessions that were ended. Apart from the outcomes: anyone can log out with a made-up token, and that must not
     /// push out what others wait for.
-    ended: Expiring<SessionKey, ()>,
+    ended: Expiring<SessionKey, End>,
     families: Families,
+}
+
+/// How a session was ended.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Over,
+    /// By another login in the same browser.
+    Replaced,
+}
+
+impl End {
+    /// What a request is told that still brings its refresh token.
+    const fn outcome(self) -> Outcome {
+        match self {
+            Self::Over => Outcome::Dead,
+            Self::Replaced => Outcome::Ended,
+        }
+    }
 }
 
 /// An outcome, and whether its cookies have been put on a response.
@@ -99,7 +117,7 @@ impl Default for State {
 
 /// What was ended.
 #[derive(Debug)]
-pub(crate) struct End {
+pub(crate) struct Ended {
     /// The first one to end it, and not one who comes after.
     pub(crate) is_new: bool,
     /// The refresh token that followed it, which is to be ended as well.
@@ -117,8 +135,8 @@ impl Ledger {
     pub(crate) fn take_turn(&self, key: SessionKey, usable: impl Fn(&Outcome) -> bool) -> Turn {
         self.with(|state, _| {
             // Nobody needs to wait for that, and it holds even if a call under way never ends.
-            if state.ended.get(key).is_some() {
-                return Turn::Known(Outcome::Dead);
+            if let Some(end) = state.ended.get(key) {
+                return Turn::Known(end.outcome());
             }
             // A sender that is gone without an outcome has panicked: the next one calls again.
             if let Some(waiter) = state.under_way.get(&key).filter(|waiter| waiter.has_changed().is_ok()) {
@@ -203,18 +221,20 @@ impl Ledger {
         self.with(|state, _| state.families.valid_until(key))
     }
 
-    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more.
-    pub(crate) fn end(&self, key: SessionKey) -> End {
+    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more. `is_replaced`:
+    /// another login in the same browser took its place.
+    pub(crate) fn end(&self, key: SessionKey, is_replaced: bool) -> Ended {
         self.with(|state, now| {
-            let is_new = state.ended.insert(key, (), now + ENDED_IS_KEPT).is_none();
-            End { is_new, successor: state.families.successor(key), jwts: state.families.jwts(key) }
+            let end = if is_replaced { End::Replaced } else { End::Over };
+            let is_new = state.ended.insert(key, end, now + ENDED_IS_KEPT).is_none();
+            Ended { is_new, successor: state.families.successor(key), jwts: state.families.jwts(key) }
         })
     }
 
     /// The outcome of a token, if it is known and still told.
     pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
         self.with(|state, _| match state.ended.get(key) {
-            Some(()) => Some(Outcome::Dead),
+            Some(end) => Some(end.outcome()),
             None => state.outcomes.get(key).map(|told| told.outcome.clone()),
         })
     }

@@ -17,8 +17,8 @@ use crate::session::{SessionContext, Sessions};
 /// Seconds to pause before each further attempt to revoke. As long as that is tried, the session stays ended here.
 const PAUSES: [u64; 6] = [1, 5, 25, 60, 120, 300];
 
-/// The browser itself has logged out or in: it gets its cookies changed with that answer, and no other.
-const BROWSER_KNOWS: bool = true;
+/// Another login in the same browser took the session's place.
+const REPLACED: bool = true;
 
 /// Successors of a refresh token that are followed: the newest one is known at once, unless it is being replaced.
 const MAX_FOLLOWED: usize = 8;
@@ -35,10 +35,10 @@ impl Sessions {
         identity: Option<&Identity>,
     ) {
         if let Some(identity) = identity {
-            self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), BROWSER_KNOWS);
+            self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), !REPLACED);
         }
         let Some(grant) = grant else { return };
-        let (newest, _) = self.end(app, grant, BROWSER_KNOWS, None);
+        let (newest, _) = self.end(app, grant, !REPLACED, None);
         info!(provider = app.provider.name(), client = app.client.id, "logout");
         let (asked, first_attempt) = oneshot::channel();
         tokio::spawn(revoke(Arc::clone(app), newest, Some(asked)));
@@ -56,17 +56,17 @@ impl Sessions {
         // A provider may take both logins for one session.
         let spared = new.marks().session;
         if let Some(old) = old.filter(|old| spared.is_none() || old.marks().session != spared) {
-            self.revoke_jwt(app, (*old.marks(), old.expires_at()), BROWSER_KNOWS);
+            self.revoke_jwt(app, (*old.marks(), old.expires_at()), REPLACED);
         }
         if let Some(grant) = grant {
-            let (newest, _) = self.end(app, grant, BROWSER_KNOWS, spared);
+            let (newest, _) = self.end(app, grant, REPLACED, spared);
             tokio::spawn(revoke(Arc::clone(app), newest, None));
         }
     }
 
     /// Ends a session that was revoked or has outlived itself. The first request that finds out also tells the provider.
     pub fn expire(&self, app: &Arc<SessionContext>, grant: &Grant) {
-        if let (newest, true) = self.end(app, grant, !BROWSER_KNOWS, None) {
+        if let (newest, true) = self.end(app, grant, !REPLACED, None) {
             info!(provider = app.provider.name(), client = app.client.id, "session ended");
             tokio::spawn(revoke(Arc::clone(app), newest, None));
         }
@@ -81,11 +81,11 @@ impl Sessions {
         previous: Option<&Previous>,
     ) {
         if let Some(Previous { identity, .. }) = previous {
-            self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), !BROWSER_KNOWS);
+            self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), !REPLACED);
         }
         let newest = Grant { refresh_token: newest.clone(), record: grant.record };
-        self.ledger.end(Self::key(app, &grant.refresh_token));
-        let (newest, _) = self.end(app, &newest, !BROWSER_KNOWS, None);
+        self.ledger.end(Self::key(app, &grant.refresh_token), !REPLACED);
+        let (newest, _) = self.end(app, &newest, !REPLACED, None);
         tokio::spawn(revoke(Arc::clone(app), newest, None));
     }
 
@@ -95,19 +95,19 @@ impl Sessions {
         &self,
         app: &SessionContext,
         grant: &Grant,
-        browser_knows: bool,
+        is_replaced: bool,
         spared: Option<Mark>,
     ) -> (Zeroizing<String>, bool) {
         if let Some(record) = &grant.record {
-            self.revoke_mark(Mark::sealed_session(app.rules.session.provider, &record.id), browser_knows);
+            self.revoke_mark(Mark::sealed_session(app.rules.session.provider, &record.id), is_replaced);
         }
         let mut token = grant.refresh_token.clone();
         let mut is_new = false;
         for _ in 0..MAX_FOLLOWED {
-            let end = self.ledger.end(Self::key(app, &token));
+            let end = self.ledger.end(Self::key(app, &token), is_replaced);
             is_new |= end.is_new;
             for jwt in end.jwts.into_iter().filter(|(marks, _)| spared.is_none() || marks.session != spared) {
-                self.revoke_jwt(app, jwt, browser_knows);
+                self.revoke_jwt(app, jwt, is_replaced);
             }
             match end.successor {
                 Some(successor) => token = successor,

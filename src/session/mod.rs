@@ -14,6 +14,7 @@ mod set_cookie;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub use credentials::{BodyFormat, parse as parse_credentials};
 pub(crate) use login::unavailable;
 pub use revoke::Revoked;
 pub use set_cookie::CookieWriter;
+pub(crate) use watched::WatchedSession;
 
 use ledger::Ledger;
 pub(crate) use ledger::SessionKey;
@@ -116,7 +118,8 @@ pub enum Outcome {
     Unverified(Arc<UnverifiedTokens>),
     /// The provider said that this grant is dead, or the session had been ended before.
     Dead,
-    /// The session was ended here while it was being refreshed: the browser has been told elsewhere.
+    /// The session was ended here while it was being refreshed, or another login in the same browser took its place: the
+    /// browser has been told elsewhere.
     Ended,
     /// Nothing is known: the session is kept.
     Unavailable,

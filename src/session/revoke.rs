@@ -47,20 +47,20 @@ impl Sessions {
     }
 
     /// Revokes a JWT with its session, where it names one, or else alone.
-    pub(super) fn revoke_jwt(&self, app: &SessionContext, (marks, expires_at): Jwt, browser_knows: bool) {
+    pub(super) fn revoke_jwt(&self, app: &SessionContext, (marks, expires_at): Jwt, is_replaced: bool) {
         if let Some(session) = marks.session {
-            return self.revoke_mark(session, browser_knows);
+            return self.revoke_mark(session, is_replaced);
         }
         let now = self.clock.now();
         let kept_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
         if now < kept_until {
-            self.memory.revocations.revoke(marks.token, browser_knows, kept_until, now);
+            self.memory.revocations.revoke(marks.token, is_replaced, kept_until, now);
         }
     }
 
-    pub(super) fn revoke_mark(&self, session: Mark, browser_knows: bool) {
+    pub(super) fn revoke_mark(&self, session: Mark, is_replaced: bool) {
         let now = self.clock.now();
         let kept_until = now.saturating_add(self.revocation_lifetime);
-        self.memory.revocations.revoke(session, browser_knows, kept_until, now);
+        self.memory.revocations.revoke(session, is_replaced, kept_until, now);
     }
 }

@@ -21,6 +21,7 @@ mod proxying;
 mod refresh;
 mod refresh_failures;
 mod routes;
+mod session_protection;
 mod stand_ins;
 mod streaming;
 mod token_size;

@@ -122,7 +122,7 @@ async fn an_event_stream_outlives_the_response_time_out() {
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-fn upgrade(path: &str) -> Request {
+pub(crate) fn upgrade(path: &str) -> Request {
     Request::get(path)
         .header("Connection", "keep-alive, Upgrade")
         .header("Upgrade", "websocket")
@@ -130,7 +130,7 @@ fn upgrade(path: &str) -> Request {
         .header("Sec-WebSocket-Key", KEY)
 }
 
-async fn web_socket(
+pub(crate) async fn web_socket(
     browser: &Browser,
     request: &Request,
 ) -> Result<(Head, WebSocketStream<tokio::net::TcpStream>), u16> {
@@ -144,12 +144,12 @@ async fn web_socket(
     Ok((head, socket))
 }
 
-async fn say(socket: &mut WebSocketStream<tokio::net::TcpStream>, text: &str) -> String {
+pub(crate) async fn say(socket: &mut WebSocketStream<tokio::net::TcpStream>, text: &str) -> String {
     socket.send(text.into()).await.unwrap();
     hear(socket).await
 }
 
-async fn hear(socket: &mut WebSocketStream<tokio::net::TcpStream>) -> String {
+pub(crate) async fn hear(socket: &mut WebSocketStream<tokio::net::TcpStream>) -> String {
     patiently("a message", socket.next()).await.expect("a message").unwrap().into_text().unwrap().to_string()
 }
 

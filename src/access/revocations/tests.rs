@@ -10,7 +10,7 @@ fn marks(sid: Option<&str>, jti: &str, sub: &str) -> TokenMarks {
     }
 }
 
-const SESSION: Option<Revocation> = Some(Revocation::Session { browser_knows: false });
+const SESSION: Option<Revocation> = Some(Revocation::Session { is_replaced: false });
 
 #[test]
 fn by_session_token_and_subject() {
@@ -23,7 +23,7 @@ fn by_session_token_and_subject() {
     assert_eq!(list.of_token(&marks(Some("s1"), "t2", "alice"), Some(NOW), NOW), None);
 
     list.revoke(Mark::session(0, "s1"), true, NOW + 60, NOW);
-    let told = Some(Revocation::Session { browser_knows: true });
+    let told = Some(Revocation::Session { is_replaced: true });
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), told, "the session counts more than the token");
     assert_eq!(list.of_token(&marks(Some("s2"), "t3", "alice"), Some(NOW), NOW), None);
     assert_eq!(list.of_token(&marks(None, "t3", "alice"), Some(NOW), NOW), None);

@@ -120,7 +120,7 @@ async fn ends_push_out_no_outcomes() {
     let _sender = turn(&ledger, "r1").1;
     ledger.finish(key("r1"), renewed(), Duration::ZERO);
     for number in 0..MAX_ENTRIES + 100 {
-        ledger.end(key(&format!("made up {number}")));
+        ledger.end(key(&format!("made up {number}")), false);
     }
     assert_eq!(turn(&ledger, "r1").0, "renewed");
 }
@@ -166,7 +166,7 @@ async fn an_end_holds_whatever_the_call_under_way_brings() {
     for outcome in [renewed(), Outcome::Unavailable, Outcome::Dead] {
         let ledger = Ledger::new(WINDOW);
         let _sender = turn(&ledger, "r1").1;
-        assert!(ledger.end(key("r1")).is_new);
+        assert!(ledger.end(key("r1"), false).is_new);
         assert_eq!(turn(&ledger, "r1").0, "dead", "while the call goes on");
         assert_eq!(ledger.known(key("r1")).map(|outcome| word(&outcome)), Some("dead"));
         assert_eq!(word(&ledger.finish(key("r1"), outcome, Duration::ZERO)), "ended");
@@ -180,16 +180,16 @@ async fn an_end_holds_whatever_the_call_under_way_brings() {
 #[tokio::test(start_paused = true)]
 async fn an_end_returns_what_the_token_had_led_to() {
     let ledger = Ledger::new(WINDOW);
-    let unknown = ledger.end(key("unknown"));
+    let unknown = ledger.end(key("unknown"), false);
     assert!(unknown.is_new && unknown.successor.is_none() && unknown.jwts.is_empty());
-    assert!(!ledger.end(key("unknown")).is_new);
+    assert!(!ledger.end(key("unknown"), false).is_new);
     assert_eq!(turn(&ledger, "unknown").0, "dead");
     refresh(&ledger, "r1", Some("r2"));
     refresh(&ledger, "r2", Some("r3"));
     advance(WINDOW * 100).await;
-    let end = ledger.end(key("r1"));
+    let end = ledger.end(key("r1"), false);
     assert_eq!((end.successor.as_deref().map(String::as_str), end.jwts.len()), (Some("r3"), 2));
-    let end = ledger.end(key("r3"));
+    let end = ledger.end(key("r3"), false);
     assert!(end.is_new && end.successor.is_none());
 }
 
@@ -256,7 +256,7 @@ async fn a_caller_that_panicked_blocks_nobody_and_undoes_no_end() {
     let (next, sender) = turn(&ledger, "r1");
     assert_eq!(next, "call");
     assert_eq!(turn(&ledger, "r1").0, "wait");
-    ledger.end(key("r1"));
+    ledger.end(key("r1"), false);
     drop(sender);
     assert_eq!(turn(&ledger, "r1").0, "dead");
 }
@@ -265,7 +265,7 @@ async fn a_caller_that_panicked_blocks_nobody_and_undoes_no_end() {
 async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
     let ledger = Ledger::new(WINDOW);
     for number in 0..MAX_ENTRIES + 100 {
-        ledger.end(key(&number.to_string()));
+        ledger.end(key(&number.to_string()), false);
         advance(Duration::from_millis(1)).await;
     }
     let size = |ledger: &Ledger| {
@@ -285,7 +285,7 @@ async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
 async fn one_token_over_and_over_does_not_grow_the_queue_for_ever() {
     let ledger = Ledger::new(WINDOW);
     for _ in 0..2000 {
-        ledger.end(key("r1"));
+        ledger.end(key("r1"), false);
         advance(SECOND).await;
     }
     let state = ledger.state.lock().unwrap();

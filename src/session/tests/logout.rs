@@ -63,8 +63,8 @@ async fn a_login_in_the_same_browser_ends_the_old_session() {
     harness.refresh("r1", None).await;
     let new = harness.previous("alice").identity;
     harness.sessions.replace(&harness.app, Some(&grant("r1")), None, &new);
-    assert_eq!(word(&harness.refresh("r1", None).await), "dead");
-    assert_eq!(word(&harness.refresh("r2", None).await), "dead");
+    assert_eq!(word(&harness.refresh("r1", None).await), "ended");
+    assert_eq!(word(&harness.refresh("r2", None).await), "ended");
     eventually("it is revoked", || harness.revoked() == ["r2"]).await;
 }
 

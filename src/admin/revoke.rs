@@ -1,0 +1,130 @@
+//! `POST /sessions/revoke`: ends sessions at an operator's or another system's wish.
+
+use std::time::Duration;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use http::header;
+use pingora_core::protocols::http::ServerSession;
+use serde_json::Value;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::config::Secret;
+use crate::gateway::State;
+use crate::respond::{Code, Problem};
+use crate::session::Revoked;
+use crate::strict_json;
+
+/// Bytes of a body.
+const MAX_BODY: usize = 16 * 1024;
+
+/// For the whole body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What may stand in a body.
+const BODY: &str = "Send a JSON object with exactly one of `sub`, `sid` and `jti`, and optionally `identity_provider`, and `issued_until` beside `sub`.";
+
+/// Revokes what a request names.
+pub(super) async fn serve(
+    state: &State,
+    admin_token: Option<&Secret>,
+    session: &mut ServerSession,
+) -> Result<(), Problem> {
+    authorize(admin_token, session)?;
+    let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
+    let is_json = content_type.is_some_and(|value| {
+        let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        media_type.trim_ascii().eq_ignore_ascii_case(b"application/json")
+    });
+    if !is_json {
+        return Err(Problem::new(Code::UnsupportedMediaType, BODY));
+    }
+    let reading = timeout(BODY_TIMEOUT, read_body(session)).await;
+    let body =
+        reading.map_err(|_| Problem::new(Code::RequestTimeout, "The body did not arrive in time."))??;
+    let order = Order::parse(state, &body).ok_or_else(|| Problem::new(Code::BadRequest, BODY))?;
+    for provider in order.providers.clone() {
+        state.sessions.revoke(provider, &order.revoked());
+    }
+    Ok(())
+}
+
+fn authorize(admin_token: Option<&Secret>, session: &ServerSession) -> Result<(), Problem> {
+    let Some(admin_token) = admin_token else {
+        return Err(Problem::new(Code::Forbidden, "`server.admin_token` is not set, so nobody may do this."));
+    };
+    let shown = session.req_header().headers.get(header::AUTHORIZATION).map(http::HeaderValue::as_bytes);
+    let shown = shown.and_then(|value| {
+        let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
+    });
+    // Digests have one length, so that the time tells nothing about the token's.
+    let is_right = shown.is_some_and(|shown| {
+        let expected = digest(&SHA256, admin_token.expose().as_bytes());
+        verify_slices_are_equal(digest(&SHA256, shown).as_ref(), expected.as_ref()).is_ok()
+    });
+    if is_right {
+        return Ok(());
+    }
+    tracing::warn!("a revocation was refused: no or another admin token");
+    Err(Problem::new(Code::NotLoggedIn, "Show `server.admin_token` as `Authorization: Bearer TOKEN`."))
+}
+
+async fn read_body(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let mut body = Zeroizing::new(Vec::new());
+    loop {
+        match session.read_request_body().await {
+            Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY => body.extend_from_slice(&chunk),
+            Ok(Some(_)) => return Err(Problem::new(Code::BodyTooLarge, "The body is too large.")),
+            Ok(None) => return Ok(body),
+            Err(_) => return Err(Problem::new(Code::BadRequest, "The body broke off.")),
+        }
+    }
+}
+
+/// What is to be revoked, and at which providers.
+struct Order {
+    providers: std::ops::Range<usize>,
+    claim: &'static str,
+    value: String,
+    issued_until: u64,
+}
+
+impl Order {
+    fn parse(state: &State, body: &[u8]) -> Option<Self> {
+        let mut object = strict_json::parse_object(body, 2).ok()?;
+        let providers = match object.remove("identity_provider") {
+            None => 0..state.providers.len(),
+            Some(name) => {
+                let index =
+                    state.providers.iter().position(|provider| Some(provider.name()) == name.as_str())?;
+                index..index + 1
+            }
+        };
+        let issued_until = match object.remove("issued_until") {
+            None => None,
+            Some(time) => Some(time.as_u64()?),
+        };
+        let (claim, value) = match object.into_iter().collect::<Vec<_>>().as_slice() {
+            [(claim, Value::String(value))] if !value.is_empty() => {
+                let claim = ["sub", "sid", "jti"].into_iter().find(|known| known == claim)?;
+                (claim, value.clone())
+            }
+            _ => return None,
+        };
+        if issued_until.is_some() && claim != "sub" {
+            return None;
+        }
+        let issued_until = issued_until.unwrap_or_else(|| state.now());
+        Some(Self { providers, claim, value, issued_until })
+    }
+
+    fn revoked(&self) -> Revoked<'_> {
+        match self.claim {
+            "sid" => Revoked::Session(&self.value),
+            "jti" => Revoked::Token(&self.value),
+            _ => Revoked::Subject { subject: &self.value, issued_until: self.issued_until },
+        }
+    }
+}

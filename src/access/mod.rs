@@ -12,9 +12,11 @@ pub mod decision;
 pub mod identity;
 pub mod identity_rules;
 pub mod key_set;
+pub mod logout_token;
 pub mod path;
 pub mod reserved_headers;
 pub mod routes;
+mod signed_token;
 pub mod token;
 pub mod verified_tokens;
 

@@ -60,9 +60,12 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
         row("login", format!("POST {}", app.login.path)),
         row("user", format!("GET {}", app.user.path)),
         row("logout", format!("POST {}", app.logout.path)),
-        row("cookies", joined(&[&app.cookies.access_token, &app.cookies.refresh_token])),
-        row("identity headers", joined(&headers)),
     ];
+    if let Some(endpoint) = &app.backchannel_logout {
+        rows.push(row("back-channel logout", format!("POST {}", endpoint.path)));
+    }
+    rows.push(row("cookies", joined(&[&app.cookies.access_token, &app.cookies.refresh_token])));
+    rows.push(row("identity headers", joined(&headers)));
     if app.forward_access_token {
         rows.push(row("access token", "forwarded to the app"));
     }
@@ -147,6 +150,7 @@ mod tests {
             upstreams = ["https://[::1]:3000", "http://shop.internal"]
             client_id = "shop"
             forward_access_token = true
+            backchannel_logout.path = "/api/ended"
             allowed_origins = ["https://admin.example.com"]
             "#,
         )

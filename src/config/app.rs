@@ -102,6 +102,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         login: endpoints.login?,
         user: endpoints.user?,
         logout: endpoints.logout?,
+        backchannel_logout: endpoints.backchannel_logout?,
         cookies: read.cookies.clone()?,
         identity_headers: identity_headers?,
         forward_access_token: forward_access_token?,

@@ -198,6 +198,8 @@ pub struct App {
     pub user: User,
     /// `[apps.NAME.logout]`.
     pub logout: Logout,
+    /// `[apps.NAME.backchannel_logout]`; `None`: there is no such endpoint.
+    pub backchannel_logout: Option<BackchannelLogout>,
     /// `[apps.NAME.cookies]`.
     pub cookies: Cookies,
     /// `[apps.NAME.identity_headers]`, in the file's order.
@@ -263,6 +265,13 @@ pub struct User {
 /// `[apps.NAME.logout]`.
 #[derive(Debug, Clone)]
 pub struct Logout {
+    /// Exact path.
+    pub path: String,
+}
+
+/// `[apps.NAME.backchannel_logout]`.
+#[derive(Debug, Clone)]
+pub struct BackchannelLogout {
     /// Exact path.
     pub path: String,
 }

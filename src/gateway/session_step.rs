@@ -14,7 +14,7 @@ use crate::config::Access;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
-use crate::gateway::{endpoints, session_cookies};
+use crate::gateway::{back_channel, endpoints, session_cookies};
 use crate::identity_provider::UnknownKeySource;
 use crate::respond::{Code, Problem};
 use crate::session::{Outcome, Sessions, unavailable};
@@ -41,6 +41,7 @@ pub(super) async fn run(
         }
         Decision::Login => endpoints::login(state, app, session, context).await?,
         Decision::Logout => endpoints::logout(state, app, session, context).await?,
+        Decision::BackchannelLogout => back_channel::logout(state, app, session, context).await?,
         Decision::User(identity) => {
             endpoints::user(state, app, &identity, session, context).await?;
             context.identity = Some(identity);

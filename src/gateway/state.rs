@@ -121,6 +121,11 @@ impl State {
         self.apps.get(*index)
     }
 
+    /// The time, in Unix seconds.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
     /// What is known now, for a decision about an app whose provider has these keys.
     pub fn knowledge<'a>(
         &'a self,

@@ -7,6 +7,7 @@ mod login;
 mod login_queue;
 mod logout;
 mod refresh;
+mod revoke;
 mod set_cookie;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
 
 pub use credentials::{BodyFormat, parse as parse_credentials};
 pub(crate) use login::unavailable;
+pub use revoke::Revoked;
 pub use set_cookie::CookieWriter;
 
 use ledger::Ledger;

@@ -4,6 +4,7 @@
 mod support;
 
 mod answers;
+mod backchannel_logout;
 mod binary;
 mod client_auth;
 mod cookies;

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::access::cookies::{CookieNames, Presented, SessionCookies};
 use crate::access::cross_site;
+use crate::access::fusionauth_webhook::WebhookRules;
 use crate::access::identity::Identity;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
@@ -31,6 +32,8 @@ pub struct AppRules {
     pub cookies: CookieNames,
     /// What its tokens must be like.
     pub token: TokenRules,
+    /// What it takes from FusionAuth's webhook.
+    pub webhook: Option<WebhookRules>,
     /// How it sees identities.
     pub identity: IdentityRules,
     /// Headers that only we may send to it.
@@ -97,6 +100,8 @@ pub enum Decision<'a> {
     Logout,
     /// The provider says whose sessions end.
     BackchannelLogout,
+    /// FusionAuth tells of an event.
+    FusionAuthWebhook,
     /// It asks who the user is.
     User(Arc<Identity>),
     /// A new JWT is needed first.
@@ -213,6 +218,10 @@ impl AppRules {
                 algorithms: provider.algorithms.clone(),
                 leeway: provider.leeway.as_secs(),
             },
+            webhook: app
+                .fusionauth_webhook
+                .as_ref()
+                .map(|webhook| WebhookRules::new(webhook, &app.client_id, provider)),
             identity: IdentityRules {
                 roles_claim: app.roles_claim.clone(),
                 headers: app.identity_headers.iter().map(Into::into).collect(),
@@ -245,6 +254,7 @@ pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowle
         Destination::Logout => own_post(rules, request, Decision::Logout),
         // No browser sends these; a signature says who does, so that the origin does not matter.
         Destination::BackchannelLogout => post_only(request, Decision::BackchannelLogout),
+        Destination::FusionAuthWebhook => post_only(request, Decision::FusionAuthWebhook),
         Destination::User if !matches!(*request.method, Method::GET | Method::HEAD) => {
             let problem = Problem::new(Code::MethodNotAllowed, "Use GET here.").allow("GET, HEAD");
             Decision::Reject(problem, Reason::Method)
@@ -260,7 +270,7 @@ fn is_preflight(request: &RequestHead<'_>, destination: Destination<'_>) -> bool
     request.method == Method::OPTIONS
         && match destination {
             Destination::App(_) => true,
-            Destination::BackchannelLogout => false,
+            Destination::BackchannelLogout | Destination::FusionAuthWebhook => false,
             Destination::Login | Destination::User | Destination::Logout => {
                 request.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
                     && !has_body(request.headers)

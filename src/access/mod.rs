@@ -9,6 +9,7 @@ pub mod cookie_codec;
 pub mod cookies;
 pub mod cross_site;
 pub mod decision;
+pub mod fusionauth_webhook;
 pub mod identity;
 pub mod identity_rules;
 pub mod key_set;

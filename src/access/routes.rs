@@ -16,6 +16,8 @@ pub enum Destination<'a> {
     Logout,
     /// The path of OpenID Connect Back-Channel Logout.
     BackchannelLogout,
+    /// The path of FusionAuth's webhook.
+    FusionAuthWebhook,
     /// The app.
     App(Rule<'a>),
 }
@@ -38,6 +40,7 @@ pub struct Routes {
     user: Vec<u8>,
     logout: Vec<u8>,
     backchannel_logout: Option<Vec<u8>>,
+    fusionauth_webhook: Option<Vec<u8>>,
     rules: Vec<Route>,
 }
 
@@ -73,6 +76,10 @@ impl Routes {
                 .backchannel_logout
                 .as_ref()
                 .map(|endpoint| endpoint.path.clone().into_bytes()),
+            fusionauth_webhook: app
+                .fusionauth_webhook
+                .as_ref()
+                .map(|endpoint| endpoint.path.clone().into_bytes()),
             rules: routes.collect(),
         }
     }
@@ -90,6 +97,9 @@ impl Routes {
         }
         if self.backchannel_logout.as_deref() == Some(raw) {
             return Destination::BackchannelLogout;
+        }
+        if self.fusionauth_webhook.as_deref() == Some(raw) {
+            return Destination::FusionAuthWebhook;
         }
         let found = self.rules.iter().enumerate().find(|(_, route)| route.matches(decoded));
         Destination::App(found.map_or(

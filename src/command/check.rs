@@ -64,6 +64,9 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
     if let Some(endpoint) = &app.backchannel_logout {
         rows.push(row("back-channel logout", format!("POST {}", endpoint.path)));
     }
+    if let Some(endpoint) = &app.fusionauth_webhook {
+        rows.push(row("FusionAuth's webhook", format!("POST {}", endpoint.path)));
+    }
     rows.push(row("cookies", joined(&[&app.cookies.access_token, &app.cookies.refresh_token])));
     rows.push(row("identity headers", joined(&headers)));
     if app.forward_access_token {
@@ -151,6 +154,7 @@ mod tests {
             client_id = "shop"
             forward_access_token = true
             backchannel_logout.path = "/api/ended"
+            fusionauth_webhook.path = "/api/events"
             allowed_origins = ["https://admin.example.com"]
             "#,
         )

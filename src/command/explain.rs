@@ -87,6 +87,9 @@ fn destination(text: &mut String, app: &App, method: &Method, destination: Desti
                 "200, for a logout token of the provider",
             );
         }
+        Destination::FusionAuthWebhook => {
+            return own(text, "FusionAuth's webhook", method, &["POST"], "200, for a signed event");
+        }
         Destination::User => {
             let answer = format!("200 with the user object, or {} not_logged_in", app.user.anonymous_status);
             return own(text, "user", method, &["GET", "HEAD"], &answer);
@@ -115,7 +118,7 @@ fn destination(text: &mut String, app: &App, method: &Method, destination: Desti
 
 fn own(text: &mut String, endpoint: &str, method: &Method, methods: &[&str], answer: &str) {
     line(text, "endpoint", &format!("{endpoint}, served by the gateway itself"));
-    if method == Method::OPTIONS && endpoint != "back-channel logout" {
+    if method == Method::OPTIONS && matches!(endpoint, "login" | "logout" | "user") {
         line(text, "preflight", "with Access-Control-Request-Method and no body it goes to the app");
     }
     if methods.contains(&method.as_str()) {

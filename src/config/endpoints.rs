@@ -1,12 +1,16 @@
-//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]` and `[apps.*.backchannel_logout]`: what the gateway answers itself.
+//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and `[apps.*.fusionauth_webhook]`: what
+//! the gateway answers itself.
 
-use super::model::{BackchannelLogout, ClaimPath, Login, Logout, User};
+use super::fusionauth_webhook::fusionauth_webhook;
+use super::model::{BackchannelLogout, ClaimPath, FusionAuthWebhook, Login, Logout, User};
 use super::reader::{Item, Section};
 use super::spelling::quote;
 use super::tree::Value;
 use super::values::claim::claim_path;
 use super::values::path::endpoint_path;
 use super::values::plain_text;
+
+const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
 
 /// The endpoints as far as they could be read.
 #[expect(
@@ -18,16 +22,18 @@ pub(super) struct Endpoints {
     pub(super) user: Option<User>,
     pub(super) logout: Option<Logout>,
     pub(super) backchannel_logout: Option<Option<BackchannelLogout>>,
+    pub(super) fusionauth_webhook: Option<Option<FusionAuthWebhook>>,
 }
 
 impl Endpoints {
-    /// Their paths: login, user, logout, back-channel logout.
-    fn path_of_each(&self) -> [Option<&str>; 4] {
+    /// Their paths, in the order of [`TABLES`].
+    fn path_of_each(&self) -> [Option<&str>; 5] {
         [
             self.login.as_ref().map(|login| login.path.as_str()),
             self.user.as_ref().map(|user| user.path.as_str()),
             self.logout.as_ref().map(|logout| logout.path.as_str()),
             self.backchannel_logout.as_ref().and_then(Option::as_ref).map(|logout| logout.path.as_str()),
+            self.fusionauth_webhook.as_ref().and_then(Option::as_ref).map(|webhook| webhook.path.as_str()),
         ]
     }
 
@@ -39,13 +45,14 @@ impl Endpoints {
 
 /// Reads these tables of an app.
 pub(super) fn endpoints(app: &Section<'_>) -> Endpoints {
-    let tables = ["login", "user", "logout", "backchannel_logout"].map(|name| app.section(name));
-    let [login, user, logout, backchannel_logout] = &tables;
+    let tables = TABLES.map(|name| app.section(name));
+    let [login, user, logout, backchannel_logout, fusionauth_webhook] = &tables;
     let endpoints = Endpoints {
         login: self::login(login),
         user: self::user(user),
         logout: self::logout(logout),
         backchannel_logout: self::backchannel_logout(backchannel_logout),
+        fusionauth_webhook: self::fusionauth_webhook(fusionauth_webhook),
     };
     let paths: Vec<_> = tables.iter().zip(endpoints.path_of_each()).collect();
     check_paths(&paths);

@@ -208,7 +208,7 @@ fn check_signatures(section: &Section<'_>, algorithms: &[Algorithm], secret: Opt
 }
 
 /// Bytes of the hash, for HMAC.
-fn hmac_length(algorithm: Algorithm) -> Option<usize> {
+pub(super) fn hmac_length(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
         Algorithm::HS256 => Some(32),
         Algorithm::HS384 => Some(48),

@@ -200,6 +200,8 @@ pub struct App {
     pub logout: Logout,
     /// `[apps.NAME.backchannel_logout]`; `None`: there is no such endpoint.
     pub backchannel_logout: Option<BackchannelLogout>,
+    /// `[apps.NAME.fusionauth_webhook]`; `None`: there is no such endpoint. Only with FusionAuth.
+    pub fusionauth_webhook: Option<FusionAuthWebhook>,
     /// `[apps.NAME.cookies]`.
     pub cookies: Cookies,
     /// `[apps.NAME.identity_headers]`, in the file's order.
@@ -274,6 +276,24 @@ pub struct Logout {
 pub struct BackchannelLogout {
     /// Exact path.
     pub path: String,
+}
+
+/// `[apps.NAME.fusionauth_webhook]`.
+#[derive(Debug, Clone)]
+pub struct FusionAuthWebhook {
+    /// Exact path.
+    pub path: String,
+    /// `None`: a key of the provider's JWKS signs.
+    pub hmac: Option<WebhookSecret>,
+}
+
+/// The HMAC key that signs a webhook.
+#[derive(Debug, Clone)]
+pub struct WebhookSecret {
+    /// At least as long as the hash.
+    pub secret: Secret,
+    /// HS256, HS384 or HS512.
+    pub algorithm: Algorithm,
 }
 
 /// `[apps.NAME.cookies]`.

@@ -1,10 +1,11 @@
 //! The one place that knows Pingora's phases: a request's way through the gateway.
 
 mod answer;
-mod back_channel;
+mod backchannel_logout;
 mod context;
 mod endpoints;
 mod failure;
+mod fusionauth_webhook;
 mod request_body;
 mod response_headers;
 mod session_cookies;

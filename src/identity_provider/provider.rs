@@ -200,6 +200,21 @@ impl IdentityProvider {
         self.keys.fetch_limited(source).await
     }
 
+    /// Verifies something with the keys known now, and, if it names an unknown key, once more with freshly fetched ones.
+    pub async fn with_keys<T, E>(
+        &self,
+        source: UnknownKeySource,
+        is_unknown_key: impl Fn(&E) -> bool,
+        verify: impl Fn(&KeySet) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match verify(&self.key_set()) {
+            Err(error) if is_unknown_key(&error) && self.fetch_unknown_key(source).await => {
+                verify(&self.key_set())
+            }
+            result => result,
+        }
+    }
+
     /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again
     /// with growing pauses while something is missing. Ends when `shutdown` turns true or its sender is gone.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {

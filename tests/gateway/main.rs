@@ -12,6 +12,7 @@ mod csrf;
 mod forwarded;
 mod framing;
 mod fusionauth;
+mod fusionauth_webhook;
 mod identity_headers;
 mod jwks;
 mod lifecycle;

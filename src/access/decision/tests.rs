@@ -90,6 +90,7 @@ fn line(decision: &Decision<'_>) -> String {
         Decision::Login => "login".into(),
         Decision::Logout => "logout".into(),
         Decision::BackchannelLogout => "back-channel logout".into(),
+        Decision::FusionAuthWebhook => "webhook".into(),
         Decision::User(identity) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
             let mut line = format!("refresh {}", *pending.refresh_token);
@@ -229,7 +230,6 @@ fn early_refresh_to_the_second() {
 /// No browser sends these, so neither the origin nor a session matters, and there is no preflight.
 #[test]
 fn what_providers_send() {
-    let rules = "backchannel_logout.path = '/ended'";
     for (method, origin, expected) in [
         ("POST", "https://store.example.com", "back-channel logout"),
         ("POST", "https://id.example.com", "back-channel logout"),
@@ -239,8 +239,10 @@ fn what_providers_send() {
     ] {
         let scene = Scene::new(method.parse().unwrap(), "/ended").cookies(REFRESH).header(ORIGIN, origin);
         let mut scene = scene.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
-        scene.rules = app_rules(rules);
+        scene.rules = app_rules("backchannel_logout.path = '/ended'");
         assert_eq!(scene.line(), expected, "{method} {origin}");
+        scene.rules = app_rules("");
+        assert_ne!(scene.line(), expected, "{method} {origin}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What providers send behind the browsers' backs: whose sessions end. Each request proves itself by a signature.
+//! OpenID Connect Back-Channel Logout: the provider says, behind the browsers' backs, whose sessions end.
 
 use http::{HeaderValue, header};
 use pingora_core::Result;
@@ -6,6 +6,7 @@ use pingora_proxy::Session;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
+use crate::access::key_set::KeySet;
 use crate::access::logout_token::{self, LogoutToken, LogoutTokenError};
 use crate::access::token::TokenError;
 use crate::gateway::answer::Answer;
@@ -22,7 +23,7 @@ const MAX_LOGOUT_BODY: usize = 32 * 1024;
 
 /// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits for nothing but the
 /// body and perhaps the keys: a provider may hold back its answer to our own call until it has this one (Keycloak).
-pub(super) async fn logout(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
+pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
     let answer = match try_logout(state, app, session).await? {
         Ok(()) => Answer::ok(),
         Err(problem) => Answer::from(&problem),
@@ -84,16 +85,9 @@ async fn read_logout_token(
 
 /// Verifies a logout token. If it names an unknown key, the keys are fetched first, as rarely as for a browser's JWT.
 async fn verify(state: &State, app: &App, token: &str) -> std::result::Result<LogoutToken, LogoutTokenError> {
-    let (rules, provider) = (&app.rules().token, &app.session.provider);
-    let verify = || logout_token::verify(token, rules, &provider.key_set(), state.now());
-    match verify() {
-        Err(LogoutTokenError::Token(TokenError::UnknownKey))
-            if provider.fetch_unknown_key(UnknownKeySource::Request).await =>
-        {
-            verify()
-        }
-        result => result,
-    }
+    let verify = |keys: &KeySet| logout_token::verify(token, &app.rules().token, keys, state.now());
+    let is_unknown = |error: &_| matches!(error, LogoutTokenError::Token(TokenError::UnknownKey));
+    app.session.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await
 }
 
 fn end_sessions(state: &State, app: &App, token: &LogoutToken) {

@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use crate::config::{Access, App, Config, IdentityProvider, Loaded, Problem, ProviderKind, Route};
+use crate::config::{
+    Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, ProviderKind, Route,
+};
 
 /// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
 pub fn report(loaded: &Loaded) -> String {
@@ -41,7 +43,11 @@ fn identity_provider(provider: &IdentityProvider) -> String {
     };
     let algorithms: Vec<String> =
         provider.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
-    let rows = [row("kind", kind), row("issuer", &provider.issuer), row("algorithms", joined(&algorithms))];
+    let mut rows =
+        vec![row("kind", kind), row("issuer", &provider.issuer), row("algorithms", joined(&algorithms))];
+    if provider.logout == LogoutMethod::EndSession {
+        rows.push(row("logout", "ends the provider's session"));
+    }
     format!("identity provider {}\n{}", provider.name, aligned(&rows))
 }
 

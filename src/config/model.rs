@@ -123,6 +123,10 @@ pub struct IdentityProvider {
     pub token_endpoint: Option<Url>,
     /// `None`: discovered; if discovery has none either, logout revokes nothing.
     pub revocation_endpoint: Option<Url>,
+    /// How a logout reaches the provider.
+    pub logout: LogoutMethod,
+    /// `None`: discovered. Only with [`LogoutMethod::EndSession`].
+    pub end_session_endpoint: Option<Url>,
     /// `None`: discovered.
     pub jwks_uri: Option<Url>,
     /// For the TCP and TLS handshakes.
@@ -147,6 +151,16 @@ pub enum ProviderKind {
         /// Which of its two refresh APIs is used.
         refresh_api: RefreshApi,
     },
+}
+
+/// `identity_providers.NAME.logout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogoutMethod {
+    /// The refresh token is revoked (RFC 7009).
+    Revocation,
+    /// The refresh token is sent to the provider's `end_session_endpoint`, as Keycloak understands it: its session ends, and
+    /// its other clients are told.
+    EndSession,
 }
 
 /// `refresh_api` of a FusionAuth provider.

@@ -51,6 +51,7 @@ pub mod identity_provider;
 pub mod respond;
 pub mod server;
 pub mod session;
+mod strict_form;
 mod strict_json;
 pub mod telemetry;
 mod upstream;

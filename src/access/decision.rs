@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::access::assessment::{Assessment, Grant, Previous, SessionRules, assess};
 use crate::access::cookies::{CookieNames, Presented};
 use crate::access::cross_site;
+use crate::access::fusionauth_webhook::WebhookRules;
 use crate::access::identity::Identity;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
@@ -33,6 +34,8 @@ pub struct AppRules {
     pub token: TokenRules,
     /// How its sessions are protected.
     pub session: SessionRules,
+    /// What it takes from FusionAuth's webhook.
+    pub webhook: Option<WebhookRules>,
     /// How it sees identities.
     pub identity: IdentityRules,
     /// Headers that only we may send to it.
@@ -97,6 +100,10 @@ pub enum Decision<'a> {
     Login,
     /// It is a logout.
     Logout,
+    /// The provider says whose sessions end.
+    BackchannelLogout,
+    /// FusionAuth tells of an event.
+    FusionAuthWebhook,
     /// It asks who the user is.
     User(Arc<Identity>),
     /// A new JWT is needed first.
@@ -213,6 +220,10 @@ impl AppRules {
                 algorithms: provider.algorithms.clone(),
                 leeway: provider.leeway.as_secs(),
             },
+            webhook: app
+                .fusionauth_webhook
+                .as_ref()
+                .map(|webhook| WebhookRules::new(webhook, &app.client_id, provider)),
             identity: IdentityRules {
                 roles_claim: app.roles_claim.clone(),
                 headers: app.identity_headers.iter().map(Into::into).collect(),
@@ -237,17 +248,15 @@ pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowle
     if !safe && destination != Destination::Login && rules.routes.is_login_variant(&decoded) {
         return reject(Code::BadRequest, "The path is not acceptable.", Reason::LoginVariant);
     }
-    // A preflight never has cookies, nor a body that could hold a password; whether the real request may come is the app's affair and then ours.
-    let is_preflight = request.method == Method::OPTIONS
-        && (matches!(destination, Destination::App(_))
-            || (request.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
-                && !has_body(request.headers)));
-    if is_preflight {
+    if is_preflight(request, destination) {
         return Decision::Forward(None);
     }
     match destination {
         Destination::Login => own_post(rules, request, Decision::Login),
         Destination::Logout => own_post(rules, request, Decision::Logout),
+        // No browser sends these; a signature says who does, so that the origin does not matter.
+        Destination::BackchannelLogout => post_only(request, Decision::BackchannelLogout),
+        Destination::FusionAuthWebhook => post_only(request, Decision::FusionAuthWebhook),
         Destination::User if !matches!(*request.method, Method::GET | Method::HEAD) => {
             let problem = Problem::new(Code::MethodNotAllowed, "Use GET here.").allow("GET, HEAD");
             Decision::Reject(problem, Reason::Method)
@@ -255,6 +264,20 @@ pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowle
         Destination::App(Rule { access: Access::Public, .. }) => Decision::Forward(None),
         Destination::User | Destination::App(_) => with_session(rules, request, known, destination),
     }
+}
+
+/// A preflight never has cookies, nor a body that could hold a password; whether the real request may come is the app's
+/// affair and then ours.
+fn is_preflight(request: &RequestHead<'_>, destination: Destination<'_>) -> bool {
+    request.method == Method::OPTIONS
+        && match destination {
+            Destination::App(_) => true,
+            Destination::BackchannelLogout | Destination::FusionAuthWebhook => false,
+            Destination::Login | Destination::User | Destination::Logout => {
+                request.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
+                    && !has_body(request.headers)
+            }
+        }
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -292,14 +315,20 @@ fn reject<'a>(code: Code, detail: &'static str, reason: Reason) -> Decision<'a> 
 
 /// Login and logout: `POST`, from the app's own origin.
 fn own_post<'a>(rules: &AppRules, request: &RequestHead<'_>, then: Decision<'a>) -> Decision<'a> {
-    if request.method != Method::POST {
-        let problem = Problem::new(Code::MethodNotAllowed, "Use POST here.").allow("POST");
-        return Decision::Reject(problem, Reason::Method);
-    }
-    if cross_site::is_cross_site(request.headers, request.host, &rules.allowed_origins) {
+    if request.method == Method::POST
+        && cross_site::is_cross_site(request.headers, request.host, &rules.allowed_origins)
+    {
         return cross_site_rejection();
     }
-    then
+    post_only(request, then)
+}
+
+fn post_only<'a>(request: &RequestHead<'_>, then: Decision<'a>) -> Decision<'a> {
+    if request.method == Method::POST {
+        return then;
+    }
+    let problem = Problem::new(Code::MethodNotAllowed, "Use POST here.").allow("POST");
+    Decision::Reject(problem, Reason::Method)
 }
 
 fn cross_site_rejection<'a>() -> Decision<'a> {

@@ -14,6 +14,10 @@ pub enum Destination<'a> {
     User,
     /// The logout path.
     Logout,
+    /// The path of OpenID Connect Back-Channel Logout.
+    BackchannelLogout,
+    /// The path of FusionAuth's webhook.
+    FusionAuthWebhook,
     /// The app.
     App(Rule<'a>),
 }
@@ -35,6 +39,8 @@ pub struct Routes {
     login: Vec<u8>,
     user: Vec<u8>,
     logout: Vec<u8>,
+    backchannel_logout: Option<Vec<u8>>,
+    fusionauth_webhook: Option<Vec<u8>>,
     rules: Vec<Route>,
 }
 
@@ -66,6 +72,14 @@ impl Routes {
             login: app.login.path.clone().into_bytes(),
             user: app.user.path.clone().into_bytes(),
             logout: app.logout.path.clone().into_bytes(),
+            backchannel_logout: app
+                .backchannel_logout
+                .as_ref()
+                .map(|endpoint| endpoint.path.clone().into_bytes()),
+            fusionauth_webhook: app
+                .fusionauth_webhook
+                .as_ref()
+                .map(|endpoint| endpoint.path.clone().into_bytes()),
             rules: routes.collect(),
         }
     }
@@ -80,6 +94,12 @@ impl Routes {
         }
         if raw == self.logout {
             return Destination::Logout;
+        }
+        if self.backchannel_logout.as_deref() == Some(raw) {
+            return Destination::BackchannelLogout;
+        }
+        if self.fusionauth_webhook.as_deref() == Some(raw) {
+            return Destination::FusionAuthWebhook;
         }
         let found = self.rules.iter().enumerate().find(|(_, route)| route.matches(decoded));
         Destination::App(found.map_or(

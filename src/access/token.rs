@@ -1,27 +1,16 @@
-//! Verification of a JWT: the signature by `jsonwebtoken`, every claim strictly by ourselves (RFC 7519, RFC 8725).
+//! Verification of an access token: every claim strictly (RFC 7519, RFC 8725), after `signed_token` has checked the rest.
 //!
 //! [`VerifiedClaims`] has no other maker than [`verify`].
 
-use std::str::FromStr;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
 use crate::access::revocations::{Mark, TokenMarks};
-use crate::strict_json;
+use crate::access::signed_token::{self, audience, date, string};
 
-/// Bytes of a token; longer ones are refused before anything is parsed.
-pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
-
-/// Objects in objects in a JWT: Keycloak's `resource_access.CLIENT.roles` needs 4.
-const MAX_DEPTH: usize = 16;
-
-/// The last second of the year 9999: no date of a token is beyond it (RFC 3339 knows no later one).
-const MAX_DATE: f64 = 253_402_300_799.0;
+pub use crate::access::signed_token::MAX_TOKEN_LENGTH;
 
 /// What a token must be like for one app.
 #[derive(Debug, Clone)]
@@ -106,8 +95,8 @@ pub enum TokenError {
     /// `alg` is missing, unknown or not configured.
     #[error("`alg` is not one of the configured algorithms")]
     Algorithm,
-    /// `typ` says that it is something else than an access token.
-    #[error("`typ` is not that of an access token")]
+    /// `typ`, or a claim, says that it is another kind of token.
+    #[error("it is another kind of token")]
     Type,
     /// `crit` or `b64` (RFC 7515 section 4.1.11, RFC 7797): we understand no extension.
     #[error("it needs an extension that is not supported")]
@@ -152,71 +141,13 @@ pub struct Verification {
 
 /// Verifies a token. An expired one is still verified in all else: it says whose session it was.
 pub fn verify(token: &str, rules: &TokenRules, keys: &KeySet, now: u64) -> Result<Verification, TokenError> {
-    if token.len() > MAX_TOKEN_LENGTH {
-        return Err(TokenError::TooLong);
-    }
-    let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed("not three parts"))?;
-    let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed("not three parts"))?;
-    let (algorithm, key_id) = check_header(&object(header)?, rules)?;
-    check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
-    check_claims(token, Claims(object(payload)?), rules, now)
-}
-
-fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed("not base64url"))?;
-    strict_json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
-}
-
-/// The algorithm comes from the configuration; the header may only choose among those. `jku`, `x5u`, `jwk` and the
-/// like are not looked at: no key and no connection comes from a token.
-fn check_header(
-    header: &Map<String, Value>,
-    rules: &TokenRules,
-) -> Result<(Algorithm, Option<String>), TokenError> {
-    if header.contains_key("crit") || header.contains_key("b64") {
-        return Err(TokenError::CriticalExtension);
-    }
-    match header.get("typ") {
-        None => {}
-        Some(Value::String(kind)) if is_access_token_type(kind) => {}
-        Some(_) => return Err(TokenError::Type),
-    }
-    let algorithm = header
-        .get("alg")
-        .and_then(Value::as_str)
-        .and_then(|name| Algorithm::from_str(name).ok())
-        .filter(|algorithm| rules.algorithms.contains(algorithm))
-        .ok_or(TokenError::Algorithm)?;
-    match header.get("kid") {
-        None => Ok((algorithm, None)),
-        Some(Value::String(key_id)) => Ok((algorithm, Some(key_id.clone()))),
-        Some(_) => Err(TokenError::Malformed("`kid` is not a string")),
-    }
+    let claims = signed_token::open(token, &rules.algorithms, is_access_token_type, keys)?;
+    check_claims(token, claims, rules, now)
 }
 
 /// RFC 9068 section 4 wants `at+jwt`; most providers write `JWT`.
-fn is_access_token_type(kind: &str) -> bool {
-    let kind = kind.strip_prefix("application/").unwrap_or(kind);
-    kind.eq_ignore_ascii_case("JWT") || kind.eq_ignore_ascii_case("at+jwt")
-}
-
-fn check_signature(
-    message: &str,
-    signature: &str,
-    algorithm: Algorithm,
-    key_id: Option<&str>,
-    keys: &KeySet,
-) -> Result<(), TokenError> {
-    let mut error = TokenError::UnknownKey;
-    for key in keys.candidates(key_id, algorithm) {
-        match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding_key(), algorithm) {
-            Ok(true) => return Ok(()),
-            Ok(false) | Err(_) => error = TokenError::Signature,
-        }
-    }
-    // A key without an id stands for every id. If the token names one that the set lacks, the set may be old.
-    let knows_id = key_id.is_none_or(|id| keys.candidates(key_id, algorithm).any(|key| key.id() == Some(id)));
-    Err(if knows_id { error } else { TokenError::UnknownKey })
+fn is_access_token_type(kind: Option<&str>) -> bool {
+    kind.is_none_or(|kind| kind.eq_ignore_ascii_case("JWT") || kind.eq_ignore_ascii_case("at+jwt"))
 }
 
 fn check_claims(
@@ -287,41 +218,6 @@ impl TokenRules {
             self.audience.iter().any(|wanted| audience.contains(&wanted.as_str()))
         };
         if accepted { Ok(()) } else { Err(TokenError::Audience) }
-    }
-}
-
-/// `aud`: a string or an array of strings (RFC 7519 section 4.1.3).
-fn audience(claims: &Claims) -> Result<Vec<&str>, TokenError> {
-    match claims.get("aud") {
-        None => Ok(Vec::new()),
-        Some(Value::String(one)) => Ok(vec![one]),
-        Some(Value::Array(several)) => {
-            several.iter().map(|value| value.as_str().ok_or(TokenError::Claim("aud"))).collect()
-        }
-        Some(_) => Err(TokenError::Claim("aud")),
-    }
-}
-
-fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(TokenError::Claim(name)),
-    }
-}
-
-/// A NumericDate (RFC 7519 section 2): whole seconds; a fraction is dropped.
-fn date(claims: &Claims, name: &'static str) -> Result<Option<u64>, TokenError> {
-    match claims.get(name) {
-        None => Ok(None),
-        Some(Value::Number(number)) => match (number.as_u64(), number.as_f64()) {
-            #[expect(clippy::cast_precision_loss, reason = "only compared with a bound far above")]
-            (Some(seconds), _) if seconds as f64 <= MAX_DATE => Ok(Some(seconds)),
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the bounds")]
-            (None, Some(seconds)) if (0.0..=MAX_DATE).contains(&seconds) => Ok(Some(seconds as u64)),
-            _ => Err(TokenError::Claim(name)),
-        },
-        Some(_) => Err(TokenError::Claim(name)),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use crate::config::{Access, App, Config, IdentityProvider, Loaded, Problem, ProviderKind, Route};
+use crate::config::{
+    Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, ProviderKind, Route,
+};
 
 /// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
 pub fn report(loaded: &Loaded) -> String {
@@ -41,7 +43,11 @@ fn identity_provider(provider: &IdentityProvider) -> String {
     };
     let algorithms: Vec<String> =
         provider.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
-    let rows = [row("kind", kind), row("issuer", &provider.issuer), row("algorithms", joined(&algorithms))];
+    let mut rows =
+        vec![row("kind", kind), row("issuer", &provider.issuer), row("algorithms", joined(&algorithms))];
+    if provider.logout == LogoutMethod::EndSession {
+        rows.push(row("logout", "ends the provider's session"));
+    }
     format!("identity provider {}\n{}", provider.name, aligned(&rows))
 }
 
@@ -60,9 +66,15 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
         row("login", format!("POST {}", app.login.path)),
         row("user", format!("GET {}", app.user.path)),
         row("logout", format!("POST {}", app.logout.path)),
-        row("cookies", joined(&[&app.cookies.access_token, &app.cookies.refresh_token])),
-        row("identity headers", joined(&headers)),
     ];
+    if let Some(endpoint) = &app.backchannel_logout {
+        rows.push(row("back-channel logout", format!("POST {}", endpoint.path)));
+    }
+    if let Some(endpoint) = &app.fusionauth_webhook {
+        rows.push(row("FusionAuth's webhook", format!("POST {}", endpoint.path)));
+    }
+    rows.push(row("cookies", joined(&[&app.cookies.access_token, &app.cookies.refresh_token])));
+    rows.push(row("identity headers", joined(&headers)));
     if app.forward_access_token {
         rows.push(row("access token", "forwarded to the app"));
     }
@@ -147,6 +159,8 @@ mod tests {
             upstreams = ["https://[::1]:3000", "http://shop.internal"]
             client_id = "shop"
             forward_access_token = true
+            backchannel_logout.path = "/api/ended"
+            fusionauth_webhook.path = "/api/events"
             allowed_origins = ["https://admin.example.com"]
             "#,
         )

@@ -78,6 +78,18 @@ fn destination(text: &mut String, app: &App, method: &Method, destination: Desti
         Destination::Logout => {
             return own(text, "logout", method, &["POST"], "204, and both cookies cleared");
         }
+        Destination::BackchannelLogout => {
+            return own(
+                text,
+                "back-channel logout",
+                method,
+                &["POST"],
+                "200, for a logout token of the provider",
+            );
+        }
+        Destination::FusionAuthWebhook => {
+            return own(text, "FusionAuth's webhook", method, &["POST"], "200, for a signed event");
+        }
         Destination::User => {
             let answer = format!("200 with the user object, or {} not_logged_in", app.user.anonymous_status);
             return own(text, "user", method, &["GET", "HEAD"], &answer);
@@ -106,7 +118,7 @@ fn destination(text: &mut String, app: &App, method: &Method, destination: Desti
 
 fn own(text: &mut String, endpoint: &str, method: &Method, methods: &[&str], answer: &str) {
     line(text, "endpoint", &format!("{endpoint}, served by the gateway itself"));
-    if method == Method::OPTIONS {
+    if method == Method::OPTIONS && matches!(endpoint, "login" | "logout" | "user") {
         line(text, "preflight", "with Access-Control-Request-Method and no body it goes to the app");
     }
     if methods.contains(&method.as_str()) {
@@ -160,6 +172,7 @@ mod tests {
         client_id = "store"
         client_secret = "s"
         forward_access_token = true
+        backchannel_logout.path = "/api/ended"
         [[apps.store.routes]]
         path = "/"
         access = "public"
@@ -202,6 +215,8 @@ mod tests {
             ("GET", "https://store.example.com/api/login", "405 method_not_allowed"),
             ("GET", "https://store.example.com/api/user", "404 not_logged_in"),
             ("POST", "https://store.example.com/api/logout", "204"),
+            ("POST", "https://store.example.com/api/ended", "200, for a logout token of the provider"),
+            ("OPTIONS", "https://store.example.com/api/ended", "405 method_not_allowed"),
             ("TRACE", "https://store.example.com/", "405 method_not_allowed"),
         ];
         for (method, url, expected) in answers {

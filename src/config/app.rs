@@ -2,6 +2,7 @@
 
 use super::cookies::cookies;
 use super::endpoints::endpoints;
+use super::fusionauth_webhook;
 use super::identity_headers::identity_headers;
 use super::identity_provider::ReadProvider;
 use super::model::{App, ClientAuthentication, Cookies, HealthCheck, Timeouts, Upstream};
@@ -83,6 +84,10 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         item.each("write a list of origins, such as `[\"https://shop.example.com\"]`", origin)
     });
     let endpoints = endpoints(section);
+    let provider = read.identity_provider.and_then(|index| providers.get(index)?.provider.as_ref());
+    if let (Some(Some(webhook)), Some(provider)) = (&endpoints.fusionauth_webhook, provider) {
+        fusionauth_webhook::check(section, webhook, provider);
+    }
     let identity_headers = identity_headers(section);
     let routes = routes(section, &endpoints.paths());
     let timeouts = timeouts(section);
@@ -102,6 +107,8 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         login: endpoints.login?,
         user: endpoints.user?,
         logout: endpoints.logout?,
+        backchannel_logout: endpoints.backchannel_logout?,
+        fusionauth_webhook: endpoints.fusionauth_webhook?,
         cookies: read.cookies.clone()?,
         identity_headers: identity_headers?,
         forward_access_token: forward_access_token?,

@@ -1,6 +1,8 @@
-//! `[apps.*.login]`, `[apps.*.user]` and `[apps.*.logout]`: what the gateway answers itself.
+//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and `[apps.*.fusionauth_webhook]`: what
+//! the gateway answers itself.
 
-use super::model::{ClaimPath, Login, Logout, User};
+use super::fusionauth_webhook::fusionauth_webhook;
+use super::model::{BackchannelLogout, ClaimPath, FusionAuthWebhook, Login, Logout, User};
 use super::reader::{Item, Section};
 use super::spelling::quote;
 use super::tree::Value;
@@ -8,20 +10,30 @@ use super::values::claim::claim_path;
 use super::values::path::endpoint_path;
 use super::values::plain_text;
 
-/// The three endpoints as far as they could be read.
+const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
+
+/// The endpoints as far as they could be read.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is `wrong, and reported`, the inner one `not wanted`"
+)]
 pub(super) struct Endpoints {
     pub(super) login: Option<Login>,
     pub(super) user: Option<User>,
     pub(super) logout: Option<Logout>,
+    pub(super) backchannel_logout: Option<Option<BackchannelLogout>>,
+    pub(super) fusionauth_webhook: Option<Option<FusionAuthWebhook>>,
 }
 
 impl Endpoints {
-    /// Their paths: login, user, logout.
-    fn path_of_each(&self) -> [Option<&str>; 3] {
+    /// Their paths, in the order of [`TABLES`].
+    fn path_of_each(&self) -> [Option<&str>; 5] {
         [
             self.login.as_ref().map(|login| login.path.as_str()),
             self.user.as_ref().map(|user| user.path.as_str()),
             self.logout.as_ref().map(|logout| logout.path.as_str()),
+            self.backchannel_logout.as_ref().and_then(Option::as_ref).map(|logout| logout.path.as_str()),
+            self.fusionauth_webhook.as_ref().and_then(Option::as_ref).map(|webhook| webhook.path.as_str()),
         ]
     }
 
@@ -31,12 +43,17 @@ impl Endpoints {
     }
 }
 
-/// Reads the three tables of an app.
+/// Reads these tables of an app.
 pub(super) fn endpoints(app: &Section<'_>) -> Endpoints {
-    let tables = [app.section("login"), app.section("user"), app.section("logout")];
-    let [login, user, logout] = &tables;
-    let endpoints =
-        Endpoints { login: self::login(login), user: self::user(user), logout: self::logout(logout) };
+    let tables = TABLES.map(|name| app.section(name));
+    let [login, user, logout, backchannel_logout, fusionauth_webhook] = &tables;
+    let endpoints = Endpoints {
+        login: self::login(login),
+        user: self::user(user),
+        logout: self::logout(logout),
+        backchannel_logout: self::backchannel_logout(backchannel_logout),
+        fusionauth_webhook: self::fusionauth_webhook(fusionauth_webhook),
+    };
     let paths: Vec<_> = tables.iter().zip(endpoints.path_of_each()).collect();
     check_paths(&paths);
     endpoints
@@ -91,6 +108,12 @@ fn logout(section: &Section<'_>) -> Option<Logout> {
     Some(Logout { path: path? })
 }
 
+#[expect(clippy::option_option, reason = "as in `Endpoints`")]
+fn backchannel_logout(section: &Section<'_>) -> Option<Option<BackchannelLogout>> {
+    let path = section.optional("path", "no such endpoint", endpoint_path)?;
+    Some(path.map(|path| BackchannelLogout { path }))
+}
+
 /// Variants of these paths are refused as well, so that they count as equal.
 fn check_paths(endpoints: &[(&Section<'_>, Option<&str>)]) {
     let plain = |path: &str| path.trim_end_matches('/').to_lowercase();
@@ -104,7 +127,7 @@ fn check_paths(endpoints: &[(&Section<'_>, Option<&str>)]) {
             let _: Option<()> = section.fault_at(
                 "path",
                 format!("{} collides with `{}`", quote(path), other.child("path")),
-                "give each of `login`, `user` and `logout` a path of its own; case and a trailing slash do not count",
+                "give each endpoint a path of its own; case and a trailing slash do not count",
             );
         }
     }

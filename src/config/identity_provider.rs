@@ -4,6 +4,7 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi, Secret};
+use super::provider_logout::provider_logout;
 use super::reader::{Item, Section, boolean};
 use super::secret::secret;
 use super::spelling::{list, quote};
@@ -55,7 +56,7 @@ fn read(
     let (algorithms, hmac_secret) = signatures(section);
     let leeway = section.defaulted("leeway", "\"5s\"", |item| duration(item, "0s", "5m"));
     let token_endpoint = section.optional("token_endpoint", "discovered from the issuer", endpoint);
-    let revocation_endpoint = section.optional("revocation_endpoint", "discovered from the issuer", endpoint);
+    let logout = provider_logout(section, kind);
     let jwks_uri = section.optional("jwks_uri", "discovered from the issuer", endpoint);
     let connect_timeout = section.defaulted("connect_timeout", "\"2s\"", |item| duration(item, "10ms", "1m"));
     let request_timeout = section.defaulted("request_timeout", "\"5s\"", |item| duration(item, "10ms", "1m"));
@@ -65,12 +66,14 @@ fn read(
 
     if let (Some(kind), Some(issuer)) = (kind, issuer.as_deref()) {
         let token_endpoint = token_endpoint.as_ref().and_then(Option::as_ref);
-        let to_find = to_find(section, kind, token_endpoint, !matches!(hmac_secret, Some(Some(_))));
+        let needs_keys = !matches!(hmac_secret, Some(Some(_)));
+        let to_find = to_find(section, kind, token_endpoint, needs_keys, logout.endpoint_key());
         check_issuer(section, issuer, &to_find, allow_insecure_http == Some(false));
     }
     let endpoints = [
         ("token_endpoint", &token_endpoint),
-        ("revocation_endpoint", &revocation_endpoint),
+        ("revocation_endpoint", &logout.revocation_endpoint),
+        ("end_session_endpoint", &logout.end_session_endpoint),
         ("jwks_uri", &jwks_uri),
     ];
     if let Some(allowed) = allow_insecure_http {
@@ -92,7 +95,9 @@ fn read(
         hmac_secret: hmac_secret?,
         leeway: leeway?,
         token_endpoint: token_endpoint?,
-        revocation_endpoint: revocation_endpoint?,
+        revocation_endpoint: logout.revocation_endpoint?,
+        logout: logout.method?,
+        end_session_endpoint: logout.end_session_endpoint?,
         jwks_uri: jwks_uri?,
         connect_timeout: connect_timeout?,
         request_timeout: request_timeout?,
@@ -208,7 +213,7 @@ fn check_signatures(section: &Section<'_>, algorithms: &[Algorithm], secret: Opt
 }
 
 /// Bytes of the hash, for HMAC.
-fn hmac_length(algorithm: Algorithm) -> Option<usize> {
+pub(super) fn hmac_length(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
         Algorithm::HS256 => Some(32),
         Algorithm::HS384 => Some(48),
@@ -220,7 +225,7 @@ fn hmac_length(algorithm: Algorithm) -> Option<usize> {
 /// The endpoints that have to be found under the issuer, and which of them nothing works without.
 struct ToFind {
     needed: Vec<&'static str>,
-    /// The revocation endpoint alone may be looked for in vain.
+    /// Only the revocation endpoint may be looked for in vain.
     asks_issuer: bool,
 }
 
@@ -229,6 +234,7 @@ fn to_find(
     kind: ProviderKind,
     token_endpoint: Option<&Url>,
     needs_keys: bool,
+    logout_endpoint: &'static str,
 ) -> ToFind {
     // FusionAuth's endpoints are next to each other; its issuer is often a free text.
     let is_fusionauth = kind != ProviderKind::OAuth2;
@@ -237,8 +243,11 @@ fn to_find(
         return ToFind { needed: Vec::new(), asks_issuer: false };
     }
     let all: &[&'static str] = if needs_keys { &["token_endpoint", "jwks_uri"] } else { &["token_endpoint"] };
-    let needed: Vec<&'static str> = all.iter().copied().filter(|key| !section.has(key)).collect();
-    let asks_issuer = !needed.is_empty() || !section.has("revocation_endpoint");
+    // Who chooses `end_session` wants a logout that other clients hear of: one that ends nothing must not go unnoticed.
+    let logout = (logout_endpoint == "end_session_endpoint").then_some(logout_endpoint);
+    let needed: Vec<&'static str> =
+        all.iter().copied().chain(logout).filter(|key| !section.has(key)).collect();
+    let asks_issuer = !needed.is_empty() || !section.has(logout_endpoint);
     ToFind { needed, asks_issuer }
 }
 

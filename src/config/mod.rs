@@ -1,16 +1,18 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
 //! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
-//! `server`, `identity_provider` and `app` (with `endpoints`, `cookies`, `identity_headers`, `routes`) reads its own table.
+//! `server`, `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
 //! `whole` compares the tables with each other.
 
 mod app;
 mod cookies;
 mod endpoints;
+mod fusionauth_webhook;
 mod identity_headers;
 mod identity_provider;
 mod model;
 mod problem;
+mod provider_logout;
 mod reader;
 mod routes;
 mod secret;

@@ -167,6 +167,10 @@ pub struct IdentityProvider {
     pub token_endpoint: Option<Url>,
     /// `None`: discovered; if discovery has none either, logout revokes nothing.
     pub revocation_endpoint: Option<Url>,
+    /// How a logout reaches the provider.
+    pub logout: LogoutMethod,
+    /// `None`: discovered. Only with [`LogoutMethod::EndSession`].
+    pub end_session_endpoint: Option<Url>,
     /// `None`: discovered.
     pub jwks_uri: Option<Url>,
     /// For the TCP and TLS handshakes.
@@ -191,6 +195,16 @@ pub enum ProviderKind {
         /// Which of its two refresh APIs is used.
         refresh_api: RefreshApi,
     },
+}
+
+/// `identity_providers.NAME.logout`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogoutMethod {
+    /// The refresh token is revoked (RFC 7009).
+    Revocation,
+    /// The refresh token is sent to the provider's `end_session_endpoint`, as Keycloak understands it: its session ends, and
+    /// its other clients are told.
+    EndSession,
 }
 
 /// `refresh_api` of a FusionAuth provider.
@@ -242,6 +256,10 @@ pub struct App {
     pub user: User,
     /// `[apps.NAME.logout]`.
     pub logout: Logout,
+    /// `[apps.NAME.backchannel_logout]`; `None`: there is no such endpoint.
+    pub backchannel_logout: Option<BackchannelLogout>,
+    /// `[apps.NAME.fusionauth_webhook]`; `None`: there is no such endpoint. Only with FusionAuth.
+    pub fusionauth_webhook: Option<FusionAuthWebhook>,
     /// `[apps.NAME.cookies]`.
     pub cookies: Cookies,
     /// `[apps.NAME.identity_headers]`, in the file's order.
@@ -309,6 +327,31 @@ pub struct User {
 pub struct Logout {
     /// Exact path.
     pub path: String,
+}
+
+/// `[apps.NAME.backchannel_logout]`.
+#[derive(Debug, Clone)]
+pub struct BackchannelLogout {
+    /// Exact path.
+    pub path: String,
+}
+
+/// `[apps.NAME.fusionauth_webhook]`.
+#[derive(Debug, Clone)]
+pub struct FusionAuthWebhook {
+    /// Exact path.
+    pub path: String,
+    /// `None`: a key of the provider's JWKS signs.
+    pub hmac: Option<WebhookSecret>,
+}
+
+/// The HMAC key that signs a webhook.
+#[derive(Debug, Clone)]
+pub struct WebhookSecret {
+    /// At least as long as the hash.
+    pub secret: Secret,
+    /// HS256, HS384 or HS512.
+    pub algorithm: Algorithm,
 }
 
 /// `[apps.NAME.cookies]`.

@@ -57,7 +57,7 @@ fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Rou
     let _: Option<()> = match &route.path {
         RoutePath::Exact(path) if own_paths.contains(&path.as_str()) => section.fault_at(
             "path",
-            format!("{shown} is answered by Portcullis itself (login, user or logout), so that this route never matches"),
+            format!("{shown} is answered by Portcullis itself, so that this route never matches"),
             "remove the route, or move the endpoint",
         ),
         _ => match shadow {

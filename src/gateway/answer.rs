@@ -45,6 +45,11 @@ impl Answer {
         }
     }
 
+    /// 200 without a body.
+    pub(crate) fn ok() -> Self {
+        Self { status: StatusCode::OK, ..Self::no_content() }
+    }
+
     /// 204.
     pub(crate) fn no_content() -> Self {
         Self {

@@ -1,23 +1,20 @@
-//! The three paths that Portcullis serves itself: login, user, logout.
+//! The three paths that Portcullis serves to browsers itself: login, user, logout.
 
 use std::net::IpAddr;
 
-use bytes::BytesMut;
 use http::header;
 use pingora_core::Result;
 use pingora_proxy::Session;
-use tokio::time::timeout;
 use tracing::error;
-use zeroize::Zeroize;
 
 use crate::access::assessment::{Grant, PresentedSession};
 use crate::access::identity::Identity;
 use crate::forwarding::Origin;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
-use crate::gateway::session_cookies;
 use crate::gateway::state::{App, State};
-use crate::respond::{Code, Problem};
+use crate::gateway::{request_body, session_cookies};
+use crate::respond::Problem;
 use crate::session::{BodyFormat, Tokens, parse_credentials, unavailable};
 
 /// Answers a login.
@@ -47,7 +44,7 @@ async fn try_login(
             Ok(format) => format,
             Err(problem) => return Ok(Err(problem)),
         };
-    let body = match read_body(state, session).await? {
+    let body = match request_body::read(&state.limits, state.limits.max_login_body_size, session).await? {
         Ok(body) => body,
         Err(problem) => return Ok(Err(problem)),
     };
@@ -109,53 +106,4 @@ fn client_address(state: &State, session: &Session, context: &Context) -> Option
     let nobody = http::HeaderValue::from_static("");
     let origin = Origin::new(headers, connection.peer(), connection.tls(), &nobody, &state.trusted_proxies);
     Some(origin.client())
-}
-
-/// A login's body, zeroised when dropped.
-pub(super) struct Body(BytesMut);
-
-impl std::ops::Deref for Body {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.0.as_mut().zeroize();
-    }
-}
-
-async fn read_body(state: &State, session: &mut Session) -> Result<std::result::Result<Body, Problem>> {
-    const TOO_LARGE: Problem = Problem::new(Code::BodyTooLarge, "The body is too large for a login.");
-    let max_size = state.limits.max_login_body_size;
-    let headers = &session.req_header().headers;
-    let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > max_size) {
-        return Ok(Err(TOO_LARGE));
-    }
-    let expects = headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if expects && session.req_header().version == http::Version::HTTP_11 {
-        session.write_continue_response().await?;
-    }
-    let reading = async {
-        let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));
-        while let Some(chunk) = session.read_request_body().await? {
-            if body.len() + chunk.len() > max_size {
-                return Ok(Err(TOO_LARGE));
-            }
-            body.0.extend_from_slice(&chunk);
-        }
-        Ok(Ok(body))
-    };
-    if let Ok(read) = timeout(state.limits.login_body_timeout, reading).await {
-        return read;
-    }
-    session.set_keepalive(None);
-    Ok(Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.")))
 }

@@ -1,10 +1,13 @@
 //! The one place that knows Pingora's phases: a request's way through the gateway.
 
 mod answer;
+mod backchannel_logout;
 mod context;
 mod endpoints;
 mod failure;
+mod fusionauth_webhook;
 pub(crate) mod open_streams;
+mod request_body;
 mod response_headers;
 mod session_cookies;
 mod session_step;

@@ -14,7 +14,7 @@ use crate::config::Access;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
-use crate::gateway::{endpoints, session_cookies};
+use crate::gateway::{backchannel_logout, endpoints, fusionauth_webhook, session_cookies};
 use crate::identity_provider::UnknownKeySource;
 use crate::respond::{Code, Problem};
 use crate::session::{Outcome, Sessions, unavailable};
@@ -43,6 +43,8 @@ pub(super) async fn run(
         }
         Decision::Login => endpoints::login(state, app, session, context).await?,
         Decision::Logout => endpoints::logout(state, app, session, context).await?,
+        Decision::BackchannelLogout => backchannel_logout::answer(state, app, session, context).await?,
+        Decision::FusionAuthWebhook => fusionauth_webhook::answer(state, app, session, context).await?,
         Decision::User(identity) => {
             endpoints::user(state, app, &identity, session, context).await?;
             context.identity = Some(identity);

@@ -120,6 +120,20 @@ pub(super) fn revocation(answer: &Answer, secrets: &[&str]) -> Result<(), Revoke
     }
 }
 
+/// What an answer to a refresh token at the `end_session_endpoint` means. Keycloak answers 204, also if the session had
+/// ended before. A page in HTML is for a browser: such a provider ends no session by a refresh token.
+pub(super) fn end_session(answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
+    let text = || ErrorAnswer::read(answer).describe(answer.status, secrets);
+    match answer.status {
+        200..=299 if answer.media_type == "text/html" => {
+            Err(RevokeError::Refused(String::from("the answer is a page for a browser")))
+        }
+        200..=299 => Ok(()),
+        status if is_passing(status) => Err(RevokeError::Unavailable(text())),
+        _ => Err(RevokeError::Refused(text())),
+    }
+}
+
 #[cfg(test)]
 #[path = "classify_tests.rs"]
 mod tests;

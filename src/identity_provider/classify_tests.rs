@@ -301,6 +301,26 @@ fn revocation_takes_any_body() {
 }
 
 #[test]
+fn the_end_of_a_session_is_204_and_no_page() {
+    assert_eq!(end_session(&answer(204, "", ""), &[]), Ok(()));
+    assert_eq!(end_session(&answer(200, "application/json", "{}"), &[]), Ok(()));
+    for refused in [
+        answer(200, "text/html", "<html>Do you want to log out?</html>"),
+        answer(400, "application/json", &oauth("invalid_grant", "Invalid refresh token")),
+        answer(400, "", ""),
+        answer(400, "application/json", &oauth("invalid_token", "")),
+        answer(401, "application/json", &oauth("unauthorized_client", "")),
+        answer(404, "text/html", "<html>"),
+    ] {
+        assert!(matches!(end_session(&refused, &[]), Err(RevokeError::Refused(_))), "{}", refused.status);
+    }
+    for status in [302, 408, 429, 500, 503] {
+        let passing = end_session(&answer(status, "text/html", "<html>"), &[]);
+        assert!(matches!(passing, Err(RevokeError::Unavailable(_))), "{status}");
+    }
+}
+
+#[test]
 fn texts_for_the_log_repeat_no_secret() {
     let body = oauth("invalid_grant", "no such token: r-1234\nx");
     let error = refresh(&answer(400, "application/json", &body), &["r-1234"]).unwrap_err();

@@ -13,7 +13,7 @@ use super::SetupError;
 use super::endpoints::{Endpoints, below, check_url, issuer_url};
 use super::http::{CallError, HttpClient};
 use super::single_flight::SingleFlight;
-use crate::config::{self, ProviderKind};
+use crate::config::{self, LogoutMethod, ProviderKind};
 
 /// The least time between the starts of two attempts: while a provider is down, every login asks for one.
 const SPACING: Duration = Duration::from_millis(250);
@@ -27,6 +27,7 @@ pub(super) struct Discovery {
     documents: Vec<Url>,
     allow_insecure_http: bool,
     needs_jwks: bool,
+    logout: LogoutMethod,
     request_timeout: Duration,
     http: HttpClient,
     configured: Endpoints,
@@ -81,20 +82,27 @@ struct Metadata {
     issuer: String,
     token_endpoint: Option<String>,
     revocation_endpoint: Option<String>,
+    end_session_endpoint: Option<String>,
     jwks_uri: Option<String>,
 }
 
 impl Metadata {
-    fn endpoints(&self) -> Result<Endpoints, DiscoveryError> {
+    fn endpoints(&self, logout: LogoutMethod) -> Result<Endpoints, DiscoveryError> {
         let parse = |name: &str, text: &Option<String>| {
             text.as_deref()
                 .map(Url::parse)
                 .transpose()
                 .map_err(|error| DiscoveryError::Endpoint(format!("{name} is no URL: {error}")))
         };
+        // Where nothing is sent there, a strange one does no harm.
+        let end_session = match logout {
+            LogoutMethod::EndSession => parse("end_session_endpoint", &self.end_session_endpoint)?,
+            LogoutMethod::Revocation => None,
+        };
         Ok(Endpoints {
             token: parse("token_endpoint", &self.token_endpoint)?,
             revocation: parse("revocation_endpoint", &self.revocation_endpoint)?,
+            end_session,
             jwks: parse("jwks_uri", &self.jwks_uri)?,
             jwt_refresh: None,
         })
@@ -123,13 +131,14 @@ impl Discovery {
             // All that is needed is configured: an issuer that must not be asked is only a name.
             documents.clear();
         }
-        let settled = documents.is_empty() || (complete && configured.revocation.is_some());
+        let settled = documents.is_empty() || (complete && configured.logout(config.logout).is_some());
         Ok(Self {
             provider: config.name.clone(),
             issuer: config.issuer.clone(),
             documents,
             allow_insecure_http: config.allow_insecure_http,
             needs_jwks,
+            logout: config.logout,
             request_timeout: config.request_timeout,
             http,
             known: ArcSwap::from_pointee(configured.clone()),
@@ -190,9 +199,13 @@ impl Discovery {
         match &outcome {
             Ok(()) => tracing::info!(identity_provider = self.provider, "endpoints discovered"),
             Err(error) if self.is_complete() => {
-                tracing::info!(identity_provider = self.provider, %error, "no revocation endpoint discovered");
+                tracing::info!(identity_provider = self.provider, %error, "no endpoint for logouts discovered");
             }
             Err(error) => tracing::warn!(identity_provider = self.provider, %error, "discovery failed"),
+        }
+        if settled && self.logout == LogoutMethod::EndSession && self.known.load().end_session.is_none() {
+            let consequence = "no end_session_endpoint is known: logouts end nothing at the provider";
+            tracing::error!(identity_provider = self.provider, consequence);
         }
         self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error = outcome.err();
         self.settled.store(settled, Ordering::Release);
@@ -251,7 +264,7 @@ impl Discovery {
                 configured: self.issuer.clone(),
             });
         }
-        let known = self.configured.clone().or(metadata.endpoints()?);
+        let known = self.configured.clone().or(metadata.endpoints(self.logout)?);
         known.check(self.allow_insecure_http).map_err(DiscoveryError::Endpoint)?;
         if known.token.is_none() {
             return Err(DiscoveryError::Endpoint(String::from("no token_endpoint")));

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use super::SetupError;
-use crate::config::{self, ProviderKind};
+use crate::config::{self, LogoutMethod, ProviderKind};
 
 /// A provider's endpoints, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) struct Endpoints {
     pub(super) token: Option<Url>,
     /// RFC 7009; for FusionAuth its logout API.
     pub(super) revocation: Option<Url>,
+    /// Where a session ends by its refresh token; known only where logouts go there.
+    pub(super) end_session: Option<Url>,
     /// The JWKS.
     pub(super) jwks: Option<Url>,
     /// FusionAuth's `POST /api/jwt/refresh`.
@@ -26,6 +28,7 @@ impl Endpoints {
         let explicit = Self {
             token: config.token_endpoint.clone(),
             revocation: config.revocation_endpoint.clone(),
+            end_session: config.end_session_endpoint.clone(),
             jwks: config.jwks_uri.clone(),
             jwt_refresh: None,
         };
@@ -37,6 +40,7 @@ impl Endpoints {
                 explicit.or(Self {
                     token: Some(below(&base, "oauth2/token")),
                     revocation: Some(below(&base, "api/logout")),
+                    end_session: None,
                     jwks: Some(below(&base, ".well-known/jwks.json")),
                     jwt_refresh: Some(below(&base, "api/jwt/refresh")),
                 })
@@ -46,11 +50,20 @@ impl Endpoints {
         Ok(known)
     }
 
+    /// Where logouts go.
+    pub(super) fn logout(&self, method: LogoutMethod) -> Option<&Url> {
+        match method {
+            LogoutMethod::Revocation => self.revocation.as_ref(),
+            LogoutMethod::EndSession => self.end_session.as_ref(),
+        }
+    }
+
     /// Fills the gaps with what `other` knows.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             token: self.token.or(other.token),
             revocation: self.revocation.or(other.revocation),
+            end_session: self.end_session.or(other.end_session),
             jwks: self.jwks.or(other.jwks),
             jwt_refresh: self.jwt_refresh.or(other.jwt_refresh),
         }
@@ -61,6 +74,7 @@ impl Endpoints {
         let named = [
             ("token_endpoint", &self.token),
             ("revocation_endpoint", &self.revocation),
+            ("end_session_endpoint", &self.end_session),
             ("jwks_uri", &self.jwks),
             ("the refresh API", &self.jwt_refresh),
         ];

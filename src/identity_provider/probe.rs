@@ -74,10 +74,10 @@ impl IdentityProvider {
         self.discovery.last_error().map_or(Ok(()), Err)
     }
 
-    /// The token endpoint, the revocation endpoint and the JWKS, as far as they are known.
+    /// The token endpoint, the endpoint that logouts go to, and the JWKS, as far as they are known.
     pub fn known_endpoints(&self) -> [Option<Url>; 3] {
         let known = self.discovery.endpoints();
-        [known.token.clone(), known.revocation.clone(), known.jwks.clone()]
+        [known.token.clone(), known.logout(self.config.logout).cloned(), known.jwks.clone()]
     }
 
     /// Fetches the JWKS and looks at its keys. `Err`: there is none to look at.
@@ -114,6 +114,19 @@ impl IdentityProvider {
         match self.send_password_grant(client, &nobody).await {
             Ok(answer) => Probed { verdict: password_grant_verdict(&answer), date: answer.date },
             Err(problem) => Probed { verdict: PasswordGrantVerdict::Unavailable(problem), date: None },
+        }
+    }
+
+    /// Tries whether the provider takes refresh tokens at its `end_session_endpoint`, with one that does not exist. `Err`: it
+    /// does not seem so.
+    pub async fn probe_end_session(&self, client: &Client) -> Result<(), String> {
+        let answer = self.send_revocation(client, NO_TOKEN).await.map_err(|error| error.to_string())?;
+        let answer = answer.ok_or("no end_session_endpoint is known")?;
+        let error = ErrorAnswer::read(&answer);
+        match (answer.status, error.code()) {
+            (204, _) | (400, "invalid_grant" | "invalid_token") => Ok(()),
+            _ if answer.media_type == "text/html" => Err(String::from("the answer is a page for a browser")),
+            _ => Err(error.describe(answer.status, &[])),
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
     UnknownKeySource, classify,
 };
 use crate::access::key_set::KeySet;
-use crate::config::{self, ProviderKind, RefreshApi, Secret};
+use crate::config::{self, LogoutMethod, ProviderKind, RefreshApi, Secret};
 
 /// How long a refresh's answer is read, from when the refresh is asked for. Longer than any request waits: a rotated
 /// refresh token would be lost with the answer.
@@ -154,12 +154,15 @@ impl IdentityProvider {
         self.http.post_form(url, authorization, form, limit).await.map_err(|error| error.to_string())
     }
 
-    /// Revokes a refresh token (RFC 7009, or FusionAuth's logout), within `request_timeout`. A provider without a
-    /// revocation endpoint is none to fail at.
+    /// Revokes a refresh token (RFC 7009, or FusionAuth's logout) or, with `logout = "end_session"`, ends the provider's
+    /// session that it belongs to, within `request_timeout`. A provider without a revocation endpoint is none to fail at.
     pub async fn revoke(&self, client: &Client, refresh_token: &str) -> Result<(), RevokeError> {
         let limit = self.config.request_timeout;
         let answer = match tokio::time::timeout(limit, self.send_revocation(client, refresh_token)).await {
             Ok(Ok(Some(answer))) => answer,
+            Ok(Ok(None)) if self.config.logout == LogoutMethod::EndSession => {
+                return Err(RevokeError::Refused(String::from("no end_session_endpoint is known")));
+            }
             Ok(Ok(None)) => {
                 tracing::debug!(identity_provider = self.name(), "no revocation endpoint, nothing revoked");
                 return Ok(());
@@ -167,17 +170,21 @@ impl IdentityProvider {
             Ok(Err(error)) => return Err(RevokeError::Unavailable(error.to_string())),
             Err(_) => return Err(RevokeError::Unavailable(timed_out(limit))),
         };
-        classify::revocation(&answer, &[refresh_token, secret_text(client)])
+        let secrets = [refresh_token, secret_text(client)];
+        match self.config.logout {
+            LogoutMethod::Revocation => classify::revocation(&answer, &secrets),
+            LogoutMethod::EndSession => classify::end_session(&answer, &secrets),
+        }
     }
 
-    async fn send_revocation(
+    pub(super) async fn send_revocation(
         &self,
         client: &Client,
         refresh_token: &str,
     ) -> Result<Option<Answer>, CallError> {
-        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.revocation.is_some()).await;
-        let limit = self.config.request_timeout;
-        let Some(url) = &endpoints.revocation else {
+        let (method, limit) = (self.config.logout, self.config.request_timeout);
+        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.logout(method).is_some()).await;
+        let Some(url) = endpoints.logout(method) else {
             return match self.discovery.last_error().filter(|_| !self.discovery.is_settled()) {
                 Some(error) => Err(CallError::Connection(error.to_string())),
                 None => Ok(None),
@@ -188,7 +195,13 @@ impl IdentityProvider {
             url.query_pairs_mut().append_pair("global", "false").append_pair("refreshToken", refresh_token);
             return self.http.post_empty(&url, limit).await.map(Some);
         }
-        let form = Form::new().field("token", refresh_token).field("token_type_hint", "refresh_token");
+        let form = match method {
+            LogoutMethod::Revocation => {
+                Form::new().field("token", refresh_token).field("token_type_hint", "refresh_token")
+            }
+            // Not in OpenID Connect RP-Initiated Logout, which is for browsers: Keycloak's own way.
+            LogoutMethod::EndSession => Form::new().field("refresh_token", refresh_token),
+        };
         let (form, authorization): (Form, Option<HeaderValue>) =
             authenticate(self.config.revocation_client_auth, client, form);
         self.http.post_form(url, authorization, form, limit).await.map(Some)
@@ -198,6 +211,21 @@ impl IdentityProvider {
     /// is under way. Returns whether a fetch succeeded; it is worth looking at the keys again then.
     pub async fn fetch_unknown_key(&self, source: UnknownKeySource) -> bool {
         self.keys.fetch_limited(source).await
+    }
+
+    /// Verifies something with the keys known now, and, if it names an unknown key, once more with freshly fetched ones.
+    pub async fn with_keys<T, E>(
+        &self,
+        source: UnknownKeySource,
+        is_unknown_key: impl Fn(&E) -> bool,
+        verify: impl Fn(&KeySet) -> Result<T, E>,
+    ) -> Result<T, E> {
+        match verify(&self.key_set()) {
+            Err(error) if is_unknown_key(&error) && self.fetch_unknown_key(source).await => {
+                verify(&self.key_set())
+            }
+            result => result,
+        }
     }
 
     /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again

@@ -1,14 +1,12 @@
 //! The body of a login: read strictly, and nothing of it goes on but user name and password.
 
-use std::borrow::Cow;
-
-use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::config;
 use crate::identity_provider::Credentials;
 use crate::respond::{Code, Problem};
+use crate::strict_form::{self, FormError};
 use crate::strict_json;
 
 /// A login's object is flat; what an app adds beside the two fields may be a little deeper.
@@ -93,40 +91,12 @@ fn from_json(body: &[u8], login: &config::Login) -> Result<Fields, Problem> {
 }
 
 fn from_form(body: &[u8], login: &config::Login) -> Result<Fields, Problem> {
-    const MALFORMED: Problem = bad("The body is not a form that can be accepted.");
-    let text = std::str::from_utf8(body).map_err(|_| MALFORMED)?;
-    let mut names: Vec<Cow<'_, str>> = Vec::new();
-    let (mut username, mut password) = (None, None);
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = form_decode(name).ok_or(MALFORMED)?;
-        let value = Zeroizing::new(form_decode(value).ok_or(MALFORMED)?.into_owned());
-        if names.contains(&name) {
-            return Err(bad("A field comes twice."));
-        }
-        if name == login.username_field {
-            username = Some(value);
-        } else if name == login.password_field {
-            password = Some(value);
-        }
-        names.push(name);
-    }
-    username.zip(password).ok_or(bad("A user name and a password are needed."))
-}
-
-/// Decodes one name or value (WHATWG URL, application/x-www-form-urlencoded), strictly.
-fn form_decode(encoded: &str) -> Option<Cow<'_, str>> {
-    if !encoded.contains(['+', '%']) {
-        return Some(Cow::Borrowed(encoded));
-    }
-    let spaced = encoded.replace('+', " ");
-    let complete = spaced.split('%').skip(1).all(|rest| {
-        rest.as_bytes().first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-    });
-    if !complete {
-        return None;
-    }
-    percent_decode_str(&spaced).decode_utf8().ok().map(|text| Cow::Owned(text.into_owned()))
+    let mut fields = strict_form::parse(body).map_err(|error| match error {
+        FormError::Malformed => bad("The body is not a form that can be accepted."),
+        FormError::Duplicate => bad("A field comes twice."),
+    })?;
+    let username = fields.take(&login.username_field);
+    username.zip(fields.take(&login.password_field)).ok_or(bad("A user name and a password are needed."))
 }
 
 #[cfg(test)]

@@ -141,3 +141,44 @@ async fn a_late_response_brings_no_ended_session_back_and_ends_no_newer_one() {
     assert!(answer.set_cookies().is_empty(), "neither new tokens of ada's session nor the end of eve's");
     browser.get("/api/cart").await.assert_status(200);
 }
+
+const END_SESSION: &str = "[identity_providers.main]\nlogout = \"end_session\"\nrequest_timeout = \"1s\"";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_end_session_the_provider_s_session_ends_by_its_refresh_token() {
+    let world = World::with(END_SESSION).await;
+    let mut browser = world.logged_in("ada").await;
+    let refresh_token = browser.jar[REFRESH].clone();
+    browser.send(logout()).await.assert_status(204);
+    let call = world.provider.calls(Endpoint::EndSession).pop().expect("a call");
+    assert_eq!(call.field("refresh_token"), Some(refresh_token.as_str()));
+    assert!(call.head.get("authorization").is_some_and(|header| header.starts_with("Basic ")));
+    assert!(!world.provider.is_alive(&refresh_token));
+    assert_eq!(world.provider.count(Endpoint::Revoke), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_end_session_what_may_pass_is_tried_again_and_a_refusal_is_final() {
+    let world = World::with(END_SESSION).await;
+    for fault in [Fault::status(503, ""), Fault::Reset, Fault::delay(6000)] {
+        let mut browser = world.logged_in("ada").await;
+        let refresh_token = browser.jar[REFRESH].clone();
+        let before = world.provider.count(Endpoint::EndSession);
+        world.provider.fail_next(Endpoint::EndSession, fault.clone());
+        browser.send(logout()).await.assert_status(204);
+        assert!(browser.jar.is_empty(), "{fault:?}");
+        patiently("another attempt", async {
+            while world.provider.count(Endpoint::EndSession) < before + 2 {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        assert!(!world.provider.is_alive(&refresh_token), "{fault:?}");
+    }
+    let before = world.provider.count(Endpoint::EndSession);
+    let mut browser = world.logged_in("ada").await;
+    browser.jar.insert(REFRESH.into(), "garbage".into());
+    browser.send(logout()).await.assert_status(204);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(world.provider.count(Endpoint::EndSession), before + 1, "a refusal is not repeated");
+}

@@ -4,6 +4,7 @@
 mod support;
 
 mod answers;
+mod backchannel_logout;
 mod binary;
 mod client_auth;
 mod cookies;
@@ -11,6 +12,7 @@ mod csrf;
 mod forwarded;
 mod framing;
 mod fusionauth;
+mod fusionauth_webhook;
 mod identity_headers;
 mod jwks;
 mod lifecycle;

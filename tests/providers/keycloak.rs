@@ -4,6 +4,8 @@
 
 #[path = "keycloak/admin.rs"]
 mod admin;
+#[path = "keycloak/back_channel.rs"]
+mod back_channel;
 
 use futures_util::future::join_all;
 use http::Method;
@@ -15,7 +17,7 @@ use crate::workflow::{
 };
 use admin::{Realm, client_of, user_of};
 
-static SHARED: Shared = Shared::new("keycloak");
+pub(super) static SHARED: Shared = Shared::new("keycloak");
 
 const SHOP_SECRET: &str = "shop-secret-0123456789";
 const BARE_SECRET: &str = "bare-secret-0123456789";

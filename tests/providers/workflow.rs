@@ -222,9 +222,17 @@ pub(crate) fn claims_of_access_token(browser: &Browser) -> serde_json::Value {
     decoded_part(browser, 1)
 }
 
+/// The claims of any token, not verified.
+pub(crate) fn claims_of_token(token: &str) -> serde_json::Value {
+    part_of_token(token, 1)
+}
+
 fn decoded_part(browser: &Browser, index: usize) -> serde_json::Value {
+    part_of_token(browser.cookies.get("__Host-access_token").expect("an access token"), index)
+}
+
+fn part_of_token(token: &str, index: usize) -> serde_json::Value {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-    let token = browser.cookies.get("__Host-access_token").expect("an access token");
     let part = token.split('.').nth(index).expect("a JWT");
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).expect("base64url")).expect("JSON")
 }

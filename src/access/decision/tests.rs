@@ -89,6 +89,8 @@ fn line(decision: &Decision<'_>) -> String {
         Decision::Forward(Some(identity)) => format!("forward {}", identity.subject()),
         Decision::Login => "login".into(),
         Decision::Logout => "logout".into(),
+        Decision::BackchannelLogout => "back-channel logout".into(),
+        Decision::FusionAuthWebhook => "webhook".into(),
         Decision::User(identity) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
             let mut line = format!("refresh {}", *pending.grant.refresh_token);
@@ -224,6 +226,25 @@ fn early_refresh_to_the_second() {
     let undated = jwt(&json!({"iat": null, "exp": NOW - 5}));
     let expired = Scene::get("/x").cookies(&format!("{undated}; {REFRESH}")).line();
     assert_eq!(expired, "refresh r1 of alice, expired");
+}
+
+/// No browser sends these, so neither the origin nor a session matters, and there is no preflight.
+#[test]
+fn what_providers_send() {
+    for (method, origin, expected) in [
+        ("POST", "https://store.example.com", "back-channel logout"),
+        ("POST", "https://id.example.com", "back-channel logout"),
+        ("GET", "https://store.example.com", "405 method_not_allowed"),
+        ("OPTIONS", "https://store.example.com", "405 method_not_allowed"),
+        ("DELETE", "https://evil.example", "405 method_not_allowed"),
+    ] {
+        let scene = Scene::new(method.parse().unwrap(), "/ended").cookies(REFRESH).header(ORIGIN, origin);
+        let mut scene = scene.header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
+        scene.rules = app_rules("backchannel_logout.path = '/ended'");
+        assert_eq!(scene.line(), expected, "{method} {origin}");
+        scene.rules = app_rules("");
+        assert_ne!(scene.line(), expected, "{method} {origin}");
+    }
 }
 
 #[test]

@@ -76,10 +76,21 @@ fn own_endpoints_come_first_and_are_exact() {
     assert_eq!(resolve(&routes, "/api/login"), Destination::Login);
     assert_eq!(resolve(&routes, "/api/user"), Destination::User);
     assert_eq!(resolve(&routes, "/api/logout"), Destination::Logout);
+    assert_eq!(rule(&routes, "/api/backchannel-logout"), Some(0));
     for variant in ["/api/login/", "/API/login", "/api/%6cogin", "/api/logi%6E", "/Api/Login/"] {
         assert_eq!(rule(&routes, variant), Some(0));
         assert!(routes.is_login_variant(&path::decode(variant).unwrap()), "{variant}");
     }
     assert!(!routes.is_login_variant(b"/api/login/x"));
     assert!(!routes.is_login_variant(b"/api/login2"));
+}
+
+#[test]
+fn providers_have_an_endpoint_where_a_path_is_set() {
+    let settings = "backchannel_logout.path = '/ended'\nroutes = [{ path = '/*', access = 'public' }]";
+    let routes = app_rules(settings).routes;
+    assert_eq!(resolve(&routes, "/ended"), Destination::BackchannelLogout);
+    for other in ["/ended/", "/Ended", "/%65nded", "/api/backchannel-logout"] {
+        assert_eq!(rule(&routes, other), Some(0), "{other}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The checks of one app's client at its provider.
 
 use super::report::Report;
-use crate::config::{self, ClientAuthentication, ProviderKind, RefreshApi};
+use crate::config::{self, ClientAuthentication, LogoutMethod, ProviderKind, RefreshApi};
 use crate::identity_provider::probe::{ClientVerdict, PasswordGrantVerdict};
 use crate::identity_provider::{Client, IdentityProvider};
 
@@ -17,6 +17,16 @@ pub(super) async fn check(
         return;
     }
     check_password_grant(provider.probe_password_grant(&client).await.verdict, settings, subject, report);
+    if settings.logout == LogoutMethod::EndSession {
+        match provider.probe_end_session(&client).await {
+            Ok(()) => report.ok(subject, "the provider ends sessions by refresh tokens"),
+            Err(problem) => report.error(
+                subject,
+                format!("the end_session_endpoint does not seem to take refresh tokens: {problem}"),
+                "only Keycloak is known to do so; write `logout = \"revocation\"` for others",
+            ),
+        }
+    }
     if settings.kind == (ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt }) {
         match provider.probe_refresh_api(&client).await {
             Ok(()) => report.ok(subject, "POST /api/jwt/refresh answers"),

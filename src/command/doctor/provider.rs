@@ -1,9 +1,11 @@
 //! The checks of one identity provider: endpoints, issuer, keys, clock.
 
+use url::Url;
+
 use super::clock_skew::skew;
 use super::report::Report;
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, LogoutMethod};
 use crate::identity_provider::probe::{KeysFound, Probed};
 use crate::identity_provider::{DiscoveryError, IdentityProvider};
 
@@ -16,13 +18,17 @@ pub(super) async fn check(
     report: &mut Report,
 ) -> bool {
     let discovered = provider.probe_discovery().await;
-    let [token, revocation, _] = provider.known_endpoints();
+    let [token, logout, _] = provider.known_endpoints();
     match (&discovered, &token) {
         (Ok(()), Some(url)) => {
             report.ok(subject, format!("endpoints are known, the token endpoint is {url}"));
         }
         (Err(error), Some(_)) => {
-            report.warning(subject, error.to_string(), "set `revocation_endpoint`, if the provider has one");
+            let fix = match settings.logout {
+                LogoutMethod::Revocation => "set `revocation_endpoint`, if the provider has one",
+                LogoutMethod::EndSession => "set `end_session_endpoint`",
+            };
+            report.warning(subject, error.to_string(), fix);
         }
         (Err(error), None) => report.error(subject, error.to_string(), &discovery_fix(error)),
         (Ok(()), None) => report.error(subject, "no token endpoint", "set `token_endpoint`"),
@@ -35,14 +41,7 @@ pub(super) async fn check(
         );
     }
     if token.is_some() {
-        match revocation {
-            Some(url) => report.ok(subject, format!("logout revokes at {url}")),
-            None => report.warning(
-                subject,
-                "no revocation endpoint: a refresh token outlives its logout",
-                "set `revocation_endpoint`, if the provider has one",
-            ),
-        }
+        check_logout(logout, settings.logout, subject, report);
     }
     if settings.hmac_secret.is_some() {
         report.ok(subject, "tokens are verified with `hmac_secret`, no JWKS is fetched");
@@ -52,6 +51,25 @@ pub(super) async fn check(
         check_keys(provider.probe_keys().await, settings, subject, clock, report);
     }
     token.is_some()
+}
+
+fn check_logout(endpoint: Option<Url>, method: LogoutMethod, subject: &str, report: &mut Report) {
+    match (method, endpoint) {
+        (LogoutMethod::Revocation, Some(url)) => report.ok(subject, format!("logout revokes at {url}")),
+        (LogoutMethod::Revocation, None) => report.warning(
+            subject,
+            "no revocation endpoint: a refresh token outlives its logout",
+            "set `revocation_endpoint`, if the provider has one",
+        ),
+        (LogoutMethod::EndSession, Some(url)) => {
+            report.ok(subject, format!("logout ends the provider's session at {url}"));
+        }
+        (LogoutMethod::EndSession, None) => report.error(
+            subject,
+            "no end_session_endpoint: a logout ends nothing at the provider",
+            "set `end_session_endpoint`, or write `logout = \"revocation\"`",
+        ),
+    }
 }
 
 fn discovery_fix(error: &DiscoveryError) -> String {

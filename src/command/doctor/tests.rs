@@ -4,8 +4,8 @@ use super::*;
 use crate::clock::ManualClock;
 use crate::config::{
     Access, App, ClaimPath, ClientAuthentication, Cookies, HealthCheck, IdentityProvider as Settings, Limits,
-    Log, LogFormat, Login, Logout, ProviderKind, Refresh, RefreshApi, Route, RoutePath, SameSite, Secret,
-    Timeouts, User,
+    Log, LogFormat, Login, Logout, LogoutMethod, ProviderKind, Refresh, RefreshApi, Route, RoutePath,
+    SameSite, Secret, Timeouts, User,
 };
 use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, json};
@@ -38,6 +38,8 @@ fn app() -> App {
         },
         user: User { path: String::from("/api/user"), anonymous_status: 404, claims: Vec::new() },
         logout: Logout { path: String::from("/api/logout") },
+        backchannel_logout: None,
+        fusionauth_webhook: None,
         cookies: Cookies {
             access_token: String::from("a"),
             refresh_token: String::from("r"),
@@ -204,4 +206,36 @@ async fn fusionauths_refresh_api_is_tried() {
     server.answer("/api/jwt/refresh", 404, "<html>");
     let found = problems(&diagnose(settings).await);
     assert!(found[0].1.contains("refresh_api"), "{found:?}");
+}
+
+#[tokio::test]
+async fn where_logouts_end_the_provider_s_session() {
+    let cases: [(u16, &str, &str); 3] = [
+        (400, r#"{"error":"invalid_grant"}"#, ""),
+        (204, "", ""),
+        (404, "", "does not seem to take refresh tokens"),
+    ];
+    for (status, body, problem) in cases {
+        let server = healthy().await;
+        server.answer("/logout", status, body);
+        let mut settings = testing::config(&server.base);
+        settings.logout = LogoutMethod::EndSession;
+        let report = diagnose(settings).await;
+        let found = problems(&report);
+        assert_eq!(found.len(), usize::from(!problem.is_empty()), "{report}");
+        assert!(
+            found.iter().all(|(level, text)| *level == Level::Error && text.contains(problem)),
+            "{report}"
+        );
+        assert!(report.to_string().contains("logout ends the provider's session at http://"), "{report}");
+    }
+    let server = healthy().await;
+    let without = serde_json::json!({
+        "issuer": server.base, "token_endpoint": format!("{}/token", server.base), "jwks_uri": format!("{}/jwks", server.base),
+    });
+    server.answer("/.well-known/openid-configuration", 200, &without.to_string());
+    let mut settings = testing::config(&server.base);
+    settings.logout = LogoutMethod::EndSession;
+    let report = diagnose(settings).await;
+    assert!(problems(&report)[0].1.contains("no end_session_endpoint"), "{report}");
 }

@@ -4,7 +4,7 @@ pub(crate) mod server;
 
 use std::time::Duration;
 
-use crate::config::{ClientAuthentication, IdentityProvider, ProviderKind};
+use crate::config::{ClientAuthentication, IdentityProvider, LogoutMethod, ProviderKind};
 
 /// A provider of the default kind with the default settings, at `issuer`.
 pub(crate) fn config(issuer: &str) -> IdentityProvider {
@@ -20,6 +20,8 @@ pub(crate) fn config(issuer: &str) -> IdentityProvider {
         leeway: Duration::from_secs(5),
         token_endpoint: None,
         revocation_endpoint: None,
+        logout: LogoutMethod::Revocation,
+        end_session_endpoint: None,
         jwks_uri: None,
         connect_timeout: Duration::from_secs(2),
         request_timeout: Duration::from_secs(5),

@@ -89,6 +89,7 @@ impl Server {
             "issuer": base,
             "token_endpoint": format!("{base}/token"),
             "revocation_endpoint": format!("{base}/revoke"),
+            "end_session_endpoint": format!("{base}/logout"),
             "jwks_uri": format!("{base}/jwks"),
         });
         self.answer("/.well-known/openid-configuration", 200, &metadata.to_string());

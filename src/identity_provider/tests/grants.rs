@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::config::{ClientAuthentication, ProviderKind, RefreshApi, Secret};
+use crate::config::{self, ClientAuthentication, ProviderKind, RefreshApi, Secret};
 use crate::identity_provider::testing::server::{JWK, Server, client, credentials, provider};
 use crate::identity_provider::{Client, LoginError, RefreshError, RevokeError, testing};
 
@@ -215,4 +215,63 @@ async fn a_refused_or_failed_revocation_is_told_apart() {
     assert!(matches!(provider.revoke(&client(), "r1").await, Err(RevokeError::Refused(_))));
     server.answer("/revoke", 200, r#"{"error":"invalid_token"}"#);
     assert_eq!(provider.revoke(&client(), "r1").await, Ok(()));
+}
+
+/// A provider whose logouts go to the `end_session_endpoint`.
+fn ends_sessions(server: &Server) -> config::IdentityProvider {
+    let mut config = testing::config(&server.base);
+    config.logout = config::LogoutMethod::EndSession;
+    config
+}
+
+#[tokio::test]
+async fn a_session_ends_at_the_discovered_or_configured_end_session_endpoint() {
+    let server = Server::start().await;
+    server.publish_metadata();
+    server.answer("/logout", 204, "");
+    server.answer("/elsewhere", 204, "");
+    let mut config = ends_sessions(&server);
+    provider(&config).revoke(&client(), "r+1").await.unwrap();
+    config.end_session_endpoint = Some(format!("{}/elsewhere", server.base).parse().unwrap());
+    config.revocation_client_auth = ClientAuthentication::Post;
+    provider(&config).revoke(&client(), "r+1").await.unwrap();
+    let sent = |path: &str| String::from_utf8(server.seen(path)[0].body.to_vec()).unwrap();
+    assert_eq!(sent("/logout"), "refresh_token=r%2B1");
+    assert!(sent("/elsewhere").starts_with("refresh_token=r%2B1&client_id="), "{}", sent("/elsewhere"));
+    assert!(server.seen("/revoke").is_empty());
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_that_may_not_have_been_is_told() {
+    let (server, _) = Server::with_provider().await;
+    let ending = provider(&ends_sessions(&server));
+    server.answer("/logout", 503, "");
+    assert!(matches!(ending.revoke(&client(), "r1").await, Err(RevokeError::Unavailable(_))));
+    server.answer("/logout", 400, r#"{"error":"invalid_grant"}"#);
+    assert!(matches!(ending.revoke(&client(), "r1").await, Err(RevokeError::Refused(_))));
+    // Nothing of it where there is no such endpoint; an outage may pass.
+    let without = serde_json::json!({
+        "issuer": server.base, "token_endpoint": format!("{}/token", server.base), "jwks_uri": format!("{}/jwks", server.base),
+    });
+    server.answer("/.well-known/openid-configuration", 200, &without.to_string());
+    let lacking = provider(&ends_sessions(&server));
+    assert!(matches!(lacking.revoke(&client(), "r1").await, Err(RevokeError::Refused(_))));
+    server.answer("/.well-known/openid-configuration", 503, "");
+    let down = provider(&ends_sessions(&server));
+    assert!(matches!(down.revoke(&client(), "r1").await, Err(RevokeError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_strange_end_session_endpoint_harms_only_who_uses_it() {
+    let (server, _) = Server::with_provider().await;
+    let strange = serde_json::json!({
+        "issuer": server.base, "token_endpoint": format!("{}/token", server.base), "jwks_uri": format!("{}/jwks", server.base),
+        "end_session_endpoint": "http://id.example.com/logout",
+    });
+    server.answer("/.well-known/openid-configuration", 200, &strange.to_string());
+    server.answer("/token", 200, TOKENS);
+    let revoking = provider(&testing::config(&server.base));
+    assert!(revoking.password_grant(&client(), &credentials("ann", "pw")).await.is_ok());
+    let ending = provider(&ends_sessions(&server));
+    assert!(ending.password_grant(&client(), &credentials("ann", "pw")).await.is_err());
 }

@@ -14,6 +14,8 @@ pub(crate) enum Endpoint {
     /// The refresh grant.
     Refresh,
     Revoke,
+    /// Keycloak's way to end a session.
+    EndSession,
     /// Anything else.
     Other,
 }
@@ -45,6 +47,7 @@ pub(crate) fn classify(head: Head, body: &[u8]) -> Call {
         ("/token", Some("password")) => Endpoint::Login,
         ("/token", Some("refresh_token")) => Endpoint::Refresh,
         ("/revoke", _) => Endpoint::Revoke,
+        ("/logout", _) => Endpoint::EndSession,
         _ => Endpoint::Other,
     };
     Call { endpoint, head, form }

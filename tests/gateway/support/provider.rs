@@ -253,6 +253,13 @@ impl State {
                 }
                 (200, json!({}))
             }
+            Endpoint::EndSession => match self.grants.get(call.field("refresh_token").unwrap_or_default()) {
+                Some(grant) if grant.client == client => {
+                    self.dead_families.insert(grant.family);
+                    (204, json!(null))
+                }
+                _ => (400, json!({"error": "invalid_grant", "error_description": "Invalid refresh token"})),
+            },
             _ => (400, json!({"error": "unsupported_grant_type"})),
         }
     }
@@ -280,7 +287,8 @@ impl State {
         let issuer = &self.issuer;
         let mut document = json!({
             "issuer": issuer, "token_endpoint": format!("{issuer}/token"), "jwks_uri": format!("{issuer}/jwks"),
-            "revocation_endpoint": format!("{issuer}/revoke"), "grant_types_supported": ["authorization_code"],
+            "revocation_endpoint": format!("{issuer}/revoke"),
+            "end_session_endpoint": format!("{issuer}/logout"), "grant_types_supported": ["authorization_code"],
         });
         lay_over(&mut document, &self.settings.discovery);
         document
@@ -296,7 +304,7 @@ impl State {
             Endpoint::Other => (404, json!({})),
             _ => self.grant(call, now),
         };
-        let body = body.to_string();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
             "HTTP/1.1 {status} \r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n",
             body.len()

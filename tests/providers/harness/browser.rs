@@ -101,7 +101,8 @@ impl Browser {
         }
     }
 
-    async fn post(&mut self, path: &str, content_type: &str, body: String) -> Answer {
+    /// Sends any body.
+    pub(crate) async fn post(&mut self, path: &str, content_type: &str, body: String) -> Answer {
         let answer = self.send(Method::POST, path, Some((content_type, body))).await;
         self.keep(&answer);
         answer

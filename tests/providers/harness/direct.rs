@@ -30,6 +30,17 @@ impl Client {
         assert_eq!(status, 200, "the provider revokes");
     }
 
+    /// Exchanges another client's access token for a refresh token (RFC 8693); the status of the answer.
+    pub(crate) async fn exchange(&self, access_token: &str) -> u16 {
+        let fields = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", access_token),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:access_token"),
+            ("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"),
+        ];
+        self.post(&self.token_endpoint, &fields).await
+    }
+
     async fn post(&self, endpoint: &str, fields: &[(&str, &str)]) -> u16 {
         let answer = http()
             .post(endpoint)

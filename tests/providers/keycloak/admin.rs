@@ -61,6 +61,16 @@ impl Realm {
         found[0]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Says where a client wants to hear of ended sessions.
+    pub(super) async fn set_backchannel_logout_url(&self, client_id: &str, url: &str) {
+        let found = self.call(Method::GET, &format!("/clients?clientId={client_id}"), None).await;
+        let mut client = found[0].clone();
+        client["attributes"]["backchannel.logout.url"] = json!(url);
+        client["attributes"]["backchannel.logout.session.required"] = json!("true");
+        let path = format!("/clients/{}", client["id"].as_str().unwrap());
+        self.call(Method::PUT, &path, Some(&client)).await;
+    }
+
     /// Disables a user or enables one again.
     pub(super) async fn set_enabled(&self, username: &str, enabled: bool) {
         let path = format!("/users/{}", self.user_id(username).await);

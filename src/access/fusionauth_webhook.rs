@@ -1,0 +1,145 @@
+//! FusionAuth's webhooks: the signature of an event, and whose sessions it ends.
+//!
+//! FusionAuth signs an event by a JWT in a header of its own, with the one claim `request_body_sha256`. The JWT has no date and
+//! the event may be delivered twice: one that comes again says the same about the same sessions, which is harmless.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use crate::access::key_set::KeySet;
+use crate::access::signed_token::{self, string};
+use crate::access::token::TokenError;
+use crate::config;
+use crate::strict_json;
+
+/// Objects in objects in an event: what an operator keeps in a user's `data` may be deep.
+const MAX_DEPTH: usize = 64;
+
+/// The claim with the body's hash, in base64.
+const HASH: &str = "request_body_sha256";
+
+/// What one app takes from FusionAuth.
+#[derive(Debug)]
+pub struct WebhookRules {
+    algorithms: Vec<Algorithm>,
+    /// The secret that signs, if it is none of the provider's published keys.
+    secret: Option<KeySet>,
+    /// FusionAuth's id of the app: it is the client id, too.
+    application: String,
+}
+
+/// Whose sessions an event ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Those of one refresh token, whose id the JWTs have as `sid`.
+    Session(String),
+    /// Those of a user whose JWTs were issued at or before this time (Unix seconds).
+    User {
+        /// The user's id: `sub` of the JWTs.
+        subject: String,
+        /// Unix seconds.
+        issued_until: u64,
+    },
+    /// Those of all users of this app.
+    Everybody,
+    /// Nobody's here: it is about something else, or about another application.
+    Nobody,
+}
+
+/// Why a webhook's request is refused. The texts are for logs; none carries a part of the request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WebhookError {
+    /// The JWT in the header is not acceptable.
+    #[error("the signature: {0}")]
+    Signature(#[from] TokenError),
+    /// The JWT is about another body.
+    #[error("the signature is another body's")]
+    Body,
+    /// The body is no event as documented.
+    #[error("the event: {0}")]
+    Event(&'static str),
+}
+
+impl WebhookRules {
+    /// What a webhook's setting means for an app of this client, at this provider.
+    pub fn new(
+        webhook: &config::FusionAuthWebhook,
+        client_id: &str,
+        provider: &config::IdentityProvider,
+    ) -> Self {
+        let (algorithms, secret) = match &webhook.hmac {
+            Some(hmac) => {
+                (vec![hmac.algorithm], Some(KeySet::from_hmac_secret(hmac.secret.expose().as_bytes())))
+            }
+            None => (provider.algorithms.clone(), None),
+        };
+        Self { algorithms, secret, application: client_id.to_owned() }
+    }
+
+    /// Verifies the signature of a body. `keys` are the provider's; they do not matter where a secret is configured.
+    pub fn verify(&self, signature: &str, body: &[u8], keys: &KeySet) -> Result<(), WebhookError> {
+        let keys = self.secret.as_ref().unwrap_or(keys);
+        let is_type = |kind: Option<&str>| kind.is_none_or(|kind| kind.eq_ignore_ascii_case("JWT"));
+        let claims = signed_token::open(signature, &self.algorithms, is_type, keys).map_err(|error| {
+            // A secret has no id: there is nothing to fetch for one that the header names.
+            let is_final = error == TokenError::UnknownKey && self.secret.is_some();
+            if is_final { TokenError::Signature } else { error }
+        })?;
+        if claims.get("sub").is_some() {
+            // The provider's keys sign a user's tokens, too.
+            return Err(TokenError::Type.into());
+        }
+        let signed = string(&claims, HASH)?.ok_or(TokenError::Claim(HASH))?;
+        if signed != STANDARD.encode(digest(&SHA256, body)) {
+            return Err(WebhookError::Body);
+        }
+        Ok(())
+    }
+
+    /// Reads an event whose signature has been verified. `now` is in Unix seconds: FusionAuth's clock may be ahead, but
+    /// sessions to come must not end.
+    pub fn read(&self, body: &[u8], now: u64) -> Result<Event, WebhookError> {
+        let body = strict_json::parse_object(body, MAX_DEPTH)
+            .map_err(|_| WebhookError::Event("not a strict JSON object"))?;
+        let event =
+            body.get("event").and_then(Value::as_object).ok_or(WebhookError::Event("`event` is missing"))?;
+        let kind = text(event, "type").ok_or(WebhookError::Event("`type` is missing"))?;
+        match kind {
+            "jwt.refresh-token.revoke" => self.read_revocation(event, now),
+            "user.deactivate" | "user.delete" | "user.delete.complete" => user(event, now),
+            _ => Ok(Event::Nobody),
+        }
+    }
+
+    /// One refresh token of a user, all of a user (perhaps for one application), or all of an application.
+    fn read_revocation(&self, event: &Map<String, Value>, now: u64) -> Result<Event, WebhookError> {
+        let application = text(event, "applicationId");
+        if application.is_some_and(|id| !id.eq_ignore_ascii_case(&self.application)) {
+            return Ok(Event::Nobody);
+        }
+        let refresh_token = event.get("refreshToken").and_then(Value::as_object);
+        if let Some(id) = refresh_token.and_then(|token| text(token, "id")) {
+            return Ok(Event::Session(id.to_owned()));
+        }
+        let names_user = event.contains_key("userId") || event.contains_key("user");
+        if !names_user && application.is_some() { Ok(Event::Everybody) } else { user(event, now) }
+    }
+}
+
+fn user(event: &Map<String, Value>, now: u64) -> Result<Event, WebhookError> {
+    let inner = event.get("user").and_then(Value::as_object).and_then(|user| text(user, "id"));
+    let subject = text(event, "userId").or(inner).ok_or(WebhookError::Event("no user is named"))?;
+    let created = event.get("createInstant").and_then(Value::as_u64);
+    let created = created.ok_or(WebhookError::Event("`createInstant` is missing"))?;
+    Ok(Event::User { subject: subject.to_owned(), issued_until: (created / 1000).min(now) })
+}
+
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    object.get(name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

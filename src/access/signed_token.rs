@@ -1,0 +1,131 @@
+//! What every signed token goes through, whatever it says: length, parts, header, signature (RFC 7515, RFC 8725), and how
+//! its claims are read. The signature is checked by `jsonwebtoken`, everything else strictly by ourselves.
+
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
+use serde_json::{Map, Value};
+
+use crate::access::claims::Claims;
+use crate::access::key_set::KeySet;
+use crate::access::token::TokenError;
+use crate::strict_json;
+
+/// Bytes of a token; longer ones are refused before anything is parsed.
+pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
+
+/// Objects in objects in a JWT: Keycloak's `resource_access.CLIENT.roles` needs 4.
+const MAX_DEPTH: usize = 16;
+
+/// The last second of the year 9999: no date of a token is beyond it (RFC 3339 knows no later one).
+const MAX_DATE: f64 = 253_402_300_799.0;
+
+/// The claims of a token with a valid signature. `is_type` judges `typ` (without `application/`), `None` where there is none.
+pub(super) fn open(
+    token: &str,
+    algorithms: &[Algorithm],
+    is_type: impl Fn(Option<&str>) -> bool,
+    keys: &KeySet,
+) -> Result<Claims, TokenError> {
+    if token.len() > MAX_TOKEN_LENGTH {
+        return Err(TokenError::TooLong);
+    }
+    let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed("not three parts"))?;
+    let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed("not three parts"))?;
+    let (algorithm, key_id) = check_header(&object(header)?, algorithms, is_type)?;
+    check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
+    Ok(Claims(object(payload)?))
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed("not base64url"))?;
+    strict_json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
+}
+
+/// The algorithm comes from the configuration; the header may only choose among those. `jku`, `x5u`, `jwk` and the
+/// like are not looked at: no key and no connection comes from a token.
+fn check_header(
+    header: &Map<String, Value>,
+    algorithms: &[Algorithm],
+    is_type: impl Fn(Option<&str>) -> bool,
+) -> Result<(Algorithm, Option<String>), TokenError> {
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err(TokenError::CriticalExtension);
+    }
+    let is_right_type = match header.get("typ") {
+        None => is_type(None),
+        Some(Value::String(kind)) => is_type(Some(kind.strip_prefix("application/").unwrap_or(kind))),
+        Some(_) => false,
+    };
+    if !is_right_type {
+        return Err(TokenError::Type);
+    }
+    let algorithm = header
+        .get("alg")
+        .and_then(Value::as_str)
+        .and_then(|name| Algorithm::from_str(name).ok())
+        .filter(|algorithm| algorithms.contains(algorithm))
+        .ok_or(TokenError::Algorithm)?;
+    match header.get("kid") {
+        None => Ok((algorithm, None)),
+        Some(Value::String(key_id)) => Ok((algorithm, Some(key_id.clone()))),
+        Some(_) => Err(TokenError::Malformed("`kid` is not a string")),
+    }
+}
+
+fn check_signature(
+    message: &str,
+    signature: &str,
+    algorithm: Algorithm,
+    key_id: Option<&str>,
+    keys: &KeySet,
+) -> Result<(), TokenError> {
+    let mut error = TokenError::UnknownKey;
+    for key in keys.candidates(key_id, algorithm) {
+        match jsonwebtoken::crypto::verify(signature, message.as_bytes(), key.decoding_key(), algorithm) {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(_) => error = TokenError::Signature,
+        }
+    }
+    // A key without an id stands for every id. If the token names one that the set lacks, the set may be old.
+    let knows_id = key_id.is_none_or(|id| keys.candidates(key_id, algorithm).any(|key| key.id() == Some(id)));
+    Err(if knows_id { error } else { TokenError::UnknownKey })
+}
+
+/// `aud`: a string or an array of strings (RFC 7519 section 4.1.3).
+pub(super) fn audience(claims: &Claims) -> Result<Vec<&str>, TokenError> {
+    match claims.get("aud") {
+        None => Ok(Vec::new()),
+        Some(Value::String(one)) => Ok(vec![one]),
+        Some(Value::Array(several)) => {
+            several.iter().map(|value| value.as_str().ok_or(TokenError::Claim("aud"))).collect()
+        }
+        Some(_) => Err(TokenError::Claim("aud")),
+    }
+}
+
+/// A claim that is a string where it is there.
+pub(super) fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(TokenError::Claim(name)),
+    }
+}
+
+/// A NumericDate (RFC 7519 section 2): whole seconds; a fraction is dropped.
+pub(super) fn date(claims: &Claims, name: &'static str) -> Result<Option<u64>, TokenError> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(Value::Number(number)) => match (number.as_u64(), number.as_f64()) {
+            #[expect(clippy::cast_precision_loss, reason = "only compared with a bound far above")]
+            (Some(seconds), _) if seconds as f64 <= MAX_DATE => Ok(Some(seconds)),
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within the bounds")]
+            (None, Some(seconds)) if (0.0..=MAX_DATE).contains(&seconds) => Ok(Some(seconds as u64)),
+            _ => Err(TokenError::Claim(name)),
+        },
+        Some(_) => Err(TokenError::Claim(name)),
+    }
+}

@@ -1,0 +1,68 @@
+//! `[apps.*.fusionauth_webhook]`.
+
+use jsonwebtoken::Algorithm;
+
+use super::identity_provider::hmac_length;
+use super::model::{FusionAuthWebhook, IdentityProvider, ProviderKind, WebhookSecret};
+use super::reader::Section;
+use super::secret::secret;
+use super::values::path::endpoint_path;
+use super::values::word;
+
+/// Reads the table. The outer `None` is "wrong, and reported", the inner one "not wanted".
+#[expect(clippy::option_option, reason = "said above")]
+pub(super) fn fusionauth_webhook(section: &Section<'_>) -> Option<Option<FusionAuthWebhook>> {
+    let path = section.optional("path", "no such endpoint", endpoint_path);
+    let hmac_secret = section.optional("hmac_secret", "the provider's JWKS verifies", secret);
+    let algorithm = section.defaulted("hmac_algorithm", "\"HS256\"", |item| {
+        word(item, &[("HS256", Algorithm::HS256), ("HS384", Algorithm::HS384), ("HS512", Algorithm::HS512)])
+    });
+    let (path, hmac_secret, algorithm) = (path?, hmac_secret?, algorithm?);
+    if path.is_none() && !section.is_empty() {
+        return section.fault_at(
+            "path",
+            "this key is missing: without it there is no endpoint",
+            "write the path that FusionAuth's webhook has, such as `\"/api/fusionauth-webhook\"`",
+        );
+    }
+    if hmac_secret.is_none() && section.has("hmac_algorithm") {
+        return section.fault_at(
+            "hmac_algorithm",
+            "HMAC needs a secret",
+            "add `hmac_secret`, or remove this key if the webhook is signed with a key of the JWKS",
+        );
+    }
+    let length = hmac_length(algorithm).unwrap_or_default();
+    if hmac_secret.as_ref().is_some_and(|secret| secret.expose().len() < length) {
+        return section.fault_at(
+            "hmac_secret",
+            format!("the secret has fewer than the {length} bytes of its hash (RFC 7518 section 3.2)"),
+            "let FusionAuth generate a longer one",
+        );
+    }
+    let hmac = hmac_secret.map(|secret| WebhookSecret { secret, algorithm });
+    Some(path.map(|path| FusionAuthWebhook { path, hmac }))
+}
+
+/// Only FusionAuth sends these, and there is no unsigned mode: a published key signs, or a secret that is known here.
+pub(super) fn check(app: &Section<'_>, webhook: &FusionAuthWebhook, provider: &IdentityProvider) {
+    const KEY: &str = "fusionauth_webhook";
+    let _: Option<()> = if provider.kind == ProviderKind::OAuth2 {
+        app.fault_at(
+            KEY,
+            format!("`identity_providers.{}` is not FusionAuth", provider.name),
+            "remove the table (see `backchannel_logout`), or write `kind = \"fusionauth\"` there",
+        )
+    } else if webhook.hmac.is_none() && provider.hmac_secret.is_some() {
+        app.fault_at(
+            KEY,
+            format!(
+                "`identity_providers.{}` has an `hmac_secret`, so that no JWKS is fetched",
+                provider.name
+            ),
+            "add `hmac_secret` to this table: that of the webhook's signing key",
+        )
+    } else {
+        None
+    };
+}

@@ -1,0 +1,60 @@
+//! How a logout reaches the provider: `logout` of `[identity_providers.*]`, and the endpoint that goes with it.
+
+use url::Url;
+
+use super::model::{LogoutMethod, ProviderKind};
+use super::reader::Section;
+use super::values::url::endpoint;
+use super::values::word;
+
+/// The keys as far as they could be read.
+#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
+pub(super) struct ReadLogout {
+    pub(super) method: Option<LogoutMethod>,
+    pub(super) revocation_endpoint: Option<Option<Url>>,
+    pub(super) end_session_endpoint: Option<Option<Url>>,
+}
+
+impl ReadLogout {
+    /// The key of the endpoint that logouts go to.
+    pub(super) fn endpoint_key(&self) -> &'static str {
+        match self.method {
+            Some(LogoutMethod::EndSession) => "end_session_endpoint",
+            Some(LogoutMethod::Revocation) | None => "revocation_endpoint",
+        }
+    }
+}
+
+pub(super) fn provider_logout(section: &Section<'_>, kind: Option<ProviderKind>) -> ReadLogout {
+    let method = section.defaulted("logout", "\"revocation\"", |item| {
+        word(item, &[("revocation", LogoutMethod::Revocation), ("end_session", LogoutMethod::EndSession)])
+    });
+    let revocation_endpoint = section.optional("revocation_endpoint", "discovered from the issuer", endpoint);
+    let end_session_endpoint =
+        section.optional("end_session_endpoint", "discovered from the issuer", endpoint);
+    let read = ReadLogout { method, revocation_endpoint, end_session_endpoint };
+    check(section, kind, &read);
+    read
+}
+
+fn check(section: &Section<'_>, kind: Option<ProviderKind>, read: &ReadLogout) {
+    let is_fusionauth = matches!(kind, Some(ProviderKind::FusionAuth { .. }));
+    let _: Option<()> = match read.method {
+        Some(LogoutMethod::EndSession) if is_fusionauth => section.fault_at(
+            "logout",
+            "FusionAuth has a logout of its own, which is used in any case",
+            "remove this key",
+        ),
+        Some(LogoutMethod::EndSession) if section.has("revocation_endpoint") => section.fault_at(
+            "revocation_endpoint",
+            "with `logout = \"end_session\"` this endpoint is never used",
+            "remove it, or write `logout = \"revocation\"`",
+        ),
+        Some(LogoutMethod::Revocation) if section.has("end_session_endpoint") => section.fault_at(
+            "end_session_endpoint",
+            "without `logout = \"end_session\"` this endpoint is never used",
+            "remove it, or write `logout = \"end_session\"`",
+        ),
+        _ => None,
+    };
+}

@@ -1,0 +1,131 @@
+//! OpenID Connect Back-Channel Logout: the provider says, behind the browsers' backs, whose sessions end.
+
+use http::{HeaderValue, header};
+use pingora_core::Result;
+use pingora_proxy::Session;
+use tracing::{info, warn};
+use zeroize::Zeroizing;
+
+use crate::access::key_set::KeySet;
+use crate::access::logout_token::{self, LogoutToken, LogoutTokenError};
+use crate::access::token::TokenError;
+use crate::gateway::answer::Answer;
+use crate::gateway::context::Context;
+use crate::gateway::request_body;
+use crate::gateway::state::{App, State};
+use crate::identity_provider::UnknownKeySource;
+use crate::respond::{Code, Problem};
+use crate::session::{BodyFormat, Revoked, unavailable};
+use crate::strict_form;
+
+/// Bytes of a back-channel logout's body: a token of the greatest length, and what may come beside it.
+const MAX_LOGOUT_BODY: usize = 32 * 1024;
+
+/// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits for nothing but the
+/// body and perhaps the keys: a provider may hold back its answer to our own call until it has this one (Keycloak).
+pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
+    let answer = match try_logout(state, app, session).await? {
+        Ok(()) => Answer::ok(),
+        Err(problem) => Answer::from(&problem),
+    };
+    answer.send(state, session, context).await
+}
+
+async fn try_logout(
+    state: &State,
+    app: &App,
+    session: &mut Session,
+) -> Result<std::result::Result<(), Problem>> {
+    let token = match read_logout_token(state, session).await? {
+        Ok(token) => token,
+        Err(problem) => return Ok(Err(refused(app, problem.detail, problem.clone()))),
+    };
+    Ok(match verify(state, app, &token).await {
+        Ok(token) => {
+            end_sessions(state, app, &token);
+            Ok(())
+        }
+        Err(LogoutTokenError::Token(TokenError::UnknownKey)) if app.session.provider.key_set().is_empty() => {
+            Err(refused(app, "the provider's keys are not known yet", unavailable()))
+        }
+        Err(error) => {
+            let problem = Problem::new(Code::BadRequest, "The logout token is not acceptable.");
+            Err(refused(app, &error.to_string(), problem))
+        }
+    })
+}
+
+fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
+    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
+    warn!(provider, client, reason, "back-channel logout refused");
+    problem
+}
+
+async fn read_logout_token(
+    state: &State,
+    session: &mut Session,
+) -> Result<std::result::Result<Zeroizing<String>, Problem>> {
+    let headers = &session.req_header().headers;
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
+    match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
+        Ok(BodyFormat::Form) => {}
+        Ok(BodyFormat::Json) => {
+            let detail = "Send `application/x-www-form-urlencoded`.";
+            return Ok(Err(Problem::new(Code::UnsupportedMediaType, detail)));
+        }
+        Err(problem) => return Ok(Err(problem)),
+    }
+    let body = match request_body::read(&state.limits, MAX_LOGOUT_BODY, session).await? {
+        Ok(body) => body,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let token = strict_form::parse(&body).ok().and_then(|mut fields| fields.take("logout_token"));
+    Ok(token.ok_or(Problem::new(Code::BadRequest, "The body is not a form with one `logout_token`.")))
+}
+
+/// Verifies a logout token. If it names an unknown key, the keys are fetched first, as rarely as for a browser's JWT.
+async fn verify(state: &State, app: &App, token: &str) -> std::result::Result<LogoutToken, LogoutTokenError> {
+    let verify = |keys: &KeySet| logout_token::verify(token, &app.rules().token, keys, state.now());
+    let is_unknown = |error: &_| matches!(error, LogoutTokenError::Token(TokenError::UnknownKey));
+    app.session.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await
+}
+
+fn end_sessions(state: &State, app: &App, token: &LogoutToken) {
+    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
+    info!(provider, client, subject = token.subject, "back-channel logout");
+    if let Some(revoked) = revoked(token) {
+        state.sessions.revoke(app.rules().session.provider, &revoked);
+    }
+}
+
+/// The session where one is named, else every session of the subject so far (section 2.7). A verified token names one of
+/// the two.
+fn revoked(token: &LogoutToken) -> Option<Revoked<'_>> {
+    match (&token.session, &token.subject) {
+        (Some(session), _) => Some(Revoked::Session(session)),
+        (None, Some(subject)) => Some(Revoked::Subject { subject, issued_until: token.issued_at }),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_sessions_end() {
+        let token = |session: Option<&str>, subject: Option<&str>| LogoutToken {
+            session: session.map(str::to_owned),
+            subject: subject.map(str::to_owned),
+            issued_at: 7,
+        };
+        for (session, subject, expected) in [
+            (Some("s"), Some("alice"), Some(Revoked::Session("s"))),
+            (Some("s"), None, Some(Revoked::Session("s"))),
+            (None, Some("alice"), Some(Revoked::Subject { subject: "alice", issued_until: 7 })),
+            (None, None, None),
+        ] {
+            assert_eq!(revoked(&token(session, subject)), expected);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! FusionAuth's webhook: signed events, some of which end sessions.
+
+use http::{HeaderMap, HeaderValue, header};
+use pingora_core::Result;
+use pingora_proxy::Session;
+use tracing::{debug, info, warn};
+
+use crate::access::fusionauth_webhook::{Event, WebhookError, WebhookRules};
+use crate::access::key_set::KeySet;
+use crate::access::token::TokenError;
+use crate::gateway::answer::Answer;
+use crate::gateway::context::Context;
+use crate::gateway::request_body::{self, Body};
+use crate::gateway::state::{App, State};
+use crate::identity_provider::UnknownKeySource;
+use crate::respond::{Code, Problem};
+use crate::session::{BodyFormat, Revoked, unavailable};
+
+/// Bytes of an event: it has the whole user in it.
+const MAX_BODY: usize = 64 * 1024;
+
+const SIGNATURE: &str = "x-fusionauth-signature-jwt";
+
+/// Answers FusionAuth. Events that end no session are 200, too: an event may be transactional there, and wait for that.
+pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
+    let answer = match read_body(state, session).await? {
+        Ok(body) => match take(state, app, &session.req_header().headers, &body).await {
+            Ok(()) => Answer::ok(),
+            Err(problem) => Answer::from(&problem),
+        },
+        Err(problem) => Answer::from(&refused(app, problem.detail, problem.clone())),
+    };
+    answer.send(state, session, context).await
+}
+
+async fn read_body(state: &State, session: &mut Session) -> Result<std::result::Result<Body, Problem>> {
+    let headers = &session.req_header().headers;
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
+    match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
+        Ok(BodyFormat::Json) => request_body::read(&state.limits, MAX_BODY, session).await,
+        Ok(BodyFormat::Form) => Ok(Err(Problem::new(Code::UnsupportedMediaType, "Send `application/json`."))),
+        Err(problem) => Ok(Err(problem)),
+    }
+}
+
+async fn take(
+    state: &State,
+    app: &App,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> std::result::Result<(), Problem> {
+    let Some(rules) = &app.rules().webhook else { return Err(unavailable()) };
+    match verified_event(state, app, rules, headers, body).await {
+        Ok(event) => {
+            end_sessions(state, app, &event);
+            Ok(())
+        }
+        Err(WebhookError::Signature(TokenError::UnknownKey)) if app.session.provider.key_set().is_empty() => {
+            Err(refused(app, "the provider's keys are not known yet", unavailable()))
+        }
+        Err(error) => {
+            let problem = Problem::new(Code::BadRequest, "The event is not acceptable.");
+            Err(refused(app, &error.to_string(), problem))
+        }
+    }
+}
+
+/// Nothing of a body is read before its signature has been verified.
+async fn verified_event(
+    state: &State,
+    app: &App,
+    rules: &WebhookRules,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> std::result::Result<Event, WebhookError> {
+    let mut signatures = headers.get_all(SIGNATURE).iter();
+    let signature = match (signatures.next().map(HeaderValue::to_str), signatures.next()) {
+        (Some(Ok(signature)), None) => signature,
+        (None, _) => return Err(TokenError::Malformed("there is none").into()),
+        _ => return Err(TokenError::Malformed("there is not just one, in ASCII").into()),
+    };
+    let verify = |keys: &KeySet| rules.verify(signature, body, keys);
+    let is_unknown = |error: &_| matches!(error, WebhookError::Signature(TokenError::UnknownKey));
+    app.session.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await?;
+    rules.read(body, state.now())
+}
+
+fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
+    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
+    warn!(provider, client, reason, "webhook refused");
+    problem
+}
+
+fn end_sessions(state: &State, app: &App, event: &Event) {
+    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
+    let revoked = match event {
+        Event::Session(session) => {
+            info!(provider, client, "a refresh token was revoked at the provider");
+            Revoked::Session(session)
+        }
+        Event::User { subject, issued_until } => {
+            info!(provider, client, subject, "a user's sessions were ended at the provider");
+            Revoked::Subject { subject, issued_until: *issued_until }
+        }
+        Event::Everybody => {
+            let problem =
+                "all refresh tokens of the app were revoked at the provider: each session ends with its JWT";
+            warn!(provider, client, problem);
+            return;
+        }
+        Event::Nobody => {
+            debug!(provider, client, "an event that ends no session");
+            return;
+        }
+    };
+    state.sessions.revoke(app.rules().session.provider, &revoked);
+}

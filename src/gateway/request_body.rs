@@ -1,0 +1,64 @@
+//! The bodies of requests that Portcullis answers itself.
+
+use bytes::BytesMut;
+use http::header;
+use pingora_core::Result;
+use pingora_proxy::Session;
+use tokio::time::timeout;
+use zeroize::Zeroize;
+
+use crate::config;
+use crate::respond::{Code, Problem};
+
+/// A body, zeroised when dropped.
+pub(super) struct Body(BytesMut);
+
+impl std::ops::Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.0.as_mut().zeroize();
+    }
+}
+
+/// Reads a whole body of at most `max_size` bytes, within `login_body_timeout`. The inner error is to be answered.
+pub(super) async fn read(
+    limits: &config::Limits,
+    max_size: usize,
+    session: &mut Session,
+) -> Result<std::result::Result<Body, Problem>> {
+    const TOO_LARGE: Problem = Problem::new(Code::BodyTooLarge, "The body is too large.");
+    let headers = &session.req_header().headers;
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_some_and(|length| length > max_size) {
+        return Ok(Err(TOO_LARGE));
+    }
+    let expects = headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if expects && session.req_header().version == http::Version::HTTP_11 {
+        session.write_continue_response().await?;
+    }
+    let reading = async {
+        let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));
+        while let Some(chunk) = session.read_request_body().await? {
+            if body.len() + chunk.len() > max_size {
+                return Ok(Err(TOO_LARGE));
+            }
+            body.0.extend_from_slice(&chunk);
+        }
+        Ok(Ok(body))
+    };
+    if let Ok(read) = timeout(limits.login_body_timeout, reading).await {
+        return read;
+    }
+    session.set_keepalive(None);
+    Ok(Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.")))
+}

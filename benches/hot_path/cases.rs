@@ -3,7 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use portcullis::access::revocations::Mark;
+use portcullis::access::seal::{Seal, SessionRecord};
 use portcullis::clock::{Clock, SystemClock};
+use portcullis::config::SealKey;
 use tempfile::TempDir;
 
 use crate::backend;
@@ -22,11 +27,25 @@ pub(crate) enum Case {
     OneToken,
     /// Portcullis, a required route, many sessions in turn.
     ManyTokens,
+    /// The same with everything of `[session]` turned on, and thousands of revocations.
+    Protected,
+    /// [`Case::ManyTokens`], served by the build that `BENCH_EARLIER` names.
+    Earlier,
 }
 
 /// In the order of the table.
-pub(crate) const CASES: [Case; 5] =
-    [Case::Bare, Case::Public, Case::BareWithCookies, Case::OneToken, Case::ManyTokens];
+pub(crate) const CASES: [Case; 7] = [
+    Case::Bare,
+    Case::Public,
+    Case::BareWithCookies,
+    Case::OneToken,
+    Case::ManyTokens,
+    Case::Protected,
+    Case::Earlier,
+];
+
+/// Seals the cookies of [`Case::Protected`].
+const SEAL_KEY: [u8; 32] = *b"seal key of the benchmark, 32 by";
 
 impl Case {
     /// Its row's title.
@@ -37,6 +56,8 @@ impl Case {
             Self::Public => "Portcullis, public route",
             Self::OneToken => "Portcullis, one session",
             Self::ManyTokens => "Portcullis, 2,000 sessions",
+            Self::Protected => "the same, sealed, limited, revocations",
+            Self::Earlier => "an earlier build, 2,000 sessions",
         }
     }
 
@@ -44,7 +65,9 @@ impl Case {
     pub(crate) const fn baseline(self) -> Self {
         match self {
             Self::Bare | Self::Public => Self::Bare,
-            Self::BareWithCookies | Self::OneToken | Self::ManyTokens => Self::BareWithCookies,
+            Self::BareWithCookies | Self::OneToken | Self::ManyTokens | Self::Protected | Self::Earlier => {
+                Self::BareWithCookies
+            }
         }
     }
 }
@@ -68,6 +91,7 @@ pub(crate) struct Fixture {
     public: Arc<[Request]>,
     one_token: Arc<[Request]>,
     many_tokens: Arc<[Request]>,
+    protected: Arc<[Request]>,
 }
 
 impl Fixture {
@@ -78,6 +102,11 @@ impl Fixture {
         let provider = backend::start_provider(&issuer.jwks()?)?;
         let directory = tempfile::tempdir()?;
         std::fs::write(directory.path().join("gateway.toml"), gateway_toml(backend, provider))?;
+        std::fs::write(
+            directory.path().join("protected.toml"),
+            gateway_toml(backend, provider).replace("[server]", &protection()),
+        )?;
+        let seal = Seal::new(&[SealKey::new(SEAL_KEY)], "store", "__Host-refresh_token").ok_or("no seal")?;
         let now = SystemClock.now();
         let url = format!("http://{provider}");
         let subjects: Vec<String> = (0..tokens).map(|number| format!("user-{number:08}")).collect();
@@ -85,8 +114,9 @@ impl Fixture {
             .iter()
             .map(|subject| Ok((subject.as_str(), issuer.token(&url, subject, now)?)))
             .collect::<Result<Vec<_>, Error>>()?;
-        let authenticated = |subject: &str, token: &str| Request {
-            bytes: request("/api/cart", &cookies(token)),
+        let refresh_token = "0".repeat(64);
+        let authenticated = |subject: &str, token: &str, refresh_token: &str| Request {
+            bytes: request("/api/cart", &cookies(token, refresh_token)),
             expected: backend::first_line(Some(subject), "theme=dark"),
         };
         let (first_subject, first_token) = sessions.first().ok_or("no token")?;
@@ -95,13 +125,23 @@ impl Fixture {
             directory,
             bare: [Request { bytes: request("/", ""), expected: backend::first_line(None, "") }].into(),
             bare_with_cookies: [Request {
-                bytes: request("/api/cart", &cookies(first_token)),
-                expected: backend::first_line(None, &session_cookies(first_token)),
+                bytes: request("/api/cart", &cookies(first_token, &refresh_token)),
+                expected: backend::first_line(None, &session_cookies(first_token, &refresh_token)),
             }]
             .into(),
             public: [Request { bytes: request("/", ""), expected: backend::first_line(None, "") }].into(),
-            one_token: [authenticated(first_subject, first_token)].into(),
-            many_tokens: sessions.iter().map(|(subject, token)| authenticated(subject, token)).collect(),
+            one_token: [authenticated(first_subject, first_token, &refresh_token)].into(),
+            many_tokens: sessions
+                .iter()
+                .map(|(subject, token)| authenticated(subject, token, &refresh_token))
+                .collect(),
+            protected: sessions
+                .iter()
+                .map(|(subject, token)| {
+                    let sealed = seal.close(&refresh_token, &record(subject, token, now))?;
+                    Ok(authenticated(subject, token, &sealed))
+                })
+                .collect::<Result<_, Error>>()?,
         })
     }
 
@@ -112,7 +152,8 @@ impl Fixture {
             Case::BareWithCookies => &self.bare_with_cookies,
             Case::Public => &self.public,
             Case::OneToken => &self.one_token,
-            Case::ManyTokens => &self.many_tokens,
+            Case::ManyTokens | Case::Earlier => &self.many_tokens,
+            Case::Protected => &self.protected,
         })
     }
 
@@ -120,18 +161,34 @@ impl Fixture {
     pub(crate) fn role(&self, case: Case) -> [String; 2] {
         match case {
             Case::Bare | Case::BareWithCookies => ["bare".into(), self.backend.to_string()],
-            _ => ["portcullis".into(), self.directory.path().join("gateway.toml").display().to_string()],
+            Case::Protected => ["protected".into(), self.file("protected.toml")],
+            _ => ["portcullis".into(), self.file("gateway.toml")],
         }
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
     }
 }
 
-fn session_cookies(token: &str) -> String {
-    let refresh_token = "0".repeat(64);
+/// What a login would have sealed.
+fn record(subject: &str, token: &str, now: u64) -> SessionRecord {
+    SessionRecord {
+        id: Mark::subject(0, subject).bytes(),
+        subject: Mark::subject(0, subject),
+        access_token: Mark::token(0, token),
+        access_token_expires_at: now + 86_400,
+        started_at: now,
+        renewed_at: now,
+    }
+}
+
+fn session_cookies(token: &str, refresh_token: &str) -> String {
     format!("__Host-access_token={token}; __Host-refresh_token={refresh_token}; theme=dark")
 }
 
-fn cookies(token: &str) -> String {
-    format!("Cookie: {}\r\n", session_cookies(token))
+fn cookies(token: &str, refresh_token: &str) -> String {
+    format!("Cookie: {}\r\n", session_cookies(token, refresh_token))
 }
 
 fn request(path: &str, cookies: &str) -> Vec<u8> {
@@ -142,12 +199,31 @@ fn request(path: &str, cookies: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The token of the admin listener of [`Case::Protected`].
+pub(crate) const ADMIN_TOKEN: &str = "admin token of the benchmark";
+
+/// What stands in front of the `[server]` table's keys.
+fn protection() -> String {
+    let key = STANDARD.encode(SEAL_KEY);
+    format!(
+        r#"[session]
+seal_keys = ["{key}"]
+absolute_lifetime = "12h"
+idle_lifetime = "30m"
+
+[server]
+admin_token = "{ADMIN_TOKEN}"
+"#
+    )
+}
+
 /// One worker thread, as the bare proxy has.
 fn gateway_toml(backend: SocketAddr, provider: SocketAddr) -> String {
     format!(
         r#"
 [server]
 listen = ["127.0.0.1:0"]
+admin_listen = "127.0.0.1:0"
 worker_threads = 1
 
 [server.log]

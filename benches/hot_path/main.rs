@@ -1,8 +1,8 @@
 //! What authentication costs: Portcullis and a bare Pingora proxy with the same settings, in turn in one run.
 //!
 //! `cargo bench --bench hot_path`, see `docs/performance.md`. `BENCH_ROUNDS` (5) and `BENCH_SECONDS` (4, for each
-//! measurement) change the size; `-- --smoke` runs everything once and briefly. A wrong answer fails the run, a ratio
-//! never does.
+//! measurement) change the size; `-- --smoke` runs everything once and briefly. `BENCH_EARLIER` names this program in an
+//! earlier build, which is then measured beside this one. A wrong answer fails the run, a ratio never does.
 
 mod backend;
 mod cases;
@@ -13,6 +13,7 @@ mod process;
 mod proxies;
 mod report;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cases::{CASES, Case, Fixture};
@@ -24,6 +25,9 @@ use report::{Measurement, Report};
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Sessions that are revoked while others are measured.
+const REVOCATIONS: usize = 5000;
 
 /// How much is measured.
 struct Size {
@@ -62,9 +66,15 @@ fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["--role", "bare", backend] => proxies::bare(backend.parse()?),
-        ["--role", "portcullis", config] => proxies::portcullis(config.as_ref()),
+        ["--role", "portcullis", config] => proxies::portcullis(config.as_ref(), 0),
+        ["--role", "protected", config] => proxies::portcullis(config.as_ref(), REVOCATIONS),
         _ => compare(&Size::from_arguments(&arguments)?),
     }
+}
+
+/// Another build of this program, to be measured beside this one.
+fn earlier_build() -> Option<PathBuf> {
+    std::env::var_os("BENCH_EARLIER").map(PathBuf::from)
 }
 
 fn compare(size: &Size) -> Result<(), Error> {
@@ -73,6 +83,7 @@ fn compare(size: &Size) -> Result<(), Error> {
     let mut report = Report::new(pinned);
     for round in 0..size.rounds {
         let mut order: Vec<Case> = CASES.to_vec();
+        order.retain(|case| *case != Case::Earlier || earlier_build().is_some());
         if round % 2 == 1 {
             order.reverse();
         }
@@ -86,7 +97,7 @@ fn compare(size: &Size) -> Result<(), Error> {
 
 /// Starts the proxy of a case, loads it, and ends it.
 fn measure(case: Case, fixture: &Fixture, size: &Size, pinned: bool) -> Result<Measurement, Error> {
-    let proxy = Proxy::start(&fixture.role(case), pinned)?;
+    let proxy = Proxy::start(&fixture.role(case), earlier_build().filter(|_| case == Case::Earlier), pinned)?;
     load::wait_until_served(proxy.address, &fixture.requests(case))?;
     let load = load::Load::start(proxy.address, fixture.requests(case));
     std::thread::sleep(size.warm_up);

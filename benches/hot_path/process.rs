@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -36,9 +37,9 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// Runs this program again, in a role.
-    pub(crate) fn start(role: &[String; 2], pinned: bool) -> Result<Self, Error> {
-        let program = std::env::current_exe()?;
+    /// Runs this program again, or another build of it, in a role.
+    pub(crate) fn start(role: &[String; 2], build: Option<PathBuf>, pinned: bool) -> Result<Self, Error> {
+        let program = build.map_or_else(std::env::current_exe, Ok)?;
         let mut command = if pinned {
             let mut command = Command::new("taskset");
             command.args(["-c", PROXY_CORE]).arg(program);

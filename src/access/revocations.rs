@@ -65,7 +65,7 @@ impl Mark {
     }
 
     /// The mark, to be kept elsewhere.
-    pub(crate) const fn bytes(self) -> [u8; 16] {
+    pub const fn bytes(self) -> [u8; 16] {
         self.0
     }
 

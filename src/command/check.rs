@@ -1,6 +1,7 @@
 //! `portcullis check`: what a valid configuration means, for a person to compare with what was meant.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use crate::config::{
     Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, ProviderKind, Route,
@@ -9,7 +10,7 @@ use crate::config::{
 /// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
 pub fn report(loaded: &Loaded) -> String {
     let config = &loaded.config;
-    let mut parts = vec![server(config)];
+    let mut parts = vec![server(config), sessions(config)];
     parts.extend(config.identity_providers.iter().map(identity_provider));
     parts.extend(config.apps.iter().map(|app| self::app(app, &config.identity_providers)));
     parts.extend(loaded.warnings.iter().map(warning));
@@ -34,6 +35,40 @@ fn server(config: &Config) -> String {
         row("trusted proxies", proxies),
     ];
     format!("server\n{}", aligned(&rows))
+}
+
+fn sessions(config: &Config) -> String {
+    let session = &config.session;
+    let cookie = match session.seal_keys.len() {
+        0 => String::from("not sealed"),
+        1 => String::from("sealed"),
+        keys => format!("sealed with the first of {keys} keys"),
+    };
+    let refresh =
+        if session.bind_refresh { "with the JWT of the same session" } else { "with or without a JWT" };
+    let lifetime = |limit: Option<Duration>| limit.map_or(String::from("no limit"), time);
+    let revocation = match config.server.admin_token {
+        Some(_) => "POST /sessions/revoke on the admin listener",
+        None => "no `server.admin_token`, so not by an admin call",
+    };
+    let rows = [
+        row("refresh token cookie", cookie),
+        row("refresh", refresh),
+        row("absolute lifetime", lifetime(session.absolute_lifetime)),
+        row("idle lifetime", lifetime(session.idle_lifetime)),
+        row("revocation", revocation),
+    ];
+    format!("sessions\n{}", aligned(&rows))
+}
+
+/// In the largest unit that fits, as one would write it in the file.
+fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
+    units
+        .into_iter()
+        .find(|(unit, _)| seconds >= *unit && seconds % unit == 0)
+        .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 
 fn identity_provider(provider: &IdentityProvider) -> String {
@@ -149,7 +184,11 @@ mod tests {
     fn what_only_some_configurations_have() {
         let loaded = config::parse(
             r#"
-            server = { admin_listen = false, trusted_proxies = ["10.1.0.0/16", "192.0.2.7"] }
+            server = { admin_token = "hunter2hunter2hunter2", trusted_proxies = ["10.1.0.0/16", "192.0.2.7"] }
+            [session]
+            seal_keys = ["aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=", "aHVudGVyM2h1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ="]
+            absolute_lifetime = "12h"
+            idle_lifetime = "90m"
             [identity_providers.fusion]
             kind = "fusionauth"
             issuer = "https://fusion.example.com"

@@ -136,7 +136,6 @@ async fn while_no_key_is_known_it_is_503() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs the revocation list"]
 async fn a_session_ends_by_its_sid_and_a_subject_s_sessions_so_far_without_one() {
     let world = World::with(ENDPOINT).await;
     let with_session = |sid: &str| {

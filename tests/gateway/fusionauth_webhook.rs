@@ -121,7 +121,6 @@ async fn with_a_secret_that_alone_signs_and_nothing_is_fetched() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs the revocation list"]
 async fn sessions_end_by_revocation_and_deactivation() {
     for kind in ["jwt.refresh-token.revoke", "user.deactivate"] {
         let (world, _fusionauth) = world("").await;

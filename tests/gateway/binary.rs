@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::support::gateway::{ACCESS, REFRESH};
 use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket").port()
 }

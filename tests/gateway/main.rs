@@ -5,6 +5,7 @@ mod support;
 
 mod answers;
 mod binary;
+mod canary;
 mod client_auth;
 mod cookies;
 mod csrf;

@@ -2,13 +2,14 @@
 
 #[path = "../benches/support/decisions.rs"]
 mod decisions;
+#[path = "../benches/support/invalid_tokens.rs"]
+mod invalid_tokens;
 #[path = "../benches/support/issuer.rs"]
 mod issuer;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use decisions::Prepared;
 use http::{HeaderValue, header};
+use invalid_tokens::invalid;
 use issuer::Issuer;
 use portcullis::access::decision::{Decision, decide};
 
@@ -24,29 +25,6 @@ fn a_decision_about_a_known_session_allocates_nothing() {
         assert!(matches!(decide_once(), Decision::Forward(Some(_))));
     });
     assert_eq!(later.count_total, 0, "{later:?}");
-}
-
-/// Every kind of token that is refused, no two alike. `good` lends its parts.
-fn invalid(number: usize, good: &str) -> String {
-    let encode = |text: String| URL_SAFE_NO_PAD.encode(text);
-    let mut parts = good.split('.');
-    let (header, payload) = (parts.next().unwrap(), parts.next().unwrap());
-    let signature = parts.next().unwrap();
-    match number % 8 {
-        0 => format!("junk-{number}"),
-        1 => format!("{header}.{payload}.{signature}-{number}"),
-        2 => format!("{header}.{}.{signature}", encode(format!(r#"{{"sub":"{number}"}}"#))),
-        3 => {
-            format!(
-                "{}.{payload}.{signature}",
-                encode(format!(r#"{{"alg":"EdDSA","kid":"unknown-{number}"}}"#))
-            )
-        }
-        4 => format!("{}.{payload}.", encode(format!(r#"{{"alg":"none","kid":"{number}"}}"#))),
-        5 => format!("{number}{}", "x".repeat(17_000)),
-        6 => format!("!2!{number:016x}!{good}"),
-        _ => format!("{header}.{payload}.{signature}; __Host-access_token={number}"),
-    }
 }
 
 #[test]

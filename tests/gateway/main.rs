@@ -9,6 +9,7 @@ mod canary;
 mod client_auth;
 mod cookies;
 mod csrf;
+mod forged;
 mod forwarded;
 mod framing;
 mod fusionauth;

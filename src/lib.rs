@@ -50,6 +50,8 @@ mod forwarding;
 pub mod gateway;
 pub mod identity_provider;
 pub mod respond;
+#[cfg(test)]
+mod secrets_tests;
 pub mod server;
 pub mod session;
 mod strict_form;

@@ -102,3 +102,54 @@ fn sessions() {
     let cases = cases(include_str!("fixtures/session.txt"));
     insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}"), &cases));
 }
+
+/// What must be refused at start (docs/security.md), and the case that shows each.
+#[test]
+fn every_rule_has_its_case() {
+    let fixtures = [
+        ("cookies", include_str!("fixtures/cookies.txt")),
+        ("listeners", include_str!("fixtures/listeners.txt")),
+        ("limits", include_str!("fixtures/limits.txt")),
+        ("identity_providers", include_str!("fixtures/identity_providers.txt")),
+        ("identity_headers", include_str!("fixtures/identity_headers.txt")),
+        ("routes", include_str!("fixtures/routes.txt")),
+        ("endpoints", include_str!("fixtures/endpoints.txt")),
+        ("apps", include_str!("fixtures/apps.txt")),
+    ];
+    for (fixture, title) in [
+        ("cookies", "prefixed names without Secure"),
+        ("cookies", "SameSite=None without Secure"),
+        ("cookies", "a wildcard domain"),
+        ("cookies", "a public suffix"),
+        ("cookies", "a longer public suffix"),
+        ("identity_providers", "none"),
+        ("identity_providers", "HMAC next to asymmetric ones"),
+        ("identity_providers", "no issuer"),
+        ("identity_providers", "http to another machine"),
+        ("identity_providers", "endpoints over http"),
+        ("listeners", "everybody as a trusted proxy"),
+        ("listeners", "everybody in two halves"),
+        ("identity_headers", "invalid"),
+        ("identity_headers", "with a meaning of their own"),
+        ("identity_headers", "colliding"),
+        ("apps", "no hosts, upstreams and client"),
+        ("apps", "empty hosts and upstreams"),
+        ("apps", "one host of two apps"),
+        ("routes", "duplicate"),
+        ("routes", "shadowed by a prefix"),
+        ("routes", "behind everything"),
+        ("routes", "answered by the gateway"),
+        ("endpoints", "login and logout collide"),
+        ("endpoints", "login and user collide"),
+        ("endpoints", "user and logout collide"),
+        ("endpoints", "case and trailing slash"),
+        ("apps", "unknown keys at every level"),
+        ("limits", "limits of 0"),
+        ("limits", "absurd limits"),
+        ("listeners", "admin equal to a public one"),
+        ("listeners", "admin within a public one"),
+    ] {
+        let text = fixtures.iter().find(|(name, _)| *name == fixture).unwrap().1;
+        assert!(cases(text).iter().any(|(known, _)| *known == title), "no case `{title}` in {fixture}.txt");
+    }
+}

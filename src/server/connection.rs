@@ -113,11 +113,11 @@ where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let watch = Arc::clone(&wire.watch);
-    watch.begin_request();
+    watch.begin_exchange();
     let message = Message::new(head, settings.body_min_rate);
     let mut session = ServerSession::new_http1(Box::new(MessageStream::new(wire, message, Arc::clone(slot))));
     session.set_pipelined_prefix(raw_head);
-    session.set_connection_user_context(Some(Box::new(watch)));
+    session.set_connection_user_context(Some(Box::new(Arc::clone(&watch))));
     // Its time-out restarts on every read and would end a quiet WebSocket; the deadlines are the watch's.
     session.set_read_timeout(None);
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
@@ -127,11 +127,12 @@ where
 
     let is_reusable = app.process_new_http(session, shutdown).await.is_some();
     let mut returned = slot.take()?;
-    let is_reusable = is_reusable || returned.wire.watch.continues_after_failure();
-    if is_reusable && returned.is_complete && returned.wire.watch.ended().is_none() {
+    let ended = watch.finish_exchange();
+    let is_reusable = is_reusable || watch.continues_after_failure();
+    if is_reusable && returned.is_complete && ended.is_none() {
         return Some(returned.wire);
     }
-    if !returned.is_upgraded && returned.wire.watch.ended() != Some(EndReason::Shutdown) {
+    if !returned.is_upgraded && ended != Some(EndReason::Shutdown) {
         linger(&mut returned.wire).await;
     }
     None

@@ -6,8 +6,8 @@
 //! connections.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 /// Why a connection's reads fail from now on. Writes still work, so that an answer can be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u64)]
 pub(crate) enum EndReason {
     /// The app sent no response head in time: 504.
     ResponseTimeout = 1,
@@ -25,7 +25,7 @@ pub(crate) enum EndReason {
     MalformedBody,
     /// Nothing moved on an upgraded connection for the app's `idle` time-out.
     Idle,
-    /// The session behind an upgraded connection is no longer good.
+    /// The session behind an open stream is no longer good: see [`Exchange`].
     SessionEnded,
     /// The server's grace period is over.
     Shutdown,
@@ -40,6 +40,45 @@ impl EndReason {
         Self::SessionEnded,
         Self::Shutdown,
     ];
+}
+
+/// What an exchange's beginning, and its end, add to [`ConnectionWatch`]'s state.
+const EXCHANGE: u64 = 1 << 8;
+
+/// The bits of the state that hold the reason.
+const REASON: u64 = EXCHANGE - 1;
+
+/// One request and its response, or what they became, on a connection that may serve others before and after: for
+/// whoever may have to end an open stream later, from any thread. Keeps nothing open.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    connection: Arc<ConnectionWatch>,
+    /// The connection's state while it is under way, without the reason.
+    number: u64,
+}
+
+impl Exchange {
+    /// Ends the connection if this exchange is still under way, and says whether it was; an earlier reason stays. Once
+    /// the exchange is over this does nothing, whatever the connection serves by then.
+    ///
+    /// With [`EndReason::SessionEnded`] an upgraded connection is closed with a WebSocket Close frame, any other response
+    /// is cut, and no request follows. It takes less than 2 s, also when app and client are silent.
+    pub(crate) fn end(&self, reason: EndReason) -> bool {
+        let state = &self.connection.state;
+        let ended = self.number | reason as u64;
+        match state.compare_exchange(self.number, ended, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                self.connection.wake();
+                true
+            }
+            Err(state) => state & !REASON == self.number,
+        }
+    }
+
+    /// Whether the response is over, so that there is nothing to end any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.connection.state.load(Ordering::Acquire) & !REASON != self.number
+    }
 }
 
 /// Shared between one connection's stream, the gateway, and whoever may end the connection.
@@ -59,7 +98,9 @@ pub(crate) struct ConnectionWatch {
     rate_exempt: AtomicBool,
     closing: AtomicBool,
     continues: AtomicBool,
-    ended: AtomicU8,
+    /// The [`EndReason`], 0 for none, below a count of the exchanges' beginnings and ends ([`EXCHANGE`]). In one word, so
+    /// that ending an exchange cannot hit the one after it.
+    state: AtomicU64,
     reader: Mutex<Option<Waker>>,
 }
 
@@ -77,7 +118,7 @@ impl ConnectionWatch {
             rate_exempt: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             continues: AtomicBool::new(false),
-            ended: AtomicU8::new(0),
+            state: AtomicU64::new(0),
             reader: Mutex::new(None),
         }
     }
@@ -118,7 +159,13 @@ impl ConnectionWatch {
         self.rate_exempt.store(true, Ordering::Release);
     }
 
-    /// Fails the reads of this connection, also one that is waiting. The first reason stays.
+    /// The exchange that is under way. To be asked for while it is: in one of Pingora's phases.
+    pub(crate) fn exchange(self: &Arc<Self>) -> Exchange {
+        let number = self.state.load(Ordering::Acquire) & !REASON;
+        Exchange { connection: Arc::clone(self), number }
+    }
+
+    /// Fails the reads of this connection, also one that is waiting, and whatever it serves. The first reason stays.
     pub(crate) fn end(&self, reason: EndReason) {
         self.set_ended(reason);
         self.wake();
@@ -126,8 +173,7 @@ impl ConnectionWatch {
 
     /// Why the reads of this connection fail, if they do.
     pub(crate) fn ended(&self) -> Option<EndReason> {
-        let ended = self.ended.load(Ordering::Acquire);
-        EndReason::ALL.into_iter().find(|&reason| reason as u8 == ended)
+        reason_in(self.state.load(Ordering::Acquire))
     }
 
     /// Takes no further request: an idle connection closes at once, a busy one after its answer.
@@ -144,11 +190,14 @@ impl ConnectionWatch {
     /// As [`Self::end`], from the reader itself.
     pub(super) fn set_ended(&self, reason: EndReason) {
         // An earlier reason stays: it is the one that the client is told.
-        let _earlier = self.ended.compare_exchange(0, reason as u8, Ordering::AcqRel, Ordering::Acquire);
+        let _earlier = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            (state & REASON == 0).then_some(state | reason as u64)
+        });
     }
 
-    /// Forgets what the last request asked for.
-    pub(super) fn begin_request(&self) {
+    /// Forgets what the last request asked for, and makes this one an [`Exchange`] of its own.
+    pub(super) fn begin_exchange(&self) {
+        self.state.fetch_add(EXCHANGE, Ordering::AcqRel);
         self.response_timeout.store(0, Ordering::Relaxed);
         self.idle_timeout.store(0, Ordering::Relaxed);
         self.write_timeout.store(0, Ordering::Relaxed);
@@ -166,8 +215,16 @@ impl ConnectionWatch {
     /// request only.
     pub(crate) fn recover(&self) {
         self.response_timeout.store(0, Ordering::Relaxed);
-        let timed_out = EndReason::ResponseTimeout as u8;
-        let _ = self.ended.compare_exchange(timed_out, 0, Ordering::Relaxed, Ordering::Relaxed);
+        let timed_out = EndReason::ResponseTimeout as u64;
+        let _other_reason = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
+            (state & REASON == timed_out).then_some(state & !REASON)
+        });
+    }
+
+    /// The exchange is over: from now on its [`Exchange`] ends nothing. Why it, or the connection, was ended before, if
+    /// it was.
+    pub(super) fn finish_exchange(&self) -> Option<EndReason> {
+        reason_in(self.state.fetch_add(EXCHANGE, Ordering::AcqRel))
     }
 
     /// Whether [`Self::continue_after_failure`] was called for this request.
@@ -229,6 +286,54 @@ impl ConnectionWatch {
     }
 }
 
+fn reason_in(state: u64) -> Option<EndReason> {
+    EndReason::ALL.into_iter().find(|&reason| reason as u64 == state & REASON)
+}
+
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch() -> Arc<ConnectionWatch> {
+        Arc::new(ConnectionWatch::new(SocketAddr::from(([127, 0, 0, 1], 1)), false))
+    }
+
+    #[test]
+    fn an_exchange_ends_itself_only() {
+        let watch = watch();
+        watch.begin_exchange();
+        let first = watch.exchange();
+        assert!(!first.is_over());
+        assert_eq!(watch.finish_exchange(), None);
+        assert!(first.is_over());
+        assert!(!first.end(EndReason::SessionEnded), "between two requests");
+        watch.begin_exchange();
+        let second = watch.exchange();
+        assert!(!first.end(EndReason::SessionEnded), "during the next");
+        assert_eq!(watch.ended(), None);
+        assert!(second.end(EndReason::SessionEnded));
+        assert!(!second.is_over());
+        assert_eq!(watch.finish_exchange(), Some(EndReason::SessionEnded));
+        assert!(second.is_over());
+    }
+
+    #[test]
+    fn the_first_reason_stays_unless_it_is_recovered_from() {
+        let watch = watch();
+        watch.begin_exchange();
+        let exchange = watch.exchange();
+        watch.end(EndReason::ResponseTimeout);
+        assert!(exchange.end(EndReason::SessionEnded), "it is ending");
+        assert_eq!(watch.ended(), Some(EndReason::ResponseTimeout));
+        watch.recover();
+        assert_eq!(watch.ended(), None);
+        assert!(exchange.end(EndReason::SessionEnded));
+        watch.end(EndReason::Shutdown);
+        watch.recover();
+        assert_eq!(watch.finish_exchange(), Some(EndReason::SessionEnded));
+    }
 }

@@ -2,26 +2,28 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use memchr::{memchr_iter, memmem};
-use pingora_core::apps::HttpServerApp;
+use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::{ServerSession, date};
 use pingora_core::server::ShutdownWatch;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::config::Limits;
 use crate::respond::{Code, Problem};
 
 use super::head_fields::is_token;
 use super::message::Message;
-use super::message_stream::{MessageStream, Slot};
+use super::message_stream::{MessageStream, Returned, Slot};
 use super::request_head::{Framing, HeadRefusal, RequestHead, check};
 use super::watch::{ConnectionWatch, EndReason};
+use super::web_socket_frames::close_frame;
 use super::wire::Wire;
 
 /// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
@@ -35,6 +37,11 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// bytes unread resets the connection, and the client loses the answer.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a connection that is cut off may take to the end of a WebSocket frame, and then to close. Together they stay
+/// below the 2 s that the end of a session may take, and a stop's end.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// What every connection is held to (`[server.limits]`).
 #[derive(Debug, Clone)]
@@ -87,7 +94,7 @@ pub(crate) async fn serve<A>(
             Err(problem) => {
                 tracing::debug!(code = problem.code.as_str(), detail = problem.detail, "request refused");
                 let _gone_already = timeout(LINGER_TIMEOUT, answer(&mut wire, &problem)).await;
-                linger(&mut wire).await;
+                let _time_is_over = timeout(LINGER_TIMEOUT, linger(&mut wire)).await;
                 return;
             }
         };
@@ -125,17 +132,61 @@ where
     // A client that waits for 100 Continue does not send its body after a final answer.
     session.set_close_on_response_before_downstream_finish(!is_small || head.expect_continue);
 
-    let is_reusable = app.process_new_http(session, shutdown).await.is_some();
-    let mut returned = slot.take()?;
+    let is_reusable = unless_cut_off(app.process_new_http(session, shutdown), &watch).await;
+    let Returned { wire, message } = slot.take()?;
     let ended = watch.finish_exchange();
     let is_reusable = is_reusable || watch.continues_after_failure();
-    if is_reusable && returned.is_complete && ended.is_none() {
-        return Some(returned.wire);
+    if is_reusable && message.is_complete() && ended.is_none() {
+        return Some(wire);
     }
-    if !returned.is_upgraded && ended != Some(EndReason::Shutdown) {
-        linger(&mut returned.wire).await;
-    }
+    close(wire, &message, ended).await;
     None
+}
+
+/// Whether Pingora leaves the connection good for another request. One that is cut off may come to the end of a WebSocket
+/// frame; Pingora is dropped when that takes too long, as while it waits neither for the client nor to write to it.
+async fn unless_cut_off(
+    serving: impl Future<Output = Option<ReusedHttpStream>>,
+    watch: &ConnectionWatch,
+) -> bool {
+    let mut serving = pin!(serving);
+    let mut patience = None;
+    poll_fn(|context| {
+        if let Poll::Ready(reused) = serving.as_mut().poll(context) {
+            return Poll::Ready(reused.is_some());
+        }
+        watch.register(context.waker());
+        if !watch.ended().is_some_and(EndReason::cuts_off) {
+            return Poll::Pending;
+        }
+        let patience = patience.get_or_insert_with(|| Box::pin(sleep(FRAME_TIMEOUT)));
+        patience.as_mut().poll(context).map(|()| false)
+    })
+    .await
+}
+
+/// Closes a connection after its last exchange, in a way that lets the client read what was written.
+async fn close(mut wire: Box<Wire>, message: &Message, ended: Option<EndReason>) {
+    let frame = match ended {
+        _ if !message.is_upgraded() => None,
+        Some(EndReason::SessionEnded) => Some(close_frame(4401, "session ended")),
+        Some(EndReason::Shutdown) => Some(close_frame(1001, "server stops")),
+        Some(EndReason::Idle) => Some(close_frame(1001, "idle")),
+        // Either side has ended it.
+        _ => return,
+    };
+    let patience = match ended {
+        Some(EndReason::Shutdown) if frame.is_none() => return,
+        Some(EndReason::Shutdown | EndReason::SessionEnded | EndReason::Idle) => CLOSE_TIMEOUT,
+        _ => LINGER_TIMEOUT,
+    };
+    let closing = async {
+        if let Some(frame) = frame.filter(|_| message.is_between_frames()) {
+            write_all(&mut wire, frame.as_slice()).await?;
+        }
+        linger(&mut wire).await
+    };
+    let _gone_or_too_late = timeout(patience, closing).await;
 }
 
 /// What came of waiting for a request.
@@ -261,29 +312,27 @@ async fn answer(wire: &mut Wire, problem: &Problem) -> io::Result<()> {
     response.push_str("Connection: close\r\n\r\n");
     let mut bytes = BytesMut::from(response.as_bytes());
     bytes.extend_from_slice(&body);
-    while !bytes.is_empty() {
-        let written = poll_fn(|context| wire.poll_write(context, &bytes)).await?;
-        bytes.advance(written);
-    }
+    write_all(wire, bytes).await?;
     poll_fn(|context| wire.poll_flush(context)).await
 }
 
-/// Ends a connection so that the client can read what was written to it.
-async fn linger(wire: &mut Wire) {
-    let lingering = async {
-        if poll_fn(|context| wire.poll_shutdown(context)).await.is_err() {
-            return;
-        }
-        let mut discarded = 0;
-        while !wire.is_at_end && discarded < LINGER_BYTES {
-            wire.incoming = BytesMut::new();
-            match poll_fn(|context| wire.poll_fill(context)).await {
-                Ok(read) => discarded += read,
-                Err(_) => return,
-            }
-        }
-    };
-    let _time_is_over = timeout(LINGER_TIMEOUT, lingering).await;
+async fn write_all(wire: &mut Wire, mut bytes: impl Buf) -> io::Result<()> {
+    while bytes.has_remaining() {
+        let written = poll_fn(|context| wire.poll_write(context, bytes.chunk())).await?;
+        bytes.advance(written);
+    }
+    Ok(())
+}
+
+/// Ends a connection so that the client can read what was written to it. To be bounded in time.
+async fn linger(wire: &mut Wire) -> io::Result<()> {
+    poll_fn(|context| wire.poll_shutdown(context)).await?;
+    let mut discarded = 0;
+    while !wire.is_at_end && discarded < LINGER_BYTES {
+        wire.incoming = BytesMut::new();
+        discarded += poll_fn(|context| wire.poll_fill(context)).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

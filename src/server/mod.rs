@@ -13,6 +13,7 @@ mod message_stream;
 mod request_head;
 mod timer;
 pub(crate) mod watch;
+mod web_socket_frames;
 mod wire;
 
 use std::future::Future;

@@ -40,6 +40,11 @@ impl EndReason {
         Self::SessionEnded,
         Self::Shutdown,
     ];
+
+    /// Whether someone else than the exchange itself ends it: then it is not waited for.
+    pub(super) const fn cuts_off(self) -> bool {
+        matches!(self, Self::SessionEnded | Self::Shutdown)
+    }
 }
 
 /// What an exchange's beginning, and its end, add to [`ConnectionWatch`]'s state.

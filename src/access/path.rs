@@ -207,6 +207,23 @@ mod tests {
 
     #[test]
     fn variants() {
+        for lenient in [
+            "/api/LOGIN",
+            "/api/login/",
+            "/api/login. ",
+            "/api/login.json",
+            "/api/login.json/",
+            "/api/login\u{a0}",
+            "/api/login?",
+        ] {
+            assert!(is_lenient_variant(lenient.as_bytes(), b"/api/login"), "{lenient}");
+            assert!(is_lenient_variant(lenient.as_bytes(), b"/api/login/"), "{lenient}");
+        }
+        for other in
+            ["/api/login/more", "/api/logins", "/api/login.js.x", "/api/logi", "/api/login-2", "/x/api/login"]
+        {
+            assert!(!is_lenient_variant(other.as_bytes(), b"/api/login"), "{other}");
+        }
         assert!(is_variant(b"/API/Login/", b"/api/login"));
         assert!(is_variant(b"/api/login", b"/api/login"));
         assert!(!is_variant(b"/api/login2", b"/api/login"));

@@ -63,8 +63,9 @@ struct Search {
 }
 
 impl Search {
-    async fn start() -> Self {
-        let builder = World::builder().await.lay_over(&format!(
+    /// With this TOML laid over the usual one.
+    async fn start(toml: &str) -> Self {
+        let builder = World::builder().await.lay_over(toml).lay_over(&format!(
             "[identity_providers.main]\nalgorithms = [\"HS256\"]\nhmac_secret = \"{HMAC_SECRET}\"\nrequest_timeout = \"1s\""
         ));
         let now = builder.clock.now();
@@ -150,6 +151,45 @@ impl Search {
         assert_eq!(self.shown.add(&self.browser.clone().send(Request::post("/api/logout")).await), 204);
     }
 
+    /// Refresh tokens that were not sealed here or came alone, and revocations with the right token and a wrong one.
+    async fn sealed_sessions(&mut self) {
+        for (access, refresh) in
+            [(None, None), (Some("canary-junk"), None), (None, Some("canary-not-sealed-here"))]
+        {
+            let mut tab = self.browser.clone();
+            tab.jar.remove(ACCESS);
+            tab.jar.extend(access.map(|value| (ACCESS.to_owned(), value.to_owned())));
+            tab.jar.extend(refresh.map(|value| (REFRESH.to_owned(), value.to_owned())));
+            self.secrets.extend(tab.jar.values().cloned());
+            assert_eq!(self.shown.add(&tab.get("/api/cart").await), 401);
+        }
+        for (token, status) in [("canary-wrong-token", 401), (ADMIN_TOKEN, 204)] {
+            let request =
+                Request::post("/sessions/revoke").header("Authorization", &format!("Bearer {token}"));
+            let mut admin = Browser::new(self.program.admin, "localhost");
+            let answer = admin.send(request.json(&json!({"jti": "x"}))).await;
+            assert_eq!(self.shown.add(&answer), status);
+        }
+        self.secrets.push("canary-wrong-token".into());
+        assert_eq!(self.shown.add(&self.browser.clone().send(Request::post("/api/logout")).await), 204);
+        assert_eq!(self.shown.add(&self.browser.get("/api/cart").await), 401);
+    }
+
+    /// Ends the program and searches.
+    async fn end(mut self) {
+        let metrics = Browser::new(self.program.admin, "localhost").get("/metrics").await;
+        assert_eq!(self.shown.add(&metrics), 200);
+        let Self { program, secrets, shown, .. } = self;
+        let log = program.end().await;
+        assert!(log.contains("DEBUG") && log.contains("request refused"), "little was logged: {log}");
+        for spelling in secrets.iter().flat_map(|secret| spellings(secret)) {
+            for (what, text) in [("log", &log), ("answers", &shown.0)] {
+                let line = text.lines().find(|line| line.contains(&spelling));
+                assert!(line.is_none(), "`{spelling}` in the {what}: {}", line.unwrap_or_default());
+            }
+        }
+    }
+
     /// Heads that never reach a decision.
     async fn heads(&mut self) {
         let big = "canary-big".repeat(9000);
@@ -170,20 +210,24 @@ impl Search {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_log_metric_or_answer_has_a_secret_whatever_goes_wrong() {
-    let mut search = Search::start().await;
+    let mut search = Search::start("").await;
     search.logins().await;
     search.sessions().await;
     search.heads().await;
-    let metrics = Browser::new(search.program.admin, "localhost").get("/metrics").await;
-    assert_eq!(search.shown.add(&metrics), 200);
+    search.end().await;
+}
 
-    let Search { program, secrets, shown, .. } = search;
-    let log = program.end().await;
-    assert!(log.contains("DEBUG") && log.contains("request refused"), "little was logged: {log}");
-    for spelling in secrets.iter().flat_map(|secret| spellings(secret)) {
-        for (what, text) in [("log", &log), ("answers", &shown.0)] {
-            let line = text.lines().find(|line| line.contains(&spelling));
-            assert!(line.is_none(), "`{spelling}` in the {what}: {}", line.unwrap_or_default());
-        }
-    }
+const ADMIN_TOKEN: &str = "canary-admin-token";
+const SEAL_KEY: &str = "Y2FuYXJ5LCBhIHNlYWwga2V5IG9mIDMyIGJ5dGVzISE=";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_has_it_what_protects_sessions() {
+    let mut search = Search::start(&format!(
+        "[server]\nadmin_token = '{ADMIN_TOKEN}'\n[session]\nseal_keys = ['{SEAL_KEY}']"
+    ))
+    .await;
+    search.secrets.extend([ADMIN_TOKEN, SEAL_KEY, "canary, a seal key of 32 bytes!!"].map(str::to_owned));
+    search.logins().await;
+    search.sealed_sessions().await;
+    search.end().await;
 }

@@ -2,28 +2,27 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use memchr::{memchr_iter, memmem};
-use pingora_core::apps::{HttpServerApp, ReusedHttpStream};
+use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::{ServerSession, date};
 use pingora_core::server::ShutdownWatch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::config::Limits;
 use crate::respond::{Code, Problem};
 
+use super::closing::{LINGER_TIMEOUT, close, linger, unless_cut_off, write_all};
 use super::head_fields::is_token;
 use super::message::Message;
 use super::message_stream::{MessageStream, Returned, Slot};
 use super::request_head::{Framing, HeadRefusal, RequestHead, check};
-use super::watch::{ConnectionWatch, EndReason};
-use super::web_socket_frames::close_frame;
+use super::watch::ConnectionWatch;
 use super::wire::Wire;
 
 /// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
@@ -32,16 +31,6 @@ const MAX_DRAINED_BODY: u64 = 64 * 1024;
 
 /// How long an unwanted body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long, and for how many bytes, a connection that is given up is still read. A socket that is closed with
-/// bytes unread resets the connection, and the client loses the answer.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
-
-/// How long a connection that is cut off may take to the end of a WebSocket frame, and then to close. Together they stay
-/// below the 2 s that the end of a session may take, and a stop's end.
-const FRAME_TIMEOUT: Duration = Duration::from_secs(1);
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// What every connection is held to (`[server.limits]`).
 #[derive(Debug, Clone)]
@@ -141,52 +130,6 @@ where
     }
     close(wire, &message, ended).await;
     None
-}
-
-/// Whether Pingora leaves the connection good for another request. One that is cut off may come to the end of a WebSocket
-/// frame; Pingora is dropped when that takes too long, as while it waits neither for the client nor to write to it.
-async fn unless_cut_off(
-    serving: impl Future<Output = Option<ReusedHttpStream>>,
-    watch: &ConnectionWatch,
-) -> bool {
-    let mut serving = pin!(serving);
-    let mut patience = None;
-    poll_fn(|context| {
-        if let Poll::Ready(reused) = serving.as_mut().poll(context) {
-            return Poll::Ready(reused.is_some());
-        }
-        watch.register(context.waker());
-        if !watch.ended().is_some_and(EndReason::cuts_off) {
-            return Poll::Pending;
-        }
-        let patience = patience.get_or_insert_with(|| Box::pin(sleep(FRAME_TIMEOUT)));
-        patience.as_mut().poll(context).map(|()| false)
-    })
-    .await
-}
-
-/// Closes a connection after its last exchange, in a way that lets the client read what was written.
-async fn close(mut wire: Box<Wire>, message: &Message, ended: Option<EndReason>) {
-    let frame = match ended {
-        _ if !message.is_upgraded() => None,
-        Some(EndReason::SessionEnded) => Some(close_frame(4401, "session ended")),
-        Some(EndReason::Shutdown) => Some(close_frame(1001, "server stops")),
-        Some(EndReason::Idle) => Some(close_frame(1001, "idle")),
-        // Either side has ended it.
-        _ => return,
-    };
-    let patience = match ended {
-        Some(EndReason::Shutdown) if frame.is_none() => return,
-        Some(EndReason::Shutdown | EndReason::SessionEnded | EndReason::Idle) => CLOSE_TIMEOUT,
-        _ => LINGER_TIMEOUT,
-    };
-    let closing = async {
-        if let Some(frame) = frame.filter(|_| message.is_between_frames()) {
-            write_all(&mut wire, frame.as_slice()).await?;
-        }
-        linger(&mut wire).await
-    };
-    let _gone_or_too_late = timeout(patience, closing).await;
 }
 
 /// What came of waiting for a request.
@@ -314,25 +257,6 @@ async fn answer(wire: &mut Wire, problem: &Problem) -> io::Result<()> {
     bytes.extend_from_slice(&body);
     write_all(wire, bytes).await?;
     poll_fn(|context| wire.poll_flush(context)).await
-}
-
-async fn write_all(wire: &mut Wire, mut bytes: impl Buf) -> io::Result<()> {
-    while bytes.has_remaining() {
-        let written = poll_fn(|context| wire.poll_write(context, bytes.chunk())).await?;
-        bytes.advance(written);
-    }
-    Ok(())
-}
-
-/// Ends a connection so that the client can read what was written to it. To be bounded in time.
-async fn linger(wire: &mut Wire) -> io::Result<()> {
-    poll_fn(|context| wire.poll_shutdown(context)).await?;
-    let mut discarded = 0;
-    while !wire.is_at_end && discarded < LINGER_BYTES {
-        wire.incoming = BytesMut::new();
-        discarded += poll_fn(|context| wire.poll_fill(context)).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

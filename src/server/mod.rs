@@ -4,7 +4,9 @@
 //! `Server` and `Service` are not used.
 
 mod body_rate;
+mod body_read;
 mod chunked;
+mod closing;
 mod connection;
 mod head_fields;
 mod listener;

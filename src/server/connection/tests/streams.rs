@@ -265,7 +265,7 @@ async fn a_busy_web_socket_ends_between_two_frames() {
 async fn a_stalled_stream_ends_too() {
     let server = Server::with_defaults().await;
     let mut deaf = server.web_socket("/deaf").await;
-    let frame = [&b"\x82\xfe\xff\xff"[..], &[0; 0xffff]].concat();
+    let frame = [&b"\x82\xfe\xff\xff"[..], &vec![0; 0xffff + 4]].concat();
     while timeout(Duration::from_millis(200), deaf.0.write_all(&frame)).await.is_ok() {}
     assert!(server.end_session());
     assert_eq!(deaf.rest().await, SESSION_ENDED);

@@ -6,6 +6,8 @@
 mod body_rate;
 mod chunked;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod head_fields;
 mod listener;
 mod message;

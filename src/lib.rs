@@ -47,6 +47,8 @@ pub mod clock;
 pub mod command;
 pub mod config;
 mod forwarding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gateway;
 pub mod identity_provider;
 pub mod respond;

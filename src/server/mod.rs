@@ -8,6 +8,8 @@ mod body_read;
 mod chunked;
 mod closing;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod head_fields;
 mod listener;
 mod message;

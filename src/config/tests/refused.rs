@@ -153,3 +153,25 @@ fn every_rule_has_its_case() {
         assert!(cases(text).iter().any(|(known, _)| *known == title), "no case `{title}` in {fixture}.txt");
     }
 }
+
+#[test]
+fn no_control_character_of_a_file_reaches_the_terminal() {
+    let text = r#"
+        "\u0007" = 1
+        [identity_providers."\u001b"]
+        issuer = "https://\u0000"
+        [apps.store]
+        hosts = ["a\u0000.example.com:80", "a\u001b.example.com."]
+        upstreams = ["http://\u0007:1/x"]
+        allowed_origins = ["https://a\u0000:443"]
+        client_secret = { env = "\u0007" }
+        [apps.store.cookies]
+        domain = ".a\u001b[2J"
+        access_token = "\u0000"
+        [[apps.store.routes]]
+        path = "/\u001b"
+        access = "\u001b"
+    "#;
+    let report = parse(text).unwrap_err().report("gateway.toml");
+    assert!(!report.chars().any(|character| character.is_control() && character != '\n'), "{report:?}");
+}

@@ -282,14 +282,12 @@ async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_token_over_and_over_does_not_grow_the_queue_for_ever() {
+async fn one_token_over_and_over_does_not_grow_the_queue() {
     let ledger = Ledger::new(WINDOW);
     for _ in 0..2000 {
         ledger.end(key("r1"), false);
         advance(SECOND).await;
     }
     let state = ledger.state.lock().unwrap();
-    let (entries, expiries) = state.ended.sizes();
-    assert_eq!(entries, 1);
-    assert!(expiries <= 901, "{expiries}");
+    assert_eq!(state.ended.sizes(), (1, 1));
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::session::Outcome;
 use crate::session::expiring::Expiring;
-use crate::session::family::{Families, Jwt};
+use crate::session::family::{Families, Jwt, Successor};
 
 /// Outcomes that are remembered at once; the oldest are forgotten first. An outcome takes a few kilobytes.
 const MAX_ENTRIES: usize = 65_536;
@@ -58,6 +58,9 @@ pub(crate) enum Turn {
     Wait(Waiter),
     /// Nothing: this is the outcome.
     Known(Outcome),
+    /// Go on with this newest refresh token: the one at hand has been replaced, which nobody has been told yet, since the
+    /// client had left or had been answered before.
+    Replaced(Zeroizing<String>),
     /// End the session: this refresh token has been replaced, and its replay window is over. The newest one follows.
     Reused(Zeroizing<String>),
 }
@@ -145,8 +148,10 @@ impl Ledger {
             if let Some(told) = state.outcomes.get(key).filter(|told| usable(&told.outcome)) {
                 return Turn::Known(told.outcome.clone());
             }
-            if let Some(newest) = state.families.successor(key) {
-                return Turn::Reused(newest);
+            match state.families.successor(key) {
+                Some(Successor { token, is_outside: true }) => return Turn::Reused(token),
+                Some(Successor { token, is_outside: false }) => return Turn::Replaced(token),
+                None => {}
             }
             if state.under_way.len() >= MAX_UNDER_WAY {
                 return Turn::Known(Outcome::Unavailable);
@@ -205,9 +210,10 @@ impl Ledger {
     }
 
     /// The cookies of an outcome are on their way to the browser: now its replay window begins. Only for the first
-    /// time, or else a stolen token could be kept alive.
+    /// time, or else a stolen token could be kept alive. The same for the refresh token in them.
     pub(crate) fn delivered(&self, key: SessionKey) {
         self.with(|state, now| {
+            state.families.delivered(key);
             let Some(Told { is_delivered: false, .. }) = state.outcomes.get(key) else { return };
             if let Some(Told { outcome, .. }) = state.outcomes.remove(key) {
                 let told = Told { outcome, is_delivered: true };
@@ -227,7 +233,8 @@ impl Ledger {
         self.with(|state, now| {
             let end = if is_replaced { End::Replaced } else { End::Over };
             let is_new = state.ended.insert(key, end, now + ENDED_IS_KEPT).is_none();
-            Ended { is_new, successor: state.families.successor(key), jwts: state.families.jwts(key) }
+            let successor = state.families.successor(key).map(|successor| successor.token);
+            Ended { is_new, successor, jwts: state.families.jwts(key) }
         })
     }
 

@@ -93,6 +93,7 @@ impl Sessions {
                     }
                 }
                 Turn::Known(outcome) => return outcome.settle(token, fallback),
+                Turn::Replaced(newest) => *token = newest,
                 Turn::Reused(newest) => {
                     let (provider, client) = (app.provider.name(), &app.client.id);
                     warn!(

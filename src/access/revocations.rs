@@ -86,6 +86,14 @@ pub struct TokenMarks {
     pub subject: Mark,
 }
 
+impl TokenMarks {
+    /// Whether two JWTs may be of one session: of one subject, and of one `sid` where both have one.
+    pub fn is_same_session(&self, other: &Self) -> bool {
+        let sessions = self.session.zip(other.session);
+        self.subject == other.subject && sessions.is_none_or(|(one, other)| one == other)
+    }
+}
+
 /// What a revocation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {

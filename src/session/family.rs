@@ -84,7 +84,8 @@ impl Families {
         now: Instant,
     ) {
         let member = self.members.get(key).cloned().unwrap_or_default();
-        let next_member = next.filter(|(next, _)| *next != key).map(|(next, _)| (next, self.next_member(next, &member)));
+        let next_member =
+            next.filter(|(next, _)| *next != key).map(|(next, _)| (next, self.next_member(next, &member)));
         with(&member, |family| {
             if let Some(identity) = identity {
                 family.remember(identity);
@@ -116,6 +117,11 @@ impl Families {
         }
     }
 
+    /// The newest refresh token of a family.
+    pub(super) fn newest(&self, key: SessionKey) -> Option<SessionKey> {
+        with(self.members.get(key)?, |family| family.newest.as_ref().map(|newest| newest.key))
+    }
+
     /// What follows a refresh token that was replaced.
     pub(super) fn successor(&self, key: SessionKey) -> Option<Successor> {
         let member = self.members.get(key)?;
@@ -131,9 +137,9 @@ impl Families {
         self.members.get(key).map(|member| with(member, |family| family.jwts.clone())).unwrap_or_default()
     }
 
-    /// Until when the newest JWT of a session can be used, in Unix seconds.
-    pub(super) fn valid_until(&self, key: SessionKey) -> Option<u64> {
-        with(self.members.get(key)?, |family| family.jwts.iter().map(|(_, expires_at)| *expires_at).max())
+    /// Whether a family was given such a JWT.
+    pub(super) fn has_jwt(&self, key: SessionKey, is_such: impl Fn(&Jwt) -> bool) -> bool {
+        self.members.get(key).is_some_and(|member| with(member, |family| family.jwts.iter().any(is_such)))
     }
 
     pub(super) fn forget_expired(&mut self, now: Instant) {

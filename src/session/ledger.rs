@@ -138,7 +138,7 @@ impl Ledger {
     pub(crate) fn take_turn(&self, key: SessionKey, usable: impl Fn(&Outcome) -> bool) -> Turn {
         self.with(|state, _| {
             // Nobody needs to wait for that, and it holds even if a call under way never ends.
-            if let Some(end) = state.ended.get(key) {
+            if let Some(end) = state.end_of(key) {
                 return Turn::Known(end.outcome());
             }
             // A sender that is gone without an outcome has panicked: the next one calls again.
@@ -168,7 +168,7 @@ impl Ledger {
     pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome, delivery: Duration) -> Outcome {
         self.with(|state, now| {
             state.under_way.remove(&key);
-            if state.ended.get(key).is_some() {
+            if state.end_of(key).is_some() {
                 // The mark of the end says it from now on.
                 return Outcome::Ended;
             }
@@ -222,9 +222,9 @@ impl Ledger {
         });
     }
 
-    /// Until when the newest JWT of a session that was refreshed here can be used, in Unix seconds.
-    pub(crate) fn valid_until(&self, key: SessionKey) -> Option<u64> {
-        self.with(|state, _| state.families.valid_until(key))
+    /// Whether a session was refreshed to such a JWT, as far as they are remembered.
+    pub(crate) fn has_jwt(&self, key: SessionKey, is_such: impl Fn(&Jwt) -> bool) -> bool {
+        self.with(|state, _| state.families.has_jwt(key, is_such))
     }
 
     /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more. `is_replaced`:
@@ -240,7 +240,7 @@ impl Ledger {
 
     /// The outcome of a token, if it is known and still told.
     pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
-        self.with(|state, _| match state.ended.get(key) {
+        self.with(|state, _| match state.end_of(key) {
             Some(end) => Some(end.outcome()),
             None => state.outcomes.get(key).map(|told| told.outcome.clone()),
         })
@@ -248,7 +248,7 @@ impl Ledger {
 
     /// Whether a session was ended here.
     pub(crate) fn has_ended(&self, key: SessionKey) -> bool {
-        self.with(|state, _| state.ended.get(key).is_some())
+        self.with(|state, _| state.end_of(key).is_some())
     }
 
     /// Never held across an await. A panic of another thread in here leaves nothing half done that matters.
@@ -263,6 +263,13 @@ impl Ledger {
 }
 
 impl State {
+    /// How the session of a refresh token was ended, if it was: by itself, or by its newest successor, which is all that
+    /// who ends it may know.
+    fn end_of(&self, key: SessionKey) -> Option<End> {
+        let newest = || self.families.newest(key).and_then(|newest| self.ended.get(newest));
+        self.ended.get(key).or_else(newest).copied()
+    }
+
     /// Keeps early refreshes of a token away, unless more is known of it.
     fn rest(&mut self, key: SessionKey, until: Instant) {
         if !self.under_way.contains_key(&key) && self.outcomes.get(key).is_none() {

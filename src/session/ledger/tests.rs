@@ -248,6 +248,23 @@ async fn a_successor_that_nobody_was_given_makes_no_thief_of_who_comes_later() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_end_of_the_newest_token_is_that_of_all_before_it() {
+    let ledger = Ledger::new(WINDOW);
+    refresh(&ledger, "r1", Some("r2"));
+    refresh(&ledger, "r2", Some("r3"));
+    ledger.end(key("r3"), true);
+    for _ in 0..2 {
+        for token in ["r1", "r2", "r3"] {
+            assert!(ledger.has_ended(key(token)), "{token}");
+            // Not a reuse, which would clear the cookies of the session that took its place.
+            assert_eq!(turn(&ledger, token).0, "ended", "{token}");
+        }
+        advance(WINDOW * 2).await;
+    }
+    assert!(!ledger.has_ended(key("other")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_provider_that_does_not_rotate_has_no_reuse() {
     let ledger = Ledger::new(WINDOW);
     for same in [None, Some("r1")] {

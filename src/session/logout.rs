@@ -126,11 +126,16 @@ pub(super) async fn revoke(
 ) {
     let (provider, client) = (app.provider.name(), &app.client.id);
     let mut pauses = PAUSES.iter();
+    let Ok(mut queued) = app.calls.queued_revocations.try_acquire().map(Some) else {
+        warn!(provider, client, "revocation impossible: too many are waiting");
+        return;
+    };
     // Made-up tokens may fill the places for further attempts; they never take the first attempt from a genuine one.
     let mut place = None;
     loop {
         let result = {
             let _permit = app.calls.revocations.acquire().await;
+            drop(queued.take());
             app.provider.revoke(&app.client, &refresh_token).await
         };
         if let Some(asked) = asked.take() {

@@ -231,6 +231,8 @@ impl Ledger {
     /// another login in the same browser took its place.
     pub(crate) fn end(&self, key: SessionKey, is_replaced: bool) -> Ended {
         self.with(|state, now| {
+            // Whoever finds it ended later does not know better.
+            let is_replaced = is_replaced || matches!(state.end_of(key), Some(End::Replaced));
             let end = if is_replaced { End::Replaced } else { End::Over };
             let is_new = state.ended.insert(key, end, now + ENDED_IS_KEPT).is_none();
             let successor = state.families.successor(key).map(|successor| successor.token);

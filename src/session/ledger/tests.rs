@@ -265,6 +265,14 @@ async fn the_end_of_the_newest_token_is_that_of_all_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_login_replaced_stays_replaced() {
+    let ledger = Ledger::new(WINDOW);
+    ledger.end(key("r1"), true);
+    ledger.end(key("r1"), false);
+    assert_eq!(turn(&ledger, "r1").0, "ended", "its late requests clear no cookies");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_provider_that_does_not_rotate_has_no_reuse() {
     let ledger = Ledger::new(WINDOW);
     for same in [None, Some("r1")] {

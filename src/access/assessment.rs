@@ -9,7 +9,7 @@ use crate::access::cookies::{Presented, SessionCookies};
 use crate::access::decision::{AppRules, Knowledge, Reason};
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
-use crate::access::revocations::{Mark, Revocation};
+use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::token::{self, TokenError, Verification};
 use crate::access::verified_tokens::Scope;
@@ -113,13 +113,22 @@ impl SessionRules {
         }
     }
 
+    /// Whether the session of a refresh token, or its subject, was revoked.
+    pub fn revocation(
+        &self,
+        record: &SessionRecord,
+        revocations: &Revocations,
+        now: u64,
+    ) -> Option<Revocation> {
+        revocations
+            .of_session(Mark::sealed_session(self.provider, &record.id), now)
+            .or_else(|| revocations.of_subject(record.subject, Some(record.started_at), now))
+    }
+
     /// Why a refresh token whose cookie was good is not to be used.
     fn check_record(&self, record: &SessionRecord, known: &Knowledge<'_>) -> Result<(), Reason> {
-        let (revocations, now) = (&known.memory.revocations, known.now);
-        let revoked = revocations
-            .of_session(Mark::sealed_session(self.provider, &record.id), now)
-            .or_else(|| revocations.of_subject(record.subject, Some(record.started_at), now));
-        if let Some(revocation) = revoked {
+        let now = known.now;
+        if let Some(revocation) = self.revocation(record, &known.memory.revocations, now) {
             return Err(Reason::Revoked(revocation));
         }
         let age = Age::from(record);

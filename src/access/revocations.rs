@@ -36,6 +36,12 @@ impl Mark {
         Self::new(b"jwt", provider, jwt.as_bytes())
     }
 
+    /// One JWT without `jti`, by what is signed. Its signature may have another form that is as good: ECDSA has two of each.
+    pub fn unnamed_token(provider: usize, jwt: &str) -> Self {
+        let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
+        Self::new(b"signed", provider, signed.as_bytes())
+    }
+
     /// A subject: claim `sub` (RFC 7519 section 4.1.2).
     pub fn subject(provider: usize, sub: &str) -> Self {
         Self::new(b"sub", provider, sub.as_bytes())
@@ -80,10 +86,18 @@ impl Mark {
 pub struct TokenMarks {
     /// Its session, where it names one.
     pub session: Option<Mark>,
-    /// Itself: by `jti`, or else by its text.
+    /// Itself: by `jti`, or else by what is signed.
     pub token: Mark,
     /// Its subject.
     pub subject: Mark,
+}
+
+impl TokenMarks {
+    /// Whether two JWTs may be of one session: of one subject, and of one `sid` where both have one.
+    pub fn is_same_session(&self, other: &Self) -> bool {
+        let sessions = self.session.zip(other.session);
+        self.subject == other.subject && sessions.is_none_or(|(one, other)| one == other)
+    }
 }
 
 /// What a revocation ends.

@@ -107,6 +107,42 @@ async fn unsealed_and_bound_a_junk_jwt_refreshes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thief_with_a_jwt_of_his_own_gets_nothing_and_the_user_goes_on() {
+    let forgetful = "[refresh]\nreplay_window = '1s'\n[apps.store.timeouts]\nresponse = '1s'\n";
+    let world = World::with(&format!("[session]\nbind_refresh = true\n{forgetful}")).await;
+    let mut ada = world.logged_in("ada").await;
+    let mut thief = world.logged_in("mallory").await;
+    world.expire_access_tokens();
+    thief.jar.insert(REFRESH.to_owned(), ada.jar[REFRESH].clone());
+    // Genuine, but of somebody else, as the new JWT tells.
+    let answer = thief.get("/api/cart").await;
+    answer.assert_problem(503, "identity_provider_unavailable");
+    assert_eq!(answer.set_cookies().len(), 0);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    world.expire_access_tokens();
+    ada.get("/api/cart").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_jwt_keeps_no_stream_open_with_a_session_of_the_thief() {
+    let world = World::start().await;
+    let (events, _keep) = broadcast::channel(16);
+    world.store.on("/api/events", Reply::Events(events));
+    let ada = world.logged_in("ada").await;
+    let mut thief = world.logged_in("mallory").await;
+    let mut mixed = thief.clone();
+    mixed.jar.insert(ACCESS.to_owned(), ada.jar[ACCESS].clone());
+    let mut wire = mixed.open().await;
+    wire.send(request_bytes(&mixed, &Request::get("/api/events"))).await.unwrap();
+    patiently("a head", wire.head()).await.unwrap().expect("a head");
+    world.clock.advance(280);
+    thief.get("/api/cart").await.assert_status(200);
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+    world.clock.advance(40);
+    patiently("the end", async { while wire.fill().await.is_ok_and(|more| more) {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sealed_cookie_of_one_app_is_none_at_another() {
     let world = sealed("bind_refresh = false").await;
     let store = world.logged_in("ada").await;

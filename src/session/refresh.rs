@@ -43,8 +43,11 @@ impl Sessions {
         let Outcome::Renewed(tokens) = &outcome else { return Refreshed { outcome, refresh_token: newest } };
         let (provider, client) = (app.provider.name(), &app.client.id);
         // A JWT of somebody else is refused, whoever asked for it first.
-        if is_of_another(grant, previous, &tokens.identity) {
-            error!(provider, client, "the provider's JWT was refused at a refresh: another subject");
+        if is_of_another(app, grant, previous, &tokens.identity) {
+            error!(
+                provider,
+                client, "the provider's JWT was refused at a refresh: another subject or session"
+            );
             return Refreshed { outcome: Outcome::Unavailable, refresh_token: grant.refresh_token.clone() };
         }
         // What was revoked while this request waited, or since the outcome was recorded.
@@ -225,10 +228,21 @@ impl Outcome {
     }
 }
 
-fn is_of_another(grant: &Grant, previous: Option<&Previous>, identity: &Identity) -> bool {
-    let subject = identity.marks().subject;
-    previous.is_some_and(|previous| previous.identity.marks().subject != subject)
-        || grant.record.is_some_and(|record| record.subject != subject)
+/// Whether a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are.
+fn is_of_another(
+    app: &SessionContext,
+    grant: &Grant,
+    previous: Option<&Previous>,
+    identity: &Identity,
+) -> bool {
+    let new = identity.marks();
+    let old = previous.map(|previous| previous.identity.marks());
+    let is_of_another_session = app.rules.session.bind_refresh
+        && grant.record.is_none()
+        && old.and_then(|old| old.session).is_some_and(|old| new.session.is_some_and(|new| new != old));
+    old.is_some_and(|old| old.subject != new.subject)
+        || grant.record.is_some_and(|record| record.subject != new.subject)
+        || is_of_another_session
 }
 
 fn is_rotated(next: Option<&Zeroizing<String>>, token: &str) -> bool {

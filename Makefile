@@ -1,5 +1,5 @@
 # The commands of a working day. CI runs `make ci`.
-.PHONY: help check ci providers browser bench bench-peers advisories demo
+.PHONY: help check ci fuzz providers browser bench bench-peers advisories demo
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -9,6 +9,9 @@ check: ## format, lints, docs, tests: before every commit
 
 ci: ## everything that CI runs, after installing what is missing
 	@.ci/run
+
+fuzz: ## each fuzz target for a minute, from its corpus
+	@.ci/run fuzz
 
 providers: ## the gateway against Keycloak, Glewlwyd and oidc-provider
 	@.ci/run providers

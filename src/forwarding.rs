@@ -37,14 +37,13 @@ impl Origin {
     ) -> Self {
         let mut client = peer.ip().to_canonical();
         let mut proxies = Vec::new();
-        let is_trusted = |ip: &IpAddr| trusted.iter().any(|network| network.contains(ip));
-        if !is_trusted(&client) {
+        if !is_trusted(client, trusted) {
             return Self { client, proxies, https, host: host.clone() };
         }
         for claimed in claimed_hops(headers).into_iter().rev() {
             let Some(ip) = claimed else { break };
             proxies.push(std::mem::replace(&mut client, ip));
-            if !is_trusted(&ip) {
+            if !is_trusted(ip, trusted) {
                 break;
             }
         }
@@ -82,6 +81,12 @@ impl Origin {
         ];
         texts.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
+}
+
+/// Whether an address is that of a trusted proxy.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 /// The hops that a trusted peer claims, left to right; `None` for what is no address. `X-Forwarded-For` counts where

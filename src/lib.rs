@@ -12,7 +12,8 @@
 //! 3. **Decision**: [`access::decision::decide`] takes the head, the provider's keys and the time, and returns a
 //!    [`Decision`](access::decision::Decision). It is pure. With a valid JWT it says `Forward`, and nothing else is asked.
 //! 4. **What follows from it** (`gateway/session_step.rs`): a refresh by [`session::Sessions::refresh`], after which
-//!    [`access::decision::admit`] decides again; a login, logout or user object of our own (`gateway/endpoints.rs`); an
+//!    [`access::decision::admit`] decides again; a login, logout or user object of our own (`gateway/endpoints.rs`); what a
+//!    provider sends (`gateway/backchannel_logout.rs`, `fusionauth_webhook.rs`); an
 //!    answer with a [`respond::Problem`]; or on to the app.
 //! 5. **To the app** (`gateway/upstream_request.rs`): the client's own identity and forwarding headers and the session's
 //!    cookies are taken out, the headers of the [`Identity`](access::identity::Identity) put in.
@@ -46,9 +47,13 @@ pub mod clock;
 pub mod command;
 pub mod config;
 mod forwarding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gateway;
 pub mod identity_provider;
 pub mod respond;
+#[cfg(test)]
+mod secrets_tests;
 pub mod server;
 pub mod session;
 mod strict_form;

@@ -110,6 +110,7 @@ fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
 fn run(path: &Path) -> ExitCode {
     with_config(path, |Loaded { config, warnings }| {
         telemetry::start(&config.server.log);
+        telemetry::silence_panic_messages();
         for warning in &warnings {
             warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
         }

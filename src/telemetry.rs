@@ -30,6 +30,15 @@ pub fn start(settings: &Log) {
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
+/// Lets a panic say where it happened, and not what with: the message may quote what was being worked on, such as the
+/// text that a slice was taken of.
+pub fn silence_panic_messages() {
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, "a fault of this program: it panicked");
+    }));
+}
+
 fn is_discreet(line: &Metadata<'_>) -> bool {
     let target = line.target();
     if target.starts_with(EVERYDAY) {

@@ -1,6 +1,6 @@
 //! An app's addresses: resolved, health-checked, balanced.
 
-mod web_socket;
+pub(crate) mod web_socket;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};

@@ -9,10 +9,10 @@ use crate::access::cookies::{Presented, SessionCookies};
 use crate::access::decision::{AppRules, Knowledge, Reason};
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
-use crate::access::revocations::{Mark, Revocation};
+use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::token::{self, TokenError, Verification};
-use crate::access::verified_tokens::Scope;
+use crate::access::verified_tokens::{Remembered, Scope};
 use crate::config;
 
 /// How an app's sessions are protected.
@@ -113,13 +113,22 @@ impl SessionRules {
         }
     }
 
+    /// Whether the session of a refresh token, or its subject, was revoked.
+    pub fn revocation(
+        &self,
+        record: &SessionRecord,
+        revocations: &Revocations,
+        now: u64,
+    ) -> Option<Revocation> {
+        revocations
+            .of_session(Mark::sealed_session(self.provider, &record.id), now)
+            .or_else(|| revocations.of_subject(record.subject, Some(record.started_at), now))
+    }
+
     /// Why a refresh token whose cookie was good is not to be used.
     fn check_record(&self, record: &SessionRecord, known: &Knowledge<'_>) -> Result<(), Reason> {
-        let (revocations, now) = (&known.memory.revocations, known.now);
-        let revoked = revocations
-            .of_session(Mark::sealed_session(self.provider, &record.id), now)
-            .or_else(|| revocations.of_subject(record.subject, Some(record.started_at), now));
-        if let Some(revocation) = revoked {
+        let now = known.now;
+        if let Some(revocation) = self.revocation(record, &known.memory.revocations, now) {
             return Err(Reason::Revoked(revocation));
         }
         let age = Age::from(record);
@@ -134,6 +143,7 @@ impl From<&SessionRecord> for Age {
             started_at: record.started_at,
             renewed_at: record.renewed_at,
             usable_until: record.access_token_expires_at,
+            is_provisional: false,
         }
     }
 }
@@ -268,9 +278,16 @@ fn check_token(
     known: &Knowledge<'_>,
 ) -> Result<Checked, Reason> {
     let scope = Scope { app: rules.index, key_generation: known.key_generation };
-    if let Some((identity, lives)) = known.memory.verified.get(access_token, scope, known.now) {
+    if let Some(Remembered { identity, lives, is_provisional }) =
+        known.memory.verified.get(access_token, scope, known.now)
+    {
         let usable = check_revocation(&identity, known)?;
-        lives?;
+        if is_provisional && cookies.refresh_token.is_some() {
+            // Whoever brought the JWT first, perhaps a thief, must not decide on the ends of its session.
+            remember(rules, access_token, &identity, cookies, known)?;
+        } else {
+            lives?;
+        }
         return Ok(Checked { identity, usable });
     }
     let Verification { claims, expired } = token::verify(access_token, &rules.token, known.keys, known.now)?;
@@ -279,11 +296,23 @@ fn check_token(
     if expired {
         return Ok(Checked { identity, usable: Err(TokenError::Expired.into()) });
     }
-    let lifetime = lifetime(rules, access_token, &identity, cookies, known);
-    let lives = lifetime.check_request(known.now);
-    known.memory.verified.insert(access_token, scope, &identity, lifetime, known.now);
-    lives?;
+    remember(rules, access_token, &identity, cookies, known)?;
     Ok(Checked { identity, usable })
+}
+
+/// Remembers a verified JWT with the ends of its session, and says whether that still lives.
+fn remember(
+    rules: &AppRules,
+    access_token: &str,
+    identity: &Arc<Identity>,
+    cookies: &SessionCookies<'_>,
+    known: &Knowledge<'_>,
+) -> Result<(), Over> {
+    let scope = Scope { app: rules.index, key_generation: known.key_generation };
+    let lifetime = lifetime(rules, access_token, identity, cookies, known);
+    let lives = lifetime.check_request(known.now);
+    known.memory.verified.insert(access_token, scope, identity, lifetime, known.now);
+    lives
 }
 
 /// The outer error: the session is over. The inner one: this JWT alone.
@@ -317,6 +346,7 @@ fn lifetime(
                 started_at: issued_at,
                 renewed_at: issued_at,
                 usable_until: identity.expires_at(),
+                is_provisional: true,
             }
         },
         |record| Age::from(&record),

@@ -4,13 +4,25 @@
 //! WebSocket with a session, and every login and logout, must come from the app's own origin or from an allowed one.
 //! Clients that send neither `Origin` nor `Sec-Fetch-Site` are no browsers, and are not told to do anything by a site.
 
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// Headers by which many frameworks let a request have another method than the one it says.
+const METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
 
 /// Whether a method may change state (RFC 9110 section 9.2.1).
 pub fn changes_state(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// Whether a request may have any method, whatever it says of itself.
+pub fn overrides_method(headers: &HeaderMap) -> bool {
+    METHOD_OVERRIDES.iter().any(|name| headers.contains_key(name))
 }
 
 /// Whether the request comes from another origin that is not in `allowed`. `host` is the request's `Host`.
@@ -27,11 +39,9 @@ pub fn is_cross_site(headers: &HeaderMap, host: &str, allowed: &[String]) -> boo
             return true;
         }
     }
-    match headers.get(SEC_FETCH_SITE) {
-        None => false,
-        // `none`: typed by the user. A scheme downgrade is `same-site` or `cross-site`, never `same-origin`.
-        Some(site) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
-    }
+    // `none`: typed by the user. A scheme downgrade is `same-site` or `cross-site`, never `same-origin`.
+    let is_own = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
+    !headers.get_all(SEC_FETCH_SITE).iter().all(is_own)
 }
 
 /// Whether an origin (RFC 6454 section 6.2) is that of the host. Its scheme is not compared: behind a proxy that ends
@@ -50,8 +60,6 @@ fn is_own_origin(origin: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -89,6 +97,15 @@ mod tests {
             }
             assert_eq!(is_cross_site(&headers, host, &allowed), refused, "{origin:?} {fetch_site:?} {host}");
         }
+    }
+
+    #[test]
+    fn every_fetch_site_counts() {
+        let mut headers = HeaderMap::new();
+        headers.append(SEC_FETCH_SITE, HeaderValue::from_static("same-origin"));
+        assert!(!is_cross_site(&headers, "a.example", &[]));
+        headers.append(SEC_FETCH_SITE, HeaderValue::from_static("cross-site"));
+        assert!(is_cross_site(&headers, "a.example", &[]));
     }
 
     #[test]

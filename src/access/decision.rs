@@ -243,12 +243,16 @@ pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowle
         Ok(decoded) => decoded,
         Err(error) => return reject(Code::BadRequest, "The path is not acceptable.", error.into()),
     };
-    let safe = !cross_site::changes_state(request.method);
+    let may_be_another_method = cross_site::overrides_method(request.headers);
+    let may_change_state = may_be_another_method || cross_site::changes_state(request.method);
     let destination = rules.routes.resolve(request.path.as_bytes(), &decoded);
-    if !safe && destination != Destination::Login && rules.routes.is_login_variant(&decoded) {
+    if destination != Destination::Login
+        && rules.routes.is_login_variant(&decoded)
+        && (may_change_state || has_body(request.headers))
+    {
         return reject(Code::BadRequest, "The path is not acceptable.", Reason::LoginVariant);
     }
-    if is_preflight(request, destination) {
+    if !may_be_another_method && is_preflight(request, destination) {
         return Decision::Forward(None);
     }
     match destination {
@@ -262,7 +266,9 @@ pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowle
             Decision::Reject(problem, Reason::Method)
         }
         Destination::App(Rule { access: Access::Public, .. }) => Decision::Forward(None),
-        Destination::User | Destination::App(_) => with_session(rules, request, known, destination),
+        Destination::User | Destination::App(_) => {
+            with_session(rules, request, known, destination, may_change_state)
+        }
     }
 }
 
@@ -340,9 +346,10 @@ fn with_session<'a>(
     request: &RequestHead<'_>,
     known: &Knowledge<'_>,
     destination: Destination<'a>,
+    may_change_state: bool,
 ) -> Decision<'a> {
     let cookies = rules.cookies.read(request.headers);
-    let needs_own_origin = cross_site::changes_state(request.method) || request.websocket;
+    let needs_own_origin = may_change_state || request.websocket;
     if needs_own_origin
         && cookies.presented != Presented::default()
         && cross_site::is_cross_site(request.headers, request.host, &rules.allowed_origins)

@@ -52,6 +52,9 @@ pub enum Event {
 /// Why a webhook's request is refused. The texts are for logs; none carries a part of the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
+    /// The header with the signature is missing, comes twice or is no text.
+    #[error("there is not exactly one signature")]
+    Unsigned,
     /// The JWT in the header is not acceptable.
     #[error("the signature: {0}")]
     Signature(#[from] TokenError),

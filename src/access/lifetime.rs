@@ -31,6 +31,8 @@ pub struct Age {
     pub renewed_at: u64,
     /// After this time (Unix seconds) it could not be used without being renewed.
     pub usable_until: u64,
+    /// It is a guess: the JWT came without what was sealed together with it.
+    pub is_provisional: bool,
 }
 
 /// Why a session is over though its tokens are good.
@@ -48,6 +50,7 @@ pub enum Over {
 #[derive(Debug, Clone)]
 pub struct Lifetime {
     ends_at: u64,
+    is_provisional: bool,
     idle: Option<Idle>,
 }
 
@@ -59,7 +62,12 @@ struct Idle {
 
 impl Lifetime {
     /// No end.
-    pub const UNLIMITED: Self = Self { ends_at: u64::MAX, idle: None };
+    pub const UNLIMITED: Self = Self { ends_at: u64::MAX, is_provisional: false, idle: None };
+
+    /// See [`Age::is_provisional`].
+    pub const fn is_provisional(&self) -> bool {
+        self.is_provisional
+    }
 
     /// Whether the session still lives.
     pub fn check(&self, now: u64) -> Result<(), Over> {
@@ -111,7 +119,7 @@ impl Activities {
     pub fn lifetime(&self, limits: Lifetimes, age: &Age, now: u64) -> Lifetime {
         let ends_at = limits.absolute.map_or(u64::MAX, |absolute| age.started_at.saturating_add(absolute));
         let idle = limits.idle.map(|limit| Idle { limit, last_request: self.last_request(age, limit, now) });
-        Lifetime { ends_at, idle }
+        Lifetime { ends_at, is_provisional: age.is_provisional, idle }
     }
 
     fn last_request(&self, age: &Age, limit: u64, now: u64) -> Arc<AtomicU64> {
@@ -145,7 +153,7 @@ mod tests {
     const BOTH: Lifetimes = Lifetimes { absolute: Some(1000), idle: Some(100) };
 
     fn age(id: u8) -> Age {
-        Age { id: [id; 16], started_at: NOW, renewed_at: NOW, usable_until: NOW + 300 }
+        Age { id: [id; 16], started_at: NOW, renewed_at: NOW, usable_until: NOW + 300, is_provisional: false }
     }
 
     #[test]
@@ -211,7 +219,7 @@ mod tests {
             let mut id = [0; 16];
             id[..8].copy_from_slice(&number.to_be_bytes());
             let now = NOW + number;
-            let age = Age { id, started_at: now, renewed_at: now, usable_until: now };
+            let age = Age { id, started_at: now, renewed_at: now, usable_until: now, is_provisional: false };
             activities.lifetime(BOTH, &age, now);
         }
         let known = activities.sessions.lock().unwrap().last_requests.len();

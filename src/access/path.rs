@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 /// Why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -79,6 +81,16 @@ pub fn is_variant(path: &[u8], of: &[u8]) -> bool {
     trim_slash(path).eq_ignore_ascii_case(trim_slash(of))
 }
 
+/// Whether an app that is lenient about the end of a path takes `path` for `of`: beside case and a slash, frameworks
+/// ignore blanks and dots there, or take `.json` for a format (Rails, older Spring).
+pub fn is_lenient_variant(path: &[u8], of: &[u8]) -> bool {
+    let of = trim_slash(of);
+    let Some((start, rest)) = path.split_at_checked(of.len()) else { return false };
+    let is_punctuation = |rest: &[u8]| !rest.iter().any(u8::is_ascii_alphanumeric);
+    let is_format = |format: &[u8]| trim_slash(format).iter().all(u8::is_ascii_alphanumeric);
+    start.eq_ignore_ascii_case(of) && (is_punctuation(rest) || rest.strip_prefix(b".").is_some_and(is_format))
+}
+
 /// The path without one trailing slash.
 pub fn trim_slash(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").unwrap_or(path)
@@ -96,10 +108,12 @@ fn percent_decode(bytes: &[u8]) -> Result<Vec<u8>, PathError> {
         let (value, tail) = hex_pair(tail).ok_or(PathError::Encoding)?;
         match value {
             b'/' | b'\\' | b';' | 0..=0x1f | 0x7f => return Err(PathError::EncodedDelimiter),
-            b'%' if hex_pair(tail).is_some() => return Err(PathError::EncodedDelimiter),
             _ => decoded.push(value),
         }
         rest = tail;
+    }
+    if is_encoded_twice(&decoded) {
+        return Err(PathError::EncodedDelimiter);
     }
     if has_overlong(&decoded) { Err(PathError::Overlong) } else { Ok(decoded) }
 }
@@ -108,6 +122,18 @@ fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
     let (&[high, low], tail) = bytes.split_first_chunk::<2>()?;
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     Some((digit(high)? << 4 | digit(low)?, tail))
+}
+
+/// Whether another decoding would change the path; its hexadecimal digits may have been encoded, too.
+fn is_encoded_twice(decoded: &[u8]) -> bool {
+    let mut rest = decoded;
+    while let Some(at) = memchr(b'%', rest) {
+        rest = rest.get(at + 1..).unwrap_or_default();
+        if hex_pair(rest).is_some() {
+            return true;
+        }
+    }
+    false
 }
 
 /// Overlong forms of UTF-8 (RFC 3629 section 3). Other bytes above ASCII pass: old apps use Latin-1 in their paths.
@@ -181,6 +207,23 @@ mod tests {
 
     #[test]
     fn variants() {
+        for lenient in [
+            "/api/LOGIN",
+            "/api/login/",
+            "/api/login. ",
+            "/api/login.json",
+            "/api/login.json/",
+            "/api/login\u{a0}",
+            "/api/login?",
+        ] {
+            assert!(is_lenient_variant(lenient.as_bytes(), b"/api/login"), "{lenient}");
+            assert!(is_lenient_variant(lenient.as_bytes(), b"/api/login/"), "{lenient}");
+        }
+        for other in
+            ["/api/login/more", "/api/logins", "/api/login.js.x", "/api/logi", "/api/login-2", "/x/api/login"]
+        {
+            assert!(!is_lenient_variant(other.as_bytes(), b"/api/login"), "{other}");
+        }
         assert!(is_variant(b"/API/Login/", b"/api/login"));
         assert!(is_variant(b"/api/login", b"/api/login"));
         assert!(!is_variant(b"/api/login2", b"/api/login"));

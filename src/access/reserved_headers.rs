@@ -2,8 +2,41 @@
 
 use http::HeaderName;
 
-/// Names that say where a request came from or was meant for; apps believe them.
-const FORWARDING: [&str; 4] = ["forwarded", "x-real-ip", "x-original-url", "x-rewrite-url"];
+/// Names that say where a request came from or was meant for; apps believe them. `Proxy` is where a CGI program looks
+/// for `HTTP_PROXY` (httpoxy).
+const FORWARDING: [&str; 12] = [
+    "forwarded",
+    "forwarded-for",
+    "proxy",
+    "x-forwarded",
+    "x-host",
+    "x-http-host-override",
+    "x-original-host",
+    "x-original-method",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+];
+
+/// Names under which content delivery networks and balancers tell the client's address or scheme; believed if they
+/// come from a trusted proxy.
+const TOLD_BY_PROXIES: [&str; 11] = [
+    "cf-connecting-ip",
+    "client-ip",
+    "fastly-client-ip",
+    "front-end-https",
+    "true-client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-scheme",
+    "x-url-scheme",
+];
+
+/// Fields that frame a message: in another spelling they mean nothing here, but may to an app.
+const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
 /// The canonical form of a header name: lower-case, every byte that is no letter or digit becomes `-`. Servers that
 /// hand headers on as variables (CGI, WSGI, Rack) take all spellings with one canonical form for the same header.
@@ -27,21 +60,30 @@ impl ReservedHeaders {
         Self { identity: identity_headers.map(|name| canonical(name.as_str())).collect() }
     }
 
-    /// Whether a client's header of this name must not reach the app.
-    pub fn contains(&self, name: &HeaderName) -> bool {
+    /// Whether a header of this name must not reach the app when a client, or a trusted proxy, has sent it.
+    pub fn contains(&self, name: &HeaderName, is_from_proxy: bool) -> bool {
         let name = name.as_str();
         let first = name.as_bytes().first().copied().map(canonical_byte);
         // Most names are settled by their first letter.
-        if matches!(first, Some(b'x' | b'f')) && is_forwarding(name) {
-            return true;
-        }
-        self.identity.iter().any(|reserved| is_alias(name, reserved))
+        let is_ours = match first {
+            Some(b'x' | b'f' | b'p') if is_forwarding(name) => true,
+            Some(b'x' | b'f' | b'c' | b't') => {
+                is_misspelt_framing(name)
+                    || (!is_from_proxy && TOLD_BY_PROXIES.iter().any(|told| is_alias(name, told)))
+            }
+            _ => false,
+        };
+        is_ours || self.identity.iter().any(|reserved| is_alias(name, reserved))
     }
 }
 
 fn is_forwarding(name: &str) -> bool {
     FORWARDING.iter().any(|reserved| is_alias(name, reserved))
         || name.get(.."x-forwarded-".len()).is_some_and(|start| is_alias(start, "x-forwarded-"))
+}
+
+fn is_misspelt_framing(name: &str) -> bool {
+    FRAMING.iter().any(|framing| is_alias(name, framing) && name != *framing)
 }
 
 /// Whether `name` has the canonical form `reserved`.
@@ -60,6 +102,10 @@ mod tests {
         ReservedHeaders::new([HeaderName::from_static("x-auth-user")].iter())
     }
 
+    fn is_reserved(name: &str, is_from_proxy: bool) -> bool {
+        reserved().contains(&HeaderName::from_bytes(name.as_bytes()).unwrap(), is_from_proxy)
+    }
+
     #[test]
     fn clients_cannot_speak_for_us() {
         for name in [
@@ -75,11 +121,31 @@ mod tests {
             "X-Real-IP",
             "X-Original-URL",
             "x_rewrite_url",
+            "X-Forwarded",
+            "X-Original-URI",
+            "X-Host",
+            "Proxy",
+            "Content_Length",
+            "transfer.encoding",
         ] {
-            assert!(reserved().contains(&HeaderName::from_bytes(name.as_bytes()).unwrap()), "{name}");
+            assert!(is_reserved(name, false) && is_reserved(name, true), "{name}");
         }
-        for name in ["x-auth-users", "xx-auth-user", "authorization", "x-forwarded", "from", "x-authxuser"] {
-            assert!(!reserved().contains(&HeaderName::from_bytes(name.as_bytes()).unwrap()), "{name}");
+        for name in [
+            "x-auth-users",
+            "xx-auth-user",
+            "authorization",
+            "from",
+            "x-authxuser",
+            "content-length",
+            "transfer-encoding",
+            "content-type",
+            "proxy-x",
+            "te",
+        ] {
+            assert!(!is_reserved(name, false) && !is_reserved(name, true), "{name}");
+        }
+        for name in TOLD_BY_PROXIES.into_iter().chain(["True_Client_IP"]) {
+            assert!(is_reserved(name, false) && !is_reserved(name, true), "{name}");
         }
     }
 
@@ -95,7 +161,7 @@ mod tests {
         fn every_spelling_is_caught(separators in proptest::collection::vec("[!#$%&'*+.^_`|~-]", 2), upper in any::<bool>()) {
             let name = format!("x{}auth{}user", separators[0], separators[1]);
             let name = if upper { name.to_uppercase() } else { name };
-            prop_assert!(reserved().contains(&HeaderName::from_bytes(name.as_bytes()).unwrap()));
+            prop_assert!(is_reserved(&name, false));
         }
     }
 }

@@ -36,6 +36,12 @@ impl Mark {
         Self::new(b"jwt", provider, jwt.as_bytes())
     }
 
+    /// One JWT without `jti`, by what is signed. Its signature may have another form that is as good: ECDSA has two of each.
+    pub fn unnamed_token(provider: usize, jwt: &str) -> Self {
+        let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
+        Self::new(b"signed", provider, signed.as_bytes())
+    }
+
     /// A subject: claim `sub` (RFC 7519 section 4.1.2).
     pub fn subject(provider: usize, sub: &str) -> Self {
         Self::new(b"sub", provider, sub.as_bytes())
@@ -80,10 +86,18 @@ impl Mark {
 pub struct TokenMarks {
     /// Its session, where it names one.
     pub session: Option<Mark>,
-    /// Itself: by `jti`, or else by its text.
+    /// Itself: by `jti`, or else by what is signed.
     pub token: Mark,
     /// Its subject.
     pub subject: Mark,
+}
+
+impl TokenMarks {
+    /// Whether two JWTs may be of one session: of one subject, and of one `sid` where both have one.
+    pub fn is_same_session(&self, other: &Self) -> bool {
+        let sessions = self.session.zip(other.session);
+        self.subject == other.subject && sessions.is_none_or(|(one, other)| one == other)
+    }
 }
 
 /// What a revocation ends.
@@ -100,11 +114,22 @@ pub enum Revocation {
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    /// For subjects: JWTs issued later are not meant.
+    /// JWTs issued later are not meant.
     issued_until: u64,
     is_replaced: bool,
     /// Unix seconds; then the entry goes.
     kept_until: u64,
+}
+
+impl Entry {
+    /// Whether it is about what was issued then. What does not say so is taken for old.
+    fn is_about(&self, issued_at: Option<u64>) -> bool {
+        issued_at.is_none_or(|at| at <= self.issued_until)
+    }
+
+    const fn of_session(self) -> Revocation {
+        Revocation::Session { is_replaced: self.is_replaced }
+    }
 }
 
 type Part = HashMap<Mark, Entry>;
@@ -151,22 +176,21 @@ impl Revocations {
         }
         marks
             .session
-            .and_then(|session| self.of_session(session, now))
+            .and_then(|session| self.entry(session, now))
+            .filter(|entry| entry.is_about(issued_at))
+            .map(Entry::of_session)
             .or_else(|| self.of_subject(marks.subject, issued_at, now))
             .or_else(|| self.entry(marks.token, now).map(|_| Revocation::Token))
     }
 
     /// Whether a session is revoked.
     pub fn of_session(&self, session: Mark, now: u64) -> Option<Revocation> {
-        self.entry(session, now).map(|entry| Revocation::Session { is_replaced: entry.is_replaced })
+        self.entry(session, now).map(Entry::of_session)
     }
 
     /// Whether what a subject began at `since` (Unix seconds; `None`: unknown) is revoked.
     pub fn of_subject(&self, subject: Mark, since: Option<u64>, now: u64) -> Option<Revocation> {
-        let entry = self.entry(subject, now)?;
-        since
-            .is_none_or(|since| since <= entry.issued_until)
-            .then_some(Revocation::Session { is_replaced: false })
+        self.entry(subject, now).filter(|entry| entry.is_about(since)).map(Entry::of_session)
     }
 
     /// How many entries there are.
@@ -184,7 +208,26 @@ impl Revocations {
         part.get(&mark).copied().filter(|entry| now < entry.kept_until)
     }
 
-    fn insert(&self, mark: Mark, mut entry: Entry, now: u64) {
+    /// Lets a JWT pass that a login has just brought: its user has shown who they are since the revocation. For times that
+    /// are whole seconds, and providers that go on with a `sid` after its end. What was issued before stays revoked.
+    pub fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
+        for mark in marks.session.into_iter().chain([marks.subject]) {
+            if self.entry(mark, now).is_some_and(|entry| entry.is_about(issued_at)) {
+                self.change(mark, now, |part| {
+                    if let Some(entry) = part.get_mut(&mark) {
+                        entry.issued_until = issued_at.unwrap_or(0).saturating_sub(1);
+                    }
+                });
+            }
+        }
+    }
+
+    fn insert(&self, mark: Mark, entry: Entry, now: u64) {
+        self.change(mark, now, |part| add(part, mark, entry));
+    }
+
+    /// Replaces the part of a mark by a changed one.
+    fn change(&self, mark: Mark, now: u64, change: impl FnOnce(&mut Part)) {
         let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(slot) = self.parts.get(mark.part()) else { return };
         let mut part: Part = slot
@@ -193,22 +236,26 @@ impl Revocations {
             .filter(|(_, entry)| now < entry.kept_until)
             .map(|(mark, entry)| (*mark, *entry))
             .collect();
-        if let Some(known) = part.get(&mark) {
-            // The wider one of both holds.
-            entry.issued_until = entry.issued_until.max(known.issued_until);
-            entry.kept_until = entry.kept_until.max(known.kept_until);
-            entry.is_replaced |= known.is_replaced;
-        } else if part.len() >= MAX_PER_PART
-            && let Some(first) = part.iter().min_by_key(|(_, entry)| entry.kept_until).map(|(mark, _)| *mark)
-        {
-            part.remove(&first);
-        }
-        part.insert(mark, entry);
+        change(&mut part);
         // Counted before it is there, so that no reader takes a list with something in it for an empty one.
         self.count.fetch_add(part.len(), Ordering::AcqRel);
         let before = slot.swap(Arc::new(part));
         self.count.fetch_sub(before.len(), Ordering::AcqRel);
     }
+}
+
+fn add(part: &mut Part, mark: Mark, mut entry: Entry) {
+    if let Some(known) = part.get(&mark) {
+        // The wider one of both holds.
+        entry.issued_until = entry.issued_until.max(known.issued_until);
+        entry.kept_until = entry.kept_until.max(known.kept_until);
+        entry.is_replaced |= known.is_replaced;
+    } else if part.len() >= MAX_PER_PART
+        && let Some(first) = part.iter().min_by_key(|(_, entry)| entry.kept_until).map(|(mark, _)| *mark)
+    {
+        part.remove(&first);
+    }
+    part.insert(mark, entry);
 }
 
 #[cfg(test)]

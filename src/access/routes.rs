@@ -110,7 +110,7 @@ impl Routes {
 
     /// Whether an app with lenient routing would take a path for the login path.
     pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
-        path::is_variant(decoded, &self.login)
+        path::is_lenient_variant(decoded, &self.login)
     }
 }
 

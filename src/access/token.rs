@@ -173,10 +173,14 @@ fn check_claims(
     if date(&claims, "nbf")?.is_some_and(|at| at > latest) {
         return Err(TokenError::NotYetValid("nbf"));
     }
+    // An empty one would be the same for everybody.
+    let id = |name| string(&claims, name).map(|id| id.filter(|id| !id.is_empty()));
     let marks = TokenMarks {
-        session: string(&claims, "sid")?.map(|sid| Mark::session(rules.provider, sid)),
-        token: string(&claims, "jti")?
-            .map_or_else(|| Mark::token(rules.provider, token), |jti| Mark::token_id(rules.provider, jti)),
+        session: id("sid")?.map(|sid| Mark::session(rules.provider, sid)),
+        token: id("jti")?.map_or_else(
+            || Mark::unnamed_token(rules.provider, token),
+            |jti| Mark::token_id(rules.provider, jti),
+        ),
         subject: Mark::subject(rules.provider, &subject),
     };
     let expired = expires_at.saturating_add(rules.leeway) <= now;

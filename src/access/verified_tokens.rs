@@ -34,6 +34,17 @@ pub struct VerifiedTokens {
     hasher: RandomState,
 }
 
+/// What is known of a token that was verified before.
+#[derive(Debug)]
+pub struct Remembered {
+    /// Whose it is.
+    pub identity: Arc<Identity>,
+    /// Whether its session still lives.
+    pub lives: Result<(), Over>,
+    /// That is a guess: see [`Lifetime::is_provisional`].
+    pub is_provisional: bool,
+}
+
 struct Entry {
     scope: Scope,
     token: Zeroizing<String>,
@@ -67,14 +78,17 @@ impl VerifiedTokens {
         Self { slots, hasher: RandomState::new() }
     }
 
-    /// The identity of a token that was verified before and has not expired, and whether its session still lives: the
-    /// token is being used.
-    pub fn get(&self, token: &str, scope: Scope, now: u64) -> Option<(Arc<Identity>, Result<(), Over>)> {
+    /// What is known of a token that was verified before and has not expired. It is being used.
+    pub fn get(&self, token: &str, scope: Scope, now: u64) -> Option<Remembered> {
         self.set(token).iter().find_map(|slot| {
             let entry = slot.load();
             let entry = entry.as_ref()?;
-            (entry.scope == scope && *entry.token == *token && now < entry.identity.expires_at())
-                .then(|| (Arc::clone(&entry.identity), entry.lifetime.check_request(now)))
+            let is_it = entry.scope == scope && *entry.token == *token && now < entry.identity.expires_at();
+            is_it.then(|| Remembered {
+                identity: Arc::clone(&entry.identity),
+                lives: entry.lifetime.check_request(now),
+                is_provisional: entry.lifetime.is_provisional(),
+            })
         })
     }
 

@@ -67,7 +67,7 @@ fn time(duration: Duration) -> String {
     let units = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
     units
         .into_iter()
-        .find(|(unit, _)| seconds >= *unit && seconds % unit == 0)
+        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit))
         .map_or_else(|| format!("{seconds}s"), |(unit, name)| format!("{}{name}", seconds / unit))
 }
 

@@ -111,7 +111,10 @@ fn domain(item: &Item<'_>, hosts: &[String]) -> Option<String> {
         let plain = text.trim_start_matches(['*', '.']);
         return item.fault(
             format!("{} has a wildcard, but a cookie domain always covers what is below it", quote(text)),
-            format!("write `\"{plain}\"`, or leave the key out for host-only cookies"),
+            match host::parse(plain) {
+                Ok(plain) => format!("write `\"{plain}\"`, or leave the key out for host-only cookies"),
+                Err(_) => String::from(HINT),
+            },
         );
     }
     let domain = match host::parse(text) {

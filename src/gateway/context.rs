@@ -12,7 +12,7 @@ use crate::server::watch::ConnectionWatch;
 use crate::session::{SessionKey, Tokens};
 
 /// One request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Context {
     /// The connection it came on.
     pub(crate) connection: Option<Arc<ConnectionWatch>>,
@@ -34,6 +34,20 @@ pub struct Context {
     pub websocket: bool,
 }
 
+impl std::fmt::Debug for Context {
+    /// Without the cookies, whose values are the session.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { identity, tokens, new_cookies, tried, connect_timed_out, websocket, .. } = self;
+        let mut shown = formatter.debug_struct("Context");
+        shown.field("identity", identity).field("tokens", tokens).field("new_cookies", &new_cookies.len());
+        shown
+            .field("tried", tried)
+            .field("connect_timed_out", connect_timed_out)
+            .field("websocket", websocket);
+        shown.finish_non_exhaustive()
+    }
+}
+
 impl Context {
     /// Lets the response say that its connection takes no further request while the server stops.
     pub(crate) fn close_while_stopping(&self, session: &mut Session) {
@@ -51,5 +65,17 @@ impl Context {
         }
         state.sessions.delivered(&self.session_keys);
         self.new_cookies.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_not_shown() {
+        let cookie = HeaderValue::from_static("__Host-access_token=canary; Path=/");
+        let context = Context { new_cookies: vec![cookie], ..Context::default() };
+        assert!(!format!("{context:?}").contains("canary"), "{context:?}");
     }
 }

@@ -38,7 +38,12 @@ async fn try_login(
     context: &mut Context,
 ) -> Result<std::result::Result<std::sync::Arc<Tokens>, Problem>> {
     let headers = &session.req_header().headers;
-    let header = |name| headers.get(name).map(http::HeaderValue::as_bytes);
+    // One that comes twice has two readings, and is taken for none that is known.
+    let header = |name| match headers.get_all(name).iter().collect::<Vec<_>>()[..] {
+        [] => None,
+        [value] => Some(value.as_bytes()),
+        _ => Some(b"".as_slice()),
+    };
     let format =
         match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
             Ok(format) => format,

@@ -74,10 +74,8 @@ async fn verified_event(
     body: &[u8],
 ) -> std::result::Result<Event, WebhookError> {
     let mut signatures = headers.get_all(SIGNATURE).iter();
-    let signature = match (signatures.next().map(HeaderValue::to_str), signatures.next()) {
-        (Some(Ok(signature)), None) => signature,
-        (None, _) => return Err(TokenError::Malformed("there is none").into()),
-        _ => return Err(TokenError::Malformed("there is not just one, in ASCII").into()),
+    let (Some(Ok(signature)), None) = (signatures.next().map(HeaderValue::to_str), signatures.next()) else {
+        return Err(WebhookError::Unsigned);
     };
     let verify = |keys: &KeySet| rules.verify(signature, body, keys);
     let is_unknown = |error: &_| matches!(error, WebhookError::Signature(TokenError::UnknownKey));

@@ -186,15 +186,20 @@ impl ProxyHttp for Gateway {
             // Now the client sends its body: Pingora would otherwise take it for a final answer before the body's end.
             session.set_close_on_response_before_downstream_finish(false);
         }
-        if response.status.is_informational() && !is_switching {
-            return Ok(());
-        }
-        if is_switching && !context.websocket {
+        if is_switching && !(context.websocket && response_headers::is_websocket(response)) {
             // Nobody asked: what follows would be taken for answers to other requests.
             let explanation = "the app switches protocols unasked";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
+        if !response_headers::has_one_framing(response) {
+            let explanation = "the app's response has a transfer coding other than one `chunked`";
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
+        }
         let Some(app) = &context.app else { return Ok(()) };
+        response_headers::remove_overwriting_cookies(app, response)?;
+        if response.status.is_informational() && !is_switching {
+            return Ok(());
+        }
         let client = session.req_header().version;
         response_headers::clean(response, client);
         if client == http::Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
@@ -208,7 +213,6 @@ impl ProxyHttp for Gateway {
             }
         }
         open_streams::watch(&self.state, app, session, response, context);
-        response_headers::remove_overwriting_cookies(app, response)?;
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
         let new_cookies = context.cookies(&self.state);
         let has_new_cookies = !new_cookies.is_empty();

@@ -45,6 +45,21 @@ fn is_kept(name: &HeaderName) -> bool {
     [CACHE_CONTROL, CONTENT_LENGTH, SET_COOKIE, TRANSFER_ENCODING, UPGRADE].contains(name)
 }
 
+/// Whether a 101 is for the one protocol that is ever asked for (RFC 6455 section 4.2.2).
+pub(super) fn is_websocket(response: &ResponseHeader) -> bool {
+    let mut protocols = response.headers.get_all(header::UPGRADE).iter();
+    let is_websocket =
+        protocols.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    is_websocket && protocols.next().is_none()
+}
+
+/// Whether the body has one reading for us and for the client: no transfer coding, or one `chunked`.
+pub(super) fn has_one_framing(response: &ResponseHeader) -> bool {
+    let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
+    codings.next().is_none_or(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+        && codings.next().is_none()
+}
+
 /// An app must not overwrite the session's cookies.
 pub(super) fn remove_overwriting_cookies(app: &App, response: &mut ResponseHeader) -> Result<()> {
     const SET_COOKIE: HeaderName = header::SET_COOKIE;

@@ -41,7 +41,9 @@ pub(super) fn of_login(
     let now = state.now();
     let mut id = [0; 16];
     aws_lc_rs::rand::fill(&mut id)?;
-    let record = renewed(app, id, &tokens.access_token, &tokens.identity, now, now);
+    // As late as the provider says, whose clock may be ahead: compared with revocations like `iat`.
+    let started_at = tokens.identity.issued_at().map_or(now, |issued_at| issued_at.max(now));
+    let record = renewed(app, id, &tokens.access_token, &tokens.identity, started_at, now);
     of_pair(state, app, &tokens.access_token, refresh_token, &record, presented)
 }
 

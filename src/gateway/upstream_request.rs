@@ -4,7 +4,7 @@ use http::{HeaderName, HeaderValue, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 
-use crate::forwarding::Origin;
+use crate::forwarding::{Origin, is_trusted};
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
 
@@ -18,7 +18,7 @@ pub(super) fn prepare(
     downstream: &RequestHeader,
     upstream: &mut RequestHeader,
 ) -> Result<()> {
-    remove_reserved(app, upstream);
+    remove_reserved(state, app, context, upstream);
     // Trailers are not passed on, so none are announced.
     upstream.remove_header(&header::TRAILER);
     remove_session_cookies(app, upstream)?;
@@ -40,11 +40,13 @@ pub(super) fn prepare(
     Ok(())
 }
 
-fn remove_reserved(app: &App, upstream: &mut RequestHeader) {
+fn remove_reserved(state: &State, app: &App, context: &Context, upstream: &mut RequestHeader) {
     let reserved = &app.rules().reserved_headers;
+    let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
+    let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
     // Most requests have none, and then nothing is allocated.
     let found: Vec<HeaderName> =
-        upstream.headers.keys().filter(|name| reserved.contains(name)).cloned().collect();
+        upstream.headers.keys().filter(|name| reserved.contains(name, is_from_proxy)).cloned().collect();
     for name in found {
         upstream.remove_header(&name);
     }

@@ -17,11 +17,12 @@ use tokio::time::{Instant, timeout};
 use crate::config::Limits;
 use crate::respond::{Code, Problem};
 
+use super::closing::{LINGER_TIMEOUT, close, linger, unless_cut_off, write_all};
 use super::head_fields::is_token;
 use super::message::Message;
-use super::message_stream::{MessageStream, Slot};
+use super::message_stream::{MessageStream, Returned, Slot};
 use super::request_head::{Framing, HeadRefusal, RequestHead, check};
-use super::watch::{ConnectionWatch, EndReason};
+use super::watch::ConnectionWatch;
 use super::wire::Wire;
 
 /// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
@@ -30,11 +31,6 @@ const MAX_DRAINED_BODY: u64 = 64 * 1024;
 
 /// How long an unwanted body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long, and for how many bytes, a connection that is given up is still read. A socket that is closed with
-/// bytes unread resets the connection, and the client loses the answer.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// What every connection is held to (`[server.limits]`).
 #[derive(Debug, Clone)]
@@ -87,7 +83,7 @@ pub(crate) async fn serve<A>(
             Err(problem) => {
                 tracing::debug!(code = problem.code.as_str(), detail = problem.detail, "request refused");
                 let _gone_already = timeout(LINGER_TIMEOUT, answer(&mut wire, &problem)).await;
-                linger(&mut wire).await;
+                let _time_is_over = timeout(LINGER_TIMEOUT, linger(&mut wire)).await;
                 return;
             }
         };
@@ -125,16 +121,14 @@ where
     // A client that waits for 100 Continue does not send its body after a final answer.
     session.set_close_on_response_before_downstream_finish(!is_small || head.expect_continue);
 
-    let is_reusable = app.process_new_http(session, shutdown).await.is_some();
-    let mut returned = slot.take()?;
+    let is_reusable = unless_cut_off(app.process_new_http(session, shutdown), &watch).await;
+    let Returned { wire, message } = slot.take()?;
     let ended = watch.finish_exchange();
     let is_reusable = is_reusable || watch.continues_after_failure();
-    if is_reusable && returned.is_complete && ended.is_none() {
-        return Some(returned.wire);
+    if is_reusable && message.is_complete() && ended.is_none() {
+        return Some(wire);
     }
-    if !returned.is_upgraded && ended != Some(EndReason::Shutdown) {
-        linger(&mut returned.wire).await;
-    }
+    close(wire, &message, ended).await;
     None
 }
 
@@ -261,29 +255,8 @@ async fn answer(wire: &mut Wire, problem: &Problem) -> io::Result<()> {
     response.push_str("Connection: close\r\n\r\n");
     let mut bytes = BytesMut::from(response.as_bytes());
     bytes.extend_from_slice(&body);
-    while !bytes.is_empty() {
-        let written = poll_fn(|context| wire.poll_write(context, &bytes)).await?;
-        bytes.advance(written);
-    }
+    write_all(wire, bytes).await?;
     poll_fn(|context| wire.poll_flush(context)).await
-}
-
-/// Ends a connection so that the client can read what was written to it.
-async fn linger(wire: &mut Wire) {
-    let lingering = async {
-        if poll_fn(|context| wire.poll_shutdown(context)).await.is_err() {
-            return;
-        }
-        let mut discarded = 0;
-        while !wire.is_at_end && discarded < LINGER_BYTES {
-            wire.incoming = BytesMut::new();
-            match poll_fn(|context| wire.poll_fill(context)).await {
-                Ok(read) => discarded += read,
-                Err(_) => return,
-            }
-        }
-    };
-    let _time_is_over = timeout(LINGER_TIMEOUT, lingering).await;
 }
 
 #[cfg(test)]

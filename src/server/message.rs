@@ -3,26 +3,24 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 use super::body_rate::BodyRate;
+use super::body_read::{poll_chunked, poll_length, poll_quiet, poll_tunnel};
 use super::chunked::Decoder;
 use super::request_head::{Framing, RequestHead, Upgrade};
 use super::watch::EndReason;
+use super::web_socket_frames::FrameFollower;
 use super::wire::Wire;
-
-/// What a client may pipeline while its last request is served; beyond it, TCP makes it wait.
-const MAX_READ_AHEAD: usize = 16 * 1024;
 
 #[derive(Debug)]
 enum Body {
     Ended,
     Length(u64),
     Chunked(Decoder),
-    /// Upgraded: bytes without an end.
-    Tunnel,
+    /// Upgraded: bytes without an end. The frames are those to the client.
+    Tunnel(FrameFollower),
 }
 
 /// The state of one message.
@@ -61,7 +59,17 @@ impl Message {
 
     /// The connection became something else.
     pub(super) const fn is_upgraded(&self) -> bool {
-        matches!(self.body, Body::Tunnel)
+        matches!(self.body, Body::Tunnel(_))
+    }
+
+    /// Upgraded, and a WebSocket frame may be sent to the client now.
+    pub(super) const fn is_between_frames(&self) -> bool {
+        matches!(&self.body, Body::Tunnel(frames) if frames.is_between())
+    }
+
+    /// Upgraded, and a WebSocket frame to the client is under way.
+    const fn is_inside_frame(&self) -> bool {
+        matches!(&self.body, Body::Tunnel(frames) if frames.is_inside())
     }
 
     /// The next bytes of this message, or none when the client has ended the connection.
@@ -72,7 +80,7 @@ impl Message {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if let Some(reason) = wire.watch.ended() {
-            return Poll::Ready(Err(ended(reason)));
+            return self.end_waiting(wire, context, reason);
         }
         let before = buffer.filled().len();
         let had_body = !self.is_complete();
@@ -80,7 +88,7 @@ impl Message {
             Body::Ended => poll_quiet(wire, context),
             Body::Length(remaining) => poll_length(remaining, wire, context, buffer),
             Body::Chunked(decoder) => poll_chunked(decoder, wire, context, buffer),
-            Body::Tunnel => poll_tunnel(wire, context, buffer),
+            Body::Tunnel(_) => poll_tunnel(wire, context, buffer),
         };
         if polled.is_ready() {
             if had_body {
@@ -91,7 +99,7 @@ impl Message {
         wire.flush_behind(context);
         wire.watch.register(context.waker());
         if let Some(reason) = wire.watch.ended() {
-            return Poll::Ready(Err(ended(reason)));
+            return self.end_waiting(wire, context, reason);
         }
         let reason = ready!(self.poll_deadlines(wire, context));
         wire.watch.set_ended(reason);
@@ -105,10 +113,21 @@ impl Message {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(wire.poll_write(context, bytes))?;
+        let bytes = match wire.watch.ended() {
+            Some(reason) if reason.cuts_off() => match self.last_bytes(reason, bytes) {
+                [] if !bytes.is_empty() => return Poll::Ready(Err(ended(reason))),
+                last => last,
+            },
+            _ => bytes,
+        };
+        let Poll::Ready(written) = wire.poll_write(context, bytes)? else {
+            return self.wait_for_client(wire, context);
+        };
         self.awaits_continue = false;
-        if self.awaits_upgrade {
-            self.look_at_answer(bytes);
+        if let Body::Tunnel(frames) = &mut self.body {
+            frames.advance(bytes.get(..written).unwrap_or_default());
+        } else if self.awaits_upgrade {
+            self.look_at_answer(bytes, written);
         }
         if self.is_upgraded() || wire.watch.idle_timeout().is_some() {
             self.last_moved = Some(Instant::now());
@@ -116,13 +135,55 @@ impl Message {
         Poll::Ready(Ok(written))
     }
 
+    /// Sends what was gathered.
+    pub(super) fn poll_flush(&self, wire: &mut Wire, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match wire.poll_flush(context) {
+            Poll::Pending => self.wait_for_client(wire, context),
+            flushed @ Poll::Ready(_) => flushed,
+        }
+    }
+
+    /// A write waits: not for a client whose connection is cut off, unless for the end of its last frame.
+    fn wait_for_client<T>(&self, wire: &Wire, context: &Context<'_>) -> Poll<io::Result<T>> {
+        wire.watch.register(context.waker());
+        match wire.watch.ended() {
+            Some(reason) if reason.cuts_off() && !self.is_inside_frame() => Poll::Ready(Err(ended(reason))),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// A read of a connection that was ended fails; but where a Close frame is to follow, a frame that is under way may
+    /// first come to its end, as long as [`super::connection`] lets it.
+    fn end_waiting(
+        &self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+        reason: EndReason,
+    ) -> Poll<io::Result<()>> {
+        if reason.cuts_off() && self.is_inside_frame() {
+            wire.flush_behind(context);
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(ended(reason)))
+    }
+
+    /// What may still be written of `bytes`.
+    fn last_bytes<'a>(&self, reason: EndReason, bytes: &'a [u8]) -> &'a [u8] {
+        match &self.body {
+            Body::Tunnel(frames) => bytes.get(..frames.rest_of_frame(bytes)).unwrap_or_default(),
+            _ if reason == EndReason::SessionEnded => &[],
+            _ => bytes,
+        }
+    }
+
     /// Pingora writes every response head in one piece, and it is the first thing that it writes.
-    fn look_at_answer(&mut self, bytes: &[u8]) {
+    fn look_at_answer(&mut self, bytes: &[u8], written: usize) {
         let Some(status) = bytes.strip_prefix(b"HTTP/1.1 ").and_then(|after| after.first_chunk::<3>()) else {
             return;
         };
         if status == b"101" {
-            self.body = Body::Tunnel;
+            // What is left of a very large head is written next.
+            self.body = Body::Tunnel(FrameFollower::new((bytes.len() - written) as u64));
             self.last_moved = Some(Instant::now());
         }
         // Any other 1xx is followed by the real answer.
@@ -132,7 +193,7 @@ impl Message {
     fn moved(&mut self, bytes: usize) {
         let now = Instant::now();
         match &mut self.body {
-            Body::Ended | Body::Tunnel => {}
+            Body::Ended | Body::Tunnel(_) => {}
             Body::Length(remaining) => {
                 *remaining = remaining.saturating_sub(bytes as u64);
                 if *remaining == 0 {
@@ -190,7 +251,8 @@ impl Message {
     }
 }
 
-fn ended(reason: EndReason) -> io::Error {
+/// What reads fail with.
+pub(super) fn ended(reason: EndReason) -> io::Error {
     let (kind, text) = match reason {
         EndReason::ResponseTimeout => (io::ErrorKind::TimedOut, "no response in time"),
         EndReason::BodyTooSlow => (io::ErrorKind::TimedOut, "the request body is too slow"),
@@ -200,90 +262,6 @@ fn ended(reason: EndReason) -> io::Error {
         EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),
     };
     io::Error::new(kind, text)
-}
-
-/// After the message's end: ready only when the client ends the connection.
-fn poll_quiet(wire: &mut Wire, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-    while !wire.is_at_end && wire.incoming.len() < MAX_READ_AHEAD {
-        ready!(wire.poll_fill(context))?;
-    }
-    // A client that pipelined and then shut down its sending side still wants its answers.
-    if wire.incoming.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
-}
-
-fn poll_length(
-    remaining: &mut u64,
-    wire: &mut Wire,
-    context: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    if wire.incoming.is_empty() {
-        ready!(poll_limited(wire, context, buffer, *remaining))?;
-    } else {
-        wire.take_incoming(buffer, usize::try_from(*remaining).unwrap_or(usize::MAX));
-    }
-    Poll::Ready(Ok(()))
-}
-
-fn poll_chunked(
-    decoder: &mut Decoder,
-    wire: &mut Wire,
-    context: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-) -> Poll<io::Result<()>> {
-    let before = buffer.filled().len();
-    loop {
-        if !wire.incoming.is_empty() {
-            let Ok(read) = decoder.decode(&wire.incoming, buffer) else {
-                wire.watch.set_ended(EndReason::MalformedBody);
-                return Poll::Ready(Err(ended(EndReason::MalformedBody)));
-            };
-            wire.incoming.advance(read);
-            if wire.incoming.is_empty() {
-                wire.incoming = BytesMut::new();
-            }
-            if buffer.filled().len() > before || buffer.remaining() == 0 {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        if decoder.data_remaining() > 0 {
-            // Large chunks go straight into the reader's buffer.
-            let length = ready!(poll_limited(wire, context, buffer, decoder.data_remaining()))?;
-            decoder.skip_data(length as u64);
-            return Poll::Ready(Ok(()));
-        }
-        if ready!(wire.poll_fill(context))? == 0 {
-            return Poll::Ready(Ok(()));
-        }
-    }
-}
-
-fn poll_tunnel(wire: &mut Wire, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    if wire.incoming.is_empty() {
-        return wire.poll_read(context, buffer);
-    }
-    wire.take_incoming(buffer, usize::MAX);
-    Poll::Ready(Ok(()))
-}
-
-/// Reads at most `limit` bytes into `buffer`.
-fn poll_limited(
-    wire: &mut Wire,
-    context: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-    limit: u64,
-) -> Poll<io::Result<usize>> {
-    let before = buffer.filled().len();
-    match usize::try_from(limit) {
-        Ok(limit) if limit < buffer.remaining() => {
-            let mut limited = ReadBuf::new(buffer.initialize_unfilled_to(limit));
-            ready!(wire.poll_read(context, &mut limited))?;
-            let length = limited.filled().len();
-            buffer.advance(length);
-        }
-        _ => ready!(wire.poll_read(context, buffer))?,
-    }
-    Poll::Ready(Ok(buffer.filled().len() - before))
 }
 
 #[cfg(test)]

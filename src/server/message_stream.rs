@@ -32,10 +32,8 @@ pub(super) struct Slot(Mutex<Option<Returned>>);
 #[derive(Debug)]
 pub(super) struct Returned {
     pub(super) wire: Box<Wire>,
-    /// The message was read to its end: what comes next is a request.
-    pub(super) is_complete: bool,
-    /// The connection no longer speaks HTTP.
-    pub(super) is_upgraded: bool,
+    /// How far the message came.
+    pub(super) message: Message,
 }
 
 impl Slot {
@@ -48,37 +46,31 @@ impl Slot {
 /// Pingora's view of one message on a connection.
 pub(super) struct MessageStream {
     /// There until this is dropped.
-    wire: Option<Box<Wire>>,
-    message: Message,
+    lent: Option<Returned>,
     slot: Arc<Slot>,
 }
 
 impl MessageStream {
     pub(super) const fn new(wire: Box<Wire>, message: Message, slot: Arc<Slot>) -> Self {
-        Self { wire: Some(wire), message, slot }
+        Self { lent: Some(Returned { wire, message }), slot }
     }
 
     fn wire(&self) -> Option<&Wire> {
-        self.wire.as_deref()
+        self.lent.as_ref().map(|lent| &*lent.wire)
     }
 }
 
 impl Drop for MessageStream {
     fn drop(&mut self) {
-        if let Some(wire) = self.wire.take() {
-            let returned = Returned {
-                wire,
-                is_complete: self.message.is_complete(),
-                is_upgraded: self.message.is_upgraded(),
-            };
-            *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(returned);
+        if let Some(lent) = self.lent.take() {
+            *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lent);
         }
     }
 }
 
 impl fmt::Debug for MessageStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("MessageStream").field("wire", &self.wire).finish_non_exhaustive()
+        formatter.debug_struct("MessageStream").field("wire", &self.wire()).finish_non_exhaustive()
     }
 }
 
@@ -92,9 +84,8 @@ impl AsyncRead for MessageStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        match &mut this.wire {
-            Some(wire) => this.message.poll_read(wire, context, buffer),
+        match &mut self.get_mut().lent {
+            Some(Returned { wire, message }) => message.poll_read(wire, context, buffer),
             None => gone(),
         }
     }
@@ -102,19 +93,21 @@ impl AsyncRead for MessageStream {
 
 impl AsyncWrite for MessageStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        match &mut this.wire {
-            Some(wire) => this.message.poll_write(wire, context, bytes),
+        match &mut self.get_mut().lent {
+            Some(Returned { wire, message }) => message.poll_write(wire, context, bytes),
             None => gone(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().wire.as_mut().map_or_else(gone, |wire| wire.poll_flush(context))
+        match &mut self.get_mut().lent {
+            Some(Returned { wire, message }) => message.poll_flush(wire, context),
+            None => gone(),
+        }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().wire.as_mut().map_or_else(gone, |wire| wire.poll_shutdown(context))
+        self.get_mut().lent.as_mut().map_or_else(gone, |lent| lent.wire.poll_shutdown(context))
     }
 }
 

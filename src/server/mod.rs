@@ -4,8 +4,12 @@
 //! `Server` and `Service` are not used.
 
 mod body_rate;
+mod body_read;
 mod chunked;
+mod closing;
 mod connection;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod head_fields;
 mod listener;
 mod message;
@@ -13,6 +17,7 @@ mod message_stream;
 mod request_head;
 mod timer;
 pub(crate) mod watch;
+mod web_socket_frames;
 mod wire;
 
 use std::future::Future;

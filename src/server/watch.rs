@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Why a connection's reads fail from now on. Writes still work, so that an answer can be sent.
+/// Why a connection's reads fail from now on. Writes still work, so that an answer can be sent; but for the reasons that
+/// cut it off, [`Self::SessionEnded`] and [`Self::Shutdown`], the whole exchange is over within a second, and an upgraded
+/// connection is then closed with a WebSocket Close frame (docs/behaviour.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum EndReason {
@@ -40,6 +42,11 @@ impl EndReason {
         Self::SessionEnded,
         Self::Shutdown,
     ];
+
+    /// Whether someone else than the exchange itself ends it: then it is not waited for.
+    pub(super) const fn cuts_off(self) -> bool {
+        matches!(self, Self::SessionEnded | Self::Shutdown)
+    }
 }
 
 /// What an exchange's beginning, and its end, add to [`ConnectionWatch`]'s state.
@@ -295,45 +302,4 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn watch() -> Arc<ConnectionWatch> {
-        Arc::new(ConnectionWatch::new(SocketAddr::from(([127, 0, 0, 1], 1)), false))
-    }
-
-    #[test]
-    fn an_exchange_ends_itself_only() {
-        let watch = watch();
-        watch.begin_exchange();
-        let first = watch.exchange();
-        assert!(!first.is_over());
-        assert_eq!(watch.finish_exchange(), None);
-        assert!(first.is_over());
-        assert!(!first.end(EndReason::SessionEnded), "between two requests");
-        watch.begin_exchange();
-        let second = watch.exchange();
-        assert!(!first.end(EndReason::SessionEnded), "during the next");
-        assert_eq!(watch.ended(), None);
-        assert!(second.end(EndReason::SessionEnded));
-        assert!(!second.is_over());
-        assert_eq!(watch.finish_exchange(), Some(EndReason::SessionEnded));
-        assert!(second.is_over());
-    }
-
-    #[test]
-    fn the_first_reason_stays_unless_it_is_recovered_from() {
-        let watch = watch();
-        watch.begin_exchange();
-        let exchange = watch.exchange();
-        watch.end(EndReason::ResponseTimeout);
-        assert!(exchange.end(EndReason::SessionEnded), "it is ending");
-        assert_eq!(watch.ended(), Some(EndReason::ResponseTimeout));
-        watch.recover();
-        assert_eq!(watch.ended(), None);
-        assert!(exchange.end(EndReason::SessionEnded));
-        watch.end(EndReason::Shutdown);
-        watch.recover();
-        assert_eq!(watch.finish_exchange(), Some(EndReason::SessionEnded));
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use super::timer::Timer;
-use super::watch::{ConnectionWatch, EndReason};
+use super::watch::ConnectionWatch;
 
 /// Bytes per read into the read-ahead.
 const READ_SIZE: usize = 8 * 1024;
@@ -159,10 +159,6 @@ impl Wire {
         if let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(context, bytes) {
             self.stalled_since = None;
             return Poll::Ready(sent);
-        }
-        self.watch.register(context.waker());
-        if matches!(self.watch.ended(), Some(EndReason::Shutdown | EndReason::SessionEnded)) {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
         let timeout = self.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);

@@ -1,7 +1,6 @@
 //! A bounded table whose entries are each kept until an instant.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use tokio::time::Instant;
@@ -11,13 +10,13 @@ use tokio::time::Instant;
 pub(super) struct Expiring<K, V> {
     capacity: usize,
     entries: HashMap<K, (V, Instant)>,
-    /// When entries may go, the first at the top. An entry that was replaced stands here more than once.
-    expiries: BinaryHeap<Reverse<(Instant, K)>>,
+    /// When each entry goes, the first one first.
+    expiries: BTreeSet<(Instant, K)>,
 }
 
 impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, entries: HashMap::new(), expiries: BinaryHeap::new() }
+        Self { capacity, entries: HashMap::new(), expiries: BTreeSet::new() }
     }
 
     /// A value that is still kept, if [`Self::forget_expired`] has thrown out the others.
@@ -27,25 +26,25 @@ impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
 
     /// Returns the value before.
     pub(super) fn insert(&mut self, key: K, value: V, until: Instant) -> Option<V> {
-        self.expiries.push(Reverse((until, key)));
-        self.entries.insert(key, (value, until)).map(|(before, _)| before)
+        let before = self.remove(key);
+        self.entries.insert(key, (value, until));
+        self.expiries.insert((until, key));
+        before
     }
 
     pub(super) fn remove(&mut self, key: K) -> Option<V> {
-        self.entries.remove(&key).map(|(value, _)| value)
+        let (value, until) = self.entries.remove(&key)?;
+        self.expiries.remove(&(until, key));
+        Some(value)
     }
 
     pub(super) fn forget_expired(&mut self, now: Instant) {
-        while let Some(&Reverse((until, key))) = self.expiries.peek() {
+        while let Some(&(until, key)) = self.expiries.first() {
             // The first to go say the least: failures and made-up tokens are kept for seconds only.
             if now < until && self.expiries.len() <= self.capacity {
                 break;
             }
-            self.expiries.pop();
-            // An entry that was replaced since stands in the heap again, further down.
-            if self.entries.get(&key).is_some_and(|(_, kept)| *kept <= until) {
-                self.entries.remove(&key);
-            }
+            self.remove(key);
         }
     }
 
@@ -53,5 +52,35 @@ impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.entries.len(), self.expiries.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_was_replaced_or_removed_takes_no_place_from_others() {
+        let now = Instant::now();
+        let later = |seconds| now + Duration::from_secs(seconds);
+        let mut table = Expiring::new(10);
+        for number in 0..10 {
+            // As an outcome: kept for long until it is delivered, and then for a while.
+            table.insert(number, (), later(300));
+            table.insert(number, (), later(30));
+            table.insert(100 + number, (), later(300));
+            table.remove(100 + number);
+            table.forget_expired(now);
+        }
+        assert!((0..10).all(|number| table.get(number).is_some()));
+        assert_eq!(table.sizes(), (10, 10));
+        table.insert(10, (), later(31));
+        table.forget_expired(now);
+        assert_eq!(table.sizes(), (10, 10));
+        assert!(table.get(10).is_some());
+        table.forget_expired(later(31));
+        assert_eq!(table.sizes(), (0, 0));
     }
 }

@@ -25,11 +25,35 @@ const MAX_JWTS: usize = 16;
 /// A JWT, by what it can be revoked, and when it expires (Unix seconds).
 pub(crate) type Jwt = (TokenMarks, u64);
 
+/// A refresh token of a family, by its place in the line.
+#[derive(Debug, Default, Clone)]
+struct Member {
+    generation: u64,
+    family: Arc<Mutex<Family>>,
+}
+
 /// What the newest refresh token is, and which JWTs were given.
 #[derive(Default)]
 struct Family {
-    newest: Option<(SessionKey, Zeroizing<String>)>,
+    newest: Option<Newest>,
+    /// The newest generation that left this gateway, or came to it. A later one is nowhere else.
+    known_outside: u64,
     jwts: Vec<Jwt>,
+}
+
+struct Newest {
+    key: SessionKey,
+    generation: u64,
+    token: Zeroizing<String>,
+}
+
+/// What a refresh token was replaced by.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    /// The newest refresh token of the family.
+    pub(crate) token: Zeroizing<String>,
+    /// Whether it, or one between, ever left this gateway: only then can two be using the family.
+    pub(crate) is_outside: bool,
 }
 
 impl fmt::Debug for Family {
@@ -41,7 +65,7 @@ impl fmt::Debug for Family {
 /// The families of all sessions that were refreshed.
 #[derive(Debug)]
 pub(crate) struct Families {
-    members: Expiring<SessionKey, Arc<Mutex<Family>>>,
+    members: Expiring<SessionKey, Member>,
 }
 
 impl Default for Families {
@@ -59,35 +83,63 @@ impl Families {
         identity: Option<&Identity>,
         now: Instant,
     ) {
-        let family = self.members.get(key).cloned().unwrap_or_default();
-        with(&family, |family| {
+        let member = self.members.get(key).cloned().unwrap_or_default();
+        let next_member =
+            next.filter(|(next, _)| *next != key).map(|(next, _)| (next, self.next_member(next, &member)));
+        with(&member, |family| {
             if let Some(identity) = identity {
                 family.remember(identity);
             }
-            if let Some((key, refresh_token)) = next {
-                family.newest = Some((key, refresh_token.clone()));
+            if let Some((key, token)) = next {
+                let generation = next_member.as_ref().map_or(member.generation, |(_, next)| next.generation);
+                family.newest = Some(Newest { key, generation, token: token.clone() });
             }
         });
-        for key in [Some(key), next.map(|(key, _)| key)].into_iter().flatten() {
-            self.members.insert(key, Arc::clone(&family), now + IS_KEPT);
+        for (key, member) in [Some((key, member)), next_member].into_iter().flatten() {
+            self.members.insert(key, member, now + IS_KEPT);
         }
     }
 
-    /// The newest refresh token of the family of one that has a successor.
-    pub(super) fn successor(&self, key: SessionKey) -> Option<Zeroizing<String>> {
-        with(self.members.get(key)?, |family| {
-            family.newest.as_ref().filter(|(newest, _)| *newest != key).map(|(_, token)| token.clone())
+    fn next_member(&self, next: SessionKey, member: &Member) -> Member {
+        // A provider may come back to a token that it gave before.
+        let known = self.members.get(next).filter(|known| Arc::ptr_eq(&known.family, &member.family));
+        known.cloned().unwrap_or_else(|| {
+            let newest = with(member, |family| family.newest.as_ref().map(|newest| newest.generation));
+            let generation = newest.unwrap_or_default().max(member.generation) + 1;
+            Member { generation, family: Arc::clone(&member.family) }
+        })
+    }
+
+    /// A refresh token is on its way to the browser.
+    pub(super) fn delivered(&self, key: SessionKey) {
+        if let Some(member) = self.members.get(key) {
+            with(member, |family| family.known_outside = family.known_outside.max(member.generation));
+        }
+    }
+
+    /// The newest refresh token of a family.
+    pub(super) fn newest(&self, key: SessionKey) -> Option<SessionKey> {
+        with(self.members.get(key)?, |family| family.newest.as_ref().map(|newest| newest.key))
+    }
+
+    /// What follows a refresh token that was replaced.
+    pub(super) fn successor(&self, key: SessionKey) -> Option<Successor> {
+        let member = self.members.get(key)?;
+        with(member, |family| {
+            let newest = family.newest.as_ref().filter(|newest| newest.key != key)?;
+            let is_outside = family.known_outside > member.generation;
+            Some(Successor { token: newest.token.clone(), is_outside })
         })
     }
 
     /// The JWTs that a refresh token and its predecessors gave.
     pub(super) fn jwts(&self, key: SessionKey) -> Vec<Jwt> {
-        self.members.get(key).map(|family| with(family, |family| family.jwts.clone())).unwrap_or_default()
+        self.members.get(key).map(|member| with(member, |family| family.jwts.clone())).unwrap_or_default()
     }
 
-    /// Until when the newest JWT of a session can be used, in Unix seconds.
-    pub(super) fn valid_until(&self, key: SessionKey) -> Option<u64> {
-        with(self.members.get(key)?, |family| family.jwts.iter().map(|(_, expires_at)| *expires_at).max())
+    /// Whether a family was given such a JWT.
+    pub(super) fn has_jwt(&self, key: SessionKey, is_such: impl Fn(&Jwt) -> bool) -> bool {
+        self.members.get(key).is_some_and(|member| with(member, |family| family.jwts.iter().any(is_such)))
     }
 
     pub(super) fn forget_expired(&mut self, now: Instant) {
@@ -109,6 +161,6 @@ impl Family {
 }
 
 /// Only ever locked inside the ledger's lock, and never across an await.
-fn with<T>(family: &Mutex<Family>, act: impl FnOnce(&mut Family) -> T) -> T {
-    act(&mut family.lock().unwrap_or_else(PoisonError::into_inner))
+fn with<T>(member: &Member, act: impl FnOnce(&mut Family) -> T) -> T {
+    act(&mut member.family.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::session::Outcome;
 use crate::session::expiring::Expiring;
-use crate::session::family::{Families, Jwt};
+use crate::session::family::{Families, Jwt, Successor};
 
 /// Outcomes that are remembered at once; the oldest are forgotten first. An outcome takes a few kilobytes.
 const MAX_ENTRIES: usize = 65_536;
@@ -58,6 +58,9 @@ pub(crate) enum Turn {
     Wait(Waiter),
     /// Nothing: this is the outcome.
     Known(Outcome),
+    /// Go on with this newest refresh token: the one at hand has been replaced, which nobody has been told yet, since the
+    /// client had left or had been answered before.
+    Replaced(Zeroizing<String>),
     /// End the session: this refresh token has been replaced, and its replay window is over. The newest one follows.
     Reused(Zeroizing<String>),
 }
@@ -135,7 +138,7 @@ impl Ledger {
     pub(crate) fn take_turn(&self, key: SessionKey, usable: impl Fn(&Outcome) -> bool) -> Turn {
         self.with(|state, _| {
             // Nobody needs to wait for that, and it holds even if a call under way never ends.
-            if let Some(end) = state.ended.get(key) {
+            if let Some(end) = state.end_of(key) {
                 return Turn::Known(end.outcome());
             }
             // A sender that is gone without an outcome has panicked: the next one calls again.
@@ -145,8 +148,10 @@ impl Ledger {
             if let Some(told) = state.outcomes.get(key).filter(|told| usable(&told.outcome)) {
                 return Turn::Known(told.outcome.clone());
             }
-            if let Some(newest) = state.families.successor(key) {
-                return Turn::Reused(newest);
+            match state.families.successor(key) {
+                Some(Successor { token, is_outside: true }) => return Turn::Reused(token),
+                Some(Successor { token, is_outside: false }) => return Turn::Replaced(token),
+                None => {}
             }
             if state.under_way.len() >= MAX_UNDER_WAY {
                 return Turn::Known(Outcome::Unavailable);
@@ -163,7 +168,7 @@ impl Ledger {
     pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome, delivery: Duration) -> Outcome {
         self.with(|state, now| {
             state.under_way.remove(&key);
-            if state.ended.get(key).is_some() {
+            if state.end_of(key).is_some() {
                 // The mark of the end says it from now on.
                 return Outcome::Ended;
             }
@@ -205,9 +210,10 @@ impl Ledger {
     }
 
     /// The cookies of an outcome are on their way to the browser: now its replay window begins. Only for the first
-    /// time, or else a stolen token could be kept alive.
+    /// time, or else a stolen token could be kept alive. The same for the refresh token in them.
     pub(crate) fn delivered(&self, key: SessionKey) {
         self.with(|state, now| {
+            state.families.delivered(key);
             let Some(Told { is_delivered: false, .. }) = state.outcomes.get(key) else { return };
             if let Some(Told { outcome, .. }) = state.outcomes.remove(key) {
                 let told = Told { outcome, is_delivered: true };
@@ -216,24 +222,27 @@ impl Ledger {
         });
     }
 
-    /// Until when the newest JWT of a session that was refreshed here can be used, in Unix seconds.
-    pub(crate) fn valid_until(&self, key: SessionKey) -> Option<u64> {
-        self.with(|state, _| state.families.valid_until(key))
+    /// Whether a session was refreshed to such a JWT, as far as they are remembered.
+    pub(crate) fn has_jwt(&self, key: SessionKey, is_such: impl Fn(&Jwt) -> bool) -> bool {
+        self.with(|state, _| state.families.has_jwt(key, is_such))
     }
 
     /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more. `is_replaced`:
     /// another login in the same browser took its place.
     pub(crate) fn end(&self, key: SessionKey, is_replaced: bool) -> Ended {
         self.with(|state, now| {
+            // Whoever finds it ended later does not know better.
+            let is_replaced = is_replaced || matches!(state.end_of(key), Some(End::Replaced));
             let end = if is_replaced { End::Replaced } else { End::Over };
             let is_new = state.ended.insert(key, end, now + ENDED_IS_KEPT).is_none();
-            Ended { is_new, successor: state.families.successor(key), jwts: state.families.jwts(key) }
+            let successor = state.families.successor(key).map(|successor| successor.token);
+            Ended { is_new, successor, jwts: state.families.jwts(key) }
         })
     }
 
     /// The outcome of a token, if it is known and still told.
     pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
-        self.with(|state, _| match state.ended.get(key) {
+        self.with(|state, _| match state.end_of(key) {
             Some(end) => Some(end.outcome()),
             None => state.outcomes.get(key).map(|told| told.outcome.clone()),
         })
@@ -241,7 +250,7 @@ impl Ledger {
 
     /// Whether a session was ended here.
     pub(crate) fn has_ended(&self, key: SessionKey) -> bool {
-        self.with(|state, _| state.ended.get(key).is_some())
+        self.with(|state, _| state.end_of(key).is_some())
     }
 
     /// Never held across an await. A panic of another thread in here leaves nothing half done that matters.
@@ -256,6 +265,13 @@ impl Ledger {
 }
 
 impl State {
+    /// How the session of a refresh token was ended, if it was: by itself, or by its newest successor, which is all that
+    /// who ends it may know.
+    fn end_of(&self, key: SessionKey) -> Option<End> {
+        let newest = || self.families.newest(key).and_then(|newest| self.ended.get(newest));
+        self.ended.get(key).or_else(newest).copied()
+    }
+
     /// Keeps early refreshes of a token away, unless more is known of it.
     fn rest(&mut self, key: SessionKey, until: Instant) {
         if !self.under_way.contains_key(&key) && self.outcomes.get(key).is_none() {

@@ -62,6 +62,8 @@ impl Sessions {
                 return Err(unavailable());
             }
         };
+        // A login that waited for its answer while its subject was revoked counts as one after that.
+        self.memory.revocations.admit(identity.marks(), identity.issued_at(), self.clock.now());
         info!(provider, client = app.client.id, subject = identity.subject(), "login");
         Ok(Arc::new(Tokens {
             access_token: tokens.access_token,

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
-use crate::access::revocations::Mark;
+use crate::access::revocations::{Mark, TokenMarks};
 use crate::identity_provider::RevokeError;
 use crate::session::{SessionContext, Sessions};
 
@@ -53,9 +53,8 @@ impl Sessions {
         old: Option<&Identity>,
         new: &Identity,
     ) {
-        // A provider may take both logins for one session.
-        let spared = new.marks().session;
-        if let Some(old) = old.filter(|old| spared.is_none() || old.marks().session != spared) {
+        let spared = Some(new.marks());
+        if let Some(old) = old.filter(|old| !is_spared(spared, old.marks())) {
             self.revoke_jwt(app, (*old.marks(), old.expires_at()), REPLACED);
         }
         if let Some(grant) = grant {
@@ -90,13 +89,13 @@ impl Sessions {
     }
 
     /// Marks the token and its successors as ended, and revokes their JWTs. The last of them is the one that the provider
-    /// knows. `true`: it had not been ended before. `spared`: a session of the provider that goes on.
+    /// knows. `true`: it had not been ended before. `spared`: a JWT that goes on.
     fn end(
         &self,
         app: &SessionContext,
         grant: &Grant,
         is_replaced: bool,
-        spared: Option<Mark>,
+        spared: Option<&TokenMarks>,
     ) -> (Zeroizing<String>, bool) {
         if let Some(record) = &grant.record {
             self.revoke_mark(Mark::sealed_session(app.rules.session.provider, &record.id), is_replaced);
@@ -106,7 +105,7 @@ impl Sessions {
         for _ in 0..MAX_FOLLOWED {
             let end = self.ledger.end(Self::key(app, &token), is_replaced);
             is_new |= end.is_new;
-            for jwt in end.jwts.into_iter().filter(|(marks, _)| spared.is_none() || marks.session != spared) {
+            for jwt in end.jwts.into_iter().filter(|(marks, _)| !is_spared(spared, marks)) {
                 self.revoke_jwt(app, jwt, is_replaced);
             }
             match end.successor {
@@ -118,6 +117,13 @@ impl Sessions {
     }
 }
 
+/// A provider may take two logins for one session, or give both the same JWT within one second.
+fn is_spared(spared: Option<&TokenMarks>, marks: &TokenMarks) -> bool {
+    spared.is_some_and(|spared| {
+        spared.token == marks.token || (spared.session.is_some() && spared.session == marks.session)
+    })
+}
+
 /// Revokes, and tries again where the provider is unavailable. `asked` is told after the first attempt.
 pub(super) async fn revoke(
     app: Arc<SessionContext>,
@@ -126,11 +132,16 @@ pub(super) async fn revoke(
 ) {
     let (provider, client) = (app.provider.name(), &app.client.id);
     let mut pauses = PAUSES.iter();
+    let Ok(mut queued) = app.calls.queued_revocations.try_acquire().map(Some) else {
+        warn!(provider, client, "revocation impossible: too many are waiting");
+        return;
+    };
     // Made-up tokens may fill the places for further attempts; they never take the first attempt from a genuine one.
     let mut place = None;
     loop {
         let result = {
             let _permit = app.calls.revocations.acquire().await;
+            drop(queued.take());
             app.provider.revoke(&app.client, &refresh_token).await
         };
         if let Some(asked) = asked.take() {

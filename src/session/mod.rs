@@ -65,6 +65,8 @@ pub(crate) struct ProviderCalls {
     refreshes: Semaphore,
     logins: Semaphore,
     revocations: Semaphore,
+    /// Revocations that wait for their first attempt: anyone can bring a made-up refresh token.
+    queued_revocations: Semaphore,
     /// Revocations that wait for another attempt.
     waiting_revocations: Semaphore,
 }
@@ -75,6 +77,7 @@ impl Default for ProviderCalls {
             refreshes: Semaphore::new(256),
             logins: Semaphore::new(64),
             revocations: Semaphore::new(64),
+            queued_revocations: Semaphore::new(16_384),
             waiting_revocations: Semaphore::new(1024),
         }
     }

@@ -40,14 +40,28 @@ impl Sessions {
         let mut newest = grant.refresh_token.clone();
         let waiting = timeout(patience, self.follow(app, grant, &mut newest, previous, early));
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
-        match &outcome {
-            // A JWT of somebody else is refused, whoever asked for it first.
-            Outcome::Renewed(tokens) if is_of_another(grant, previous, &tokens.identity) => {
-                let (provider, client) = (app.provider.name(), &app.client.id);
-                error!(provider, client, "the provider's JWT was refused at a refresh: another subject");
-                Refreshed { outcome: Outcome::Unavailable, refresh_token: grant.refresh_token.clone() }
+        let Outcome::Renewed(tokens) = &outcome else { return Refreshed { outcome, refresh_token: newest } };
+        let (provider, client) = (app.provider.name(), &app.client.id);
+        // A JWT of somebody else is refused, whoever asked for it first.
+        if is_of_another(app, grant, previous, &tokens.identity) {
+            error!(
+                provider,
+                client, "the provider's JWT was refused at a refresh: another subject or session"
+            );
+            return Refreshed { outcome: Outcome::Unavailable, refresh_token: grant.refresh_token.clone() };
+        }
+        // What was revoked while this request waited, or since the outcome was recorded.
+        match self.revocation(app, grant, previous, &tokens.identity) {
+            None => Refreshed { outcome, refresh_token: newest },
+            Some(Revocation::Token) => {
+                warn!(provider, client, "a JWT was refused at a refresh: it was revoked here");
+                Refreshed { outcome: Outcome::Unavailable, refresh_token: newest }
             }
-            _ => Refreshed { outcome, refresh_token: newest },
+            Some(Revocation::Session { is_replaced }) => {
+                self.expire(app, &Grant { refresh_token: newest.clone(), record: grant.record });
+                let outcome = if is_replaced { Outcome::Ended } else { Outcome::Dead };
+                Refreshed { outcome, refresh_token: newest }
+            }
         }
     }
 
@@ -93,6 +107,7 @@ impl Sessions {
                     }
                 }
                 Turn::Known(outcome) => return outcome.settle(token, fallback),
+                Turn::Replaced(newest) => *token = newest,
                 Turn::Reused(newest) => {
                     let (provider, client) = (app.provider.name(), &app.client.id);
                     warn!(
@@ -171,8 +186,10 @@ impl Sessions {
     }
 
     fn is_fresh(&self, tokens: &Tokens) -> bool {
-        let now = self.clock.now();
-        now < tokens.identity.expires_at() && !tokens.identity.is_about_to_expire(self.refresh_ahead, now)
+        let (identity, now) = (&tokens.identity, self.clock.now());
+        now < identity.expires_at()
+            && !identity.is_about_to_expire(self.refresh_ahead, now)
+            && !matches!(self.revocation_of(identity), Some(Revocation::Token))
     }
 
     /// The refresh token to go on with, if the tokens of an outcome are not the newest or not fresh.
@@ -211,10 +228,21 @@ impl Outcome {
     }
 }
 
-fn is_of_another(grant: &Grant, previous: Option<&Previous>, identity: &Identity) -> bool {
-    let subject = identity.marks().subject;
-    previous.is_some_and(|previous| previous.identity.marks().subject != subject)
-        || grant.record.is_some_and(|record| record.subject != subject)
+/// Whether a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are.
+fn is_of_another(
+    app: &SessionContext,
+    grant: &Grant,
+    previous: Option<&Previous>,
+    identity: &Identity,
+) -> bool {
+    let new = identity.marks();
+    let old = previous.map(|previous| previous.identity.marks());
+    let is_of_another_session = app.rules.session.bind_refresh
+        && grant.record.is_none()
+        && old.and_then(|old| old.session).is_some_and(|old| new.session.is_some_and(|new| new != old));
+    old.is_some_and(|old| old.subject != new.subject)
+        || grant.record.is_some_and(|record| record.subject != new.subject)
+        || is_of_another_session
 }
 
 fn is_rotated(next: Option<&Zeroizing<String>>, token: &str) -> bool {

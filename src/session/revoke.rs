@@ -2,7 +2,9 @@
 
 use tracing::info;
 
-use crate::access::revocations::Mark;
+use crate::access::assessment::{Grant, Previous};
+use crate::access::identity::Identity;
+use crate::access::revocations::{Mark, Revocation};
 use crate::session::family::Jwt;
 use crate::session::{SessionContext, Sessions};
 
@@ -44,6 +46,28 @@ impl Sessions {
                 revocations.revoke_subject(subject, issued_until, kept_until, now);
             }
         }
+    }
+
+    /// Whether what a refresh brought was revoked: the new JWT, or the session that it was asked for.
+    pub(super) fn revocation(
+        &self,
+        app: &SessionContext,
+        grant: &Grant,
+        previous: Option<&Previous>,
+        new: &Identity,
+    ) -> Option<Revocation> {
+        let (revocations, now) = (&self.memory.revocations, self.clock.now());
+        let of_grant =
+            grant.record.as_ref().and_then(|record| app.rules.session.revocation(record, revocations, now));
+        // The new JWT may be of another time than what revoked the one before.
+        let of_previous = || previous.and_then(|previous| self.revocation_of(&previous.identity));
+        let of_session =
+            of_grant.or_else(|| of_previous().filter(|revocation| *revocation != Revocation::Token));
+        of_session.or_else(|| self.revocation_of(new))
+    }
+
+    pub(super) fn revocation_of(&self, identity: &Identity) -> Option<Revocation> {
+        self.memory.revocations.of_token(identity.marks(), identity.issued_at(), self.clock.now())
     }
 
     /// Revokes a JWT with its session, where it names one, or else alone.

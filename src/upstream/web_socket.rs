@@ -27,7 +27,7 @@ use tokio::time::timeout;
 const GROUP: u64 = 1;
 
 /// Makes a peer's connection one for a WebSocket.
-pub(super) fn prepare(peer: &mut HttpPeer) {
+pub(crate) fn prepare(peer: &mut HttpPeer) {
     let timeout = peer.options.connection_timeout;
     peer.options.custom_l4 = Some(Arc::new(Connector { timeout }));
     peer.group_key = GROUP;

@@ -134,3 +134,29 @@ async fn while_no_key_is_known_it_is_503() {
     let answer = world.browser().send(logout(&sign(Key::Rsa, &claims(&world)))).await;
     answer.assert_problem(503, "identity_provider_unavailable");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_ends_by_its_sid_and_a_subject_s_sessions_so_far_without_one() {
+    let world = World::with(ENDPOINT).await;
+    let with_session = |sid: &str| {
+        let claims = json!({ "sid": sid });
+        world.provider.set(|settings| settings.claims = claims);
+    };
+    with_session("s1");
+    let mut first = world.logged_in("ada").await;
+    with_session("s2");
+    let mut second = world.logged_in("ada").await;
+    with_session("s3");
+    let mut other = world.logged_in("eve").await;
+    world.browser().send(logout(&sign(Key::Rsa, &claims(&world)))).await.assert_status(200);
+    first.get("/api/cart").await.assert_status(401);
+    second.get("/api/cart").await.assert_status(200);
+
+    let mut of_subject = claims(&world);
+    of_subject.as_object_mut().unwrap().remove("sid");
+    world.browser().send(logout(&sign(Key::Rsa, &of_subject))).await.assert_status(200);
+    second.get("/api/cart").await.assert_status(401);
+    other.get("/api/cart").await.assert_status(200);
+    world.clock.advance(1);
+    world.logged_in("ada").await.get("/api/cart").await.assert_status(200);
+}

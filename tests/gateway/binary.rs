@@ -1,11 +1,13 @@
 //! The program itself, at its most talkative.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::process::Command;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
 
-use crate::support::gateway::{ACCESS, REFRESH};
+use crate::support::gateway::{ACCESS, Builder, REFRESH};
 use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
 
 fn free_port() -> u16 {
@@ -13,41 +15,63 @@ fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket").port()
 }
 
+/// The program in a process of its own, logging at `trace` into a file.
+pub(crate) struct Program {
+    child: Child,
+    directory: TempDir,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Program {
+    /// Starts it on free ports with a world's configuration, and waits until it is ready.
+    pub(crate) async fn start(builder: Builder) -> (Self, Builder) {
+        let [address, admin] =
+            [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let toml = format!(
+            "[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"\n[server.log]\nlevel = \"trace\""
+        );
+        let builder = builder.lay_over(&toml);
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("gateway.toml");
+        std::fs::write(&config, builder.text()).unwrap();
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .arg("run")
+            .arg("--config")
+            .arg(&config)
+            .env_remove("RUST_LOG")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        patiently("readiness", async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if tokio::net::TcpStream::connect(admin).await.is_ok()
+                    && Browser::new(admin, "localhost").get("/readyz").await.status() == 200
+                {
+                    return;
+                }
+            }
+        })
+        .await;
+        (Self { child, directory, address, admin }, builder)
+    }
+
+    /// Ends it; everything that it has written.
+    pub(crate) async fn end(mut self) -> String {
+        let _ = self.child.kill().await;
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_log_line_at_any_level_has_a_token_a_password_or_a_secret() {
-    let (port, admin) = (free_port(), free_port());
-    let toml = format!(
-        "[server]\nlisten = [\"127.0.0.1:{port}\"]\nadmin_listen = \"127.0.0.1:{admin}\"\n[server.log]\nlevel = \"trace\""
-    );
-    let builder = World::builder().await.lay_over(&toml);
-    let directory = tempfile::tempdir().unwrap();
-    let (config, log) = (directory.path().join("gateway.toml"), directory.path().join("log"));
-    std::fs::write(&config, builder.text()).unwrap();
-    let mut gateway = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-        .arg("run")
-        .arg("--config")
-        .arg(&config)
-        .env_remove("RUST_LOG")
-        .stdout(std::fs::File::create(directory.path().join("stdout")).unwrap())
-        .stderr(std::fs::File::create(&log).unwrap())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let admin = std::net::SocketAddr::from(([127, 0, 0, 1], admin));
-    patiently("readiness", async {
-        loop {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            if tokio::net::TcpStream::connect(admin).await.is_ok()
-                && Browser::new(admin, "localhost").get("/readyz").await.status() == 200
-            {
-                return;
-            }
-        }
-    })
-    .await;
-
-    let mut browser = Browser::new(std::net::SocketAddr::from(([127, 0, 0, 1], port)), "store.localhost");
+    let (program, builder) = Program::start(World::builder().await).await;
+    let mut browser = Browser::new(program.address, "store.localhost");
     let mut secrets = vec!["correct horse".to_owned(), "correct+horse".into(), "correct%20horse".into()];
     secrets.extend(["hunter2-canary", "store-secret", "c3RvcmU6c3RvcmUtc2VjcmV0"].map(str::to_owned));
     browser.try_log_in("ada", "hunter2-canary").await.assert_status(401);
@@ -73,14 +97,12 @@ async fn no_log_line_at_any_level_has_a_token_a_password_or_a_secret() {
     browser.jar.insert(REFRESH.into(), "rt-canary".into());
     secrets.push("rt-canary".into());
     browser.get("/api/cart").await.assert_status(401);
-    let _ = gateway.kill().await;
 
     // A part of a JWT that nobody could guess is as good as the whole.
     let signatures: Vec<_> =
         secrets.iter().filter_map(|secret| secret.split('.').nth(2)).map(str::to_owned).collect();
     secrets.extend(signatures);
-    let text = std::fs::read_to_string(&log).unwrap()
-        + &std::fs::read_to_string(directory.path().join("stdout")).unwrap();
+    let text = program.end().await;
     assert!(text.contains("portcullis"), "nothing was logged: {text}");
     for secret in secrets {
         let line = text.lines().find(|line| line.contains(&secret));

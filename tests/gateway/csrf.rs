@@ -16,7 +16,7 @@ async fn post(browser: &Browser, path: &str, headers: &[(&str, &str)]) -> Answer
     browser.clone().send(request).await
 }
 
-const FOREIGN: [&[(&str, &str)]; 10] = [
+const FOREIGN: [&[(&str, &str)]; 18] = [
     &[("Origin", "https://evil.example")],
     &[("Origin", "http://evil.store.localhost")],
     &[("Origin", "http://store.localhost.evil.example")],
@@ -27,6 +27,14 @@ const FOREIGN: [&[(&str, &str)]; 10] = [
     &[("Sec-Fetch-Site", "cross-site")],
     &[("Sec-Fetch-Site", "same-site")],
     &[("Origin", "http://store.localhost"), ("Origin", "https://evil.example")],
+    &[("Origin", "http://store.localhost, https://evil.example")],
+    &[("Origin", "http://store.localhost/")],
+    &[("Origin", "http://x@store.localhost")],
+    &[("Origin", "ftp://store.localhost")],
+    &[("Origin", "http://store.localhost"), ("Sec-Fetch-Site", "cross-site")],
+    &[("Sec-Fetch-Site", "")],
+    &[("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")],
+    &[("Sec-Fetch-Site", "none"), ("Origin", "null")],
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,6 +75,27 @@ async fn every_unsafe_method_counts() {
         let request = Request::new(method, "/api/cart").header("Origin", "https://evil.example");
         browser.clone().send(request).await.assert_status(200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_in_a_header_counts_as_any_method() {
+    let world = World::start().await;
+    let browser = world.logged_in("ada").await;
+    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
+        let foreign = |method: &str| {
+            Request::new(method, "/api/cart").header(name, "DELETE").header("Origin", "https://evil.example")
+        };
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            let answer = browser.clone().send(foreign(method)).await;
+            assert_eq!(answer.status(), 403, "{method} {name}");
+        }
+        // Nor does a method that is always let through open a way for another one.
+        let preflight = Request::new("OPTIONS", "/api/cart").header(name, "GET");
+        world.browser().send(preflight).await.assert_problem(401, "not_logged_in");
+        assert_eq!(world.store.heads(), 0);
+    }
+    let own = Request::get("/api/cart").header("X-HTTP-Method-Override", "GET");
+    browser.clone().send(own.header("Origin", "http://store.localhost")).await.assert_status(200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

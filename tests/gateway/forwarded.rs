@@ -93,3 +93,34 @@ async fn junk_from_a_trusted_proxy_does_no_harm() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_a_proxy_may_say_is_taken_from_a_trusted_one_only() {
+    let strangers = World::start().await;
+    let trusting = World::with("[server]\ntrusted_proxies = [\"127.0.0.1/32\"]").await;
+    for (name, from_a_proxy) in [
+        ("Forwarded-For", false),
+        ("Proxy", false),
+        ("X_Forwarded", false),
+        ("X-Host", false),
+        ("X-HTTP-Host-Override", false),
+        ("X-Original-Host", false),
+        ("X_Original_Method", false),
+        ("X-Original-URI", false),
+        ("X-Original-URL", false),
+        ("X-Real-IP", false),
+        ("X-Rewrite-URL", false),
+        ("Content_Length", false),
+        ("Transfer.Encoding", false),
+        ("CF-Connecting-IP", true),
+        ("Client_IP", true),
+        ("True-Client-IP", true),
+        ("X-Client-IP", true),
+        ("X-Url-Scheme", true),
+    ] {
+        for (world, may_pass) in [(&strangers, false), (&trusting, from_a_proxy)] {
+            world.browser().send(Request::get("/open/page").header(name, "7")).await.assert_status(200);
+            assert_eq!(world.store.last("/open/page").head.get(name).is_some(), may_pass, "{name}");
+        }
+    }
+}

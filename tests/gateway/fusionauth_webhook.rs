@@ -119,3 +119,16 @@ async fn with_a_secret_that_alone_signs_and_nothing_is_fetched() {
     }
     assert_eq!(fusionauth.calls("GET /.well-known/jwks.json").len(), fetches);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_end_by_revocation_and_deactivation() {
+    for kind in ["jwt.refresh-token.revoke", "user.deactivate"] {
+        let (world, _fusionauth) = world("").await;
+        let mut browser = world.logged_in("ada").await;
+        browser.get("/api/cart").await.assert_status(200);
+        let body = event(&world, kind).to_string();
+        world.browser().send(signed(&body, &Key::Rsa.sign(&hash(&body)))).await.assert_status(200);
+        let answer = browser.get("/api/cart").await;
+        assert_eq!(answer.status(), 401, "{kind}: {}", answer.text());
+    }
+}

@@ -239,10 +239,38 @@ async fn variants_of_the_login_path_never_carry_a_password_to_the_app() {
         "/%61pi/login",
         "/api%2flogin",
         "/api/login%3b",
+        "/api/login%20",
+        "/api/login.",
+        "/api/login/%20",
+        "/api/LOGIN.json",
+        "/api/login.php",
+        "/api/login%23",
+        "/api/login%3f",
+        "/api/login:",
+        "/api/login%c2%a0",
     ] {
-        let request = Request::post(path).form("username=ada&password=correct+horse");
-        let answer = world.browser().send(request).await;
-        assert_eq!(answer.status(), 400, "{path}: {}", answer.text());
-        assert_eq!(world.store.heads(), 0, "{path} reached the app");
+        for method in ["POST", "PUT", "GET", "OPTIONS"] {
+            let request = Request::new(method, path).form("username=ada&password=correct+horse");
+            let answer = world.browser().send(request).await;
+            assert_eq!(answer.status(), 400, "{method} {path}: {}", answer.text());
+            assert_eq!(world.store.heads(), 0, "{method} {path} reached the app");
+        }
     }
+    for (method, path) in [("GET", "/api/login/"), ("POST", "/api/login/history"), ("POST", "/api/logins")] {
+        world.browser().send(Request::new(method, path)).await.assert_status(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_type_or_a_coding_that_is_said_twice_is_415() {
+    let world = World::start().await;
+    let body = r#"{"username":"ada","password":"correct horse"}"#;
+    for (name, value) in [("Content-Type", FORM), ("Content-Type", JSON)] {
+        let request = Request::post("/api/login").body(JSON, body).header(name, value);
+        world.browser().send(request).await.assert_problem(415, "unsupported_media_type");
+    }
+    let coded = Request::post("/api/login").body(JSON, body).header("Content-Encoding", "identity");
+    world.browser().send(coded.clone()).await.assert_status(200);
+    let coded = coded.header("Content-Encoding", "gzip");
+    world.browser().send(coded).await.assert_problem(415, "unsupported_media_type");
 }

@@ -157,3 +157,28 @@ async fn guessing_is_slowed_down_without_asking_the_provider() {
     assert_eq!(world.provider.count(Endpoint::Login), asked);
     world.browser().log_in("eve").await.assert_status(200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guesser_cannot_be_somebody_else_by_saying_so() {
+    let world =
+        World::with("[server.limits]\nfailed_logins_per_name = 2\nfailed_logins_per_address = 4").await;
+    let guess = |name: &str, number: u32| {
+        let body = json!({"username": name, "password": "guess"});
+        let address = format!("203.0.113.{number}");
+        Request::post("/api/login")
+            .json(&body)
+            .header("X-Forwarded-For", &address)
+            .header("Forwarded", &format!("for={address}"))
+            .header("X-Real-IP", &address)
+            .header("True-Client-IP", &address)
+    };
+    let mut guesser = world.browser();
+    for number in 0..2 {
+        guesser.send(guess("ada", number)).await.assert_problem(401, "invalid_credentials");
+    }
+    guesser.send(guess("ada", 3)).await.assert_problem(429, "too_many_attempts");
+    for number in 0..2 {
+        guesser.send(guess(&format!("user{number}"), number)).await.assert_status(401);
+    }
+    guesser.send(guess("another", 9)).await.assert_problem(429, "too_many_attempts");
+}

@@ -205,6 +205,50 @@ async fn a_slow_providers_late_answer_is_kept_and_served_next() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_tokens_that_nobody_waited_for_make_no_thief_of_the_user() {
+    for (late, status) in [("[identity_providers.main]\nrequest_timeout = '1s'", 503), ("", 200)] {
+        let world = World::with(&format!("{FORGETFUL}{late}")).await;
+        let mut browser = world.logged_in("ada").await;
+        // Due, or early: then the valid JWT is used after a second.
+        world.clock.advance(if status == 503 { 400 } else { 280 });
+        world.provider.fail_next(Endpoint::Refresh, Fault::delay(2000));
+        assert_eq!(browser.get("/api/shopping-cart").await.status(), status);
+        // The user comes back when nothing of that is remembered but which token followed.
+        tokio::time::sleep(Duration::from_millis(4500)).await;
+        world.expire_access_tokens();
+        browser.get("/api/shopping-cart").await.assert_status(200);
+        assert_eq!(world.provider.count(Endpoint::Refresh), 2);
+        assert_eq!(world.provider.count(Endpoint::Revoke), 0);
+    }
+}
+
+/// Forgets outcomes after two seconds.
+const FORGETFUL: &str = "[refresh]\nreplay_window = '1s'\n[apps.store.timeouts]\nresponse = '1s'\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_left_during_a_refresh_is_no_thief_when_it_comes_back() {
+    let world = World::with(FORGETFUL).await;
+    let browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    world.provider.fail_next(Endpoint::Refresh, Fault::delay(700));
+    let mut tab = browser.clone();
+    let leaving = tokio::spawn(async move { tab.get("/api/shopping-cart").await });
+    patiently("the refresh to start", async {
+        while world.provider.count(Endpoint::Refresh) == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    leaving.abort();
+    let _ = leaving.await;
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    let mut back = browser.clone();
+    world.expire_access_tokens();
+    back.get("/api/shopping-cart").await.assert_status(200);
+    assert_eq!(world.provider.count(Endpoint::Revoke), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_drips_in_slowly_is_still_read() {
     let world = World::with("[identity_providers.main]\nrequest_timeout = \"1s\"").await;
     let mut browser = world.logged_in("ada").await;

@@ -164,6 +164,8 @@ async fn paths_that_could_mean_another_are_400_and_never_reach_the_app() {
         "/open/..;/api",
         "/open/%3bx",
         "/open/%252e",
+        "/open/%25%32%65",
+        "/open/%252%65",
         "/open/%2500",
         "/open/%00",
         "/open/%0a",
@@ -238,4 +240,88 @@ async fn hosts_compare_without_port_and_case() {
         browser.host = host.into();
         assert_eq!(browser.get("/").await.status(), status, "{host}");
     }
+}
+
+/// Targets of bytes that mean something to somebody, over and over: what the rules saw is what the app gets, byte by byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_is_let_through_arrives_as_it_came() {
+    const PIECES: [&str; 40] = [
+        "/",
+        "/",
+        "/",
+        "open",
+        "open/",
+        "OPEN",
+        "api",
+        "admin",
+        "either",
+        ".",
+        "..",
+        "%2e",
+        "%2E",
+        "%2f",
+        "%5c",
+        "\\",
+        ";",
+        "%3b",
+        "%25",
+        "%",
+        "%4",
+        "%41",
+        "%61",
+        "%70",
+        "//",
+        "?",
+        "?x=/../",
+        "#",
+        "%00",
+        "%c0%af",
+        "%e2%80%8b",
+        "~",
+        "!",
+        "*",
+        "+",
+        "%20",
+        ":",
+        "@",
+        "%7f",
+        "x",
+    ];
+    let world = World::start().await;
+    let mut browser = world.browser();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let mut passed = 0;
+    for _ in 0..3000 {
+        let start = ["/open/", "/either/", "/", "/open"][random(4)];
+        let target: String = (0..=random(5)).map(|_| PIECES[random(PIECES.len())]).collect();
+        let target = format!("{start}{target}");
+        let before = world.store.heads();
+        let answer = browser.get(&target).await;
+        let path = target.split('?').next().unwrap();
+        if answer.status() == 200 {
+            passed += 1;
+            assert_eq!(answer.json()["target"], target);
+            let decoded: Vec<u8> = percent_encoding::percent_decode_str(path).collect();
+            let is_open = path == "/"
+                || [&b"/open"[..], b"/either"].iter().any(|prefix| {
+                    decoded
+                        .strip_prefix(*prefix)
+                        .is_some_and(|rest| matches!(rest.first(), None | Some(b'/')))
+                });
+            assert!(is_open, "{target} was let through without a session");
+            let segments = || decoded.split(|&byte| byte == b'/');
+            assert!(!segments().any(|segment| matches!(segment, b"." | b"..")), "{target}");
+            assert!(!decoded.iter().any(|byte| b"\\;".contains(byte) || byte.is_ascii_control()), "{target}");
+        } else {
+            assert!(matches!(answer.status(), 400 | 401), "{target}: {}", answer.head.first_line);
+            assert_eq!(world.store.heads(), before, "{target}");
+        }
+    }
+    assert!(passed > 300, "only {passed} paths were let through");
 }

@@ -107,6 +107,42 @@ async fn unsealed_and_bound_a_junk_jwt_refreshes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thief_with_a_jwt_of_his_own_gets_nothing_and_the_user_goes_on() {
+    let forgetful = "[refresh]\nreplay_window = '1s'\n[apps.store.timeouts]\nresponse = '1s'\n";
+    let world = World::with(&format!("[session]\nbind_refresh = true\n{forgetful}")).await;
+    let mut ada = world.logged_in("ada").await;
+    let mut thief = world.logged_in("mallory").await;
+    world.expire_access_tokens();
+    thief.jar.insert(REFRESH.to_owned(), ada.jar[REFRESH].clone());
+    // Genuine, but of somebody else, as the new JWT tells.
+    let answer = thief.get("/api/cart").await;
+    answer.assert_problem(503, "identity_provider_unavailable");
+    assert_eq!(answer.set_cookies().len(), 0);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    world.expire_access_tokens();
+    ada.get("/api/cart").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stolen_jwt_keeps_no_stream_open_with_a_session_of_the_thief() {
+    let world = World::start().await;
+    let (events, _keep) = broadcast::channel(16);
+    world.store.on("/api/events", Reply::Events(events));
+    let ada = world.logged_in("ada").await;
+    let mut thief = world.logged_in("mallory").await;
+    let mut mixed = thief.clone();
+    mixed.jar.insert(ACCESS.to_owned(), ada.jar[ACCESS].clone());
+    let mut wire = mixed.open().await;
+    wire.send(request_bytes(&mixed, &Request::get("/api/events"))).await.unwrap();
+    patiently("a head", wire.head()).await.unwrap().expect("a head");
+    world.clock.advance(280);
+    thief.get("/api/cart").await.assert_status(200);
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+    world.clock.advance(40);
+    patiently("the end", async { while wire.fill().await.is_ok_and(|more| more) {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sealed_cookie_of_one_app_is_none_at_another() {
     let world = sealed("bind_refresh = false").await;
     let store = world.logged_in("ada").await;
@@ -391,5 +427,44 @@ async fn an_event_stream_is_cut_when_its_session_ends() {
         }
         patiently("the end", async { while wire.fill().await.is_ok_and(|more| more) {} }).await;
         assert!(!wire.buffer.ends_with(b"0\r\n\r\n"), "{how}: it must not look complete");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unsealed_and_bound_a_jwt_of_another_session_of_the_user_refreshes_nothing() {
+    let world = World::with("[session]\nbind_refresh = true").await;
+    world.provider.set(|settings| settings.claims = json!({"sid": "one"}));
+    let thief = world.logged_in("ada").await;
+    world.provider.set(|settings| settings.claims = json!({"sid": "two"}));
+    let mut victim = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    let mut mixed = victim.clone();
+    mixed.jar.insert(ACCESS.to_owned(), thief.jar[ACCESS].clone());
+    let answer = mixed.get("/api/cart").await;
+    answer.assert_problem(503, "identity_provider_unavailable");
+    assert!(answer.set_cookie(ACCESS).is_none() && answer.set_cookie(REFRESH).is_none());
+    victim.get("/api/cart").await.assert_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_revocation_a_login_is_good_at_once() {
+    for settings in ["", &format!("[session]\nseal_keys = ['{KEY}']")] {
+        let world = World::with(&format!("{settings}\n[server]\nadmin_token = '{ADMIN_TOKEN}'")).await;
+        world.provider.set(|settings| settings.claims = json!({"sid": "the same again"}));
+        for how in ["sub", "sid", "logout"] {
+            let mut old = world.logged_in("ada").await;
+            let mut thief = old.clone();
+            match how {
+                "sub" => revoke(&world, &json!({"sub": "id-of-ada"})).await.assert_status(204),
+                "sid" => revoke(&world, &json!({"sid": "the same again"})).await.assert_status(204),
+                _ => old.send(logout()).await.assert_status(204),
+            }
+            thief.get("/api/cart").await.assert_problem(401, "session_expired");
+            // In the same second as far as anybody's clock says.
+            let mut new = world.logged_in("ada").await;
+            new.get("/api/cart").await.assert_status(200);
+            world.expire_access_tokens();
+            new.get("/api/cart").await.assert_status(200);
+        }
     }
 }

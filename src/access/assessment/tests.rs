@@ -276,6 +276,22 @@ fn the_idle_lifetime_counts_from_the_last_request() {
     assert_eq!(scene.line(&cookies), "end: the session was idle for too long");
 }
 
+/// A thief who brings the JWT alone first, and keeps it alive, decides on nothing.
+#[test]
+fn the_ends_of_a_session_are_those_of_its_sealed_cookie_whoever_came_first() {
+    let mut scene = Scene::sealed("absolute_lifetime = '100s'\nidle_lifetime = '50s'");
+    let jwt = jwt(&json!({"iat": NOW, "exp": NOW + 500}));
+    let session = SessionRecord { started_at: NOW - 60, ..scene.record(&jwt, "alice") };
+    let (alone, both) = (format!("__Host-access_token={jwt}"), pair(&jwt, &scene.seal(&session)));
+    assert_eq!(scene.line(&alone), "forward alice");
+    scene.now += 30;
+    assert_eq!(scene.line(&both), "forward alice");
+    scene.now += 10;
+    let over = "the session has reached its absolute lifetime";
+    assert_eq!(scene.line(&both), format!("end: {over}"));
+    assert_eq!(scene.line(&alone), format!("not_logged_in: {over}"), "the thief, too");
+}
+
 fn revoke(memory: &Memory, mark: Mark) {
     memory.revocations.revoke(mark, false, NOW + 3600, NOW);
 }

@@ -101,3 +101,32 @@ fn entries_whose_time_is_over_are_thrown_out() {
     }
     assert!(list.len() < 20_100, "{}", list.len());
 }
+
+#[test]
+fn a_login_is_admitted_and_what_was_before_it_stays_revoked() {
+    let list = Revocations::default();
+    let jwt = marks(Some("s1"), "t1", "alice");
+    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
+    list.revoke_subject(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
+    assert_eq!(list.of_token(&jwt, Some(NOW), NOW), SESSION);
+    list.admit(&jwt, Some(NOW), NOW);
+    assert_eq!(list.of_token(&jwt, Some(NOW), NOW), None);
+    assert_eq!(list.of_token(&jwt, Some(NOW + 5), NOW), None);
+    assert_eq!(list.of_token(&jwt, Some(NOW - 1), NOW), SESSION);
+    assert_eq!(list.of_token(&marks(Some("s2"), "t2", "alice"), Some(NOW - 1), NOW), SESSION);
+    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
+    assert_eq!(list.of_token(&jwt, Some(NOW + 5), NOW), SESSION, "revoked again");
+}
+
+#[test]
+fn nothing_is_admitted_that_was_not_revoked_and_no_single_token_is() {
+    let list = Revocations::default();
+    let jwt = marks(Some("s1"), "t1", "alice");
+    list.revoke(Mark::token_id(0, "t1"), false, NOW + 60, NOW);
+    list.admit(&jwt, Some(NOW), NOW);
+    assert_eq!(list.of_token(&jwt, Some(NOW), NOW), Some(Revocation::Token));
+    assert_eq!(list.len(), 1);
+    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
+    list.admit(&jwt, None, NOW);
+    assert_eq!(list.of_token(&jwt, None, NOW), SESSION, "it does not say when it was issued");
+}

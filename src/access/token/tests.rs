@@ -1,5 +1,7 @@
 //! Forged and unsuitable tokens, each refused for its own reason, and those at the edge that are taken.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -392,6 +394,39 @@ fn an_ecdsa_signature_has_one_form() {
     for signature in [vec![0; 64], vec![0xff; 64], vec![0; 63], vec![0x30, 6, 2, 1, 1, 2, 1, 1]] {
         assert_eq!(outcome(&format!("{message}.{}", base64url(signature))), Err(TokenError::Signature));
     }
+}
+
+#[test]
+fn the_two_forms_of_an_ecdsa_signature_name_one_token() {
+    const ORDER: [u8; 32] = [
+        0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+        0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+    ];
+    let marks = |token: &str| *verify(token, &token_rules(), &key_set(), NOW).unwrap().claims.marks();
+    let token = with_header("ES256", r#"{"alg":"ES256","kid":"p256"}"#);
+    let (message, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for (byte, order) in signature[32..].iter_mut().zip(ORDER).rev() {
+        let (difference, one) = order.overflowing_sub(*byte);
+        let (difference, other) = difference.overflowing_sub(borrow);
+        (*byte, borrow) = (difference, u8::from(one || other));
+    }
+    let other = format!("{message}.{}", base64url(signature));
+    assert_ne!(other, token);
+    assert_eq!(marks(&other), marks(&token));
+    assert_ne!(marks(&mint(&claims(&json!({"iat": NOW})))).token, marks(&mint(&claims(&json!({})))).token);
+}
+
+#[test]
+fn an_empty_id_names_nothing() {
+    let marks = |changes: Value| {
+        let token = mint(&claims(&changes));
+        *verify(&token, &token_rules(), &key_set(), NOW).unwrap().claims.marks()
+    };
+    let empty = || json!({"sid": "", "jti": ""});
+    assert_eq!(marks(empty()).session, None);
+    assert_ne!(marks(empty()).token, marks(json!({"sid": "", "jti": "", "sub": "bob"})).token);
 }
 
 #[test]

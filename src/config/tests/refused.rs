@@ -102,3 +102,76 @@ fn sessions() {
     let cases = cases(include_str!("fixtures/session.txt"));
     insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}"), &cases));
 }
+
+/// What must be refused at start (docs/security.md), and the case that shows each.
+#[test]
+fn every_rule_has_its_case() {
+    let fixtures = [
+        ("cookies", include_str!("fixtures/cookies.txt")),
+        ("listeners", include_str!("fixtures/listeners.txt")),
+        ("limits", include_str!("fixtures/limits.txt")),
+        ("identity_providers", include_str!("fixtures/identity_providers.txt")),
+        ("identity_headers", include_str!("fixtures/identity_headers.txt")),
+        ("routes", include_str!("fixtures/routes.txt")),
+        ("endpoints", include_str!("fixtures/endpoints.txt")),
+        ("apps", include_str!("fixtures/apps.txt")),
+    ];
+    for (fixture, title) in [
+        ("cookies", "prefixed names without Secure"),
+        ("cookies", "SameSite=None without Secure"),
+        ("cookies", "a wildcard domain"),
+        ("cookies", "a public suffix"),
+        ("cookies", "a longer public suffix"),
+        ("identity_providers", "none"),
+        ("identity_providers", "HMAC next to asymmetric ones"),
+        ("identity_providers", "no issuer"),
+        ("identity_providers", "http to another machine"),
+        ("identity_providers", "endpoints over http"),
+        ("listeners", "everybody as a trusted proxy"),
+        ("listeners", "everybody in two halves"),
+        ("identity_headers", "invalid"),
+        ("identity_headers", "with a meaning of their own"),
+        ("identity_headers", "colliding"),
+        ("apps", "no hosts, upstreams and client"),
+        ("apps", "empty hosts and upstreams"),
+        ("apps", "one host of two apps"),
+        ("routes", "duplicate"),
+        ("routes", "shadowed by a prefix"),
+        ("routes", "behind everything"),
+        ("routes", "answered by the gateway"),
+        ("endpoints", "login and logout collide"),
+        ("endpoints", "login and user collide"),
+        ("endpoints", "user and logout collide"),
+        ("endpoints", "case and trailing slash"),
+        ("apps", "unknown keys at every level"),
+        ("limits", "limits of 0"),
+        ("limits", "absurd limits"),
+        ("listeners", "admin equal to a public one"),
+        ("listeners", "admin within a public one"),
+    ] {
+        let text = fixtures.iter().find(|(name, _)| *name == fixture).unwrap().1;
+        assert!(cases(text).iter().any(|(known, _)| *known == title), "no case `{title}` in {fixture}.txt");
+    }
+}
+
+#[test]
+fn no_control_character_of_a_file_reaches_the_terminal() {
+    let text = r#"
+        "\u0007" = 1
+        [identity_providers."\u001b"]
+        issuer = "https://\u0000"
+        [apps.store]
+        hosts = ["a\u0000.example.com:80", "a\u001b.example.com."]
+        upstreams = ["http://\u0007:1/x"]
+        allowed_origins = ["https://a\u0000:443"]
+        client_secret = { env = "\u0007" }
+        [apps.store.cookies]
+        domain = ".a\u001b[2J"
+        access_token = "\u0000"
+        [[apps.store.routes]]
+        path = "/\u001b"
+        access = "\u001b"
+    "#;
+    let report = parse(text).unwrap_err().report("gateway.toml");
+    assert!(!report.chars().any(|character| character.is_control() && character != '\n'), "{report:?}");
+}

@@ -14,9 +14,10 @@ pub(in crate::config) fn host(item: &Item<'_>) -> Option<String> {
     }
 }
 
+const EXAMPLE: &str = "write a name such as `\"store.example.com\"`";
+
 /// As [`host`]; the error says what is wrong and what to write instead.
 pub(in crate::config) fn parse(text: &str) -> Result<String, (&'static str, String)> {
-    const EXAMPLE: &str = "write a name such as `\"store.example.com\"`";
     let lower = text.to_ascii_lowercase();
     if let Ok(address) = lower.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>() {
         return Ok(address.to_string());
@@ -29,13 +30,13 @@ pub(in crate::config) fn parse(text: &str) -> Result<String, (&'static str, Stri
     }
     if let Some((name, port)) = lower.rsplit_once(':') {
         return Err(if port.bytes().all(|byte| byte.is_ascii_digit()) {
-            ("has a port", format!("write `\"{name}\"`; hosts are matched without port"))
+            ("has a port", format!("{}; hosts are matched without port", instead(name)))
         } else {
             ("is not a host name", String::from(EXAMPLE))
         });
     }
     if let Some(name) = lower.strip_suffix('.') {
-        return Err(("ends with a dot", format!("write `\"{name}\"`")));
+        return Err(("ends with a dot", instead(name)));
     }
     if !lower.is_ascii() {
         let hint = match ::url::Host::parse(&lower) {
@@ -50,6 +51,12 @@ pub(in crate::config) fn parse(text: &str) -> Result<String, (&'static str, Stri
         return Err(("is not a host name", String::from(EXAMPLE)));
     }
     Ok(lower)
+}
+
+/// Proposes a name only if it would be taken: any other text may hold what must not reach a terminal.
+fn instead(name: &str) -> String {
+    let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>().is_ok();
+    if is_name(name) || is_address { format!("write `\"{name}\"`") } else { String::from(EXAMPLE) }
 }
 
 /// Letters, digits, hyphens and (against RFC 1123, but in use) underscores.
@@ -120,6 +127,19 @@ mod tests {
         }
         assert!(parse(&"a".repeat(64)).is_err());
         assert!(parse(&["abc"; 70].join(".")).is_err());
+    }
+
+    #[test]
+    fn what_to_write_instead_is_a_host() {
+        for (text, expected) in [
+            ("a.example:80", "write `\"a.example\"`; hosts are matched without port"),
+            ("[::1]:80", "write `\"[::1]\"`; hosts are matched without port"),
+            ("a.example.", "write `\"a.example\"`"),
+            ("a\0b:80", &format!("{EXAMPLE}; hosts are matched without port")),
+            ("a\u{1b}[2J.", EXAMPLE),
+        ] {
+            assert_eq!(parse(text).unwrap_err().1, expected, "{text:?}");
+        }
     }
 
     #[test]

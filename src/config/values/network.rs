@@ -31,6 +31,9 @@ pub(in crate::config) fn trusted_network(item: &Item<'_>) -> Option<IpNet> {
             HINT,
         );
     }
+    if is_half_the_world(&network) {
+        return item.fault(format!("{} is wider than any network of one owner", quote(text)), HINT);
+    }
     if network.trunc() != network {
         return item.fault(
             format!("{} has bits set behind its prefix", quote(text)),
@@ -47,6 +50,17 @@ fn is_everybody(network: &IpNet) -> bool {
         IpNet::V4(_) => false,
     };
     network.prefix_len() == 0 || mapped
+}
+
+/// Wider than `10.0.0.0/8` and `fc00::/7`, so that a few of them are everybody.
+fn is_half_the_world(network: &IpNet) -> bool {
+    match network {
+        IpNet::V4(network) => network.prefix_len() < 8,
+        IpNet::V6(network) => {
+            let is_mapped = network.addr().to_ipv4_mapped().is_some();
+            network.prefix_len() < if is_mapped { 104 } else { 7 }
+        }
+    }
 }
 
 /// Whether two listeners would fight for one port. Port 0 never does; `[::]` takes IPv4 as well.

@@ -1,4 +1,5 @@
 mod harness;
+mod streams;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -324,7 +325,7 @@ async fn an_upgrade_makes_the_connection_transparent() {
     let mut idle = server.connect().await;
     idle.send(handshake("/ws?idle")).await;
     assert_eq!(idle.response().await.status, 101);
-    assert!(idle.is_closed().await);
+    assert_eq!(idle.rest().await, b"\x88\x06\x03\xe9idle");
     assert_eq!(*server.ended.lock().unwrap(), [EndReason::Idle]);
 }
 

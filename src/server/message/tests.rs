@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
 
 use super::*;
+use crate::server::body_read::MAX_READ_AHEAD;
 use crate::server::request_head::check;
 use crate::server::watch::ConnectionWatch;
 

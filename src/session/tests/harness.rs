@@ -21,21 +21,21 @@ use crate::identity_provider::testing::server::{Server, json as answer, provider
 use crate::identity_provider::{Client, UnknownKeySource, testing};
 use crate::session::{Outcome, Refreshed, SessionContext, Sessions};
 
-pub(super) struct Harness {
-    pub(super) server: Server,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) app: Arc<SessionContext>,
-    pub(super) clock: Arc<ManualClock>,
-    pub(super) memory: Arc<Memory>,
-    pub(super) config: config::Config,
+pub(in crate::session) struct Harness {
+    pub(in crate::session) server: Server,
+    pub(in crate::session) sessions: Arc<Sessions>,
+    pub(in crate::session) app: Arc<SessionContext>,
+    pub(in crate::session) clock: Arc<ManualClock>,
+    pub(in crate::session) memory: Arc<Memory>,
+    pub(in crate::session) config: config::Config,
 }
 
 impl Harness {
-    pub(super) async fn start() -> Self {
+    pub(in crate::session) async fn start() -> Self {
         Self::with_request_timeout(Duration::from_secs(20)).await
     }
 
-    pub(super) async fn with_request_timeout(request_timeout: Duration) -> Self {
+    pub(in crate::session) async fn with_request_timeout(request_timeout: Duration) -> Self {
         let server = Server::start().await;
         server.publish_metadata();
         server.publish_keys(&[&jwk("ed").to_string()]);
@@ -66,17 +66,17 @@ impl Harness {
         Self { server, sessions, app, clock, memory, config }
     }
 
-    pub(super) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
+    pub(in crate::session) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
         let previous = subject.map(|subject| self.previous(subject));
         self.refreshed(token, previous.as_ref()).await.outcome
     }
 
-    pub(super) async fn refreshed(&self, token: &str, previous: Option<&Previous>) -> Refreshed {
+    pub(in crate::session) async fn refreshed(&self, token: &str, previous: Option<&Previous>) -> Refreshed {
         self.sessions.refresh(&self.app, &grant(token), previous).await
     }
 
     /// The genuine JWT of a subject, expired.
-    pub(super) fn previous(&self, subject: &str) -> Previous {
+    pub(in crate::session) fn previous(&self, subject: &str) -> Previous {
         let token = mint(&claims(&json!({"iss": self.server.base, "sub": subject, "exp": NOW - 60})));
         let keys = self.app.provider.key_set();
         let verified = verify(&token, &self.app.rules.token, &keys, NOW).unwrap().claims;
@@ -84,12 +84,12 @@ impl Harness {
         Previous { identity, access_token: Zeroizing::new(token), still_valid: false }
     }
 
-    pub(super) async fn logout(&self, token: &str) {
+    pub(in crate::session) async fn logout(&self, token: &str) {
         self.sessions.logout(&self.app, Some(&grant(token)), None).await;
     }
 
     /// A token answer with a JWT that has these claims.
-    pub(super) fn tokens(&self, changes: &Value, refresh_token: Option<&str>) -> String {
+    pub(in crate::session) fn tokens(&self, changes: &Value, refresh_token: Option<&str>) -> String {
         let mut all = claims(changes);
         all["iss"] = json!(self.server.base);
         let mut body = json!({ "access_token": mint(&all), "token_type": "Bearer" });
@@ -100,7 +100,7 @@ impl Harness {
     }
 
     /// The provider answers all refreshes in turn; the last answer is repeated.
-    pub(super) fn script_tokens(&self, bodies: Vec<String>) {
+    pub(in crate::session) fn script_tokens(&self, bodies: Vec<String>) {
         let next = AtomicUsize::new(0);
         self.server.script("/token", move || {
             let turn = next.fetch_add(1, Ordering::SeqCst).min(bodies.len() - 1);
@@ -109,7 +109,7 @@ impl Harness {
     }
 
     /// The provider keeps its answer back until the gate is opened.
-    pub(super) fn script_gated(&self, body: String) -> watch::Sender<bool> {
+    pub(in crate::session) fn script_gated(&self, body: String) -> watch::Sender<bool> {
         let (gate, opened) = watch::channel(false);
         self.server.script("/token", move || {
             let (mut opened, body) = (opened.clone(), body.clone());
@@ -123,12 +123,12 @@ impl Harness {
     }
 
     /// The refresh tokens that the provider was asked with.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(in crate::session) fn asked(&self) -> Vec<String> {
         self.of_form("/token", "refresh_token")
     }
 
     /// The tokens that the provider was told to revoke.
-    pub(super) fn revoked(&self) -> Vec<String> {
+    pub(in crate::session) fn revoked(&self) -> Vec<String> {
         self.of_form("/revoke", "token")
     }
 
@@ -140,12 +140,12 @@ impl Harness {
 }
 
 /// An unsealed refresh token.
-pub(super) fn grant(token: &str) -> Grant {
+pub(in crate::session) fn grant(token: &str) -> Grant {
     Grant { refresh_token: Zeroizing::new(token.to_owned()), record: None }
 }
 
 /// The outcome in a word: the refresh token that came, or how it failed.
-pub(super) fn word(outcome: &Outcome) -> String {
+pub(in crate::session) fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Renewed(tokens) => {
             tokens.refresh_token.as_ref().map_or_else(|| "kept".to_owned(), |token| token.to_string())

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::harness::{Harness, grant, word};
 use crate::identity_provider::testing::server::eventually;
+use crate::session::Outcome;
 
 #[tokio::test]
 async fn the_newest_token_is_revoked_and_no_token_of_the_session_works_any_more() {
@@ -74,4 +75,17 @@ async fn a_logout_of_one_session_leaves_the_others() {
     harness.script_tokens(vec![harness.tokens(&json!({}), None)]);
     harness.logout("r1").await;
     assert_eq!(word(&harness.refresh("other", None).await), "kept");
+}
+
+#[tokio::test]
+async fn a_login_that_gets_the_same_jwt_again_keeps_it() {
+    let harness = Harness::start().await;
+    harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
+    let Outcome::Renewed(tokens) = harness.refresh("r1", None).await else { panic!("no JWT") };
+    let same = &tokens.identity;
+    harness.sessions.replace(&harness.app, Some(&grant("r2")), Some(same), same);
+    assert!(harness.memory.revocations.is_empty());
+    let other = harness.previous("alice").identity;
+    harness.sessions.replace(&harness.app, Some(&grant("r2")), Some(same), &other);
+    assert_eq!(harness.memory.revocations.len(), 1);
 }

@@ -1,5 +1,5 @@
 //! Sessions against a provider on a real socket, whose answers each test scripts.
 
-mod harness;
+pub(super) mod harness;
 mod logout;
 mod refresh;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::harness::{Harness, word};
+use crate::access::revocations::Mark;
 use crate::access::testing::NOW;
 use crate::clock::Clock;
 use crate::identity_provider::testing::server::eventually;
-use crate::session::Sessions;
+use crate::session::{Outcome, Revoked, Sessions};
 
 #[tokio::test]
 async fn parallel_requests_and_later_ones_with_the_old_token_make_one_call() {
@@ -151,6 +152,56 @@ async fn a_jwt_that_never_verifies_costs_the_session_nothing_either() {
     let refreshed = harness.refreshed("r1", None).await;
     assert_eq!((word(&refreshed.outcome).as_str(), refreshed.refresh_token.as_str()), ("r3", "r3"));
     assert_eq!(harness.asked(), ["r1", "r2"]);
+}
+
+#[tokio::test]
+async fn a_session_that_was_revoked_since_is_not_told_again() {
+    for next in [None, Some("r2")] {
+        for revoked in [Revoked::Session("s"), Revoked::Subject { subject: "alice", issued_until: NOW }] {
+            let harness = Harness::start().await;
+            harness.script_tokens(vec![harness.tokens(&json!({"sid": "s"}), next)]);
+            assert_eq!(word(&harness.refresh("r1", None).await), next.unwrap_or("kept"));
+            harness.sessions.revoke(0, &revoked);
+            assert_eq!(word(&harness.refresh("r1", None).await), "dead", "{next:?} {revoked:?}");
+            assert_eq!(harness.asked().len(), 1);
+            let newest = next.unwrap_or("r1");
+            eventually("it is revoked", || harness.revoked() == [newest]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_jwt_that_was_revoked_alone_is_not_told_again_but_another_is() {
+    for next in [None, Some("r2")] {
+        let harness = Harness::start().await;
+        let other = harness.tokens(&json!({"jti": "t2"}), None);
+        harness.script_tokens(vec![harness.tokens(&json!({"jti": "t1"}), next), other.clone(), other]);
+        harness.refresh("r1", None).await;
+        harness.sessions.revoke(0, &Revoked::Token("t1"));
+        for _ in 0..2 {
+            let Outcome::Renewed(tokens) = harness.refresh("r1", None).await else { panic!("{next:?}") };
+            assert_eq!(tokens.identity.marks().token, Mark::token_id(0, "t2"), "{next:?}");
+        }
+        assert_eq!(harness.asked(), ["r1", next.unwrap_or("r1")]);
+        // A provider that gives the same JWT again.
+        harness.sessions.revoke(0, &Revoked::Token("t2"));
+        assert_eq!(word(&harness.refresh("r1", None).await), "unavailable");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_during_a_refresh_ends_what_the_refresh_brings() {
+    let harness = Harness::start().await;
+    // Issued after the revocation: it alone does not tell.
+    let gate = harness.script_gated(harness.tokens(&json!({"iat": NOW + 1}), Some("r2")));
+    let revocation = async {
+        eventually("the call", || harness.asked().len() == 1).await;
+        harness.sessions.revoke(0, &Revoked::Subject { subject: "alice", issued_until: NOW });
+        gate.send_replace(true);
+    };
+    let (outcome, ()) = tokio::join!(harness.refresh("r1", Some("alice")), revocation);
+    assert_eq!(word(&outcome), "dead");
+    eventually("it is revoked", || harness.revoked() == ["r2"]).await;
 }
 
 #[tokio::test]

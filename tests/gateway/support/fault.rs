@@ -21,7 +21,7 @@ pub(crate) enum Fault {
     Truncated,
     /// The usual answer, one byte each time.
     SlowDrip(Duration),
-    /// A body without end.
+    /// A body of 100 MiB.
     Huge,
 }
 
@@ -73,7 +73,7 @@ impl Fault {
                     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
                 wire.send(head).await.ok()?;
                 let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-                for _ in 0..1024 {
+                for _ in 0..1600 {
                     wire.send(&chunk).await.ok()?;
                 }
             }

@@ -83,7 +83,8 @@ async fn an_admin_s_logout_reaches_the_endpoint() {
     let gateway = store(setup(&realm)).await;
     let ear = Ear::start(Some(&gateway)).await;
     realm.set_backchannel_logout_url("shop", &ear.url).await;
-    let browser = gateway.browser("store").signed_in(ALICE).await;
+    let mut browser = gateway.browser("store").signed_in(ALICE).await;
+    browser.get("/api/cart").await.expect(200, None);
     let path = format!("/users/{}/logout", realm.user_id("alice").await);
     realm.call(Method::POST, &path, None).await;
     let heard = ear.the_one().await;
@@ -91,6 +92,8 @@ async fn an_admin_s_logout_reaches_the_endpoint() {
     let session = claims_of_access_token(&browser);
     assert_eq!((&heard.claims["sid"], &heard.claims["sub"]), (&session["sid"], &session["sub"]));
     assert_eq!((&heard.claims["aud"], &heard.claims["typ"]), (&json!("shop"), &json!("Logout")));
+    let answer = browser.get("/api/cart").await;
+    assert_eq!(answer.status, 401, "though the JWT has not expired: {answer:?}");
 }
 
 /// Keycloak answers our `logout` only when it has our answer to its own call, or after 5 s.

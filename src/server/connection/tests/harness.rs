@@ -14,11 +14,14 @@ use pingora_http::ResponseHeader;
 use pingora_proxy::{FailToProxy, HttpProxy, ProxyHttp, Session};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::server::connection::ConnectionSettings;
 use crate::server::listener::{Connections, Front, accept};
-use crate::server::watch::{ConnectionWatch, EndReason};
+use crate::server::watch::{ConnectionWatch, EndReason, Exchange};
+
+use super::streams;
+use crate::upstream::web_socket;
 
 /// For waits that end early when all is well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -30,23 +33,30 @@ pub(super) struct Seen {
     pub(super) body: Vec<u8>,
     /// The body's end came.
     pub(super) is_complete: bool,
+    /// The stream that it became was ended by the other side.
+    pub(super) saw_end: bool,
 }
 
 pub(super) type Record = Arc<Mutex<Vec<Seen>>>;
 
-/// Answers `/slow` never, `/ws` with an upgrade that echoes, all else with the request line and the body's length.
-async fn upstream(listener: TcpListener, record: Record) {
+/// Answers `/slow` never, `/ws` with an upgrade that echoes, what [`streams`] knows with that, all else with the request
+/// line and the body's length.
+async fn upstream(listener: TcpListener, record: Record, go_on: Arc<Notify>) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let record = Arc::clone(&record);
+        let (record, go_on) = (Arc::clone(&record), Arc::clone(&go_on));
         tokio::spawn(async move {
             let mut stream = BufReader::new(stream);
-            while upstream_request(&mut stream, &record).await.is_ok() {}
+            while upstream_request(&mut stream, &record, &go_on).await.is_ok() {}
         });
     }
 }
 
-async fn upstream_request(stream: &mut BufReader<TcpStream>, record: &Record) -> std::io::Result<()> {
+async fn upstream_request(
+    stream: &mut BufReader<TcpStream>,
+    record: &Record,
+    go_on: &Notify,
+) -> std::io::Result<()> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         if stream.read_line(&mut head).await? == 0 {
@@ -96,6 +106,10 @@ async fn upstream_request(stream: &mut BufReader<TcpStream>, record: &Record) ->
         }
     }
     record.lock().expect("unpoisoned")[index].is_complete = true;
+    if let Some(streaming) = streams::serve(&head, stream, go_on).await {
+        record.lock().expect("unpoisoned")[index].saw_end = true;
+        return streaming;
+    }
     if head.starts_with("GET /ws") {
         stream
             .write_all(
@@ -104,8 +118,9 @@ async fn upstream_request(stream: &mut BufReader<TcpStream>, record: &Record) ->
             .await?;
         loop {
             let mut bytes = [0; 1024];
-            let read = stream.read(&mut bytes).await?;
+            let read = stream.read(&mut bytes).await.unwrap_or(0);
             record.lock().expect("unpoisoned")[index].body.extend_from_slice(&bytes[..read]);
+            record.lock().expect("unpoisoned")[index].saw_end |= read == 0;
             stream.write_all(&bytes[..read]).await?;
             if read == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -126,6 +141,7 @@ async fn upstream_request(stream: &mut BufReader<TcpStream>, record: &Record) ->
 pub(super) struct Proxy {
     upstream: SocketAddr,
     ended: Arc<Mutex<Vec<EndReason>>>,
+    exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
 
 #[derive(Default)]
@@ -146,6 +162,7 @@ impl ProxyHttp for Proxy {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let watch = context.0.as_ref().expect("every request has a watch");
         assert!(watch.peer().ip().is_loopback() && !watch.tls());
+        self.exchanges.lock().expect("unpoisoned").push(watch.exchange());
         let query = session.req_header().uri.query().unwrap_or_default().to_owned();
         if query.contains("deadline") {
             watch.arm_response_deadline(Duration::from_millis(200));
@@ -166,8 +183,12 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    async fn upstream_peer(&self, _: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
-        Ok(Box::new(HttpPeer::new(self.upstream, false, String::new())))
+    async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
+        let mut peer = HttpPeer::new(self.upstream, false, String::new());
+        if session.is_upgrade_req() {
+            web_socket::prepare(&mut peer);
+        }
+        Ok(Box::new(peer))
     }
 
     async fn response_filter(
@@ -203,6 +224,10 @@ pub(super) struct Server {
     pub(super) connections: Arc<Connections>,
     pub(super) shutdown: watch::Sender<bool>,
     pub(super) ended: Arc<Mutex<Vec<EndReason>>>,
+    /// Of every request, as the gateway sees them.
+    pub(super) exchanges: Arc<Mutex<Vec<Exchange>>>,
+    /// Lets an upstream that waits for it go on.
+    pub(super) go_on: Arc<Notify>,
     record: Record,
 }
 
@@ -220,10 +245,15 @@ impl Server {
         let upstream_listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let upstream_address = upstream_listener.local_addr().expect("bound");
         let record = Record::default();
-        tokio::spawn(upstream(upstream_listener, Arc::clone(&record)));
+        let go_on = Arc::new(Notify::new());
+        tokio::spawn(upstream(upstream_listener, Arc::clone(&record), Arc::clone(&go_on)));
 
-        let ended = Arc::default();
-        let proxy = Proxy { upstream: upstream_address, ended: Arc::clone(&ended) };
+        let (ended, exchanges) = (Arc::default(), Arc::default());
+        let proxy = Proxy {
+            upstream: upstream_address,
+            ended: Arc::clone(&ended),
+            exchanges: Arc::clone(&exchanges),
+        };
         let mut app = HttpProxy::new(proxy, Arc::new(ServerConf::default()));
         app.handle_init_modules();
         let connections = Connections::new(max_connections);
@@ -232,7 +262,7 @@ impl Server {
         let address = listener.local_addr().expect("bound");
         let (shutdown, is_shutting_down) = watch::channel(false);
         tokio::spawn(accept(listener, Arc::new(front), is_shutting_down));
-        Self { address, connections, shutdown, ended, record }
+        Self { address, connections, shutdown, ended, exchanges, go_on, record }
     }
 
     pub(super) async fn with_defaults() -> Self {
@@ -285,6 +315,16 @@ impl Client {
         self.0.read_exact(&mut body).await.expect("the whole body");
         let status = head.get(9..12).and_then(|digits| digits.parse().ok()).expect("a status");
         Response { status, head, body: String::from_utf8(body).expect("text") }
+    }
+
+    /// All that comes until the end, which must not be a reset.
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        tokio::time::timeout(PATIENCE, self.0.read_to_end(&mut rest))
+            .await
+            .expect("an end")
+            .expect("no reset");
+        rest
     }
 
     pub(super) async fn is_closed(&mut self) -> bool {

@@ -1,0 +1,84 @@
+//! The front's inner parts, as [`crate::fuzzing`] shows them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use http::StatusCode;
+use pingora_core::apps::HttpServerApp;
+use pingora_core::protocols::Stream;
+use tokio::io::ReadBuf;
+
+use super::chunked::Decoder;
+use super::connection::{ConnectionSettings, serve};
+use super::request_head::{self, Upgrade, check};
+use super::watch::ConnectionWatch;
+
+/// How the end of a request's body is found (RFC 9112 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// No body.
+    None,
+    /// This many bytes, at least one.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// A head that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// Where the body ends.
+    pub framing: Framing,
+    /// It is a WebSocket handshake.
+    pub is_websocket: bool,
+    /// The client waits for `100 Continue`.
+    pub expect_continue: bool,
+    /// The bytes that go on.
+    pub rewritten: Vec<u8>,
+}
+
+/// Reads one head, from its request line through its empty line, or says with which status it is refused.
+pub fn read_request_head(head: &[u8]) -> Result<Head, StatusCode> {
+    let checked = check(head).map_err(|refusal| refusal.problem().status)?;
+    Ok(Head {
+        framing: match checked.framing {
+            request_head::Framing::None => Framing::None,
+            request_head::Framing::Length(length) => Framing::Length(length),
+            request_head::Framing::Chunked => Framing::Chunked,
+        },
+        is_websocket: checked.upgrade == Some(Upgrade::WebSocket),
+        expect_continue: checked.expect_continue,
+        rewritten: checked.rewrite(BytesMut::from(head)).to_vec(),
+    })
+}
+
+/// Decodes a chunked body that arrives in pieces of `input_size`, into space of `output_size` bytes: what goes on, and
+/// how many bytes were left behind the body's end. `None` if it is malformed or has no end. Sizes of 0 count as 1.
+pub fn decode_chunked(coded: &[u8], input_size: usize, output_size: usize) -> Option<(Vec<u8>, usize)> {
+    let (mut decoder, mut passed, mut rest) = (Decoder::new(), Vec::new(), coded);
+    while !decoder.is_done() && !rest.is_empty() {
+        let mut space = vec![0; output_size.max(1)];
+        let mut output = ReadBuf::new(&mut space);
+        let read = decoder.decode(rest.get(..input_size.max(1)).unwrap_or(rest), &mut output).ok()?;
+        passed.extend_from_slice(output.filled());
+        rest = rest.get(read..)?;
+    }
+    decoder.is_done().then_some((passed, rest.len()))
+}
+
+/// Serves one connection to its end, as the listeners do.
+pub async fn serve_connection<A>(stream: Stream, app: &Arc<A>, max_header_size: usize)
+where
+    A: HttpServerApp + Send + Sync + 'static,
+{
+    let settings = ConnectionSettings {
+        header_timeout: Duration::from_secs(10),
+        keep_alive_timeout: Duration::from_secs(60),
+        max_header_size,
+        body_min_rate: 1,
+    };
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+    serve(stream, app, &settings, Arc::new(ConnectionWatch::new(nowhere, false))).await;
+}

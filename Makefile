@@ -1,8 +1,8 @@
 # The commands of a working day. CI runs `make ci`.
-.PHONY: help check ci fuzz providers browser bench advisories demo
+.PHONY: help check ci fuzz providers browser bench bench-peers advisories demo
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 check: ## format, lints, docs, tests: before every commit
 	@.ci/run fast
@@ -21,6 +21,10 @@ browser: ## the demo in headless Chromium
 
 bench: ## the benchmarks, for real
 	cargo bench
+
+bench-peers: ## side by side with HAProxy, nginx, Envoy and bare Pingora, which it fetches; then what grows. Half an hour
+	cargo bench --bench side_by_side
+	cargo bench --bench side_by_side -- --growth
 
 advisories: ## known vulnerabilities of dependencies (fetches the RustSec database)
 	cargo deny --all-features check advisories

@@ -11,8 +11,9 @@ use portcullis::clock::{Clock, SystemClock};
 use portcullis::config::SealKey;
 use tempfile::TempDir;
 
-use crate::backend;
 use crate::issuer::{CLIENT_ID, Error, Issuer};
+use crate::load::{Answer, Request, Requests};
+use crate::{app, provider};
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,34 +73,25 @@ impl Case {
     }
 }
 
-/// A request, and how the body of its answer begins: with what the app saw.
-#[derive(Debug)]
-pub(crate) struct Request {
-    /// The whole request.
-    pub(crate) bytes: Vec<u8>,
-    /// The first line of the answer's body.
-    pub(crate) expected: String,
-}
-
 /// Everything around the proxies.
 pub(crate) struct Fixture {
     backend: SocketAddr,
     /// Holds `gateway.toml`.
     directory: TempDir,
-    bare: Arc<[Request]>,
-    bare_with_cookies: Arc<[Request]>,
-    public: Arc<[Request]>,
-    one_token: Arc<[Request]>,
-    many_tokens: Arc<[Request]>,
-    protected: Arc<[Request]>,
+    bare: Arc<Vec<Request>>,
+    bare_with_cookies: Arc<Vec<Request>>,
+    public: Arc<Vec<Request>>,
+    one_token: Arc<Vec<Request>>,
+    many_tokens: Arc<Vec<Request>>,
+    protected: Arc<Vec<Request>>,
 }
 
 impl Fixture {
     /// Starts app and identity provider, and makes the tokens.
     pub(crate) fn new(tokens: usize) -> Result<Self, Error> {
         let issuer = Issuer::new("RS256")?;
-        let backend = backend::start_app()?;
-        let provider = backend::start_provider(&issuer.jwks()?)?;
+        let backend = app::start()?;
+        let provider = provider::start(&issuer.jwks()?)?;
         let directory = tempfile::tempdir()?;
         std::fs::write(directory.path().join("gateway.toml"), gateway_toml(backend, provider))?;
         std::fs::write(
@@ -115,46 +107,50 @@ impl Fixture {
             .map(|subject| Ok((subject.as_str(), issuer.token(&url, subject, now)?)))
             .collect::<Result<Vec<_>, Error>>()?;
         let refresh_token = "0".repeat(64);
-        let authenticated = |subject: &str, token: &str, refresh_token: &str| Request {
-            bytes: request("/api/cart", &cookies(token, refresh_token)),
-            expected: backend::first_line(Some(subject), "theme=dark"),
+        let authenticated = |subject: &str, token: &str, refresh_token: &str| {
+            request("/api/cart", &cookies(token, refresh_token), app::first_line(Some(subject), "theme=dark"))
         };
+        let anonymous: Arc<Vec<Request>> = vec![request("/", "", app::first_line(None, ""))].into();
         let (first_subject, first_token) = sessions.first().ok_or("no token")?;
         Ok(Self {
             backend,
             directory,
-            bare: [Request { bytes: request("/", ""), expected: backend::first_line(None, "") }].into(),
-            bare_with_cookies: [Request {
-                bytes: request("/api/cart", &cookies(first_token, &refresh_token)),
-                expected: backend::first_line(None, &session_cookies(first_token, &refresh_token)),
-            }]
+            bare: Arc::clone(&anonymous),
+            bare_with_cookies: vec![request(
+                "/api/cart",
+                &cookies(first_token, &refresh_token),
+                app::first_line(None, &session_cookies(first_token, &refresh_token)),
+            )]
             .into(),
-            public: [Request { bytes: request("/", ""), expected: backend::first_line(None, "") }].into(),
-            one_token: [authenticated(first_subject, first_token, &refresh_token)].into(),
+            public: anonymous,
+            one_token: vec![authenticated(first_subject, first_token, &refresh_token)].into(),
             many_tokens: sessions
                 .iter()
                 .map(|(subject, token)| authenticated(subject, token, &refresh_token))
-                .collect(),
+                .collect::<Vec<_>>()
+                .into(),
             protected: sessions
                 .iter()
                 .map(|(subject, token)| {
                     let sealed = seal.close(&refresh_token, &record(subject, token, now))?;
                     Ok(authenticated(subject, token, &sealed))
                 })
-                .collect::<Result<_, Error>>()?,
+                .collect::<Result<Vec<_>, Error>>()?
+                .into(),
         })
     }
 
     /// The requests of a case.
-    pub(crate) fn requests(&self, case: Case) -> Arc<[Request]> {
-        Arc::clone(match case {
+    pub(crate) fn requests(&self, case: Case) -> Arc<dyn Requests> {
+        let requests = match case {
             Case::Bare => &self.bare,
             Case::BareWithCookies => &self.bare_with_cookies,
             Case::Public => &self.public,
             Case::OneToken => &self.one_token,
             Case::ManyTokens | Case::Earlier => &self.many_tokens,
             Case::Protected => &self.protected,
-        })
+        };
+        Arc::<Vec<Request>>::clone(requests)
     }
 
     /// The arguments of the process that serves a case.
@@ -191,12 +187,13 @@ fn cookies(token: &str, refresh_token: &str) -> String {
     format!("Cookie: {}\r\n", session_cookies(token, refresh_token))
 }
 
-fn request(path: &str, cookies: &str) -> Vec<u8> {
-    format!(
+fn request(path: &str, cookies: &str, body: String) -> Request {
+    let head = format!(
         "GET {path} HTTP/1.1\r\nHost: store.localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\
          Accept-Encoding: gzip, br\r\n{cookies}\r\n"
-    )
-    .into_bytes()
+    );
+    let answer = Answer { status: "HTTP/1.1 200 ", in_head: "", body, body_length: Some(app::BODY_SIZE) };
+    Request { bytes: head.into_bytes(), answer }
 }
 
 /// The token of the admin listener of [`Case::Protected`].

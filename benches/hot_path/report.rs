@@ -1,55 +1,7 @@
 //! Figures into a table.
 
-use std::time::Duration;
-
 use crate::cases::{CASES, Case};
-
-/// One case in one round.
-#[derive(Debug, Clone)]
-pub(crate) struct Measurement {
-    /// CPU time of the proxy per request, in microseconds.
-    cpu_us: f64,
-    /// Requests per second.
-    rate: f64,
-    /// Median latency, in milliseconds.
-    p50_ms: f64,
-    /// 99th percentile, in milliseconds.
-    p99_ms: f64,
-    /// Resident memory of the proxy, in MiB.
-    rss_mib: f64,
-    /// Cores that the proxy was busy on.
-    proxy_cores: f64,
-    /// Cores that load and app were busy on.
-    load_cores: f64,
-}
-
-impl Measurement {
-    /// From the latencies of all requests in a window of `seconds`, and the CPU seconds used in it.
-    pub(crate) fn new(
-        mut latencies: Vec<Duration>,
-        seconds: f64,
-        proxy_cpu: f64,
-        load_cpu: f64,
-        rss_mib: f64,
-    ) -> Self {
-        latencies.sort_unstable();
-        let percentile = |percent: usize| {
-            let found = latencies.get(latencies.len().saturating_sub(1) * percent / 100);
-            found.map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
-        };
-        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-        let requests = latencies.len() as f64;
-        Self {
-            cpu_us: proxy_cpu * 1e6 / requests,
-            rate: requests / seconds,
-            p50_ms: percentile(50),
-            p99_ms: percentile(99),
-            rss_mib,
-            proxy_cores: proxy_cpu / seconds,
-            load_cores: load_cpu / seconds,
-        }
-    }
-}
+use crate::measurement::{Measurement, median};
 
 /// All rounds.
 pub(crate) struct Report {
@@ -120,15 +72,5 @@ impl Report {
         let high = ratios.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let best = best(case) / best(baseline);
         format!("{:.3} ({low:.3}–{high:.3}), {best:.3}", median(ratios.into_iter()))
-    }
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_unstable_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(low), values.get(high)) {
-        (Some(low), Some(high)) => f64::midpoint(*low, *high),
-        _ => f64::NAN,
     }
 }

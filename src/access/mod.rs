@@ -20,6 +20,7 @@ pub mod memory;
 pub mod path;
 pub mod reserved_headers;
 pub mod revocations;
+mod route_index;
 pub mod routes;
 pub mod seal;
 mod signed_token;

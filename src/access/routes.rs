@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::access::path;
+use crate::access::route_index::RouteIndex;
 use crate::config::{self, Access, RoutePath};
 
 /// Where a request goes.
@@ -42,6 +43,7 @@ pub struct Routes {
     backchannel_logout: Option<Vec<u8>>,
     fusionauth_webhook: Option<Vec<u8>>,
     rules: Vec<Route>,
+    index: RouteIndex,
 }
 
 #[derive(Debug)]
@@ -60,7 +62,7 @@ enum Pattern {
 impl Routes {
     /// The routes of an app.
     pub fn new(app: &config::App) -> Self {
-        let routes = app.routes.iter().map(|route| Route {
+        let rules = app.routes.iter().map(|route| Route {
             pattern: match &route.path {
                 RoutePath::Exact(path) => Pattern::Exact(decoded(path)),
                 RoutePath::Prefix(path) => Pattern::Prefix(decoded(path)),
@@ -68,6 +70,7 @@ impl Routes {
             access: route.access,
             roles: route.roles.clone(),
         });
+        let rules: Vec<_> = rules.collect();
         Self {
             login: app.login.path.clone().into_bytes(),
             user: app.user.path.clone().into_bytes(),
@@ -80,7 +83,8 @@ impl Routes {
                 .fusionauth_webhook
                 .as_ref()
                 .map(|endpoint| endpoint.path.clone().into_bytes()),
-            rules: routes.collect(),
+            index: RouteIndex::new(rules.iter().map(Route::path)),
+            rules,
         }
     }
 
@@ -101,10 +105,12 @@ impl Routes {
         if self.fusionauth_webhook.as_deref() == Some(raw) {
             return Destination::FusionAuthWebhook;
         }
-        let found = self.rules.iter().enumerate().find(|(_, route)| route.matches(decoded));
+        let matches = |place| self.rules.get(place).is_some_and(|route: &Route| route.matches(decoded));
+        let found = self.index.first(decoded, matches);
+        let found = found.and_then(|place| Some((place, self.rules.get(place)?)));
         Destination::App(found.map_or(
             Rule { access: Access::Required, roles: &[], index: None },
-            |(index, route)| Rule { access: route.access, roles: &route.roles, index: Some(index) },
+            |(place, route)| Rule { access: route.access, roles: &route.roles, index: Some(place) },
         ))
     }
 
@@ -115,6 +121,12 @@ impl Routes {
 }
 
 impl Route {
+    fn path(&self) -> &[u8] {
+        match &self.pattern {
+            Pattern::Exact(path) | Pattern::Prefix(path) => path,
+        }
+    }
+
     /// A rule that opens a path matches exactly; one that protects also matches what an app that ignores case or a
     /// trailing slash would take for the same path.
     fn matches(&self, path: &[u8]) -> bool {

@@ -1,5 +1,7 @@
 //! Which route a path meets.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::access::testing::app_rules;
 
@@ -92,5 +94,34 @@ fn providers_have_an_endpoint_where_a_path_is_set() {
     assert_eq!(resolve(&routes, "/ended"), Destination::BackchannelLogout);
     for other in ["/ended/", "/Ended", "/%65nded", "/api/backchannel-logout"] {
         assert_eq!(rule(&routes, other), Some(0), "{other}");
+    }
+}
+
+proptest! {
+    /// The index finds what looking at one route after the other finds.
+    #[test]
+    fn the_index_finds_the_first_route_that_matches(
+        rules in proptest::collection::vec(("(/[abAB]{0,2}){1,4}", any::<bool>(), 0..3_usize), 0..12),
+        paths in proptest::collection::vec("(/[abAB]{0,2}){1,5}", 1..12),
+    ) {
+        let access = [Access::Public, Access::Optional, Access::Required];
+        let rules: Vec<_> = rules
+            .into_iter()
+            .map(|(path, is_exact, choice)| Route {
+                pattern: if is_exact {
+                    Pattern::Exact(path.into_bytes())
+                } else {
+                    Pattern::Prefix(path::trim_slash(path.as_bytes()).to_vec())
+                },
+                access: access[choice],
+                roles: vec![],
+            })
+            .collect();
+        let index = RouteIndex::new(rules.iter().map(Route::path));
+        for path in paths {
+            let expected = rules.iter().position(|route| route.matches(path.as_bytes()));
+            let found = index.first(path.as_bytes(), |place| rules[place].matches(path.as_bytes()));
+            prop_assert_eq!(found, expected, "{}", path);
+        }
     }
 }

@@ -1,18 +1,20 @@
-//! The app behind the proxies, which says what it saw, and the identity provider.
+//! The app behind the proxies, which says what it saw.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use bytes::{Buf, BytesMut};
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::issuer::Error;
 
 /// Bytes of the app's answers.
 pub(crate) const BODY_SIZE: usize = 1024;
+
+/// Proxies that open thousands of connections at once must not wait for SYNs to be sent again.
+const BACKLOG: u32 = 4096;
 
 /// How an answer's body begins: the identity and the cookies that reached the app. The latter as a length and the last
 /// bytes, so that the line stays short.
@@ -22,14 +24,17 @@ pub(crate) fn first_line(identity: Option<&str>, cookies: &str) -> String {
 }
 
 /// Starts the app on a thread of its own.
-pub(crate) fn start_app() -> Result<SocketAddr, Error> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    listener.set_nonblocking(true)?;
+pub(crate) fn start() -> Result<SocketAddr, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = {
+        let _in_runtime = runtime.enter();
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        socket.listen(BACKLOG)?
+    };
     let address = listener.local_addr()?;
     thread::Builder::new().name("app".into()).spawn(move || -> Result<(), Error> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
             loop {
                 let (stream, _) = listener.accept().await?;
                 // A proxy that goes away ends its connections in any way it likes.
@@ -62,6 +67,10 @@ fn answer_one(buffer: &[u8], answer: &mut Vec<u8>) -> Result<Option<usize>, Erro
         let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name))?;
         std::str::from_utf8(found.value).ok()
     };
+    let body: usize = header("content-length").map_or(Ok(0), str::parse)?;
+    if buffer.len() < length + body {
+        return Ok(None);
+    }
     let line = first_line(header("x-auth-user"), header("cookie").unwrap_or_default());
     answer.clear();
     write!(
@@ -69,34 +78,5 @@ fn answer_one(buffer: &[u8], answer: &mut Vec<u8>) -> Result<Option<usize>, Erro
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {BODY_SIZE}\r\n\r\n{line}"
     )?;
     answer.resize(answer.len() + BODY_SIZE - line.len(), b'.');
-    Ok(Some(length))
-}
-
-/// Starts the identity provider, as far as the hot path needs one: discovery and JWKS.
-pub(crate) fn start_provider(jwks: &Value) -> Result<SocketAddr, Error> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
-    let url = format!("http://{address}");
-    let jwks = jwks.to_string();
-    let metadata = json!({
-        "issuer": url,
-        "token_endpoint": format!("{url}/token"),
-        "revocation_endpoint": format!("{url}/revoke"),
-        "jwks_uri": format!("{url}/jwks"),
-    })
-    .to_string();
-    thread::Builder::new().name("provider".into()).spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut request = [0; 4096];
-            let length = stream.read(&mut request).unwrap_or_default();
-            let wants_keys = request.get(..length).is_some_and(|request| request.starts_with(b"GET /jwks"));
-            let body = if wants_keys { &jwks } else { &metadata };
-            let _gone_already = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
-        }
-    })?;
-    Ok(address)
+    Ok(Some(length + body))
 }

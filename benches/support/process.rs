@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -29,29 +29,35 @@ pub(crate) fn pin_load() -> bool {
     pinned.is_ok_and(|status| status.success())
 }
 
+/// Runs a program on the proxy's core, if `pinned`.
+pub(crate) fn command(program: &Path, pinned: bool) -> Command {
+    if !pinned {
+        return Command::new(program);
+    }
+    let mut command = Command::new("taskset");
+    command.args(["-c", PROXY_CORE]).arg(program);
+    command
+}
+
 /// A proxy in a process of its own.
 pub(crate) struct Proxy {
-    child: Child,
+    /// The process, ended when this is dropped.
+    pub(crate) child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
 }
 
 impl Proxy {
     /// Runs this program again, or another build of it, in a role.
-    pub(crate) fn start(role: &[String; 2], build: Option<PathBuf>, pinned: bool) -> Result<Self, Error> {
-        let program = build.map_or_else(std::env::current_exe, Ok)?;
-        let mut command = if pinned {
-            let mut command = Command::new("taskset");
-            command.args(["-c", PROXY_CORE]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+    pub(crate) fn start(role: &[String; 2], build: Option<&Path>, pinned: bool) -> Result<Self, Error> {
+        let this = std::env::current_exe()?;
+        let mut command = command(build.unwrap_or(&this), pinned);
         let mut child =
             command.arg("--role").args(role).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
-        Ok(Self { address: line.trim().parse()?, child })
+        let address = line.trim().parse().map_err(|_| format!("`{}` has not started", role.join(" ")))?;
+        Ok(Self { child, address })
     }
 
     /// CPU time that it has used so far.

@@ -1,7 +1,6 @@
 //! The two proxies, each in a process of its own.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +14,14 @@ use pingora_proxy::{ProxyHttp, Session};
 use portcullis::server::Server;
 use tokio::runtime::Runtime;
 
-use crate::cases::ADMIN_TOKEN;
 use crate::issuer::Error;
 use crate::process::end_with_parent;
 
-/// Portcullis, as its binary runs it, with so many sessions revoked.
-pub(crate) fn portcullis(config: &Path, revocations: usize) -> Result<(), Error> {
+/// Portcullis, as its binary runs it. `prepare` is called with the admin listener's address before it is said to be ready.
+pub(crate) fn portcullis(
+    config: &Path,
+    prepare: impl FnOnce(SocketAddr) -> Result<(), Error> + Send + 'static,
+) -> Result<(), Error> {
     end_with_parent();
     let config = portcullis::config::load(config)?.config;
     portcullis::telemetry::start(&config.server.log);
@@ -29,37 +30,10 @@ pub(crate) fn portcullis(config: &Path, revocations: usize) -> Result<(), Error>
         let address = *server.addresses().first().ok_or("no address")?;
         let admin = server.admin_address().ok_or("no admin address")?;
         let running = tokio::spawn(server.run(std::future::pending()));
-        tokio::task::spawn_blocking(move || revoke(admin, revocations)).await??;
+        tokio::task::spawn_blocking(move || prepare(admin)).await??;
         println!("{address}");
         Ok(running.await?)
     })
-}
-
-/// Fills the revocation list, as logouts and providers would.
-fn revoke(admin: SocketAddr, count: usize) -> Result<(), Error> {
-    if count == 0 {
-        return Ok(());
-    }
-    let mut connection = BufReader::new(TcpStream::connect(admin)?);
-    for number in 0..count {
-        let body = format!(r#"{{"sid":"revoked-{number:08}"}}"#);
-        let head = format!(
-            "POST /sessions/revoke HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
-             Authorization: Bearer {ADMIN_TOKEN}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        connection.get_mut().write_all((head + &body).as_bytes())?;
-        let mut answer = String::new();
-        while !answer.ends_with("\r\n\r\n") {
-            if connection.read_line(&mut answer)? == 0 {
-                return Err(format!("a revocation was answered with {answer:?}").into());
-            }
-        }
-        if !answer.starts_with("HTTP/1.1 204") {
-            return Err(format!("a revocation was answered with {answer:?}").into());
-        }
-    }
-    Ok(())
 }
 
 /// A proxy that does nothing but forward.

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use portcullis::clock::SystemClock;
 use portcullis::command::{check, explain, healthcheck};
 use portcullis::config::{self, Loaded};
 use portcullis::server::Server;
 use portcullis::telemetry;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
@@ -40,7 +42,7 @@ enum Command {
     Run(ConfigFile),
     /// Validate the configuration and print hosts, routes, access and warnings
     Check(ConfigFile),
-    /// Say which app, route, access and headers a request gets, without sending anything
+    /// Say what becomes of a request and why: app, route, access, cookies, JWT. Sends nothing to the app
     Explain {
         #[command(flatten)]
         config: ConfigFile,
@@ -48,6 +50,15 @@ enum Command {
         method: String,
         /// The URL as a browser would use it, such as `https://store.example.com/api/cart`
         url: String,
+        /// A user's cookies: a `Cookie` header, a cookie jar of curl's, or a JSON export. Explains what they are worth
+        #[arg(long, value_name = "FILE")]
+        cookies: Option<PathBuf>,
+        /// Where the request is said to come from, such as `https://store.example.com`
+        #[arg(long)]
+        origin: Option<String>,
+        /// Verifies with the keys of this JWKS, instead of asking the identity provider for them
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
     },
     /// Ask the live identity providers: discovery, JWKS, client credentials, grants, clock
     Doctor(ConfigFile),
@@ -69,13 +80,9 @@ fn main() -> ExitCode {
             print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
         }),
-        Command::Explain { config, method, url } => {
-            with_config(&config.config, |loaded| match explain::explain(&loaded.config, &method, &url) {
-                Ok(text) => {
-                    print!("{text}");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => fail(&error, EXIT_CONFIG),
+        Command::Explain { config, method, url, cookies, origin, jwks } => {
+            with_config(&config.config, |loaded| {
+                explain(&loaded, method, url, origin, cookies.as_deref(), jwks.as_deref())
             })
         }
         Command::Doctor(file) => with_config(&file.config, |loaded| doctor(&loaded)),
@@ -140,6 +147,36 @@ async fn stop_signal() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+fn explain(
+    loaded: &Loaded,
+    method: String,
+    url: String,
+    origin: Option<String>,
+    cookies: Option<&Path>,
+    jwks: Option<&Path>,
+) -> ExitCode {
+    let cookies = match cookies.map(std::fs::read_to_string).transpose() {
+        Ok(text) => text.map(Zeroizing::new),
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    let jwks = match jwks.map(std::fs::read).transpose() {
+        Ok(json) => json,
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    let question = explain::Question { method, url, origin, cookies, jwks };
+    let runtime = match runtime(1) {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    match runtime.block_on(explain::explain(&loaded.config, &question, &SystemClock)) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, EXIT_CONFIG),
     }
 }
 

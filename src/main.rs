@@ -1,12 +1,14 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use portcullis::clock::SystemClock;
-use portcullis::command::{check, explain, healthcheck};
+use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Loaded};
+use portcullis::identity_provider::Credentials;
 use portcullis::server::Server;
 use portcullis::telemetry;
 use tracing::{info, warn};
@@ -60,8 +62,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         jwks: Option<PathBuf>,
     },
-    /// Ask the live identity providers: discovery, JWKS, client credentials, grants, clock
-    Doctor(ConfigFile),
+    /// Ask the live identity providers: discovery, JWKS, client credentials, grants, clock; with a test user the tokens, too
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Logs this user in (password: one line on standard input), to try JWT, cookie size, rotation and revocation
+        #[arg(long, value_name = "NAME")]
+        username: Option<String>,
+    },
     /// Ask the running gateway whether it lives; for HEALTHCHECK in an image without a shell
     Healthcheck {
         #[command(flatten)]
@@ -85,7 +93,9 @@ fn main() -> ExitCode {
                 explain(&loaded, method, url, origin, cookies.as_deref(), jwks.as_deref())
             })
         }
-        Command::Doctor(file) => with_config(&file.config, |loaded| doctor(&loaded)),
+        Command::Doctor { config, username } => {
+            with_config(&config.config, |loaded| doctor(&loaded, username))
+        }
         Command::Healthcheck { config, ready } => with_config(&config.config, |loaded| {
             match healthcheck::check(loaded.config.server.admin_listen, ready) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -180,13 +190,31 @@ fn explain(
     }
 }
 
-fn doctor(loaded: &Loaded) -> ExitCode {
+fn doctor(loaded: &Loaded, username: Option<String>) -> ExitCode {
+    let test_user = match username.map(test_user).transpose() {
+        Ok(test_user) => test_user,
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
     match runtime(1) {
         Ok(runtime) => {
-            let report = runtime.block_on(portcullis::command::doctor::run(&loaded.config));
+            let report = runtime.block_on(doctor::run(&loaded.config, test_user.as_ref()));
             print!("{report}");
             ExitCode::from(report.exit_code())
         }
         Err(error) => fail(&error, 1),
     }
+}
+
+/// Reads the password where it shows in no process list and on no terminal.
+fn test_user(username: String) -> std::io::Result<Credentials> {
+    let mut password = Zeroizing::new(String::new());
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        let hint =
+            "the password is read from standard input: portcullis doctor --username NAME < password-file";
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, hint));
+    }
+    input.read_line(&mut password)?;
+    let password = Zeroizing::new(password.trim_end_matches(['\r', '\n']).to_owned());
+    Ok(Credentials { username, password })
 }

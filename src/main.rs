@@ -1,14 +1,18 @@
 //! The command line.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use portcullis::command::{check, explain, healthcheck};
+use portcullis::clock::SystemClock;
+use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Loaded};
+use portcullis::identity_provider::Credentials;
 use portcullis::server::Server;
 use portcullis::telemetry;
 use tracing::{info, warn};
+use zeroize::Zeroizing;
 
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
@@ -40,7 +44,7 @@ enum Command {
     Run(ConfigFile),
     /// Validate the configuration and print hosts, routes, access and warnings
     Check(ConfigFile),
-    /// Say which app, route, access and headers a request gets, without sending anything
+    /// Say what becomes of a request and why: app, route, access, cookies, JWT. Sends nothing to the app
     Explain {
         #[command(flatten)]
         config: ConfigFile,
@@ -48,9 +52,24 @@ enum Command {
         method: String,
         /// The URL as a browser would use it, such as `https://store.example.com/api/cart`
         url: String,
+        /// A user's cookies: a `Cookie` header, a cookie jar of curl's, or a JSON export. Explains what they are worth
+        #[arg(long, value_name = "FILE")]
+        cookies: Option<PathBuf>,
+        /// Where the request is said to come from, such as `https://store.example.com`
+        #[arg(long)]
+        origin: Option<String>,
+        /// Verifies with the keys of this JWKS, instead of asking the identity provider for them
+        #[arg(long, value_name = "FILE")]
+        jwks: Option<PathBuf>,
     },
-    /// Ask the live identity providers: discovery, JWKS, client credentials, grants, clock
-    Doctor(ConfigFile),
+    /// Ask the live identity providers: discovery, JWKS, client credentials, grants, clock; with a test user the tokens, too
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Logs this user in (password: one line on standard input), to try JWT, cookie size, rotation and revocation
+        #[arg(long, value_name = "NAME")]
+        username: Option<String>,
+    },
     /// Ask the running gateway whether it lives; for HEALTHCHECK in an image without a shell
     Healthcheck {
         #[command(flatten)]
@@ -69,16 +88,14 @@ fn main() -> ExitCode {
             print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
         }),
-        Command::Explain { config, method, url } => {
-            with_config(&config.config, |loaded| match explain::explain(&loaded.config, &method, &url) {
-                Ok(text) => {
-                    print!("{text}");
-                    ExitCode::SUCCESS
-                }
-                Err(error) => fail(&error, EXIT_CONFIG),
+        Command::Explain { config, method, url, cookies, origin, jwks } => {
+            with_config(&config.config, |loaded| {
+                explain(&loaded, method, url, origin, cookies.as_deref(), jwks.as_deref())
             })
         }
-        Command::Doctor(file) => with_config(&file.config, |loaded| doctor(&loaded)),
+        Command::Doctor { config, username } => {
+            with_config(&config.config, |loaded| doctor(&loaded, username))
+        }
         Command::Healthcheck { config, ready } => with_config(&config.config, |loaded| {
             match healthcheck::check(loaded.config.server.admin_listen, ready) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -143,13 +160,61 @@ async fn stop_signal() {
     }
 }
 
-fn doctor(loaded: &Loaded) -> ExitCode {
+fn explain(
+    loaded: &Loaded,
+    method: String,
+    url: String,
+    origin: Option<String>,
+    cookies: Option<&Path>,
+    jwks: Option<&Path>,
+) -> ExitCode {
+    let cookies = match cookies.map(std::fs::read_to_string).transpose() {
+        Ok(text) => text.map(Zeroizing::new),
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    let jwks = match jwks.map(std::fs::read).transpose() {
+        Ok(json) => json,
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
+    let question = explain::Question { method, url, origin, cookies, jwks };
+    let runtime = match runtime(1) {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error, 1),
+    };
+    match runtime.block_on(explain::explain(&loaded.config, &question, &SystemClock)) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error, EXIT_CONFIG),
+    }
+}
+
+fn doctor(loaded: &Loaded, username: Option<String>) -> ExitCode {
+    let test_user = match username.map(test_user).transpose() {
+        Ok(test_user) => test_user,
+        Err(error) => return fail(&error, EXIT_CONFIG),
+    };
     match runtime(1) {
         Ok(runtime) => {
-            let report = runtime.block_on(portcullis::command::doctor::run(&loaded.config));
+            let report = runtime.block_on(doctor::run(&loaded.config, test_user.as_ref()));
             print!("{report}");
             ExitCode::from(report.exit_code())
         }
         Err(error) => fail(&error, 1),
     }
+}
+
+/// Reads the password where it shows in no process list and on no terminal.
+fn test_user(username: String) -> std::io::Result<Credentials> {
+    let mut password = Zeroizing::new(String::new());
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        let hint =
+            "the password is read from standard input: portcullis doctor --username NAME < password-file";
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, hint));
+    }
+    input.read_line(&mut password)?;
+    let password = Zeroizing::new(password.trim_end_matches(['\r', '\n']).to_owned());
+    Ok(Credentials { username, password })
 }

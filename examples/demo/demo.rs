@@ -114,21 +114,21 @@ impl Demo {
     }
 }
 
-fn api(app: &str) -> Router {
+pub(crate) fn api(app: &str) -> Router {
     if app == "store" { store::router() } else { forums::router() }
 }
 
 /// Something that only a signed-in user gets.
-fn protected_path(app: &str) -> &'static str {
+pub(crate) fn protected_path(app: &str) -> &'static str {
     if app == "store" { "/api/shopping-cart" } else { "/api/profile" }
 }
 
-async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, DemoError> {
+pub(crate) async fn bind(address: SocketAddr, what: &str) -> Result<TcpListener, DemoError> {
     let bound = TcpListener::bind(address).await;
     bound.map_err(|source| DemoError::Port { port: address.port(), what: what.to_owned(), source })
 }
 
-fn serve(listener: TcpListener, router: Router) -> JoinHandle<()> {
+pub(crate) fn serve(listener: TcpListener, router: Router) -> JoinHandle<()> {
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             eprintln!("error: {error}");

@@ -1,9 +1,10 @@
 //! `cargo run --example demo`: an identity provider, two apps and the gateway in front of them, in one process.
 //!
 //! It runs on the repository's `gateway.toml` and prints where to go. The files, as a visitor would read them:
-//! [`demo`] puts everything together, [`provider`] is the identity provider, [`apps`] are the store and the forums with
+//! [`demo`] puts everything together, [`alone`] serves apps for a gateway elsewhere, [`provider`] is the identity provider, [`apps`] are the store and the forums with
 //! their side panel, [`journal`] is what the panel is told, [`settings`] takes addresses from `gateway.toml`.
 
+mod alone;
 mod apps;
 mod demo;
 mod gateway;
@@ -32,6 +33,9 @@ pub(crate) struct Options {
     /// Takes free ports instead of those of the configuration, and prints the addresses as one line of JSON.
     #[arg(long)]
     free_ports: bool,
+    /// Serves this app alone, such as `store=0.0.0.0:3001`, for a gateway and an identity provider elsewhere. Repeatable.
+    #[arg(long = "app", value_name = "NAME=ADDRESS", value_parser = alone::app, conflicts_with_all = ["config", "jwt_lifetime", "free_ports"])]
+    apps: Vec<alone::App>,
 }
 
 /// Why the demo did not start.
@@ -59,16 +63,24 @@ pub(crate) enum DemoError {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
+    if !options.apps.is_empty() {
+        return match alone::serve_all(&options.apps).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     let demo = match Demo::start(&options).await {
         Ok(demo) => demo,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return fail(&error),
     };
     println!("{}", if options.free_ports { demo.as_json() } else { demo.greeting() });
     demo.run_until_interrupted().await;
     ExitCode::SUCCESS
+}
+
+fn fail(error: &DemoError) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

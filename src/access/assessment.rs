@@ -103,7 +103,7 @@ impl SessionRules {
 
     /// Whether a JWT belongs to a refresh token. Where that is sealed, it says which one was given together with it; that
     /// one was verified then, and its key may be gone by now.
-    fn is_bound(&self, grant: &Grant, access_token: Option<&str>, previous: Option<&Previous>) -> bool {
+    pub fn is_bound(&self, grant: &Grant, access_token: Option<&str>, previous: Option<&Previous>) -> bool {
         match &grant.record {
             None => previous.is_some(),
             Some(record) => {

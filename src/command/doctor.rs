@@ -2,23 +2,29 @@
 
 mod app;
 mod clock_skew;
+mod cookie_size;
 mod provider;
 mod report;
+mod test_user;
 
 pub use report::{Finding, Level, Report};
 
+use self::test_user::Trial;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::identity_provider::IdentityProvider;
+use crate::identity_provider::{Credentials, IdentityProvider};
 
 /// Checks every identity provider, and every app's client at its provider. Nothing is changed there; each app costs
 /// its provider one refused refresh and one refused login of a user that does not exist.
-pub async fn run(config: &Config) -> Report {
-    run_at(config, &SystemClock).await
+///
+/// With a test user, whom every app is tried with, it logs in, refreshes and logs out, too, and tries a replaced refresh
+/// token. No session is left.
+pub async fn run(config: &Config, test_user: Option<&Credentials>) -> Report {
+    run_at(config, test_user, &SystemClock).await
 }
 
 /// [`run`] with a clock of one's own.
-pub async fn run_at(config: &Config, clock: &dyn Clock) -> Report {
+pub async fn run_at(config: &Config, test_user: Option<&Credentials>, clock: &dyn Clock) -> Report {
     let mut report = Report::default();
     for (index, settings) in config.identity_providers.iter().enumerate() {
         let subject = format!("identity_providers.{}", settings.name);
@@ -30,12 +36,28 @@ pub async fn run_at(config: &Config, clock: &dyn Clock) -> Report {
             }
         };
         let reachable = provider::check(&identity_provider, settings, &subject, clock, &mut report).await;
-        for app in config.apps.iter().filter(|app| app.identity_provider == index) {
+        for (app_index, app) in config.apps.iter().enumerate() {
+            if app.identity_provider != index {
+                continue;
+            }
             let subject = format!("apps.{}", app.name);
-            if reachable {
-                app::check(&identity_provider, settings, app, &subject, &mut report).await;
-            } else {
+            if !reachable {
                 report.warning(&subject, "not checked: the token endpoint is not known", "see the provider");
+                continue;
+            }
+            let is_usable = app::check(&identity_provider, settings, app, &subject, &mut report).await;
+            if let Some(user) = test_user.filter(|_| is_usable) {
+                let trial = Trial {
+                    provider: &identity_provider,
+                    config,
+                    settings,
+                    app,
+                    index: app_index,
+                    user,
+                    subject: &subject,
+                    now: clock.now(),
+                };
+                trial.run(&mut report).await;
             }
         }
     }

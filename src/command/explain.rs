@@ -1,13 +1,54 @@
-//! `portcullis explain`: which app, route and access a request gets, and what the app would see. Makes no connection.
+//! `portcullis explain`: what the gateway would do with a request, step by step, and why.
+//!
+//! Without cookies it says what everybody gets, and makes no connection. With a user's cookies it asks
+//! [`decide`](crate::access::decision::decide) itself, as the gateway does, and shows what that went by. Of tokens and cookies it shows no part.
+//! What only a running gateway knows (revocations, replaced refresh tokens, a session's last request) is not in it.
+
+mod cookie_file;
+mod destination;
+mod keys;
+mod reason_code;
+mod session;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Write as _;
 
-use http::Method;
-use url::Url;
+use http::{HeaderMap, HeaderValue, Method, header};
+use url::{Position, Url};
+use zeroize::Zeroizing;
 
-use crate::access::routes::{Destination, Routes};
+use self::keys::Keys;
+use crate::access::decision::{AppRules, RequestHead};
 use crate::access::{cross_site, path};
-use crate::config::{Access, App, Config};
+use crate::clock::Clock;
+use crate::config::{App, Config};
+
+/// A request to be explained.
+#[derive(Default)]
+pub struct Question {
+    /// The method, in any case.
+    pub method: String,
+    /// The URL as a browser would use it; `ws` and `wss` ask for a WebSocket.
+    pub url: String,
+    /// The `Origin` header.
+    pub origin: Option<String>,
+    /// The text of a file with cookies: a `Cookie` header, Netscape's format (curl), or JSON as browsers export it.
+    pub cookies: Option<Zeroizing<String>>,
+    /// A JWKS to verify with, instead of the provider's.
+    pub jwks: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Question {
+    /// Without the cookies.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { method, url, origin, .. } = self;
+        let mut shown = formatter.debug_struct("Question");
+        shown.field("method", method).field("url", url).field("origin", origin).finish_non_exhaustive()
+    }
+}
 
 /// Why a request cannot be explained.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -16,222 +57,167 @@ pub enum ExplainError {
     #[error("`{0}` is not a request method")]
     Method(String),
     /// Not a URL with a host.
-    #[error("`{0}` is not an http or https URL")]
+    #[error("`{0}` is not an http, https, ws or wss URL")]
     Url(String),
+    /// Not an `Origin`.
+    #[error("`{0}` cannot be an `Origin` header")]
+    Origin(String),
+    /// None of the formats.
+    #[error("the cookies cannot be read: {0}")]
+    Cookies(&'static str),
+    /// Not a JWKS with a usable key.
+    #[error("the JWKS cannot be used: {0}")]
+    Jwks(String),
 }
 
-/// Explains a request.
-pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, ExplainError> {
-    let method = Method::from_bytes(method.to_ascii_uppercase().as_bytes())
-        .map_err(|_| ExplainError::Method(method.to_owned()))?;
-    let parsed = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let host = parsed.as_ref().and_then(Url::host_str).ok_or_else(|| ExplainError::Url(url.to_owned()))?;
-    let host = host.trim_matches(['[', ']']).to_ascii_lowercase();
-    let mut text = format!("{method} {url}\n");
-    let Some(app) = config.apps.iter().find(|app| app.hosts.contains(&host)) else {
-        line(&mut text, "app", &format!("none has the host `{host}`"));
-        line(&mut text, "answer", "404 unknown_host");
-        return Ok(text);
+/// The question, read.
+struct Asked<'a> {
+    method: Method,
+    url: &'a str,
+    /// Without port, for the configuration.
+    host: String,
+    /// As the `Host` header has it.
+    authority: String,
+    websocket: bool,
+    /// What the request is judged by. Sensitive: never shown.
+    headers: HeaderMap,
+    /// Whether the request is judged as a whole: it came with its headers.
+    is_whole: bool,
+}
+
+/// Explains a request. Connects to the identity provider only for its keys: with cookies and without a JWKS.
+pub async fn explain(
+    config: &Config,
+    question: &Question,
+    clock: &dyn Clock,
+) -> Result<String, ExplainError> {
+    let asked = read(question)?;
+    let mut steps = Steps(format!("{} {}\n", asked.method, asked.url));
+    let found = config.apps.iter().enumerate().find(|(_, app)| app.hosts.contains(&asked.host));
+    let Some((index, app)) = found else {
+        steps.add("app", &format!("none has the host `{}`", asked.host));
+        steps.answer("404 unknown_host", "unknown_host");
+        return Ok(steps.0);
     };
-    line(&mut text, "app", &format!("{} (host `{host}`)", app.name));
-    if matches!(method, Method::TRACE | Method::CONNECT) {
-        line(&mut text, "answer", "405 method_not_allowed, on every path");
-        return Ok(text);
+    steps.add("app", &format!("{} (host `{}`)", app.name, asked.host));
+    if matches!(asked.method, Method::TRACE | Method::CONNECT) {
+        steps.answer("405 method_not_allowed, on every path", "method");
+        return Ok(steps.0);
     }
-    // The path as it was typed: `Url` would resolve dot segments, which the gateway refuses.
-    let raw = raw_path(url);
-    match path::decode(raw) {
-        Err(error) => {
-            line(&mut text, "path", &error.to_string());
-            line(&mut text, "answer", "400 bad_request");
-        }
-        Ok(decoded) => {
-            let routes = Routes::new(app);
-            let found = routes.resolve(raw.as_bytes(), &decoded);
-            let is_variant = found != Destination::Login && routes.is_login_variant(&decoded);
-            if is_variant && cross_site::changes_state(&method) {
-                line(
-                    &mut text,
-                    "path",
-                    "a spelling of the login path that could bring a password to the app",
-                );
-                line(&mut text, "answer", "400 bad_request");
-            } else {
-                destination(&mut text, app, &method, found);
-            }
-        }
+    // A valid configuration refers to a provider that there is.
+    let Some(provider) = config.identity_providers.get(app.identity_provider) else { return Ok(steps.0) };
+    let rules = AppRules::new(index, app, provider, &config.session);
+    let raw = raw_path(asked.url);
+    let head = RequestHead {
+        method: &asked.method,
+        path: raw,
+        host: &asked.authority,
+        headers: &asked.headers,
+        websocket: asked.websocket,
+    };
+    if !path_step(&mut steps, &rules, &head) {
+        return Ok(steps.0);
     }
-    Ok(text)
+    let mut reaches_app = destination::steps(&mut steps, app, &rules, &head, asked.is_whole);
+    if asked.is_whole {
+        origin_step(&mut steps, app, &head);
+        let keys = if asked.headers.contains_key(header::COOKIE) {
+            Keys::get(provider, question.jwks.as_deref()).await?
+        } else {
+            Keys::default()
+        };
+        let memory = verdict::empty_memory(clock.now());
+        let known = verdict::knowledge(&keys, &memory, config, clock.now());
+        let token = session::steps(&mut steps, &rules, &head, &known, &keys);
+        reaches_app &= verdict::steps(&mut steps, &rules, &head, &known, token);
+    }
+    if reaches_app {
+        destination::forwarding(&mut steps, app, &rules, &head);
+    }
+    Ok(steps.0)
 }
 
+fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
+    let method = Method::from_bytes(question.method.to_ascii_uppercase().as_bytes())
+        .map_err(|_| ExplainError::Method(question.method.clone()))?;
+    let no_url = || ExplainError::Url(question.url.clone());
+    let url = Url::parse(&question.url).map_err(|_| no_url())?;
+    if !matches!(url.scheme(), "http" | "https" | "ws" | "wss") {
+        return Err(no_url());
+    }
+    let host = url.host_str().ok_or_else(no_url)?.trim_matches(['[', ']']).to_ascii_lowercase();
+    let mut headers = HeaderMap::new();
+    if let Some(origin) = &question.origin {
+        let value = HeaderValue::from_str(origin).map_err(|_| ExplainError::Origin(origin.clone()))?;
+        headers.insert(header::ORIGIN, value);
+    }
+    if let Some(text) = &question.cookies
+        && let Some(value) = cookie_file::header(text, &host)?
+    {
+        headers.insert(header::COOKIE, value);
+    }
+    Ok(Asked {
+        method,
+        url: &question.url,
+        host,
+        authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
+        websocket: matches!(url.scheme(), "ws" | "wss"),
+        headers,
+        is_whole: question.origin.is_some() || question.cookies.is_some(),
+    })
+}
+
+/// Whether the path is one that is served at all.
+fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> bool {
+    let decoded = match path::decode(head.path) {
+        Ok(decoded) => decoded,
+        Err(error) => {
+            steps.add("path", &error.to_string());
+            steps.answer("400 bad_request", reason_code::of_path(error));
+            return false;
+        }
+    };
+    if destination::is_login_variant(rules, head, &decoded) {
+        steps.add("path", "a spelling of the login path that could bring a password to the app");
+        steps.answer("400 bad_request", "login_variant");
+        return false;
+    }
+    true
+}
+
+/// Who is said to have sent it.
+fn origin_step(steps: &mut Steps, app: &App, head: &RequestHead<'_>) {
+    let matters = cross_site::changes_state(head.method) || head.websocket;
+    let text = if !matters {
+        "not looked at: the method changes nothing"
+    } else if !head.headers.contains_key(header::ORIGIN) {
+        "none, so it is no browser's (`--origin` tries one)"
+    } else if cross_site::is_cross_site(head.headers, head.host, &app.allowed_origins) {
+        "another site's: refused where there are session cookies, and at login and logout"
+    } else {
+        "the app's own, or one of `allowed_origins`"
+    };
+    steps.add("origin", text);
+}
+
+/// The path as it was typed: `Url` would resolve dot segments, which the gateway refuses.
 fn raw_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.split(['?', '#']).next().unwrap_or(rest);
     rest.find('/').and_then(|start| rest.get(start..)).unwrap_or("/")
 }
 
-fn destination(text: &mut String, app: &App, method: &Method, destination: Destination<'_>) {
-    let rule = match destination {
-        Destination::Login => {
-            return own(text, "login", method, &["POST"], "200 with the user object, and both cookies");
-        }
-        Destination::Logout => {
-            return own(text, "logout", method, &["POST"], "204, and both cookies cleared");
-        }
-        Destination::BackchannelLogout => {
-            return own(
-                text,
-                "back-channel logout",
-                method,
-                &["POST"],
-                "200, for a logout token of the provider",
-            );
-        }
-        Destination::FusionAuthWebhook => {
-            return own(text, "FusionAuth's webhook", method, &["POST"], "200, for a signed event");
-        }
-        Destination::User => {
-            let answer = format!("200 with the user object, or {} not_logged_in", app.user.anonymous_status);
-            return own(text, "user", method, &["GET", "HEAD"], &answer);
-        }
-        Destination::App(rule) => rule,
-    };
-    match rule.index.and_then(|index| Some((index, app.routes.get(index)?))) {
-        Some((index, route)) => line(text, "route", &format!("{} `{}`", index + 1, route.path)),
-        None => line(text, "route", "none matches, so access is `required`"),
-    }
-    if method == Method::OPTIONS {
-        line(text, "access", "OPTIONS is passed on without a session");
-    } else {
-        line(text, "access", access(rule.access));
-        if !rule.roles.is_empty() {
-            line(text, "roles", &format!("any of {}", rule.roles.join(", ")));
-        }
-        match rule.access {
-            Access::Required if rule.roles.is_empty() => line(text, "otherwise", "401 not_logged_in"),
-            Access::Required => line(text, "otherwise", "401 not_logged_in, 403 forbidden"),
-            Access::Public | Access::Optional => {}
-        }
-    }
-    upstream(text, app, method, rule.access);
-}
+/// What has been found so far, a line for each step.
+struct Steps(String);
 
-fn own(text: &mut String, endpoint: &str, method: &Method, methods: &[&str], answer: &str) {
-    line(text, "endpoint", &format!("{endpoint}, served by the gateway itself"));
-    if method == Method::OPTIONS && matches!(endpoint, "login" | "logout" | "user") {
-        line(text, "preflight", "with Access-Control-Request-Method and no body it goes to the app");
-    }
-    if methods.contains(&method.as_str()) {
-        line(text, "answer", answer);
-    } else {
-        line(text, "answer", &format!("405 method_not_allowed, use {}", methods.join(" or ")));
-    }
-}
-
-fn upstream(text: &mut String, app: &App, method: &Method, access: Access) {
-    let addresses: Vec<_> = app.upstreams.iter().map(ToString::to_string).collect();
-    line(text, "upstream", &addresses.join(", "));
-    let identified = access != Access::Public && method != Method::OPTIONS;
-    for header in app.identity_headers.iter().filter(|_| identified) {
-        line(text, "header", &format!("{}: claim `{}`", header.display_name, header.claim));
-    }
-    if identified && app.forward_access_token {
-        line(text, "header", "Authorization: Bearer <JWT>");
-    }
-    line(text, "header", "X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded");
-    let cookies = format!("{}, {}", app.cookies.access_token, app.cookies.refresh_token);
-    line(
-        text,
-        "removed",
-        &format!("cookies {cookies}; a client's own headers of these names in any spelling"),
-    );
-}
-
-const fn access(access: Access) -> &'static str {
-    match access {
-        Access::Public => "public: everyone, the session is not looked at",
-        Access::Optional => "optional: everyone, with the identity where there is a session",
-        Access::Required => "required: only with a session",
-    }
-}
-
-fn line(text: &mut String, name: &str, value: &str) {
-    let _ = writeln!(text, "  {name:<10} {value}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONFIG: &str = r#"
-        [identity_providers.main]
-        issuer = "https://id.example.com"
-        [apps.store]
-        hosts = ["store.example.com"]
-        upstreams = ["http://127.0.0.1:3001"]
-        client_id = "store"
-        client_secret = "s"
-        forward_access_token = true
-        backchannel_logout.path = "/api/ended"
-        [[apps.store.routes]]
-        path = "/"
-        access = "public"
-        [[apps.store.routes]]
-        path = "/admin/*"
-        access = "required"
-        roles = ["admin", "staff"]
-    "#;
-
-    fn explained(method: &str, url: &str) -> String {
-        explain(&crate::config::parse(CONFIG).unwrap().config, method, url).unwrap()
+impl Steps {
+    fn add(&mut self, name: &str, value: &str) {
+        let _ = writeln!(self.0, "  {name:<10} {value}");
     }
 
-    #[test]
-    fn a_route_with_roles() {
-        insta::assert_snapshot!(explained("get", "https://store.example.com/admin/orders?page=2"), @r"
-        GET https://store.example.com/admin/orders?page=2
-          app        store (host `store.example.com`)
-          route      2 `/admin/*`
-          access     required: only with a session
-          roles      any of admin, staff
-          otherwise  401 not_logged_in, 403 forbidden
-          upstream   http://127.0.0.1:3001
-          header     X-Auth-User: claim `sub`
-          header     X-Auth-Email: claim `email`
-          header     X-Auth-Roles: claim `roles`
-          header     Authorization: Bearer <JWT>
-          header     X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded
-          removed    cookies __Host-access_token, __Host-refresh_token; a client's own headers of these names in any spelling
-        ");
-    }
-
-    #[test]
-    fn what_the_gateway_answers_itself() {
-        let answers = [
-            ("GET", "https://other.example.com/", "404 unknown_host"),
-            ("GET", "https://store.example.com/a/../b", "400 bad_request"),
-            ("POST", "https://store.example.com/API/Login/", "400 bad_request"),
-            ("POST", "https://store.example.com/api/login", "200 with the user object"),
-            ("GET", "https://store.example.com/api/login", "405 method_not_allowed"),
-            ("GET", "https://store.example.com/api/user", "404 not_logged_in"),
-            ("POST", "https://store.example.com/api/logout", "204"),
-            ("POST", "https://store.example.com/api/ended", "200, for a logout token of the provider"),
-            ("OPTIONS", "https://store.example.com/api/ended", "405 method_not_allowed"),
-            ("TRACE", "https://store.example.com/", "405 method_not_allowed"),
-        ];
-        for (method, url, expected) in answers {
-            let text = explained(method, url);
-            assert!(text.contains("answer") && text.contains(expected), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_explained() {
-        let config = crate::config::parse(CONFIG).unwrap().config;
-        for url in ["store.example.com/x", "ftp://store.example.com/", "https://", ""] {
-            assert_eq!(explain(&config, "GET", url), Err(ExplainError::Url(url.to_owned())));
-        }
-        let unreadable = explain(&config, "GE T", "https://store.example.com/");
-        assert_eq!(unreadable, Err(ExplainError::Method("GE T".to_owned())));
+    /// The end of it, with its reason code.
+    fn answer(&mut self, answer: &str, reason: &str) {
+        self.add("answer", answer);
+        self.add("reason", reason);
     }
 }

@@ -1,5 +1,7 @@
 //! The questions that `portcullis doctor` asks a live provider. None of them changes anything there.
 
+use std::sync::Arc;
+
 use url::Url;
 
 use super::error_answer::ErrorAnswer;
@@ -96,6 +98,15 @@ impl IdentityProvider {
             problem: keys.err().map(|error| error.to_string()),
         };
         Ok(Probed { verdict, date: answer.date })
+    }
+
+    /// Fetches the keys that JWTs are verified with. `Err`: why there are none.
+    pub async fn probe_key_set(&self) -> Result<Arc<KeySet>, String> {
+        self.probe_discovery().await.map_err(|error| error.to_string())?;
+        if self.keys.fetch().await {
+            return Ok(self.key_set());
+        }
+        Err(self.keys.last_error().unwrap_or_else(|| String::from("no key could be fetched")))
     }
 
     /// Tries the client's credentials by a refresh grant with a token that does not exist.

@@ -5,16 +5,17 @@ use crate::config::{self, ClientAuthentication, LogoutMethod, ProviderKind, Refr
 use crate::identity_provider::probe::{ClientVerdict, PasswordGrantVerdict};
 use crate::identity_provider::{Client, IdentityProvider};
 
+/// Returns whether the client can be used at all.
 pub(super) async fn check(
     provider: &IdentityProvider,
     settings: &config::IdentityProvider,
     app: &config::App,
     subject: &str,
     report: &mut Report,
-) {
+) -> bool {
     let client = Client { id: app.client_id.clone(), secret: app.client_secret.clone() };
     if !check_client(provider.probe_client(&client).await.verdict, settings, subject, report) {
-        return;
+        return false;
     }
     check_password_grant(provider.probe_password_grant(&client).await.verdict, settings, subject, report);
     if settings.logout == LogoutMethod::EndSession {
@@ -37,6 +38,7 @@ pub(super) async fn check(
             ),
         }
     }
+    true
 }
 
 /// Returns whether it is worth to go on.

@@ -109,7 +109,7 @@ async fn healthy() -> Server {
 }
 
 async fn diagnose(settings: Settings) -> Report {
-    run_at(&config(settings), &ManualClock::new(NOW)).await
+    run_at(&config(settings), None, &ManualClock::new(NOW)).await
 }
 
 fn problems(report: &Report) -> Vec<(Level, String)> {
@@ -238,4 +238,130 @@ async fn where_logouts_end_the_provider_s_session() {
     settings.logout = LogoutMethod::EndSession;
     let report = diagnose(settings).await;
     assert!(problems(&report)[0].1.contains("no end_session_endpoint"), "{report}");
+}
+
+mod with_a_test_user {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use serde_json::json as object;
+
+    use super::*;
+    use crate::access::testing as tokens;
+
+    /// What the provider answers to the calls that follow the two probes: (status, body), with `JWT` for a good JWT.
+    type Answers = &'static [(u16, &'static str)];
+
+    const LOGIN: (u16, &str) =
+        (200, r#"{"access_token":"JWT","token_type":"Bearer","refresh_token":"canary-one"}"#);
+    const REFRESH: (u16, &str) =
+        (200, r#"{"access_token":"JWT","token_type":"Bearer","refresh_token":"canary-two"}"#);
+    const AGAIN: (u16, &str) =
+        (200, r#"{"access_token":"JWT","token_type":"Bearer","refresh_token":"canary-three"}"#);
+    const DEAD: (u16, &str) = (400, r#"{"error":"invalid_grant"}"#);
+
+    async fn tried(answers: Answers, claims: serde_json::Value, change: fn(&mut Config)) -> Report {
+        let server = healthy().await;
+        server.script("/jwks", || {
+            let mut response = json(200, String::from_utf8(tokens::jwks(&[tokens::jwk("ed")])).unwrap());
+            response.headers_mut().insert("date", "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+            response
+        });
+        let mut all = object!({"iss": server.base, "sub": "alice", "azp": "store", "iat": NOW, "exp": NOW + 300, "roles": ["x"]});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        let jwt = tokens::mint(&all);
+        let calls = AtomicUsize::new(0);
+        server.script("/token", move || {
+            let call = calls.fetch_add(1, Ordering::SeqCst);
+            let (status, body) =
+                call.checked_sub(2).map_or(DEAD, |call| answers.get(call).copied().unwrap_or(DEAD));
+            json(status, body.replace("JWT", &jwt))
+        });
+        server.answer("/revoke", 200, "");
+        let mut config = config(testing::config(&server.base));
+        config.server.limits.max_header_size = 32 * 1024;
+        change(&mut config);
+        let user = Credentials { username: "alice".into(), password: "canary-password".to_owned().into() };
+        let report = run_at(&config, Some(&user), &ManualClock::new(NOW)).await;
+        assert!(
+            !report.to_string().contains("canary") && !report.to_string().contains(&tokens::mint(&all)),
+            "{report}"
+        );
+        report
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_rotates_and_revokes() {
+        let report = tried(&[LOGIN, REFRESH, DEAD, LOGIN, REFRESH, DEAD], object!({}), |_| ()).await;
+        assert_eq!(problems(&report), Vec::new(), "{report}");
+        let messages: Vec<_> =
+            report.findings().iter().skip(6).map(|finding| finding.message.clone()).collect();
+        assert_eq!(messages[..2], ["the test user can log in", "the JWT verifies, and lives for 300 s"]);
+        assert!(messages[2].starts_with("cookies: 2 of "), "{messages:?}");
+        assert_eq!(
+            messages[3..],
+            [
+                "the refresh token gives a new JWT",
+                "a logout ends the refresh token",
+                "refresh tokens rotate, without grace; `refresh.replay_window` gives 1 s here",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_grace_period_is_told_from_no_rotation() {
+        let grace = tried(&[LOGIN, REFRESH, DEAD, LOGIN, REFRESH, REFRESH], object!({}), |_| ()).await;
+        assert_eq!(problems(&grace), Vec::new(), "{grace}");
+        assert!(grace.to_string().contains("with a grace period"), "{grace}");
+        for answers in
+            [&[LOGIN, REFRESH, DEAD, LOGIN, REFRESH, AGAIN], &[LOGIN, LOGIN, DEAD, LOGIN, LOGIN, LOGIN]]
+        {
+            let found = problems(&tried(answers, object!({}), |_| ()).await);
+            assert!(
+                matches!(&found[..], [(Level::Warning, text)] if text.contains("turn rotation on")),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn each_fault_is_named_with_its_fix() {
+        const WITHOUT: (u16, &str) = (200, r#"{"access_token":"JWT","token_type":"Bearer"}"#);
+        let long = "r".repeat(6000);
+        let cases: [(Answers, serde_json::Value, Level, &str); 8] = [
+            (&[DEAD], object!({}), Level::Error, "refuses the test user's name or password"),
+            (&[(503, "")], object!({}), Level::Error, "login failed"),
+            (&[LOGIN, REFRESH], object!({"azp": "other"}), Level::Error, "`authorized_parties`"),
+            (&[LOGIN, REFRESH], object!({"exp": NOW + 7200}), Level::Warning, "more than an hour"),
+            (&[LOGIN, REFRESH], object!({"roles": []}), Level::Warning, "no roles in `roles`"),
+            (&[LOGIN, REFRESH], object!({"padding": long}), Level::Warning, "often 8 KiB"),
+            (&[WITHOUT], object!({}), Level::Warning, "no refresh token"),
+            (&[LOGIN, REFRESH, REFRESH], object!({}), Level::Error, "revoked refresh token still gives"),
+        ];
+        for (answers, claims, level, expected) in cases {
+            let report = tried(answers, claims, |_| ()).await;
+            let found = problems(&report);
+            assert!(
+                found.iter().any(|(l, text)| *l == level && text.contains(expected)),
+                "{expected}: {report}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn sealing_counts_for_the_size() {
+        let size = |report: &Report| {
+            let text =
+                report.findings().iter().find_map(|finding| finding.message.strip_prefix("cookies: 2 of "));
+            text.and_then(|text| text.split(' ').next()?.parse::<usize>().ok()).unwrap()
+        };
+        let plain = tried(&[LOGIN], object!({}), |_| ()).await;
+        let sealed = tried(&[LOGIN], object!({}), |config| {
+            let text = "session.seal_keys = ['MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=']\n\
+                [identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.store]\nhosts = ['a.example']\n\
+                upstreams = ['http://127.0.0.1:1']\nclient_id = 'a'\nclient_secret = 's'\n";
+            config.session.seal_keys = crate::config::parse(text).unwrap().config.session.seal_keys;
+        })
+        .await;
+        assert!(size(&sealed) > size(&plain) + 100, "{} {}", size(&sealed), size(&plain));
+    }
 }

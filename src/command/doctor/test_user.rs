@@ -1,0 +1,211 @@
+//! What only a login can show: whether the JWT verifies here, how large its cookies are, whether refresh tokens rotate and
+//! with which grace, and whether a logout revokes. It leaves no session behind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::Report;
+use crate::access::decision::AppRules;
+use crate::access::identity::Identity;
+use crate::access::key_set::KeySet;
+use crate::access::token::{self, TokenError, Verification};
+use crate::config::{self, Config};
+use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError, RefreshError, TokenSet};
+
+/// Keycloak counts whole seconds: within one, a replaced refresh token may pass though it rotates them.
+const BEFORE_REUSE: Duration = Duration::from_millis(1100);
+
+/// One app's client, and who tries it.
+pub(super) struct Trial<'a> {
+    pub(super) provider: &'a IdentityProvider,
+    pub(super) config: &'a Config,
+    pub(super) settings: &'a config::IdentityProvider,
+    pub(super) app: &'a config::App,
+    pub(super) index: usize,
+    pub(super) user: &'a Credentials,
+    pub(super) subject: &'a str,
+    pub(super) now: u64,
+}
+
+impl Trial<'_> {
+    /// Logs in twice, since a provider that detects reuse ends the login that it was tried with.
+    pub(super) async fn run(&self, report: &mut Report) {
+        let client = Client { id: self.app.client_id.clone(), secret: self.app.client_secret.clone() };
+        let Some(tokens) = self.login(&client, report).await else { return };
+        self.check_token(&tokens, report).await;
+        super::cookie_size::check(self.config, self.app, &tokens, self.subject, report);
+        let Some(refreshed) = self.check_refresh(&client, &tokens, report).await else { return };
+        self.check_revocation(&client, &refreshed, report).await;
+        let Some(tokens) = self.login(&client, &mut Report::default()).await else { return };
+        self.check_rotation(&client, &tokens, report).await;
+    }
+
+    async fn login(&self, client: &Client, report: &mut Report) -> Option<TokenSet> {
+        let (message, fix) = match self.provider.password_grant(client, self.user).await {
+            Ok(tokens) => {
+                report.ok(self.subject, "the test user can log in");
+                return Some(tokens);
+            }
+            Err(LoginError::InvalidCredentials) => (
+                String::from("the provider refuses the test user's name or password"),
+                "try it at the provider's own login page; is the user enabled, and its profile complete?",
+            ),
+            Err(LoginError::Challenge(kind, _)) => (
+                format!("the provider wants another step of the test user ({kind:?})"),
+                "take a user without a second factor and without required actions",
+            ),
+            Err(LoginError::Unavailable(text) | LoginError::Misconfigured(text)) => {
+                (format!("the test user's login failed: {text}"), "see the findings above")
+            }
+        };
+        report.error(self.subject, message, fix);
+        None
+    }
+
+    async fn check_token(&self, tokens: &TokenSet, report: &mut Report) {
+        let keys = match &self.settings.hmac_secret {
+            Some(secret) => Arc::new(KeySet::from_hmac_secret(secret.expose().as_bytes())),
+            None => match self.provider.probe_key_set().await {
+                Ok(keys) => keys,
+                // Reported with the provider.
+                Err(_) => return,
+            },
+        };
+        let rules = AppRules::new(self.index, self.app, self.settings, &self.config.session);
+        let verified = token::verify(&tokens.access_token, &rules.token, &keys, self.now).and_then(
+            |Verification { claims, expired }| {
+                let identity = Identity::new(claims, &rules.identity)?;
+                if expired { Err(TokenError::Expired) } else { Ok(identity) }
+            },
+        );
+        match verified {
+            Err(error) => {
+                report.error(self.subject, format!("the JWT is refused here: {error}"), token_fix(&error));
+            }
+            Ok(identity) => {
+                let lifetime = identity.expires_at().saturating_sub(self.now);
+                report.ok(self.subject, format!("the JWT verifies, and lives for {lifetime} s"));
+                if lifetime > 3600 {
+                    let message = "the JWT lives for more than an hour: so long a stolen one can be used";
+                    report.warning(self.subject, message, "let the provider issue JWTs of a few minutes");
+                }
+                if identity.roles().is_empty() {
+                    let message = format!("the test user has no roles in `{}`", self.app.roles_claim);
+                    report.warning(self.subject, message, "give it one, or correct `roles_claim`");
+                }
+            }
+        }
+    }
+
+    /// Returns the refresh token that is good from now on.
+    async fn check_refresh(
+        &self,
+        client: &Client,
+        tokens: &TokenSet,
+        report: &mut Report,
+    ) -> Option<TokenSet> {
+        let Some(refresh_token) = &tokens.refresh_token else {
+            let fix = "ask for one by `scope = \"openid offline_access\"`, or permit the grant to the client";
+            report.warning(self.subject, "there is no refresh token: the session ends with its JWT", fix);
+            return None;
+        };
+        let jwt = Some(tokens.access_token.as_str());
+        match self.provider.refresh_grant(client, refresh_token, jwt).await {
+            Ok(mut refreshed) => {
+                report.ok(self.subject, "the refresh token gives a new JWT");
+                refreshed.refresh_token.get_or_insert_with(|| refresh_token.clone());
+                Some(refreshed)
+            }
+            Err(error) => {
+                let message = format!("the fresh refresh token is refused: {}", text(&error));
+                report.error(self.subject, message, "permit the grant `refresh_token` to the client");
+                None
+            }
+        }
+    }
+
+    async fn check_revocation(&self, client: &Client, tokens: &TokenSet, report: &mut Report) {
+        let [_, logout, _] = self.provider.known_endpoints();
+        let (Some(refresh_token), Some(_)) = (&tokens.refresh_token, logout) else { return };
+        if let Err(error) = self.provider.revoke(client, refresh_token).await {
+            let fix = "permit it to the client, or set `revocation_client_auth`";
+            return report.error(self.subject, format!("a logout does not end the session: {error}"), fix);
+        }
+        let jwt = Some(tokens.access_token.as_str());
+        match self.provider.refresh_grant(client, refresh_token, jwt).await {
+            Err(RefreshError::Dead(_)) => report.ok(self.subject, "a logout ends the refresh token"),
+            Ok(_) => report.error(
+                self.subject,
+                "a revoked refresh token still gives new JWTs",
+                "look for a setting of the provider's, or try `logout = \"end_session\"` (Keycloak)",
+            ),
+            Err(error) => {
+                let message =
+                    format!("cannot tell whether a logout ends the refresh token: {}", text(&error));
+                report.warning(self.subject, message, "try again when the provider is up");
+            }
+        }
+    }
+
+    async fn check_rotation(&self, client: &Client, tokens: &TokenSet, report: &mut Report) {
+        let Some(first) = &tokens.refresh_token else { return };
+        let jwt = Some(tokens.access_token.as_str());
+        let Ok(second) = self.provider.refresh_grant(client, first, jwt).await else { return };
+        let newest = second.refresh_token.as_ref().unwrap_or(first);
+        tokio::time::sleep(BEFORE_REUSE).await;
+        let again = self.provider.refresh_grant(client, first, jwt).await;
+        let window = self.config.refresh.replay_window.as_secs();
+        match &again {
+            Err(RefreshError::Dead(_)) => report.ok(
+                self.subject,
+                format!("refresh tokens rotate, without grace; `refresh.replay_window` gives {window} s here"),
+            ),
+            Ok(third) if newest != first && third.refresh_token.as_ref() == Some(newest) => {
+                report.ok(self.subject, "refresh tokens rotate, with a grace period for the old one");
+            }
+            Ok(_) => report.warning(
+                self.subject,
+                "a replaced refresh token can be used again: no rotation, or a grace period",
+                "turn rotation on (Keycloak: \"Revoke refresh token\", reuse 0): a thief's use is found out then",
+            ),
+            Err(error) => {
+                let message = format!("cannot tell whether refresh tokens rotate: {}", text(error));
+                report.warning(self.subject, message, "try again when the provider is up");
+            }
+        }
+        // Only to leave nothing behind.
+        let third = again.ok().and_then(|tokens| tokens.refresh_token);
+        let _ = self.provider.revoke(client, third.as_ref().unwrap_or(newest)).await;
+    }
+}
+
+fn text(error: &RefreshError) -> &str {
+    match error {
+        RefreshError::Dead(text) | RefreshError::Unavailable(text) | RefreshError::Misconfigured(text) => {
+            text
+        }
+    }
+}
+
+fn token_fix(error: &TokenError) -> &'static str {
+    match error {
+        TokenError::Issuer => "set `issuer` to what the provider writes into `iss`, byte by byte",
+        TokenError::Audience => {
+            "set `audience` to what the provider writes into `aud`, or add an audience mapper there"
+        }
+        TokenError::AuthorizedParty => "list what the provider writes into `azp` under `authorized_parties`",
+        TokenError::Algorithm => {
+            "add the algorithm to `algorithms`, or let the provider sign with another one"
+        }
+        TokenError::UnknownKey => "check that `jwks_uri` is the one of this issuer",
+        TokenError::Claim("sub") => {
+            "add `sub` to the access token (Keycloak: no \"lightweight\" access tokens)"
+        }
+        TokenError::NotYetValid(_) | TokenError::Expired => "synchronise both clocks (NTP)",
+        TokenError::Malformed(_) => "let the provider issue JWTs as access tokens, not opaque ones",
+        TokenError::UnusableClaim(_) => {
+            "take the claim out of `identity_headers`, or correct it at the provider"
+        }
+        _ => "`docs/behaviour.md`, \"Verification\", says what a JWT must be like",
+    }
+}

@@ -1,0 +1,279 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::access::revocations::Mark;
+use crate::access::seal::{Seal, SessionRecord};
+use crate::access::testing::{self, NOW, claims, mint};
+use crate::clock::ManualClock;
+
+const CONFIG: &str = r#"
+    [identity_providers.main]
+    issuer = "https://id.example.com"
+    [apps.store]
+    hosts = ["store.example.com"]
+    upstreams = ["http://127.0.0.1:3001"]
+    client_id = "store"
+    client_secret = "s"
+    forward_access_token = true
+    backchannel_logout.path = "/api/ended"
+    [[apps.store.routes]]
+    path = "/"
+    access = "public"
+    [[apps.store.routes]]
+    path = "/admin/*"
+    access = "required"
+    roles = ["admin", "staff"]
+    [[apps.store.routes]]
+    path = "/news"
+    access = "optional"
+"#;
+
+const SEAL_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+fn sealing() -> String {
+    format!("[session]\nseal_keys = ['{SEAL_KEY}']\nabsolute_lifetime = '1h'\n{CONFIG}")
+}
+
+async fn asked(config: &str, question: Question) -> Result<String, ExplainError> {
+    let config = crate::config::parse(config).unwrap().config;
+    explain(&config, &question, &ManualClock::new(NOW)).await
+}
+
+async fn explained(method: &str, url: &str) -> String {
+    asked(CONFIG, Question { method: method.into(), url: url.into(), ..Question::default() }).await.unwrap()
+}
+
+/// With cookies, verified with all the tests' keys.
+async fn with_cookies(config: &str, method: &str, path: &str, cookies: &str) -> String {
+    let question = Question {
+        method: method.into(),
+        url: format!("https://store.example.com{path}"),
+        cookies: Some(Zeroizing::new(cookies.to_owned())),
+        jwks: Some(testing::jwks(&["rsa", "ed"].map(testing::jwk))),
+        ..Question::default()
+    };
+    asked(config, question).await.unwrap()
+}
+
+/// The value of a step.
+fn step<'a>(text: &'a str, name: &str) -> &'a str {
+    let prefix = format!("  {name:<10} ");
+    text.lines()
+        .find_map(|line| line.strip_prefix(&prefix))
+        .unwrap_or_else(|| panic!("no `{name}` in {text}"))
+}
+
+fn jwt(changes: &Value) -> String {
+    format!("__Host-access_token={}", mint(&claims(changes)))
+}
+
+/// A sealed refresh token, given together with `jwt` to a user who logged in at `started_at`.
+fn sealed(app: &str, jwt: &str, started_at: u64) -> String {
+    let key = crate::config::parse(&sealing()).unwrap().config.session.seal_keys;
+    let seal = Seal::new(&key, app, "__Host-refresh_token").unwrap();
+    let record = SessionRecord {
+        id: [7; 16],
+        subject: Mark::subject(0, "alice"),
+        access_token: Mark::token(0, jwt.trim_start_matches("__Host-access_token=")),
+        access_token_expires_at: NOW + 300,
+        started_at,
+        renewed_at: started_at,
+    };
+    format!("__Host-refresh_token={}", seal.close("canary-refresh-token", &record).unwrap().as_str())
+}
+
+#[tokio::test]
+async fn a_route_with_roles() {
+    insta::assert_snapshot!(explained("get", "https://store.example.com/admin/orders?page=2").await, @r"
+    GET https://store.example.com/admin/orders?page=2
+      app        store (host `store.example.com`)
+      route      2 `/admin/*`
+      access     required: only with a session
+      roles      any of admin, staff
+      otherwise  401 not_logged_in, 403 forbidden
+      upstream   http://127.0.0.1:3001
+      header     X-Auth-User: claim `sub`
+      header     X-Auth-Email: claim `email`
+      header     X-Auth-Roles: claim `roles`
+      header     Authorization: Bearer <JWT>
+      header     X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded
+      removed    cookies __Host-access_token, __Host-refresh_token; a client's own headers of these names in any spelling
+    ");
+}
+
+#[tokio::test]
+async fn what_the_gateway_answers_itself() {
+    let answers = [
+        ("GET", "https://other.example.com/", "404 unknown_host"),
+        ("GET", "https://store.example.com/a/../b", "400 bad_request"),
+        ("POST", "https://store.example.com/API/Login/", "400 bad_request"),
+        ("POST", "https://store.example.com/api/login", "200 with the user object"),
+        ("GET", "https://store.example.com/api/login", "405 method_not_allowed"),
+        ("GET", "https://store.example.com/api/user", "404 not_logged_in"),
+        ("POST", "https://store.example.com/api/logout", "204"),
+        ("POST", "https://store.example.com/api/ended", "200, for a logout token of the provider"),
+        ("OPTIONS", "https://store.example.com/api/ended", "405 method_not_allowed"),
+        ("TRACE", "https://store.example.com/", "405 method_not_allowed"),
+    ];
+    for (method, url, expected) in answers {
+        let text = explained(method, url).await;
+        assert!(text.contains("answer") && text.contains(expected), "{text}");
+    }
+    assert_eq!(step(&explained("GET", "https://store.example.com//x").await, "reason"), "path_empty_segment");
+}
+
+#[tokio::test]
+async fn what_cannot_be_explained() {
+    let ask =
+        |method: &str, url: &str| Question { method: method.into(), url: url.into(), ..Question::default() };
+    for url in ["store.example.com/x", "ftp://store.example.com/", "https://", ""] {
+        assert_eq!(asked(CONFIG, ask("GET", url)).await, Err(ExplainError::Url(url.to_owned())));
+    }
+    let unreadable = asked(CONFIG, ask("GE T", "https://store.example.com/")).await;
+    assert_eq!(unreadable, Err(ExplainError::Method("GE T".to_owned())));
+    let origin = Question { origin: Some("a\nb".into()), ..ask("GET", "https://store.example.com/") };
+    assert_eq!(asked(CONFIG, origin).await, Err(ExplainError::Origin("a\nb".into())));
+}
+
+#[tokio::test]
+async fn a_good_session() {
+    let text =
+        with_cookies(CONFIG, "GET", "/admin/x", &jwt(&json!({"roles": ["admin"], "email": "a@b.c"}))).await;
+    insta::assert_snapshot!(text, @r#"
+    GET https://store.example.com/admin/x
+      app        store (host `store.example.com`)
+      route      2 `/admin/*`
+      access     required: only with a session
+      roles      any of admin, staff
+      origin     not looked at: the method changes nothing
+      cookies    `__Host-access_token`: one cookie, `__Host-refresh_token`: absent
+      keys       2 from the file
+      JWT        valid for 5 min
+                 sub "alice", roles ["admin"]
+      refresh    no refresh token: the session ends with its JWT
+      answer     the app's, which is told:
+      reason     session_valid
+      identity   X-Auth-User: alice
+      identity   X-Auth-Email: a@b.c
+      identity   X-Auth-Roles: admin
+      upstream   http://127.0.0.1:3001
+      header     X-Auth-User: claim `sub`
+      header     X-Auth-Email: claim `email`
+      header     X-Auth-Roles: claim `roles`
+      header     Authorization: Bearer <JWT>
+      header     X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, Forwarded
+      removed    cookies __Host-access_token, __Host-refresh_token; a client's own headers of these names in any spelling
+    "#);
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_answer_and_its_reason() {
+    let refresh = "__Host-refresh_token=canary-refresh-token";
+    let good = jwt(&json!({}));
+    let first_refresh = "first a refresh grant at the identity provider, then as with a valid JWT";
+    let forged = good.rsplit_once('.').map(|(signed, _)| format!("{signed}.{}", "A".repeat(86))).unwrap();
+    let cases = [
+        ("/x", String::from("theme=dark"), "401 not_logged_in", "no_session"),
+        ("/news", String::from("theme=dark"), "the app's, which is told nothing of a user", "anonymous"),
+        ("/", good.clone(), "the app's, which is told nothing of a user", "public"),
+        ("/admin", good.clone(), "403 forbidden", "role_missing"),
+        ("/api/user", String::from("theme=dark"), "404 not_logged_in", "no_session"),
+        ("/api/user", good.clone(), "200 with the user object", "session_valid"),
+        ("/x", format!("{good}; {good}"), "401 not_logged_in", "duplicate_cookie"),
+        ("/x", String::from("__Host-access_token=!2!0!canary"), "401 not_logged_in", "incomplete_cookie"),
+        ("/x", String::from("__Host-access_token=canary"), "401 not_logged_in", "token_malformed"),
+        ("/x", forged, "401 not_logged_in", "token_signature"),
+        ("/x", jwt(&json!({"iss": "https://other.example"})), "401 not_logged_in", "token_issuer"),
+        ("/x", jwt(&json!({"azp": "forums"})), "401 not_logged_in", "token_authorized_party"),
+        ("/x", jwt(&json!({"azp": null, "aud": "other"})), "401 not_logged_in", "token_audience"),
+        ("/x", jwt(&json!({"iat": NOW + 60})), "401 not_logged_in", "token_not_yet_valid"),
+        ("/x", jwt(&json!({"exp": NOW - 60})), "401 not_logged_in", "token_expired"),
+        ("/x", format!("{}; {refresh}", jwt(&json!({"exp": NOW - 60}))), first_refresh, "token_expired"),
+        (
+            "/x",
+            format!("{}; {refresh}", jwt(&json!({"iat": NOW - 300, "exp": NOW + 9}))),
+            first_refresh,
+            "session_valid",
+        ),
+        ("/x", String::from(refresh), first_refresh, "no_session"),
+    ];
+    for (path, cookies, answer, reason) in cases {
+        let text = with_cookies(CONFIG, "GET", path, &cookies).await;
+        assert_eq!((step(&text, "answer"), step(&text, "reason")), (answer, reason), "{text}");
+        assert!(!text.contains("canary") && !text.contains("eyJ"), "a token is shown: {text}");
+    }
+}
+
+#[tokio::test]
+async fn sealed_cookies_and_what_they_are_bound_to() {
+    let expired = jwt(&json!({"exp": NOW - 60}));
+    let another = jwt(&json!({"exp": NOW - 61}));
+    let refresh = "first a refresh grant at the identity provider, then as with a valid JWT";
+    let over = "401 session_expired, both cookies cleared";
+    let cases = [
+        (format!("{expired}; {}", sealed("store", &expired, NOW - 600)), refresh, "token_expired"),
+        (format!("{another}; {}", sealed("store", &expired, NOW - 600)), over, "not_bound"),
+        (sealed("store", &expired, NOW - 600), over, "not_bound"),
+        (format!("{expired}; {}", sealed("forums", &expired, NOW - 600)), over, "not_sealed_here"),
+        (format!("{expired}; __Host-refresh_token=canary"), over, "not_sealed_here"),
+        (format!("{expired}; {}", sealed("store", &expired, NOW - 3600)), over, "absolute_lifetime"),
+    ];
+    for (cookies, answer, reason) in cases {
+        let text = with_cookies(&sealing(), "GET", "/x", &cookies).await;
+        assert_eq!((step(&text, "answer"), step(&text, "reason")), (answer, reason), "{text}");
+        assert!(!text.contains("canary") && !text.contains("eyJ"), "a token is shown: {text}");
+    }
+    let text = with_cookies(
+        &sealing(),
+        "GET",
+        "/x",
+        &format!("{expired}; {}", sealed("store", &expired, NOW - 600)),
+    )
+    .await;
+    assert_eq!(
+        step(&text, "session"),
+        "began 10 min ago, renewed 10 min ago, ends in 50 min by `absolute_lifetime`"
+    );
+    assert_eq!(step(&text, "bound"), "the JWT and the refresh token are of one session");
+}
+
+#[tokio::test]
+async fn who_is_said_to_have_sent_it() {
+    let ask = |method: &str, url: &str, origin: &str| {
+        let cookies = Some(Zeroizing::new(jwt(&json!({}))));
+        let (method, url, origin) = (method.into(), url.into(), Some(origin.into()));
+        let jwks = Some(testing::jwks(&[testing::jwk("ed")]));
+        asked(CONFIG, Question { method, url, origin, cookies, jwks })
+    };
+    for (method, url, origin, reason) in [
+        ("POST", "https://store.example.com/x", "https://evil.example", "cross_site"),
+        ("POST", "https://store.example.com/x", "https://store.example.com", "session_valid"),
+        ("GET", "https://store.example.com/x", "https://evil.example", "session_valid"),
+        ("GET", "wss://store.example.com/x", "https://evil.example", "cross_site"),
+        ("POST", "https://store.example.com/api/login", "https://evil.example", "cross_site"),
+        ("POST", "https://store.example.com/api/login", "https://store.example.com", "served"),
+    ] {
+        let text = ask(method, url, origin).await.unwrap();
+        assert_eq!(step(&text, "reason"), reason, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_asked_for_its_keys() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let config =
+        CONFIG.replace("https://id.example.com", &format!("http://{}", socket.local_addr().unwrap()));
+    let question = Question {
+        method: "GET".into(),
+        url: "https://store.example.com/x".into(),
+        cookies: Some(Zeroizing::new(jwt(&json!({})))),
+        ..Question::default()
+    };
+    let text = asked(&config, question).await.unwrap();
+    assert!(step(&text, "keys").starts_with("none: "), "{text}");
+    assert_eq!(
+        (step(&text, "answer"), step(&text, "reason")),
+        ("503 identity_provider_unavailable", "keys_unknown")
+    );
+}

@@ -1,0 +1,109 @@
+//! What the gateway decides, in words.
+
+use super::keys::Keys;
+use super::{Steps, reason_code};
+use crate::access::decision::{AppRules, Decision, Knowledge, RequestHead, decide};
+use crate::access::memory::Memory;
+use crate::access::routes::{Destination, Rule};
+use crate::config::{Access, Config};
+
+/// What a gateway that has just started remembers.
+pub(super) fn empty_memory(now: u64) -> Memory {
+    Memory::new(1, now)
+}
+
+/// What a gateway with these keys would know.
+pub(super) fn knowledge<'a>(keys: &'a Keys, memory: &'a Memory, config: &Config, now: u64) -> Knowledge<'a> {
+    Knowledge {
+        keys: &keys.set,
+        key_generation: 0,
+        memory,
+        now,
+        refresh_ahead: config.refresh.ahead.as_secs(),
+        keys_are_fresh: true,
+    }
+}
+
+/// Shows the decision; `token` is the reason code of the JWT. Returns whether the request may reach the app.
+pub(super) fn steps(
+    steps: &mut Steps,
+    rules: &AppRules,
+    head: &RequestHead<'_>,
+    known: &Knowledge<'_>,
+    token: &'static str,
+) -> bool {
+    match decide(rules, head, known) {
+        Decision::Forward(Some(identity)) => {
+            steps.answer("the app's, which is told:", "session_valid");
+            for (name, value) in identity.headers() {
+                let (name, value) =
+                    (String::from_utf8_lossy(name), String::from_utf8_lossy(value.as_bytes()));
+                steps.add("identity", &format!("{name}: {value}"));
+            }
+            true
+        }
+        Decision::Forward(None) => {
+            steps.answer("the app's, which is told nothing of a user", anonymous(rules, head));
+            true
+        }
+        Decision::Login | Decision::Logout | Decision::BackchannelLogout | Decision::FusionAuthWebhook => {
+            steps.answer("the endpoint's own: it goes by the body", "served");
+            false
+        }
+        Decision::User(_) => {
+            steps.answer("200 with the user object", "session_valid");
+            false
+        }
+        Decision::Refresh(pending) => {
+            let is_early = pending.previous.as_ref().is_some_and(|previous| previous.still_valid);
+            refresh(steps, pending.destination, is_early, token);
+            true
+        }
+        Decision::End(ending) => {
+            let code = reason_code::of(&ending.reason);
+            steps.answer(dead(ending.destination), code);
+            steps.add("", &ending.reason.to_string());
+            is_open(ending.destination)
+        }
+        // Never, with keys that are said to be fresh.
+        Decision::FetchKeys => false,
+        Decision::Reject(problem, reason) => {
+            let answer = format!("{} {}", problem.status.as_u16(), problem.code.as_str());
+            steps.answer(&answer, reason_code::of(&reason));
+            steps.add("", &reason.to_string());
+            false
+        }
+    }
+}
+
+fn refresh(steps: &mut Steps, destination: Destination<'_>, is_early: bool, token: &'static str) {
+    steps.answer("first a refresh grant at the identity provider, then as with a valid JWT", token);
+    if is_early {
+        steps.add("", "not answered: the JWT is used on, as it is still valid");
+    } else {
+        steps.add("", "not answered: 503 identity_provider_unavailable, cookies kept");
+    }
+    steps.add("", &format!("refused (refresh_refused): {}", dead(destination)));
+}
+
+/// What becomes of a request whose session is over.
+fn dead(destination: Destination<'_>) -> &'static str {
+    if is_open(destination) {
+        "the app's, which is told nothing of a user; both cookies cleared"
+    } else {
+        "401 session_expired, both cookies cleared"
+    }
+}
+
+fn is_open(destination: Destination<'_>) -> bool {
+    matches!(destination, Destination::App(Rule { access: Access::Public | Access::Optional, .. }))
+}
+
+fn anonymous(rules: &AppRules, head: &RequestHead<'_>) -> &'static str {
+    let Ok(decoded) = crate::access::path::decode(head.path) else { return "anonymous" };
+    match rules.routes.resolve(head.path.as_bytes(), &decoded) {
+        _ if head.method == http::Method::OPTIONS => "preflight",
+        Destination::App(Rule { access: Access::Public, .. }) => "public",
+        _ => "anonymous",
+    }
+}

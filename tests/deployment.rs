@@ -1,0 +1,117 @@
+//! What is delivered to run the program: the image's recipe and the examples. They are read here as a container engine or a
+//! cluster would, as far as that needs neither.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as the tests themselves")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Every secret that an example takes from the environment.
+const SECRETS: [&str; 3] = ["STORE_CLIENT_SECRET", "FORUMS_CLIENT_SECRET", "ADMIN_TOKEN"];
+/// 32 bytes in base64.
+const SEAL_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+/// Where systemd puts what `LoadCredential=` names.
+const CREDENTIALS: &str = "/run/credentials/portcullis.service";
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below a directory.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn what_the_dockerfile_copies_is_there_and_not_ignored() {
+    let ignored = read(".dockerignore");
+    let kept: Vec<_> = ignored.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let dockerfile = read("Dockerfile");
+    let copies = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("COPY "))
+        .filter(|copy| !copy.starts_with("--from"));
+    let mut count = 0;
+    for copy in copies {
+        let mut words: Vec<_> = copy.split_whitespace().collect();
+        words.pop();
+        for source in words {
+            assert!(root().join(source).exists(), "`COPY {copy}`: no {source}");
+            assert!(kept.contains(&source), "`COPY {copy}`: .dockerignore keeps {kept:?}");
+            count += 1;
+        }
+    }
+    assert!(count >= 4, "{count} sources");
+}
+
+/// The dependencies are built with the manifest, the lock file and nothing else; cargo would look for a target's file.
+#[test]
+fn the_manifest_can_be_read_without_the_files_of_tests_and_benchmarks() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    for kind in ["bench", "test", "example", "bin"] {
+        for target in manifest.get(kind).and_then(toml::Value::as_array).into_iter().flatten() {
+            assert!(target.get("path").is_some(), "[[{kind}]] without a path: {target}");
+        }
+    }
+}
+
+#[test]
+fn the_image_has_no_shell_no_root_and_a_health_check() {
+    let dockerfile = read("Dockerfile");
+    let last = dockerfile.rsplit("\nFROM ").next().unwrap();
+    for wanted in [
+        "gcr.io/distroless/",
+        "\nUSER 65532:65532\n",
+        "\nHEALTHCHECK ",
+        "\nENTRYPOINT [\"/usr/local/bin/portcullis\"]\n",
+    ] {
+        assert!(last.contains(wanted), "{wanted} in {last}");
+    }
+    assert!(!last.contains("\nRUN "), "there is no shell to run it");
+    let version: toml::Table = read("Cargo.toml").parse().unwrap();
+    let version = version["package"]["version"].as_str().unwrap();
+    assert!(last.contains(&format!("\nARG VERSION={version}\n")), "the label's version is not {version}");
+}
+
+#[test]
+fn check_accepts_the_configuration_of_every_example() {
+    let examples = files_below(&root().join("examples"));
+    let configurations: Vec<_> =
+        examples.iter().filter(|path| path.file_name().is_some_and(|name| name == "gateway.toml")).collect();
+    assert_eq!(configurations.len(), 3, "{configurations:?}");
+    for path in configurations {
+        let directory = tempfile::tempdir().unwrap();
+        let credentials = directory.path().to_str().unwrap();
+        for name in ["store_client_secret", "admin_token"] {
+            std::fs::write(directory.path().join(name), "0123456789abcdef").unwrap();
+        }
+        std::fs::write(directory.path().join("seal_key"), SEAL_KEY).unwrap();
+        let config = directory.path().join("gateway.toml");
+        std::fs::write(&config, read(path).replace(CREDENTIALS, credentials)).unwrap();
+
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.arg("check").arg("--config").arg(&config).env("SEAL_KEY", SEAL_KEY);
+        let output = command.envs(SECRETS.map(|name| (name, "0123456789abcdef"))).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{}: {text}", path.display());
+        // An example's warnings are explained where they come from.
+        let explained = read(path).matches("# warned about").count();
+        let ending = match explained {
+            0 => String::from("the configuration is valid\n"),
+            1 => String::from("the configuration is valid, with 1 warning\n"),
+            count => format!("the configuration is valid, with {count} warnings\n"),
+        };
+        assert!(text.ends_with(&ending), "{}: {text}", path.display());
+    }
+}

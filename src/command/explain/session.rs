@@ -38,6 +38,10 @@ pub(super) fn steps(
     } else {
         steps.add("refresh", "no refresh token: the session ends with its JWT");
     }
+    steps.add(
+        "not known",
+        "revocations and replaced refresh tokens, which only the running gateway knows: see its log",
+    );
     code
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn serve(
         reading.map_err(|_| Problem::new(Code::RequestTimeout, "The body did not arrive in time."))??;
     let order = Order::parse(state, &body).ok_or_else(|| Problem::new(Code::BadRequest, BODY))?;
     for provider in order.providers.clone() {
-        state.sessions.revoke(provider, &order.revoked());
+        state.sessions.revoke(provider, &order.revoked(state, provider));
     }
     Ok(())
 }
@@ -88,7 +88,7 @@ struct Order {
     providers: std::ops::Range<usize>,
     claim: &'static str,
     value: String,
-    issued_until: u64,
+    issued_until: Option<u64>,
 }
 
 impl Order {
@@ -116,15 +116,21 @@ impl Order {
         if issued_until.is_some() && claim != "sub" {
             return None;
         }
-        let issued_until = issued_until.unwrap_or_else(|| state.now());
         Some(Self { providers, claim, value, issued_until })
     }
 
-    fn revoked(&self) -> Revoked<'_> {
+    fn revoked(&self, state: &State, provider: usize) -> Revoked<'_> {
+        // The provider's clock may be ahead, as far as its JWTs are accepted. A login is admitted all the same.
+        let leeway = || {
+            let apps = state.apps.iter().map(|app| app.rules());
+            apps.filter(|rules| rules.session.provider == provider).map(|rules| rules.token.leeway).max()
+        };
+        let issued_until =
+            self.issued_until.unwrap_or_else(|| state.now().saturating_add(leeway().unwrap_or_default()));
         match self.claim {
             "sid" => Revoked::Session(&self.value),
             "jti" => Revoked::Token(&self.value),
-            _ => Revoked::Subject { subject: &self.value, issued_until: self.issued_until },
+            _ => Revoked::Subject { subject: &self.value, issued_until },
         }
     }
 }

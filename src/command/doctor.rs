@@ -55,7 +55,7 @@ pub async fn run_at(config: &Config, test_user: Option<&Credentials>, clock: &dy
                     index: app_index,
                     user,
                     subject: &subject,
-                    now: clock.now(),
+                    clock,
                 };
                 trial.run(&mut report).await;
             }

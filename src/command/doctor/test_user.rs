@@ -9,6 +9,7 @@ use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::token::{self, TokenError, Verification};
+use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError, RefreshError, TokenSet};
 
@@ -24,7 +25,7 @@ pub(super) struct Trial<'a> {
     pub(super) index: usize,
     pub(super) user: &'a Credentials,
     pub(super) subject: &'a str,
-    pub(super) now: u64,
+    pub(super) clock: &'a dyn Clock,
 }
 
 impl Trial<'_> {
@@ -54,8 +55,12 @@ impl Trial<'_> {
                 format!("the provider wants another step of the test user ({kind:?})"),
                 "take a user without a second factor and without required actions",
             ),
-            Err(LoginError::Unavailable(text) | LoginError::Misconfigured(text)) => {
-                (format!("the test user's login failed: {text}"), "see the findings above")
+            Err(LoginError::Unavailable(text)) => (
+                format!("the test user's login got no usable answer: {text}"),
+                "try again; if it is slow each time, raise `request_timeout`",
+            ),
+            Err(LoginError::Misconfigured(text)) => {
+                (format!("the provider refuses the test user's login: {text}"), "see the findings above")
             }
         };
         report.error(self.subject, message, fix);
@@ -72,7 +77,8 @@ impl Trial<'_> {
             },
         };
         let rules = AppRules::new(self.index, self.app, self.settings, &self.config.session);
-        let verified = token::verify(&tokens.access_token, &rules.token, &keys, self.now).and_then(
+        let now = self.clock.now();
+        let verified = token::verify(&tokens.access_token, &rules.token, &keys, now).and_then(
             |Verification { claims, expired }| {
                 let identity = Identity::new(claims, &rules.identity)?;
                 if expired { Err(TokenError::Expired) } else { Ok(identity) }
@@ -83,7 +89,7 @@ impl Trial<'_> {
                 report.error(self.subject, format!("the JWT is refused here: {error}"), token_fix(&error));
             }
             Ok(identity) => {
-                let lifetime = identity.expires_at().saturating_sub(self.now);
+                let lifetime = identity.expires_at().saturating_sub(identity.issued_at().unwrap_or(now));
                 report.ok(self.subject, format!("the JWT verifies, and lives for {lifetime} s"));
                 if lifetime > 3600 {
                     let message = "the JWT lives for more than an hour: so long a stolen one can be used";

@@ -329,7 +329,7 @@ mod with_a_test_user {
         let long = "r".repeat(6000);
         let cases: [(Answers, serde_json::Value, Level, &str); 8] = [
             (&[DEAD], object!({}), Level::Error, "refuses the test user's name or password"),
-            (&[(503, "")], object!({}), Level::Error, "login failed"),
+            (&[(503, "")], object!({}), Level::Error, "raise `request_timeout`"),
             (&[LOGIN, REFRESH], object!({"azp": "other"}), Level::Error, "`authorized_parties`"),
             (&[LOGIN, REFRESH], object!({"exp": NOW + 7200}), Level::Warning, "more than an hour"),
             (&[LOGIN, REFRESH], object!({"roles": []}), Level::Warning, "no roles in `roles`"),

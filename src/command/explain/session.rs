@@ -1,5 +1,6 @@
 //! What a request's cookies are worth, piece by piece.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::header;
@@ -37,6 +38,10 @@ pub(super) fn steps(
     } else {
         steps.add("refresh", "no refresh token: the session ends with its JWT");
     }
+    steps.add(
+        "not known",
+        "revocations and replaced refresh tokens, which only the running gateway knows: see its log",
+    );
     code
 }
 
@@ -158,7 +163,7 @@ fn refresh_token_step(
     };
     match &grant.record {
         None => {
-            steps.add("refresh", "the refresh token as the provider gave it: `session.seal_keys` is empty")
+            steps.add("refresh", "the refresh token as the provider gave it: `session.seal_keys` is empty");
         }
         Some(record) => {
             steps.add("refresh", "sealed for this app, opened");
@@ -177,7 +182,7 @@ fn lifetime_step(steps: &mut Steps, rules: &AppRules, record: &SessionRecord, kn
         if now >= end {
             text += ", over by `absolute_lifetime` (absolute_lifetime)";
         } else {
-            text += &format!(", ends in {} by `absolute_lifetime`", span(end, now));
+            let _ = write!(text, ", ends in {} by `absolute_lifetime`", span(end, now));
         }
     }
     if rules.session.lifetimes.idle.is_some() {

@@ -151,6 +151,7 @@ async fn a_good_session() {
       JWT        valid for 5 min
                  sub "alice", roles ["admin"]
       refresh    no refresh token: the session ends with its JWT
+      not known  revocations and replaced refresh tokens, which only the running gateway knows: see its log
       answer     the app's, which is told:
       reason     session_valid
       identity   X-Auth-User: alice

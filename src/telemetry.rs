@@ -1,7 +1,12 @@
-//! Log lines: to standard error, as text or JSON.
+//! Log lines: to standard error, as text or JSON; request ids, access and audit log, metrics.
+
+pub(crate) mod access_log;
+pub(crate) mod audit;
+pub(crate) mod metrics;
+pub(crate) mod request_id;
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -18,7 +23,9 @@ const EVERYDAY: &str = "pingora_core::connectors";
 /// Starts logging. A filter in `RUST_LOG` goes before `server.log.level`; neither makes a library talk of secrets.
 pub fn start(settings: &Log) {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&settings.level));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info")).and(filter_fn(is_discreet));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_silent = filter.max_level_hint() == Some(LevelFilter::OFF);
+    let filter = filter.and(filter_fn(is_discreet)).or(filter_fn(move |line| !is_silent && is_record(line)));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match settings.format {
         LogFormat::Text => {
@@ -37,6 +44,11 @@ pub fn silence_panic_messages() {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(location, "a fault of this program: it panicked");
     }));
+}
+
+/// The access and the audit log are not a matter of levels: `server.log.access` is their switch, and `off`.
+fn is_record(line: &Metadata<'_>) -> bool {
+    matches!(line.target(), "access" | "audit")
 }
 
 fn is_discreet(line: &Metadata<'_>) -> bool {

@@ -1,8 +1,8 @@
 //! The admin listener: `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never reachable through the public one.
 
+mod metrics;
 mod revoke;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -75,30 +75,7 @@ impl Admin {
 
     /// The text format of Prometheus, version 0.0.4.
     fn metrics(&self) -> Response<Vec<u8>> {
-        let mut text = String::new();
-        let version = env!("CARGO_PKG_VERSION");
-        let _ = writeln!(
-            text,
-            "# HELP portcullis_build_info The version that runs.\n# TYPE portcullis_build_info gauge"
-        );
-        let _ = writeln!(text, "portcullis_build_info{{version=\"{version}\"}} 1");
-        let _ =
-            writeln!(text, "# HELP portcullis_identity_provider_ready Whether endpoints and keys are known.");
-        let _ = writeln!(text, "# TYPE portcullis_identity_provider_ready gauge");
-        for provider in &self.state.providers {
-            let ready = u8::from(provider.readiness().is_ok());
-            let _ =
-                writeln!(text, "portcullis_identity_provider_ready{{name=\"{}\"}} {ready}", provider.name());
-        }
-        let _ = writeln!(text, "# HELP portcullis_jwks_age_seconds Time since the keys were fetched.");
-        let _ = writeln!(text, "# TYPE portcullis_jwks_age_seconds gauge");
-        for provider in &self.state.providers {
-            if let Some(age) = provider.jwks_age() {
-                let (name, age) = (provider.name(), age.as_secs());
-                let _ = writeln!(text, "portcullis_jwks_age_seconds{{name=\"{name}\"}} {age}");
-            }
-        }
-        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&self.state))
     }
 }
 
@@ -136,7 +113,7 @@ fn not_allowed(detail: &'static str, methods: &'static str) -> Response<Vec<u8>>
 }
 
 fn problem(problem: &Problem) -> Response<Vec<u8>> {
-    let body = String::from_utf8_lossy(&problem.body()).into_owned();
+    let body = String::from_utf8_lossy(&problem.body(None)).into_owned();
     answer(problem.status, Problem::CONTENT_TYPE, body)
 }
 

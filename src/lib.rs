@@ -30,6 +30,7 @@
 //! | [`access`] | who may pass: paths, routes, cookies, tokens, identity, cross-site; no I/O |
 //! | [`session`] | login, refresh, logout; what replicas would have to share is `session/ledger.rs` |
 //! | [`identity_provider`] | everything that leaves for a provider, and what its answers mean |
+//! | [`reason`] | why a request passed or was refused, as stable codes |
 //! | [`respond`] | the codes, statuses and bodies of our own answers |
 //! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
 //! | [`command`], `admin`, [`telemetry`], [`clock`] | the command line, `/readyz` and its kin, logs, the time |
@@ -51,6 +52,7 @@ mod forwarding;
 pub mod fuzzing;
 pub mod gateway;
 pub mod identity_provider;
+pub mod reason;
 pub mod respond;
 #[cfg(test)]
 mod secrets_tests;

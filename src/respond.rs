@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
+use crate::reason::ReasonCode;
+
 /// A stable reason for an answer, as clients and logs see it (design.md section 4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -145,6 +147,8 @@ pub struct Problem {
     pub retry_after: Option<u64>,
     /// For `Allow`, with 405.
     pub allow: Option<&'static str>,
+    /// Why, for logs and metrics: more than the client is told.
+    pub reason: ReasonCode,
 }
 
 #[derive(Serialize)]
@@ -155,6 +159,8 @@ struct Body<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge: Option<&'a serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
 }
 
 impl Problem {
@@ -163,7 +169,9 @@ impl Problem {
 
     /// A problem with its usual status.
     pub const fn new(code: Code, detail: &'static str) -> Self {
-        Self { status: code.status(), code, detail, challenge: None, retry_after: None, allow: None }
+        let (challenge, retry_after, allow) = (None, None, None);
+        let reason = ReasonCode::of(code);
+        Self { status: code.status(), code, detail, challenge, retry_after, allow, reason }
     }
 
     /// Adds `Retry-After`, in seconds.
@@ -180,14 +188,22 @@ impl Problem {
         self
     }
 
-    /// The body.
-    pub fn body(&self) -> Bytes {
+    /// Says why, for logs and metrics.
+    #[must_use]
+    pub const fn because(mut self, reason: ReasonCode) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// The body. `request_id`: what finds its line in the access log, for people who report it.
+    pub fn body(&self, request_id: Option<&str>) -> Bytes {
         let body = Body {
             title: self.code.title(),
             status: self.status.as_u16(),
             detail: self.detail,
             code: self.code.as_str(),
             challenge: self.challenge.as_ref(),
+            request_id,
         };
         // Strings and a JSON value always serialise; an empty body would still carry the status.
         serde_json::to_vec(&body).map_or_else(|_| Bytes::new(), Bytes::from)

@@ -1,4 +1,9 @@
-//! Log lines: to standard error, as text or JSON.
+//! Log lines: to standard error, as text or JSON; request ids, access and audit log, metrics.
+
+pub(crate) mod access_log;
+pub(crate) mod audit;
+pub(crate) mod metrics;
+pub(crate) mod request_id;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
@@ -18,10 +23,14 @@ const EVERYDAY: &str = "pingora_core::connectors";
 /// Starts logging. A filter in `RUST_LOG` goes before `server.log.level`; neither makes a library talk of secrets.
 pub fn start(settings: &Log) {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&settings.level));
-    // Without the hint, libraries that use the `log` crate would have every line of theirs looked at, down to `trace`: half a
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let is_silent = filter.max_level_hint() == Some(LevelFilter::OFF);
+    // Without the hints, libraries that use the `log` crate would have every line of theirs looked at, down to `trace`: half a
     // microsecond for each request.
     let is_discreet = filter_fn(is_discreet).with_max_level_hint(LevelFilter::TRACE);
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info")).and(is_discreet);
+    let is_record =
+        filter_fn(move |line| !is_silent && is_record(line)).with_max_level_hint(LevelFilter::INFO);
+    let filter = filter.and(is_discreet).or(is_record);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match settings.format {
         LogFormat::Text => {
@@ -40,6 +49,11 @@ pub fn silence_panic_messages() {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(location, "a fault of this program: it panicked");
     }));
+}
+
+/// The access and the audit log are not a matter of levels: `server.log.access` is their switch, and `off`.
+fn is_record(line: &Metadata<'_>) -> bool {
+    matches!(line.target(), "access" | "audit")
 }
 
 fn is_discreet(line: &Metadata<'_>) -> bool {

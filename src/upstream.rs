@@ -149,6 +149,16 @@ impl Upstreams {
         Some(peer)
     }
 
+    /// Each address that is known, and whether it is in use.
+    pub(crate) fn health(&self) -> Vec<(String, bool)> {
+        if let Some(address) = self.single {
+            return vec![(address.to_string(), true)];
+        }
+        let backends = self.balancer.backends();
+        let all = backends.get_backend();
+        all.iter().map(|backend| (backend.addr.to_string(), backends.ready(backend))).collect()
+    }
+
     /// Whether there may be another address to try.
     pub(crate) fn has_choice(&self) -> bool {
         self.single.is_none()

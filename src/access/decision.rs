@@ -19,6 +19,7 @@ use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Routes, Rule};
 use crate::access::token::{TokenError, TokenRules};
 use crate::config::{self, Access};
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 
 /// Everything that decisions about one app need, prepared from its configuration.
@@ -195,6 +196,40 @@ pub enum Reason {
     Roles,
 }
 
+impl Reason {
+    /// The stable code.
+    pub const fn code(&self) -> ReasonCode {
+        use path::PathError;
+        match self {
+            Self::Path(PathError::Character) => ReasonCode::PathCharacter,
+            Self::Path(PathError::Encoding) => ReasonCode::PathEncoding,
+            Self::Path(PathError::EncodedDelimiter) => ReasonCode::PathEncodedDelimiter,
+            Self::Path(PathError::Overlong) => ReasonCode::PathOverlong,
+            Self::Path(PathError::DotSegment) => ReasonCode::PathDotSegment,
+            Self::Path(PathError::EmptySegment) => ReasonCode::PathEmptySegment,
+            Self::Path(PathError::Parameter) => ReasonCode::PathParameter,
+            Self::Token(error) => error.code(),
+            Self::LoginVariant => ReasonCode::LoginVariant,
+            Self::Method => ReasonCode::Method,
+            Self::CrossSite => ReasonCode::CrossSite,
+            Self::NoSession => ReasonCode::NoSession,
+            Self::DuplicateCookie => ReasonCode::DuplicateCookie,
+            Self::IncompleteCookie => ReasonCode::IncompleteCookie,
+            Self::NoKeys => ReasonCode::KeysUnknown,
+            Self::Revoked(Revocation::Session { is_replaced: true }) => ReasonCode::Replaced,
+            Self::Revoked(Revocation::Session { .. }) => ReasonCode::Revoked,
+            Self::Revoked(Revocation::Token) => ReasonCode::TokenRevoked,
+            Self::Lifetime(Over::Absolute) => ReasonCode::AbsoluteLifetime,
+            Self::Lifetime(Over::Idle) => ReasonCode::IdleLifetime,
+            Self::NotSealedHere => ReasonCode::NotSealedHere,
+            Self::NotBound => ReasonCode::NotBound,
+            Self::SessionEnded => ReasonCode::Ended,
+            Self::ProviderUnavailable => ReasonCode::ProviderUnavailable,
+            Self::Roles => ReasonCode::RoleMissing,
+        }
+    }
+}
+
 impl AppRules {
     /// Prepares an app's configuration for decisions.
     pub fn new(
@@ -239,15 +274,34 @@ impl AppRules {
 
 /// Decides.
 pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowledge<'_>) -> Decision<'a> {
+    decide_and_locate(rules, request, known).0
+}
+
+/// Decides, and says where the request wanted to go: nowhere, if its path is refused.
+pub fn decide_and_locate<'a>(
+    rules: &'a AppRules,
+    request: &RequestHead<'_>,
+    known: &Knowledge<'_>,
+) -> (Decision<'a>, Option<Destination<'a>>) {
     let decoded = match path::decode(request.path) {
         Ok(decoded) => decoded,
-        Err(error) => return reject(Code::BadRequest, "The path is not acceptable.", error.into()),
+        Err(error) => return (reject(Code::BadRequest, "The path is not acceptable.", error.into()), None),
     };
+    let destination = rules.routes.resolve(request.path.as_bytes(), &decoded);
+    (decide_at(rules, request, known, destination, &decoded), Some(destination))
+}
+
+fn decide_at<'a>(
+    rules: &'a AppRules,
+    request: &RequestHead<'_>,
+    known: &Knowledge<'_>,
+    destination: Destination<'a>,
+    decoded: &[u8],
+) -> Decision<'a> {
     let may_be_another_method = cross_site::overrides_method(request.headers);
     let may_change_state = may_be_another_method || cross_site::changes_state(request.method);
-    let destination = rules.routes.resolve(request.path.as_bytes(), &decoded);
     if destination != Destination::Login
-        && rules.routes.is_login_variant(&decoded)
+        && rules.routes.is_login_variant(decoded)
         && (may_change_state || has_body(request.headers))
     {
         return reject(Code::BadRequest, "The path is not acceptable.", Reason::LoginVariant);

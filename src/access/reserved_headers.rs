@@ -2,9 +2,9 @@
 
 use http::HeaderName;
 
-/// Names that say where a request came from or was meant for; apps believe them. `Proxy` is where a CGI program looks
+/// Names that say where a request came from, was meant for or is called; apps believe them. `Proxy` is where a CGI program looks
 /// for `HTTP_PROXY` (httpoxy).
-const FORWARDING: [&str; 12] = [
+const FORWARDING: [&str; 13] = [
     "forwarded",
     "forwarded-for",
     "proxy",
@@ -16,6 +16,7 @@ const FORWARDING: [&str; 12] = [
     "x-original-uri",
     "x-original-url",
     "x-real-ip",
+    "x-request-id",
     "x-rewrite-url",
 ];
 
@@ -118,6 +119,7 @@ mod tests {
             "x_forwarded_host",
             "X-Forwarded-Anything",
             "Forwarded",
+            "X_Request_Id",
             "X-Real-IP",
             "X-Original-URL",
             "x_rewrite_url",

@@ -9,6 +9,7 @@ use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::signed_token::{self, audience, date, string};
+use crate::reason::ReasonCode;
 
 pub use crate::access::signed_token::MAX_TOKEN_LENGTH;
 
@@ -128,6 +129,28 @@ pub enum TokenError {
     /// A claim that is configured as an identity header cannot be one.
     #[error("claim `{0}` cannot be a header value")]
     UnusableClaim(String),
+}
+
+impl TokenError {
+    /// The stable code.
+    pub const fn code(&self) -> ReasonCode {
+        match self {
+            Self::TooLong => ReasonCode::TokenTooLong,
+            Self::Malformed(_) => ReasonCode::TokenMalformed,
+            Self::Algorithm => ReasonCode::TokenAlgorithm,
+            Self::Type => ReasonCode::TokenType,
+            Self::CriticalExtension => ReasonCode::TokenCriticalExtension,
+            Self::UnknownKey => ReasonCode::TokenUnknownKey,
+            Self::Signature => ReasonCode::TokenSignature,
+            Self::Claim(_) => ReasonCode::TokenClaim,
+            Self::Issuer => ReasonCode::TokenIssuer,
+            Self::Audience => ReasonCode::TokenAudience,
+            Self::AuthorizedParty => ReasonCode::TokenAuthorizedParty,
+            Self::Expired => ReasonCode::TokenExpired,
+            Self::NotYetValid(_) => ReasonCode::TokenNotYetValid,
+            Self::UnusableClaim(_) => ReasonCode::TokenUnusableClaim,
+        }
+    }
 }
 
 /// A token whose signature is good and that is for this app, though it may have expired.

@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::config::Secret;
 use crate::gateway::State;
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::session::Revoked;
 use crate::strict_json;
+use crate::telemetry::audit::{self, Event};
 
 /// Bytes of a body.
 const MAX_BODY: usize = 16 * 1024;
@@ -44,6 +46,8 @@ pub(super) async fn serve(
     let body =
         reading.map_err(|_| Problem::new(Code::RequestTimeout, "The body did not arrive in time."))??;
     let order = Order::parse(state, &body).ok_or_else(|| Problem::new(Code::BadRequest, BODY))?;
+    let subject = (order.claim == "sub").then_some(order.value.as_str());
+    audit::record_admin(Event::Revocation, ReasonCode::Requested, subject, Some(order.claim));
     for provider in order.providers.clone() {
         state.sessions.revoke(provider, &order.revoked(state, provider));
     }
@@ -67,7 +71,7 @@ fn authorize(admin_token: Option<&Secret>, session: &ServerSession) -> Result<()
     if is_right {
         return Ok(());
     }
-    tracing::warn!("a revocation was refused: no or another admin token");
+    audit::record_admin(Event::RevocationRefused, ReasonCode::NotAuthentic, None, None);
     Err(Problem::new(Code::NotLoggedIn, "Show `server.admin_token` as `Authorization: Bearer TOKEN`."))
 }
 

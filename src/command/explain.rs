@@ -7,7 +7,6 @@
 mod cookie_file;
 mod destination;
 mod keys;
-mod reason_code;
 mod session;
 mod verdict;
 
@@ -21,7 +20,7 @@ use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use self::keys::Keys;
-use crate::access::decision::{AppRules, RequestHead};
+use crate::access::decision::{AppRules, Reason, RequestHead};
 use crate::access::{cross_site, path};
 use crate::clock::Clock;
 use crate::config::{App, Config};
@@ -173,7 +172,7 @@ fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> boo
         Ok(decoded) => decoded,
         Err(error) => {
             steps.add("path", &error.to_string());
-            steps.answer("400 bad_request", reason_code::of_path(error));
+            steps.answer("400 bad_request", Reason::Path(error).code().as_str());
             return false;
         }
     };

@@ -55,6 +55,19 @@ pub struct Log {
     pub format: LogFormat,
     /// A `tracing` filter directive, such as `info` or `portcullis=debug`.
     pub level: String,
+    /// Which requests have a line.
+    pub access: AccessLog,
+}
+
+/// Which requests the access log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// Those that were answered with a problem.
+    Refused,
+    /// All.
+    All,
 }
 
 /// The shape of a log line.

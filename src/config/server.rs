@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::model::{Limits, Log, LogFormat, Refresh, Server};
+use super::model::{AccessLog, Limits, Log, LogFormat, Refresh, Server};
 use super::reader::{Item, Section};
 use super::secret::secret;
 use super::spelling::quote;
@@ -167,7 +167,10 @@ fn log(server: &Section<'_>) -> Option<Log> {
         word(item, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
     });
     let level = section.defaulted("level", "\"info\"", log_level);
-    Some(Log { format: format?, level: level? })
+    let access = section.defaulted("access", "\"refused\"", |item| {
+        word(item, &[("off", AccessLog::Off), ("refused", AccessLog::Refused), ("all", AccessLog::All)])
+    });
+    Some(Log { format: format?, level: level?, access: access? })
 }
 
 fn log_level(item: &Item<'_>) -> Option<String> {

@@ -3,7 +3,6 @@
 use http::{HeaderValue, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
-use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::access::key_set::KeySet;
@@ -14,9 +13,11 @@ use crate::gateway::context::Context;
 use crate::gateway::request_body;
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::session::{BodyFormat, Revoked, unavailable};
 use crate::strict_form;
+use crate::telemetry::audit::{self, Event};
 
 /// Bytes of a back-channel logout's body: a token of the greatest length, and what may come beside it.
 const MAX_LOGOUT_BODY: usize = 32 * 1024;
@@ -56,9 +57,9 @@ async fn try_logout(
 }
 
 fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
-    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
-    warn!(provider, client, reason, "back-channel logout refused");
-    problem
+    let code = if problem.code == Code::BadRequest { ReasonCode::NotAuthentic } else { problem.reason };
+    audit::record_detail(Event::BackchannelLogoutRefused, code, &app.session, reason);
+    problem.because(code)
 }
 
 async fn read_logout_token(
@@ -91,8 +92,7 @@ async fn verify(state: &State, app: &App, token: &str) -> std::result::Result<Lo
 }
 
 fn end_sessions(state: &State, app: &App, token: &LogoutToken) {
-    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
-    info!(provider, client, subject = token.subject, "back-channel logout");
+    audit::record(Event::BackchannelLogout, ReasonCode::Requested, &app.session, token.subject.as_deref());
     if let Some(revoked) = revoked(token) {
         state.sessions.revoke(app.rules().session.provider, &revoked);
     }

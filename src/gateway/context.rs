@@ -1,15 +1,19 @@
 //! What is remembered of a request from one of Pingora's phases to the next.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use pingora_proxy::Session;
 
 use crate::access::identity::Identity;
+use crate::forwarding::Origin;
 use crate::gateway::state::{App, State};
+use crate::reason::ReasonCode;
 use crate::server::watch::ConnectionWatch;
 use crate::session::{SessionKey, Tokens};
+use crate::telemetry::audit::Cause;
 
 /// One request.
 #[derive(Default)]
@@ -32,6 +36,17 @@ pub struct Context {
     pub connect_timed_out: bool,
     /// It asks for a WebSocket.
     pub websocket: bool,
+    /// What it is called: in the app's log, in ours, in the answer.
+    pub(crate) request_id: Option<HeaderValue>,
+    /// When its head had been read.
+    pub(crate) started: Option<Instant>,
+    /// Which route it is on: see `App::route`.
+    pub(crate) route: usize,
+    /// Why it may pass.
+    pub(crate) passed: Option<ReasonCode>,
+    /// The address of the app that it goes to.
+    pub(crate) upstream: Option<SocketAddr>,
+    refused: OnceLock<ReasonCode>,
 }
 
 impl std::fmt::Debug for Context {
@@ -49,6 +64,40 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
+    /// A request whose head was read at this time.
+    pub(crate) fn starting(now: Instant) -> Self {
+        Self { started: Some(now), ..Self::default() }
+    }
+
+    /// Notes why it is refused. The first reason counts: it is the most precise one.
+    pub(crate) fn refuse(&self, reason: ReasonCode) {
+        let _an_earlier_one_stays = self.refused.set(reason);
+    }
+
+    /// Whether it was answered with a problem.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.get().is_some_and(|reason| *reason != ReasonCode::ClientGone)
+    }
+
+    /// Why it was refused, or else why it passed.
+    pub(crate) fn reason(&self) -> Option<ReasonCode> {
+        self.refused.get().copied().or(self.passed)
+    }
+
+    /// The client's address, as far as proxies are trusted.
+    pub(crate) fn client_address(&self, state: &State, headers: &HeaderMap) -> Option<IpAddr> {
+        let connection = self.connection.as_ref()?;
+        let nobody = HeaderValue::from_static("");
+        let (peer, tls) = (connection.peer(), connection.tls());
+        Some(Origin::new(headers, peer, tls, &nobody, &state.trusted_proxies).client())
+    }
+
+    /// Who is behind what is written into the audit log.
+    pub(crate) fn cause(&self, state: &State, headers: &HeaderMap) -> Option<Cause> {
+        let request_id = self.request_id.clone()?;
+        Some(Cause { request_id, address: self.client_address(state, headers) })
+    }
+
     /// Lets the response say that its connection takes no further request while the server stops.
     pub(crate) fn close_while_stopping(&self, session: &mut Session) {
         if self.connection.as_ref().is_some_and(|connection| connection.is_closing()) {

@@ -1,6 +1,6 @@
 //! The three paths that Portcullis serves to browsers itself: login, user, logout.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::header;
 use pingora_core::Result;
@@ -9,13 +9,14 @@ use tracing::error;
 
 use crate::access::assessment::{Grant, PresentedSession};
 use crate::access::identity::Identity;
-use crate::forwarding::Origin;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
 use crate::gateway::{request_body, session_cookies};
+use crate::reason::ReasonCode;
 use crate::respond::Problem;
 use crate::session::{BodyFormat, Tokens, parse_credentials, unavailable};
+use crate::telemetry::audit::{self, Event};
 
 /// Answers a login.
 pub(super) async fn login(
@@ -36,7 +37,7 @@ async fn try_login(
     app: &App,
     session: &mut Session,
     context: &mut Context,
-) -> Result<std::result::Result<std::sync::Arc<Tokens>, Problem>> {
+) -> Result<std::result::Result<Arc<Tokens>, Problem>> {
     let headers = &session.req_header().headers;
     // One that comes twice has two readings, and is taken for none that is known.
     let header = |name| match headers.get_all(name).iter().collect::<Vec<_>>()[..] {
@@ -58,7 +59,7 @@ async fn try_login(
         Err(problem) => return Ok(Err(problem)),
     };
     drop(body);
-    let client = client_address(state, session, context);
+    let client = context.client_address(state, &session.req_header().headers);
     let tokens = match state.sessions.login(&app.session, &credentials, client).await {
         Ok(tokens) => tokens,
         Err(problem) => return Ok(Err(problem)),
@@ -68,10 +69,13 @@ async fn try_login(
         Ok(cookies) => context.new_cookies = cookies,
         Err(error) => {
             error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
-            return Ok(Err(unavailable()));
+            audit::record(Event::LoginRefused, ReasonCode::CookiesTooLarge, &app.session, None);
+            return Ok(Err(unavailable().because(ReasonCode::CookiesTooLarge)));
         }
     }
     let is_same = |old: &Grant| tokens.refresh_token.as_ref() == Some(&old.refresh_token);
+    audit::record(Event::Login, ReasonCode::Requested, &app.session, Some(tokens.identity.subject()));
+    context.identity = Some(Arc::clone(&tokens.identity));
     if !old.grant.as_ref().is_some_and(is_same) {
         state.sessions.replace(&app.session, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity);
     }
@@ -103,12 +107,4 @@ fn user_object(app: &App, identity: &Identity) -> Answer {
 fn presented_session(state: &State, app: &App, session: &Session) -> PresentedSession {
     let headers = &session.req_header().headers;
     state.with_knowledge(app, false, |known| PresentedSession::read(app.rules(), headers, known))
-}
-
-fn client_address(state: &State, session: &Session, context: &Context) -> Option<IpAddr> {
-    let connection = context.connection.as_ref()?;
-    let headers = &session.req_header().headers;
-    let nobody = http::HeaderValue::from_static("");
-    let origin = Origin::new(headers, connection.peer(), connection.tls(), &nobody, &state.trusted_proxies);
-    Some(origin.client())
 }

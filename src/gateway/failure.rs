@@ -9,8 +9,11 @@ use tracing::{info, warn};
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::State;
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::server::watch::EndReason;
+use crate::telemetry::access_log::text;
+use crate::telemetry::metrics;
 
 /// Answers as far as that is still possible.
 pub(super) async fn answer(
@@ -20,17 +23,23 @@ pub(super) async fn answer(
     context: &Context,
 ) -> FailToProxy {
     let app = context.app.as_ref().map(|app| app.name.as_str());
+    let request_id = text(context.request_id.as_ref());
     let started = session.response_written().is_some_and(|response| !response.status.is_informational());
     let Some(problem) = problem(error, context) else {
-        info!(app, error = error.etype().as_str(), "the client went away");
+        context.refuse(ReasonCode::ClientGone);
+        info!(app, request_id, error = error.etype().as_str(), "the client went away");
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
+    context.refuse(problem.reason);
+    if let (Some(app), Code::UpstreamUnavailable | Code::UpstreamTimeout) = (app, problem.code) {
+        metrics::count_upstream_error(app, problem.reason);
+    }
     let code = problem.code.as_str();
     let source = error.esource().as_str();
     if matches!(*error.esource(), ErrorSource::Downstream) {
-        info!(app, code, source, error = error.etype().as_str(), started, "request failed");
+        info!(app, request_id, code, source, error = error.etype().as_str(), started, "request failed");
     } else {
-        warn!(app, code, source, error = error.etype().as_str(), started, "request failed");
+        warn!(app, request_id, code, source, error = error.etype().as_str(), started, "request failed");
     }
     let error_code = problem.status.as_u16();
     if started {

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::access::fusionauth_webhook::{Event, WebhookError, WebhookRules};
 use crate::access::key_set::KeySet;
@@ -13,8 +13,10 @@ use crate::gateway::context::Context;
 use crate::gateway::request_body::{self, Body};
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::session::{BodyFormat, Revoked, unavailable};
+use crate::telemetry::audit;
 
 /// Bytes of an event: it has the whole user in it.
 const MAX_BODY: usize = 64 * 1024;
@@ -84,20 +86,20 @@ async fn verified_event(
 }
 
 fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
-    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
-    warn!(provider, client, reason, "webhook refused");
-    problem
+    let code = if problem.code == Code::BadRequest { ReasonCode::NotAuthentic } else { problem.reason };
+    audit::record_detail(audit::Event::WebhookRefused, code, &app.session, reason);
+    problem.because(code)
 }
 
 fn end_sessions(state: &State, app: &App, event: &Event) {
     let (provider, client) = (app.session.provider.name(), &app.session.client.id);
     let revoked = match event {
         Event::Session(session) => {
-            info!(provider, client, "a refresh token was revoked at the provider");
+            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, None);
             Revoked::Session(session)
         }
         Event::User { subject, issued_until } => {
-            info!(provider, client, subject, "a user's sessions were ended at the provider");
+            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, Some(subject));
             Revoked::Subject { subject, issued_until: *issued_until }
         }
         Event::Everybody => {

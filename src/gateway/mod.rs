@@ -16,6 +16,7 @@ mod upstream_request;
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use http::{StatusCode, header};
@@ -24,10 +25,13 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use tracing::{debug, warn};
+use tracing::warn;
 
+use crate::forwarding::is_trusted;
 use crate::respond::{Code, Problem};
 use crate::server::watch::ConnectionWatch;
+use crate::telemetry::access_log;
+use crate::telemetry::request_id::{self, X_REQUEST_ID};
 
 pub use context::Context;
 pub use state::{App, State};
@@ -51,6 +55,9 @@ impl Gateway {
 
     /// Decides and does what does not need the app. `true`: the request has been answered.
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
+        let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &self.state.trusted_proxies));
+        context.request_id = Some(request_id::of(&session.req_header().headers, is_from_proxy));
         let Some(app) = self.find_app(session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
             Answer::from(&problem).send(&self.state, session, context).await?;
@@ -110,7 +117,7 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::default()
+        Context::starting(Instant::now())
     }
 
     /// No modules: nothing compresses, nothing buffers.
@@ -130,8 +137,10 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
-        let app = context.app.as_ref().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        app.upstreams.peer(&context.tried, context.websocket).ok_or_else(|| {
+        let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
+        let peer = app.upstreams.peer(&context.tried, context.websocket);
+        context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
+        peer.ok_or_else(|| {
             Error::create(
                 ErrorType::ConnectError,
                 pingora_core::ErrorSource::Upstream,
@@ -202,6 +211,9 @@ impl ProxyHttp for Gateway {
         }
         let client = session.req_header().version;
         response_headers::clean(response, client);
+        if let Some(id) = &context.request_id {
+            response.insert_header(X_REQUEST_ID, id)?;
+        }
         if client == http::Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
             session.set_keepalive(None);
         }
@@ -251,15 +263,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, context: &mut Context) {
-        let request = session.req_header();
-        debug!(
-            app = context.app.as_ref().map(|app| app.name.as_str()),
-            method = %request.method,
-            path = request.uri.path(),
-            status = session.response_written().map(|response| response.status.as_u16()),
-            subject = context.identity.as_ref().map(|identity| identity.subject()),
-            error = error.map(|error| error.etype().as_str()),
-            "request"
-        );
+        if let Some(app) = &context.app {
+            let status = session.response_written().map_or(0, |response| response.status.as_u16());
+            let duration = context.started.map(|started| started.elapsed());
+            app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
+        }
+        access_log::write(&self.state, session, context, error);
     }
 }

@@ -53,6 +53,11 @@ impl OpenStreams {
         })
     }
 
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.with(|streams| streams.iter().filter(|stream| !stream.exchange.is_over()).count())
+    }
+
     fn with<T>(&self, act: impl FnOnce(&mut Vec<OpenStream>) -> T) -> T {
         act(&mut self.streams.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use http::{HeaderValue, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error};
 
-use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide};
+use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide_and_locate};
+use crate::access::identity::Identity;
 use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
 use crate::config::Access;
@@ -16,8 +17,11 @@ use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
 use crate::gateway::{backchannel_logout, endpoints, fusionauth_webhook, session_cookies};
 use crate::identity_provider::UnknownKeySource;
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::session::{Outcome, Sessions, unavailable};
+use crate::telemetry::access_log::text;
+use crate::telemetry::audit::{self, Event};
 
 /// Takes a request as far as it gets without the app. `true`: it goes to the app.
 pub(super) async fn run(
@@ -31,15 +35,48 @@ pub(super) async fn run(
         app.session.provider.fetch_unknown_key(UnknownKeySource::Request).await;
         decision = decide_now(state, app, session, context, true);
     }
-    decision = match decision {
+    match decision {
+        Decision::Forward(identity) => {
+            let passed = if identity.is_some() {
+                ReasonCode::SessionValid
+            } else {
+                without_session(session, app, context)
+            };
+            Ok(forward(identity, passed, context))
+        }
+        Decision::Reject(problem, reason) => {
+            reject(state, app, &problem, &reason, session, context).await?;
+            Ok(false)
+        }
+        decision => {
+            let cause = context.cause(state, &session.req_header().headers);
+            audit::caused_by(cause, act(state, app, decision, session, context)).await
+        }
+    }
+}
+
+/// Does what takes more than to look: refreshes, ends, logs in and out.
+async fn act<'a>(
+    state: &State,
+    app: &'a App,
+    decision: Decision<'a>,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<bool> {
+    let decision = match decision {
         Decision::Refresh(pending) => refresh(state, app, pending, context).await,
         Decision::End(ending) => end(state, app, ending, context),
         decision => decision,
     };
+    context.passed = Some(ReasonCode::Served);
     match decision {
         Decision::Forward(identity) => {
-            context.identity = identity;
-            return Ok(true);
+            let passed = match &identity {
+                Some(_) if context.tokens.is_some() => ReasonCode::SessionRefreshed,
+                Some(_) => ReasonCode::SessionValid,
+                None => ReasonCode::Anonymous,
+            };
+            return Ok(forward(identity, passed, context));
         }
         Decision::Login => endpoints::login(state, app, session, context).await?,
         Decision::Logout => endpoints::logout(state, app, session, context).await?,
@@ -49,10 +86,7 @@ pub(super) async fn run(
             endpoints::user(state, app, &identity, session, context).await?;
             context.identity = Some(identity);
         }
-        Decision::Reject(problem, reason) => {
-            debug!(app = app.name, code = problem.code.as_str(), %reason, "request refused");
-            Answer::from(&problem).send(state, session, context).await?;
-        }
+        Decision::Reject(problem, reason) => reject(state, app, &problem, &reason, session, context).await?,
         // None is left over: keys are fetched once, and the others end in another decision.
         Decision::FetchKeys | Decision::Refresh(_) | Decision::End(_) => {
             Answer::from(&unavailable()).send(state, session, context).await?;
@@ -61,11 +95,47 @@ pub(super) async fn run(
     Ok(false)
 }
 
+fn forward(identity: Option<Arc<Identity>>, passed: ReasonCode, context: &mut Context) -> bool {
+    context.identity = identity;
+    context.passed = Some(passed);
+    true
+}
+
+/// Why a request passes without an identity.
+fn without_session(session: &Session, app: &App, context: &Context) -> ReasonCode {
+    match app.access(context.route) {
+        Some(Access::Public) => ReasonCode::Public,
+        Some(Access::Optional) if session.req_header().method != http::Method::OPTIONS => {
+            ReasonCode::Anonymous
+        }
+        _ => ReasonCode::Preflight,
+    }
+}
+
+async fn reject(
+    state: &State,
+    app: &App,
+    problem: &Problem,
+    reason: &Reason,
+    session: &mut Session,
+    context: &Context,
+) -> Result<()> {
+    context.refuse(reason.code());
+    debug!(
+        request_id = text(context.request_id.as_ref()),
+        app = app.name,
+        code = problem.code.as_str(),
+        %reason,
+        "request refused"
+    );
+    Answer::from(problem).send(state, session, context).await
+}
+
 fn decide_now<'a>(
     state: &State,
     app: &'a App,
     session: &Session,
-    context: &Context,
+    context: &mut Context,
     keys_are_fresh: bool,
 ) -> Decision<'a> {
     let request = session.req_header();
@@ -76,7 +146,10 @@ fn decide_now<'a>(
         headers: &request.headers,
         websocket: context.websocket,
     };
-    state.with_knowledge(app, keys_are_fresh, |known| decide(app.rules(), &head, known))
+    let (decision, destination) =
+        state.with_knowledge(app, keys_are_fresh, |known| decide_and_locate(app.rules(), &head, known));
+    context.route = App::route_index(destination);
+    decision
 }
 
 /// The target's path: the very bytes that are forwarded, up to the query. What is no text is no acceptable path.
@@ -107,6 +180,7 @@ async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &m
                 }
                 Err(error) => {
                     error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
+                    audit::record(Event::RefreshRefused, ReasonCode::CookiesTooLarge, &app.session, None);
                     without_refresh(app, pending)
                 }
             }
@@ -127,14 +201,14 @@ async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &m
 /// What becomes of a request whose session is over without the provider having said so.
 fn end<'a>(state: &State, app: &App, ending: Ending<'a>, context: &mut Context) -> Decision<'a> {
     let Ending { destination, grant, presented, reason } = ending;
-    let (name, client) = (&app.name, &app.session.client.id);
     match reason {
         // The rightful browser may have lost a cookie; whoever it is gets nothing, and the session itself goes on.
-        Reason::NotBound => warn!(app = name, client, %reason, "refresh refused"),
-        Reason::NotSealedHere => info!(app = name, client, %reason, "refresh refused"),
+        Reason::NotBound | Reason::NotSealedHere => {
+            audit::record(Event::RefreshRefused, reason.code(), &app.session, None);
+        }
         _ => {
             if let Some(grant) = &grant {
-                state.sessions.expire(&app.session, grant);
+                state.sessions.expire(&app.session, grant, reason.code());
             }
         }
     }

@@ -7,12 +7,17 @@ use ipnet::IpNet;
 
 use crate::access::decision::{AppRules, Knowledge};
 use crate::access::memory::Memory;
+use crate::access::routes::{Destination, Rule};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
 use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
+use crate::telemetry::metrics::{self, AppMetrics};
 use crate::upstream::Upstreams;
+
+/// Routes that no configuration lists, the first one for requests that are on none.
+const OWN_ROUTES: [&str; 6] = ["-", "login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
 
 /// The state of a running gateway.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct State {
     pub trusted_proxies: Vec<IpNet>,
     /// `[server.limits]`.
     pub limits: config::Limits,
+    /// Which requests are logged.
+    pub(crate) access_log: config::AccessLog,
     /// WebSockets and event streams.
     pub(crate) open_streams: OpenStreams,
     by_host: HashMap<String, usize>,
@@ -52,9 +59,36 @@ pub struct App {
     pub timeouts: config::Timeouts,
     /// Whether it receives the JWT.
     pub forward_access_token: bool,
+    /// What its requests count.
+    pub(crate) metrics: AppMetrics,
+    routes: Vec<(String, config::Access)>,
 }
 
 impl App {
+    /// The name of a route in logs and metrics: its pattern in the configuration, or which endpoint of ours it is.
+    pub(crate) fn route(&self, index: usize) -> &str {
+        let of_app = || self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(path, _)| path.as_str());
+        OWN_ROUTES.get(index).copied().or_else(of_app).unwrap_or("-")
+    }
+
+    /// Who may pass on a route of the configuration.
+    pub(crate) fn access(&self, index: usize) -> Option<config::Access> {
+        self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(_, access)| *access)
+    }
+
+    /// The index of where a request goes; `None`: its path is refused.
+    pub(crate) const fn route_index(destination: Option<Destination<'_>>) -> usize {
+        match destination {
+            None | Some(Destination::App(Rule { index: None, .. })) => 0,
+            Some(Destination::Login) => 1,
+            Some(Destination::User) => 2,
+            Some(Destination::Logout) => 3,
+            Some(Destination::BackchannelLogout) => 4,
+            Some(Destination::FusionAuthWebhook) => 5,
+            Some(Destination::App(Rule { index: Some(index), .. })) => OWN_ROUTES.len() + index,
+        }
+    }
+
     /// What decisions about it need.
     pub fn rules(&self) -> &AppRules {
         &self.session.rules
@@ -83,6 +117,7 @@ impl State {
             apps.push(Arc::new(App {
                 name: app.name.clone(),
                 session: Arc::new(SessionContext {
+                    app: app.name.clone(),
                     rules: AppRules::new(index, app, settings, &config.session),
                     client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
                     provider: Arc::clone(provider),
@@ -95,8 +130,11 @@ impl State {
                 login: app.login.clone(),
                 timeouts: app.timeouts.clone(),
                 forward_access_token: app.forward_access_token,
+                metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
+                routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
             }));
         }
+        metrics::config_was_taken(clock.now());
         let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
         Ok(Self {
             apps,
@@ -104,6 +142,7 @@ impl State {
             sessions: Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config),
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),
+            access_log: config.server.log.access,
             open_streams: OpenStreams::default(),
             by_host,
             memory,

@@ -7,6 +7,7 @@ use pingora_http::RequestHeader;
 use crate::forwarding::{Origin, is_trusted};
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
+use crate::telemetry::request_id::X_REQUEST_ID;
 
 /// Takes out what only we may say and what the app must not see, then says it.
 ///
@@ -26,6 +27,9 @@ pub(super) fn prepare(
         for (name, value) in identity.headers() {
             upstream.insert_header(name.clone(), value.clone())?;
         }
+    }
+    if let Some(id) = &context.request_id {
+        upstream.insert_header(X_REQUEST_ID, id)?;
     }
     if app.forward_access_token {
         set_bearer(app, context, downstream, upstream)?;

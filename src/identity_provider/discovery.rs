@@ -11,7 +11,7 @@ use url::Url;
 
 use super::SetupError;
 use super::endpoints::{Endpoints, below, check_url, issuer_url};
-use super::http::{CallError, HttpClient};
+use super::http::{CallError, HttpClient, measured};
 use super::single_flight::SingleFlight;
 use crate::config::{self, LogoutMethod, ProviderKind};
 
@@ -241,13 +241,14 @@ impl Discovery {
     async fn fetch(&self, url: &Url) -> Result<Metadata, DiscoveryError> {
         let unreachable = |reason| DiscoveryError::Unreachable { url: url.to_string(), reason };
         let no_metadata = |reason| DiscoveryError::NoMetadata { url: url.to_string(), reason };
-        let answer = match self.http.get(url, self.request_timeout).await {
-            Ok(answer) => answer,
-            Err(error @ (CallError::TooLarge | CallError::Encoded)) => {
-                return Err(no_metadata(error.to_string()));
-            }
-            Err(error) => return Err(unreachable(error.to_string())),
-        };
+        let answer =
+            match measured(&self.provider, "discovery", self.http.get(url, self.request_timeout)).await {
+                Ok(answer) => answer,
+                Err(error @ (CallError::TooLarge | CallError::Encoded)) => {
+                    return Err(no_metadata(error.to_string()));
+                }
+                Err(error) => return Err(unreachable(error.to_string())),
+            };
         match answer.status {
             200 => serde_json::from_slice(&answer.body).map_err(|error| no_metadata(error.to_string())),
             status @ (300..=399) => Err(no_metadata(format!("a redirect ({status}), which is not followed"))),

@@ -1,6 +1,7 @@
 //! The only place that talks to an identity provider over HTTP: no redirects, no proxy, total time-outs, bounded answers.
 
 use std::error::Error;
+use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::form::{Form, ZeroizingBytes};
+use crate::telemetry::metrics::ProviderCall;
 
 /// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -112,6 +114,18 @@ impl HttpClient {
     pub(super) async fn post_empty(&self, url: &Url, limit: Duration) -> Result<Answer, CallError> {
         call(self.0.post(url.clone()).body(Bytes::new()), limit).await
     }
+}
+
+/// Counts a call and the time that it takes, also where it is given up.
+pub(super) async fn measured(
+    provider: &str,
+    endpoint: &'static str,
+    call: impl Future<Output = Result<Answer, CallError>>,
+) -> Result<Answer, CallError> {
+    let mut measure = ProviderCall::start(provider, endpoint);
+    let answer = call.await;
+    measure.status = answer.as_ref().ok().map(|answer| answer.status);
+    answer
 }
 
 /// Sends a request and reads the whole answer, all within `limit`.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::UnknownKeySource;
 use super::discovery::Discovery;
-use super::http::HttpClient;
+use super::http::{HttpClient, measured};
 use super::single_flight::SingleFlight;
 use crate::access::key_set::KeySet;
 use crate::config;
@@ -144,7 +144,8 @@ impl KeyStore {
     async fn fetch_document(&self) -> Result<(), String> {
         let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.jwks.is_some()).await;
         let Some(url) = &endpoints.jwks else { return Err(String::from("no jwks_uri is known yet")) };
-        let answer = self.http.get(url, self.request_timeout).await.map_err(|error| error.to_string())?;
+        let call = self.http.get(url, self.request_timeout);
+        let answer = measured(&self.provider, "jwks", call).await.map_err(|error| error.to_string())?;
         if answer.status != 200 {
             return Err(format!("status {}", answer.status));
         }

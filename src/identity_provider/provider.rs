@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::discovery::Discovery;
 use super::error_answer::ErrorAnswer;
 use super::form::{Form, authenticate};
-use super::http::{Answer, CallError, HttpClient};
+use super::http::{Answer, CallError, HttpClient, measured};
 use super::jwks::KeyStore;
 use super::{
     Client, Credentials, LoginError, NotReady, RefreshError, RevokeError, SetupError, TokenSet,
@@ -101,7 +101,7 @@ impl IdentityProvider {
         if let Some(scope) = &self.config.scope {
             form = form.field("scope", scope);
         }
-        self.send_grant(client, form, self.config.request_timeout).await
+        self.send_grant(client, "login", form, self.config.request_timeout).await
     }
 
     /// Exchanges a refresh token for new tokens (RFC 6749 section 6, or FusionAuth's own API, which takes the old
@@ -132,7 +132,7 @@ impl IdentityProvider {
         refresh_token: &str,
     ) -> Result<Answer, String> {
         let form = Form::new().field("grant_type", "refresh_token").field("refresh_token", refresh_token);
-        self.send_grant(client, form, REFRESH_READ_LIMIT).await
+        self.send_grant(client, "refresh", form, REFRESH_READ_LIMIT).await
     }
 
     /// FusionAuth's `POST /api/jwt/refresh`.
@@ -144,14 +144,22 @@ impl IdentityProvider {
         let endpoints = self.discovery.endpoints();
         let url = endpoints.jwt_refresh.as_ref().ok_or("the refresh API's address is not known")?;
         let body = jwt_refresh_body(refresh_token, access_token)?;
-        self.http.post_json(url, body, REFRESH_READ_LIMIT).await.map_err(|error| error.to_string())
+        let call = self.http.post_json(url, body, REFRESH_READ_LIMIT);
+        measured(self.name(), "refresh", call).await.map_err(|error| error.to_string())
     }
 
-    async fn send_grant(&self, client: &Client, form: Form, limit: Duration) -> Result<Answer, String> {
+    async fn send_grant(
+        &self,
+        client: &Client,
+        endpoint: &'static str,
+        form: Form,
+        limit: Duration,
+    ) -> Result<Answer, String> {
         let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.token.is_some()).await;
         let Some(url) = &endpoints.token else { return Err(self.endpoints_missing()) };
         let (form, authorization) = authenticate(self.config.client_auth, client, form);
-        self.http.post_form(url, authorization, form, limit).await.map_err(|error| error.to_string())
+        let call = self.http.post_form(url, authorization, form, limit);
+        measured(self.name(), endpoint, call).await.map_err(|error| error.to_string())
     }
 
     /// Revokes a refresh token (RFC 7009, or FusionAuth's logout) or, with `logout = "end_session"`, ends the provider's
@@ -193,7 +201,8 @@ impl IdentityProvider {
         if matches!(self.config.kind, ProviderKind::FusionAuth { .. }) {
             let mut url = url.clone();
             url.query_pairs_mut().append_pair("global", "false").append_pair("refreshToken", refresh_token);
-            return self.http.post_empty(&url, limit).await.map(Some);
+            let call = self.http.post_empty(&url, limit);
+            return measured(self.name(), "revocation", call).await.map(Some);
         }
         let form = match method {
             LogoutMethod::Revocation => {
@@ -204,7 +213,8 @@ impl IdentityProvider {
         };
         let (form, authorization): (Form, Option<HeaderValue>) =
             authenticate(self.config.revocation_client_auth, client, form);
-        self.http.post_form(url, authorization, form, limit).await.map(Some)
+        let call = self.http.post_form(url, authorization, form, limit);
+        measured(self.name(), "revocation", call).await.map(Some)
     }
 
     /// Fetches the JWKS because a key is missing: at most once per cool-down of `source`. Callers share a fetch that

@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use http::HeaderValue;
 use memchr::{memchr_iter, memmem};
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::Stream;
@@ -14,8 +15,9 @@ use pingora_core::protocols::http::{ServerSession, date};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::{Instant, timeout};
 
-use crate::config::Limits;
+use crate::config::{AccessLog, Limits};
 use crate::respond::{Code, Problem};
+use crate::telemetry::{access_log, metrics, request_id};
 
 use super::closing::{LINGER_TIMEOUT, close, linger, unless_cut_off, write_all};
 use super::head_fields::is_token;
@@ -43,11 +45,15 @@ pub(crate) struct ConnectionSettings {
     pub(crate) max_header_size: usize,
     /// Bytes per second of a body.
     pub(crate) body_min_rate: u64,
+    /// Whether refused heads are logged.
+    pub(crate) access_log: AccessLog,
 }
 
-impl From<&Limits> for ConnectionSettings {
-    fn from(limits: &Limits) -> Self {
+impl ConnectionSettings {
+    /// As configured.
+    pub(crate) fn new(limits: &Limits, access_log: AccessLog) -> Self {
         Self {
+            access_log,
             header_timeout: limits.header_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
             max_header_size: limits.max_header_size,
@@ -81,8 +87,10 @@ pub(crate) async fn serve<A>(
         let (raw, head) = match checked {
             Ok(accepted) => accepted,
             Err(problem) => {
-                tracing::debug!(code = problem.code.as_str(), detail = problem.detail, "request refused");
-                let _gone_already = timeout(LINGER_TIMEOUT, answer(&mut wire, &problem)).await;
+                let id = request_id::fresh();
+                metrics::METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
+                access_log::write_refused_head(settings.access_log, &id, &problem, wire.watch.peer().ip());
+                let _gone_already = timeout(LINGER_TIMEOUT, answer(&mut wire, &problem, &id)).await;
                 let _time_is_over = timeout(LINGER_TIMEOUT, linger(&mut wire)).await;
                 return;
             }
@@ -237,10 +245,11 @@ async fn fill(wire: &mut Wire, deadline: Instant, is_idle: bool) -> Filled {
 }
 
 /// Writes a problem answer without Pingora, which never saw this request.
-async fn answer(wire: &mut Wire, problem: &Problem) -> io::Result<()> {
-    let body = problem.body();
+async fn answer(wire: &mut Wire, problem: &Problem, id: &HeaderValue) -> io::Result<()> {
+    let id = access_log::text(Some(id)).unwrap_or_default();
+    let body = problem.body(Some(id));
     let mut response = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nDate: {}\r\n",
+        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nX-Request-Id: {id}\r\nDate: {}\r\n",
         problem.status.as_str(),
         problem.status.canonical_reason().unwrap_or_default(),
         Problem::CONTENT_TYPE,

@@ -78,6 +78,7 @@ where
         keep_alive_timeout: Duration::from_secs(60),
         max_header_size,
         body_min_rate: 1,
+        access_log: crate::config::AccessLog::Off,
     };
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
     serve(stream, app, &settings, Arc::new(ConnectionWatch::new(nowhere, false))).await;

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use super::connection::{ConnectionSettings, serve};
 use super::watch::{ConnectionWatch, EndReason};
+use crate::telemetry::metrics::{Held, METRICS};
 
 /// How long to wait when the machine has no descriptors or memory left for another connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -159,6 +160,7 @@ where
     let front = Arc::clone(front);
     tokio::spawn(async move {
         let _admitted = admitted;
+        let _counted = Held::new(&METRICS.connections);
         // TLS would be shaken hands on here; an HTTP/2 connection would go to Pingora as it is.
         let stream = Box::new(pingora_stream(stream, peer));
         serve(stream, &front.app, &front.settings, watch).await;

@@ -127,7 +127,7 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let (stop, stopping) = channel::channel(false);
         let limits = &self.config.server.limits;
-        let settings = ConnectionSettings::from(limits);
+        let settings = ConnectionSettings::new(limits, self.config.server.log.access);
         let connections = Connections::new(limits.max_connections);
         let gateway = self.proxy();
         let mut background = JoinSet::new();

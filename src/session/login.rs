@@ -4,14 +4,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::access::decision::RETRY_AFTER;
 use crate::access::token::TokenError;
 use crate::identity_provider::{ChallengeKind, Credentials, LoginError};
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::session::login_queue::LoginName;
 use crate::session::{SessionContext, Sessions, Tokens};
+use crate::telemetry::audit::{self, Event};
 
 impl Sessions {
     /// Logs a user in. The problem says to the browser what went wrong; the log says more.
@@ -27,21 +29,23 @@ impl Sessions {
         let provider = app.provider.name();
         let name = LoginName::new(provider, &credentials.username, client);
         if let Err(wait) = self.throttle.check(&name) {
-            warn!(provider, client = app.client.id, "login refused: too many failed before");
+            audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, app, None);
             return Err(Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")
                 .retry_after(wait.as_secs() + 1));
         }
         let Some(place) = self.login_queue.enter(&name) else {
-            warn!(provider, client = app.client.id, "login refused: too many wait for the same user name");
+            let reason = ReasonCode::TooManyWaiting;
+            audit::record(Event::LoginRefused, reason, app, None);
             return Err(Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
-                .retry_after(1));
+                .retry_after(1)
+                .because(reason));
         };
         // Twice: one's own turn, and the one before.
         let Ok(permit) = timeout(app.request_timeout * 2, place.turn()).await else {
-            return Err(unavailable());
+            return Err(too_many_calls(app));
         };
         let Ok(call) = timeout(app.request_timeout, app.calls.logins.acquire()).await else {
-            return Err(unavailable());
+            return Err(too_many_calls(app));
         };
         let granted = app.provider.password_grant(&app.client, credentials).await;
         drop((permit, call));
@@ -54,17 +58,24 @@ impl Sessions {
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
             Err(error @ TokenError::UnusableClaim(_)) => {
-                warn!(provider, client = app.client.id, %error, "login refused");
-                return Err(Problem::new(Code::Forbidden, "This account cannot be used with this app."));
+                let reason = error.code();
+                audit::record_detail(Event::LoginRefused, reason, app, &error.to_string());
+                let detail = "This account cannot be used with this app.";
+                return Err(Problem::new(Code::Forbidden, detail).because(reason));
             }
             Err(error) => {
                 error!(provider, client = app.client.id, %error, "the provider's JWT was refused at login");
-                return Err(unavailable());
+                audit::record_detail(
+                    Event::LoginRefused,
+                    ReasonCode::ProviderToken,
+                    app,
+                    error.code().as_str(),
+                );
+                return Err(unavailable().because(ReasonCode::ProviderToken));
             }
         };
         // A login that waited for its answer while its subject was revoked counts as one after that.
         self.memory.revocations.admit(identity.marks(), identity.issued_at(), self.clock.now());
-        info!(provider, client = app.client.id, subject = identity.subject(), "login");
         Ok(Arc::new(Tokens {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
@@ -82,11 +93,16 @@ pub(crate) fn unavailable() -> Problem {
     .retry_after(RETRY_AFTER)
 }
 
+fn too_many_calls(app: &SessionContext) -> Problem {
+    audit::record(Event::LoginRefused, ReasonCode::TooManyCalls, app, None);
+    unavailable().because(ReasonCode::TooManyCalls)
+}
+
 fn refusal(app: &SessionContext, error: LoginError) -> Problem {
     let (provider, client) = (app.provider.name(), &app.client.id);
     match error {
         LoginError::InvalidCredentials => {
-            info!(provider, client, "login refused: invalid credentials");
+            audit::record(Event::LoginRefused, ReasonCode::InvalidCredentials, app, None);
             Problem::new(Code::InvalidCredentials, "The user name or the password is wrong.")
         }
         LoginError::Challenge(kind, challenge) => {
@@ -99,18 +115,20 @@ fn refusal(app: &SessionContext, error: LoginError) -> Problem {
                     (Code::AccountActionRequired, "The account needs another step first.")
                 }
             };
-            info!(provider, client, code = code.as_str(), "login refused: another step is needed");
             let mut problem = Problem::new(code, detail);
+            audit::record(Event::LoginRefused, problem.reason, app, None);
             problem.challenge = (!challenge.is_null()).then_some(challenge);
             problem
         }
         LoginError::Unavailable(reason) => {
             warn!(provider, client, reason, "login impossible: the provider is unavailable");
+            audit::record(Event::LoginRefused, ReasonCode::ProviderUnavailable, app, None);
             unavailable()
         }
         LoginError::Misconfigured(reason) => {
             error!(provider, client, reason, "login impossible: the provider refuses this client");
-            unavailable()
+            audit::record(Event::LoginRefused, ReasonCode::ProviderMisconfigured, app, None);
+            unavailable().because(ReasonCode::ProviderMisconfigured)
         }
     }
 }

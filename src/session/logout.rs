@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
-use tracing::{info, warn};
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::identity_provider::RevokeError;
+use crate::reason::ReasonCode;
 use crate::session::{SessionContext, Sessions};
+use crate::telemetry::audit::{self, Event};
 
 /// Seconds to pause before each further attempt to revoke. As long as that is tried, the session stays ended here.
 const PAUSES: [u64; 6] = [1, 5, 25, 60, 120, 300];
@@ -37,9 +39,11 @@ impl Sessions {
         if let Some(identity) = identity {
             self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), !REPLACED);
         }
+        if grant.is_some() || identity.is_some() {
+            audit::record(Event::Logout, ReasonCode::Requested, app, identity.map(Identity::subject));
+        }
         let Some(grant) = grant else { return };
         let (newest, _) = self.end(app, grant, !REPLACED, None);
-        info!(provider = app.provider.name(), client = app.client.id, "logout");
         let (asked, first_attempt) = oneshot::channel();
         tokio::spawn(revoke(Arc::clone(app), newest, Some(asked)));
         let _ = timeout(app.request_timeout, first_attempt).await;
@@ -58,15 +62,18 @@ impl Sessions {
             self.revoke_jwt(app, (*old.marks(), old.expires_at()), REPLACED);
         }
         if let Some(grant) = grant {
-            let (newest, _) = self.end(app, grant, REPLACED, spared);
+            let (newest, is_new) = self.end(app, grant, REPLACED, spared);
+            if is_new {
+                audit::record(Event::SessionEnded, ReasonCode::Replaced, app, old.map(Identity::subject));
+            }
             tokio::spawn(revoke(Arc::clone(app), newest, None));
         }
     }
 
     /// Ends a session that was revoked or has outlived itself. The first request that finds out also tells the provider.
-    pub fn expire(&self, app: &Arc<SessionContext>, grant: &Grant) {
+    pub fn expire(&self, app: &Arc<SessionContext>, grant: &Grant, reason: ReasonCode) {
         if let (newest, true) = self.end(app, grant, !REPLACED, None) {
-            info!(provider = app.provider.name(), client = app.client.id, "session ended");
+            audit::record(Event::SessionEnded, reason, app, None);
             tokio::spawn(revoke(Arc::clone(app), newest, None));
         }
     }
@@ -79,6 +86,8 @@ impl Sessions {
         newest: &Zeroizing<String>,
         previous: Option<&Previous>,
     ) {
+        let subject = previous.map(|previous| previous.identity.subject());
+        audit::record(Event::SessionEnded, ReasonCode::Reused, app, subject);
         if let Some(Previous { identity, .. }) = previous {
             self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), !REPLACED);
         }

@@ -45,6 +45,8 @@ use throttle::Throttle;
 /// The app and the provider of a session.
 #[derive(Debug)]
 pub struct SessionContext {
+    /// The app's name, for logs and metrics.
+    pub app: String,
     /// What the app's tokens must be like.
     pub rules: AppRules,
     /// The app's client.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
@@ -13,9 +13,12 @@ use crate::access::memory::Memory;
 use crate::access::revocations::Revocation;
 use crate::access::token::TokenError;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
+use crate::reason::ReasonCode;
 use crate::session::ledger::{Ledger, SessionKey, Turn};
 use crate::session::logout::revoke;
 use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens};
+use crate::telemetry::audit::{self, Event};
+use crate::telemetry::metrics::{Held, METRICS};
 
 /// Refreshes that one request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
@@ -48,17 +51,20 @@ impl Sessions {
                 provider,
                 client, "the provider's JWT was refused at a refresh: another subject or session"
             );
+            audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, app, None);
             return Refreshed { outcome: Outcome::Unavailable, refresh_token: grant.refresh_token.clone() };
         }
         // What was revoked while this request waited, or since the outcome was recorded.
         match self.revocation(app, grant, previous, &tokens.identity) {
             None => Refreshed { outcome, refresh_token: newest },
             Some(Revocation::Token) => {
-                warn!(provider, client, "a JWT was refused at a refresh: it was revoked here");
+                let subject = Some(tokens.identity.subject());
+                audit::record(Event::RefreshRefused, ReasonCode::TokenRevoked, app, subject);
                 Refreshed { outcome: Outcome::Unavailable, refresh_token: newest }
             }
             Some(Revocation::Session { is_replaced }) => {
-                self.expire(app, &Grant { refresh_token: newest.clone(), record: grant.record });
+                let reason = if is_replaced { ReasonCode::Replaced } else { ReasonCode::Revoked };
+                self.expire(app, &Grant { refresh_token: newest.clone(), record: grant.record }, reason);
                 let outcome = if is_replaced { Outcome::Ended } else { Outcome::Dead };
                 Refreshed { outcome, refresh_token: newest }
             }
@@ -81,23 +87,27 @@ impl Sessions {
                 Turn::Call(sender) => {
                     let mut waiter = sender.subscribe();
                     let call = self.call(app, token, previous);
-                    tokio::spawn(async move {
+                    tokio::spawn(audit::caused_by(audit::cause(), async move {
                         let outcome = call.run(key).await;
                         sender.send_replace(Some(outcome));
-                    });
+                    }));
                     return wait(&mut waiter).await.settle(token, fallback);
                 }
-                Turn::Wait(mut waiter) => return wait(&mut waiter).await.settle(token, fallback),
-                Turn::Known(Outcome::Renewed(tokens)) => match self.successor(app, &tokens, token) {
+                Turn::Wait(mut waiter) => {
+                    METRICS.refresh_waits.with_label_values(&[&app.app]).inc();
+                    return wait(&mut waiter).await.settle(token, fallback);
+                }
+                Turn::Known(Outcome::Renewed(tokens)) => {
+                    let Some(successor) = self.successor(app, &tokens, token) else {
+                        METRICS.replays.with_label_values(&[&app.app]).inc();
+                        return Outcome::Renewed(tokens).settle(token, fallback);
+                    };
                     // The old token is known to have a successor: its own fate counts.
-                    Some(successor) => {
-                        *token = successor;
-                        if self.clock.now() < tokens.identity.expires_at() {
-                            fallback = Outcome::Renewed(tokens);
-                        }
+                    *token = successor;
+                    if self.clock.now() < tokens.identity.expires_at() {
+                        fallback = Outcome::Renewed(tokens);
                     }
-                    None => return Outcome::Renewed(tokens).settle(token, fallback),
-                },
+                }
                 Turn::Known(Outcome::Unverified(tokens)) => {
                     if let Some(outcome) = self.verify_again(app, key, &tokens).await {
                         return outcome.settle(token, fallback);
@@ -109,11 +119,6 @@ impl Sessions {
                 Turn::Known(outcome) => return outcome.settle(token, fallback),
                 Turn::Replaced(newest) => *token = newest,
                 Turn::Reused(newest) => {
-                    let (provider, client) = (app.provider.name(), &app.client.id);
-                    warn!(
-                        provider,
-                        client, "session ended: a refresh token was used again that had been replaced"
-                    );
                     self.end_reused(app, grant, &newest, previous);
                     return Outcome::Dead;
                 }
@@ -203,6 +208,13 @@ impl Sessions {
 }
 
 impl Outcome {
+    fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Renewed(tokens) => Some(tokens.identity.subject()),
+            _ => None,
+        }
+    }
+
     /// This outcome of `token`, which becomes the one to go on with; or, where it says nothing, the other one.
     fn settle(self, token: &mut Zeroizing<String>, other: Self) -> Self {
         if matches!(self, Self::Unavailable) {
@@ -250,6 +262,7 @@ fn is_rotated(next: Option<&Zeroizing<String>>, token: &str) -> bool {
 }
 
 async fn wait(waiter: &mut tokio::sync::watch::Receiver<Option<Outcome>>) -> Outcome {
+    let _waiting = Held::new(&METRICS.refresh_waiting);
     match waiter.wait_for(Option::is_some).await {
         Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
         // The caller has panicked.
@@ -272,8 +285,7 @@ impl Call {
     async fn run(self, key: SessionKey) -> Outcome {
         let outcome = self.ask().await;
         if self.is_revoked(&outcome) {
-            let (provider, client) = (self.app.provider.name(), &self.app.client.id);
-            info!(provider, client, "session ended: it was revoked here, though the provider refreshed it");
+            audit::record(Event::SessionEnded, ReasonCode::Revoked, &self.app, outcome.subject());
             self.revoke_grant(&outcome);
             return self.ledger.finish(key, Outcome::Dead, Duration::ZERO);
         }
@@ -308,36 +320,46 @@ impl Call {
         let permit = timeout(REFRESH_READ_LIMIT, app.calls.refreshes.acquire()).await;
         if permit.is_err() {
             warn!(provider, client, "refresh impossible: too many are under way");
+            audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, app, None);
             return Outcome::Unavailable;
         }
         let old_jwt = self.old_jwt.as_ref().map(|token| token.as_str());
         let tokens = match app.provider.refresh_grant(&app.client, &self.refresh_token, old_jwt).await {
             Ok(tokens) => tokens,
             Err(RefreshError::Dead(reason)) => {
-                info!(provider, client, reason, "session ended: the refresh was refused");
+                audit::record_detail(Event::SessionEnded, ReasonCode::RefreshRefused, app, &reason);
                 return Outcome::Dead;
             }
             Err(RefreshError::Unavailable(reason)) => {
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
+                audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, app, None);
                 return Outcome::Unavailable;
             }
             Err(RefreshError::Misconfigured(reason)) => {
                 error!(provider, client, reason, "refresh impossible: the provider refuses this client");
+                audit::record(Event::RefreshRefused, ReasonCode::ProviderMisconfigured, app, None);
                 return Outcome::Unavailable;
             }
         };
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
             Err(error @ TokenError::UnusableClaim(_)) => {
-                warn!(provider, client, %error, "session ended: its claims cannot be passed on");
+                audit::record_detail(Event::SessionEnded, error.code(), app, &error.to_string());
                 return Outcome::Dead;
             }
             Err(error) => {
                 error!(provider, client, %error, "the provider's JWT was refused at a refresh");
+                audit::record_detail(
+                    Event::RefreshRefused,
+                    ReasonCode::ProviderToken,
+                    app,
+                    error.code().as_str(),
+                );
                 let TokenSet { access_token, refresh_token } = tokens;
                 return Outcome::Unverified(Arc::new(UnverifiedTokens { access_token, refresh_token }));
             }
         };
+        audit::record(Event::Refresh, ReasonCode::SessionRefreshed, app, Some(identity.subject()));
         Outcome::Renewed(Arc::new(Tokens {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,

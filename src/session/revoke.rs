@@ -1,7 +1,5 @@
 //! Revocation: what somebody else than the browser has ended.
 
-use tracing::info;
-
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, Revocation};
@@ -33,19 +31,21 @@ impl Sessions {
         let revocations = &self.memory.revocations;
         match *revoked {
             Revoked::Session(sid) => {
-                info!(provider, "revoked: a session");
                 revocations.revoke(Mark::session(provider, sid), false, kept_until, now);
             }
             Revoked::Token(jti) => {
-                info!(provider, "revoked: a JWT");
                 revocations.revoke(Mark::token_id(provider, jti), false, kept_until, now);
             }
             Revoked::Subject { subject, issued_until } => {
-                info!(provider, subject, "revoked: the sessions of a subject");
                 let subject = Mark::subject(provider, subject);
                 revocations.revoke_subject(subject, issued_until, kept_until, now);
             }
         }
+    }
+
+    /// How many revocations are kept now.
+    pub(crate) fn revocations(&self) -> usize {
+        self.memory.revocations.len()
     }
 
     /// Whether what a refresh brought was revoked: the new JWT, or the session that it was asked for.

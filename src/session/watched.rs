@@ -57,6 +57,7 @@ mod tests {
 
     use super::*;
     use crate::access::testing::NOW;
+    use crate::reason::ReasonCode;
     use crate::session::tests::harness::{Harness, grant};
     use crate::session::{Outcome, Revoked};
 
@@ -124,7 +125,7 @@ mod tests {
             harness.refresh(&format!("a{number}"), None).await;
         }
         assert!(harness.sessions.lives(&early));
-        harness.sessions.expire(&harness.app, &grant("a20"));
+        harness.sessions.expire(&harness.app, &grant("a20"), ReasonCode::IdleLifetime);
         assert!(!harness.sessions.lives(&early));
     }
 }

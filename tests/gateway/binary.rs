@@ -26,11 +26,14 @@ pub(crate) struct Program {
 impl Program {
     /// Starts it on free ports with a world's configuration, and waits until it is ready.
     pub(crate) async fn start(builder: Builder) -> (Self, Builder) {
+        Self::start_quietly(builder.lay_over("[server.log]\nlevel = \"trace\"")).await
+    }
+
+    /// The same, logging as the configuration says.
+    pub(crate) async fn start_quietly(builder: Builder) -> (Self, Builder) {
         let [address, admin] =
             [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let toml = format!(
-            "[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"\n[server.log]\nlevel = \"trace\""
-        );
+        let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
         let builder = builder.lay_over(&toml);
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("gateway.toml");

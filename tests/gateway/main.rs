@@ -22,6 +22,7 @@ mod lifecycle;
 mod login;
 mod login_outcomes;
 mod logout;
+mod observability;
 mod outages;
 mod proxying;
 mod refresh;

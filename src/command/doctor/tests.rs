@@ -3,9 +3,9 @@ use std::time::Duration;
 use super::*;
 use crate::clock::ManualClock;
 use crate::config::{
-    Access, App, ClaimPath, ClientAuthentication, Cookies, HealthCheck, IdentityProvider as Settings, Limits,
-    Log, LogFormat, Login, Logout, LogoutMethod, ProviderKind, Refresh, RefreshApi, Route, RoutePath,
-    SameSite, Secret, Timeouts, User,
+    Access, AccessLog, App, ClaimPath, ClientAuthentication, Cookies, HealthCheck,
+    IdentityProvider as Settings, Limits, Log, LogFormat, Login, Logout, LogoutMethod, ProviderKind, Refresh,
+    RefreshApi, Route, RoutePath, SameSite, Secret, Timeouts, User,
 };
 use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, json};
@@ -84,7 +84,7 @@ fn config(settings: Settings) -> Config {
                 failed_logins_per_name: 1,
                 failed_logins_per_address: 1,
             },
-            log: Log { format: LogFormat::Text, level: String::from("info") },
+            log: Log { format: LogFormat::Text, level: String::from("info"), access: AccessLog::Refused },
         },
         session: crate::config::Session {
             seal_keys: Vec::new(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use http::header;
 use zeroize::Zeroizing;
 
+use super::Steps;
 use super::keys::Keys;
-use super::{Steps, reason_code};
 use crate::access::assessment::{Grant, Previous};
 use crate::access::cookies::{Presented, SessionCookies};
 use crate::access::decision::{AppRules, Knowledge, RequestHead};
@@ -97,7 +97,7 @@ fn token_step(
     });
     match identity {
         Err(error) => {
-            let code = reason_code::of_token(&error);
+            let code = error.code().as_str();
             steps.add("JWT", &format!("refused: {error} ({code})"));
             steps.add("", token_hint(&error));
             (None, code)

@@ -1,7 +1,7 @@
 //! What the gateway decides, in words.
 
+use super::Steps;
 use super::keys::Keys;
-use super::{Steps, reason_code};
 use crate::access::decision::{AppRules, Decision, Knowledge, RequestHead, decide};
 use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
@@ -60,7 +60,7 @@ pub(super) fn steps(
             true
         }
         Decision::End(ending) => {
-            let code = reason_code::of(&ending.reason);
+            let code = ending.reason.code().as_str();
             steps.answer(dead(ending.destination), code);
             steps.add("", &ending.reason.to_string());
             is_open(ending.destination)
@@ -69,7 +69,7 @@ pub(super) fn steps(
         Decision::FetchKeys => false,
         Decision::Reject(problem, reason) => {
             let answer = format!("{} {}", problem.status.as_u16(), problem.code.as_str());
-            steps.answer(&answer, reason_code::of(&reason));
+            steps.answer(&answer, reason.code().as_str());
             steps.add("", &reason.to_string());
             false
         }

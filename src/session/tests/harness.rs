@@ -50,6 +50,7 @@ impl Harness {
         );
         let config = config::parse(&text).unwrap().config;
         let app = Arc::new(SessionContext {
+            app: String::from("store"),
             rules: AppRules::new(0, &config.apps[0], &config.identity_providers[0], &config.session),
             client: Client { id: String::from("store"), secret: None },
             provider,

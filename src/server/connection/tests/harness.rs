@@ -237,6 +237,7 @@ pub(super) fn settings() -> ConnectionSettings {
         keep_alive_timeout: PATIENCE,
         max_header_size: 32 * 1024,
         body_min_rate: 256,
+        access_log: crate::config::AccessLog::Off,
     }
 }
 

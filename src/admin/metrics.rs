@@ -1,0 +1,95 @@
+//! `/metrics`: what was counted, and what is so now, in the text format of Prometheus, version 0.0.4.
+
+use prometheus::core::Collector;
+use prometheus::{Gauge, GaugeVec, Opts, Registry, TextEncoder};
+
+use crate::gateway::State;
+use crate::telemetry::metrics::METRICS;
+
+/// The text. A gauge of what is so now is made for the occasion, so that no series outlives what it is about.
+pub(super) fn text(state: &State) -> String {
+    let registry = Registry::new();
+    // Constant names: these errors do not happen, and what is left out then shows in the test.
+    let _ = fill(&registry, state);
+    let mut families = METRICS.registry.gather();
+    families.extend(registry.gather());
+    families.sort_by(|one, other| one.name().cmp(other.name()));
+    TextEncoder::new().encode_to_string(&families).unwrap_or_default()
+}
+
+fn fill(registry: &Registry, state: &State) -> prometheus::Result<()> {
+    let build = vector(registry, "portcullis_build_info", "The version that runs.", &["version"])?;
+    build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    let ready = vector(
+        registry,
+        "portcullis_identity_provider_ready",
+        "Whether endpoints and keys are known.",
+        &["name"],
+    )?;
+    let age =
+        vector(registry, "portcullis_jwks_age_seconds", "Time since the keys were fetched.", &["name"])?;
+    for provider in &state.providers {
+        ready.with_label_values(&[provider.name()]).set(if provider.readiness().is_ok() { 1.0 } else { 0.0 });
+        if let Some(jwks_age) = provider.jwks_age() {
+            age.with_label_values(&[provider.name()]).set(jwks_age.as_secs_f64().floor());
+        }
+    }
+    let healthy = vector(
+        registry,
+        "portcullis_upstream_healthy",
+        "Whether an app's address is in use: it passed its health check, or is the only one.",
+        &["app", "upstream"],
+    )?;
+    for app in &state.apps {
+        for (address, is_healthy) in app.upstreams.health() {
+            healthy.with_label_values(&[&*app.name, &*address]).set(if is_healthy { 1.0 } else { 0.0 });
+        }
+    }
+    gauge(
+        registry,
+        "portcullis_revocations",
+        "Revocations that are kept now.",
+        state.sessions.revocations(),
+    )?;
+    gauge(
+        registry,
+        "portcullis_open_streams",
+        "WebSockets, event streams and gRPC calls of sessions that are open.",
+        state.open_streams.len(),
+    )
+}
+
+fn vector(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    register(registry, GaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+fn gauge(registry: &Registry, name: &str, help: &str, value: usize) -> prometheus::Result<()> {
+    register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value as f64))
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
+    registry.register(Box::new(metric.clone())).map(|()| metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The names as they stand in the code: a series without a value is not shown by `/metrics`.
+    fn names(source: &str) -> impl Iterator<Item = String> {
+        let quoted = source.split("mod tests").next().unwrap().split('"').skip(1).step_by(2);
+        quoted.filter(|text| text.starts_with("portcullis_")).map(str::to_owned)
+    }
+
+    #[test]
+    fn the_page_has_every_metric_and_no_other() {
+        let page = include_str!("../../docs/operations.md");
+        let section = page.split("## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
+        let row = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        let documented: BTreeSet<_> = section.lines().filter_map(row).collect();
+        let counted = names(include_str!("../telemetry/metrics.rs"));
+        let known: BTreeSet<_> = counted.chain(names(include_str!("metrics.rs"))).collect();
+        assert_eq!(documented, known);
+    }
+}

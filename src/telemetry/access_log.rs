@@ -1,0 +1,69 @@
+//! The access log: one line for each request, or for each that was refused, with the target `access`.
+
+use std::net::IpAddr;
+
+use http::HeaderValue;
+use pingora_core::Error;
+use pingora_proxy::Session;
+use tracing::info;
+
+use crate::config::AccessLog;
+use crate::gateway::{Context, State};
+use crate::reason::ReasonCode;
+use crate::respond::Problem;
+
+/// Writes the line of a request that is over, if it is wanted. Nothing is read nor formatted for one that is not.
+pub(crate) fn write(state: &State, session: &Session, context: &Context, error: Option<&Error>) {
+    let is_wanted = match state.access_log {
+        AccessLog::All => true,
+        AccessLog::Refused => context.is_refused(),
+        AccessLog::Off => false,
+    };
+    if !is_wanted {
+        return;
+    }
+    let request = session.req_header();
+    let (app, route) = context.app.as_ref().map_or(("-", "-"), |app| (&*app.name, app.route(context.route)));
+    let sub = context.identity.as_ref().map(|identity| identity.subject());
+    let milliseconds = context.started.map(|started| started.elapsed().as_secs_f64() * 1000.0);
+    info!(
+        target: "access",
+        request_id = text(context.request_id.as_ref()),
+        app,
+        route,
+        method = request.method.as_str(),
+        path = request.uri.path(),
+        status = session.response_written().map(|response| response.status.as_u16()),
+        reason = context.reason().map(ReasonCode::as_str),
+        duration_ms = milliseconds.map(|milliseconds| (milliseconds * 1000.0).round() / 1000.0),
+        bytes = session.body_bytes_sent(),
+        sub,
+        client = context.client_address(state, &request.headers).map(tracing::field::display),
+        upstream = context.upstream.map(tracing::field::display),
+        error = error.map(|error| error.etype().as_str()),
+        "request"
+    );
+}
+
+/// Writes the line of a request whose head was refused before anything was read from it.
+pub(crate) fn write_refused_head(log: AccessLog, id: &HeaderValue, problem: &Problem, client: IpAddr) {
+    if log == AccessLog::Off {
+        return;
+    }
+    info!(
+        target: "access",
+        request_id = text(Some(id)),
+        app = "-",
+        route = "-",
+        status = problem.status.as_u16(),
+        reason = problem.reason.as_str(),
+        detail = problem.detail,
+        client = %client,
+        "request"
+    );
+}
+
+/// A request id as text.
+pub(crate) fn text(id: Option<&HeaderValue>) -> Option<&str> {
+    id.and_then(|id| id.to_str().ok())
+}

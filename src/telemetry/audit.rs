@@ -1,0 +1,155 @@
+//! The audit log: what happens to sessions, with the target `audit`. Never tokens, passwords or user names.
+
+use std::future::Future;
+use std::net::IpAddr;
+
+use http::HeaderValue;
+use tracing::info;
+
+use crate::reason::ReasonCode;
+use crate::session::SessionContext;
+use crate::telemetry::access_log::text;
+use crate::telemetry::metrics;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Event {
+    /// Somebody logged in.
+    Login,
+    /// A login gave no session.
+    LoginRefused,
+    /// A session has a new JWT.
+    Refresh,
+    /// A session has none, and goes on.
+    RefreshRefused,
+    /// A session is over.
+    SessionEnded,
+    /// The user ended it.
+    Logout,
+    /// The provider ended sessions, by a logout token.
+    BackchannelLogout,
+    /// A logout token was refused.
+    BackchannelLogoutRefused,
+    /// FusionAuth told of an event.
+    Webhook,
+    /// Its event was refused.
+    WebhookRefused,
+    /// `POST /sessions/revoke` on the admin listener.
+    Revocation,
+    /// The same, without the right token.
+    RevocationRefused,
+}
+
+impl Event {
+    /// All of them.
+    #[cfg(test)]
+    const ALL: [Self; 12] = [
+        Self::Login,
+        Self::LoginRefused,
+        Self::Refresh,
+        Self::RefreshRefused,
+        Self::SessionEnded,
+        Self::Logout,
+        Self::BackchannelLogout,
+        Self::BackchannelLogoutRefused,
+        Self::Webhook,
+        Self::WebhookRefused,
+        Self::Revocation,
+        Self::RevocationRefused,
+    ];
+
+    /// The stable text in `event`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::LoginRefused => "login_refused",
+            Self::Refresh => "refresh",
+            Self::RefreshRefused => "refresh_refused",
+            Self::SessionEnded => "session_ended",
+            Self::Logout => "logout",
+            Self::BackchannelLogout => "backchannel_logout",
+            Self::BackchannelLogoutRefused => "backchannel_logout_refused",
+            Self::Webhook => "webhook",
+            Self::WebhookRefused => "webhook_refused",
+            Self::Revocation => "revocation",
+            Self::RevocationRefused => "revocation_refused",
+        }
+    }
+}
+
+/// The request that caused an event.
+#[derive(Debug, Clone)]
+pub(crate) struct Cause {
+    /// Its id.
+    pub(crate) request_id: HeaderValue,
+    /// Where it came from.
+    pub(crate) address: Option<IpAddr>,
+}
+
+tokio::task_local! {
+    static CAUSE: Option<Cause>;
+}
+
+/// Runs what a request asks for, so that the events deep in it name that request: `session/` knows of none.
+pub(crate) async fn caused_by<F: Future>(cause: Option<Cause>, work: F) -> F::Output {
+    CAUSE.scope(cause, work).await
+}
+
+/// The request that is behind what runs now: to be taken along into a task of its own.
+pub(crate) fn cause() -> Option<Cause> {
+    CAUSE.try_with(Clone::clone).ok().flatten()
+}
+
+/// Writes an event of one app's session.
+pub(crate) fn record(event: Event, reason: ReasonCode, session: &SessionContext, subject: Option<&str>) {
+    write(event, reason, Some(session), subject, None);
+}
+
+/// The same with what is known beside the code. `detail` must not quote what a client or a token says.
+pub(crate) fn record_detail(event: Event, reason: ReasonCode, session: &SessionContext, detail: &str) {
+    write(event, reason, Some(session), None, Some(detail));
+}
+
+/// Writes an event of no app, on the admin listener. `detail`: which claim names what is revoked.
+pub(crate) fn record_admin(event: Event, reason: ReasonCode, subject: Option<&str>, detail: Option<&str>) {
+    write(event, reason, None, subject, detail);
+}
+
+fn write(
+    event: Event,
+    reason: ReasonCode,
+    session: Option<&SessionContext>,
+    subject: Option<&str>,
+    detail: Option<&str>,
+) {
+    metrics::count_event(event, reason, session.map_or("-", |session| &session.app));
+    let cause = cause();
+    info!(
+        target: "audit",
+        event = event.as_str(),
+        reason = reason.as_str(),
+        app = session.map(|session| session.app.as_str()),
+        client_id = session.map(|session| session.client.id.as_str()),
+        provider = session.map(|session| session.provider.name()),
+        sub = subject,
+        detail,
+        request_id = text(cause.as_ref().map(|cause| &cause.request_id)),
+        client = cause.as_ref().and_then(|cause| cause.address).map(tracing::field::display),
+        "session event"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_page_has_every_event_and_no_other() {
+        let page = include_str!("../../docs/operations.md");
+        let section = page.split("## Audit log").nth(1).unwrap().split("\n## ").next().unwrap();
+        let row = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        let table = section.split("| Field |").next().unwrap();
+        let events: Vec<_> = table.lines().filter_map(row).collect();
+        assert_eq!(events, Event::ALL.map(|event| event.as_str().to_owned()));
+    }
+}

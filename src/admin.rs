@@ -113,7 +113,7 @@ fn not_allowed(detail: &'static str, methods: &'static str) -> Response<Vec<u8>>
 }
 
 fn problem(problem: &Problem) -> Response<Vec<u8>> {
-    let body = String::from_utf8_lossy(&problem.body(None)).into_owned();
+    let body = String::from_utf8_lossy(&problem.body()).into_owned();
     answer(problem.status, Problem::CONTENT_TYPE, body)
 }
 

@@ -159,8 +159,6 @@ struct Body<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     challenge: Option<&'a serde_json::Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
 }
 
 impl Problem {
@@ -195,15 +193,14 @@ impl Problem {
         self
     }
 
-    /// The body. `request_id`: what finds its line in the access log, for people who report it.
-    pub fn body(&self, request_id: Option<&str>) -> Bytes {
+    /// The body: the same for every occurrence, so that nothing can be told from a difference.
+    pub fn body(&self) -> Bytes {
         let body = Body {
             title: self.code.title(),
             status: self.status.as_u16(),
             detail: self.detail,
             code: self.code.as_str(),
             challenge: self.challenge.as_ref(),
-            request_id,
         };
         // Strings and a JSON value always serialise; an empty body would still carry the status.
         serde_json::to_vec(&body).map_or_else(|_| Bytes::new(), Bytes::from)

@@ -8,8 +8,8 @@ use pingora_proxy::Session;
 
 use crate::gateway::context::Context;
 use crate::gateway::state::State;
+use crate::reason::ReasonCode;
 use crate::respond::Problem;
-use crate::telemetry::access_log::text;
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 /// An answer, ready to be written.
@@ -20,7 +20,8 @@ pub(crate) struct Answer {
     body: Bytes,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
-    problem: Option<Problem>,
+    /// Why, where it is a refusal.
+    refusal: Option<ReasonCode>,
 }
 
 impl From<&Problem> for Answer {
@@ -28,10 +29,10 @@ impl From<&Problem> for Answer {
         Self {
             status: problem.status,
             content_type: Some(Problem::CONTENT_TYPE),
-            body: Bytes::new(),
+            body: problem.body(),
             retry_after: problem.retry_after,
             allow: problem.allow,
-            problem: Some(problem.clone()),
+            refusal: Some(problem.reason),
         }
     }
 }
@@ -46,7 +47,7 @@ impl Answer {
             body,
             retry_after: None,
             allow: None,
-            problem: None,
+            refusal: None,
         }
     }
 
@@ -63,7 +64,7 @@ impl Answer {
             body: Bytes::new(),
             retry_after: None,
             allow: None,
-            problem: None,
+            refusal: None,
         }
     }
 
@@ -82,14 +83,11 @@ impl Answer {
         cookies: &[HeaderValue],
     ) -> Result<()> {
         context.close_while_stopping(session);
-        let id = context.request_id.as_ref();
-        let mut body = self.body;
-        if let Some(problem) = &self.problem {
-            context.refuse(problem.reason);
-            body = problem.body(text(id));
+        if let Some(reason) = self.refusal {
+            context.refuse(reason);
         }
         let mut head = Box::new(ResponseHeader::build(self.status, Some(9 + cookies.len()))?);
-        if let Some(id) = id {
+        if let Some(id) = &context.request_id {
             head.insert_header(X_REQUEST_ID, id)?;
         }
         // Answers tell about one user at one moment.
@@ -99,7 +97,7 @@ impl Answer {
             head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
         }
         if self.status != StatusCode::NO_CONTENT {
-            head.insert_header(header::CONTENT_LENGTH, body.len())?;
+            head.insert_header(header::CONTENT_LENGTH, self.body.len())?;
         }
         if let Some(seconds) = self.retry_after {
             head.insert_header(header::RETRY_AFTER, seconds)?;
@@ -110,10 +108,10 @@ impl Answer {
         for cookie in cookies {
             head.append_header(header::SET_COOKIE, cookie.clone())?;
         }
-        let without_body = body.is_empty() || session.req_header().method == Method::HEAD;
+        let without_body = self.body.is_empty() || session.req_header().method == Method::HEAD;
         session.write_response_header(head, without_body).await?;
         if !without_body {
-            session.write_response_body(Some(body), true).await?;
+            session.write_response_body(Some(self.body), true).await?;
         }
         Ok(())
     }

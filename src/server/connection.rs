@@ -247,7 +247,7 @@ async fn fill(wire: &mut Wire, deadline: Instant, is_idle: bool) -> Filled {
 /// Writes a problem answer without Pingora, which never saw this request.
 async fn answer(wire: &mut Wire, problem: &Problem, id: &HeaderValue) -> io::Result<()> {
     let id = access_log::text(Some(id)).unwrap_or_default();
-    let body = problem.body(Some(id));
+    let body = problem.body();
     let mut response = format!(
         "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nX-Request-Id: {id}\r\nDate: {}\r\n",
         problem.status.as_str(),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use portcullis::config::{self, App, Log, LogFormat};
+use portcullis::config::{self, AccessLog, App, Log, LogFormat};
 use portcullis::server::Server;
 use portcullis::telemetry;
 use tokio::sync::oneshot;
@@ -40,7 +40,7 @@ impl Gateway {
 pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
     let config = config::parse(text).map_err(|error| DemoError::Gateway(error.to_string()))?.config;
     // Quieter than in production: the side panel tells what happens. `RUST_LOG` changes it.
-    telemetry::start(&Log { format: LogFormat::Text, level: "warn".into() });
+    telemetry::start(&Log { format: LogFormat::Text, level: "warn".into(), access: AccessLog::Off });
     let (apps, replay_window) = (config.apps.clone(), config.refresh.replay_window);
     let server = Server::bind(config).await.map_err(|error| DemoError::Gateway(error.to_string()))?;
     let address = server.addresses().first().copied();

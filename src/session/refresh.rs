@@ -97,19 +97,17 @@ impl Sessions {
                     METRICS.refresh_waits.with_label_values(&[&app.app]).inc();
                     return wait(&mut waiter).await.settle(token, fallback);
                 }
-                Turn::Known(Outcome::Renewed(tokens)) => match self.successor(app, &tokens, token) {
-                    // The old token is known to have a successor: its own fate counts.
-                    Some(successor) => {
-                        *token = successor;
-                        if self.clock.now() < tokens.identity.expires_at() {
-                            fallback = Outcome::Renewed(tokens);
-                        }
-                    }
-                    None => {
+                Turn::Known(Outcome::Renewed(tokens)) => {
+                    let Some(successor) = self.successor(app, &tokens, token) else {
                         METRICS.replays.with_label_values(&[&app.app]).inc();
                         return Outcome::Renewed(tokens).settle(token, fallback);
+                    };
+                    // The old token is known to have a successor: its own fate counts.
+                    *token = successor;
+                    if self.clock.now() < tokens.identity.expires_at() {
+                        fallback = Outcome::Renewed(tokens);
                     }
-                },
+                }
                 Turn::Known(Outcome::Unverified(tokens)) => {
                     if let Some(outcome) = self.verify_again(app, key, &tokens).await {
                         return outcome.settle(token, fallback);

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use http::Method;
 use url::Url;
 
+use crate::access::decision::Reason;
 use crate::access::routes::{Destination, Routes};
 use crate::access::{cross_site, path};
 use crate::config::{Access, App, Config};
+use crate::reason::ReasonCode;
 
 /// Why a request cannot be explained.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -31,6 +33,7 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, Expla
     let Some(app) = config.apps.iter().find(|app| app.hosts.contains(&host)) else {
         line(&mut text, "app", &format!("none has the host `{host}`"));
         line(&mut text, "answer", "404 unknown_host");
+        line(&mut text, "reason", ReasonCode::UnknownHost.as_str());
         return Ok(text);
     };
     line(&mut text, "app", &format!("{} (host `{host}`)", app.name));
@@ -44,6 +47,7 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, Expla
         Err(error) => {
             line(&mut text, "path", &error.to_string());
             line(&mut text, "answer", "400 bad_request");
+            line(&mut text, "reason", Reason::from(error).code().as_str());
         }
         Ok(decoded) => {
             let routes = Routes::new(app);
@@ -56,6 +60,7 @@ pub fn explain(config: &Config, method: &str, url: &str) -> Result<String, Expla
                     "a spelling of the login path that could bring a password to the app",
                 );
                 line(&mut text, "answer", "400 bad_request");
+                line(&mut text, "reason", ReasonCode::LoginVariant.as_str());
             } else {
                 destination(&mut text, app, &method, found);
             }
@@ -210,6 +215,8 @@ mod tests {
         let answers = [
             ("GET", "https://other.example.com/", "404 unknown_host"),
             ("GET", "https://store.example.com/a/../b", "400 bad_request"),
+            ("GET", "https://store.example.com/a/../b", "path_dot_segment"),
+            ("POST", "https://store.example.com/API/Login/", "login_variant"),
             ("POST", "https://store.example.com/API/Login/", "400 bad_request"),
             ("POST", "https://store.example.com/api/login", "200 with the user object"),
             ("GET", "https://store.example.com/api/login", "405 method_not_allowed"),

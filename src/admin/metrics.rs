@@ -92,4 +92,19 @@ mod tests {
         let known: BTreeSet<_> = counted.chain(names(include_str!("metrics.rs"))).collect();
         assert_eq!(documented, known);
     }
+
+    #[test]
+    fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+        let counted = names(include_str!("../telemetry/metrics.rs"));
+        let known: BTreeSet<_> = counted.chain(names(include_str!("metrics.rs"))).collect();
+        let dashboard = include_str!("../../examples/monitoring/dashboard.json");
+        serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
+        for text in [dashboard, include_str!("../../examples/monitoring/alerts.yaml")] {
+            for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+                let name =
+                    ["_bucket", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
+                assert!(!name.starts_with("portcullis_") || known.contains(name), "{word}");
+            }
+        }
+    }
 }

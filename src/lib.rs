@@ -31,6 +31,7 @@
 //! | [`session`] | login, refresh, logout; what replicas would have to share is `session/ledger.rs` |
 //! | [`identity_provider`] | everything that leaves for a provider, and what its answers mean |
 //! | [`respond`] | the codes, statuses and bodies of our own answers |
+//! | `tls` | certificates and which of them a client is shown |
 //! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
 //! | [`command`], `admin`, [`telemetry`], [`clock`] | the command line, `/readyz` and its kin, logs, the time |
 //!
@@ -59,4 +60,5 @@ pub mod session;
 mod strict_form;
 mod strict_json;
 pub mod telemetry;
+mod tls;
 mod upstream;

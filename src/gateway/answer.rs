@@ -18,6 +18,7 @@ pub(crate) struct Answer {
     body: Bytes,
     retry_after: Option<u64>,
     allow: Option<&'static str>,
+    location: Option<HeaderValue>,
 }
 
 impl From<&Problem> for Answer {
@@ -28,6 +29,7 @@ impl From<&Problem> for Answer {
             body: problem.body(),
             retry_after: problem.retry_after,
             allow: problem.allow,
+            location: None,
         }
     }
 }
@@ -42,7 +44,13 @@ impl Answer {
             body,
             retry_after: None,
             allow: None,
+            location: None,
         }
+    }
+
+    /// 308: the same request, elsewhere.
+    pub(crate) fn redirect(location: HeaderValue) -> Self {
+        Self { status: StatusCode::PERMANENT_REDIRECT, location: Some(location), ..Self::no_content() }
     }
 
     /// 200 without a body.
@@ -58,6 +66,7 @@ impl Answer {
             body: Bytes::new(),
             retry_after: None,
             allow: None,
+            location: None,
         }
     }
 
@@ -91,6 +100,12 @@ impl Answer {
         }
         if let Some(methods) = self.allow {
             head.insert_header(header::ALLOW, methods)?;
+        }
+        if let Some(hsts) = &context.hsts {
+            head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+        }
+        if let Some(location) = self.location {
+            head.insert_header(header::LOCATION, location)?;
         }
         for cookie in cookies {
             head.append_header(header::SET_COOKIE, cookie.clone())?;

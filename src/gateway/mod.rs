@@ -9,6 +9,7 @@ mod fusionauth_webhook;
 pub(crate) mod open_streams;
 mod request_body;
 mod response_headers;
+mod secure_transport;
 mod session_cookies;
 mod session_step;
 mod state;
@@ -51,11 +52,16 @@ impl Gateway {
 
     /// Decides and does what does not need the app. `true`: the request has been answered.
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        secure_transport::prepare(&self.state, context);
         let Some(app) = self.find_app(session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
             Answer::from(&problem).send(&self.state, session, context).await?;
             return Ok(true);
         };
+        if let Some(location) = secure_transport::redirect(&self.state, session, context) {
+            Answer::redirect(location).send(&self.state, session, context).await?;
+            return Ok(true);
+        }
         context.websocket = is_websocket(session.req_header());
         if !context.websocket {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
@@ -211,6 +217,9 @@ impl ProxyHttp for Gateway {
                 // Also where the app answers otherwise: its connection has no time-out of its own.
                 connection.set_idle_timeout(app.timeouts.idle);
             }
+        }
+        if let Some(hsts) = &context.hsts {
+            response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
         }
         open_streams::watch(&self.state, app, session, response, context);
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.

@@ -30,6 +30,7 @@ mod routes;
 mod session_protection;
 mod stand_ins;
 mod streaming;
+mod tls;
 mod token_size;
 mod tokens;
 mod upstreams;

@@ -66,6 +66,8 @@ fn config(settings: Settings) -> Config {
     Config {
         server: crate::config::Server {
             listen: Vec::new(),
+            listen_tls: Vec::new(),
+            tls: None,
             admin_listen: None,
             admin_token: None,
             trusted_proxies: Vec::new(),

@@ -28,7 +28,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::{debug, warn};
 
 use crate::respond::{Code, Problem};
-use crate::server::watch::ConnectionWatch;
+use crate::server::watch::{self, ConnectionWatch};
 
 pub use context::Context;
 pub use state::{App, State};
@@ -116,7 +116,8 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::default()
+        // That of an HTTP/2 stream; HTTP/1.x tells by `on_connection_reuse`.
+        Context { connection: watch::of_this_stream(), ..Context::default() }
     }
 
     /// No modules: nothing compresses, nothing buffers.

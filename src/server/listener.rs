@@ -17,8 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::connection::{ConnectionSettings, serve};
-use super::tls_stream;
 use super::watch::{ConnectionWatch, EndReason};
+use super::{http2, tls_stream};
 
 /// How long to wait when the machine has no descriptors or memory left for another connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -173,7 +173,10 @@ where
             return serve(Box::new(stream), &front.app, &front.settings, watch).await;
         };
         let timeout = front.settings.header_timeout;
-        if let Some(stream) = tls_stream::accept(stream, tls, timeout, &watch).await {
+        let Some(stream) = tls_stream::accept(stream, tls, timeout, &watch).await else { return };
+        if stream.is_http2() {
+            http2::serve(Box::new(stream), &front.app, &front.settings, watch).await;
+        } else {
             serve(Box::new(stream), &front.app, &front.settings, watch).await;
         }
     });

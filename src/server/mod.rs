@@ -11,6 +11,7 @@ mod connection;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod head_fields;
+mod http2;
 mod listener;
 mod message;
 mod message_stream;

@@ -59,6 +59,11 @@ pub(super) async fn accept(
 pub(super) struct TlsStream(Inner<SocketStream>);
 
 impl TlsStream {
+    /// Whether the client and we agreed on HTTP/2 (RFC 9113 section 3.2).
+    pub(super) fn is_http2(&self) -> bool {
+        self.0.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+
     fn socket(&self) -> &SocketStream {
         self.0.get_ref().0
     }
@@ -110,10 +115,7 @@ impl UniqueID for TlsStream {
 
 impl Ssl for TlsStream {
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        match self.0.get_ref().1.alpn_protocol()? {
-            b"h2" => Some(ALPN::H2),
-            _ => Some(ALPN::H1),
-        }
+        Some(if self.is_http2() { ALPN::H2 } else { ALPN::H1 })
     }
 }
 

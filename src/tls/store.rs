@@ -20,8 +20,8 @@ use super::certificate::{Certificate, CertificateError, Contents, provider};
 /// How often the files are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a TLS listener speaks inside, by the client's preference (RFC 7301).
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+/// What a TLS listener speaks inside, the preferred one first (RFC 7301).
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The certificates in use. A handshake takes those of its moment; a connection keeps what it was shown.
 pub(crate) struct CertificateStore {

@@ -16,6 +16,7 @@ mod framing;
 mod fusionauth;
 mod fusionauth_webhook;
 mod hostile_app;
+mod http2;
 mod identity_headers;
 mod jwks;
 mod lifecycle;

@@ -5,6 +5,7 @@
 //! `whole` compares the tables with each other.
 
 mod app;
+mod authorities;
 mod cookies;
 mod endpoints;
 mod fusionauth_webhook;

@@ -219,6 +219,8 @@ pub struct IdentityProvider {
     pub jwks_cooldown: Duration,
     /// Permits plain http to hosts that are not loopback.
     pub allow_insecure_http: bool,
+    /// Who certifies it; `None`: the machine's authorities.
+    pub ca: Option<Authorities>,
 }
 
 /// `identity_providers.NAME.kind`.
@@ -306,10 +308,31 @@ pub struct App {
     pub allowed_origins: Vec<String>,
     /// `[[apps.NAME.routes]]`; the first match wins.
     pub routes: Vec<Route>,
+    /// `[apps.NAME.upstream_tls]`: how `https` upstreams are verified.
+    pub upstream_tls: UpstreamTls,
     /// `[apps.NAME.timeouts]`.
     pub timeouts: Timeouts,
     /// `[apps.NAME.health_check]`.
     pub health_check: HealthCheck,
+}
+
+/// `[apps.NAME.upstream_tls]`. There is no setting that verifies nothing.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamTls {
+    /// Who certifies the upstreams; `None`: the machine's authorities.
+    pub ca: Option<Authorities>,
+    /// The name that their certificates are for; `None`: the host of the upstream's URL.
+    pub server_name: Option<String>,
+}
+
+/// Certificates of authorities, in DER, at least one. What they sign is trusted, and nothing else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorities(pub Vec<Vec<u8>>);
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Authorities").field(&self.0.len()).finish()
+    }
 }
 
 /// One address of an app.

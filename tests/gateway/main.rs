@@ -24,6 +24,7 @@ mod login;
 mod login_outcomes;
 mod logout;
 mod outages;
+mod private_authorities;
 mod proxying;
 mod refresh;
 mod refresh_failures;

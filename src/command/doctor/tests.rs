@@ -57,6 +57,7 @@ fn app() -> App {
             roles: Vec::new(),
         }],
         timeouts: Timeouts { connect: limit, response: limit, idle: limit },
+        upstream_tls: crate::config::UpstreamTls::default(),
         health_check: HealthCheck { interval: limit, timeout: limit, path: None },
     }
 }

@@ -1,15 +1,17 @@
 //! An authority of our own and what it certifies, as files.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::wire::patiently;
 
@@ -40,6 +42,12 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         self.write(&format!("{file}.key"), &key.serialize_pem());
         self.write(&format!("{file}.pem"), &certificate.pem());
+    }
+
+    /// Writes its own certificate, and says where.
+    pub(crate) fn ca(&self) -> String {
+        self.write("ca.pem", &self.issuer.pem());
+        self.path("ca.pem").display().to_string()
     }
 
     /// Replaces a file.
@@ -85,7 +93,7 @@ impl Authority {
 /// Shakes hands for a name, or as an address where it is one.
 pub(crate) async fn connect(
     config: ClientConfig,
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     name: &str,
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
@@ -106,4 +114,30 @@ pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> Str
     // Some of the other end's ends are abrupt.
     let _ = patiently("an answer", stream.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A socket that ends TLS and passes everything on to `to`, which speaks without.
+pub(crate) async fn terminator(authority: &Authority, file: &str, to: SocketAddr) -> SocketAddr {
+    let chain = CertificateDer::pem_file_iter(authority.path(&format!("{file}.pem"))).expect("a file");
+    let key = PrivateKeyDer::from_pem_file(authority.path(&format!("{file}.key"))).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions that fit")
+        .with_no_client_auth()
+        .with_single_cert(chain.map(|certificate| certificate.expect("PEM")).collect(), key)
+        .expect("a pair");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut near) = acceptor.accept(stream).await else { return };
+                let Ok(mut far) = TcpStream::connect(to).await else { return };
+                let _either_side_ends = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    address
 }

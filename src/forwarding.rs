@@ -63,6 +63,11 @@ impl Origin {
         self.client
     }
 
+    /// Whether the client speaks https, as far as is known.
+    pub(crate) fn is_https(&self) -> bool {
+        self.https
+    }
+
     /// The headers that the app receives, instead of whatever there was.
     pub(crate) fn headers(self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
         let proto = if self.https { "https" } else { "http" };

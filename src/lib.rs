@@ -32,6 +32,7 @@
 //! | [`identity_provider`] | everything that leaves for a provider, and what its answers mean |
 //! | [`reason`] | why a request passed or was refused, as stable codes |
 //! | [`respond`] | the codes, statuses and bodies of our own answers |
+//! | `tls` | certificates and which of them a client is shown |
 //! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
 //! | [`command`], `admin`, [`telemetry`], [`clock`] | the command line, `/readyz` and its kin, logs, the time |
 //!
@@ -61,4 +62,5 @@ pub mod session;
 mod strict_form;
 mod strict_json;
 pub mod telemetry;
+mod tls;
 mod upstream;

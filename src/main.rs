@@ -140,7 +140,7 @@ fn run(path: &Path) -> ExitCode {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),
             };
-            info!(listen = ?server.addresses(), admin = ?server.admin_address(), version = env!("CARGO_PKG_VERSION"), "started");
+            info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = ?server.admin_address(), version = env!("CARGO_PKG_VERSION"), "started");
             server.run(stop_signal()).await;
             ExitCode::SUCCESS
         })

@@ -3,6 +3,7 @@
 pub(crate) mod web_socket;
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use pingora_core::Error;
 use pingora_core::ErrorType::{ConnectError, InvalidHTTPHeader};
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use pingora_http::RequestHeader;
 use pingora_load_balancing::discovery::ServiceDiscovery;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
@@ -75,7 +77,7 @@ impl Upstreams {
         }
         Self {
             app: app.name.clone(),
-            templates: app.upstreams.iter().map(|upstream| template(upstream, &app.timeouts)).collect(),
+            templates: app.upstreams.iter().map(|upstream| template(upstream, app)).collect(),
             single,
             balancer: LoadBalancer::from_backends(backends),
             health_check: app.health_check.clone(),
@@ -170,7 +172,8 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stopping| *stopping).await;
 }
 
-fn template(upstream: &config::Upstream, timeouts: &config::Timeouts) -> HttpPeer {
+fn template(upstream: &config::Upstream, app: &config::App) -> HttpPeer {
+    let timeouts = &app.timeouts;
     let placeholder = SocketAddr::from(([127, 0, 0, 1], upstream.port));
     let mut peer = HttpPeer::new(placeholder, upstream.tls, upstream.host.clone());
     peer.options.connection_timeout = Some(timeouts.connect);
@@ -178,7 +181,23 @@ fn template(upstream: &config::Upstream, timeouts: &config::Timeouts) -> HttpPee
     peer.options.read_timeout = Some(timeouts.idle);
     peer.options.write_timeout = Some(timeouts.idle);
     peer.options.idle_timeout = Some(POOLED_CONNECTION_LIFETIME);
+    set_trust(&mut peer, &app.upstream_tls);
     peer
+}
+
+/// How a TLS upstream is verified.
+fn set_trust(peer: &mut HttpPeer, tls: &config::UpstreamTls) {
+    if let Some(name) = &tls.server_name {
+        peer.sni.clone_from(name);
+    }
+    if let Some(config::Authorities(certificates)) = &tls.ca {
+        let wrapped = certificates.iter().map(|der| WrappedX509::new(der.clone(), parse_x509));
+        peer.options.ca = Some(wrapped.collect());
+        // What one authority has vouched for is not lent to an app that trusts another.
+        let mut hasher = DefaultHasher::new();
+        certificates.hash(&mut hasher);
+        peer.group_key = hasher.finish();
+    }
 }
 
 fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
@@ -192,6 +211,7 @@ fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
     let mut check = HttpHealthCheck::new(&upstream.host, upstream.tls);
     check.peer_template.options.connection_timeout = Some(settings.timeout);
     check.peer_template.options.read_timeout = Some(settings.timeout);
+    set_trust(&mut check.peer_template, &app.upstream_tls);
     if let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), None) {
         let host =
             app.hosts.first().map(|host| if host.contains(':') { format!("[{host}]") } else { host.clone() });

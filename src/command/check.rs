@@ -29,8 +29,13 @@ fn server(config: &Config) -> String {
         [] => String::from("none"),
         networks => joined(networks),
     };
+    let listen = |addresses: &[std::net::SocketAddr]| match addresses {
+        [] => String::from("none"),
+        addresses => joined(addresses),
+    };
     let rows = [
-        row("listen", joined(&config.server.listen)),
+        row("listen", listen(&config.server.listen)),
+        row("listen with TLS", listen(&config.server.listen_tls)),
         row("admin listen", admin),
         row("trusted proxies", proxies),
     ];

@@ -1,5 +1,6 @@
 //! `[apps.*]`: the tables of one app.
 
+use super::authorities::upstream_tls;
 use super::cookies::cookies;
 use super::endpoints::endpoints;
 use super::fusionauth_webhook;
@@ -90,6 +91,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     }
     let identity_headers = identity_headers(section);
     let routes = routes(section, &endpoints.paths());
+    let upstream_tls = upstream_tls(section, read.upstreams.as_deref());
     let timeouts = timeouts(section);
     let health_check = health_check(section);
 
@@ -114,6 +116,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         forward_access_token: forward_access_token?,
         allowed_origins: allowed_origins?,
         routes: routes?,
+        upstream_tls: upstream_tls?,
         timeouts: timeouts?,
         health_check: health_check?,
     })

@@ -3,6 +3,7 @@
 use jsonwebtoken::Algorithm;
 use url::Url;
 
+use super::authorities::authorities;
 use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi, Secret};
 use super::provider_logout::provider_logout;
 use super::reader::{Item, Section, boolean};
@@ -63,6 +64,7 @@ fn read(
     let jwks_refresh = section.defaulted("jwks_refresh", "\"5m\"", |item| duration(item, "10ms", "1d"));
     let jwks_cooldown = section.defaulted("jwks_cooldown", "\"10s\"", |item| duration(item, "10ms", "1h"));
     let allow_insecure_http = section.defaulted("allow_insecure_http", "false", boolean);
+    let ca = section.optional("ca", "the machine's authorities", authorities);
 
     if let (Some(kind), Some(issuer)) = (kind, issuer.as_deref()) {
         let token_endpoint = token_endpoint.as_ref().and_then(Option::as_ref);
@@ -104,6 +106,7 @@ fn read(
         jwks_refresh: jwks_refresh?,
         jwks_cooldown: jwks_cooldown?,
         allow_insecure_http: allow_insecure_http?,
+        ca: ca?,
     })
 }
 

@@ -1,10 +1,11 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
 //! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
-//! `server`, `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
+//! `server` (with `tls`), `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
 //! `whole` compares the tables with each other.
 
 mod app;
+mod authorities;
 mod cookies;
 mod endpoints;
 mod fusionauth_webhook;
@@ -21,6 +22,7 @@ mod session;
 mod spelling;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tree;
 mod values;
 mod whole;

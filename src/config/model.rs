@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -30,8 +31,12 @@ pub struct Config {
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where browsers connect. At least one.
+    /// Where browsers connect without TLS. May be empty where `listen_tls` is not.
     pub listen: Vec<SocketAddr>,
+    /// Where browsers connect with TLS. Empty: TLS ends elsewhere, or nowhere.
+    pub listen_tls: Vec<SocketAddr>,
+    /// `[server.tls]`; `None` where `listen_tls` is empty.
+    pub tls: Option<Tls>,
     /// `/livez`, `/readyz` and `/metrics`. `None`: `admin_listen = false`.
     pub admin_listen: Option<SocketAddr>,
     /// What a caller of `POST /sessions/revoke` must show; `None`: nobody can call it.
@@ -46,6 +51,37 @@ pub struct Server {
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
+}
+
+/// `[server.tls]`: what `listen_tls` speaks.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// At least one. The first one that is for a name is shown to whoever asks for it.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Requests without TLS are redirected to `https` at this port; `None`: they are served.
+    pub redirect_port: Option<u16>,
+    /// `max-age` of `Strict-Transport-Security` (RFC 6797); `None`: no such header.
+    pub hsts: Option<Duration>,
+}
+
+/// One of `server.tls.certificates`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM: the certificate, then its chain.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
 }
 
 /// `[server.log]`.
@@ -196,6 +232,8 @@ pub struct IdentityProvider {
     pub jwks_cooldown: Duration,
     /// Permits plain http to hosts that are not loopback.
     pub allow_insecure_http: bool,
+    /// Who certifies it; `None`: the machine's authorities.
+    pub ca: Option<Authorities>,
 }
 
 /// `identity_providers.NAME.kind`.
@@ -283,10 +321,31 @@ pub struct App {
     pub allowed_origins: Vec<String>,
     /// `[[apps.NAME.routes]]`; the first match wins.
     pub routes: Vec<Route>,
+    /// `[apps.NAME.upstream_tls]`: how `https` upstreams are verified.
+    pub upstream_tls: UpstreamTls,
     /// `[apps.NAME.timeouts]`.
     pub timeouts: Timeouts,
     /// `[apps.NAME.health_check]`.
     pub health_check: HealthCheck,
+}
+
+/// `[apps.NAME.upstream_tls]`. There is no setting that verifies nothing.
+#[derive(Debug, Clone, Default)]
+pub struct UpstreamTls {
+    /// Who certifies the upstreams; `None`: the machine's authorities.
+    pub ca: Option<Authorities>,
+    /// The name that their certificates are for; `None`: the host of the upstream's URL.
+    pub server_name: Option<String>,
+}
+
+/// Certificates of authorities, in DER, at least one. What they sign is trusted, and nothing else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorities(pub Vec<Vec<u8>>);
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Authorities").field(&self.0.len()).finish()
+    }
 }
 
 /// One address of an app.

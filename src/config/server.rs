@@ -6,6 +6,7 @@ use super::model::{AccessLog, Limits, Log, LogFormat, Refresh, Server};
 use super::reader::{Item, Section};
 use super::secret::secret;
 use super::spelling::quote;
+use super::tls::{ReadTls, tls};
 use super::tree::Value;
 use super::values::duration::duration;
 use super::values::network::{overlap, socket_address, trusted_network};
@@ -16,39 +17,56 @@ use super::values::word;
 const MIN_ADMIN_TOKEN: usize = 16;
 
 /// The server as far as it could be read, for the checks that look at the whole file.
-pub(super) struct ReadServer {
+pub(super) struct ReadServer<'a> {
     pub(super) listen: Option<Vec<SocketAddr>>,
+    pub(super) listen_tls: Option<Vec<SocketAddr>>,
     /// `None` as well where there is to be none.
     pub(super) admin_listen: Option<SocketAddr>,
+    /// `None` as well without a TLS listener.
+    pub(super) tls: Option<ReadTls<'a>>,
     pub(super) server: Option<Server>,
 }
 
 /// `[server]`.
-pub(super) fn server(root: &Section<'_>) -> ReadServer {
+pub(super) fn server<'a>(root: &Section<'a>) -> ReadServer<'a> {
     let section = root.section("server");
-    let listen = section.defaulted("listen", r#"["127.0.0.1:8080"]"#, |item| {
-        item.some("write at least one address, such as `[\"127.0.0.1:8080\"]`", |item| {
+    let addresses = |item: &Item<'_>| {
+        let listen = item.each("write addresses such as `[\"127.0.0.1:8080\"]`", |item| {
             socket_address(item).map(Listener)
+        });
+        listen.map(|listen| listen.into_iter().map(|listener| listener.0).collect::<Vec<_>>())
+    };
+    let listen_tls = section.defaulted("listen_tls", "[]", addresses);
+    let has_tls = !matches!(&listen_tls, Some(listen) if listen.is_empty());
+    let listen = section.defaulted("listen", r#"["127.0.0.1:8080"]"#, |item| {
+        let hint = "write at least one address, such as `[\"127.0.0.1:8080\"]`";
+        let is_empty = matches!(item.value(), Value::List(nodes) if nodes.is_empty());
+        if is_empty && !has_tls { item.fault("the list is empty", hint) } else { addresses(item) }
+    });
+    let admin_listen = section.defaulted("admin_listen", "\"127.0.0.1:9090\"", admin_listen);
+    let public = listen.iter().flatten().map(|address| ("listen", *address));
+    let public_tls = listen_tls.iter().flatten().map(|address| ("listen_tls", *address));
+    check_listeners(&section, &public.chain(public_tls).collect::<Vec<_>>(), admin_listen.flatten());
+    let tls = tls(&section, has_tls);
+    let server = rest(&section, admin_listen).and_then(|rest| {
+        // With a listener that is wrong there is no telling what was meant.
+        let tls = tls.as_ref().map(|read| read.tls.clone());
+        Some(Server {
+            listen: listen.clone()?,
+            listen_tls: listen_tls.clone()?,
+            tls: tls.map_or(Some(None), |tls| tls.map(Some))?,
+            ..rest
         })
     });
-    let listen: Option<Vec<_>> = listen.map(|listen| listen.into_iter().map(|listener| listener.0).collect());
-    let admin_listen = section.defaulted("admin_listen", "\"127.0.0.1:9090\"", admin_listen);
-    if let Some(listen) = &listen {
-        check_listeners(&section, listen, admin_listen.flatten());
-    }
-    let server = rest(&section, listen.clone(), admin_listen);
-    ReadServer { listen, admin_listen: admin_listen.flatten(), server }
+    ReadServer { listen, listen_tls, admin_listen: admin_listen.flatten(), tls, server }
 }
 
+/// All but the public listeners.
 #[expect(
     clippy::option_option,
     reason = "the outer one is `wrong, and reported`, the inner one `no listener`"
 )]
-fn rest(
-    section: &Section<'_>,
-    listen: Option<Vec<SocketAddr>>,
-    admin_listen: Option<Option<SocketAddr>>,
-) -> Option<Server> {
+fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Option<Server> {
     let admin_token = section.optional("admin_token", "nobody can revoke sessions", |item| {
         if matches!(admin_listen, Some(None)) {
             return item.fault("there is no admin listener", "remove it, or set `admin_listen`");
@@ -72,7 +90,9 @@ fn rest(
     let limits = limits(section);
     let log = log(section);
     Some(Server {
-        listen: listen?,
+        listen: Vec::new(),
+        listen_tls: Vec::new(),
+        tls: None,
         admin_listen: admin_listen?,
         admin_token: admin_token?,
         trusted_proxies: trusted_proxies?,
@@ -105,19 +125,21 @@ fn admin_listen(item: &Item<'_>) -> Option<Option<SocketAddr>> {
     }
 }
 
-fn check_listeners(section: &Section<'_>, listen: &[SocketAddr], admin: Option<SocketAddr>) {
-    for (index, one) in listen.iter().enumerate() {
-        // Equal ones have been refused with the list.
-        if let Some(other) = listen.iter().take(index).find(|other| one != *other && overlap(*one, **other)) {
+fn check_listeners(section: &Section<'_>, public: &[(&'static str, SocketAddr)], admin: Option<SocketAddr>) {
+    for (index, (key, one)) in public.iter().enumerate() {
+        // Equal ones of one list have been refused with it.
+        let is_reported = |other: &(&str, SocketAddr)| other.0 == *key && other.1 == *one;
+        let mut earlier = public.iter().take(index);
+        if let Some((_, other)) = earlier.find(|other| !is_reported(other) && overlap(*one, other.1)) {
             let _: Option<()> = section.fault_at(
-                "listen",
+                key,
                 format!("`{other}` and `{one}` overlap: the second one could not be opened"),
                 "keep the wider one; `[::]` takes IPv4 as well",
             );
         }
     }
     let Some(admin) = admin else { return };
-    if let Some(public) = listen.iter().find(|public| overlap(**public, admin)) {
+    if let Some((_, public)) = public.iter().find(|(_, public)| overlap(*public, admin)) {
         let _: Option<()> = section.fault_at(
             "admin_listen",
             format!("`{admin}` overlaps with the public listener `{public}`"),

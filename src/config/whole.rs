@@ -10,13 +10,16 @@ use super::spelling::quote;
 use super::values::host::is_loopback;
 
 /// Looks at everything that has been read.
-pub(super) fn check(server: &ReadServer, providers: &[ReadProvider<'_>], apps: &[ReadApp<'_>]) {
+pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], apps: &[ReadApp<'_>]) {
     for (index, app) in apps.iter().enumerate() {
         for other in apps.iter().take(index) {
             check_hosts(app, other);
             check_cookies(app, other);
         }
         check_upstreams(app, server);
+        if let Some(tls) = &server.tls {
+            tls.check_hosts(&app.section, app.hosts.iter().flatten());
+        }
     }
     for (index, provider) in providers.iter().enumerate() {
         // An app whose provider could not be read may have meant this one.
@@ -68,11 +71,14 @@ fn reaches(cookies: &Cookies, hosts: Option<&[String]>) -> bool {
 }
 
 /// An upstream that is the gateway itself would be a loop, or would publish the admin listener.
-fn check_upstreams(app: &ReadApp<'_>, server: &ReadServer) {
+fn check_upstreams(app: &ReadApp<'_>, server: &ReadServer<'_>) {
     for upstream in app.upstreams.iter().flatten() {
         let own = server.listen.iter().flatten().map(|address| ("listen", address));
+        let own_tls = server.listen_tls.iter().flatten().map(|address| ("listen_tls", address));
         let admin = server.admin_listen.iter().map(|address| ("admin_listen", address));
-        if let Some((key, address)) = own.chain(admin).find(|(_, address)| is_at(upstream, **address)) {
+        if let Some((key, address)) =
+            own.chain(own_tls).chain(admin).find(|(_, address)| is_at(upstream, **address))
+        {
             let _: Option<()> = app.section.fault_at(
                 "upstreams",
                 format!(

@@ -22,6 +22,7 @@ pub(crate) struct Answer {
     allow: Option<&'static str>,
     /// Why, where it is a refusal.
     refusal: Option<ReasonCode>,
+    location: Option<HeaderValue>,
 }
 
 impl From<&Problem> for Answer {
@@ -33,6 +34,7 @@ impl From<&Problem> for Answer {
             retry_after: problem.retry_after,
             allow: problem.allow,
             refusal: Some(problem.reason),
+            location: None,
         }
     }
 }
@@ -48,7 +50,13 @@ impl Answer {
             retry_after: None,
             allow: None,
             refusal: None,
+            location: None,
         }
+    }
+
+    /// 308: the same request, elsewhere.
+    pub(crate) fn redirect(location: HeaderValue) -> Self {
+        Self { status: StatusCode::PERMANENT_REDIRECT, location: Some(location), ..Self::no_content() }
     }
 
     /// 200 without a body.
@@ -65,6 +73,7 @@ impl Answer {
             retry_after: None,
             allow: None,
             refusal: None,
+            location: None,
         }
     }
 
@@ -104,6 +113,12 @@ impl Answer {
         }
         if let Some(methods) = self.allow {
             head.insert_header(header::ALLOW, methods)?;
+        }
+        if let Some(hsts) = &context.hsts {
+            head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
+        }
+        if let Some(location) = self.location {
+            head.insert_header(header::LOCATION, location)?;
         }
         for cookie in cookies {
             head.append_header(header::SET_COOKIE, cookie.clone())?;

@@ -34,6 +34,8 @@ pub struct Context {
     pub tried: Vec<SocketAddr>,
     /// One of them did not answer in time.
     pub connect_timed_out: bool,
+    /// `Strict-Transport-Security`, where it is to be sent.
+    pub(crate) hsts: Option<HeaderValue>,
     /// It asks for a WebSocket.
     pub websocket: bool,
     /// What it is called: in the app's log, in ours, in the answer.

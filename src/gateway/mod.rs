@@ -9,6 +9,7 @@ mod fusionauth_webhook;
 pub(crate) mod open_streams;
 mod request_body;
 mod response_headers;
+mod secure_transport;
 mod session_cookies;
 mod session_step;
 mod state;
@@ -29,7 +30,7 @@ use tracing::warn;
 
 use crate::forwarding::is_trusted;
 use crate::respond::{Code, Problem};
-use crate::server::watch::ConnectionWatch;
+use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
 use crate::telemetry::request_id::{self, X_REQUEST_ID};
 
@@ -58,11 +59,16 @@ impl Gateway {
         let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
         let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &self.state.trusted_proxies));
         context.request_id = Some(request_id::of(&session.req_header().headers, is_from_proxy));
+        secure_transport::prepare(&self.state, context);
         let Some(app) = self.find_app(session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
             Answer::from(&problem).send(&self.state, session, context).await?;
             return Ok(true);
         };
+        if let Some(location) = secure_transport::redirect(&self.state, session, context) {
+            Answer::redirect(location).send(&self.state, session, context).await?;
+            return Ok(true);
+        }
         context.websocket = is_websocket(session.req_header());
         if !context.websocket {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
@@ -117,7 +123,10 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::starting(Instant::now())
+        let mut context = Context::starting(Instant::now());
+        // That of an HTTP/2 stream; HTTP/1.x tells by `on_connection_reuse`.
+        context.connection = watch::of_this_stream();
+        context
     }
 
     /// No modules: nothing compresses, nothing buffers.
@@ -223,6 +232,9 @@ impl ProxyHttp for Gateway {
                 // Also where the app answers otherwise: its connection has no time-out of its own.
                 connection.set_idle_timeout(app.timeouts.idle);
             }
+        }
+        if let Some(hsts) = &context.hsts {
+            response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
         }
         open_streams::watch(&self.state, app, session, response, context);
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use ipnet::IpNet;
 
 use crate::access::decision::{AppRules, Knowledge};
@@ -36,6 +37,10 @@ pub struct State {
     pub(crate) access_log: config::AccessLog,
     /// WebSockets and event streams.
     pub(crate) open_streams: OpenStreams,
+    /// `https` at this port is where requests without TLS belong.
+    pub(crate) redirect_port: Option<u16>,
+    /// `Strict-Transport-Security` for answers over TLS.
+    pub(crate) hsts: Option<HeaderValue>,
     by_host: HashMap<String, usize>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
@@ -135,6 +140,8 @@ impl State {
             }));
         }
         metrics::config_was_taken(clock.now());
+        let tls = config.server.tls.as_ref();
+        let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
         let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
         Ok(Self {
             apps,
@@ -144,6 +151,8 @@ impl State {
             limits: config.server.limits.clone(),
             access_log: config.server.log.access,
             open_streams: OpenStreams::default(),
+            redirect_port: tls.and_then(|tls| tls.redirect_port),
+            hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
             by_host,
             memory,
             clock,

@@ -12,6 +12,8 @@ use reqwest::{RequestBuilder, Response, redirect};
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::config::Authorities;
+
 use super::form::{Form, ZeroizingBytes};
 use crate::telemetry::metrics::ProviderCall;
 
@@ -57,7 +59,9 @@ pub(super) enum CallError {
 
 impl HttpClient {
     /// Builds the client; makes no connection.
-    pub(super) fn new(connect_timeout: Duration) -> Result<Self, String> {
+    ///
+    /// With `ca` only what that certifies is trusted, else what the machine trusts.
+    pub(super) fn new(connect_timeout: Duration, ca: Option<&Authorities>) -> Result<Self, String> {
         let builder = || {
             reqwest::Client::builder()
                 .redirect(redirect::Policy::none())
@@ -66,6 +70,12 @@ impl HttpClient {
                 .pool_idle_timeout(IDLE_CONNECTION)
                 .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
         };
+        if let Some(Authorities(certificates)) = ca {
+            let certificates: Result<Vec<_>, _> =
+                certificates.iter().map(|der| reqwest::Certificate::from_der(der)).collect();
+            let client = certificates.and_then(|certificates| builder().tls_certs_only(certificates).build());
+            return client.map(Self).map_err(describe);
+        }
         let client = builder().build().or_else(|error| {
             // A bare image has no root certificates, which a provider on a loopback address does not need.
             let error = describe(error);

@@ -12,11 +12,13 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::l4::stream::Stream as SocketStream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::connection::{ConnectionSettings, serve};
 use super::watch::{ConnectionWatch, EndReason};
+use super::{http2, tls_stream};
 use crate::telemetry::metrics::{Held, METRICS};
 
 /// How long to wait when the machine has no descriptors or memory left for another connection.
@@ -117,8 +119,14 @@ pub(crate) struct Front<A> {
 
 /// Accepts connections until `shutdown` turns true, and then tells those that live to close when they are idle.
 /// Each is a task of its own: a panic in one ends that one.
-pub(crate) async fn accept<A>(listener: TcpListener, front: Arc<Front<A>>, mut shutdown: ShutdownWatch)
-where
+///
+/// With `tls` they begin with its handshake.
+pub(crate) async fn accept<A>(
+    listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    front: Arc<Front<A>>,
+    mut shutdown: ShutdownWatch,
+) where
     A: HttpServerApp + Send + Sync + 'static,
 {
     loop {
@@ -129,7 +137,7 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => open(stream, peer, &front),
+            Ok((stream, peer)) => open(stream, peer, tls.as_ref(), &front),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept connections");
@@ -148,22 +156,31 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-fn open<A>(stream: TcpStream, peer: SocketAddr, front: &Arc<Front<A>>)
+fn open<A>(stream: TcpStream, peer: SocketAddr, tls: Option<&Arc<ServerConfig>>, front: &Arc<Front<A>>)
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let watch = Arc::new(ConnectionWatch::new(peer, false));
+    let watch = Arc::new(ConnectionWatch::new(peer, tls.is_some()));
     let Some(admitted) = front.connections.admit(&watch) else {
         tracing::debug!(%peer, "too many connections");
         return;
     };
     let front = Arc::clone(front);
+    let tls = tls.cloned();
     tokio::spawn(async move {
         let _admitted = admitted;
         let _counted = Held::new(&METRICS.connections);
-        // TLS would be shaken hands on here; an HTTP/2 connection would go to Pingora as it is.
-        let stream = Box::new(pingora_stream(stream, peer));
-        serve(stream, &front.app, &front.settings, watch).await;
+        let stream = pingora_stream(stream, peer);
+        let Some(tls) = tls else {
+            return serve(Box::new(stream), &front.app, &front.settings, watch).await;
+        };
+        let timeout = front.settings.header_timeout;
+        let Some(stream) = tls_stream::accept(stream, tls, timeout, &watch).await else { return };
+        if stream.is_http2() {
+            http2::serve(Box::new(stream), &front.app, &front.settings, watch).await;
+        } else {
+            serve(Box::new(stream), &front.app, &front.settings, watch).await;
+        }
     });
 }
 

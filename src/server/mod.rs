@@ -11,11 +11,13 @@ mod connection;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod head_fields;
+mod http2;
 mod listener;
 mod message;
 mod message_stream;
 mod request_head;
 mod timer;
+mod tls_stream;
 pub(crate) mod watch;
 mod web_socket_frames;
 mod wire;
@@ -36,9 +38,10 @@ use tracing::{info, warn};
 
 use crate::admin::Admin;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::gateway::{Gateway, State, open_streams};
 use crate::identity_provider::SetupError;
+use crate::tls::CertificateStore;
 
 use connection::ConnectionSettings;
 use listener::{Connections, Front, accept};
@@ -75,6 +78,25 @@ pub enum BindError {
     /// An identity provider cannot be prepared.
     #[error(transparent)]
     Provider(#[from] SetupError),
+    /// A certificate cannot be used.
+    #[error("`server.tls.certificates`: {0}")]
+    Certificate(String),
+}
+
+/// What the TLS listeners have in common.
+#[derive(Debug)]
+struct Tls {
+    certificates: Arc<CertificateStore>,
+    config: Arc<rustls::ServerConfig>,
+}
+
+impl Tls {
+    fn new(settings: &config::Tls) -> Result<Self, BindError> {
+        let refused = |error: &dyn std::error::Error| BindError::Certificate(error.to_string());
+        let certificates = Arc::new(CertificateStore::load(settings).map_err(|error| refused(&error))?);
+        let config = Arc::new(certificates.server_config(settings).map_err(|error| refused(&error))?);
+        Ok(Self { certificates, config })
+    }
 }
 
 /// A gateway that is bound to its addresses and not running yet.
@@ -83,6 +105,8 @@ pub struct Server {
     config: Config,
     state: Arc<State>,
     public: Vec<TcpListener>,
+    public_tls: Vec<TcpListener>,
+    tls: Option<Tls>,
     admin: Option<TcpListener>,
 }
 
@@ -97,12 +121,12 @@ impl Server {
         let state = Arc::new(State::new(&config, clock)?);
         let listen =
             |key, address| bind(address).map_err(|source| BindError::Listen { key, address, source });
-        let public = config
-            .server
-            .listen
-            .iter()
-            .map(|address| listen("server.listen", *address))
-            .collect::<Result<Vec<_>, _>>()?;
+        let listen_to_all = |key, addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| listen(key, *address)).collect::<Result<Vec<_>, _>>()
+        };
+        let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
+        let public = listen_to_all("server.listen", &config.server.listen)?;
+        let public_tls = listen_to_all("server.listen_tls", &config.server.listen_tls)?;
         let admin =
             config.server.admin_listen.map(|address| listen("server.admin_listen", address)).transpose()?;
         let mut resolving = JoinSet::new();
@@ -110,12 +134,17 @@ impl Server {
             resolving.spawn(async move { app.upstreams.resolve().await });
         }
         resolving.join_all().await;
-        Ok(Self { config, state, public, admin })
+        Ok(Self { config, state, public, public_tls, tls, admin })
     }
 
-    /// Where browsers connect, with the ports that port 0 became.
+    /// Where browsers connect without TLS, with the ports that port 0 became.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.public.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
+    /// Where browsers connect with TLS, likewise.
+    pub fn tls_addresses(&self) -> Vec<SocketAddr> {
+        self.public_tls.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
     /// Where the admin listener is.
@@ -146,7 +175,13 @@ impl Server {
         });
         let mut accepting = JoinSet::new();
         for listener in self.public {
-            spawn_accept(&mut accepting, listener, &public, &stopping);
+            spawn_accept(&mut accepting, listener, None, &public, &stopping);
+        }
+        if let Some(Tls { certificates, config }) = self.tls {
+            for listener in self.public_tls {
+                spawn_accept(&mut accepting, listener, Some(&config), &public, &stopping);
+            }
+            background.spawn(certificates.run(stopping.clone()));
         }
         let admin_app = Arc::new(HttpServer::new_app(Admin::new(
             Arc::clone(&self.state),
@@ -156,7 +191,7 @@ impl Server {
         let admin = Arc::new(Front { app: admin_app, settings, connections: admin_connections });
         let mut admin_accepting = JoinSet::new();
         if let Some(listener) = self.admin {
-            spawn_accept(&mut admin_accepting, listener, &admin, &stopping);
+            spawn_accept(&mut admin_accepting, listener, None, &admin, &stopping);
         }
 
         shutdown.await;
@@ -195,12 +230,13 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 fn spawn_accept<A: HttpServerApp + Send + Sync + 'static>(
     tasks: &mut JoinSet<()>,
     listener: TcpListener,
+    tls: Option<&Arc<rustls::ServerConfig>>,
     front: &Arc<Front<A>>,
     stopping: &channel::Receiver<bool>,
 ) {
     match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => {
-            tasks.spawn(accept(listener, Arc::clone(front), stopping.clone()));
+            tasks.spawn(accept(listener, tls.cloned(), Arc::clone(front), stopping.clone()));
         }
         Err(error) => tracing::error!(%error, "a listener cannot be used"),
     }

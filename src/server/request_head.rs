@@ -13,7 +13,7 @@ use crate::respond::{Code, Problem};
 use super::head_fields::{Fields, is_token, is_valid_host};
 
 /// Header fields beyond this number are refused (431).
-const MAX_FIELDS: usize = 100;
+pub(super) const MAX_FIELDS: usize = 100;
 
 /// The methods named in `Allow` when TRACE or CONNECT is refused.
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -13,6 +13,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+tokio::task_local! {
+    /// Of the HTTP/2 stream that this task serves. Pingora has a connection's user context for HTTP/1.x only.
+    pub(super) static STREAM: Arc<ConnectionWatch>;
+}
+
+/// The watch of the HTTP/2 stream that the running task serves, if it serves one.
+pub(crate) fn of_this_stream() -> Option<Arc<ConnectionWatch>> {
+    STREAM.try_with(Arc::clone).ok()
+}
+
 /// Why a connection's reads fail from now on. Writes still work, so that an answer can be sent; but for the reasons that
 /// cut it off, [`Self::SessionEnded`] and [`Self::Shutdown`], the whole exchange is over within a second, and an upgraded
 /// connection is then closed with a WebSocket Close frame (docs/behaviour.md).

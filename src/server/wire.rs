@@ -33,6 +33,8 @@ pub(super) struct Wire {
     /// Read, but not handed on yet.
     pub(super) incoming: BytesMut,
     outgoing: BytesMut,
+    /// The stream below may hold something back until it is flushed, as TLS does.
+    is_unflushed: bool,
     /// The client sends no more.
     pub(super) is_at_end: bool,
     timer: Timer,
@@ -55,6 +57,7 @@ impl Wire {
             stream,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
+            is_unflushed: false,
             is_at_end: false,
             timer: Timer::default(),
             write_timer: Timer::default(),
@@ -122,7 +125,14 @@ impl Wire {
     /// Sends all that was gathered, and flushes the stream below.
     pub(super) fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(context))?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(flushed) => {
+                self.is_unflushed = false;
+                self.stalled_since = None;
+                Poll::Ready(flushed)
+            }
+            Poll::Pending => self.poll_stalled(context).map(Err),
+        }
     }
 
     /// Sends what was gathered and closes the writing side.
@@ -133,7 +143,7 @@ impl Wire {
 
     /// What was gathered must not wait while its writer waits for something else. Errors are left to the next write.
     pub(super) fn flush_behind(&mut self, context: &mut Context<'_>) {
-        if !self.outgoing.is_empty() {
+        if self.is_unflushed || !self.outgoing.is_empty() {
             let _next_write_tells = self.poll_flush(context);
         }
     }
@@ -157,12 +167,18 @@ impl Wire {
     /// Writes to the stream, and gives up on a client that takes nothing for too long.
     fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(context, bytes) {
+            self.is_unflushed = true;
             self.stalled_since = None;
             return Poll::Ready(sent);
         }
+        self.poll_stalled(context).map(Err)
+    }
+
+    /// While the client takes nothing: ready when it has done so for too long.
+    fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let since = *self.stalled_since.get_or_insert_with(Instant::now);
         let timeout = self.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
         ready!(self.write_timer.poll_deadline(context, since + timeout));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")))
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer"))
     }
 }

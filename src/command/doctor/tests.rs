@@ -57,6 +57,7 @@ fn app() -> App {
             roles: Vec::new(),
         }],
         timeouts: Timeouts { connect: limit, response: limit, idle: limit },
+        upstream_tls: crate::config::UpstreamTls::default(),
         health_check: HealthCheck { interval: limit, timeout: limit, path: None },
     }
 }
@@ -66,6 +67,8 @@ fn config(settings: Settings) -> Config {
     Config {
         server: crate::config::Server {
             listen: Vec::new(),
+            listen_tls: Vec::new(),
+            tls: None,
             admin_listen: None,
             admin_token: None,
             trusted_proxies: Vec::new(),

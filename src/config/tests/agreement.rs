@@ -130,14 +130,17 @@ fn the_reference_with_every_commented_key_is_still_understood() {
         keys,
         [
             "server.admin_token",
+            "server.tls.certificates[0].certificate",
             "session.absolute_lifetime",
             "session.idle_lifetime",
             "identity_providers.main.hmac_secret",
             "identity_providers.main.end_session_endpoint",
+            "identity_providers.main.ca",
             "identity_providers.main.refresh_api",
             "apps.store.fusionauth_webhook.hmac_secret",
             "apps.store.cookies.domain",
             "apps.store.cookies.domain",
+            "apps.store.upstream_tls.ca",
         ]
     );
 }

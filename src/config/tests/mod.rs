@@ -2,6 +2,7 @@
 
 mod agreement;
 mod refused;
+mod tls;
 mod whole_file;
 
 use super::*;

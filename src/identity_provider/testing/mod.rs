@@ -28,5 +28,6 @@ pub(crate) fn config(issuer: &str) -> IdentityProvider {
         jwks_refresh: Duration::from_mins(5),
         jwks_cooldown: Duration::from_secs(10),
         allow_insecure_http: false,
+        ca: None,
     }
 }

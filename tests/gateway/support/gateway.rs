@@ -23,6 +23,8 @@ pub(crate) const REFRESH: &str = "__Host-refresh_token";
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Where TLS is spoken, if it is.
+    pub(crate) tls: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -38,6 +40,7 @@ impl Gateway {
         let server = Server::bind_with_clock(loaded.config, clock).await.expect("free ports");
         let address = *server.addresses().first().expect("one listener");
         let admin = server.admin_address().expect("an admin listener");
+        let tls = server.tls_addresses().first().copied();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             server
@@ -47,7 +50,7 @@ impl Gateway {
                 })
                 .await;
         });
-        Self { address, admin, stop: Some(stop), running }
+        Self { address, admin, tls, stop: Some(stop), running }
     }
 
     /// What the admin listener answers.

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod call;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod fault;
 pub(crate) mod fusionauth;

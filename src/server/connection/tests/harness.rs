@@ -262,7 +262,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (shutdown, is_shutting_down) = watch::channel(false);
-        tokio::spawn(accept(listener, Arc::new(front), is_shutting_down));
+        tokio::spawn(accept(listener, None, Arc::new(front), is_shutting_down));
         Self { address, connections, shutdown, ended, exchanges, go_on, record }
     }
 

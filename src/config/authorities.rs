@@ -1,0 +1,58 @@
+//! Certificates of authorities of one's own: for identity providers and for upstreams.
+
+use std::fs::File;
+use std::io::Read;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use super::model::{Authorities, Upstream, UpstreamTls};
+use super::reader::{Item, Section};
+use super::values::host::host;
+
+/// More than any bundle needs; a device file must not fill the memory.
+const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+
+/// A PEM file with one certificate or several, relative to the configuration's own directory.
+pub(super) fn authorities(item: &Item<'_>) -> Option<Authorities> {
+    const HINT: &str = "name a PEM file with the certificate of the authority, such as `\"ca.pem\"`";
+    let path = item.text("a path", HINT)?;
+    let mut pem = Vec::new();
+    let read = File::open(item.report.directory.join(path))
+        .and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut pem));
+    if let Err(error) = read {
+        return item.fault(
+            format!("the file `{path}` cannot be read: {error}"),
+            "check its path and that Portcullis may read it",
+        );
+    }
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.unwrap_or_default();
+    if certificates.is_empty() {
+        return item.fault(format!("the file `{path}` has no PEM certificate"), HINT);
+    }
+    let mut roots = RootCertStore::empty();
+    let are_usable = certificates.iter().all(|certificate| {
+        roots.add(certificate.clone()).is_ok() && x509_parser::parse_x509_certificate(certificate).is_ok()
+    });
+    if !are_usable {
+        return item.fault(format!("a certificate of the file `{path}` is malformed"), HINT);
+    }
+    Some(Authorities(certificates.into_iter().map(|certificate| certificate.to_vec()).collect()))
+}
+
+/// `[apps.NAME.upstream_tls]`.
+pub(super) fn upstream_tls(app: &Section<'_>, upstreams: Option<&[Upstream]>) -> Option<UpstreamTls> {
+    let section = app.section("upstream_tls");
+    let ca = section.optional("ca", "the machine's authorities", authorities);
+    let server_name = section.optional("server_name", "the host of the upstream's URL", host);
+    let has_none = upstreams.is_some_and(|upstreams| !upstreams.iter().any(|upstream| upstream.tls));
+    if has_none && !section.is_empty() {
+        section.warn_here(
+            "no upstream of the app is `https`, so this is not used",
+            "write `https://` in `upstreams`",
+        );
+    }
+    Some(UpstreamTls { ca: ca?, server_name: server_name? })
+}

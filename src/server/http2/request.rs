@@ -1,0 +1,91 @@
+//! What a request must look like before anything else sees it, as far as HTTP/2 leaves that open (RFC 9113 section 8.3).
+//!
+//! Afterwards it looks as one of HTTP/1.1 does: the authority in `Host`, the path alone in the target, one `Cookie`.
+
+use bytes::Bytes;
+use http::{HeaderValue, Uri, header};
+use pingora_core::protocols::http::v2::server::HttpSession;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use crate::respond::Problem;
+
+use super::super::head_fields::is_valid_host;
+use super::super::request_head::{HeadRefusal, MAX_FIELDS};
+
+/// Checks one head, and changes it to what the gateway expects.
+pub(super) fn check(request: &mut RequestHeader) -> Result<(), Problem> {
+    check_target(request).and_then(|()| check_fields(request)).map_err(HeadRefusal::problem)
+}
+
+fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
+    let method = request.method.as_str();
+    if method.eq_ignore_ascii_case("TRACE") || method.eq_ignore_ascii_case("CONNECT") {
+        return Err(HeadRefusal::Method);
+    }
+    if request.uri.scheme().is_some_and(|scheme| *scheme != http::uri::Scheme::HTTPS) {
+        return Err(HeadRefusal::TargetForm);
+    }
+    let target = request.raw_path();
+    if target.first() != Some(&b'/') {
+        return Err(HeadRefusal::TargetForm);
+    }
+    if target.iter().any(|&byte| !byte.is_ascii_graphic() || byte == b'#') {
+        return Err(HeadRefusal::TargetByte);
+    }
+    // That a Host beside it says the same, and that there is one of them, Pingora has seen to.
+    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let host = authority.or(host).ok_or(HeadRefusal::HostCount)?;
+    if !is_valid_host(host) {
+        return Err(HeadRefusal::HostValue);
+    }
+    let host = HeaderValue::from_bytes(host).map_err(|_| HeadRefusal::HostValue)?;
+    if let Some(path) = request.uri.path_and_query().cloned() {
+        request.set_uri(Uri::from(path));
+    }
+    request.insert_header(header::HOST, host).map_err(|_| HeadRefusal::HostValue)
+}
+
+fn check_fields(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
+    let cookies = request.headers.get_all(header::COOKIE).iter().count();
+    // Browsers send each cookie in a field of its own (RFC 9113 section 8.2.3).
+    if request.headers.len() - cookies.saturating_sub(1) > MAX_FIELDS {
+        return Err(HeadRefusal::TooManyFields);
+    }
+    let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_number = |length: &HeaderValue| {
+        length.as_bytes().iter().all(u8::is_ascii_digit)
+            && length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok_and(|length| length >> 63 == 0))
+    };
+    if lengths.next().is_some_and(|length| !is_number(length)) || lengths.next().is_some() {
+        return Err(HeadRefusal::ContentLength);
+    }
+    if request.headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(HeadRefusal::TransferEncoding);
+    }
+    if cookies > 1 {
+        let all: Vec<&[u8]> =
+            request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        let joined = HeaderValue::from_bytes(&all.join(b"; ".as_slice()));
+        let joined = joined.map_err(|_| HeadRefusal::FieldValue)?;
+        request.insert_header(header::COOKIE, joined).map_err(|_| HeadRefusal::FieldValue)?;
+    }
+    // An informational answer cannot be sent here, so nobody may wait for one.
+    request.remove_header(&header::EXPECT);
+    Ok(())
+}
+
+/// Answers a request that nothing else has seen.
+pub(super) async fn refuse(session: &mut HttpSession, problem: &Problem) -> pingora_core::Result<()> {
+    let body = problem.body();
+    let mut head = Box::new(ResponseHeader::build(problem.status, Some(5))?);
+    head.insert_header(header::CONTENT_TYPE, Problem::CONTENT_TYPE)?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if let Some(methods) = problem.allow {
+        head.insert_header(header::ALLOW, methods)?;
+    }
+    let is_head = session.req_header().method == http::Method::HEAD;
+    session.write_response_header(head, is_head)?;
+    session.write_body(if is_head { Bytes::new() } else { body }, true).await
+}

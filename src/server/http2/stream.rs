@@ -1,0 +1,350 @@
+//! Pingora's view of one request on an HTTP/2 connection: what the `h2` crate makes of it, with the gateway's deadlines.
+//!
+//! The counterpart of [`super::super::message_stream`]: reads fail for the same reasons, which the [`ConnectionWatch`] tells.
+//! Here each stream has one of its own, since its end is not the connection's.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use pingora_core::protocols::Digest;
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::custom::CustomMessageWrite;
+use pingora_core::protocols::http::custom::server::Session;
+use pingora_core::protocols::http::v2::server::HttpSession;
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use tokio::time::Instant;
+
+use super::super::body_rate::BodyRate;
+use super::super::timer::Timer;
+use super::super::watch::{ConnectionWatch, EndReason};
+
+/// How long a client may take nothing of an answer, where the gateway sets no other time.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One request and its answer.
+pub(super) struct Http2Stream {
+    inner: HttpSession,
+    deadlines: Deadlines,
+    /// The last byte of the answer is sent.
+    is_answered: bool,
+}
+
+impl Http2Stream {
+    pub(super) fn new(mut inner: HttpSession, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
+        inner.set_write_timeout(Some(WRITE_TIMEOUT));
+        let rate = BodyRate::new(body_min_rate);
+        let deadlines = Deadlines { watch, rate, timer: Timer::default(), last_moved: None };
+        Self { inner, deadlines, is_answered: false }
+    }
+
+    /// A read, unless it fails for a reason of ours.
+    async fn read(&mut self, or_idle: bool, no_body_expected: bool) -> Result<Option<Bytes>> {
+        let has_body = !self.inner.is_body_done();
+        let Self { inner, deadlines, .. } = self;
+        let read = {
+            let mut reading = pin!(async {
+                if or_idle {
+                    inner.read_body_or_idle(no_body_expected).await
+                } else {
+                    inner.read_body_bytes().await
+                }
+            });
+            poll_fn(|context| match reading.as_mut().poll(context) {
+                _ if deadlines.watch.ended().is_some() => Poll::Ready(Err(deadlines.failure())),
+                Poll::Ready(read) => Poll::Ready(read),
+                Poll::Pending => deadlines.poll(context, has_body).map(Err),
+            })
+            .await
+        };
+        if let Ok(Some(bytes)) = &read {
+            deadlines.moved(bytes.len());
+        }
+        read
+    }
+
+    /// An answer whose head is all of it must say so in its head: nothing may follow.
+    fn has_no_body(&self, response: &ResponseHeader) -> bool {
+        self.inner.req_header().method == Method::HEAD
+            || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    }
+
+    fn write_head(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
+        let end = end || (!response.status.is_informational() && self.has_no_body(&response));
+        self.deadlines.check_cut_off()?;
+        self.inner.write_response_header(response, end)?;
+        self.is_answered |= end;
+        Ok(())
+    }
+
+    async fn write(&mut self, bytes: Bytes, end: bool) -> Result<()> {
+        if self.is_answered {
+            return Ok(());
+        }
+        self.deadlines.check_cut_off()?;
+        self.inner.write_body(bytes, end).await?;
+        self.is_answered |= end;
+        Ok(())
+    }
+
+    /// One step of an answer; whether it was the last.
+    async fn write_task(&mut self, task: HttpTask) -> Result<bool> {
+        match task {
+            HttpTask::Header(head, end) => self.write_head(head, end).map(|()| end),
+            HttpTask::Body(Some(bytes), end) if !bytes.is_empty() => {
+                self.write(bytes, end).await.map(|()| end)
+            }
+            HttpTask::Body(_, end) => Ok(end),
+            HttpTask::Trailer(Some(trailers)) => self.write_trailers(*trailers).await.map(|()| true),
+            HttpTask::Trailer(None) | HttpTask::Done => Ok(true),
+            HttpTask::UpgradedBody(..) => {
+                Error::e_explain(ErrorType::InternalError, "HTTP/2 streams are not upgraded")
+            }
+            HttpTask::Failed(error) => Err(error),
+        }
+    }
+}
+
+/// When a stream's reads fail.
+struct Deadlines {
+    watch: Arc<ConnectionWatch>,
+    rate: BodyRate,
+    timer: Timer,
+    last_moved: Option<Instant>,
+}
+
+impl Deadlines {
+    fn moved(&mut self, bytes: usize) {
+        let now = Instant::now();
+        self.last_moved = Some(now);
+        self.rate.add(bytes as u64, now);
+    }
+
+    /// Ready with the failure when this has been waited for long enough.
+    fn poll(&mut self, context: &mut Context<'_>, has_body: bool) -> Poll<Box<Error>> {
+        self.watch.register(context.waker());
+        if self.watch.ended().is_some() {
+            return Poll::Ready(self.failure());
+        }
+        loop {
+            let Some((deadline, reason)) = self.nearest(has_body) else { return Poll::Pending };
+            if let Some(deadline) = deadline {
+                ready!(self.timer.poll_deadline(context, deadline));
+                // The body's deadline only says that its window is full; whether that was enough is seen next.
+                if reason == EndReason::BodyTooSlow {
+                    continue;
+                }
+            }
+            self.watch.set_ended(reason);
+            return Poll::Ready(self.failure());
+        }
+    }
+
+    /// What ends the waiting next, and when; no instant means now.
+    fn nearest(&mut self, has_body: bool) -> Option<(Option<Instant>, EndReason)> {
+        let response = self.watch.response_deadline(self.last_moved);
+        if has_body && !self.watch.is_exempt_from_body_rate() {
+            let Some(body) = self.rate.deadline(Instant::now()) else {
+                return Some((None, EndReason::BodyTooSlow));
+            };
+            if response.is_none_or(|response| body < response) {
+                return Some((Some(body), EndReason::BodyTooSlow));
+            }
+        }
+        response.map(|deadline| (Some(deadline), EndReason::ResponseTimeout))
+    }
+
+    /// What reads fail with.
+    #[expect(clippy::unnecessary_box_returns, reason = "Pingora's results have it boxed")]
+    fn failure(&self) -> Box<Error> {
+        let kind = match self.watch.ended() {
+            Some(EndReason::ResponseTimeout | EndReason::BodyTooSlow) => ErrorType::ReadTimedout,
+            _ => ErrorType::ConnectionClosed,
+        };
+        Error::explain(kind, "the stream is ended").into_down()
+    }
+
+    /// What is cut off gets nothing more; other ends still have an answer.
+    fn check_cut_off(&self) -> Result<()> {
+        match self.watch.ended() {
+            Some(reason) if reason.cuts_off() => Err(self.failure()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Session for Http2Stream {
+    fn req_header(&self) -> &RequestHeader {
+        self.inner.req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner.req_header_mut()
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        self.read(false, false).await
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        self.read(true, no_body_expected).await
+    }
+
+    /// Nothing to do: the connection lives on without it.
+    async fn drain_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
+        self.write_head(response, end)
+    }
+
+    async fn write_response_header_ref(&mut self, response: &ResponseHeader, end: bool) -> Result<()> {
+        self.write_head(Box::new(response.clone()), end)
+    }
+
+    async fn write_body(&mut self, bytes: Bytes, end: bool) -> Result<()> {
+        self.write(bytes, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        if self.is_answered {
+            return Ok(());
+        }
+        self.deadlines.check_cut_off()?;
+        self.is_answered = true;
+        self.inner.write_trailers(trailers)
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let mut is_end = false;
+        for task in tasks {
+            is_end |= self.write_task(task).await.map_err(Error::into_down)?;
+        }
+        if is_end {
+            self.finish().await.map_err(Error::into_down)?;
+        }
+        Ok(is_end)
+    }
+
+    /// Reads have deadlines of their own.
+    fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner.get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, _timeout: Option<Duration>) {}
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner.request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner.response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _context: &str) {
+        self.inner.shutdown();
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.inner.is_body_done()
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.is_answered |= self.inner.response_written().is_some();
+        self.inner.finish()
+    }
+
+    fn is_body_empty(&mut self) -> bool {
+        self.inner.is_body_empty()
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner.body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner.body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner.digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner.digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner.client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner.server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner.pseudo_raw_h1_request_header()
+    }
+
+    fn enable_retry_buffering(&mut self) {
+        self.inner.enable_retry_buffering();
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        self.inner.retry_buffer_truncated()
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        self.inner.get_retry_buffer()
+    }
+
+    // There are no messages beside the body.
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
+        None
+    }
+
+    fn restore_custom_message_reader(
+        &mut self,
+        _reader: Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! TLS on a client's connection: the handshake, and the stream that Pingora and [`super::wire`] see.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::protocols::l4::stream::Stream as SocketStream;
+use pingora_core::protocols::raw_connect::ProxyDigest;
+use pingora_core::protocols::{
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest,
+    UniqueID, UniqueIDType,
+};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream as Inner;
+use tracing::debug;
+
+use super::watch::ConnectionWatch;
+
+/// Shakes hands; nothing where that fails, takes longer than `patience`, or the server stops meanwhile.
+pub(super) async fn accept(
+    stream: SocketStream,
+    config: Arc<ServerConfig>,
+    patience: Duration,
+    watch: &ConnectionWatch,
+) -> Option<TlsStream> {
+    let mut accepting = pin!(timeout(patience, TlsAcceptor::from(config).accept(stream)));
+    let accepted = poll_fn(|context| {
+        if let Poll::Ready(accepted) = accepting.as_mut().poll(context) {
+            return Poll::Ready(Some(accepted));
+        }
+        watch.register(context.waker());
+        if watch.is_closing() || watch.ended().is_some() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await?;
+    let peer = watch.peer();
+    match accepted {
+        Ok(Ok(stream)) => Some(TlsStream(stream)),
+        // Scanners do this all day: it is nothing to wake anyone for.
+        Ok(Err(error)) => {
+            debug!(%peer, %error, "the TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            debug!(%peer, "the TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// A connection after its handshake.
+pub(super) struct TlsStream(Inner<SocketStream>);
+
+impl TlsStream {
+    /// Whether the client and we agreed on HTTP/2 (RFC 9113 section 3.2).
+    pub(super) fn is_http2(&self) -> bool {
+        self.0.get_ref().1.alpn_protocol() == Some(b"h2")
+    }
+
+    fn socket(&self) -> &SocketStream {
+        self.0.get_ref().0
+    }
+}
+
+/// What is in the buffers and the keys is not for logs.
+impl fmt::Debug for TlsStream {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("TlsStream").finish_non_exhaustive()
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().0).poll_shutdown(context)
+    }
+}
+
+#[async_trait]
+impl Shutdown for TlsStream {
+    async fn shutdown(&mut self) {
+        let _gone_already = self.0.shutdown().await;
+    }
+}
+
+impl UniqueID for TlsStream {
+    fn id(&self) -> UniqueIDType {
+        self.socket().id()
+    }
+}
+
+impl Ssl for TlsStream {
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        Some(if self.is_http2() { ALPN::H2 } else { ALPN::H1 })
+    }
+}
+
+impl GetTimingDigest for TlsStream {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        self.socket().get_timing_digest()
+    }
+}
+
+impl GetProxyDigest for TlsStream {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        self.socket().get_proxy_digest()
+    }
+}
+
+impl GetSocketDigest for TlsStream {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        self.socket().get_socket_digest()
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.0.get_mut().0.set_socket_digest(digest);
+    }
+}
+
+/// Not supported: nothing looks ahead.
+impl Peek for TlsStream {}

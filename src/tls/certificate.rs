@@ -1,0 +1,193 @@
+//! One certificate with its chain and its key, from PEM files.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_parser::extensions::GeneralName;
+use zeroize::Zeroizing;
+
+use crate::config::CertificateFiles;
+
+/// More than any chain or key needs; a device file must not fill the memory.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// Why a certificate cannot be used. No message shows what is in a key's file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CertificateError {
+    /// A file cannot be read.
+    #[error("the file `{}` cannot be read: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// It is the key's.
+        is_key: bool,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate's file holds no certificate in PEM.
+    #[error("the file `{}` has no PEM certificate (`-----BEGIN CERTIFICATE-----`)", .0.display())]
+    NoCertificate(PathBuf),
+    /// What stands there is no X.509 certificate.
+    #[error("the first certificate of `{}` is malformed", .0.display())]
+    Malformed(PathBuf),
+    /// The key's file holds no private key in PEM.
+    #[error("the file `{}` has no PEM private key (`-----BEGIN PRIVATE KEY-----`)", .0.display())]
+    NoKey(PathBuf),
+    /// A key that cannot sign, such as one of an unknown kind.
+    #[error("the key in `{}` cannot be used: RSA, ECDSA P-256/P-384/P-521 and Ed25519 keys can", .0.display())]
+    UnusableKey(PathBuf),
+    /// The key is another certificate's.
+    #[error("the key in `{}` does not belong to the certificate", .0.display())]
+    Mismatch(PathBuf),
+}
+
+impl CertificateError {
+    /// Whether the key's file is at fault, not the certificate's.
+    pub(crate) fn is_about_key(&self) -> bool {
+        match self {
+            Self::Unreadable { is_key, .. } => *is_key,
+            Self::NoCertificate(_) | Self::Malformed(_) => false,
+            Self::NoKey(_) | Self::UnusableKey(_) | Self::Mismatch(_) => true,
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "check its path and that Portcullis may read it",
+            Self::NoCertificate(_) | Self::Malformed(_) => {
+                "name a PEM file with the certificate first and then its chain, such as `fullchain.pem`"
+            }
+            Self::NoKey(_) | Self::UnusableKey(_) => "name a PEM file with an unencrypted private key",
+            Self::Mismatch(_) => {
+                "name the key that the certificate was made for; the first one of the file counts"
+            }
+        }
+    }
+}
+
+/// A certificate that can be shown to clients.
+pub(crate) struct Certificate {
+    /// The chain and the key.
+    pub(crate) key: Arc<CertifiedKey>,
+    /// Lower-case names, `*.` in front where the first label may be any; addresses as text.
+    names: Vec<String>,
+    not_before: i64,
+    not_after: i64,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Certificate").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+impl Certificate {
+    /// Reads and checks the two files.
+    pub(crate) fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        Self::parse(files, &Contents::read(files)?)
+    }
+
+    /// Checks what was read from the two files.
+    pub(super) fn parse(files: &CertificateFiles, contents: &Contents) -> Result<Self, CertificateError> {
+        let (certificate, key) = (&files.certificate, &files.key);
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&contents.certificate)
+            .collect::<Result<_, _>>()
+            .map_err(|_| CertificateError::NoCertificate(certificate.clone()))?;
+        let first = chain.first().ok_or_else(|| CertificateError::NoCertificate(certificate.clone()))?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(first)
+            .map_err(|_| CertificateError::Malformed(certificate.clone()))?;
+        let names = names(&parsed);
+        let validity = parsed.validity();
+        let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
+        let private =
+            PrivateKeyDer::from_pem_slice(&contents.key).map_err(|_| CertificateError::NoKey(key.clone()))?;
+        let certified = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => CertificateError::Mismatch(key.clone()),
+            rustls::Error::InvalidCertificate(_) => CertificateError::Malformed(certificate.clone()),
+            _ => CertificateError::UnusableKey(key.clone()),
+        })?;
+        Ok(Self { key: Arc::new(certified), names, not_before, not_after })
+    }
+
+    /// Whether it is for this lower-case host: a name, or an address without brackets. A wildcard stands for one label
+    /// (RFC 9525 section 6.3).
+    pub(crate) fn covers(&self, host: &str) -> bool {
+        let parent = host.split_once('.').map(|(_, parent)| parent);
+        self.names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(suffix) => parent == Some(suffix),
+            None => name == host,
+        })
+    }
+
+    /// Whether it was valid long enough ago that it is no more, at Unix seconds `now`.
+    pub(crate) fn has_expired(&self, now: u64) -> bool {
+        i64::try_from(now).is_ok_and(|now| now > self.not_after)
+    }
+
+    /// Whether it will be valid only later.
+    pub(crate) fn is_early(&self, now: u64) -> bool {
+        i64::try_from(now).is_ok_and(|now| now < self.not_before)
+    }
+}
+
+/// What the two files hold; the key is zeroised.
+pub(super) struct Contents {
+    certificate: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+}
+
+impl Contents {
+    pub(super) fn read(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        let unreadable = |path: &Path, is_key| {
+            let path = path.to_owned();
+            move |source| CertificateError::Unreadable { path, is_key, source }
+        };
+        let (mut certificate, mut key) = (Vec::new(), Zeroizing::new(Vec::new()));
+        read_into(&files.certificate, &mut certificate).map_err(unreadable(&files.certificate, false))?;
+        read_into(&files.key, &mut key).map_err(unreadable(&files.key, true))?;
+        Ok(Self { certificate, key })
+    }
+
+    /// Tells two contents apart without keeping the key.
+    pub(super) fn fingerprint(&self) -> Vec<u8> {
+        let mut both = digest::digest(&digest::SHA256, &self.certificate).as_ref().to_vec();
+        both.extend_from_slice(digest::digest(&digest::SHA256, &self.key).as_ref());
+        both
+    }
+}
+
+fn read_into(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
+    File::open(path)?.take(LARGEST_FILE).read_to_end(bytes)?;
+    Ok(())
+}
+
+/// The cryptography of every TLS connection.
+pub(super) fn provider() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+/// The subject's alternative names. A common name is not looked at, as browsers do not (RFC 9525 section 6.3).
+fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let name = |name: &GeneralName<'_>| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        GeneralName::IPAddress(bytes) => {
+            let v4 = <[u8; 4]>::try_from(*bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string());
+            v4.or_else(|_| {
+                <[u8; 16]>::try_from(*bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string())
+            })
+            .ok()
+        }
+        _ => None,
+    };
+    extension.value.general_names.iter().filter_map(name).collect()
+}

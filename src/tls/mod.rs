@@ -1,0 +1,7 @@
+//! Certificates: their files, and which of them a client is shown.
+
+mod certificate;
+mod store;
+
+pub(crate) use certificate::Certificate;
+pub(crate) use store::CertificateStore;

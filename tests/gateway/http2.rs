@@ -1,0 +1,281 @@
+//! HTTP/2 over TLS: the rules of HTTP/1.1 hold for it, and it has bounds of its own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{Method, Request, StatusCode, Version};
+use rustls::version::TLS13;
+use serde_json::{Value, json};
+
+use crate::support::certificates::{Authority, connect};
+use crate::support::gateway::{ACCESS, REFRESH};
+use crate::support::{Endpoint, Reply, World, patiently};
+
+const HOST: &str = "store.localhost";
+
+async fn world(more: &str) -> (Authority, World) {
+    let authority = Authority::new();
+    authority.certify("store", &[HOST]);
+    let world = World::with(&format!("{}{more}", authority.server(&["store"]))).await;
+    (authority, world)
+}
+
+/// A connection, and a jar of its own.
+struct Client {
+    requests: SendRequest<Bytes>,
+    connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
+    jar: BTreeMap<String, String>,
+}
+
+/// An answer, read to its end.
+struct Answer {
+    head: http::Response<()>,
+    body: Result<Vec<u8>, h2::Error>,
+}
+
+impl Answer {
+    fn status(&self) -> u16 {
+        self.head.status().as_u16()
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(self.body.as_ref().expect("a whole body")).expect("JSON")
+    }
+
+    fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status(), self.json()["code"].as_str()), (status, Some(code)));
+    }
+}
+
+impl Client {
+    async fn start(authority: &Authority, world: &World) -> Self {
+        let config = authority.client(&[&TLS13], &[b"h2", b"http/1.1"]);
+        let stream = connect(config, world.gateway.tls.unwrap(), HOST).await.expect("a handshake");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+        let (requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        let connection = tokio::spawn(connection);
+        let requests = patiently("a first stream", requests.ready()).await.expect("an open connection");
+        Self { requests, connection, jar: BTreeMap::new() }
+    }
+
+    fn request(&self, method: &Method, target: &str) -> http::request::Builder {
+        let mut request =
+            Request::builder().method(method).version(Version::HTTP_2).uri(format!("https://{HOST}{target}"));
+        // One field for each, as browsers do.
+        for (name, value) in &self.jar {
+            request = request.header("cookie", format!("{name}={value}"));
+        }
+        request
+    }
+
+    async fn send(
+        &mut self,
+        request: http::request::Builder,
+        body: Option<&str>,
+    ) -> Result<Answer, h2::Error> {
+        let request = request.body(()).expect("a valid request");
+        let (response, mut sending) = self.requests.send_request(request, body.is_none())?;
+        if let Some(body) = body {
+            sending.send_data(Bytes::copy_from_slice(body.as_bytes()), true)?;
+        }
+        let (parts, mut incoming) = patiently("an answer", response).await?.into_parts();
+        let mut body = Ok(Vec::new());
+        while let Some(chunk) = patiently("the body", incoming.data()).await {
+            match (chunk, &mut body) {
+                (Ok(chunk), Ok(body)) => {
+                    let _ = incoming.flow_control().release_capacity(chunk.len());
+                    body.extend_from_slice(&chunk);
+                }
+                (Err(error), _) => {
+                    body = Err(error);
+                    break;
+                }
+                _ => {}
+            }
+        }
+        for cookie in parts.headers.get_all("set-cookie") {
+            let text = cookie.to_str().expect("text");
+            let (name, value) = text.split(';').next().and_then(|pair| pair.split_once('=')).expect("a pair");
+            assert!(text.contains("; Secure") && text.contains("; HttpOnly"), "{text}");
+            if value.is_empty() {
+                self.jar.remove(name)
+            } else {
+                self.jar.insert(name.into(), value.into())
+            };
+        }
+        Ok(Answer { head: http::Response::from_parts(parts, ()), body })
+    }
+
+    async fn get(&mut self, target: &str) -> Answer {
+        self.send(self.request(&Method::GET, target), None).await.expect("an answer")
+    }
+
+    async fn post(&mut self, target: &str, body: &Value) -> Answer {
+        let request = self.request(&Method::POST, target).header("content-type", "application/json");
+        self.send(request, Some(&body.to_string())).await.expect("an answer")
+    }
+
+    async fn log_in(&mut self) -> Answer {
+        self.post("/api/login", &json!({"username": "ada", "password": "correct horse"})).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_workflow_over_http_2() {
+    let (authority, world) = world("").await;
+    let mut client = Client::start(&authority, &world).await;
+    assert_eq!(client.get("/").await.json()["app"], "store");
+    client.get("/api/user").await.assert_problem(404, "not_logged_in");
+    client.get("/api/cart").await.assert_problem(401, "not_logged_in");
+    let wrong = client.post("/api/login", &json!({"username": "ada", "password": "wrong"})).await;
+    wrong.assert_problem(401, "invalid_credentials");
+    let login = client.log_in().await;
+    assert_eq!((login.status(), login.json()["sub"].as_str()), (200, Some("id-of-ada")));
+    assert!(client.jar.contains_key(ACCESS) && client.jar.contains_key(REFRESH));
+    client.jar.insert("theme".into(), "dark".into());
+    client.jar.insert("size".into(), "1".into());
+
+    assert_eq!(client.get("/api/user").await.json()["sub"], "id-of-ada");
+    assert_eq!(client.get("/api/cart?page=2").await.status(), 200);
+    let seen = world.store.last("/api/cart");
+    assert_eq!(seen.head.get("x-auth-user"), Some("id-of-ada"));
+    assert_eq!(seen.head.get("host"), Some(HOST));
+    assert_eq!(seen.head.get("x-forwarded-proto"), Some("https"));
+    assert_eq!(seen.head.get("cookie"), Some("size=1; theme=dark"));
+    assert_eq!(seen.target(), "/api/cart?page=2");
+
+    world.expire_access_tokens();
+    let old = client.jar[ACCESS].clone();
+    assert_eq!(client.get("/api/cart").await.status(), 200);
+    assert_ne!(client.jar[ACCESS], old, "a new JWT");
+    assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+
+    let upload = client.post("/api/cart", &json!({"item": "x".repeat(100_000)})).await;
+    assert_eq!(upload.status(), 200);
+    assert_eq!(world.store.last("/api/cart").method(), "POST");
+    let head = client.send(client.request(&Method::HEAD, "/api/cart"), None).await.unwrap();
+    assert_eq!((head.status(), head.body.unwrap()), (200, Vec::new()));
+    assert_eq!(client.post("/api/logout", &json!({})).await.status(), 204);
+    assert!(!client.jar.contains_key(ACCESS) && !client.jar.contains_key(REFRESH));
+    assert!(!client.connection.is_finished(), "all on one connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_two_readings_is_refused_and_leaves_the_connection_alone() {
+    let (authority, world) = world("[server.limits]\nmax_header_size = '4KiB'\n").await;
+    let mut client = Client::start(&authority, &world).await;
+    let heads = world.store.heads();
+    for target in ["/%2e%2e/admin", "/a//b", "/a%2fb", "/a;b", "/a%00"] {
+        client.get(target).await.assert_problem(400, "bad_request");
+    }
+    let uri = |method: &str, uri: &str| Request::builder().method(method).version(Version::HTTP_2).uri(uri);
+    for (request, status) in [
+        (uri("TRACE", "https://store.localhost/"), 405),
+        (uri("CONNECT", "store.localhost:443"), 405),
+        (uri("GET", "https://nobody.localhost/"), 404),
+        (uri("GET", "http://store.localhost/"), 400),
+        (uri("GET", "https://store.localhost/").header("host", "forums.localhost"), 400),
+        (uri("GET", "https://u@store.localhost/"), 400),
+    ] {
+        let shown = format!("{request:?}");
+        // Some are refused with their stream, which is as good.
+        if let Ok(answer) = client.send(request, None).await {
+            assert_eq!(answer.status(), status, "{shown}");
+        }
+    }
+    let mut many = client.request(&Method::GET, "/");
+    for number in 0..110 {
+        many = many.header(format!("x{number}"), "1");
+    }
+    if let Ok(answer) = client.send(many, None).await {
+        assert_eq!(answer.status(), 431);
+    }
+    let large = client.request(&Method::GET, "/").header("x-large", "x".repeat(5000));
+    if let Ok(answer) = client.send(large, None).await {
+        assert_eq!(answer.status(), 431);
+    }
+    for number in 0..90 {
+        client.jar.insert(format!("c{number}"), "x".repeat(100));
+    }
+    if let Ok(answer) = client.send(client.request(&Method::GET, "/"), None).await {
+        assert_eq!(answer.status(), 431, "cookies count however they are split");
+    }
+    client.jar.clear();
+    assert_eq!(world.store.heads(), heads, "the app saw none of it");
+    assert_eq!(client.get("/").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_app_and_a_slow_body_end_their_own_stream_only() {
+    let (authority, world) =
+        world("[server.limits]\nlogin_body_timeout = '300ms'\n[apps.store.timeouts]\nresponse = '400ms'\n")
+            .await;
+    world.store.on("/open/late", Reply::after(60_000, Reply::Echo));
+    let mut client = Client::start(&authority, &world).await;
+    client.get("/open/late").await.assert_problem(504, "upstream_timeout");
+    let request = client.request(&Method::POST, "/api/login").header("content-type", "application/json");
+    let (response, mut sending) = client.requests.send_request(request.body(()).unwrap(), false).unwrap();
+    sending.send_data(Bytes::from_static(b"{"), false).unwrap();
+    let response = patiently("408", response).await.unwrap();
+    assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(client.get("/").await.status(), 200);
+    assert!(!client.connection.is_finished());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_stream_ends_with_its_session_and_the_connection_does_not() {
+    let (authority, world) = world("").await;
+    let events =
+        Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: 1\n\n".to_vec());
+    world.store.on("/api/events", events);
+    let mut client = Client::start(&authority, &world).await;
+    client.log_in().await;
+    let request = client.request(&Method::GET, "/api/events").body(()).unwrap();
+    let (response, _) = client.requests.send_request(request, true).unwrap();
+    let mut stream = patiently("the stream", response).await.unwrap().into_body();
+    assert_eq!(patiently("an event", stream.data()).await.unwrap().unwrap(), "data: 1\n\n");
+    assert_eq!(client.post("/api/logout", &json!({})).await.status(), 204);
+    let end = patiently("the stream's end", stream.data()).await;
+    assert!(matches!(end, Some(Err(_))), "cut, not finished: {end:?}");
+    assert_eq!(client.get("/").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_finishes_what_is_under_way_and_says_goodbye() {
+    let (authority, world) = world("").await;
+    world.store.on("/open/slow", Reply::after(700, Reply::Echo));
+    let mut busy = Client::start(&authority, &world).await;
+    let idle = Client::start(&authority, &world).await;
+    let request = busy.request(&Method::GET, "/open/slow").body(()).unwrap();
+    let (response, _) = busy.requests.send_request(request, true).unwrap();
+    patiently("the request at the app", async {
+        while world.store.heads() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    let World { gateway, provider: _provider, store: _store, .. } = world;
+    gateway.stop().await;
+    let mut response = patiently("the answer", response).await.expect("an answer in spite of the stop");
+    assert_eq!(response.status(), 200);
+    assert!(patiently("its body", response.body_mut().data()).await.is_some_and(|chunk| chunk.is_ok()));
+    for client in [busy, idle] {
+        drop(client.requests);
+        let _closed_either_way = patiently("the connection's end", client.connection).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_are_closed() {
+    let (authority, world) =
+        world("[server.limits]\nkeep_alive_timeout = '300ms'\nheader_timeout = '300ms'\n").await;
+    let mut used = Client::start(&authority, &world).await;
+    assert_eq!(used.get("/").await.status(), 200);
+    let unused = Client::start(&authority, &world).await;
+    for client in [used, unused] {
+        let Client { connection, requests: _requests, .. } = client;
+        let _closed_either_way = patiently("the connection's end", connection).await.unwrap();
+    }
+}

@@ -1,0 +1,143 @@
+//! An authority of our own and what it certifies, as files.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::wire::patiently;
+
+/// Signs certificates into a directory of its own.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: tempfile::TempDir,
+}
+
+impl Authority {
+    pub(crate) fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        Self { issuer, directory: tempfile::tempdir().expect("a directory") }
+    }
+
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    /// Writes `FILE.pem` and `FILE.key`, for these names.
+    pub(crate) fn certify(&self, file: &str, names: &[&str]) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("valid names");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        self.write(&format!("{file}.key"), &key.serialize_pem());
+        self.write(&format!("{file}.pem"), &certificate.pem());
+    }
+
+    /// Writes its own certificate, and says where.
+    pub(crate) fn ca(&self) -> String {
+        self.write("ca.pem", &self.issuer.pem());
+        self.path("ca.pem").display().to_string()
+    }
+
+    /// Replaces a file.
+    pub(crate) fn write(&self, file: &str, text: &str) {
+        std::fs::write(self.path(file), text).expect("a writable directory");
+    }
+
+    /// `[server]` keys for TLS on a free port with these certificates.
+    pub(crate) fn server(&self, files: &[&str]) -> String {
+        let certificates: Vec<String> = files
+            .iter()
+            .map(|file| {
+                let (certificate, key) =
+                    (self.path(&format!("{file}.pem")), self.path(&format!("{file}.key")));
+                format!("{{ certificate = '{}', key = '{}' }}", certificate.display(), key.display())
+            })
+            .collect();
+        format!(
+            "[server]\nlisten_tls = ['127.0.0.1:0']\ntrusted_proxies = ['127.0.0.2/32', '127.0.0.1/32']\n[server.tls]\ncertificates = [{}]\n",
+            certificates.join(", ")
+        )
+    }
+
+    /// A client that trusts this authority alone.
+    pub(crate) fn client(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&[u8]],
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .expect("versions that fit")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config
+    }
+}
+
+/// Shakes hands for a name, or as an address where it is one.
+pub(crate) async fn connect(
+    config: ClientConfig,
+    address: SocketAddr,
+    name: &str,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    patiently("a TLS handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+}
+
+/// The names of the certificate that was shown.
+pub(crate) fn shown(connection: &ClientConnection) -> Vec<u8> {
+    connection.peer_certificates().expect("a certificate")[0].as_ref().to_vec()
+}
+
+/// Sends one request and returns all that comes until the end of the connection.
+pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.expect("an open connection");
+    stream.flush().await.expect("an open connection");
+    let mut answer = Vec::new();
+    // Some of the other end's ends are abrupt.
+    let _ = patiently("an answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A socket that ends TLS and passes everything on to `to`, which speaks without.
+pub(crate) async fn terminator(authority: &Authority, file: &str, to: SocketAddr) -> SocketAddr {
+    let chain = CertificateDer::pem_file_iter(authority.path(&format!("{file}.pem"))).expect("a file");
+    let key = PrivateKeyDer::from_pem_file(authority.path(&format!("{file}.key"))).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions that fit")
+        .with_no_client_auth()
+        .with_single_cert(chain.map(|certificate| certificate.expect("PEM")).collect(), key)
+        .expect("a pair");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("a bound socket");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut near) = acceptor.accept(stream).await else { return };
+                let Ok(mut far) = TcpStream::connect(to).await else { return };
+                let _either_side_ends = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    address
+}

@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use portcullis::command::{check, explain, healthcheck};
 use portcullis::config::{self, Loaded};
-use portcullis::server::Server;
+use portcullis::server::{Server, reload_when_told};
 use portcullis::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 #[cfg(not(target_env = "msvc"))]
@@ -119,12 +120,20 @@ fn run(path: &Path) -> ExitCode {
             Err(error) => return fail(&error, 1),
         };
         runtime.block_on(async {
+            // Before anything else, so that an early one does not end the process.
+            let hangups = match signal(SignalKind::hangup()) {
+                Ok(hangups) => hangups,
+                Err(error) => return fail(&error, 1),
+            };
             let server = match Server::bind(config).await {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),
             };
             info!(listen = ?server.addresses(), admin = ?server.admin_address(), version = env!("CARGO_PKG_VERSION"), "started");
+            let reloading = reload_when_told(path.to_owned(), server.reloader(), hangups);
+            let reloading = tokio::spawn(reloading);
             server.run(stop_signal()).await;
+            reloading.abort();
             ExitCode::SUCCESS
         })
     })
@@ -132,7 +141,6 @@ fn run(path: &Path) -> ExitCode {
 
 /// SIGTERM or SIGINT.
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         let _ = tokio::signal::ctrl_c().await;
         return;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::model::{Limits, Log, LogFormat, Refresh, Server};
-use super::reader::{Item, Section};
+use super::reader::{Item, Section, boolean};
 use super::secret::secret;
 use super::spelling::quote;
 use super::tree::Value;
@@ -68,6 +68,8 @@ fn rest(
     let worker_threads = section
         .optional("worker_threads", "one for each core", |item| usize::try_from(item.integer(1, 1024)?).ok());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let watch_config = section.defaulted("watch_config", "false", boolean);
+    let shutdown_delay = section.defaulted("shutdown_delay", "\"0s\"", |item| duration(item, "0s", "1h"));
     let shutdown_grace = section.defaulted("shutdown_grace", "\"30s\"", |item| duration(item, "10ms", "1h"));
     let limits = limits(section);
     let log = log(section);
@@ -77,6 +79,8 @@ fn rest(
         admin_token: admin_token?,
         trusted_proxies: trusted_proxies?,
         worker_threads: worker_threads?.unwrap_or(cores),
+        watch_config: watch_config?,
+        shutdown_delay: shutdown_delay?,
         shutdown_grace: shutdown_grace?,
         limits: limits?,
         log: log?,

@@ -3,6 +3,7 @@
 mod answer;
 mod backchannel_logout;
 mod context;
+mod current;
 mod endpoints;
 mod failure;
 mod fusionauth_webhook;
@@ -30,6 +31,7 @@ use crate::respond::{Code, Problem};
 use crate::server::watch::ConnectionWatch;
 
 pub use context::Context;
+pub use current::{CurrentState, ReloadStatus};
 pub use state::{App, State};
 
 use answer::Answer;
@@ -40,20 +42,26 @@ const MAX_CONNECT_ATTEMPTS: usize = 3;
 /// The gateway as Pingora sees it.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    state: Arc<State>,
+    current: Arc<CurrentState>,
 }
 
 impl Gateway {
-    /// A gateway with this state.
-    pub fn new(state: Arc<State>) -> Self {
-        Self { state }
+    /// A gateway whose requests begin with the state of their moment.
+    pub fn new(current: Arc<CurrentState>) -> Self {
+        Self { current }
+    }
+
+    /// The state that a request began with.
+    fn state(&self, context: &Context) -> Arc<State> {
+        context.state.clone().unwrap_or_else(|| self.current.load())
     }
 
     /// Decides and does what does not need the app. `true`: the request has been answered.
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let Some(app) = self.find_app(session) else {
+        let state = self.state(context);
+        let Some(app) = find_app(&state, session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
-            Answer::from(&problem).send(&self.state, session, context).await?;
+            Answer::from(&problem).send(&state, session, context).await?;
             return Ok(true);
         };
         context.websocket = is_websocket(session.req_header());
@@ -66,7 +74,7 @@ impl Gateway {
             session.set_ignore_info_resp(true);
         }
         context.app = Some(Arc::clone(&app));
-        let passed = session_step::run(&self.state, &app, session, context).await?;
+        let passed = session_step::run(&state, &app, session, context).await?;
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
             if is_grpc(session.req_header()) {
                 connection.exempt_from_body_rate();
@@ -76,12 +84,12 @@ impl Gateway {
         }
         Ok(!passed)
     }
+}
 
-    fn find_app(&self, session: &Session) -> Option<Arc<App>> {
-        let request = session.req_header();
-        let host = request.headers.get(header::HOST)?.to_str().ok()?;
-        self.state.app(host).cloned()
-    }
+fn find_app(state: &State, session: &Session) -> Option<Arc<App>> {
+    let request = session.req_header();
+    let host = request.headers.get(header::HOST)?.to_str().ok()?;
+    state.app(host).cloned()
 }
 
 /// RFC 6455 section 4.1.
@@ -110,7 +118,7 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::default()
+        Context { state: Some(self.current.load()), ..Context::default() }
     }
 
     /// No modules: nothing compresses, nothing buffers.
@@ -167,7 +175,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let Some(app) = context.app.clone() else { return Ok(()) };
-        upstream_request::prepare(&self.state, &app, context, session.req_header(), upstream)?;
+        upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);
         }
@@ -195,6 +203,7 @@ impl ProxyHttp for Gateway {
             let explanation = "the app's response has a transfer coding other than one `chunked`";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
+        let state = self.state(context);
         let Some(app) = &context.app else { return Ok(()) };
         response_headers::remove_overwriting_cookies(app, response)?;
         if response.status.is_informational() && !is_switching {
@@ -212,9 +221,9 @@ impl ProxyHttp for Gateway {
                 connection.set_idle_timeout(app.timeouts.idle);
             }
         }
-        open_streams::watch(&self.state, app, session, response, context);
+        open_streams::watch(&state, app, session, response, context);
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
-        let new_cookies = context.cookies(&self.state);
+        let new_cookies = context.cookies(&state);
         let has_new_cookies = !new_cookies.is_empty();
         for cookie in new_cookies {
             response.append_header(header::SET_COOKIE, cookie)?;
@@ -232,7 +241,7 @@ impl ProxyHttp for Gateway {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
-        failure::answer(&self.state, session, error, context).await
+        failure::answer(&self.state(context), session, error, context).await
     }
 
     fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {

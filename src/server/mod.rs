@@ -14,6 +14,8 @@ mod head_fields;
 mod listener;
 mod message;
 mod message_stream;
+mod reload;
+mod reload_triggers;
 mod request_head;
 mod timer;
 pub(crate) mod watch;
@@ -34,14 +36,16 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::admin::Admin;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::gateway::{Gateway, State, open_streams};
 use crate::identity_provider::SetupError;
 
-use connection::ConnectionSettings;
+pub use reload::Reloader;
+pub use reload_triggers::reload_when_told;
+
 use listener::{Connections, Front, accept};
+use reload::CurrentAdmin;
 use watch::EndReason;
 
 /// Connections that may wait to be accepted.
@@ -80,8 +84,8 @@ pub enum BindError {
 /// A gateway that is bound to its addresses and not running yet.
 #[derive(Debug)]
 pub struct Server {
-    config: Config,
-    state: Arc<State>,
+    reloader: Reloader,
+    stop: channel::Sender<bool>,
     public: Vec<TcpListener>,
     admin: Option<TcpListener>,
 }
@@ -110,7 +114,8 @@ impl Server {
             resolving.spawn(async move { app.upstreams.resolve().await });
         }
         resolving.join_all().await;
-        Ok(Self { config, state, public, admin })
+        let (stop, stopping) = channel::channel(false);
+        Ok(Self { reloader: Reloader::new(config, state, stopping), stop, public, admin })
     }
 
     /// Where browsers connect, with the ports that port 0 became.
@@ -123,64 +128,76 @@ impl Server {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown` is ready, then lets requests in flight end, for at most `server.shutdown_grace`.
+    /// What gives it another configuration while it runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
+    /// Serves until `shutdown` is ready. Then it is not ready any more, goes on for `server.shutdown_delay`, and lets requests
+    /// in flight end, for at most `server.shutdown_grace`.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let (stop, stopping) = channel::channel(false);
-        let limits = &self.config.server.limits;
-        let settings = ConnectionSettings::from(limits);
-        let connections = Connections::new(limits.max_connections);
-        let gateway = self.proxy();
+        let reloader = &self.reloader;
+        let stopping = self.stop.subscribe();
+        let (settings, connections) = (reloader.settings(), reloader.connections());
+        reloader.follow_state();
         let mut background = JoinSet::new();
-        for provider in &self.state.providers {
-            background.spawn(Arc::clone(provider).run(stopping.clone()));
-        }
-        for app in self.state.apps.iter().cloned() {
-            let stopping = stopping.clone();
-            background.spawn(async move { app.upstreams.run(stopping).await });
-        }
-        background.spawn(open_streams::run(Arc::clone(&self.state), stopping.clone()));
+        background.spawn(open_streams::run(Arc::clone(reloader.current()), stopping.clone()));
         let public = Arc::new(Front {
-            app: Arc::new(gateway),
-            settings: settings.clone(),
-            connections: Arc::clone(&connections),
+            app: Arc::new(self.proxy()),
+            settings: Arc::clone(settings),
+            connections: Arc::clone(connections),
         });
         let mut accepting = JoinSet::new();
         for listener in self.public {
             spawn_accept(&mut accepting, listener, &public, &stopping);
         }
-        let admin_app = Arc::new(HttpServer::new_app(Admin::new(
-            Arc::clone(&self.state),
-            self.config.server.admin_token.clone(),
-        )));
+        let admin_app = Arc::new(HttpServer::new_app(CurrentAdmin(Arc::clone(reloader.current()))));
         let admin_connections = Connections::new(MAX_ADMIN_CONNECTIONS);
-        let admin = Arc::new(Front { app: admin_app, settings, connections: admin_connections });
+        let admin = Arc::new(Front {
+            app: admin_app,
+            settings: Arc::clone(settings),
+            connections: admin_connections,
+        });
+        let (admin_stop, admin_stopping) = channel::channel(false);
         let mut admin_accepting = JoinSet::new();
         if let Some(listener) = self.admin {
-            spawn_accept(&mut admin_accepting, listener, &admin, &stopping);
+            spawn_accept(&mut admin_accepting, listener, &admin, &admin_stopping);
         }
 
         shutdown.await;
-        let grace = self.config.server.shutdown_grace;
+        reloader.state().status.stop();
+        let delay = reloader.config().server.shutdown_delay;
+        if !delay.is_zero() {
+            info!(delay_seconds = delay.as_secs(), "not ready any more, and stopping soon");
+            tokio::time::sleep(delay).await;
+        }
+        let grace = reloader.config().server.shutdown_grace;
         info!(connections = connections.count(), grace_seconds = grace.as_secs(), "stopping");
-        let _ = stop.send(true);
-        while accepting.join_next().await.is_some() {}
-        if timeout(grace, connections.drained()).await.is_err() {
+        let _ = self.stop.send(true);
+        let draining = async {
+            while accepting.join_next().await.is_some() {}
+            connections.drained().await;
+        };
+        if timeout(grace, draining).await.is_err() {
             warn!(connections = connections.count(), "the grace period is over: connections are ended");
             connections.end_all(EndReason::Shutdown);
             let _ = timeout(END_TIMEOUT, connections.drained()).await;
         }
+        // To the end, so that a probe can tell a process that drains from one that is gone.
+        let _ = admin_stop.send(true);
+        while admin_accepting.join_next().await.is_some() {}
         public.app.http_cleanup().await;
         info!("stopped");
     }
 
     fn proxy(&self) -> pingora_proxy::HttpProxy<Gateway> {
         let conf = ServerConf {
-            threads: self.config.server.worker_threads,
+            threads: self.reloader.config().server.worker_threads,
             upstream_keepalive_pool_size: POOLED_CONNECTIONS,
             max_retries: MAX_TRIES,
             ..ServerConf::default()
         };
-        pingora_proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(&self.state)))
+        pingora_proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(self.reloader.current())))
     }
 }
 

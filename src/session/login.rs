@@ -69,6 +69,7 @@ impl Sessions {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
             identity,
+            rules: app.rules.generation,
         }))
     }
 }

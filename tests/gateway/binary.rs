@@ -61,6 +61,37 @@ impl Program {
         (Self { child, directory, address, admin }, builder)
     }
 
+    /// The configuration's file.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status().await.expect("`kill`");
+        assert!(status.success());
+    }
+
+    /// Waits for a line of its log that has all of these words.
+    pub(crate) async fn logged(&self, words: &[&str]) {
+        patiently(&format!("{words:?} in the log"), async {
+            loop {
+                let text = std::fs::read_to_string(self.file("log")).unwrap();
+                if text.lines().any(|line| words.iter().all(|word| line.contains(word))) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits for its end; its exit code.
+    pub(crate) async fn exited(&mut self) -> Option<i32> {
+        patiently("its end", self.child.wait()).await.unwrap().code()
+    }
+
     /// Ends it; everything that it has written.
     pub(crate) async fn end(mut self) -> String {
         let _ = self.child.kill().await;

@@ -26,6 +26,7 @@ mod outages;
 mod proxying;
 mod refresh;
 mod refresh_failures;
+mod reload;
 mod routes;
 mod session_protection;
 mod stand_ins;

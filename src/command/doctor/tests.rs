@@ -64,12 +64,15 @@ fn app() -> App {
 fn config(settings: Settings) -> Config {
     let limit = Duration::from_secs(1);
     Config {
+        outline: crate::config::Outline::default(),
         server: crate::config::Server {
             listen: Vec::new(),
             admin_listen: None,
             admin_token: None,
             trusted_proxies: Vec::new(),
             worker_threads: 1,
+            watch_config: false,
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: limit,
             limits: Limits {
                 header_timeout: limit,

@@ -249,13 +249,36 @@ impl Browser {
         patiently(&what, self.exchange(&request)).await
     }
 
+    /// The same; `None` if it needs a connection and nobody listens. What was accepted must be answered.
+    pub(crate) async fn try_get(&mut self, target: &str) -> Option<Answer> {
+        let request = Request::get(target);
+        if self.wire.is_none() {
+            self.connect().await?;
+        }
+        patiently(target, self.try_exchange(&request)).await
+    }
+
+    async fn connect(&mut self) -> Option<()> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        self.connections += 1;
+        self.wire = Some(Wire::new(stream));
+        Some(())
+    }
+
     async fn exchange(&mut self, request: &Request) -> Answer {
+        self.try_exchange(request).await.expect("the gateway listens")
+    }
+
+    async fn try_exchange(&mut self, request: &Request) -> Option<Answer> {
         let bytes = request.bytes(&self.host, self.cookie_header().as_deref());
         for _ in 0..2 {
             let kept = self.wire.is_some();
             let mut wire = match self.wire.take() {
                 Some(wire) => wire,
-                None => self.open().await,
+                None => {
+                    self.connect().await?;
+                    self.wire.take()?
+                }
             };
             let sent = wire.send(&bytes).await;
             // An early refusal may close while the body is still on its way: read it all the same.
@@ -271,7 +294,7 @@ impl Browser {
                 self.wire = Some(wire);
             }
             self.keep_cookies(&answer);
-            return answer;
+            return Some(answer);
         }
         panic!("no answer to {} {}", request.method, request.target);
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use portcullis::command::{check, explain, healthcheck};
-use portcullis::config::{self, Loaded};
-use portcullis::server::{Server, reload_when_told};
+use portcullis::config::{self, Config, Loaded};
+use portcullis::server::{Inherited, Server, reload_when_told};
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -38,7 +38,13 @@ struct ConfigFile {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default); exits with 64 on a bad configuration, before any port is opened
-    Run(ConfigFile),
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Take over from the process that runs, at `server.upgrade_socket`, without a failed request
+        #[arg(long)]
+        upgrade: bool,
+    },
     /// Validate the configuration and print hosts, routes, access and warnings
     Check(ConfigFile),
     /// Say which app, route, access and headers a request gets, without sending anything
@@ -64,8 +70,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
-    match command_line.command.unwrap_or(Command::Run(command_line.config)) {
-        Command::Run(file) => run(&file.config),
+    match command_line.command.unwrap_or(Command::Run { config: command_line.config, upgrade: false }) {
+        Command::Run { config, upgrade } => run(&config.config, upgrade),
         Command::Check(file) => with_config(&file.config, |loaded| {
             print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
@@ -108,10 +114,14 @@ fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-fn run(path: &Path) -> ExitCode {
+fn run(path: &Path, upgrade: bool) -> ExitCode {
     with_config(path, |Loaded { config, warnings }| {
         telemetry::start(&config.server.log);
         telemetry::silence_panic_messages();
+        let inherited = match upgrade.then(|| inherit(&config)).transpose() {
+            Ok(inherited) => inherited.flatten(),
+            Err(error) => return fail(&error, 1),
+        };
         for warning in &warnings {
             warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
         }
@@ -125,7 +135,11 @@ fn run(path: &Path) -> ExitCode {
                 Ok(hangups) => hangups,
                 Err(error) => return fail(&error, 1),
             };
-            let server = match Server::bind(config).await {
+            let bound = match inherited {
+                Some(inherited) => Server::take_over(config, inherited).await,
+                None => Server::bind(config).await,
+            };
+            let server = match bound {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),
             };
@@ -137,6 +151,18 @@ fn run(path: &Path) -> ExitCode {
             ExitCode::SUCCESS
         })
     })
+}
+
+/// The listeners of the process that runs; `None`: there is none, and this one starts as usual.
+fn inherit(config: &Config) -> std::io::Result<Option<Inherited>> {
+    let Some(path) = &config.server.upgrade_socket else {
+        return Err(std::io::Error::other("`--upgrade` needs `server.upgrade_socket` in the configuration"));
+    };
+    let inherited = Inherited::ask(path)?;
+    if inherited.is_none() {
+        warn!(path = %path.display(), "there is no process to take over from");
+    }
+    Ok(inherited)
 }
 
 /// SIGTERM or SIGINT.

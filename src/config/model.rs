@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -44,6 +45,8 @@ pub struct Server {
     pub worker_threads: usize,
     /// Whether the file and those of its secrets are watched, and read again when they change.
     pub watch_config: bool,
+    /// Where another process may ask for the listening sockets; `None`: nowhere.
+    pub upgrade_socket: Option<PathBuf>,
     /// How long a stop goes on accepting connections while `/readyz` says no.
     pub shutdown_delay: Duration,
     /// How long a stop waits for requests in flight.

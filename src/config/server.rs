@@ -1,6 +1,7 @@
 //! `[server]` with its limits and log, and `[refresh]`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::model::{Limits, Log, LogFormat, Refresh, Server};
 use super::reader::{Item, Section, boolean};
@@ -11,6 +12,9 @@ use super::values::duration::duration;
 use super::values::network::{overlap, socket_address, trusted_network};
 use super::values::size::size;
 use super::values::word;
+
+/// Bytes of a Unix socket's path (unix(7)).
+const LONGEST_SOCKET_PATH: usize = 107;
 
 /// Bytes of an admin token.
 const MIN_ADMIN_TOKEN: usize = 16;
@@ -69,6 +73,7 @@ fn rest(
         .optional("worker_threads", "one for each core", |item| usize::try_from(item.integer(1, 1024)?).ok());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let watch_config = section.defaulted("watch_config", "false", boolean);
+    let upgrade_socket = section.optional("upgrade_socket", "no upgrade without a pause", upgrade_socket);
     let shutdown_delay = section.defaulted("shutdown_delay", "\"0s\"", |item| duration(item, "0s", "1h"));
     let shutdown_grace = section.defaulted("shutdown_grace", "\"30s\"", |item| duration(item, "10ms", "1h"));
     let limits = limits(section);
@@ -80,6 +85,7 @@ fn rest(
         trusted_proxies: trusted_proxies?,
         worker_threads: worker_threads?.unwrap_or(cores),
         watch_config: watch_config?,
+        upgrade_socket: upgrade_socket?,
         shutdown_delay: shutdown_delay?,
         shutdown_grace: shutdown_grace?,
         limits: limits?,
@@ -128,6 +134,17 @@ fn check_listeners(section: &Section<'_>, listen: &[SocketAddr], admin: Option<S
             "choose another port, or `false` for no admin listener",
         );
     }
+}
+
+/// Relative to the configuration's own directory, as the files of secrets.
+fn upgrade_socket(item: &Item<'_>) -> Option<PathBuf> {
+    const HINT: &str = "write a path in a directory of its own, such as `\"/run/portcullis/upgrade.sock\"`";
+    let text = item.text("a path", HINT)?;
+    let path = item.report.directory.join(text);
+    if text.is_empty() || text.contains('\0') || path.as_os_str().len() > LONGEST_SOCKET_PATH {
+        return item.fault(format!("{} cannot be the path of a socket", quote(text)), HINT);
+    }
+    Some(path)
 }
 
 fn limits(server: &Section<'_>) -> Option<Limits> {

@@ -18,6 +18,7 @@ mod reload;
 mod reload_triggers;
 mod request_head;
 mod timer;
+mod upgrade;
 pub(crate) mod watch;
 mod web_socket_frames;
 mod wire;
@@ -31,7 +32,7 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::apps::http_app::HttpServer;
 use pingora_core::server::configuration::ServerConf;
 use tokio::net::TcpSocket;
-use tokio::sync::watch as channel;
+use tokio::sync::{oneshot, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -43,9 +44,11 @@ use crate::identity_provider::SetupError;
 
 pub use reload::Reloader;
 pub use reload_triggers::reload_when_told;
+pub use upgrade::Inherited;
 
 use listener::{Connections, Front, accept};
 use reload::CurrentAdmin;
+use upgrade::Purpose;
 use watch::EndReason;
 
 /// Connections that may wait to be accepted.
@@ -88,6 +91,7 @@ pub struct Server {
     stop: channel::Sender<bool>,
     public: Vec<TcpListener>,
     admin: Option<TcpListener>,
+    inherited: Option<Inherited>,
 }
 
 impl Server {
@@ -96,26 +100,53 @@ impl Server {
         Self::bind_with_clock(config, Arc::new(SystemClock)).await
     }
 
+    /// The same with the listeners of another process, which goes on until this one runs and accepts.
+    pub async fn take_over(config: Config, inherited: Inherited) -> Result<Self, BindError> {
+        Self::bind_or_inherit(config, Arc::new(SystemClock), Some(inherited)).await
+    }
+
     /// The same with another clock.
     pub async fn bind_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, BindError> {
+        Self::bind_or_inherit(config, clock, None).await
+    }
+
+    async fn bind_or_inherit(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        mut inherited: Option<Inherited>,
+    ) -> Result<Self, BindError> {
         let state = Arc::new(State::new(&config, clock)?);
-        let listen =
-            |key, address| bind(address).map_err(|source| BindError::Listen { key, address, source });
+        let mut listen = |key, purpose, address| {
+            let known = inherited.as_mut().and_then(|inherited| inherited.take(purpose, address));
+            known.map_or_else(|| bind(address), Ok).map_err(|source| BindError::Listen {
+                key,
+                address,
+                source,
+            })
+        };
         let public = config
             .server
             .listen
             .iter()
-            .map(|address| listen("server.listen", *address))
+            .map(|address| listen("server.listen", Purpose::Public, *address))
             .collect::<Result<Vec<_>, _>>()?;
-        let admin =
-            config.server.admin_listen.map(|address| listen("server.admin_listen", address)).transpose()?;
-        let mut resolving = JoinSet::new();
-        for app in state.apps.iter().cloned() {
-            resolving.spawn(async move { app.upstreams.resolve().await });
+        let admin = config
+            .server
+            .admin_listen
+            .map(|address| listen("server.admin_listen", Purpose::Admin, address))
+            .transpose()?;
+        if inherited.is_some() {
+            // The old process serves meanwhile, and better than one that has no keys.
+            reload::prepare(None, &state).await;
+        } else {
+            let mut resolving = JoinSet::new();
+            for app in state.apps.iter().cloned() {
+                resolving.spawn(async move { app.upstreams.resolve().await });
+            }
+            resolving.join_all().await;
         }
-        resolving.join_all().await;
         let (stop, stopping) = channel::channel(false);
-        Ok(Self { reloader: Reloader::new(config, state, stopping), stop, public, admin })
+        Ok(Self { reloader: Reloader::new(config, state, stopping), stop, public, admin, inherited })
     }
 
     /// Where browsers connect, with the ports that port 0 became.
@@ -133,13 +164,18 @@ impl Server {
         self.reloader.clone()
     }
 
-    /// Serves until `shutdown` is ready. Then it is not ready any more, goes on for `server.shutdown_delay`, and lets requests
+    /// Serves until `shutdown` is ready or another process has taken over. Then it is not ready any more, goes on for `server.shutdown_delay`, and lets requests
     /// in flight end, for at most `server.shutdown_grace`.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let reloader = &self.reloader;
         let stopping = self.stop.subscribe();
         let (settings, connections) = (reloader.settings(), reloader.connections());
         reloader.follow_state();
+        let listening = self.public.iter().map(|listener| (Purpose::Public, listener));
+        let listening = listening.chain(self.admin.iter().map(|listener| (Purpose::Admin, listener)));
+        let listening: Vec<_> =
+            listening.filter_map(|(purpose, listener)| Some((purpose, listener.try_clone().ok()?))).collect();
+        let (hand_over, handed_over) = oneshot::channel();
         let mut background = JoinSet::new();
         background.spawn(open_streams::run(Arc::clone(reloader.current()), stopping.clone()));
         let public = Arc::new(Front {
@@ -164,12 +200,15 @@ impl Server {
             spawn_accept(&mut admin_accepting, listener, &admin, &admin_stopping);
         }
 
-        shutdown.await;
-        reloader.state().status.stop();
-        let delay = reloader.config().server.shutdown_delay;
-        if !delay.is_zero() {
-            info!(delay_seconds = delay.as_secs(), "not ready any more, and stopping soon");
-            tokio::time::sleep(delay).await;
+        let upgrade_socket = reloader.config().server.upgrade_socket.clone();
+        background.spawn(upgrade::run(upgrade_socket, self.inherited, listening, hand_over));
+        tokio::select! {
+            () = shutdown => reloader.announce_stop().await,
+            Ok(()) = handed_over => {
+                info!("handed over to another process");
+                // It answers the probes from now on.
+                let _ = admin_stop.send(true);
+            }
         }
         let grace = reloader.config().server.shutdown_grace;
         info!(connections = connections.count(), grace_seconds = grace.as_secs(), "stopping");

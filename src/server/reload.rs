@@ -29,11 +29,12 @@ use super::listener::Connections;
 const PREPARATION: Duration = Duration::from_secs(10);
 
 /// What the process takes from its first configuration for good.
-const FIXED: [&str; 5] = [
+const FIXED: [&str; 6] = [
     "server.listen",
     "server.admin_listen",
     "server.worker_threads",
     "server.log",
+    "server.upgrade_socket",
     "server.limits.verified_tokens",
 ];
 
@@ -111,7 +112,7 @@ impl Reloader {
                 return Err(error);
             }
         };
-        prepare(&before, &next).await;
+        prepare(Some(&before), &next).await;
         let changes = self.config().outline.changes(&config.outline);
         let needs_restart = FIXED.into_iter().filter(|key| !inner.first.is_same(&config.outline, key));
         let status = ReloadStatus {
@@ -129,6 +130,16 @@ impl Reloader {
         inner.current.store(next);
         self.follow_state();
         Ok(changes)
+    }
+
+    /// Is not ready from now on, and waits for `server.shutdown_delay`.
+    pub(super) async fn announce_stop(&self) {
+        self.state().status.stop();
+        let delay = self.config().server.shutdown_delay;
+        if !delay.is_zero() {
+            info!(delay_seconds = delay.as_secs(), "not ready any more, and stopping soon");
+            tokio::time::sleep(delay).await;
+        }
     }
 
     /// Says that a file cannot be used, and that the old configuration stays.
@@ -170,9 +181,10 @@ fn report(status: &ReloadStatus, changes: &[Change]) {
 }
 
 /// Finds out what the new state needs and the old one did not have.
-async fn prepare(before: &State, next: &State) {
+pub(super) async fn prepare(before: Option<&State>, next: &State) {
+    let providers = before.map_or(&[][..], |before| &before.providers);
     let mut preparing = JoinSet::new();
-    for provider in next.providers.iter().filter(|new| !has(&before.providers, new)) {
+    for provider in next.providers.iter().filter(|new| !has(providers, new)) {
         let provider = Arc::clone(provider);
         preparing.spawn(async move {
             if !provider.prepare().await {
@@ -183,7 +195,8 @@ async fn prepare(before: &State, next: &State) {
             }
         });
     }
-    let known: Vec<_> = before.apps.iter().map(|app| Arc::clone(&app.upstreams)).collect();
+    let known: Vec<_> =
+        before.iter().flat_map(|before| &before.apps).map(|app| Arc::clone(&app.upstreams)).collect();
     for app in next.apps.iter().filter(|app| !has(&known, &app.upstreams)) {
         let upstreams = Arc::clone(&app.upstreams);
         preparing.spawn(async move {

@@ -1,6 +1,7 @@
 //! The program itself, at its most talkative.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +14,22 @@ use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket").port()
+}
+
+fn spawn(directory: &Path, arguments: &[&str]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .arg("run")
+        .arg("--config")
+        .arg(directory.join("gateway.toml"))
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }
 
 /// The program in a process of its own, logging at `trace` into a file.
@@ -35,18 +52,7 @@ impl Program {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("gateway.toml");
         std::fs::write(&config, builder.text()).unwrap();
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .arg("run")
-            .arg("--config")
-            .arg(&config)
-            .env_remove("RUST_LOG")
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let child = spawn(directory.path(), &[]);
         patiently("readiness", async {
             loop {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -61,7 +67,14 @@ impl Program {
         (Self { child, directory, address, admin }, builder)
     }
 
-    /// The configuration's file.
+    /// Starts another process in its place, and waits until the old one has ended; its exit code.
+    pub(crate) async fn upgrade(&mut self) -> Option<i32> {
+        let next = spawn(self.directory.path(), &["--upgrade"]);
+        let mut old = std::mem::replace(&mut self.child, next);
+        patiently("the old process's end", old.wait()).await.unwrap().code()
+    }
+
+    /// A file beside the configuration's.
     pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
         self.directory.path().join(name)
     }

@@ -33,6 +33,7 @@ mod stand_ins;
 mod streaming;
 mod token_size;
 mod tokens;
+mod upgrade;
 mod upstreams;
 mod user_endpoint;
 mod workflow;

@@ -24,15 +24,20 @@ pub(crate) struct Load {
 impl Load {
     /// Each asks for a path that needs a session, and fails the test on anything but 200.
     pub(crate) fn start(browsers: Vec<Browser>) -> Self {
-        Self::run(browsers, false)
+        Self::run(browsers, "keep-alive", false)
+    }
+
+    /// The same with a connection for each request.
+    pub(crate) fn with_fresh_connections(browsers: Vec<Browser>) -> Self {
+        Self::run(browsers, "close", false)
     }
 
     /// The same until nobody listens any more.
     pub(crate) fn until_refused(browsers: Vec<Browser>) -> Self {
-        Self::run(browsers, true)
+        Self::run(browsers, "keep-alive", true)
     }
 
-    fn run(browsers: Vec<Browser>, until_refused: bool) -> Self {
+    fn run(browsers: Vec<Browser>, connection: &'static str, until_refused: bool) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tabs = JoinSet::new();
         for mut browser in browsers {
@@ -40,7 +45,8 @@ impl Load {
             tabs.spawn(async move {
                 let mut requests = 0;
                 while !stop.load(Ordering::SeqCst) {
-                    let answer = match browser.try_get("/api/cart").await {
+                    let request = Request::get("/api/cart").header("Connection", connection);
+                    let answer = match browser.try_send(&request).await {
                         Some(answer) => answer,
                         None if until_refused => break,
                         None => panic!("nobody listens"),

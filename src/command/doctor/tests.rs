@@ -72,6 +72,7 @@ fn config(settings: Settings) -> Config {
             trusted_proxies: Vec::new(),
             worker_threads: 1,
             watch_config: false,
+            upgrade_socket: None,
             shutdown_delay: Duration::ZERO,
             shutdown_grace: limit,
             limits: Limits {

@@ -129,7 +129,7 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
             Ok(runtime) => runtime,
             Err(error) => return fail(&error, 1),
         };
-        runtime.block_on(async {
+        let code = runtime.block_on(async {
             // Before anything else, so that an early one does not end the process.
             let hangups = match signal(SignalKind::hangup()) {
                 Ok(hangups) => hangups,
@@ -149,7 +149,10 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
             server.run(stop_signal()).await;
             reloading.abort();
             ExitCode::SUCCESS
-        })
+        });
+        // Another process that was given the listeners and does not become ready is not waited for.
+        runtime.shutdown_background();
+        code
     })
 }
 

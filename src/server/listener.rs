@@ -16,6 +16,7 @@ use pingora_core::server::ShutdownWatch;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+use super::BACKLOG;
 use super::connection::{ConnectionSettings, serve};
 use super::watch::{ConnectionWatch, EndReason};
 
@@ -159,7 +160,8 @@ where
     }
     // Whoever is connected already is not turned away.
     if let Ok(listener) = listener.into_std() {
-        while let Ok((stream, peer)) = listener.accept() {
+        // No more than there were: where another process has taken over, new ones never cease.
+        for (stream, peer) in (0..BACKLOG).map_while(|_| listener.accept().ok()) {
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
             {

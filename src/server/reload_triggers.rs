@@ -77,7 +77,9 @@ async fn load(path: &Path, reloader: &Reloader, only_if_changed: bool) {
         Err(_) => return error!("the configuration could not be read"),
     };
     let Loaded { config, warnings } = loaded;
-    if only_if_changed && reloader.config().outline.changes(&config.outline).is_empty() {
+    let is_same = reloader.config().outline.changes(&config.outline).is_empty();
+    // Back to what it was after a bad one counts: the status is to say that all is well.
+    if only_if_changed && is_same && reloader.state().reload_status().last_error.is_none() {
         return;
     }
     for warning in &warnings {

@@ -68,7 +68,7 @@ impl Purpose {
 /// A listener and what it is for.
 pub(super) type Listening = (Purpose, TcpListener);
 
-/// The listeners of a process that runs, which goes on until [`Inherited::ready`].
+/// The listeners of a process that runs, which goes on until this one serves.
 #[derive(Debug)]
 pub struct Inherited {
     listeners: Vec<Listening>,

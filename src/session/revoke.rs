@@ -25,23 +25,23 @@ pub enum Revoked<'a> {
 }
 
 impl Sessions {
-    /// Revokes: from now on no request gets through with it, and open streams end. `provider`: index of the identity
-    /// provider in the configuration.
+    /// Revokes: from now on no request gets through with it, and open streams end. `provider`: the number of the
+    /// identity provider.
     pub fn revoke(&self, provider: usize, revoked: &Revoked<'_>) {
         let now = self.clock.now();
         let kept_until = now.saturating_add(self.revocation_lifetime);
         let revocations = &self.memory.revocations;
         match *revoked {
             Revoked::Session(sid) => {
-                info!(provider, "revoked: a session");
+                info!("revoked: a session");
                 revocations.revoke(Mark::session(provider, sid), false, kept_until, now);
             }
             Revoked::Token(jti) => {
-                info!(provider, "revoked: a JWT");
+                info!("revoked: a JWT");
                 revocations.revoke(Mark::token_id(provider, jti), false, kept_until, now);
             }
             Revoked::Subject { subject, issued_until } => {
-                info!(provider, subject, "revoked: the sessions of a subject");
+                info!(subject, "revoked: the sessions of a subject");
                 let subject = Mark::subject(provider, subject);
                 revocations.revoke_subject(subject, issued_until, kept_until, now);
             }

@@ -309,4 +309,6 @@ async fn the_program_notices_changed_files_itself() {
     std::fs::write(program.file("gateway.toml"), "[").unwrap();
     program.logged(&["reload refused"]).await;
     browser.get("/").await.assert_status(200);
+    std::fs::write(program.file("gateway.toml"), with_file.replace("/open/*", "/opened/*")).unwrap();
+    program.logged(&["configuration reloaded", "generation=4"]).await;
 }

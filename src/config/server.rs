@@ -13,8 +13,8 @@ use super::values::network::{overlap, socket_address, trusted_network};
 use super::values::size::size;
 use super::values::word;
 
-/// Bytes of a Unix socket's path (unix(7)).
-const LONGEST_SOCKET_PATH: usize = 107;
+/// Bytes of a Unix socket's path (unix(7)), less the four of the name under which it is made.
+const LONGEST_SOCKET_PATH: usize = 103;
 
 /// Bytes of an admin token.
 const MIN_ADMIN_TOKEN: usize = 16;

@@ -172,6 +172,8 @@ pub(super) async fn run(
     listeners: Vec<Listening>,
     handed_over: oneshot::Sender<()>,
 ) {
+    // Before the old process lets go, so that there is always somebody at the socket.
+    let socket = path.map(|path| bind(&path, inherited.is_some())).transpose();
     if let Some(inherited) = inherited {
         match spawn_blocking(move || inherited.ready()).await {
             Ok(Ok(())) => info!("the process before has handed over"),
@@ -179,15 +181,21 @@ pub(super) async fn run(
             Err(_) => {}
         }
     }
-    if let Some(path) = path
-        && let Err(error) = offer(&path, listeners, handed_over).await
-    {
-        error!(path = %path.display(), %error, "no upgrade is possible: the socket cannot be used");
+    let offered = match socket {
+        Ok(None) => return,
+        Ok(Some(socket)) => offer(socket, listeners, handed_over).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = offered {
+        error!(%error, "no upgrade is possible: the socket cannot be used");
     }
 }
 
-async fn offer(path: &Path, listeners: Vec<Listening>, handed_over: oneshot::Sender<()>) -> io::Result<()> {
-    let (socket, mut file) = bind(path)?;
+async fn offer(
+    (socket, mut file): (UnixListener, SocketFile),
+    listeners: Vec<Listening>,
+    handed_over: oneshot::Sender<()>,
+) -> io::Result<()> {
     let listeners = Arc::new(listeners);
     loop {
         let (stream, _) = socket.accept().await?;
@@ -228,17 +236,19 @@ impl Drop for SocketFile {
     }
 }
 
-fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
-    match UnixStream::connect(path) {
-        Ok(_) => return Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there")),
-        // What a process left behind that has ended.
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-        Err(_) => {}
+/// Listens there. `replaces`: in place of the process that does so now.
+fn bind(path: &Path, replaces: bool) -> io::Result<(UnixListener, SocketFile)> {
+    if !replaces && UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(ErrorKind::AddrInUse, "another process listens there"));
     }
-    let listener = UnixListener::bind(path)?;
-    let file = SocketFile { path: path.to_owned(), is_own: true };
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    Ok((listener, file))
+    // What is there, of a process that lives or has ended, is replaced at once.
+    let mut fresh = path.as_os_str().to_owned();
+    fresh.push(".new");
+    let _of_a_failed_start = std::fs::remove_file(&fresh);
+    let listener = UnixListener::bind(&fresh)?;
+    std::fs::set_permissions(&fresh, Permissions::from_mode(0o600))?;
+    std::fs::rename(&fresh, path)?;
+    Ok((listener, SocketFile { path: path.to_owned(), is_own: true }))
 }
 
 #[cfg(test)]
@@ -289,11 +299,11 @@ mod tests {
     async fn the_sockets_file_comes_and_goes() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("upgrade.sock");
-        let (listener, file) = bind(&path).unwrap();
+        let (listener, file) = bind(&path, false).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(bind(&path).err().map(|error| error.kind()), Some(ErrorKind::AddrInUse));
+        assert_eq!(bind(&path, false).err().map(|error| error.kind()), Some(ErrorKind::AddrInUse));
         drop(listener);
-        let (_listener, _file) = bind(&path).expect("the old one is only a file");
+        let (_listener, _file) = bind(&path, false).expect("the old one is only a file");
         drop(file);
     }
 }

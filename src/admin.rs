@@ -56,7 +56,7 @@ impl Admin {
 
     /// 200 once every provider's endpoints and keys are known, else 503 with the reasons.
     fn readyz(&self) -> Response<Vec<u8>> {
-        let reasons: Vec<_> = self
+        let mut reasons: Vec<_> = self
             .state
             .providers
             .iter()
@@ -65,6 +65,9 @@ impl Admin {
                 Some(json!({ "identity_provider": provider.name(), "reason": reason }))
             })
             .collect();
+        if self.state.status.is_stopping() {
+            reasons.push(json!({ "reason": "the server stops" }));
+        }
         if reasons.is_empty() {
             answer(StatusCode::OK, "application/json", json!({ "status": "ready" }).to_string())
         } else {

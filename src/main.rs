@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use portcullis::clock::SystemClock;
 use portcullis::command::{check, doctor, explain, healthcheck};
-use portcullis::config::{self, Loaded};
+use portcullis::config::{self, Config, Loaded};
 use portcullis::identity_provider::Credentials;
-use portcullis::server::Server;
+use portcullis::server::{Inherited, Server, reload_when_told};
 use portcullis::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -41,7 +42,13 @@ struct ConfigFile {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve (the default); exits with 64 on a bad configuration, before any port is opened
-    Run(ConfigFile),
+    Run {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Take over from the process that runs, at `server.upgrade_socket`, without a failed request
+        #[arg(long)]
+        upgrade: bool,
+    },
     /// Validate the configuration and print hosts, routes, access and warnings
     Check(ConfigFile),
     /// Say what becomes of a request and why: app, route, access, cookies, JWT. Sends nothing to the app
@@ -82,8 +89,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let command_line = CommandLine::parse();
-    match command_line.command.unwrap_or(Command::Run(command_line.config)) {
-        Command::Run(file) => run(&file.config),
+    match command_line.command.unwrap_or(Command::Run { config: command_line.config, upgrade: false }) {
+        Command::Run { config, upgrade } => run(&config.config, upgrade),
         Command::Check(file) => with_config(&file.config, |loaded| {
             print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
@@ -124,10 +131,14 @@ fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-fn run(path: &Path) -> ExitCode {
+fn run(path: &Path, upgrade: bool) -> ExitCode {
     with_config(path, |Loaded { config, warnings }| {
         telemetry::start(&config.server.log);
         telemetry::silence_panic_messages();
+        let inherited = match upgrade.then(|| inherit(&config)).transpose() {
+            Ok(inherited) => inherited.flatten(),
+            Err(error) => return fail(&error, 1),
+        };
         for warning in &warnings {
             warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
         }
@@ -135,21 +146,47 @@ fn run(path: &Path) -> ExitCode {
             Ok(runtime) => runtime,
             Err(error) => return fail(&error, 1),
         };
-        runtime.block_on(async {
-            let server = match Server::bind(config).await {
+        let code = runtime.block_on(async {
+            // Before anything else, so that an early one does not end the process.
+            let hangups = match signal(SignalKind::hangup()) {
+                Ok(hangups) => hangups,
+                Err(error) => return fail(&error, 1),
+            };
+            let bound = match inherited {
+                Some(inherited) => Server::take_over(config, inherited).await,
+                None => Server::bind(config).await,
+            };
+            let server = match bound {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),
             };
             info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = ?server.admin_address(), version = env!("CARGO_PKG_VERSION"), "started");
+            let reloading = reload_when_told(path.to_owned(), server.reloader(), hangups);
+            let reloading = tokio::spawn(reloading);
             server.run(stop_signal()).await;
+            reloading.abort();
             ExitCode::SUCCESS
-        })
+        });
+        // Another process that was given the listeners and does not become ready is not waited for.
+        runtime.shutdown_background();
+        code
     })
+}
+
+/// The listeners of the process that runs; `None`: there is none, and this one starts as usual.
+fn inherit(config: &Config) -> std::io::Result<Option<Inherited>> {
+    let Some(path) = &config.server.upgrade_socket else {
+        return Err(std::io::Error::other("`--upgrade` needs `server.upgrade_socket` in the configuration"));
+    };
+    let inherited = Inherited::ask(path)?;
+    if inherited.is_none() {
+        warn!(path = %path.display(), "there is no process to take over from");
+    }
+    Ok(inherited)
 }
 
 /// SIGTERM or SIGINT.
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         let _ = tokio::signal::ctrl_c().await;
         return;

@@ -64,8 +64,12 @@ fn a_session() {
     let rules = app_rules("");
     let verification = verify(&token, &token_rules(), &key_set(), NOW).unwrap();
     let identity = Arc::new(Identity::new(verification.claims, &rules.identity).unwrap());
-    let tokens =
-        Tokens { access_token: secret(), refresh_token: Some(secret()), identity: Arc::clone(&identity) };
+    let tokens = Tokens {
+        access_token: secret(),
+        refresh_token: Some(secret()),
+        identity: Arc::clone(&identity),
+        rules: 0,
+    };
     let outcome = Outcome::Renewed(Arc::new(tokens));
     assert_discreet(&outcome);
     assert_discreet(&Refreshed { outcome, refresh_token: secret() });

@@ -18,7 +18,7 @@ use crate::config;
 /// How an app's sessions are protected.
 #[derive(Debug)]
 pub struct SessionRules {
-    /// Index of the identity provider.
+    /// Number of the identity provider.
     pub provider: usize,
     /// Seals the refresh token's cookie, where there are keys.
     pub seal: Option<Seal>,

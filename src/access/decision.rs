@@ -25,8 +25,10 @@ use crate::respond::{Code, Problem};
 /// Everything that decisions about one app need, prepared from its configuration.
 #[derive(Debug)]
 pub struct AppRules {
-    /// The app's index in the configuration.
+    /// The app's number: another app never has it, whatever becomes of the configuration.
     pub index: usize,
+    /// Of these rules: grows with every change of the configuration that concerns the app.
+    pub generation: u64,
     /// Its paths.
     pub routes: Routes,
     /// Its cookies' names.
@@ -240,6 +242,7 @@ impl AppRules {
     ) -> Self {
         Self {
             index,
+            generation: 0,
             routes: Routes::new(app),
             cookies: CookieNames {
                 access_token: app.cookies.access_token.clone(),
@@ -269,6 +272,15 @@ impl AppRules {
             anonymous_status: StatusCode::from_u16(app.user.anonymous_status)
                 .unwrap_or(StatusCode::NOT_FOUND),
         }
+    }
+
+    /// The same with a provider's number and a generation that mean the same after a change of the configuration.
+    #[must_use]
+    pub fn numbered(mut self, provider: usize, generation: u64) -> Self {
+        self.token.provider = provider;
+        self.session.provider = provider;
+        self.generation = generation;
+        self
     }
 }
 

@@ -16,7 +16,7 @@ pub use crate::access::signed_token::MAX_TOKEN_LENGTH;
 /// What a token must be like for one app.
 #[derive(Debug, Clone)]
 pub struct TokenRules {
-    /// Index of the identity provider in the configuration.
+    /// Number of the identity provider.
     pub provider: usize,
     /// Compared exactly with `iss`.
     pub issuer: String,

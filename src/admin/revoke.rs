@@ -48,7 +48,7 @@ pub(super) async fn serve(
     let order = Order::parse(state, &body).ok_or_else(|| Problem::new(Code::BadRequest, BODY))?;
     let subject = (order.claim == "sub").then_some(order.value.as_str());
     audit::record_admin(Event::Revocation, ReasonCode::Requested, subject, Some(order.claim));
-    for provider in order.providers.clone() {
+    for provider in order.providers.iter().copied() {
         state.sessions.revoke(provider, &order.revoked(state, provider));
     }
     Ok(())
@@ -89,7 +89,8 @@ async fn read_body(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Pr
 
 /// What is to be revoked, and at which providers.
 struct Order {
-    providers: std::ops::Range<usize>,
+    /// Their numbers.
+    providers: Vec<usize>,
     claim: &'static str,
     value: String,
     issued_until: Option<u64>,
@@ -99,11 +100,11 @@ impl Order {
     fn parse(state: &State, body: &[u8]) -> Option<Self> {
         let mut object = strict_json::parse_object(body, 2).ok()?;
         let providers = match object.remove("identity_provider") {
-            None => 0..state.providers.len(),
+            None => state.provider_numbers.clone(),
             Some(name) => {
                 let index =
                     state.providers.iter().position(|provider| Some(provider.name()) == name.as_str())?;
-                index..index + 1
+                vec![*state.provider_numbers.get(index)?]
             }
         };
         let issued_until = match object.remove("issued_until") {

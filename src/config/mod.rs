@@ -12,6 +12,7 @@ mod fusionauth_webhook;
 mod identity_headers;
 mod identity_provider;
 mod model;
+mod outline;
 mod problem;
 mod provider_logout;
 mod reader;
@@ -30,6 +31,7 @@ mod whole;
 use std::path::Path;
 
 pub use model::*;
+pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
 
 use reader::{Report, Section};
@@ -66,9 +68,10 @@ fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigError> {
     let entries = tree::parse(text).map_err(ConfigError::single)?;
     let report = Report::new(directory);
     let config = read(&Section::root(&entries, &report));
+    let outline = Outline::new(&entries, report.take_secrets(), directory);
     let (problems, warnings) = report.finish();
     match config {
-        Some(config) if problems.is_empty() => Ok(Loaded { config, warnings }),
+        Some(config) if problems.is_empty() => Ok(Loaded { config: Config { outline, ..config }, warnings }),
         _ => Err(ConfigError { problems }),
     }
 }
@@ -81,6 +84,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
     let apps = app::apps(root, &providers);
     whole::check(&server, &providers, &apps);
     Some(Config {
+        outline: Outline::default(),
         server: server.server?,
         session: session?,
         refresh: refresh?,

@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 /// A whole `gateway.toml`.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What the file itself says.
+    pub outline: super::Outline,
     /// `[server]` and `[server.limits]`.
     pub server: Server,
     /// `[session]`.
@@ -45,6 +47,12 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; default: one for each core.
     pub worker_threads: usize,
+    /// Whether the file and those of its secrets are watched, and read again when they change.
+    pub watch_config: bool,
+    /// Where another process may ask for the listening sockets; `None`: nowhere.
+    pub upgrade_socket: Option<PathBuf>,
+    /// How long a stop goes on accepting connections while `/readyz` says no.
+    pub shutdown_delay: Duration,
     /// How long a stop waits for requests in flight.
     pub shutdown_grace: Duration,
     /// `[server.limits]`.

@@ -16,6 +16,7 @@ const FORMS: &str = "write `{ env = \"NAME\" }` or `{ file = \"/run/secrets/name
 
 /// `{ env = "NAME" }`, `{ file = "path" }`, or a plain string with a warning.
 pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
+    let mut file = None;
     let secret = match item.value() {
         Value::Text(text) => {
             item.warn("the secret stands in the file itself", FORMS);
@@ -24,7 +25,10 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
         Value::Table(entries) => match entries.as_slice() {
             [entry] => match (entry.key.as_str(), &entry.node.value) {
                 ("env", Value::Text(name)) => from_environment(item, name)?,
-                ("file", Value::Text(path)) => from_file(item, path)?,
+                ("file", Value::Text(path)) => {
+                    file = Some(path.as_str());
+                    from_file(item, path)?
+                }
                 ("env" | "file", _) => {
                     return item.fault(format!("`{}` of a secret is not a string", entry.key), FORMS);
                 }
@@ -43,6 +47,7 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
             "remove it; one line break at the end of a file is fine",
         );
     }
+    item.report.secret(item.path(), secret.expose(), file);
     Some(secret)
 }
 

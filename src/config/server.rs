@@ -1,9 +1,10 @@
 //! `[server]` with its limits and log, and `[refresh]`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::model::{AccessLog, Limits, Log, LogFormat, Refresh, Server};
-use super::reader::{Item, Section};
+use super::reader::{Item, Section, boolean};
 use super::secret::secret;
 use super::spelling::quote;
 use super::tls::{ReadTls, tls};
@@ -12,6 +13,9 @@ use super::values::duration::duration;
 use super::values::network::{overlap, socket_address, trusted_network};
 use super::values::size::size;
 use super::values::word;
+
+/// Bytes of a Unix socket's path (unix(7)), less the four of the name under which it is made.
+const LONGEST_SOCKET_PATH: usize = 103;
 
 /// Bytes of an admin token.
 const MIN_ADMIN_TOKEN: usize = 16;
@@ -86,6 +90,9 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
     let worker_threads = section
         .optional("worker_threads", "one for each core", |item| usize::try_from(item.integer(1, 1024)?).ok());
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let watch_config = section.defaulted("watch_config", "false", boolean);
+    let upgrade_socket = section.optional("upgrade_socket", "no upgrade without a pause", upgrade_socket);
+    let shutdown_delay = section.defaulted("shutdown_delay", "\"0s\"", |item| duration(item, "0s", "1h"));
     let shutdown_grace = section.defaulted("shutdown_grace", "\"30s\"", |item| duration(item, "10ms", "1h"));
     let limits = limits(section);
     let log = log(section);
@@ -97,6 +104,9 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
         admin_token: admin_token?,
         trusted_proxies: trusted_proxies?,
         worker_threads: worker_threads?.unwrap_or(cores),
+        watch_config: watch_config?,
+        upgrade_socket: upgrade_socket?,
+        shutdown_delay: shutdown_delay?,
         shutdown_grace: shutdown_grace?,
         limits: limits?,
         log: log?,
@@ -146,6 +156,17 @@ fn check_listeners(section: &Section<'_>, public: &[(&'static str, SocketAddr)],
             "choose another port, or `false` for no admin listener",
         );
     }
+}
+
+/// Relative to the configuration's own directory, as the files of secrets.
+fn upgrade_socket(item: &Item<'_>) -> Option<PathBuf> {
+    const HINT: &str = "write a path in a directory of its own, such as `\"/run/portcullis/upgrade.sock\"`";
+    let text = item.text("a path", HINT)?;
+    let path = item.report.directory.join(text);
+    if text.is_empty() || text.contains('\0') || path.as_os_str().len() > LONGEST_SOCKET_PATH {
+        return item.fault(format!("{} cannot be the path of a socket", quote(text)), HINT);
+    }
+    Some(path)
 }
 
 fn limits(server: &Section<'_>) -> Option<Limits> {

@@ -18,6 +18,8 @@ use crate::telemetry::audit::Cause;
 /// One request.
 #[derive(Default)]
 pub struct Context {
+    /// What it began with, and goes on with after a reload.
+    pub(crate) state: Option<Arc<State>>,
     /// The connection it came on.
     pub(crate) connection: Option<Arc<ConnectionWatch>>,
     /// The app that it is for.

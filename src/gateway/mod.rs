@@ -3,6 +3,7 @@
 mod answer;
 mod backchannel_logout;
 mod context;
+mod current;
 mod endpoints;
 mod failure;
 mod fusionauth_webhook;
@@ -35,6 +36,7 @@ use crate::telemetry::access_log;
 use crate::telemetry::request_id::{self, X_REQUEST_ID};
 
 pub use context::Context;
+pub use current::{CurrentState, ReloadStatus};
 pub use state::{App, State};
 
 use answer::Answer;
@@ -45,28 +47,34 @@ const MAX_CONNECT_ATTEMPTS: usize = 3;
 /// The gateway as Pingora sees it.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    state: Arc<State>,
+    current: Arc<CurrentState>,
 }
 
 impl Gateway {
-    /// A gateway with this state.
-    pub fn new(state: Arc<State>) -> Self {
-        Self { state }
+    /// A gateway whose requests begin with the state of their moment.
+    pub fn new(current: Arc<CurrentState>) -> Self {
+        Self { current }
+    }
+
+    /// The state that a request began with.
+    fn state(&self, context: &Context) -> Arc<State> {
+        context.state.clone().unwrap_or_else(|| self.current.load())
     }
 
     /// Decides and does what does not need the app. `true`: the request has been answered.
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let state = self.state(context);
         let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
-        let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &self.state.trusted_proxies));
+        let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
         context.request_id = Some(request_id::of(&session.req_header().headers, is_from_proxy));
-        secure_transport::prepare(&self.state, context);
-        let Some(app) = self.find_app(session) else {
+        secure_transport::prepare(&state, context);
+        let Some(app) = find_app(&state, session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
-            Answer::from(&problem).send(&self.state, session, context).await?;
+            Answer::from(&problem).send(&state, session, context).await?;
             return Ok(true);
         };
-        if let Some(location) = secure_transport::redirect(&self.state, session, context) {
-            Answer::redirect(location).send(&self.state, session, context).await?;
+        if let Some(location) = secure_transport::redirect(&state, session, context) {
+            Answer::redirect(location).send(&state, session, context).await?;
             return Ok(true);
         }
         context.websocket = is_websocket(session.req_header());
@@ -79,7 +87,7 @@ impl Gateway {
             session.set_ignore_info_resp(true);
         }
         context.app = Some(Arc::clone(&app));
-        let passed = session_step::run(&self.state, &app, session, context).await?;
+        let passed = session_step::run(&state, &app, session, context).await?;
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
             if is_grpc(session.req_header()) {
                 connection.exempt_from_body_rate();
@@ -89,12 +97,12 @@ impl Gateway {
         }
         Ok(!passed)
     }
+}
 
-    fn find_app(&self, session: &Session) -> Option<Arc<App>> {
-        let request = session.req_header();
-        let host = request.headers.get(header::HOST)?.to_str().ok()?;
-        self.state.app(host).cloned()
-    }
+fn find_app(state: &State, session: &Session) -> Option<Arc<App>> {
+    let request = session.req_header();
+    let host = request.headers.get(header::HOST)?.to_str().ok()?;
+    state.app(host).cloned()
 }
 
 /// RFC 6455 section 4.1.
@@ -124,6 +132,7 @@ impl ProxyHttp for Gateway {
 
     fn new_ctx(&self) -> Context {
         let mut context = Context::starting(Instant::now());
+        context.state = Some(self.current.load());
         // That of an HTTP/2 stream; HTTP/1.x tells by `on_connection_reuse`.
         context.connection = watch::of_this_stream();
         context
@@ -185,7 +194,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let Some(app) = context.app.clone() else { return Ok(()) };
-        upstream_request::prepare(&self.state, &app, context, session.req_header(), upstream)?;
+        upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);
         }
@@ -213,6 +222,7 @@ impl ProxyHttp for Gateway {
             let explanation = "the app's response has a transfer coding other than one `chunked`";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
+        let state = self.state(context);
         let Some(app) = &context.app else { return Ok(()) };
         response_headers::remove_overwriting_cookies(app, response)?;
         if response.status.is_informational() && !is_switching {
@@ -236,9 +246,9 @@ impl ProxyHttp for Gateway {
         if let Some(hsts) = &context.hsts {
             response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
         }
-        open_streams::watch(&self.state, app, session, response, context);
+        open_streams::watch(&state, app, session, response, context);
         // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
-        let new_cookies = context.cookies(&self.state);
+        let new_cookies = context.cookies(&state);
         let has_new_cookies = !new_cookies.is_empty();
         for cookie in new_cookies {
             response.append_header(header::SET_COOKIE, cookie)?;
@@ -256,7 +266,7 @@ impl ProxyHttp for Gateway {
         error: &Error,
         context: &mut Context,
     ) -> FailToProxy {
-        failure::answer(&self.state, session, error, context).await
+        failure::answer(&self.state(context), session, error, context).await
     }
 
     fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
@@ -280,6 +290,6 @@ impl ProxyHttp for Gateway {
             let duration = context.started.map(|started| started.elapsed());
             app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
         }
-        access_log::write(&self.state, session, context, error);
+        access_log::write(&self.state(context), session, context, error);
     }
 }

@@ -15,6 +15,7 @@ use tracing::info;
 
 use crate::access::assessment::SessionAtHand;
 use crate::gateway::context::Context;
+use crate::gateway::current::CurrentState;
 use crate::gateway::state::{App, State};
 use crate::server::watch::{EndReason, Exchange};
 use crate::session::{Sessions, WatchedSession};
@@ -64,7 +65,7 @@ impl OpenStreams {
 }
 
 /// Ends streams whose session is over, until the server stops.
-pub(crate) async fn run(state: Arc<State>, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn run(current: Arc<CurrentState>, mut stopping: watch::Receiver<bool>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -72,6 +73,7 @@ pub(crate) async fn run(state: Arc<State>, mut stopping: watch::Receiver<bool>) 
             _ = ticks.tick() => {}
             _ = stopping.wait_for(|stopping| *stopping) => return,
         }
+        let state = current.load();
         let streams = state.open_streams.review(|session| state.sessions.lives(session));
         if streams > 0 {
             info!(streams, "ended, since their sessions are over");

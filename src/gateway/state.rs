@@ -1,4 +1,5 @@
-//! What every request looks up: the apps by host, and what they share. Built once from a configuration, then only read.
+//! What every request looks up: the apps by host, and what they share. Built from a configuration, then only read; another
+//! configuration makes another state.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::gateway::current::{ProcessStatus, ReloadStatus, number};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
 use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
@@ -36,7 +38,16 @@ pub struct State {
     /// Which requests are logged.
     pub(crate) access_log: config::AccessLog,
     /// WebSockets and event streams.
-    pub(crate) open_streams: OpenStreams,
+    pub(crate) open_streams: Arc<OpenStreams>,
+    /// Numbers of the providers, by which revocations name them.
+    pub(crate) provider_numbers: Vec<usize>,
+    /// What the caller of an administrative request must show.
+    pub(crate) admin_token: Option<config::Secret>,
+    /// What is the same for all states of the process.
+    pub(crate) status: Arc<ProcessStatus>,
+    /// Which configuration this is, counted from 1.
+    generation: u64,
+    outline: config::Outline,
     /// `https` at this port is where requests without TLS belong.
     pub(crate) redirect_port: Option<u16>,
     /// `Strict-Transport-Security` for answers over TLS.
@@ -57,7 +68,7 @@ pub struct App {
     /// Writes its cookies.
     pub cookies: CookieWriter,
     /// Its addresses.
-    pub(crate) upstreams: Upstreams,
+    pub(crate) upstreams: Arc<Upstreams>,
     /// Its login form's fields.
     pub login: config::Login,
     /// Its time-outs.
@@ -103,54 +114,73 @@ impl App {
 impl State {
     /// Builds the state; makes no connection.
     pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+        let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
+        let status = Arc::new(ProcessStatus::default());
+        status.reload.store(Arc::new(ReloadStatus {
+            generation: 1,
+            loaded_at: clock.now(),
+            ..ReloadStatus::default()
+        }));
+        let sessions = Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config);
+        let shared = Shared { memory, clock, open_streams: Arc::default(), status };
+        Self::build(config, 1, || sessions, shared, None)
+    }
+
+    /// The state after this one. What is remembered of sessions goes on, and so does everything whose settings did not
+    /// change; makes no connection.
+    pub(crate) fn next(&self, config: &Config) -> Result<Self, SetupError> {
+        let sessions = || self.sessions.with_settings(config);
+        let shared = Shared {
+            memory: Arc::clone(&self.memory),
+            clock: Arc::clone(&self.clock),
+            open_streams: Arc::clone(&self.open_streams),
+            status: Arc::clone(&self.status),
+        };
+        Self::build(config, self.generation + 1, sessions, shared, Some(self))
+    }
+
+    fn build(
+        config: &Config,
+        generation: u64,
+        sessions: impl FnOnce() -> Sessions,
+        shared: Shared,
+        before: Option<&Self>,
+    ) -> Result<Self, SetupError> {
+        let builder = Builder { config, generation, before };
         let providers = config
             .identity_providers
             .iter()
-            .map(|provider| IdentityProvider::new(provider).map(Arc::new))
+            .map(|settings| builder.provider(settings))
             .collect::<Result<Vec<_>, _>>()?;
         let mut apps = Vec::with_capacity(config.apps.len());
         let mut by_host = HashMap::new();
-        let calls: Vec<Arc<ProviderCalls>> = providers.iter().map(|_| Arc::default()).collect();
-        for (index, app) in config.apps.iter().enumerate() {
+        for app in &config.apps {
             // A valid configuration refers to a provider that there is.
             let settings = config.identity_providers.get(app.identity_provider);
-            let runtime = providers.get(app.identity_provider).zip(calls.get(app.identity_provider));
-            let Some((settings, (provider, calls))) = settings.zip(runtime) else {
+            let Some((settings, provider)) = settings.zip(providers.get(app.identity_provider)) else {
                 continue;
             };
-            by_host.extend(app.hosts.iter().map(|host| (host.clone(), index)));
-            apps.push(Arc::new(App {
-                name: app.name.clone(),
-                session: Arc::new(SessionContext {
-                    app: app.name.clone(),
-                    rules: AppRules::new(index, app, settings, &config.session),
-                    client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
-                    provider: Arc::clone(provider),
-                    request_timeout: settings.request_timeout,
-                    delivery: app.timeouts.response,
-                    calls: Arc::clone(calls),
-                }),
-                cookies: CookieWriter::new(app.cookies.clone()),
-                upstreams: Upstreams::new(app),
-                login: app.login.clone(),
-                timeouts: app.timeouts.clone(),
-                forward_access_token: app.forward_access_token,
-                metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
-                routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
-            }));
+            by_host.extend(app.hosts.iter().map(|host| (host.clone(), apps.len())));
+            apps.push(builder.app(app, settings, provider));
         }
-        metrics::config_was_taken(clock.now());
+        metrics::config_was_taken(shared.clock.now());
         let tls = config.server.tls.as_ref();
         let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
-        let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
+        let numbers = config.identity_providers.iter().map(provider_number);
+        let Shared { memory, clock, open_streams, status } = shared;
         Ok(Self {
             apps,
-            providers,
-            sessions: Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config),
+            providers: providers.into_iter().map(|(provider, _)| provider).collect(),
+            provider_numbers: numbers.collect(),
+            sessions: sessions(),
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),
+            admin_token: config.server.admin_token.clone(),
+            open_streams,
+            status,
+            generation,
+            outline: config.outline.clone(),
             access_log: config.server.log.access,
-            open_streams: OpenStreams::default(),
             redirect_port: tls.and_then(|tls| tls.redirect_port),
             hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
             by_host,
@@ -158,6 +188,21 @@ impl State {
             clock,
             refresh_ahead: config.refresh.ahead.as_secs(),
         })
+    }
+
+    /// Which configuration it was built from, counted from 1.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How the configuration came to be what it is.
+    pub fn reload_status(&self) -> Arc<ReloadStatus> {
+        self.status.reload.load_full()
+    }
+
+    /// Changes that.
+    pub(crate) fn set_reload_status(&self, status: ReloadStatus) {
+        self.status.reload.store(Arc::new(status));
     }
 
     /// The app of a `Host` header: compared exactly, without port and case.
@@ -187,7 +232,9 @@ impl State {
         then: impl FnOnce(&Knowledge<'_>) -> T,
     ) -> T {
         // In this order: keys of a later generation under an earlier number are only verified once more.
-        let key_generation = app.session.provider.key_set_generation();
+        let keys_now = app.session.provider.key_set_generation();
+        // What was verified by other rules, or with the keys of another provider, is verified once more.
+        let key_generation = (app.rules().generation << 32).wrapping_add(keys_now);
         let keys = app.session.provider.key_set();
         then(&Knowledge {
             keys: &keys,
@@ -196,6 +243,94 @@ impl State {
             now: self.clock.now(),
             refresh_ahead: self.refresh_ahead,
             keys_are_fresh,
+        })
+    }
+}
+
+/// What outlives a configuration.
+struct Shared {
+    memory: Arc<Memory>,
+    clock: Arc<dyn Clock>,
+    open_streams: Arc<OpenStreams>,
+    status: Arc<ProcessStatus>,
+}
+
+/// Another issuer under the same name is another provider.
+fn provider_number(settings: &config::IdentityProvider) -> usize {
+    number(&["identity_provider", &settings.name, &settings.issuer])
+}
+
+/// Builds the parts of a state, or takes them from the one before.
+struct Builder<'a> {
+    config: &'a Config,
+    generation: u64,
+    before: Option<&'a State>,
+}
+
+impl Builder<'_> {
+    /// The state before, if it had the same under these keys.
+    fn unchanged(&self, mut keys: impl Iterator<Item = String>) -> Option<&State> {
+        self.before.filter(|before| keys.all(|key| before.outline.is_same(&self.config.outline, &key)))
+    }
+
+    /// A provider with the bounds of its calls, which go on with the keys that were fetched.
+    fn provider(
+        &self,
+        settings: &config::IdentityProvider,
+    ) -> Result<(Arc<IdentityProvider>, Arc<ProviderCalls>), SetupError> {
+        let name = settings.name.as_str();
+        let of_before = |state: &State| {
+            let app = state.apps.iter().find(|app| app.session.provider.name() == name);
+            app.map(|app| Arc::clone(&app.session.calls))
+        };
+        let calls = self.before.and_then(of_before).unwrap_or_default();
+        let unchanged = self.unchanged([format!("identity_providers.{name}")].into_iter());
+        let known = unchanged.and_then(|state| state.providers.iter().find(|known| known.name() == name));
+        let provider = match known {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(IdentityProvider::new(settings)?),
+        };
+        Ok((provider, calls))
+    }
+
+    fn app(
+        &self,
+        app: &config::App,
+        settings: &config::IdentityProvider,
+        (provider, calls): &(Arc<IdentityProvider>, Arc<ProviderCalls>),
+    ) -> Arc<App> {
+        let section = format!("apps.{}", app.name);
+        let known = |state: &State| state.apps.iter().find(|known| known.name == app.name).cloned();
+        let unchanged = self.unchanged([section.clone(), String::from("session")].into_iter());
+        let same = unchanged.and_then(known).filter(|same| Arc::ptr_eq(&same.session.provider, provider));
+        if let Some(same) = same {
+            return same;
+        }
+        let of_upstreams = ["hosts", "upstreams", "upstream_tls", "timeouts", "health_check"];
+        let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
+        let upstreams =
+            self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
+        let provider_number = provider_number(settings);
+        let index = number(&["app", &app.name, &settings.name, &settings.issuer, &app.client_id]);
+        let rules = AppRules::new(index, app, settings, &self.config.session);
+        Arc::new(App {
+            name: app.name.clone(),
+            session: Arc::new(SessionContext {
+                app: app.name.clone(),
+                rules: rules.numbered(provider_number, self.generation),
+                client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
+                provider: Arc::clone(provider),
+                request_timeout: settings.request_timeout,
+                delivery: app.timeouts.response,
+                calls: Arc::clone(calls),
+            }),
+            cookies: CookieWriter::new(app.cookies.clone()),
+            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app))),
+            login: app.login.clone(),
+            timeouts: app.timeouts.clone(),
+            forward_access_token: app.forward_access_token,
+            metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
+            routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
         })
     }
 }

@@ -263,6 +263,11 @@ impl IdentityProvider {
         }
     }
 
+    /// Finds the endpoints and fetches the JWKS, once. Whether both succeeded.
+    pub async fn prepare(&self) -> bool {
+        self.renew().await
+    }
+
     /// One round of the background task.
     async fn renew(&self) -> bool {
         let discovered = self.discovery.is_settled() || self.discovery.attempt().await;

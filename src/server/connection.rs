@@ -236,7 +236,7 @@ async fn fill(wire: &mut Wire, deadline: Instant, is_idle: bool) -> Filled {
         }
         wire.flush_behind(context);
         wire.watch.register(context.waker());
-        if wire.watch.ended().is_some() || (is_idle && wire.watch.is_closing()) {
+        if wire.watch.ended().is_some() || (is_idle && wire.watch.is_closing_idle()) {
             return Poll::Ready(Filled::Closed);
         }
         wire.poll_deadline(context, deadline).map(|()| Filled::TimedOut)

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::l4::stream::Stream as SocketStream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
@@ -16,6 +17,7 @@ use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+use super::BACKLOG;
 use super::connection::{ConnectionSettings, serve};
 use super::watch::{ConnectionWatch, EndReason};
 use super::{http2, tls_stream};
@@ -24,19 +26,28 @@ use crate::telemetry::metrics::{Held, METRICS};
 /// How long to wait when the machine has no descriptors or memory left for another connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// How long a connection without a request is kept when the server stops.
+const CLOSING_PAUSE: Duration = Duration::from_millis(500);
+
 /// The connections that live now. Locked when one opens or closes, never for a request.
 #[derive(Debug)]
 pub(crate) struct Connections {
     live: Mutex<HashMap<u64, Arc<ConnectionWatch>>>,
     next_id: AtomicU64,
-    max: usize,
+    max: AtomicUsize,
     none_left: Notify,
 }
 
 impl Connections {
     /// At most `max` at once, over all listeners.
     pub(crate) fn new(max: usize) -> Arc<Self> {
+        let max = AtomicUsize::new(max);
         Arc::new(Self { live: Mutex::default(), next_id: AtomicU64::new(0), max, none_left: Notify::new() })
+    }
+
+    /// Sets how many may live at once, for those that come.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// How many live now.
@@ -44,8 +55,18 @@ impl Connections {
         self.live().len()
     }
 
+    /// Closes each after its next answer, and those that stay idle for [`CLOSING_PAUSE`] then. A client that is just sending
+    /// a request on a connection, or has just opened it, so gets its answer.
+    pub(crate) async fn close_gently(&self) {
+        for watch in self.live().values() {
+            watch.close_after_answer();
+        }
+        let _ = tokio::time::timeout(CLOSING_PAUSE, self.drained()).await;
+        self.close_idle();
+    }
+
     /// Closes the idle ones at once and the others after their answers.
-    pub(crate) fn close_idle(&self) {
+    fn close_idle(&self) {
         for watch in self.live().values() {
             watch.close_when_idle();
         }
@@ -75,7 +96,7 @@ impl Connections {
     fn admit(self: &Arc<Self>, watch: &Arc<ConnectionWatch>) -> Option<Admitted> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut live = self.live();
-        if live.len() >= self.max {
+        if live.len() >= self.max.load(Ordering::Relaxed) {
             return None;
         }
         live.insert(id, Arc::clone(watch));
@@ -111,13 +132,14 @@ impl Drop for Admitted {
 pub(crate) struct Front<A> {
     /// Serves a checked request.
     pub(crate) app: Arc<A>,
-    /// The limits.
-    pub(crate) settings: ConnectionSettings,
+    /// The limits, as a fresh connection finds them.
+    pub(crate) settings: Arc<ArcSwap<ConnectionSettings>>,
     /// Whom to wait for.
     pub(crate) connections: Arc<Connections>,
 }
 
-/// Accepts connections until `shutdown` turns true, and then tells those that live to close when they are idle.
+/// Accepts connections until `shutdown` turns true, and then tells those that live to close: see
+/// [`Connections::close_gently`].
 /// Each is a task of its own: a panic in one ends that one.
 ///
 /// With `tls` they begin with its handshake.
@@ -145,7 +167,18 @@ pub(crate) async fn accept<A>(
             }
         }
     }
-    front.connections.close_idle();
+    // Whoever is connected already is not turned away.
+    if let Ok(listener) = listener.into_std() {
+        // No more than there were: where another process has taken over, new ones never cease.
+        for (stream, peer) in (0..BACKLOG).map_while(|_| listener.accept().ok()) {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                open(stream, peer, tls.as_ref(), &front);
+            }
+        }
+    }
+    front.connections.close_gently().await;
 }
 
 /// The client left before it was accepted; the next one is not concerned.
@@ -170,16 +203,18 @@ where
     tokio::spawn(async move {
         let _admitted = admitted;
         let _counted = Held::new(&METRICS.connections);
+        let settings = front.settings.load_full();
         let stream = pingora_stream(stream, peer);
         let Some(tls) = tls else {
-            return serve(Box::new(stream), &front.app, &front.settings, watch).await;
+            return serve(Box::new(stream), &front.app, &settings, watch).await;
         };
-        let timeout = front.settings.header_timeout;
-        let Some(stream) = tls_stream::accept(stream, tls, timeout, &watch).await else { return };
+        let Some(stream) = tls_stream::accept(stream, tls, settings.header_timeout, &watch).await else {
+            return;
+        };
         if stream.is_http2() {
-            http2::serve(Box::new(stream), &front.app, &front.settings, watch).await;
+            http2::serve(Box::new(stream), &front.app, &settings, watch).await;
         } else {
-            serve(Box::new(stream), &front.app, &front.settings, watch).await;
+            serve(Box::new(stream), &front.app, &settings, watch).await;
         }
     });
 }

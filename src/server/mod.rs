@@ -15,9 +15,12 @@ mod http2;
 mod listener;
 mod message;
 mod message_stream;
+mod reload;
+mod reload_triggers;
 mod request_head;
 mod timer;
 mod tls_stream;
+mod upgrade;
 pub(crate) mod watch;
 mod web_socket_frames;
 mod wire;
@@ -31,20 +34,24 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::apps::http_app::HttpServer;
 use pingora_core::server::configuration::ServerConf;
 use tokio::net::TcpSocket;
-use tokio::sync::watch as channel;
+use tokio::sync::{oneshot, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::admin::Admin;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, State, open_streams};
 use crate::identity_provider::SetupError;
 use crate::tls::CertificateStore;
 
-use connection::ConnectionSettings;
+pub use reload::Reloader;
+pub use reload_triggers::reload_when_told;
+pub use upgrade::Inherited;
+
 use listener::{Connections, Front, accept};
+use reload::CurrentAdmin;
+use upgrade::Purpose;
 use watch::EndReason;
 
 /// Connections that may wait to be accepted.
@@ -102,12 +109,13 @@ impl Tls {
 /// A gateway that is bound to its addresses and not running yet.
 #[derive(Debug)]
 pub struct Server {
-    config: Config,
-    state: Arc<State>,
+    reloader: Reloader,
+    stop: channel::Sender<bool>,
     public: Vec<TcpListener>,
     public_tls: Vec<TcpListener>,
     tls: Option<Tls>,
     admin: Option<TcpListener>,
+    inherited: Option<Inherited>,
 }
 
 impl Server {
@@ -116,25 +124,57 @@ impl Server {
         Self::bind_with_clock(config, Arc::new(SystemClock)).await
     }
 
+    /// The same with the listeners of another process, which goes on until this one runs and accepts.
+    pub async fn take_over(config: Config, inherited: Inherited) -> Result<Self, BindError> {
+        Self::bind_or_inherit(config, Arc::new(SystemClock), Some(inherited)).await
+    }
+
     /// The same with another clock.
     pub async fn bind_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, BindError> {
+        Self::bind_or_inherit(config, clock, None).await
+    }
+
+    async fn bind_or_inherit(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        mut inherited: Option<Inherited>,
+    ) -> Result<Self, BindError> {
         let state = Arc::new(State::new(&config, clock)?);
-        let listen =
-            |key, address| bind(address).map_err(|source| BindError::Listen { key, address, source });
-        let listen_to_all = |key, addresses: &[SocketAddr]| {
-            addresses.iter().map(|address| listen(key, *address)).collect::<Result<Vec<_>, _>>()
+        let mut listen = |key, purpose, address| {
+            let known = inherited.as_mut().and_then(|inherited| inherited.take(purpose, address));
+            known.map_or_else(|| bind(address), Ok).map_err(|source| BindError::Listen {
+                key,
+                address,
+                source,
+            })
         };
         let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
-        let public = listen_to_all("server.listen", &config.server.listen)?;
-        let public_tls = listen_to_all("server.listen_tls", &config.server.listen_tls)?;
-        let admin =
-            config.server.admin_listen.map(|address| listen("server.admin_listen", address)).transpose()?;
-        let mut resolving = JoinSet::new();
-        for app in state.apps.iter().cloned() {
-            resolving.spawn(async move { app.upstreams.resolve().await });
+        let addresses = config.server.listen.iter();
+        let public = addresses
+            .map(|address| listen("server.listen", Purpose::Public, *address))
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = config.server.listen_tls.iter();
+        let public_tls = addresses
+            .map(|address| listen("server.listen_tls", Purpose::PublicTls, *address))
+            .collect::<Result<Vec<_>, _>>()?;
+        let admin = config
+            .server
+            .admin_listen
+            .map(|address| listen("server.admin_listen", Purpose::Admin, address))
+            .transpose()?;
+        if inherited.is_some() {
+            // The old process serves meanwhile, and better than one that has no keys.
+            reload::prepare(None, &state).await;
+        } else {
+            let mut resolving = JoinSet::new();
+            for app in state.apps.iter().cloned() {
+                resolving.spawn(async move { app.upstreams.resolve().await });
+            }
+            resolving.join_all().await;
         }
-        resolving.join_all().await;
-        Ok(Self { config, state, public, public_tls, tls, admin })
+        let (stop, stopping) = channel::channel(false);
+        let reloader = Reloader::new(config, state, stopping);
+        Ok(Self { reloader, stop, public, public_tls, tls, admin, inherited })
     }
 
     /// Where browsers connect without TLS, with the ports that port 0 became.
@@ -152,26 +192,31 @@ impl Server {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until `shutdown` is ready, then lets requests in flight end, for at most `server.shutdown_grace`.
+    /// What gives it another configuration while it runs.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
+    /// Serves until `shutdown` is ready or another process has taken over. Then it is not ready any more, goes on for `server.shutdown_delay`, and lets requests
+    /// in flight end, for at most `server.shutdown_grace`.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let (stop, stopping) = channel::channel(false);
-        let limits = &self.config.server.limits;
-        let settings = ConnectionSettings::new(limits, self.config.server.log.access);
-        let connections = Connections::new(limits.max_connections);
-        let gateway = self.proxy();
+        let reloader = &self.reloader;
+        let stopping = self.stop.subscribe();
+        let (settings, connections) = (reloader.settings(), reloader.connections());
+        reloader.follow_state();
+        let listening = self.public.iter().map(|listener| (Purpose::Public, listener));
+        let listening =
+            listening.chain(self.public_tls.iter().map(|listener| (Purpose::PublicTls, listener)));
+        let listening = listening.chain(self.admin.iter().map(|listener| (Purpose::Admin, listener)));
+        let listening: Vec<_> =
+            listening.filter_map(|(purpose, listener)| Some((purpose, listener.try_clone().ok()?))).collect();
+        let (hand_over, handed_over) = oneshot::channel();
         let mut background = JoinSet::new();
-        for provider in &self.state.providers {
-            background.spawn(Arc::clone(provider).run(stopping.clone()));
-        }
-        for app in self.state.apps.iter().cloned() {
-            let stopping = stopping.clone();
-            background.spawn(async move { app.upstreams.run(stopping).await });
-        }
-        background.spawn(open_streams::run(Arc::clone(&self.state), stopping.clone()));
+        background.spawn(open_streams::run(Arc::clone(reloader.current()), stopping.clone()));
         let public = Arc::new(Front {
-            app: Arc::new(gateway),
-            settings: settings.clone(),
-            connections: Arc::clone(&connections),
+            app: Arc::new(self.proxy()),
+            settings: Arc::clone(settings),
+            connections: Arc::clone(connections),
         });
         let mut accepting = JoinSet::new();
         for listener in self.public {
@@ -183,39 +228,56 @@ impl Server {
             }
             background.spawn(certificates.run(stopping.clone()));
         }
-        let admin_app = Arc::new(HttpServer::new_app(Admin::new(
-            Arc::clone(&self.state),
-            self.config.server.admin_token.clone(),
-        )));
+        let admin_app = Arc::new(HttpServer::new_app(CurrentAdmin(Arc::clone(reloader.current()))));
         let admin_connections = Connections::new(MAX_ADMIN_CONNECTIONS);
-        let admin = Arc::new(Front { app: admin_app, settings, connections: admin_connections });
+        let admin = Arc::new(Front {
+            app: admin_app,
+            settings: Arc::clone(settings),
+            connections: admin_connections,
+        });
+        let (admin_stop, admin_stopping) = channel::channel(false);
         let mut admin_accepting = JoinSet::new();
         if let Some(listener) = self.admin {
-            spawn_accept(&mut admin_accepting, listener, None, &admin, &stopping);
+            spawn_accept(&mut admin_accepting, listener, None, &admin, &admin_stopping);
         }
 
-        shutdown.await;
-        let grace = self.config.server.shutdown_grace;
+        let upgrade_socket = reloader.config().server.upgrade_socket.clone();
+        background.spawn(upgrade::run(upgrade_socket, self.inherited, listening, hand_over));
+        tokio::select! {
+            () = shutdown => reloader.announce_stop().await,
+            Ok(()) = handed_over => {
+                info!("handed over to another process");
+                // It answers the probes from now on.
+                let _ = admin_stop.send(true);
+            }
+        }
+        let grace = reloader.config().server.shutdown_grace;
         info!(connections = connections.count(), grace_seconds = grace.as_secs(), "stopping");
-        let _ = stop.send(true);
-        while accepting.join_next().await.is_some() {}
-        if timeout(grace, connections.drained()).await.is_err() {
+        let _ = self.stop.send(true);
+        let draining = async {
+            while accepting.join_next().await.is_some() {}
+            connections.drained().await;
+        };
+        if timeout(grace, draining).await.is_err() {
             warn!(connections = connections.count(), "the grace period is over: connections are ended");
             connections.end_all(EndReason::Shutdown);
             let _ = timeout(END_TIMEOUT, connections.drained()).await;
         }
+        // To the end, so that a probe can tell a process that drains from one that is gone.
+        let _ = admin_stop.send(true);
+        while admin_accepting.join_next().await.is_some() {}
         public.app.http_cleanup().await;
         info!("stopped");
     }
 
     fn proxy(&self) -> pingora_proxy::HttpProxy<Gateway> {
         let conf = ServerConf {
-            threads: self.config.server.worker_threads,
+            threads: self.reloader.config().server.worker_threads,
             upstream_keepalive_pool_size: POOLED_CONNECTIONS,
             max_retries: MAX_TRIES,
             ..ServerConf::default()
         };
-        pingora_proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(&self.state)))
+        pingora_proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(self.reloader.current())))
     }
 }
 

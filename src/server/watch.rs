@@ -114,6 +114,7 @@ pub(crate) struct ConnectionWatch {
     write_timeout: AtomicU64,
     rate_exempt: AtomicBool,
     closing: AtomicBool,
+    closing_idle: AtomicBool,
     continues: AtomicBool,
     /// The [`EndReason`], 0 for none, below a count of the exchanges' beginnings and ends ([`EXCHANGE`]). In one word, so
     /// that ending an exchange cannot hit the one after it.
@@ -134,6 +135,7 @@ impl ConnectionWatch {
             write_timeout: AtomicU64::new(0),
             rate_exempt: AtomicBool::new(false),
             closing: AtomicBool::new(false),
+            closing_idle: AtomicBool::new(false),
             continues: AtomicBool::new(false),
             state: AtomicU64::new(0),
             reader: Mutex::new(None),
@@ -193,15 +195,26 @@ impl ConnectionWatch {
         reason_in(self.state.load(Ordering::Acquire))
     }
 
+    /// Closes after the next answer, which says so.
+    pub(super) fn close_after_answer(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
     /// Takes no further request: an idle connection closes at once, a busy one after its answer.
     pub(super) fn close_when_idle(&self) {
         self.closing.store(true, Ordering::Release);
+        self.closing_idle.store(true, Ordering::Release);
         self.wake();
     }
 
-    /// Whether [`Self::close_when_idle`] was called.
+    /// Whether [`Self::close_after_answer`] or [`Self::close_when_idle`] was called.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Whether [`Self::close_when_idle`] was called.
+    pub(super) fn is_closing_idle(&self) -> bool {
+        self.closing_idle.load(Ordering::Acquire)
     }
 
     /// As [`Self::end`], from the reader itself.

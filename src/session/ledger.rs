@@ -4,6 +4,7 @@
 //! Nothing here is on the way of a request with a valid JWT.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -68,7 +69,8 @@ pub(crate) enum Turn {
 /// The refreshes of the last seconds.
 #[derive(Debug)]
 pub(crate) struct Ledger {
-    replay_window: Duration,
+    /// Milliseconds.
+    replay_window: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -131,7 +133,19 @@ pub(crate) struct Ended {
 
 impl Ledger {
     pub(crate) fn new(replay_window: Duration) -> Self {
-        Self { replay_window, state: Mutex::default() }
+        let ledger = Self { replay_window: AtomicU64::new(0), state: Mutex::default() };
+        ledger.set_replay_window(replay_window);
+        ledger
+    }
+
+    /// Sets it for what comes.
+    pub(crate) fn set_replay_window(&self, replay_window: Duration) {
+        let milliseconds = u64::try_from(replay_window.as_millis()).unwrap_or(u64::MAX);
+        self.replay_window.store(milliseconds, Ordering::Relaxed);
+    }
+
+    fn replay_window(&self) -> Duration {
+        Duration::from_millis(self.replay_window.load(Ordering::Relaxed))
     }
 
     /// Takes a turn. A known outcome that is not `usable` any more (its own JWT has expired) counts as none.
@@ -173,10 +187,10 @@ impl Ledger {
                 return Outcome::Ended;
             }
             let kept = match &outcome {
-                Outcome::Dead => DEAD_IS_KEPT.min(self.replay_window),
+                Outcome::Dead => DEAD_IS_KEPT.min(self.replay_window()),
                 Outcome::Unavailable => UNAVAILABLE_IS_KEPT,
-                Outcome::Renewed(_) | Outcome::Unverified(_) => self.replay_window + delivery,
-                Outcome::Ended => self.replay_window,
+                Outcome::Renewed(_) | Outcome::Unverified(_) => self.replay_window() + delivery,
+                Outcome::Ended => self.replay_window(),
             };
             state.remember(key, &outcome, now + kept);
             if let Some(next) = outcome.refresh_token() {
@@ -201,7 +215,7 @@ impl Ledger {
     pub(crate) fn verified(&self, key: SessionKey, outcome: &Outcome) {
         self.with(|state, now| {
             if matches!(state.outcomes.get(key), Some(Told { outcome: Outcome::Unverified(_), .. })) {
-                state.remember(key, outcome, now + self.replay_window);
+                state.remember(key, outcome, now + self.replay_window());
             }
             if let Outcome::Renewed(tokens) = outcome {
                 state.families.renew(key, None, Some(&tokens.identity), now);
@@ -217,7 +231,7 @@ impl Ledger {
             let Some(Told { is_delivered: false, .. }) = state.outcomes.get(key) else { return };
             if let Some(Told { outcome, .. }) = state.outcomes.remove(key) {
                 let told = Told { outcome, is_delivered: true };
-                state.outcomes.insert(key, told, now + self.replay_window);
+                state.outcomes.insert(key, told, now + self.replay_window());
             }
         });
     }

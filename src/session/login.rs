@@ -80,6 +80,7 @@ impl Sessions {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
             identity,
+            rules: app.rules.generation,
         }))
     }
 }

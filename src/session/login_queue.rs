@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -35,7 +36,7 @@ const MAX_ADDRESSES: usize = 16;
 /// The queues, one for each user name that is logging in right now.
 #[derive(Debug)]
 pub(crate) struct LoginQueue {
-    max_waiting: usize,
+    max_waiting: AtomicUsize,
     queues: Arc<Mutex<HashMap<Key, Queue>>>,
 }
 
@@ -57,7 +58,12 @@ pub(crate) struct Place {
 
 impl LoginQueue {
     pub(crate) fn new(max_waiting: usize) -> Self {
-        Self { max_waiting, queues: Arc::default() }
+        Self { max_waiting: AtomicUsize::new(max_waiting), queues: Arc::default() }
+    }
+
+    /// Sets it for those who come.
+    pub(crate) fn set_max_waiting(&self, max_waiting: usize) {
+        self.max_waiting.store(max_waiting, Ordering::Relaxed);
     }
 
     /// Takes a place; `None` if too many wait already.
@@ -72,7 +78,7 @@ impl LoginQueue {
             return None;
         }
         let places = queue.present.entry(client).or_default();
-        if *places > self.max_waiting {
+        if *places > self.max_waiting.load(Ordering::Relaxed) {
             return None;
         }
         *places += 1;

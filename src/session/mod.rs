@@ -93,6 +93,8 @@ pub struct Tokens {
     pub refresh_token: Option<Zeroizing<String>>,
     /// Whose they are.
     pub identity: Arc<Identity>,
+    /// [`AppRules::generation`] of the rules that they were verified by.
+    pub rules: u64,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -150,8 +152,8 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     refresh_ahead: u64,
     ledger: Arc<Ledger>,
-    login_queue: LoginQueue,
-    throttle: Throttle,
+    login_queue: Arc<LoginQueue>,
+    throttle: Arc<Throttle>,
     memory: Arc<Memory>,
     /// Seconds for which the revocation of a session or a subject is kept.
     revocation_lifetime: u64,
@@ -165,9 +167,29 @@ impl Sessions {
             clock,
             refresh_ahead: refresh.ahead.as_secs(),
             ledger: Arc::new(Ledger::new(refresh.replay_window)),
-            login_queue: LoginQueue::new(limits.max_waiting_logins),
-            throttle: Throttle::new(limits.failed_logins_per_name, limits.failed_logins_per_address),
+            login_queue: Arc::new(LoginQueue::new(limits.max_waiting_logins)),
+            throttle: Arc::new(Throttle::new(
+                limits.failed_logins_per_name,
+                limits.failed_logins_per_address,
+            )),
             memory,
+            revocation_lifetime: config.session.revocation_lifetime.as_secs(),
+        }
+    }
+
+    /// The same sessions with other settings. What is under way and what is remembered is shared with the old ones.
+    pub(crate) fn with_settings(&self, config: &config::Config) -> Self {
+        let (refresh, limits) = (&config.refresh, &config.server.limits);
+        self.ledger.set_replay_window(refresh.replay_window);
+        self.login_queue.set_max_waiting(limits.max_waiting_logins);
+        self.throttle.set_limits(limits.failed_logins_per_name, limits.failed_logins_per_address);
+        Self {
+            clock: Arc::clone(&self.clock),
+            refresh_ahead: refresh.ahead.as_secs(),
+            ledger: Arc::clone(&self.ledger),
+            login_queue: Arc::clone(&self.login_queue),
+            throttle: Arc::clone(&self.throttle),
+            memory: Arc::clone(&self.memory),
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
     }

@@ -43,6 +43,7 @@ impl Sessions {
         let mut newest = grant.refresh_token.clone();
         let waiting = timeout(patience, self.follow(app, grant, &mut newest, previous, early));
         let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
+        let outcome = self.by_rules_of(app, outcome).await;
         let Outcome::Renewed(tokens) = &outcome else { return Refreshed { outcome, refresh_token: newest } };
         let (provider, client) = (app.provider.name(), &app.client.id);
         // A JWT of somebody else is refused, whoever asked for it first.
@@ -67,6 +68,27 @@ impl Sessions {
                 self.expire(app, &Grant { refresh_token: newest.clone(), record: grant.record }, reason);
                 let outcome = if is_replaced { Outcome::Ended } else { Outcome::Dead };
                 Refreshed { outcome, refresh_token: newest }
+            }
+        }
+    }
+
+    /// An outcome of before the app's rules changed is told again only as far as the new ones permit.
+    async fn by_rules_of(&self, app: &SessionContext, outcome: Outcome) -> Outcome {
+        let tokens = match outcome {
+            Outcome::Renewed(tokens) if tokens.rules != app.rules.generation => tokens,
+            outcome => return outcome,
+        };
+        let access_token = tokens.access_token.clone();
+        let refresh_token = tokens.refresh_token.clone();
+        match app.verify_new(&access_token, self.clock.now()).await {
+            Ok(identity) => {
+                let rules = app.rules.generation;
+                Outcome::Renewed(Arc::new(Tokens { access_token, refresh_token, identity, rules }))
+            }
+            Err(error) => {
+                let (provider, client) = (app.provider.name(), &app.client.id);
+                warn!(provider, client, %error, "a JWT was refused at a refresh: the app's rules have changed");
+                Outcome::Unverified(Arc::new(UnverifiedTokens { access_token, refresh_token }))
             }
         }
     }
@@ -154,7 +176,12 @@ impl Sessions {
     ) -> Option<Outcome> {
         let identity = app.verify_new(&tokens.access_token, self.clock.now()).await.ok()?;
         let access_token = tokens.access_token.clone();
-        let tokens = Tokens { access_token, refresh_token: tokens.refresh_token.clone(), identity };
+        let tokens = Tokens {
+            access_token,
+            refresh_token: tokens.refresh_token.clone(),
+            identity,
+            rules: app.rules.generation,
+        };
         let outcome = Outcome::Renewed(Arc::new(tokens));
         self.ledger.verified(key, &outcome);
         Some(outcome)
@@ -364,6 +391,7 @@ impl Call {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
             identity,
+            rules: app.rules.generation,
         }))
     }
 }

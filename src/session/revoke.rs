@@ -23,8 +23,8 @@ pub enum Revoked<'a> {
 }
 
 impl Sessions {
-    /// Revokes: from now on no request gets through with it, and open streams end. `provider`: index of the identity
-    /// provider in the configuration.
+    /// Revokes: from now on no request gets through with it, and open streams end. `provider`: the number of the
+    /// identity provider.
     pub fn revoke(&self, provider: usize, revoked: &Revoked<'_>) {
         let now = self.clock.now();
         let kept_until = now.saturating_add(self.revocation_lifetime);

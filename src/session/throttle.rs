@@ -3,6 +3,7 @@
 //! elsewhere cannot keep its owner out. The tables are bounded.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ const ADDRESS_LEAK: Duration = Duration::from_secs(5);
 /// Counts failed logins.
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    per_name: u32,
-    per_address: u32,
+    per_name: AtomicU32,
+    per_address: AtomicU32,
     table: Mutex<Table>,
 }
 
@@ -49,7 +50,14 @@ struct Failures {
 impl Throttle {
     /// Permits `per_name` failed logins of one user name from one address, and `per_address` from one address, at once.
     pub(crate) fn new(per_name: u32, per_address: u32) -> Self {
+        let (per_name, per_address) = (AtomicU32::new(per_name), AtomicU32::new(per_address));
         Self { per_name, per_address, table: Mutex::default() }
+    }
+
+    /// Sets both for logins that come.
+    pub(crate) fn set_limits(&self, per_name: u32, per_address: u32) {
+        self.per_name.store(per_name, Ordering::Relaxed);
+        self.per_address.store(per_address, Ordering::Relaxed);
     }
 
     /// Whether a login may be tried; `Err`: the time after which it may.
@@ -88,8 +96,10 @@ impl Throttle {
     }
 
     fn subjects(&self, name: &LoginName) -> impl Iterator<Item = (Subject, Duration, u32)> {
-        let of_address = name.site().map(|site| (Subject::Address(site), ADDRESS_LEAK, self.per_address));
-        [Some((Subject::Name(name.clone()), NAME_LEAK, self.per_name)), of_address].into_iter().flatten()
+        let [per_name, per_address] =
+            [&self.per_name, &self.per_address].map(|limit| limit.load(Ordering::Relaxed));
+        let of_address = name.site().map(|site| (Subject::Address(site), ADDRESS_LEAK, per_address));
+        [Some((Subject::Name(name.clone()), NAME_LEAK, per_name)), of_address].into_iter().flatten()
     }
 }
 

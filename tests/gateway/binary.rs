@@ -1,6 +1,7 @@
 //! The program itself, at its most talkative.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -13,6 +14,22 @@ use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
 fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket").port()
+}
+
+fn spawn(directory: &Path, arguments: &[&str]) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .arg("run")
+        .arg("--config")
+        .arg(directory.join("gateway.toml"))
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
 }
 
 /// The program in a process of its own, logging at `trace` into a file.
@@ -38,18 +55,7 @@ impl Program {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("gateway.toml");
         std::fs::write(&config, builder.text()).unwrap();
-        let log = std::fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .arg("run")
-            .arg("--config")
-            .arg(&config)
-            .env_remove("RUST_LOG")
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let child = spawn(directory.path(), &[]);
         patiently("readiness", async {
             loop {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -62,6 +68,44 @@ impl Program {
         })
         .await;
         (Self { child, directory, address, admin }, builder)
+    }
+
+    /// Starts another process in its place, and waits until the old one has ended; its exit code.
+    pub(crate) async fn upgrade(&mut self) -> Option<i32> {
+        let next = spawn(self.directory.path(), &["--upgrade"]);
+        let mut old = std::mem::replace(&mut self.child, next);
+        patiently("the old process's end", old.wait()).await.unwrap().code()
+    }
+
+    /// A file beside the configuration's.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Sends it a signal, such as `HUP`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it runs").to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status().await.expect("`kill`");
+        assert!(status.success());
+    }
+
+    /// Waits for a line of its log that has all of these words.
+    pub(crate) async fn logged(&self, words: &[&str]) {
+        patiently(&format!("{words:?} in the log"), async {
+            loop {
+                let text = std::fs::read_to_string(self.file("log")).unwrap();
+                if text.lines().any(|line| words.iter().all(|word| line.contains(word))) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits for its end; its exit code.
+    pub(crate) async fn exited(&mut self) -> Option<i32> {
+        patiently("its end", self.child.wait()).await.unwrap().code()
     }
 
     /// Ends it; everything that it has written.

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::binary::Program;
+use crate::reload::Load;
+
 use crate::support::client::receive;
-use crate::support::{Endpoint, Fault, Reply, World, patiently};
+use crate::support::{Browser, Endpoint, Fault, Reply, World, patiently};
 
 async fn wait_for(what: &str, condition: impl Fn() -> bool) {
     patiently(what, async {
@@ -60,4 +63,47 @@ async fn a_stop_in_mid_refresh_still_hands_out_the_rotated_token() {
     wait_for("the refresh", || world.provider.count(Endpoint::Refresh) == 1).await;
     world.gateway.stop().await;
     refreshing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_is_announced_first_and_the_admin_listener_lives_to_the_end() {
+    let world = World::with("[server]\nshutdown_delay = \"1s\"").await;
+    world.store.on("/open/slow", Reply::after(2500, Reply::Echo));
+    let mut slow = world.browser();
+    let slow = tokio::spawn(async move { slow.get("/open/slow").await.assert_status(200) });
+    wait_for("the request at the app", || world.store.heads() == 1).await;
+    let (mut probe, mut late) = (Browser::new(world.gateway.admin, "localhost"), world.browser());
+    let address = world.gateway.address;
+    let stopping = tokio::spawn(world.gateway.stop());
+    patiently("the announcement", async {
+        while probe.get("/readyz").await.status() != 503 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    late.get("/open/late").await.assert_status(200);
+    assert!(probe.get("/readyz").await.text().contains("the server stops"));
+    patiently("the end of accepting", async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    probe.get("/livez").await.assert_status(200);
+    slow.await.unwrap();
+    stopping.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_fails_no_request_and_ends_the_program_before_its_grace() {
+    let builder = World::builder().await;
+    let (mut program, _builder) = Program::start(builder.lay_over("[server]\nshutdown_grace = \"1h\"")).await;
+    let mut browser = Browser::new(program.address, "store.localhost");
+    browser.log_in("ada").await;
+    let load = Load::until_refused((0..4).map(|_| browser.clone()).collect());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    program.signal("TERM").await;
+    assert_eq!(program.exited().await, Some(0));
+    let (requests, _) = load.stop().await;
+    assert!(requests > 0);
 }

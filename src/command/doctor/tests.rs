@@ -65,6 +65,7 @@ fn app() -> App {
 fn config(settings: Settings) -> Config {
     let limit = Duration::from_secs(1);
     Config {
+        outline: crate::config::Outline::default(),
         server: crate::config::Server {
             listen: Vec::new(),
             listen_tls: Vec::new(),
@@ -73,6 +74,9 @@ fn config(settings: Settings) -> Config {
             admin_token: None,
             trusted_proxies: Vec::new(),
             worker_threads: 1,
+            watch_config: false,
+            upgrade_socket: None,
+            shutdown_delay: Duration::ZERO,
             shutdown_grace: limit,
             limits: Limits {
                 header_timeout: limit,

@@ -13,6 +13,10 @@ pub(in crate::config) struct Item<'a> {
 }
 
 impl<'a> Item<'a> {
+    pub(in crate::config) fn path(&self) -> &str {
+        &self.path
+    }
+
     pub(in crate::config) fn value(&self) -> &'a Value {
         &self.node.value
     }

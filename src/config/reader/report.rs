@@ -3,16 +3,29 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::super::Problem;
 
 /// Problems and warnings, in the order in which they are found.
 pub(in crate::config) struct Report<'a> {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
+    secrets: RefCell<Vec<SecretSeen>>,
     /// Where relative paths of secret files start.
     pub(in crate::config) directory: &'a Path,
     #[cfg(test)]
     keys: RefCell<Vec<Key>>,
+}
+
+/// A secret that was read, without itself.
+pub(in crate::config) struct SecretSeen {
+    /// Its key's path.
+    pub(in crate::config) key: String,
+    /// SHA-256 of its text.
+    pub(in crate::config) digest: [u8; 32],
+    /// The file that it was read from.
+    pub(in crate::config) file: Option<String>,
 }
 
 /// A key that the code reads: what documentation must agree with.
@@ -30,6 +43,7 @@ impl<'a> Report<'a> {
         Self {
             problems: RefCell::default(),
             warnings: RefCell::default(),
+            secrets: RefCell::default(),
             directory,
             #[cfg(test)]
             keys: RefCell::default(),
@@ -42,6 +56,19 @@ impl<'a> Report<'a> {
 
     pub(in crate::config) fn warning(&self, warning: Problem) {
         self.warnings.borrow_mut().push(warning);
+    }
+
+    /// Notes a secret that was read.
+    pub(in crate::config) fn secret(&self, key: &str, text: &str, file: Option<&str>) {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
+        let seen = SecretSeen { key: key.to_owned(), digest: bytes, file: file.map(str::to_owned) };
+        self.secrets.borrow_mut().push(seen);
+    }
+
+    /// The secrets that were read.
+    pub(in crate::config) fn take_secrets(&self) -> Vec<SecretSeen> {
+        self.secrets.take()
     }
 
     /// Notes a key that the code reads.

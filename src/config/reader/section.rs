@@ -239,7 +239,7 @@ impl Drop for Section<'_> {
 }
 
 /// A key path, with names quoted where TOML wants it.
-fn join(path: &str, name: &str) -> String {
+pub(in crate::config) fn join(path: &str, name: &str) -> String {
     let name = if name.is_empty()
         || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte))
     {

@@ -36,6 +36,7 @@ fn renewed_as(refresh_token: Option<&str>) -> Outcome {
         access_token: access_token.into(),
         refresh_token: refresh_token.map(|token| token.to_owned().into()),
         identity,
+        rules: 0,
     }))
 }
 

@@ -213,6 +213,8 @@ pub(crate) struct Browser {
     pub(crate) host: String,
     pub(crate) jar: BTreeMap<String, String>,
     wire: Option<Wire>,
+    /// It has had no request yet.
+    is_fresh: bool,
     /// Connections opened so far.
     pub(crate) connections: usize,
 }
@@ -226,7 +228,7 @@ impl Clone for Browser {
 
 impl Browser {
     pub(crate) fn new(address: SocketAddr, host: &str) -> Self {
-        Self { address, host: host.into(), jar: BTreeMap::new(), wire: None, connections: 0 }
+        Self { address, host: host.into(), jar: BTreeMap::new(), wire: None, is_fresh: false, connections: 0 }
     }
 
     /// The `Cookie` header that the jar makes.
@@ -256,14 +258,31 @@ impl Browser {
         patiently(&what, self.exchange(&request)).await
     }
 
+    /// The same; `None` if it needs a connection and nobody listens. What was accepted must be answered.
+    pub(crate) async fn try_send(&mut self, request: &Request) -> Option<Answer> {
+        let what = format!("{} {}", request.method, request.target);
+        patiently(&what, self.try_exchange(request)).await
+    }
+
+    async fn connect(&mut self) -> Option<()> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        self.connections += 1;
+        (self.wire, self.is_fresh) = (Some(Wire::new(stream)), true);
+        Some(())
+    }
+
     async fn exchange(&mut self, request: &Request) -> Answer {
+        self.try_exchange(request).await.expect("the gateway listens")
+    }
+
+    async fn try_exchange(&mut self, request: &Request) -> Option<Answer> {
         let bytes = request.bytes(&self.host, self.cookie_header().as_deref());
         for _ in 0..2 {
-            let kept = self.wire.is_some();
-            let mut wire = match self.wire.take() {
-                Some(wire) => wire,
-                None => self.open().await,
-            };
+            if self.wire.is_none() {
+                self.connect().await?;
+            }
+            let kept = !std::mem::replace(&mut self.is_fresh, false);
+            let mut wire = self.wire.take()?;
             let sent = wire.send(&bytes).await;
             // An early refusal may close while the body is still on its way: read it all the same.
             let answer = match sent {
@@ -278,7 +297,7 @@ impl Browser {
                 self.wire = Some(wire);
             }
             self.keep_cookies(&answer);
-            return answer;
+            return Some(answer);
         }
         panic!("no answer to {} {}", request.method, request.target);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::clock::{Clock, ManualClock, SystemClock};
-use portcullis::server::Server;
+use portcullis::server::{Reloader, Server};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -25,6 +25,7 @@ pub(crate) struct Gateway {
     pub(crate) admin: SocketAddr,
     /// Where TLS is spoken, if it is.
     pub(crate) tls: Option<SocketAddr>,
+    pub(crate) reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -41,6 +42,7 @@ impl Gateway {
         let address = *server.addresses().first().expect("one listener");
         let admin = server.admin_address().expect("an admin listener");
         let tls = server.tls_addresses().first().copied();
+        let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
             server
@@ -50,7 +52,7 @@ impl Gateway {
                 })
                 .await;
         });
-        Self { address, admin, tls, stop: Some(stop), running }
+        Self { address, admin, tls, reloader, stop: Some(stop), running }
     }
 
     /// What the admin listener answers.
@@ -82,6 +84,7 @@ pub(crate) struct World {
     pub(crate) store: App,
     pub(crate) forums: App,
     pub(crate) gateway: Gateway,
+    config: toml::Table,
 }
 
 /// A world that is not running yet.
@@ -135,6 +138,27 @@ impl World {
         browser
     }
 
+    /// Gives the gateway its first configuration with this TOML laid over it; says what changed.
+    pub(crate) async fn reload(&self, toml: &str) -> Vec<String> {
+        self.reload_without(toml, |_| {}).await
+    }
+
+    /// The same with something taken out.
+    pub(crate) async fn reload_without(
+        &self,
+        toml: &str,
+        take: impl FnOnce(&mut toml::Table),
+    ) -> Vec<String> {
+        let mut config = self.config.clone();
+        merge(&mut config, toml::from_str(toml).expect("valid TOML"));
+        take(&mut config);
+        let text = toml::to_string(&config).expect("serialisable");
+        let loaded = portcullis::config::parse(&text)
+            .unwrap_or_else(|error| panic!("{error}: {:#?}\n{text}", error.problems));
+        let changes = self.gateway.reloader.reload(loaded.config).await.expect("a usable configuration");
+        changes.iter().map(ToString::to_string).collect()
+    }
+
     /// Lets every access token of the usual lifetime expire.
     pub(crate) fn expire_access_tokens(&self) {
         self.clock.advance(310);
@@ -175,9 +199,9 @@ impl Builder {
     /// Starts the gateway.
     pub(crate) async fn start_unready(self) -> World {
         let text = self.text();
-        let Self { clock, provider, store, forums, config: _ } = self;
+        let Self { clock, provider, store, forums, config } = self;
         let gateway = Gateway::start(&text, clock.clone()).await;
-        World { clock, provider, store, forums, gateway }
+        World { clock, provider, store, forums, gateway, config }
     }
 }
 

@@ -258,7 +258,11 @@ impl Server {
         let mut app = HttpProxy::new(proxy, Arc::new(ServerConf::default()));
         app.handle_init_modules();
         let connections = Connections::new(max_connections);
-        let front = Front { app: Arc::new(app), settings, connections: Arc::clone(&connections) };
+        let front = Front {
+            app: Arc::new(app),
+            settings: Arc::new(Arc::new(settings).into()),
+            connections: Arc::clone(&connections),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (shutdown, is_shutting_down) = watch::channel(false);

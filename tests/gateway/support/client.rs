@@ -156,13 +156,6 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A problem's body without what tells one request from another.
-    pub(crate) fn json_without_id(&self) -> Value {
-        let mut body = self.json();
-        body.as_object_mut().and_then(|members| members.remove("request_id")).expect("a request id");
-        body
-    }
-
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {} {}", self.head.first_line, self.text()))

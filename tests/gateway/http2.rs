@@ -1,7 +1,6 @@
 //! HTTP/2 over TLS: the rules of HTTP/1.1 hold for it, and it has bounds of its own.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::certificates::{Authority, connect};
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Endpoint, Reply, World, patiently};
+use crate::support::{Endpoint, Reply, World, patiently, wait_for};
 
 const HOST: &str = "store.localhost";
 
@@ -250,12 +249,7 @@ async fn a_stop_finishes_what_is_under_way_and_says_goodbye() {
     let idle = Client::start(&authority, &world).await;
     let request = busy.request(&Method::GET, "/open/slow").body(()).unwrap();
     let (response, _) = busy.requests.send_request(request, true).unwrap();
-    patiently("the request at the app", async {
-        while world.store.heads() == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    wait_for("the request at the app", || world.store.heads() > 0).await;
     let World { gateway, provider: _provider, store: _store, .. } = world;
     gateway.stop().await;
     let mut response = patiently("the answer", response).await.expect("an answer in spite of the stop");

@@ -8,16 +8,7 @@ use crate::binary::Program;
 use crate::reload::Load;
 
 use crate::support::client::receive;
-use crate::support::{Browser, Endpoint, Fault, Reply, World, patiently};
-
-async fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    patiently(what, async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
-}
+use crate::support::{Browser, Endpoint, Fault, Reply, World, patiently, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_lets_requests_in_flight_finish_and_takes_no_new_ones() {

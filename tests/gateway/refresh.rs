@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::client::SetCookie;
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Browser, Endpoint, Fault, Key, Reply, Request, Rotation, World, patiently};
+use crate::support::{Browser, Endpoint, Fault, Key, Reply, Request, Rotation, World, patiently, wait_for};
 
 /// What the jar holds of the session: enough to tell two sessions apart.
 fn session(browser: &Browser) -> (String, String) {
@@ -152,12 +152,7 @@ async fn old_cookies_after_the_replay_window_end_the_session() {
     assert_eq!(world.provider.count(Endpoint::Refresh), 1, "the provider is not asked");
     // Nobody can tell the thief from the user, so both are out, and the provider is told of the newest token.
     browser.get("/api/shopping-cart").await.assert_problem(401, "session_expired");
-    patiently("the revocation", async {
-        while world.provider.count(Endpoint::Revoke) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    wait_for("the revocation", || world.provider.count(Endpoint::Revoke) > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -168,12 +163,7 @@ async fn a_refresh_runs_to_its_end_when_the_client_has_gone() {
     world.provider.fail(Endpoint::Refresh, Fault::delay(700));
     let mut tab = browser.clone();
     let leaving = tokio::spawn(async move { tab.get("/api/shopping-cart").await });
-    patiently("the refresh to start", async {
-        while world.provider.count(Endpoint::Refresh) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    wait_for("the refresh to start", || world.provider.count(Endpoint::Refresh) > 0).await;
     leaving.abort();
     let _ = leaving.await;
     let mut back = browser.clone();
@@ -233,12 +223,7 @@ async fn a_client_that_left_during_a_refresh_is_no_thief_when_it_comes_back() {
     world.provider.fail_next(Endpoint::Refresh, Fault::delay(700));
     let mut tab = browser.clone();
     let leaving = tokio::spawn(async move { tab.get("/api/shopping-cart").await });
-    patiently("the refresh to start", async {
-        while world.provider.count(Endpoint::Refresh) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    wait_for("the refresh to start", || world.provider.count(Endpoint::Refresh) > 0).await;
     leaving.abort();
     let _ = leaving.await;
     tokio::time::sleep(Duration::from_millis(3500)).await;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -10,7 +9,7 @@ use crate::binary::Program;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::client::{raw, receive};
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Browser, Endpoint, Fault, Reply, Request, World, patiently};
+use crate::support::{Browser, Endpoint, Fault, Reply, Request, World, patiently, wait_for};
 
 const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
 const NEXT_KEY: &str = "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU=";
@@ -71,15 +70,6 @@ impl Load {
         }
         sum
     }
-}
-
-async fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    patiently(what, async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

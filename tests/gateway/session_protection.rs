@@ -11,7 +11,9 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::client::{SetCookie, request_bytes};
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Answer, Browser, Endpoint, Gateway, Reply, Request, Rotation, World, patiently};
+use crate::support::{
+    Answer, Browser, Endpoint, Gateway, Reply, Request, Rotation, World, patiently, wait_for,
+};
 
 const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
 const NEXT_KEY: &str = "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU=";
@@ -326,12 +328,7 @@ async fn a_session_that_was_revoked_is_not_refreshed_even_if_the_provider_would(
     browser.jar.remove(ACCESS);
     revoke(&world, &json!({"sid": "s1"})).await.assert_status(204);
     assert_ended(&browser.get("/api/cart").await);
-    patiently("the new grant's revocation", async {
-        while world.provider.count(Endpoint::Revoke) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    wait_for("the new grant's revocation", || world.provider.count(Endpoint::Revoke) > 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -347,12 +344,7 @@ async fn sessions_end_after_their_lifetimes() {
     world.clock.advance(60);
     assert_ended(&busy.get("/api/cart").await);
     assert_eq!(world.provider.count(Endpoint::Refresh), 5);
-    patiently("both revocations", async {
-        while world.provider.count(Endpoint::Revoke) < 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await;
+    wait_for("both revocations", || world.provider.count(Endpoint::Revoke) >= 2).await;
 }
 
 /// What a stream that outlives its session sees.

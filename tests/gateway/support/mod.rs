@@ -19,4 +19,4 @@ pub(crate) use fault::Fault;
 pub(crate) use gateway::{Gateway, World};
 pub(crate) use keys::Key;
 pub(crate) use provider::Rotation;
-pub(crate) use wire::patiently;
+pub(crate) use wire::{patiently, wait_for};

@@ -15,6 +15,16 @@ pub(crate) async fn patiently<T>(what: &str, future: impl Future<Output = T>) ->
     outcome.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
+/// Waits until something has come true.
+pub(crate) async fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    patiently(what, async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
 /// A request's or a response's head.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {

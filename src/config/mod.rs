@@ -49,12 +49,12 @@ pub struct Loaded {
 /// directory.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigError::single(Problem {
-            key: String::new(),
-            line: None,
-            message: format!("the file cannot be read: {error}"),
-            hint: String::from("name the configuration with `--config PATH`"),
-        })
+        ConfigError::single(Problem::new(
+            "",
+            None,
+            &format!("the file cannot be read: {error}"),
+            "name the configuration with `--config PATH`",
+        ))
     })?;
     parse_in(&text, path.parent().unwrap_or(Path::new("")))
 }

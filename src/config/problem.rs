@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use super::spelling::escaped;
+
 /// One thing that is wrong with, or noteworthy in, a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -16,6 +18,12 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Every text may quote the file, or name another one after it: what would garble a terminal or break a log line in two
+    /// is escaped here, whoever wrote the message.
+    pub(super) fn new(key: &str, line: Option<usize>, message: &str, hint: &str) -> Self {
+        Self { key: escaped(key), line, message: escaped(message), hint: escaped(hint) }
+    }
+
     /// The problem in three lines; `severity` is `error` or `warning`, `file` is what the user called the file.
     pub fn report(&self, severity: &str, file: &str) -> String {
         let mut text = match self.key.as_str() {

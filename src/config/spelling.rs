@@ -6,13 +6,21 @@ pub(super) fn quote(text: &str) -> String {
     if text.is_empty() {
         return String::from("`\"\"`");
     }
-    let escaped: String = text.chars().take(SHOWN).flat_map(shown).collect();
+    let shown: String = text.chars().take(SHOWN).collect();
     let rest = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
-    format!("`{escaped}{rest}`")
+    format!("`{}{rest}`", escaped(&shown))
 }
 
-fn shown(character: char) -> Vec<char> {
-    if character.is_control() { character.escape_default().collect() } else { vec![character] }
+/// `text` without what would garble a terminal: control characters as in Rust's string literals.
+pub(super) fn escaped(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+        if character.is_control() {
+            shown.extend(character.escape_default())
+        } else {
+            shown.push(character)
+        }
+        shown
+    })
 }
 
 /// Names in backticks, separated by commas.

@@ -61,12 +61,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
         Ok(table) => Ok(entries(table.into_inner(), &lines)),
         Err(error) => {
             let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
-            Err(Problem {
-                key: String::new(),
-                line: Some(line),
-                message: format!("this is not TOML: {}", error.message().replace('\n', ", ")),
-                hint: format!("look at column {column}; nothing else of the file has been checked yet"),
-            })
+            Err(Problem::new(
+                "",
+                Some(line),
+                &format!("this is not TOML: {}", error.message().replace('\n', ", ")),
+                &format!("look at column {column}; nothing else of the file has been checked yet"),
+            ))
         }
     }
 }

@@ -47,6 +47,22 @@ fn the_base_of_the_cases_is_accepted() {
 }
 
 #[test]
+fn no_problem_carries_a_control_character_from_the_file_to_the_terminal() {
+    let files = [
+        "client_secret = { file = \"no\\u001b[2J\\r\\nfile\" }",
+        "\"a\\u001b]0;x\\u0007b\" = 1",
+        "hosts = [\"a\\u001b\"]",
+    ];
+    for line in files {
+        let Err(error) = parse(&format!("{PROVIDER}{APP}{line}\n")) else { panic!("accepted: {line}") };
+        for problem in error.problems {
+            let texts = [&problem.key, &problem.message, &problem.hint];
+            assert!(!texts.iter().any(|text| text.chars().any(char::is_control)), "{problem:?}");
+        }
+    }
+}
+
+#[test]
 fn cookies() {
     let cases = cases(include_str!("fixtures/cookies.txt"));
     insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}"), &cases));

@@ -3,12 +3,16 @@
 //! Read on every request with a session, without a lock: the list is divided into parts, each an immutable map that a
 //! revocation replaces. It lives in memory and is bounded; where it is full, what would go first goes first.
 
+mod transfer;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
+
+pub(crate) use transfer::{Passed, Record};
 
 /// Parts of the list. A revocation copies one of them.
 const PARTS: usize = 1024;
@@ -112,7 +116,7 @@ pub enum Revocation {
     Token,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Entry {
     /// JWTs issued later are not meant.
     issued_until: u64,

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 use crate::access::decision::{AppRules, Knowledge};
 use crate::access::memory::Memory;
+use crate::access::revocations::Record;
 use crate::access::routes::{Destination, Rule};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -217,6 +218,16 @@ impl State {
             self.by_host.get(name)?
         };
         self.apps.get(*index)
+    }
+
+    /// What is remembered, also by the states before and after.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Takes revocations that another process knows.
+    pub(crate) fn take_revocations(&self, records: &[Record]) {
+        self.memory.revocations.take(records, self.now());
     }
 
     /// Unix seconds.

@@ -51,7 +51,7 @@ pub use upgrade::Inherited;
 
 use listener::{Connections, Front, accept};
 use reload::CurrentAdmin;
-use upgrade::Purpose;
+use upgrade::{Estate, Purpose, Successor};
 use watch::EndReason;
 
 /// Connections that may wait to be accepted.
@@ -85,6 +85,9 @@ pub enum BindError {
     /// An identity provider cannot be prepared.
     #[error(transparent)]
     Provider(#[from] SetupError),
+    /// The process that runs does not say what it has revoked.
+    #[error("cannot take over what was revoked: {0}")]
+    Revocations(std::io::Error),
     /// A certificate cannot be used.
     #[error("`server.tls.certificates`: {0}")]
     Certificate(String),
@@ -115,7 +118,7 @@ pub struct Server {
     public_tls: Vec<TcpListener>,
     tls: Option<Tls>,
     admin: Option<TcpListener>,
-    inherited: Option<Inherited>,
+    successor: Option<Successor>,
 }
 
 impl Server {
@@ -162,7 +165,11 @@ impl Server {
             .admin_listen
             .map(|address| listen("server.admin_listen", Purpose::Admin, address))
             .transpose()?;
-        if inherited.is_some() {
+        let mut successor = None;
+        if let Some(inherited) = inherited {
+            let list = Arc::clone(&state);
+            let following = inherited.follow(move |records| list.take_revocations(records)).await;
+            successor = Some(following.map_err(BindError::Revocations)?);
             // The old process serves meanwhile, and better than one that has no keys.
             reload::prepare(None, &state).await;
         } else {
@@ -174,7 +181,7 @@ impl Server {
         }
         let (stop, stopping) = channel::channel(false);
         let reloader = Reloader::new(config, state, stopping);
-        Ok(Self { reloader, stop, public, public_tls, tls, admin, inherited })
+        Ok(Self { reloader, stop, public, public_tls, tls, admin, successor })
     }
 
     /// Where browsers connect without TLS, with the ports that port 0 became.
@@ -211,6 +218,13 @@ impl Server {
         let listening: Vec<_> =
             listening.filter_map(|(purpose, listener)| Some((purpose, listener.try_clone().ok()?))).collect();
         let (hand_over, handed_over) = oneshot::channel();
+        let (drained, is_drained) = oneshot::channel();
+        let estate = Estate {
+            listeners: listening,
+            memory: Arc::clone(reloader.state().memory()),
+            handed_over: hand_over,
+            is_drained,
+        };
         let mut background = JoinSet::new();
         background.spawn(open_streams::run(Arc::clone(reloader.current()), stopping.clone()));
         let public = Arc::new(Front {
@@ -242,9 +256,13 @@ impl Server {
         }
 
         let upgrade_socket = reloader.config().server.upgrade_socket.clone();
-        background.spawn(upgrade::run(upgrade_socket, self.inherited, listening, hand_over));
+        let mut upgrading = JoinSet::new();
+        upgrading.spawn(upgrade::run(upgrade_socket, self.successor, estate));
         tokio::select! {
-            () = shutdown => reloader.announce_stop().await,
+            () = shutdown => {
+                reloader.announce_stop().await;
+                upgrading.abort_all();
+            }
             Ok(()) = handed_over => {
                 info!("handed over to another process");
                 // It answers the probes from now on.
@@ -266,6 +284,8 @@ impl Server {
         // To the end, so that a probe can tell a process that drains from one that is gone.
         let _ = admin_stop.send(true);
         while admin_accepting.join_next().await.is_some() {}
+        let _ = drained.send(());
+        let _ = timeout(END_TIMEOUT, upgrading.join_next()).await;
         public.app.http_cleanup().await;
         info!("stopped");
     }

@@ -3,11 +3,14 @@
 //! The mechanism is Pingora's, descriptors over a Unix socket (`SCM_RIGHTS`); not its code, which is tied to its own `Server`,
 //! leaves a socket that every user may connect to, and gives bare numbers that only `unsafe` makes listeners of.
 //!
-//! The old process listens on the socket. The new one connects and gets the listeners. Once it has begun to accept, it says so,
-//! and only then does the old one stop: a new process that fails before changes nothing.
+//! The old process listens on the socket. The new one connects and gets the listeners, and asks what was revoked. Once it has begun
+//! to accept, it says so, and only then does the old one stop: a new process that fails before changes nothing. The old one tells
+//! what is revoked until it has ended (see `upgrade/revocations.rs`).
+
+mod revocations;
 
 use std::fs::Permissions;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,16 +25,32 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
 };
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixListener;
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
+
+use crate::access::memory::Memory;
+use crate::access::revocations::Record;
+
+use revocations::{Feed, Progress};
 
 /// Begins what the old process says. Its number changes with the form.
 const GREETING: &str = "portcullis upgrade 1";
 
+/// Begins what the old process says that it can do. What the new one does not know of that is left alone.
+const CAN: &str = "can ";
+
+/// The old process can tell what was revoked, and the new one asks for it. Its number changes with the form of records.
+const REVOCATIONS: &str = "revocations 1";
+
 /// The new process accepts connections.
-const READY: &[u8] = b"ready\n";
+const READY: &str = "ready";
+
+/// Bytes of what the new process says.
+const MAX_ANSWER: u64 = 1024;
 
 /// Listeners of one process.
 const MAX_LISTENERS: usize = 64;
@@ -75,6 +94,13 @@ pub(super) type Listening = (Purpose, TcpListener);
 pub struct Inherited {
     listeners: Vec<Listening>,
     old: UnixStream,
+    tells_revocations: bool,
+}
+
+/// What the old process has said.
+struct Greeting {
+    purposes: Vec<Purpose>,
+    tells_revocations: bool,
 }
 
 impl Inherited {
@@ -88,12 +114,12 @@ impl Inherited {
             Err(error) => return Err(error),
         };
         old.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        let (purposes, descriptors) = receive(&old)?;
+        let (Greeting { purposes, tells_revocations }, descriptors) = receive(&old)?;
         if purposes.len() != descriptors.len() {
             return Err(malformed());
         }
         let listeners = purposes.into_iter().zip(descriptors.into_iter().map(TcpListener::from)).collect();
-        Ok(Some(Self { listeners, old }))
+        Ok(Some(Self { listeners, old, tells_revocations }))
     }
 
     /// Takes the listener of an address, if there is one.
@@ -105,11 +131,46 @@ impl Inherited {
         Some(self.listeners.swap_remove(at).1)
     }
 
+    /// Takes what the old process has revoked, and from now on what it revokes, with `take`. Returns once all is taken that it knows
+    /// now.
+    pub(super) async fn follow(self, take: impl Fn(&[Record]) + Send + 'static) -> io::Result<Successor> {
+        self.old.set_nonblocking(true)?;
+        let (from_old, mut to_old) = tokio::net::UnixStream::from_std(self.old)?.into_split();
+        let (is_complete, complete) = oneshot::channel();
+        let (has_let_go, let_go) = oneshot::channel();
+        let progress = Progress { is_complete, has_let_go };
+        tokio::spawn(async move {
+            match revocations::follow(from_old, progress, take).await {
+                Ok(count) => info!(revocations = count, "the process before has ended"),
+                Err(error) => warn!(%error, "what the process before still revokes is not known here"),
+            }
+        });
+        if self.tells_revocations {
+            to_old.write_all(format!("{REVOCATIONS}\n").as_bytes()).await?;
+            timeout(ANSWER_TIMEOUT, complete).await?.map_err(|_| malformed())?;
+        } else {
+            warn!(
+                "the process before does not tell what was revoked: JWTs that it refuses are taken until they expire"
+            );
+        }
+        Ok(Successor { to_old, let_go })
+    }
+}
+
+/// This process, where it is about to take another one's place.
+#[derive(Debug)]
+pub(super) struct Successor {
+    to_old: OwnedWriteHalf,
+    let_go: oneshot::Receiver<()>,
+}
+
+impl Successor {
     /// Tells the old process to stop accepting, and waits until it has let go of the socket.
-    fn ready(mut self) -> io::Result<()> {
-        self.old.write_all(READY)?;
-        let mut nothing = [0; 1];
-        self.old.read(&mut nothing).map(|_| ())
+    async fn ready(mut self) -> io::Result<()> {
+        self.to_old.write_all(format!("{READY}\n").as_bytes()).await?;
+        // Dropped: it has ended already, which is as good.
+        let _ = timeout(ANSWER_TIMEOUT, self.let_go).await?;
+        Ok(())
     }
 }
 
@@ -118,7 +179,7 @@ fn malformed() -> io::Error {
 }
 
 /// What the old process says and sends.
-fn receive(stream: &UnixStream) -> io::Result<(Vec<Purpose>, Vec<OwnedFd>)> {
+fn receive(stream: &UnixStream) -> io::Result<(Greeting, Vec<OwnedFd>)> {
     let mut text = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -138,54 +199,129 @@ fn receive(stream: &UnixStream) -> io::Result<(Vec<Purpose>, Vec<OwnedFd>)> {
     if lines.next() != Some(GREETING) {
         return Err(malformed());
     }
-    let purposes: Option<Vec<_>> = lines.map(Purpose::from_word).collect();
-    Ok((purposes.ok_or_else(malformed)?, descriptors))
+    let mut greeting = Greeting { purposes: Vec::new(), tells_revocations: false };
+    for line in lines {
+        match line.strip_prefix(CAN) {
+            Some(ability) => greeting.tells_revocations |= ability == REVOCATIONS,
+            None => greeting.purposes.push(Purpose::from_word(line).ok_or_else(malformed)?),
+        }
+    }
+    Ok((greeting, descriptors))
 }
 
-/// Gives the listeners to a new process, and waits until it is ready; `false`: it gave up.
-fn give(mut stream: &UnixStream, listeners: &[Listening]) -> io::Result<bool> {
+/// What a process has to hand over.
+pub(super) struct Estate {
+    pub(super) listeners: Vec<Listening>,
+    /// With what is revoked.
+    pub(super) memory: Arc<Memory>,
+    /// Told once another process has the listeners and accepts.
+    pub(super) handed_over: oneshot::Sender<()>,
+    /// Ready once no request is served here any more.
+    pub(super) is_drained: oneshot::Receiver<()>,
+}
+
+/// Another process that has taken over.
+struct Heir {
+    stream: OwnedWriteHalf,
+    /// It asked what is revoked.
+    feed: Option<Feed>,
+}
+
+async fn send_listeners(stream: &tokio::net::UnixStream, listeners: &[Listening]) -> io::Result<()> {
     let mut text = String::from(GREETING);
     for (purpose, _) in listeners {
         text.push('\n');
         text.push_str(purpose.word());
     }
+    text.extend(["\n", CAN, REVOCATIONS]);
     let descriptors: Vec<_> = listeners.iter().map(|(_, listener)| listener.as_fd()).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-        return Err(io::Error::other("there are too many listeners"));
-    }
-    stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(READY_TIMEOUT))?;
-    sendmsg(stream, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty())?;
-    let mut answer = [0; READY.len()];
-    match stream.read_exact(&mut answer) {
-        Ok(()) => Ok(answer == READY),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
+    let send = || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::Error::other("there are too many listeners"));
+        }
+        sendmsg(stream, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty())?;
+        Ok(())
+    };
+    stream.async_io(Interest::WRITABLE, send).await
+}
+
+/// Gives the listeners to a new process, tells what is revoked, and waits until it is ready; `None`: it gave up.
+async fn give(
+    stream: tokio::net::UnixStream,
+    listeners: &[Listening],
+    memory: &Memory,
+) -> io::Result<Option<Heir>> {
+    send_listeners(&stream, listeners).await?;
+    let (answers, stream) = stream.into_split();
+    let mut heir = Heir { stream, feed: None };
+    let mut answers = BufReader::new(answers.take(MAX_ANSWER)).lines();
+    let mut ticks = interval(revocations::INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let answer = tokio::select! {
+            answer = answers.next_line() => answer?,
+            _ = ticks.tick() => {
+                heir.tell(memory).await?;
+                continue;
+            }
+        };
+        match answer.as_deref() {
+            Some(REVOCATIONS) => {
+                let feed = heir.feed.insert(Feed::default());
+                feed.begin(&memory.revocations, &mut heir.stream).await?;
+            }
+            Some(READY) => return Ok(Some(heir)),
+            Some(_) => return Err(malformed()),
+            None => return Ok(None),
+        }
     }
 }
 
-/// Lets the old process go, where there is one, and then offers the listeners to the next. `handed_over` is told once that
-/// has them and accepts.
-pub(super) async fn run(
-    path: Option<PathBuf>,
-    inherited: Option<Inherited>,
-    listeners: Vec<Listening>,
-    handed_over: oneshot::Sender<()>,
-) {
+impl Heir {
+    async fn tell(&mut self, memory: &Memory) -> io::Result<()> {
+        match &mut self.feed {
+            Some(feed) => feed.go_on(&memory.revocations, &mut self.stream).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells what is revoked until nothing is served here any more.
+    async fn tell_to_the_end(
+        mut self,
+        memory: &Memory,
+        mut is_drained: oneshot::Receiver<()>,
+    ) -> io::Result<()> {
+        if self.feed.is_none() {
+            return Ok(());
+        }
+        revocations::let_go(&mut self.stream).await?;
+        let mut ticks = interval(revocations::INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = &mut is_drained => return self.tell(memory).await,
+                _ = ticks.tick() => self.tell(memory).await?,
+            }
+        }
+    }
+}
+
+/// Lets the old process go, where there is one, and then offers what there is to the next. To the end, it tells that one what is
+/// revoked.
+pub(super) async fn run(path: Option<PathBuf>, successor: Option<Successor>, estate: Estate) {
     // Before the old process lets go, so that there is always somebody at the socket.
-    let socket = path.map(|path| bind(&path, inherited.is_some())).transpose();
-    if let Some(inherited) = inherited {
-        match spawn_blocking(move || inherited.ready()).await {
-            Ok(Ok(())) => info!("the process before has handed over"),
-            Ok(Err(error)) => warn!(%error, "the process before did not let go"),
-            Err(_) => {}
+    let socket = path.map(|path| bind(&path, successor.is_some())).transpose();
+    if let Some(successor) = successor {
+        match successor.ready().await {
+            Ok(()) => info!("the process before has handed over"),
+            Err(error) => warn!(%error, "the process before did not let go"),
         }
     }
     let offered = match socket {
         Ok(None) => return,
-        Ok(Some(socket)) => offer(socket, listeners, handed_over).await,
+        Ok(Some(socket)) => offer(socket, estate).await,
         Err(error) => Err(error),
     };
     if let Err(error) = offered {
@@ -193,13 +329,9 @@ pub(super) async fn run(
     }
 }
 
-async fn offer(
-    (socket, mut file): (UnixListener, SocketFile),
-    listeners: Vec<Listening>,
-    handed_over: oneshot::Sender<()>,
-) -> io::Result<()> {
-    let listeners = Arc::new(listeners);
-    loop {
+async fn offer((socket, mut file): (UnixListener, SocketFile), estate: Estate) -> io::Result<()> {
+    let Estate { listeners, memory, handed_over, is_drained } = estate;
+    let heir = loop {
         let (stream, _) = socket.accept().await?;
         let peer = stream.peer_cred()?;
         let own = rustix::process::geteuid().as_raw();
@@ -208,20 +340,22 @@ async fn offer(
             continue;
         }
         info!(process = peer.pid(), "another process asks for the listeners");
-        let stream = stream.into_std()?;
-        let given = Arc::clone(&listeners);
-        let giving = spawn_blocking(move || give(&stream, &given).map(|is_ready| (is_ready, stream)));
-        match giving.await.map_err(io::Error::other)? {
-            Ok((true, _let_go)) => {
-                // From here on the file is the new process's.
-                file.is_own = false;
-                let _ = handed_over.send(());
-                return Ok(());
+        match timeout(READY_TIMEOUT, give(stream, &listeners, &memory)).await.map_err(io::Error::from) {
+            Ok(Ok(Some(heir))) => break heir,
+            Ok(Ok(None)) => warn!("the other process gave up; this one goes on"),
+            Ok(Err(error)) | Err(error) => {
+                warn!(%error, "the other process did not become ready; this one goes on");
             }
-            Ok((false, _)) => warn!("the other process gave up; this one goes on"),
-            Err(error) => warn!(%error, "the other process did not become ready; this one goes on"),
         }
+    };
+    // From here on the file is the new process's, and so are the listeners.
+    file.is_own = false;
+    let _ = handed_over.send(());
+    drop((socket, listeners));
+    if let Err(error) = heir.tell_to_the_end(&memory, is_drained).await {
+        warn!(%error, "the new process does not hear what is still revoked here");
     }
+    Ok(())
 }
 
 /// Removes the socket's file in the end.
@@ -254,58 +388,4 @@ fn bind(path: &Path, replaces: bool) -> io::Result<(UnixListener, SocketFile)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn listening() -> Vec<Listening> {
-        [Purpose::Public, Purpose::Admin]
-            .map(|purpose| (purpose, TcpListener::bind("127.0.0.1:0").unwrap()))
-            .into()
-    }
-
-    fn addresses(listeners: &[Listening]) -> Vec<SocketAddr> {
-        listeners.iter().map(|(_, listener)| listener.local_addr().unwrap()).collect()
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn listeners_change_hands_once_the_new_process_is_ready() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("upgrade.sock");
-        assert!(Inherited::ask(&path).unwrap().is_none());
-        let listeners = listening();
-        let addresses = addresses(&listeners);
-        let (handed_over, mut is_handed_over) = oneshot::channel();
-        tokio::spawn(run(Some(path.clone()), None, listeners, handed_over));
-        let ask = move || loop {
-            if let Some(inherited) = Inherited::ask(&path).unwrap() {
-                return inherited;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        let gives_up = spawn_blocking(ask.clone()).await.unwrap();
-        drop(gives_up);
-        let mut inherited = spawn_blocking(ask).await.unwrap();
-        assert!(is_handed_over.try_recv().is_err());
-        assert!(inherited.take(Purpose::Admin, addresses[0]).is_none());
-        let public = inherited.take(Purpose::Public, addresses[0]).unwrap();
-        assert!(inherited.take(Purpose::Public, addresses[0]).is_none());
-        let ready = spawn_blocking(move || inherited.ready());
-        is_handed_over.await.unwrap();
-        ready.await.unwrap().unwrap();
-        let client = std::net::TcpStream::connect(addresses[0]).unwrap();
-        public.set_nonblocking(false).unwrap();
-        assert_eq!(public.accept().unwrap().1, client.local_addr().unwrap());
-    }
-
-    #[tokio::test]
-    async fn the_sockets_file_comes_and_goes() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("upgrade.sock");
-        let (listener, file) = bind(&path, false).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(bind(&path, false).err().map(|error| error.kind()), Some(ErrorKind::AddrInUse));
-        drop(listener);
-        let (_listener, _file) = bind(&path, false).expect("the old one is only a file");
-        drop(file);
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::binary::Program;
 use crate::reload::Load;
 use crate::support::client::receive;
+use crate::support::gateway::REFRESH;
 use crate::support::{Browser, Reply, Request, World};
 
 const SOCKET: &str = "[server]\nupgrade_socket = 'upgrade.sock'";
@@ -59,4 +60,49 @@ async fn a_new_process_that_fails_changes_nothing() {
     program.logged(&["this one goes on"]).await;
     let mut browser = Browser::new(program.address, "store.localhost");
     browser.log_in("ada").await;
+}
+
+/// Asks with the JWT alone: without a refresh token beside it, only the revocation list can tell.
+fn only_jwt(browser: &Browser) -> Browser {
+    let mut stolen = browser.clone();
+    stolen.jar.remove(REFRESH);
+    stolen
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_revoked_stays_revoked() {
+    let builder =
+        World::builder().await.lay_over(SOCKET).lay_over("[server]\nadmin_token = 'a token of the tests'");
+    let (mut program, _builder) = Program::start(builder).await;
+    let log_in = |user: &'static str| {
+        let mut browser = Browser::new(program.address, "store.localhost");
+        async move {
+            browser.log_in(user).await;
+            browser
+        }
+    };
+    let mut logged_out = log_in("ada").await;
+    let mut living = log_in("ada").await;
+    let mut revoked = only_jwt(&logged_out);
+    let (mut of_subject, mut admin) =
+        (only_jwt(&log_in("ben").await), Browser::new(program.admin, "localhost"));
+    for browser in [&mut revoked, &mut living, &mut of_subject] {
+        browser.get("/api/cart").await.assert_status(200);
+    }
+    logged_out.send(Request::post("/api/logout")).await.assert_status(204);
+    let request = Request::post("/sessions/revoke").header("Authorization", "Bearer a token of the tests");
+    admin.send(request.json(&serde_json::json!({"sub": "id-of-ben"}))).await.assert_status(204);
+    // Twice: what came along goes on to the next.
+    for _ in 0..2 {
+        for browser in [&mut revoked, &mut of_subject] {
+            browser.get("/api/cart").await.assert_status(401);
+        }
+        assert_eq!(program.upgrade().await, Some(0));
+    }
+    for browser in [&mut revoked, &mut of_subject] {
+        browser.get("/api/cart").await.assert_status(401);
+    }
+    living.get("/api/cart").await.assert_status(200);
+    let log = program.end().await;
+    assert_eq!(log.matches("the process before has ended").count(), 2, "and nothing went wrong meanwhile");
 }

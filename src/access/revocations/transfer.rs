@@ -1,0 +1,181 @@
+//! The list on its way to another process, which takes this one's place: first all of it, then what changes.
+
+use std::sync::Arc;
+
+use super::{Entry, Mark, PARTS, Part, Revocations, add};
+
+/// An entry on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    mark: Mark,
+    entry: Entry,
+    /// [`Entry::issued_until`] as it was passed on before.
+    before: Option<u64>,
+}
+
+const IS_REPLACED: u8 = 1;
+const HAS_BEFORE: u8 = 2;
+
+impl Record {
+    /// Bytes of one.
+    pub(crate) const SIZE: usize = 16 + 3 * 8 + 1;
+
+    /// Appends it: the mark, three times in Unix seconds (big endian), and what holds of it.
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
+        let Self { mark, entry, before } = self;
+        to.extend_from_slice(&mark.bytes());
+        for time in [entry.issued_until, entry.kept_until, before.unwrap_or_default()] {
+            to.extend_from_slice(&time.to_be_bytes());
+        }
+        let is_replaced = if entry.is_replaced { IS_REPLACED } else { 0 };
+        to.push(is_replaced | if before.is_some() { HAS_BEFORE } else { 0 });
+    }
+
+    /// What [`Self::write`] has written.
+    pub(crate) fn read(bytes: &[u8; Self::SIZE]) -> Option<Self> {
+        let (mark, rest) = bytes.split_first_chunk::<16>()?;
+        let (issued_until, rest) = rest.split_first_chunk::<8>()?;
+        let (kept_until, rest) = rest.split_first_chunk::<8>()?;
+        let (before, rest) = rest.split_first_chunk::<8>()?;
+        let &[holds] = rest else { return None };
+        let [issued_until, kept_until, before] =
+            [issued_until, kept_until, before].map(|time| u64::from_be_bytes(*time));
+        Some(Self {
+            mark: Mark::from_bytes(*mark),
+            entry: Entry { issued_until, is_replaced: holds & IS_REPLACED != 0, kept_until },
+            before: (holds & HAS_BEFORE != 0).then_some(before),
+        })
+    }
+
+    fn put(self, part: &mut Part) {
+        let Self { mark, mut entry, before } = self;
+        if let Some(known) = part.get_mut(&mark)
+            && before == Some(known.issued_until)
+        {
+            // Nobody has revoked it here since: so what a login has narrowed there is narrowed here, too.
+            entry.kept_until = entry.kept_until.max(known.kept_until);
+            *known = entry;
+        } else {
+            add(part, mark, entry);
+        }
+    }
+}
+
+/// What has been passed on of a list.
+pub(crate) struct Passed {
+    parts: Vec<Arc<Part>>,
+}
+
+impl Default for Passed {
+    /// Nothing.
+    fn default() -> Self {
+        let empty = Arc::new(Part::default());
+        Self { parts: (0..PARTS).map(|_| Arc::clone(&empty)).collect() }
+    }
+}
+
+impl Passed {
+    /// What is new or changed, in portions, which count as passed on from then on. What has gone is not told: it goes by
+    /// itself.
+    pub(crate) fn changes(&mut self, list: &Revocations) -> impl Iterator<Item = Vec<Record>> {
+        let parts = self.parts.iter_mut().zip(&list.parts);
+        parts.filter_map(|(passed, part)| {
+            let part = part.load_full();
+            if Arc::ptr_eq(passed, &part) {
+                return None;
+            }
+            let record = |(mark, entry): (&Mark, &Entry)| {
+                let before = passed.get(mark);
+                let before_issued = before.map(|before| before.issued_until);
+                (before != Some(entry)).then_some(Record {
+                    mark: *mark,
+                    entry: *entry,
+                    before: before_issued,
+                })
+            };
+            let records: Vec<_> = part.iter().filter_map(record).collect();
+            *passed = part;
+            (!records.is_empty()).then_some(records)
+        })
+    }
+}
+
+impl Revocations {
+    /// Adds what another process has passed on.
+    pub(crate) fn take(&self, records: &[Record], now: u64) {
+        for records in records.chunk_by(|one, next| one.mark.part() == next.mark.part()) {
+            if let Some(first) = records.first() {
+                self.change(first.mark, now, |part| records.iter().for_each(|record| record.put(part)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Revocation, TokenMarks};
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+    const SESSION: Option<Revocation> = Some(Revocation::Session { is_replaced: false });
+
+    fn pass(from: &Revocations, passed: &mut Passed, to: &Revocations) -> usize {
+        let mut count = 0;
+        for records in passed.changes(from) {
+            let mut bytes = Vec::new();
+            records.iter().for_each(|record| record.write(&mut bytes));
+            let read: Vec<_> = bytes
+                .chunks(Record::SIZE)
+                .map(|bytes| Record::read(bytes.first_chunk().unwrap()).unwrap())
+                .collect();
+            assert_eq!(read, records);
+            to.take(&read, NOW);
+            count += read.len();
+        }
+        count
+    }
+
+    #[test]
+    fn all_of_it_comes_along_and_then_only_what_changes() {
+        let (old, new) = (Revocations::default(), Revocations::default());
+        let mut passed = Passed::default();
+        assert_eq!(pass(&old, &mut passed, &new), 0);
+        for number in 0..5000 {
+            old.revoke(Mark::session(0, &number.to_string()), number % 2 == 1, NOW + 60, NOW);
+        }
+        assert_eq!(pass(&old, &mut passed, &new), 5000);
+        assert_eq!(new.len(), 5000);
+        assert_eq!(new.of_session(Mark::session(0, "4"), NOW + 59), SESSION);
+        assert_eq!(new.of_session(Mark::session(0, "4"), NOW + 60), None);
+        let told = Some(Revocation::Session { is_replaced: true });
+        assert_eq!(new.of_session(Mark::session(0, "5"), NOW), told);
+        assert_eq!(pass(&old, &mut passed, &new), 0);
+        old.revoke_subject(Mark::subject(0, "alice"), NOW - 5, NOW + 60, NOW);
+        assert_eq!(pass(&old, &mut passed, &new), 1);
+        assert_eq!(new.of_subject(Mark::subject(0, "alice"), Some(NOW - 5), NOW), SESSION);
+        assert_eq!(new.of_subject(Mark::subject(0, "alice"), Some(NOW - 4), NOW), None);
+    }
+
+    #[test]
+    fn a_login_there_is_admitted_here_unless_it_was_revoked_here_since() {
+        let (old, new) = (Revocations::default(), Revocations::default());
+        let mut passed = Passed::default();
+        let marks = |sub: &str| TokenMarks {
+            session: None,
+            token: Mark::token_id(0, "t"),
+            subject: Mark::subject(0, sub),
+        };
+        for sub in ["alice", "bob"] {
+            old.revoke_subject(Mark::subject(0, sub), NOW + 5, NOW + 60, NOW);
+        }
+        pass(&old, &mut passed, &new);
+        new.revoke_subject(Mark::subject(0, "bob"), NOW + 9, NOW + 60, NOW);
+        for sub in ["alice", "bob"] {
+            old.admit(&marks(sub), Some(NOW), NOW);
+        }
+        assert_eq!(pass(&old, &mut passed, &new), 2);
+        assert_eq!(new.of_token(&marks("alice"), Some(NOW), NOW), None);
+        assert_eq!(new.of_token(&marks("alice"), Some(NOW - 1), NOW), SESSION);
+        assert_eq!(new.of_token(&marks("bob"), Some(NOW), NOW), SESSION);
+    }
+}

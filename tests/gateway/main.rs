@@ -17,6 +17,7 @@ mod fusionauth;
 mod fusionauth_webhook;
 mod hostile_app;
 mod http2;
+mod http2_attacks;
 mod identity_headers;
 mod jwks;
 mod lifecycle;

@@ -123,7 +123,9 @@ mod tests {
         let mut count = 0;
         for records in passed.changes(from) {
             let mut bytes = Vec::new();
-            records.iter().for_each(|record| record.write(&mut bytes));
+            for record in &records {
+                record.write(&mut bytes);
+            }
             let read: Vec<_> = bytes
                 .chunks(Record::SIZE)
                 .map(|bytes| Record::read(bytes.first_chunk().unwrap()).unwrap())

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
+use http::HeaderValue;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{
@@ -21,8 +22,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use crate::config::AccessLog;
+use crate::respond::Problem;
+use crate::telemetry::metrics::METRICS;
+use crate::telemetry::{access_log, request_id};
+
 use super::closing::unless_cut_off;
 use super::connection::ConnectionSettings;
+use super::request_head::HeadRefusal;
 use super::watch::{ConnectionWatch, EndReason, STREAM};
 
 use stream::Http2Stream;
@@ -53,10 +60,13 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Every bound of a connection.
 fn options(settings: &ConnectionSettings) -> H2Options {
+    // Beyond the limit, so that somewhat too large a head is refused by us, with its reason and a line in the log. Here each field
+    // counts for 32 bytes more (RFC 9113 section 6.5.2), and a cookie for a field.
+    let max_header_list = settings.max_header_size.saturating_mul(2).saturating_add(8 * 1024);
     let mut options = default_h2_options();
     options
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(u32::try_from(settings.max_header_size).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(max_header_list).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_pending_accept_reset_streams(MAX_RESETS_BY_CLIENT)
@@ -115,12 +125,22 @@ pub(super) async fn serve<A>(
             Ok(Some(H2Accept::Session(session))) if requests.tasks.len() < MAX_REQUESTS => {
                 requests.begin(session, app, settings, &watch);
             }
-            Ok(Some(H2Accept::Rejected)) if requests.malformed < MAX_MALFORMED => requests.malformed += 1,
+            Ok(Some(H2Accept::Rejected)) if requests.malformed < MAX_MALFORMED => {
+                requests.malformed += 1;
+                let problem = HeadRefusal::Malformed.problem();
+                note_refusal(&problem, &request_id::fresh(), settings.access_log, &watch);
+            }
             // The client has closed it, in whatever way, or asks for too much.
             _ => break,
         }
     }
     requests.end(watch.ended());
+}
+
+/// For the log and the metrics: the gateway has not seen this request.
+fn note_refusal(problem: &Problem, id: &HeaderValue, log: AccessLog, watch: &ConnectionWatch) {
+    METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
+    access_log::write_refused_head(log, id, problem, watch.peer().ip());
 }
 
 /// Ready when the connection is to take no further requests, or to end at once.
@@ -161,15 +181,16 @@ impl Requests {
         self.watches.retain(|watch| watch.strong_count() > 0);
         self.watches.push(Arc::downgrade(&watch));
         let app = Arc::clone(app);
-        let body_min_rate = settings.body_min_rate;
+        let settings = settings.clone();
         self.tasks.spawn(async move {
-            if let Err(problem) = request::check(session.req_header_mut()) {
-                debug!(code = problem.code.as_str(), detail = problem.detail, "request refused");
-                let _gone_already = request::refuse(&mut session, &problem).await;
+            if let Err(problem) = request::check(session.req_header_mut(), settings.max_header_size) {
+                let id = request_id::fresh();
+                note_refusal(&problem, &id, settings.access_log, &watch);
+                let _gone_already = request::refuse(&mut session, &problem, id).await;
                 return;
             }
             watch.begin_exchange();
-            let stream = Http2Stream::new(session, Arc::clone(&watch), body_min_rate);
+            let stream = Http2Stream::new(session, Arc::clone(&watch), settings.body_min_rate);
             // Pingora looks at this for every request; this module looks at the connection's end itself.
             let (_, never) = tokio::sync::watch::channel(false);
             let session = ServerSession::new_custom(Box::new(stream));

@@ -8,13 +8,25 @@ use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::respond::Problem;
+use crate::telemetry::request_id::X_REQUEST_ID;
 
 use super::super::head_fields::is_valid_host;
 use super::super::request_head::{HeadRefusal, MAX_FIELDS};
 
-/// Checks one head, and changes it to what the gateway expects.
-pub(super) fn check(request: &mut RequestHeader) -> Result<(), Problem> {
-    check_target(request).and_then(|()| check_fields(request)).map_err(HeadRefusal::problem)
+/// Checks one head, and changes it to what the gateway expects. `max_size`: bytes that it may have as one of HTTP/1.1.
+pub(super) fn check(request: &mut RequestHeader, max_size: usize) -> Result<(), Problem> {
+    let checked = check_target(request).and_then(|()| check_fields(request));
+    checked.and_then(|()| check_size(request, max_size)).map_err(HeadRefusal::problem)
+}
+
+/// Last, when it looks like one of HTTP/1.1: by the same measure.
+fn check_size(request: &RequestHeader, max_size: usize) -> Result<(), HeadRefusal> {
+    const OF_REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
+    const OF_FIELD: usize = ": \r\n".len();
+    let fields = request.headers.iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + OF_FIELD).sum();
+    let line = request.method.as_str().len() + request.raw_path().len() + OF_REQUEST_LINE;
+    if line + fields > max_size { Err(HeadRefusal::TooLarge) } else { Ok(()) }
 }
 
 fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
@@ -76,12 +88,17 @@ fn check_fields(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
 }
 
 /// Answers a request that nothing else has seen.
-pub(super) async fn refuse(session: &mut HttpSession, problem: &Problem) -> pingora_core::Result<()> {
+pub(super) async fn refuse(
+    session: &mut HttpSession,
+    problem: &Problem,
+    id: HeaderValue,
+) -> pingora_core::Result<()> {
     let body = problem.body();
-    let mut head = Box::new(ResponseHeader::build(problem.status, Some(5))?);
+    let mut head = Box::new(ResponseHeader::build(problem.status, Some(6))?);
     head.insert_header(header::CONTENT_TYPE, Problem::CONTENT_TYPE)?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    head.insert_header(X_REQUEST_ID, id)?;
     if let Some(methods) = problem.allow {
         head.insert_header(header::ALLOW, methods)?;
     }

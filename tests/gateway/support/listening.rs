@@ -43,6 +43,12 @@ impl Listening {
         self.address
     }
 
+    /// How many of its connections are served now.
+    pub(crate) fn open(&self) -> usize {
+        let tasks = self.tasks.lock().unwrap();
+        tasks.iter().filter(|task| !task.is_finished()).count().saturating_sub(1)
+    }
+
     /// Stops listening and drops every connection.
     pub(crate) fn down(&self) {
         for task in self.tasks.lock().unwrap().drain(..) {

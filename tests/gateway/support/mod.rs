@@ -5,6 +5,7 @@ pub(crate) mod call;
 pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod fault;
+pub(crate) mod frames;
 pub(crate) mod fusionauth;
 pub(crate) mod gateway;
 pub(crate) mod keys;

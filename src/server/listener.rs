@@ -13,6 +13,7 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::l4::stream::Stream as SocketStream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
+use prometheus::IntGauge;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -21,7 +22,7 @@ use super::BACKLOG;
 use super::connection::{ConnectionSettings, serve};
 use super::watch::{ConnectionWatch, EndReason};
 use super::{http2, tls_stream};
-use crate::telemetry::metrics::{Held, METRICS};
+use crate::telemetry::metrics::Held;
 
 /// How long to wait when the machine has no descriptors or memory left for another connection.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -136,6 +137,8 @@ pub(crate) struct Front<A> {
     pub(crate) settings: Arc<ArcSwap<ConnectionSettings>>,
     /// Whom to wait for.
     pub(crate) connections: Arc<Connections>,
+    /// Counts them where they are public.
+    pub(crate) gauge: Option<&'static IntGauge>,
 }
 
 /// Accepts connections until `shutdown` turns true, and then tells those that live to close: see
@@ -202,7 +205,7 @@ where
     let tls = tls.cloned();
     tokio::spawn(async move {
         let _admitted = admitted;
-        let _counted = Held::new(&METRICS.connections);
+        let _counted = front.gauge.map(Held::new);
         let settings = front.settings.load_full();
         let stream = pingora_stream(stream, peer);
         let Some(tls) = tls else {

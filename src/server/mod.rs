@@ -43,6 +43,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, State, open_streams};
 use crate::identity_provider::SetupError;
+use crate::telemetry::metrics::METRICS;
 use crate::tls::CertificateStore;
 
 pub use reload::Reloader;
@@ -231,6 +232,7 @@ impl Server {
             app: Arc::new(self.proxy()),
             settings: Arc::clone(settings),
             connections: Arc::clone(connections),
+            gauge: Some(&METRICS.connections),
         });
         let mut accepting = JoinSet::new();
         for listener in self.public {
@@ -248,6 +250,7 @@ impl Server {
             app: admin_app,
             settings: Arc::clone(settings),
             connections: admin_connections,
+            gauge: None,
         });
         let (admin_stop, admin_stopping) = channel::channel(false);
         let mut admin_accepting = JoinSet::new();

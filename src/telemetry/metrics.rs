@@ -35,7 +35,7 @@ pub(crate) struct Metrics {
     provider_seconds: HistogramVec,
     provider_errors: IntCounterVec,
     upstream_errors: IntCounterVec,
-    /// Connections that are open, on all listeners.
+    /// Connections that are open, on all public listeners.
     pub(crate) connections: IntGauge,
     config_generation: IntGauge,
     config_loaded: IntGauge,
@@ -125,7 +125,10 @@ impl Metrics {
                 "Failures of an app's upstreams.",
                 &app_reason,
             ),
-            connections: gauge("portcullis_open_connections", "Connections that are open, on all listeners."),
+            connections: gauge(
+                "portcullis_open_connections",
+                "Connections that are open, without those of the admin listener.",
+            ),
             config_generation: gauge(
                 "portcullis_config_generation",
                 "How often a configuration was taken since the start: 1 is the first one.",

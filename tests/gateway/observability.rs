@@ -38,6 +38,20 @@ async fn a_trusted_proxy_s_id_is_kept() {
     assert_ne!(answer.header(ID), Some("a b"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_counted_as_max_connections_counts_them() {
+    let (program, _builder) = Program::start_quietly(World::builder().await).await;
+    let mut open: Vec<_> = (0..3).map(|_| Browser::new(program.address, "store.localhost")).collect();
+    for browser in &mut open {
+        browser.get("/").await.assert_status(200);
+    }
+    let mut admins = [0, 1].map(|_| Browser::new(program.admin, "localhost"));
+    for admin in &mut admins {
+        let metrics = admin.get("/metrics").await.text();
+        assert!(metrics.contains("\nportcullis_open_connections 3\n"), "{metrics}");
+    }
+}
+
 fn lines<'a>(log: &'a str, target: &str) -> Vec<Value> {
     let parsed = |line: &'a str| serde_json::from_str::<Value>(line).ok();
     log.lines().filter_map(parsed).filter(|line| line["target"] == target).collect()

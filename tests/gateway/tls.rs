@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::certificates::{Authority, ask, connect, shown};
+use crate::support::client::raw;
 use crate::support::{Request, World, patiently};
 
 const BOTH: &[&rustls::SupportedProtocolVersion] = &[&TLS12, &TLS13];
@@ -125,6 +126,29 @@ async fn changed_files_are_taken_up_and_bad_ones_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_without_its_key_changes_nothing() {
+    let authority = Authority::new();
+    let world = world(&authority, "").await;
+    let get = || connect(authority.client(BOTH, &[]), address(&world), "store.localhost");
+    let before = shown(get().await.unwrap().get_ref().1);
+    // As halfway through a renewal: another certificate, and the key is still the old one's.
+    authority.certify("next", &["store.localhost"]);
+    std::fs::copy(authority.path("next.pem"), authority.path("store.pem")).unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(shown(get().await.unwrap().get_ref().1), before, "its key does not match");
+    std::fs::remove_file(authority.path("store.key")).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(shown(get().await.unwrap().get_ref().1), before, "it has no key");
+    std::fs::rename(authority.path("next.key"), authority.path("store.key")).unwrap();
+    patiently("the new certificate", async {
+        while shown(get().await.unwrap().get_ref().1) == before {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_does_not_wait_for_handshakes() {
     let authority = Authority::new();
     let world = world(&authority, "").await;
@@ -156,6 +180,48 @@ async fn plain_requests_are_redirected_to_the_hosts_of_apps_only() {
     let proxied = browser.send(Request::get("/").header("X-Forwarded-Proto", "https")).await;
     proxied.assert_status(200);
     assert_eq!(world.store.heads(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_goes_to_the_same_host_whatever_the_request_looks_like() {
+    let authority = Authority::new();
+    let world = world(&authority, "redirect_port = 443\nhsts = '1d'\n").await;
+    let long = format!("/{}?q={}", "a".repeat(10_000), "b".repeat(10_000));
+    for (request, target) in [
+        ("GET http://store.localhost/a?b HTTP/1.1\r\nHost: store.localhost".to_owned(), "/a?b"),
+        ("GET //evil.example/a HTTP/1.1\r\nHost: store.localhost".to_owned(), "//evil.example/a"),
+        ("GET /..%2f..//@evil.example HTTP/1.1\r\nHost: store.localhost".to_owned(), "/..%2f..//@evil.example"),
+        ("GET /?to=http://evil.example HTTP/1.1\r\nHost: store.localhost:8080".to_owned(), "/?to=http://evil.example"),
+        (format!("GET {long} HTTP/1.1\r\nHost: store.localhost"), long.as_str()),
+        ("GET /a%0d%0aLocation:%20x HTTP/1.1\r\nHost: store.localhost".to_owned(), "/a%0d%0aLocation:%20x"),
+        ("GET / HTTP/1.1\r\nHost: store.localhost\r\nX-Forwarded-Host: evil.example\r\nForwarded: host=evil.example".to_owned(), "/"),
+        ("PUT /a HTTP/1.1\r\nHost: store.localhost\r\nContent-Length: 2\r\n\r\nhi".to_owned(), "/a"),
+        ("OPTIONS /a HTTP/1.1\r\nHost: store.localhost".to_owned(), "/a"),
+        ("GET /ws HTTP/1.1\r\nHost: store.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket".to_owned(), "/ws"),
+        ("GET /a HTTP/1.0\r\nHost: store.localhost".to_owned(), "/a"),
+        ("GET /.well-known/acme-challenge/t0-ken HTTP/1.1\r\nHost: store.localhost".to_owned(), "/.well-known/acme-challenge/t0-ken"),
+    ] {
+        let request = if request.ends_with("hi") { request } else { request + "\r\n\r\n" };
+        let answer = raw(world.gateway.address, &request).await.0.expect("an answer");
+        answer.assert_status(308);
+        assert_eq!(answer.header("location"), Some(format!("https://store.localhost{target}").as_str()));
+        assert_eq!(answer.header("strict-transport-security"), None, "it means nothing without TLS");
+        assert!(answer.set_cookies().is_empty());
+    }
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: store.localhost.evil.example\r\n\r\n", 404),
+        ("GET / HTTP/1.1\r\nHost: evil.example\r\nX-Forwarded-Host: store.localhost\r\n\r\n", 404),
+        ("GET http://evil.example/ HTTP/1.1\r\nHost: store.localhost\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: evil.example@store.localhost\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: store.localhost:80:x\r\n\r\n", 400),
+        ("GET /a\rLocation: x HTTP/1.1\r\nHost: store.localhost\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+    ] {
+        let answer = raw(world.gateway.address, request).await.0.expect("an answer");
+        answer.assert_status(status);
+        assert_eq!(answer.header("location"), None, "{request}");
+    }
+    assert_eq!(world.store.heads(), 0, "the app saw nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

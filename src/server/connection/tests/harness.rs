@@ -262,6 +262,7 @@ impl Server {
             app: Arc::new(app),
             settings: Arc::new(Arc::new(settings).into()),
             connections: Arc::clone(&connections),
+            gauge: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");

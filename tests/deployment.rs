@@ -84,6 +84,36 @@ fn the_image_has_no_shell_no_root_and_a_health_check() {
     assert!(last.contains(&format!("\nARG VERSION={version}\n")), "the label's version is not {version}");
 }
 
+/// By systemd itself, where it is installed: the unit, and the template that its README makes of it.
+#[test]
+fn the_systemd_units_can_be_read() {
+    let unit = read("examples/systemd/portcullis.service");
+    assert!(unit.contains("\nExecReload=/bin/kill -HUP $MAINPID\n"));
+    let directory = tempfile::tempdir().unwrap();
+    // It looks whether what is to be run is there.
+    let unit = unit.replace("/usr/local/bin/portcullis", env!("CARGO_BIN_EXE_portcullis"));
+    let path = directory.path().join("portcullis.service");
+    std::fs::write(&path, &unit).unwrap();
+    let readme = read("examples/systemd/README.md");
+    let sed = readme.split("\nsed ").nth(1).unwrap().split(" > ").next().unwrap().replace("\\\n", "");
+    let sed = format!("sed {sed}");
+    let template = Command::new("sh").arg("-c").arg(sed).current_dir(directory.path()).output().unwrap();
+    let template = String::from_utf8(template.stdout).unwrap();
+    assert!(
+        template.contains("\nRuntimeDirectoryPreserve=yes\n")
+            && template.contains(" run --upgrade --config ")
+    );
+    assert!(!template.contains("LoadCredential"));
+    let other = directory.path().join("portcullis@b.service");
+    std::fs::write(&other, template).unwrap();
+    let Ok(output) = Command::new("systemd-analyze").arg("verify").arg(path).arg(other).output() else {
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stderr);
+    // It has opinions on every unit of the machine.
+    assert!(!text.lines().any(|line| line.contains("portcullis")), "{text}");
+}
+
 #[test]
 fn check_accepts_the_configuration_of_every_example() {
     let examples = files_below(&root().join("examples"));

@@ -31,6 +31,7 @@ mod proxying;
 mod refresh;
 mod refresh_failures;
 mod reload;
+mod reload_hostile;
 mod routes;
 mod session_protection;
 mod stand_ins;

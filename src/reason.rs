@@ -31,6 +31,8 @@ reason_codes! {
     Public = "public",
     /// A CORS preflight, which never has a session.
     Preflight = "preflight",
+    /// Sent on to `https`.
+    Redirected = "redirected",
     /// An optional route, without a session.
     Anonymous = "anonymous",
     /// The JWT is valid.

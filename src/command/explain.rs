@@ -78,6 +78,7 @@ struct Asked<'a> {
     /// As the `Host` header has it.
     authority: String,
     websocket: bool,
+    is_secure: bool,
     /// What the request is judged by. Sensitive: never shown.
     headers: HeaderMap,
     /// Whether the request is judged as a whole: it came with its headers.
@@ -101,6 +102,13 @@ pub async fn explain(
     steps.add("app", &format!("{} (host `{}`)", app.name, asked.host));
     if matches!(asked.method, Method::TRACE | Method::CONNECT) {
         steps.answer("405 method_not_allowed, on every path", "method");
+        return Ok(steps.0);
+    }
+    if let Some(port) = config.server.tls.as_ref().and_then(|tls| tls.redirect_port)
+        && !asked.is_secure
+    {
+        steps.answer(&format!("308 to `https`, port {port} (`redirect_port`)"), "redirected");
+        steps.add("", "not if one of `trusted_proxies` says that it came by https: ask with that URL then");
         return Ok(steps.0);
     }
     // A valid configuration refers to a provider that there is.
@@ -128,6 +136,10 @@ pub async fn explain(
         let memory = verdict::empty_memory(clock.now());
         let known = verdict::knowledge(&keys, &memory, config, clock.now());
         let token = session::steps(&mut steps, &rules, &head, &known, &keys);
+        if question.cookies.is_some() && !asked.headers.contains_key(header::COOKIE) {
+            let hint = "the file has none for this host. Over plain http curl keeps none, and browsers only at `localhost` names";
+            steps.add("", hint);
+        }
         reaches_app &= verdict::steps(&mut steps, &rules, &head, &known, token);
     }
     if reaches_app {
@@ -161,6 +173,7 @@ fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
         host,
         authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
         websocket: matches!(url.scheme(), "ws" | "wss"),
+        is_secure: matches!(url.scheme(), "https" | "wss"),
         headers,
         is_whole: question.origin.is_some() || question.cookies.is_some(),
     })

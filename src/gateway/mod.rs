@@ -30,6 +30,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::warn;
 
 use crate::forwarding::is_trusted;
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
@@ -73,7 +74,9 @@ impl Gateway {
             Answer::from(&problem).send(&state, session, context).await?;
             return Ok(true);
         };
+        context.app = Some(Arc::clone(&app));
         if let Some(location) = secure_transport::redirect(&state, session, context) {
+            context.passed = Some(ReasonCode::Redirected);
             Answer::redirect(location).send(&state, session, context).await?;
             return Ok(true);
         }
@@ -86,7 +89,6 @@ impl Gateway {
             // RFC 9110 section 15.2: no 1xx to a client that knows none.
             session.set_ignore_info_resp(true);
         }
-        context.app = Some(Arc::clone(&app));
         let passed = session_step::run(&state, &app, session, context).await?;
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
             if is_grpc(session.req_header()) {

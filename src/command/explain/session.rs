@@ -52,6 +52,7 @@ fn cookies_step(steps: &mut Steps, rules: &AppRules, cookies: &SessionCookies<'_
     if cookies.presented == Presented::default() {
         let wanted = format!("neither `{}` nor `{}`", names.access_token, names.refresh_token);
         steps.add("cookies", &wanted);
+        steps.add("", "there are others: of another app, or of before its names were changed");
         return false;
     }
     let found = format!(

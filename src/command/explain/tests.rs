@@ -278,3 +278,34 @@ async fn a_provider_that_cannot_be_asked_for_its_keys() {
         ("503 identity_provider_unavailable", "keys_unknown")
     );
 }
+
+#[tokio::test]
+async fn a_request_without_tls_is_sent_to_https_where_that_is_set() {
+    let directory = tempfile::tempdir().unwrap();
+    let [certificate, key] = ["c.pem", "k.pem"].map(|name| directory.path().join(name));
+    let pair = rcgen::generate_simple_self_signed([String::from("store.example.com")]).unwrap();
+    std::fs::write(&certificate, pair.cert.pem()).unwrap();
+    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+    let files = format!("certificate = '{}', key = '{}'", certificate.display(), key.display());
+    let config = format!(
+        "[server]\nlisten_tls = ['127.0.0.1:8443']\n[server.tls]\nredirect_port = 8443\ncertificates = [{{ {files} }}]\n{CONFIG}"
+    );
+    let ask = |url: &str| {
+        let question = Question { method: "GET".into(), url: url.into(), ..Question::default() };
+        let config = config.clone();
+        async move { asked(&config, question).await.unwrap() }
+    };
+    let text = ask("http://store.example.com/admin/x").await;
+    assert_eq!(step(&text, "answer"), "308 to `https`, port 8443 (`redirect_port`)");
+    assert_eq!(step(&text, "reason"), "redirected");
+    let text = ask("https://store.example.com/admin/x").await;
+    assert!(!text.contains("308"), "{text}");
+}
+
+#[tokio::test]
+async fn it_says_where_the_cookies_may_be() {
+    let text = with_cookies(CONFIG, "GET", "/cart", "theme=dark").await;
+    assert!(text.contains("there are others"), "{text}");
+    let text = with_cookies(CONFIG, "GET", "/cart", "# Netscape HTTP Cookie File\n").await;
+    assert!(text.contains("the file has none for this host"), "{text}");
+}

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use crate::support::gateway::{ACCESS, Builder, REFRESH};
 use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket").port()
 }
@@ -75,6 +75,20 @@ impl Program {
         let next = spawn(self.directory.path(), &["--upgrade"]);
         let mut old = std::mem::replace(&mut self.child, next);
         patiently("the old process's end", old.wait()).await.unwrap().code()
+    }
+
+    /// How much memory it has had at most, in KiB.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let id = self.child.id().expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        peak.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Lets it count that anew.
+    pub(crate) fn forget_peak_memory(&self) {
+        let id = self.child.id().expect("it runs");
+        std::fs::write(format!("/proc/{id}/clear_refs"), "5").expect("Linux");
     }
 
     /// A file beside the configuration's.

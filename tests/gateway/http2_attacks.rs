@@ -1,13 +1,15 @@
 //! HTTP/2 as attackers speak it: their connection or stream ends, the app sees nothing, and a bystander notices nothing.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::binary::{Program, free_port};
 use crate::http2::{Client, HOST, world};
 use crate::support::certificates::Authority;
 use crate::support::frames::{
@@ -16,6 +18,9 @@ use crate::support::frames::{
 };
 use crate::support::gateway::ACCESS;
 use crate::support::{Reply, World, patiently, wait_for};
+
+/// At once.
+const ATTACKERS: usize = 4;
 
 /// Enough for what the machine's own buffers take before a connection's end shows.
 const MUCH: usize = 64 << 20;
@@ -430,7 +435,8 @@ async fn an_answer_that_nobody_takes_is_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_trickles_is_ended_and_a_grpc_call_is_not() {
-    let (authority, world) = world("[server.limits]\nbody_min_rate = '64KiB'\n").await;
+    let (authority, world) =
+        world("[server.limits]\nbody_min_rate = '64KiB'\n[apps.store.timeouts]\nresponse = '10m'\n").await;
     let mut client = Client::start(&authority, &world).await;
     let mut begin = |kind: &str| {
         let request = client.request(&Method::POST, "/open/x").header("content-type", kind).body(()).unwrap();
@@ -453,4 +459,66 @@ async fn an_upload_that_trickles_is_ended_and_a_grpc_call_is_not() {
     assert!(early.is_err(), "the other one lives: {early:?}");
     grpc_body.send_data(Bytes::from_static(b"x"), true).unwrap();
     assert_eq!(patiently("an answer", grpc).await.unwrap().status(), 200);
+}
+
+/// In a process of its own, whose memory is nobody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_flood_fills_the_memory() {
+    let authority = Authority::new();
+    authority.certify("store", &[HOST]);
+    let limits = "[server.limits]\nheader_timeout = '2s'\nkeep_alive_timeout = '2s'\n[apps.store.timeouts]\nidle = '2s'\n";
+    let port = free_port();
+    let tls = authority.server(&["store"]).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    let builder = World::builder().await.lay_over(&tls).lay_over(limits);
+    builder.store.on("/open/large", Reply::Download { length: 1 << 30, chunked: false });
+    let (program, _builder) = Program::start_quietly(builder).await;
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    program.forget_peak_memory();
+    let before = program.peak_memory();
+    let value = "x".repeat(16_000);
+    let large = frame(CONTINUATION, 0, 1, &block(&[("x", &value)]));
+    let resets: Vec<_> = (0..2000)
+        .flat_map(|number| {
+            let reset = frame(RST_STREAM, 0, 2 * number + 1, &8_u32.to_be_bytes());
+            let head = block(&get("/open/reset"));
+            [frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, &head), reset]
+        })
+        .collect();
+    let stalled: Vec<_> = (0..100)
+        .map(|number| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, &block(&get("/open/large"))))
+        .collect();
+    let endless = vec![frame(HEADERS, END_STREAM, 1, &block(&get("/open/x")))];
+    // An answer that is not taken fills the buffers between the app and it, so those have a bound for each stream.
+    let streams = ATTACKERS * 100 * 768;
+    for (name, first, portion, times, bound) in [
+        ("pings", vec![], vec![frame(PING, 0, 0, b"12345678"); 1000], usize::MAX, 64 * 1024),
+        (
+            "settings",
+            vec![],
+            vec![frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]); 1000],
+            usize::MAX,
+            64 * 1024,
+        ),
+        ("a head without end", endless, vec![large; 64], usize::MAX, 64 * 1024),
+        ("resets", vec![], resets, 1, 64 * 1024),
+        ("answers that nobody takes", vec![], stalled, 1, streams),
+    ] {
+        let mut attackers = JoinSet::new();
+        for _ in 0..ATTACKERS {
+            let mut frames = Frames::connect(&authority, address, &[(4, 0)]).await;
+            let (first, portion) = (first.clone(), portion.clone());
+            attackers.spawn(async move {
+                frames.send_all(&first).await;
+                let mut sent = 0;
+                while sent < times && frames.send_all(&portion).await {
+                    sent += 1;
+                }
+                // Until it is thrown out.
+                frames.end().await;
+            });
+        }
+        patiently(name, async { while attackers.join_next().await.is_some() {} }).await;
+        let peak = program.peak_memory();
+        assert!(peak < before + bound, "{name}: {before} KiB before, {peak} KiB at most");
+    }
 }

@@ -1,5 +1,7 @@
 //! HTTP/2 by hand: frames that no client library would send (RFC 9113 section 4, RFC 7541).
 
+use std::net::SocketAddr;
+
 use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -62,8 +64,13 @@ pub(crate) struct Frames {
 impl Frames {
     /// Says hello, with these settings (identifier and value).
     pub(crate) async fn start(authority: &Authority, world: &World, settings: &[(u16, u32)]) -> Self {
-        let config = authority.client(&[&TLS13], &[b"h2"]);
         let address = world.gateway.tls.expect("a TLS listener");
+        Self::connect(authority, address, settings).await
+    }
+
+    /// The same, wherever the gateway is.
+    pub(crate) async fn connect(authority: &Authority, address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+        let config = authority.client(&[&TLS13], &[b"h2"]);
         let stream = connect(config, address, "store.localhost").await.expect("a handshake");
         let (reading, writing) = tokio::io::split(stream);
         let mut frames = Self { reading, writing };

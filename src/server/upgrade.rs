@@ -7,25 +7,19 @@
 //! to accept, it says so, and only then does the old one stop: a new process that fails before changes nothing. The old one tells
 //! what is revoked until it has ended (see `upgrade/revocations.rs`).
 
+mod descriptors;
 mod revocations;
 
 use std::fs::Permissions;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::oneshot;
@@ -35,13 +29,9 @@ use tracing::{error, info, warn};
 use crate::access::memory::Memory;
 use crate::access::revocations::Record;
 
+use descriptors::Greeting;
+pub(super) use descriptors::{Listening, Purpose};
 use revocations::{Feed, Progress};
-
-/// Begins what the old process says. Its number changes with the form.
-const GREETING: &str = "portcullis upgrade 1";
-
-/// Begins what the old process says that it can do. What the new one does not know of that is left alone.
-const CAN: &str = "can ";
 
 /// The old process can tell what was revoked, and the new one asks for it. Its number changes with the form of records.
 const REVOCATIONS: &str = "revocations 1";
@@ -52,54 +42,17 @@ const READY: &str = "ready";
 /// Bytes of what the new process says.
 const MAX_ANSWER: u64 = 1024;
 
-/// Listeners of one process.
-const MAX_LISTENERS: usize = 64;
-
-/// Bytes of what the old process says.
-const MAX_MESSAGE: usize = 16 * 1024;
-
 /// For the old process to give its listeners, and to let go afterwards.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For the new process to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What a listener is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Public,
-    PublicTls,
-    Admin,
-}
-
-impl Purpose {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Public => "public",
-            Self::PublicTls => "public-tls",
-            Self::Admin => "admin",
-        }
-    }
-
-    fn from_word(word: &str) -> Option<Self> {
-        [Self::Public, Self::PublicTls, Self::Admin].into_iter().find(|purpose| purpose.word() == word)
-    }
-}
-
-/// A listener and what it is for.
-pub(super) type Listening = (Purpose, TcpListener);
-
 /// The listeners of a process that runs, which goes on until this one serves.
 #[derive(Debug)]
 pub struct Inherited {
     listeners: Vec<Listening>,
     old: UnixStream,
-    tells_revocations: bool,
-}
-
-/// What the old process has said.
-struct Greeting {
-    purposes: Vec<Purpose>,
     tells_revocations: bool,
 }
 
@@ -114,7 +67,7 @@ impl Inherited {
             Err(error) => return Err(error),
         };
         old.set_read_timeout(Some(ANSWER_TIMEOUT))?;
-        let (Greeting { purposes, tells_revocations }, descriptors) = receive(&old)?;
+        let (Greeting { purposes, tells_revocations }, descriptors) = descriptors::receive(&old)?;
         if purposes.len() != descriptors.len() {
             return Err(malformed());
         }
@@ -178,37 +131,6 @@ fn malformed() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "another program, or another version of this one, answered")
 }
 
-/// What the old process says and sends.
-fn receive(stream: &UnixStream) -> io::Result<(Greeting, Vec<OwnedFd>)> {
-    let mut text = vec![0; MAX_MESSAGE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut parts = [IoSliceMut::new(&mut text)];
-    let message = recvmsg(stream, &mut parts, &mut control, RecvFlags::empty())?;
-    let mut descriptors = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            descriptors.extend(received);
-        }
-    }
-    for descriptor in &descriptors {
-        fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
-    }
-    let text = text.get(..message.bytes).and_then(|text| std::str::from_utf8(text).ok());
-    let mut lines = text.ok_or_else(malformed)?.lines();
-    if lines.next() != Some(GREETING) {
-        return Err(malformed());
-    }
-    let mut greeting = Greeting { purposes: Vec::new(), tells_revocations: false };
-    for line in lines {
-        match line.strip_prefix(CAN) {
-            Some(ability) => greeting.tells_revocations |= ability == REVOCATIONS,
-            None => greeting.purposes.push(Purpose::from_word(line).ok_or_else(malformed)?),
-        }
-    }
-    Ok((greeting, descriptors))
-}
-
 /// What a process has to hand over.
 pub(super) struct Estate {
     pub(super) listeners: Vec<Listening>,
@@ -227,33 +149,13 @@ struct Heir {
     feed: Option<Feed>,
 }
 
-async fn send_listeners(stream: &tokio::net::UnixStream, listeners: &[Listening]) -> io::Result<()> {
-    let mut text = String::from(GREETING);
-    for (purpose, _) in listeners {
-        text.push('\n');
-        text.push_str(purpose.word());
-    }
-    text.extend(["\n", CAN, REVOCATIONS]);
-    let descriptors: Vec<_> = listeners.iter().map(|(_, listener)| listener.as_fd()).collect();
-    let send = || {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-            return Err(io::Error::other("there are too many listeners"));
-        }
-        sendmsg(stream, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty())?;
-        Ok(())
-    };
-    stream.async_io(Interest::WRITABLE, send).await
-}
-
 /// Gives the listeners to a new process, tells what is revoked, and waits until it is ready; `None`: it gave up.
 async fn give(
     stream: tokio::net::UnixStream,
     listeners: &[Listening],
     memory: &Memory,
 ) -> io::Result<Option<Heir>> {
-    send_listeners(&stream, listeners).await?;
+    descriptors::send(&stream, listeners).await?;
     let (answers, stream) = stream.into_split();
     let mut heir = Heir { stream, feed: None };
     let mut answers = BufReader::new(answers.take(MAX_ANSWER)).lines();

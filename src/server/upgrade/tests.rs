@@ -83,3 +83,48 @@ async fn the_sockets_file_comes_and_goes() {
     let (_listener, _file) = bind(&path, false).expect("the old one is only a file");
     drop(file);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_process_that_cannot_tell_or_can_do_more_is_taken_over_all_the_same() {
+    use std::io::{Read, Write};
+    let directory = tempfile::tempdir().unwrap();
+    for (number, abilities) in ["", "\ncan fly 7"].into_iter().enumerate() {
+        let path = directory.path().join(number.to_string());
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let old = std::thread::spawn(move || {
+            let (mut stream, _) = socket.accept().unwrap();
+            stream.write_all(format!("portcullis upgrade 1{abilities}").as_bytes()).unwrap();
+            let mut answer = [0; 6];
+            stream.read_exact(&mut answer).unwrap();
+            answer
+        });
+        let inherited = spawn_blocking(move || Inherited::ask(&path)).await.unwrap().unwrap().unwrap();
+        let successor = inherited.follow(|_| panic!("nothing is told")).await.unwrap();
+        successor.ready().await.unwrap();
+        assert_eq!(&old.join().unwrap(), b"ready\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_process_that_does_not_ask_for_revocations_is_given_the_listeners_all_the_same() {
+    use std::io::{Read, Write};
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("upgrade.sock");
+    let (handed_over, is_handed_over) = oneshot::channel();
+    let (_drained, is_drained) = oneshot::channel();
+    let memory = Arc::new(Memory::new(16, NOW));
+    let estate = Estate { listeners: listening(), memory, handed_over, is_drained };
+    tokio::spawn(run(Some(path.clone()), None, estate));
+    until(|| path.exists()).await;
+    let new = spawn_blocking(move || {
+        let mut stream = UnixStream::connect(path).unwrap();
+        let mut greeting = [0; 20];
+        stream.read_exact(&mut greeting).unwrap();
+        stream.write_all(b"ready\n").unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        [greeting.to_vec(), rest].concat()
+    });
+    is_handed_over.await.unwrap();
+    assert_eq!(new.await.unwrap(), b"portcullis upgrade 1\npublic\nadmin\ncan revocations 1");
+}

@@ -7,7 +7,7 @@ use crate::binary::Program;
 use crate::reload::Load;
 use crate::support::client::receive;
 use crate::support::gateway::REFRESH;
-use crate::support::{Browser, Reply, Request, World};
+use crate::support::{Browser, Reply, Request, World, wait_for};
 
 const SOCKET: &str = "[server]\nupgrade_socket = 'upgrade.sock'";
 
@@ -53,8 +53,8 @@ async fn what_is_in_flight_ends_in_the_old_process() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_process_that_fails_changes_nothing() {
     let (program, _builder) = Program::start(World::builder().await.lay_over(SOCKET)).await;
-    program.logged(&["started"]).await;
     let path = program.file("upgrade.sock");
+    wait_for("the socket", || path.exists()).await;
     // Asks for the listeners and goes.
     drop(UnixStream::connect(path).unwrap());
     program.logged(&["this one goes on"]).await;

@@ -8,6 +8,7 @@ mod endpoints;
 mod failure;
 mod fusionauth_webhook;
 pub(crate) mod open_streams;
+mod plain_headers;
 mod request_body;
 mod response_headers;
 mod secure_transport;
@@ -34,7 +35,7 @@ use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
-use crate::telemetry::request_id::{self, X_REQUEST_ID};
+use crate::telemetry::request_id;
 
 pub use context::Context;
 pub use current::{CurrentState, ReloadStatus};
@@ -71,17 +72,17 @@ impl Gateway {
         secure_transport::prepare(&state, context);
         let Some(app) = find_app(&state, session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
-            Answer::from(&problem).send(&state, session, context).await?;
+            Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
             return Ok(true);
         };
         context.app = Some(Arc::clone(&app));
         if let Some(location) = secure_transport::redirect(&state, session, context) {
             context.passed = Some(ReasonCode::Redirected);
-            Answer::redirect(location).send(&state, session, context).await?;
+            Box::pin(Answer::redirect(location).send(&state, session, context)).await?;
             return Ok(true);
         }
         context.websocket = is_websocket(session.req_header());
-        if !context.websocket {
+        if !context.websocket && session.req_header().headers.contains_key(header::UPGRADE) {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
             session.req_header_mut().remove_header(&header::UPGRADE);
         }
@@ -231,10 +232,11 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         let client = session.req_header().version;
-        response_headers::clean(response, client);
-        if let Some(id) = &context.request_id {
-            response.insert_header(X_REQUEST_ID, id)?;
-        }
+        let status = response.status;
+        plain_headers::change_response(response, is_switching, |headers| {
+            response_headers::clean(status, headers, client);
+            response_headers::add(headers, context, &state);
+        })?;
         if client == http::Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
             session.set_keepalive(None);
         }
@@ -245,20 +247,7 @@ impl ProxyHttp for Gateway {
                 connection.set_idle_timeout(app.timeouts.idle);
             }
         }
-        if let Some(hsts) = &context.hsts {
-            response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
-        }
         open_streams::watch(&state, app, session, response, context);
-        // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
-        let new_cookies = context.cookies(&state);
-        let has_new_cookies = !new_cookies.is_empty();
-        for cookie in new_cookies {
-            response.append_header(header::SET_COOKIE, cookie)?;
-        }
-        if has_new_cookies {
-            // A shared cache must not give one user's session to another.
-            response.insert_header(header::CACHE_CONTROL, "no-store")?;
-        }
         Ok(())
     }
 

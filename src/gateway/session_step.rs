@@ -32,7 +32,7 @@ pub(super) async fn run(
 ) -> Result<bool> {
     let mut decision = decide_now(state, app, session, context, false);
     if matches!(decision, Decision::FetchKeys) {
-        app.session.provider.fetch_unknown_key(UnknownKeySource::Request).await;
+        Box::pin(app.session.provider.fetch_unknown_key(UnknownKeySource::Request)).await;
         decision = decide_now(state, app, session, context, true);
     }
     match decision {
@@ -45,12 +45,13 @@ pub(super) async fn run(
             Ok(forward(identity, passed, context))
         }
         Decision::Reject(problem, reason) => {
-            reject(state, app, &problem, &reason, session, context).await?;
+            Box::pin(reject(state, app, &problem, &reason, session, context)).await?;
             Ok(false)
         }
         decision => {
             let cause = context.cause(state, &session.req_header().headers);
-            audit::caused_by(cause, act(state, app, decision, session, context)).await
+            // In a piece of memory of its own, so that requests that are only forwarded carry no room for logins and refreshes.
+            Box::pin(audit::caused_by(cause, act(state, app, decision, session, context))).await
         }
     }
 }

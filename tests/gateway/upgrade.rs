@@ -53,7 +53,9 @@ async fn what_is_in_flight_ends_in_the_old_process() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_process_that_fails_changes_nothing() {
     let (program, _builder) = Program::start(World::builder().await.lay_over(SOCKET)).await;
+    program.logged(&["started"]).await;
     let path = program.file("upgrade.sock");
+    // It is made a moment after the log says `started`.
     wait_for("the socket", || path.exists()).await;
     // Asks for the listeners and goes.
     drop(UnixStream::connect(path).unwrap());

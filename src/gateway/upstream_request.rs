@@ -31,6 +31,9 @@ pub(super) fn prepare(
     if let Some(id) = &context.request_id {
         upstream.insert_header(X_REQUEST_ID, id)?;
     }
+    if let Some(trace) = &context.trace {
+        trace.propagate(upstream)?;
+    }
     if app.forward_access_token {
         set_bearer(app, context, downstream, upstream)?;
     }

@@ -37,6 +37,7 @@ mod streaming;
 mod tls;
 mod token_size;
 mod tokens;
+mod traces;
 mod upgrade;
 mod upstreams;
 mod user_endpoint;

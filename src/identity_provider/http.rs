@@ -150,8 +150,7 @@ async fn call(request: RequestBuilder, limit: Duration) -> Result<Answer, CallEr
         let failed = |error| CallError::Connection(describe(error));
         let (client, request) = request.build_split();
         let mut request = request.map_err(failed)?;
-        let (method, url) = (request.method().clone(), request.url().clone());
-        traces::propagate(&method, &url, request.headers_mut());
+        traces::propagate(&mut request);
         let response = client.execute(request).await.map_err(failed)?;
         read(response).await
     };

@@ -37,6 +37,7 @@ mod streaming;
 mod tls;
 mod token_size;
 mod tokens;
+mod traced_calls;
 mod traces;
 mod upgrade;
 mod upstreams;

@@ -1,13 +1,14 @@
 //! OpenTelemetry traces: which spans there are, what they belong to, who is told, and what they never say.
 
+use crate::streaming::{hear, upgrade, web_socket};
 use crate::support::collector::{Collector, Exported};
-use crate::support::{Request, World, wait_for};
+use crate::support::{Reply, Request, World, patiently, wait_for};
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const SPAN: &str = "b7ad6b7169203331";
-const PROXIES: &str = "[server]\ntrusted_proxies = ['127.0.0.0/8']\n";
+pub(crate) const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+pub(crate) const SPAN: &str = "b7ad6b7169203331";
+pub(crate) const PROXIES: &str = "[server]\ntrusted_proxies = ['127.0.0.0/8']\n";
 
-fn traceparent(flags: &str) -> String {
+pub(crate) fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{SPAN}-{flags}")
 }
 
@@ -153,9 +154,43 @@ async fn a_collector_that_is_down_or_refuses_costs_spans_only() {
     collector.refuse(503);
     world.browser().get("/open/x").await.assert_status(200);
     wait_for("a batch", || !collector.heads().is_empty()).await;
-    crate::support::patiently("lost spans", async { while !lost(2).await {} }).await;
+    patiently("lost spans", async { while !lost(2).await {} }).await;
     collector.listening().down();
     world.browser().get("/open/x").await.assert_status(200);
-    crate::support::patiently("lost spans", async { while !lost(4).await {} }).await;
+    patiently("lost spans", async { while !lost(4).await {} }).await;
     world.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_web_socket_s_span_is_its_whole_life() {
+    let collector = Collector::start().await;
+    let world = World::with(&collector.toml()).await;
+    world.store.on("/open/live", Reply::WebSocket);
+    let (_, mut socket) = web_socket(&world.browser(), &upgrade("/open/live")).await.expect("101");
+    hear(&mut socket).await;
+    assert!(collector.named("GET /open/*").is_empty());
+    socket.close(None).await.unwrap();
+    let server = collector.span("GET /open/*").await;
+    assert_eq!(server.attribute("http.response.status_code"), Some("101"));
+    let exchange = collector.child(&server, "client");
+    assert!(!server.is_error && !exchange.is_error, "{server:?} {exchange:?}");
+    let told = world.store.last("/open/live").head.get("traceparent").map(str::to_owned);
+    assert_eq!(told, Some(exchange.traceparent()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_turns_traces_on_elsewhere_and_off() {
+    let (first, second) = (Collector::start().await, Collector::start().await);
+    let world = World::start().await;
+    world.reload(&first.toml()).await;
+    world.browser().get("/open/x").await.assert_status(200);
+    world.reload(&second.toml()).await;
+    first.span("GET /open/*").await;
+    world.browser().get("/open/x").await.assert_status(200);
+    second.span("GET /open/*").await;
+    world.reload("").await;
+    let answer = world.browser().send(Request::get("/open/x").header("traceparent", "as it was")).await;
+    assert_eq!(answer.seen_by_app("traceparent").as_deref(), Some("as it was"));
+    world.gateway.stop().await;
+    assert_eq!((first.spans().len(), second.spans().len()), (2, 2));
 }

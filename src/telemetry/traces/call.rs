@@ -3,11 +3,9 @@
 use std::cell::RefCell;
 use std::future::Future;
 
-use http::{HeaderMap, Method};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span as _, SpanKind};
 use opentelemetry_sdk::trace::Span;
-use url::Url;
 
 use super::request::{fail, set_status_code};
 use super::{Parent, known_method, w3c};
@@ -93,17 +91,18 @@ impl Drop for CallSpan {
 
 /// Tells the provider which span the call is. No part of the URL but host and port goes into that: FusionAuth's logout has
 /// the refresh token in it.
-pub(crate) fn propagate(method: &Method, url: &Url, headers: &mut HeaderMap) {
+pub(crate) fn propagate(request: &mut reqwest::Request) {
     let _there_are_none = CALL.try_with(|call| {
         let span = &mut call.borrow_mut().span;
         if let Some((parent, state)) = w3c::headers(span.span_context()) {
-            headers.insert(w3c::TRACEPARENT, parent);
-            headers.extend(state.map(|state| (w3c::TRACESTATE, state)));
+            request.headers_mut().insert(w3c::TRACEPARENT, parent);
+            request.headers_mut().extend(state.map(|state| (w3c::TRACESTATE, state)));
         }
         if !span.is_recording() {
             return;
         }
-        span.set_attribute(KeyValue::new("http.request.method", known_method(method)));
+        span.set_attribute(KeyValue::new("http.request.method", known_method(request.method())));
+        let url = request.url();
         span.set_attribute(KeyValue::new("server.address", url.host_str().unwrap_or_default().to_owned()));
         if let Some(port) = url.port_or_known_default() {
             span.set_attribute(KeyValue::new("server.port", i64::from(port)));

@@ -24,7 +24,7 @@ use crate::config;
 use crate::telemetry::metrics::METRICS;
 
 /// Spans that wait; beyond them, new ones are dropped.
-const QUEUE: usize = 4096;
+pub(super) const QUEUE: usize = 4096;
 
 /// Spans that are sent at once.
 const BATCH: usize = 512;

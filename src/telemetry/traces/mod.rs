@@ -103,3 +103,39 @@ fn known_method(method: &http::Method) -> &'static str {
         ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::trace::Span as _;
+
+    use super::*;
+    use crate::telemetry::metrics::METRICS;
+
+    /// On this test's one thread nothing is exported while spans are made.
+    #[tokio::test]
+    async fn spans_beyond_the_queue_are_counted_and_dropped() {
+        let traces = Traces::start(&config::Tracing {
+            endpoint: "http://127.0.0.1:1/v1/traces".parse().unwrap(),
+            sample_ratio: 1.0,
+            service_name: String::from("test"),
+            headers: Vec::new(),
+        });
+        let traces = traces.unwrap();
+        let dropped = || METRICS.spans.with_label_values(&["queue_full"]).get();
+        let before = dropped();
+        for _ in 0..export::QUEUE {
+            traces.span("GET", SpanKind::Server, None, Vec::new()).end();
+        }
+        assert_eq!(dropped(), before);
+        for _ in 0..10 {
+            traces.span("GET", SpanKind::Server, None, Vec::new()).end();
+        }
+        assert_eq!(dropped(), before + 10);
+    }
+
+    #[test]
+    fn methods_that_could_be_anything_are_none() {
+        assert_eq!(known_method(&http::Method::PATCH), "PATCH");
+        assert_eq!(known_method(&http::Method::from_bytes(b"canary").unwrap()), "_OTHER");
+    }
+}

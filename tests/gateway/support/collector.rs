@@ -53,7 +53,7 @@ impl Exported {
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn attributes(list: Vec<KeyValue>) -> BTreeMap<String, String> {
@@ -106,7 +106,7 @@ impl Collector {
         self.received.lock().unwrap().heads.clone()
     }
 
-    /// Every byte that was sent here, as text.
+    /// Every byte of the batches that were sent here, as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().unwrap().bytes).into_owned()
     }
@@ -144,7 +144,6 @@ async fn serve(mut wire: Wire, received: Arc<Mutex<Received>>) {
         let Ok(body) = wire.body(head.request_framing(), 4 << 20).await else { return };
         let status = {
             let mut received = received.lock().unwrap();
-            received.bytes.extend_from_slice(&head.raw);
             received.bytes.extend_from_slice(&body.bytes);
             received.heads.push(head);
             if received.status.is_none() {

@@ -74,6 +74,8 @@ pub struct Tracing {
     pub service_name: String,
     /// What the collector wants to see beside the spans.
     pub headers: Vec<(HeaderName, Secret)>,
+    /// Who certifies the collector; `None`: the machine's authorities.
+    pub ca: Option<Authorities>,
 }
 
 /// `[server.tls]`: what `listen_tls` speaks.

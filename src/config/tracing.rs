@@ -3,6 +3,7 @@
 use http::HeaderName;
 use url::Url;
 
+use super::authorities::authorities;
 use super::model::{Secret, Tracing};
 use super::reader::{Item, Section};
 use super::secret::secret;
@@ -34,13 +35,14 @@ pub(super) fn tracing(server: &Section<'_>) -> Option<Option<Tracing>> {
     let sample_ratio = section.defaulted("sample_ratio", "1.0", ratio);
     let service_name = section.defaulted("service_name", "\"portcullis\"", plain_text);
     let headers = headers(&section);
+    let ca = section.optional("ca", "the machine's authorities", authorities);
     let is_open = endpoint.iter().flatten().any(|url| !is_confidential(url));
     if is_open && headers.as_ref().is_some_and(|headers| !headers.is_empty()) {
         section.warn_at("headers", "they are sent without TLS to another machine", "use an `https` URL");
     }
     let (endpoint, sample_ratio, service_name) = (endpoint?, sample_ratio?, service_name?);
-    let headers = headers?;
-    Some(endpoint.map(|endpoint| Tracing { endpoint, sample_ratio, service_name, headers }))
+    let (headers, ca) = (headers?, ca?);
+    Some(endpoint.map(|endpoint| Tracing { endpoint, sample_ratio, service_name, headers, ca }))
 }
 
 /// The URL of the collector becomes that of its traces.

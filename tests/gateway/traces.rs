@@ -1,6 +1,7 @@
 //! OpenTelemetry traces: which spans there are, what they belong to, who is told, and what they never say.
 
 use crate::streaming::{hear, upgrade, web_socket};
+use crate::support::certificates::{Authority, terminator};
 use crate::support::collector::{Collector, Exported};
 use crate::support::{Reply, Request, World, patiently, wait_for};
 
@@ -193,4 +194,19 @@ async fn a_reload_turns_traces_on_elsewhere_and_off() {
     assert_eq!(answer.seen_by_app("traceparent").as_deref(), Some("as it was"));
     world.gateway.stop().await;
     assert_eq!((first.spans().len(), second.spans().len()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_collector_behind_tls_is_one_that_its_authority_certifies() {
+    let authority = Authority::new();
+    authority.certify("collector", &["127.0.0.1"]);
+    for (ca, is_trusted) in [(authority.ca(), true), (Authority::new().ca(), false)] {
+        let collector = Collector::start().await;
+        let address = terminator(&authority, "collector", collector.listening().address()).await;
+        let toml = format!("[server.tracing]\notlp_endpoint = 'https://{address}'\nca = '{ca}'\n");
+        let world = World::with(&toml).await;
+        world.browser().get("/open/x").await.assert_status(200);
+        world.gateway.stop().await;
+        assert_eq!(!collector.spans().is_empty(), is_trusted);
+    }
 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 use url::Url;
 
-use crate::config;
+use crate::config::{self, Authorities};
 use crate::telemetry::metrics::METRICS;
 
 /// Spans that wait; beyond them, new ones are dropped.
@@ -62,7 +62,7 @@ impl Exporter {
         let runtime = tokio::runtime::Handle::try_current().map_err(|error| error.to_string())?;
         let (sender, jobs) = mpsc::channel(QUEUE);
         let collector = Collector {
-            http: client()?,
+            http: client(settings.ca.as_ref())?,
             url: settings.endpoint.clone(),
             headers: headers(settings)?,
             resource: ResourceAttributesWithSchema::from(resource),
@@ -209,7 +209,7 @@ impl Collector {
     }
 }
 
-fn client() -> Result<reqwest::Client, String> {
+fn client(ca: Option<&Authorities>) -> Result<reqwest::Client, String> {
     let builder = || {
         reqwest::Client::builder()
             .redirect(redirect::Policy::none())
@@ -217,6 +217,11 @@ fn client() -> Result<reqwest::Client, String> {
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
     };
+    if let Some(Authorities(certificates)) = ca {
+        let certificates: Result<Vec<_>, _> =
+            certificates.iter().map(|der| reqwest::Certificate::from_der(der)).collect();
+        return certificates.and_then(|some| builder().tls_certs_only(some).build()).map_err(describe);
+    }
     // A bare image has no root certificates, which a collector without TLS does not need.
     builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(describe)
 }

@@ -119,6 +119,7 @@ mod tests {
             sample_ratio: 1.0,
             service_name: String::from("test"),
             headers: Vec::new(),
+            ca: None,
         });
         let traces = traces.unwrap();
         let dropped = || METRICS.spans.with_label_values(&["queue_full"]).get();

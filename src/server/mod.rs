@@ -269,6 +269,9 @@ impl Server {
         let _ = admin_stop.send(true);
         while admin_accepting.join_next().await.is_some() {}
         public.app.http_cleanup().await;
+        if let Some(traces) = &reloader.state().traces {
+            traces.flush(END_TIMEOUT).await;
+        }
         info!("stopped");
     }
 

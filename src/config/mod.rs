@@ -24,6 +24,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tracing;
 mod tree;
 mod values;
 mod whole;

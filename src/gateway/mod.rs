@@ -36,6 +36,7 @@ use crate::respond::{Code, Problem};
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
 use crate::telemetry::request_id;
+use crate::telemetry::traces::RequestTrace;
 
 pub use context::Context;
 pub use current::{CurrentState, ReloadStatus};
@@ -69,6 +70,9 @@ impl Gateway {
         let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
         let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
         context.request_id = Some(request_id::of(&session.req_header().headers, is_from_proxy));
+        if let Some(traces) = &state.traces {
+            context.trace = Some(RequestTrace::begin(traces, session.req_header(), is_from_proxy));
+        }
         secure_transport::prepare(&state, context);
         let Some(app) = find_app(&state, session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
@@ -157,10 +161,13 @@ impl ProxyHttp for Gateway {
         self.handle(session, context).await
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
         let peer = app.upstreams.peer(&context.tried, context.websocket);
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
+        if let Some(trace) = &mut context.trace {
+            trace.begin_exchange(&session.req_header().method, &app.name, context.upstream);
+        }
         peer.ok_or_else(|| {
             Error::create(
                 ErrorType::ConnectError,
@@ -180,6 +187,9 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         let Some(app) = &context.app else { return error };
         warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
+        if let Some(trace) = &mut context.trace {
+            trace.fail_exchange(error.etype().as_str());
+        }
         context.connect_timed_out |=
             matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout);
         if let Some(address) = peer._address.as_inet() {
@@ -237,6 +247,9 @@ impl ProxyHttp for Gateway {
             response_headers::clean(status, headers, client);
             response_headers::add(headers, context, &state);
         })?;
+        if let Some(trace) = &mut context.trace {
+            trace.app_answered(status);
+        }
         if client == http::Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
             session.set_keepalive(None);
         }
@@ -282,5 +295,8 @@ impl ProxyHttp for Gateway {
             app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
         }
         access_log::write(&self.state(context), session, context, error);
+        if let Some(trace) = context.trace.take() {
+            trace.end(session, context, error);
+        }
     }
 }

@@ -38,6 +38,9 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
     if let Some(id) = &context.request_id {
         upstream.insert(X_REQUEST_ID, id.clone());
     }
+    if let Some(trace) = &context.trace {
+        trace.propagate(upstream);
+    }
     if app.forward_access_token {
         set_bearer(app, context, downstream, upstream);
     }

@@ -292,6 +292,9 @@ impl Server {
         let _ = drained.send(());
         let _ = timeout(END_TIMEOUT, upgrading.join_next()).await;
         public.app.http_cleanup().await;
+        if let Some(traces) = &reloader.state().traces {
+            traces.flush(END_TIMEOUT).await;
+        }
         info!("stopped");
     }
 

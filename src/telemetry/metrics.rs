@@ -127,10 +127,7 @@ impl Metrics {
                 "Failures of an app's upstreams.",
                 &app_reason,
             ),
-            connections: gauge(
-                "portcullis_open_connections",
-                "Connections that are open, without those of the admin listener.",
-            ),
+            connections: gauge("portcullis_open_connections", "Connections that are open, public ones."),
             config_generation: gauge(
                 "portcullis_config_generation",
                 "How often a configuration was taken since the start: 1 is the first one.",

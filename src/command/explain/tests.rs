@@ -154,9 +154,9 @@ async fn a_good_session() {
       not known  revocations and replaced refresh tokens, which only the running gateway knows: see its log
       answer     the app's, which is told:
       reason     session_valid
-      identity   X-Auth-User: alice
-      identity   X-Auth-Email: a@b.c
-      identity   X-Auth-Roles: admin
+      identity   x-auth-user: alice
+      identity   x-auth-email: a@b.c
+      identity   x-auth-roles: admin
       upstream   http://127.0.0.1:3001
       header     X-Auth-User: claim `sub`
       header     X-Auth-Email: claim `email`

@@ -92,6 +92,11 @@ impl App {
         self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(_, access)| *access)
     }
 
+    /// How many routes the configuration has for it.
+    pub(crate) fn configured_routes(&self) -> usize {
+        self.routes.len()
+    }
+
     /// The index of where a request goes; `None`: its path is refused.
     pub(crate) const fn route_index(destination: Option<Destination<'_>>) -> usize {
         match destination {
@@ -217,6 +222,18 @@ impl State {
             self.by_host.get(name)?
         };
         self.apps.get(*index)
+    }
+
+    /// The hosts of each app, sorted; in the order of `apps`.
+    pub(crate) fn hosts(&self) -> Vec<Vec<&str>> {
+        let mut hosts = vec![Vec::new(); self.apps.len()];
+        for (host, app) in &self.by_host {
+            if let Some(hosts) = hosts.get_mut(*app) {
+                hosts.push(host.as_str());
+            }
+        }
+        hosts.iter_mut().for_each(|hosts| hosts.sort_unstable());
+        hosts
     }
 
     /// Unix seconds.

@@ -177,8 +177,10 @@ impl Search {
 
     /// Ends the program and searches.
     async fn end(mut self) {
-        let metrics = Browser::new(self.program.admin, "localhost").get("/metrics").await;
-        assert_eq!(self.shown.add(&metrics), 200);
+        for path in ["/metrics", "/", "/status.json"] {
+            let answer = Browser::new(self.program.admin, "localhost").get(path).await;
+            assert_eq!(self.shown.add(&answer), 200);
+        }
         let Self { program, secrets, shown, .. } = self;
         let log = program.end().await;
         assert!(log.contains("DEBUG") && log.contains("request refused"), "little was logged: {log}");

@@ -33,6 +33,7 @@ mod reload;
 mod routes;
 mod session_protection;
 mod stand_ins;
+mod status_page;
 mod streaming;
 mod tls;
 mod token_size;

@@ -27,6 +27,16 @@ pub(super) enum Severity {
     Warning,
 }
 
+/// How a certificate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    EndsSoon,
+    Expired,
+    /// Not valid yet.
+    Early,
+}
+
 impl Finding {
     fn problem(about: impl Into<String>, text: impl Into<String>) -> Self {
         Self { severity: Severity::Problem, about: about.into(), text: text.into() }
@@ -106,19 +116,37 @@ fn provider(provider: &ProviderStatus) -> Option<Finding> {
     Some(Finding::warning(about, format!("The JWKS could not be renewed, the keys so far stay: {error}")))
 }
 
+impl CertificateStatus {
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        let lifetime = self.lifetime();
+        match self.seconds_left {
+            left if left < 0 => Standing::Expired,
+            left if left > lifetime => Standing::Early,
+            left if left < CERTIFICATE_NOTICE.min(lifetime / 3) => Standing::EndsSoon,
+            _ => Standing::Good,
+        }
+    }
+
+    fn lifetime(&self) -> i64 {
+        self.not_after.saturating_sub(self.not_before)
+    }
+}
+
 fn certificate(certificate: &CertificateStatus) -> Option<Finding> {
     let about = format!("certificate of {}", list(&certificate.names));
-    let CertificateStatus { not_before, not_after, seconds_left, .. } = *certificate;
-    let lifetime = not_after.saturating_sub(not_before);
-    if seconds_left < 0 {
-        return Some(Finding::problem(about, format!("Expired {} ago.", days(-seconds_left))));
+    let left = certificate.seconds_left;
+    match certificate.standing() {
+        Standing::Good => None,
+        Standing::EndsSoon => Some(Finding::warning(about, format!("Expires in {}.", days(left)))),
+        Standing::Expired => {
+            Some(Finding::problem(about, format!("Expired {} ago.", days(left.saturating_neg()))))
+        }
+        Standing::Early => {
+            let early = days(left.saturating_sub(certificate.lifetime()));
+            Some(Finding::problem(about, format!("Becomes valid only in {early}.")))
+        }
     }
-    if seconds_left > lifetime {
-        let early = days(seconds_left.saturating_sub(lifetime));
-        return Some(Finding::problem(about, format!("Becomes valid only in {early}.")));
-    }
-    let is_short = seconds_left < CERTIFICATE_NOTICE.min(lifetime / 3);
-    is_short.then(|| Finding::warning(about, format!("Expires in {}.", days(seconds_left))))
 }
 
 fn about_provider(name: &str) -> String {

@@ -2,9 +2,6 @@
 
 use std::fmt::{Display, Write};
 
-/// Columns that a telephone has room for.
-const NARROW: usize = 3;
-
 /// A page that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Html(String);
@@ -23,11 +20,20 @@ impl Html {
         self
     }
 
-    /// Begins a table. Where it has many columns its rows become blocks on a narrow screen, which would make it no table
-    /// any more to a screen reader: hence the roles.
+    /// Begins a table of few columns.
     pub(super) fn open_table(&mut self, caption: &'static str, columns: &[&'static str]) {
-        let is_wide = columns.len() > NARROW;
-        self.raw(if is_wide { "<table class=\"wide\"" } else { "<table" });
+        self.raw("<table");
+        self.table_head(caption, columns);
+    }
+
+    /// Begins a table whose rows become blocks on a narrow screen.
+    pub(super) fn open_wide_table(&mut self, caption: &'static str, columns: &[&'static str]) {
+        self.raw("<table class=\"wide\"");
+        self.table_head(caption, columns);
+    }
+
+    /// With roles, since what is shown as blocks is no table any more to a screen reader.
+    fn table_head(&mut self, caption: &'static str, columns: &[&'static str]) {
         self.raw(" role=\"table\"><caption>").raw(caption).raw("</caption>");
         self.raw("<thead role=\"rowgroup\"><tr role=\"row\">");
         for column in columns {

@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use super::findings::Severity;
+use super::findings::{Severity, Standing};
 use super::html::Html;
 use super::sparkline::draw;
 use super::words::{ago, count, days, duration, list, measure, moment, whole};
@@ -155,7 +155,7 @@ fn apps(html: &mut Html, status: &Status) {
     html.raw("<section>\n<h2>Apps</h2>\n");
     let columns =
         ["App", "Hosts", "Upstreams", "Requests", "Refused, 15 min", "5xx, 15 min", "App failed, 15 min"];
-    html.open_table("Apps, their upstreams and their requests", &columns);
+    html.open_wide_table("Apps, their upstreams and their requests", &columns);
     for app in &status.apps {
         html.row(
             |html| {
@@ -202,7 +202,7 @@ fn app_cells(html: &mut Html, app: &AppStatus) {
 fn providers(html: &mut Html, status: &Status) {
     html.raw("<section>\n<h2>Identity providers</h2>\n");
     let columns = ["Provider", "State", "JWKS", "Algorithms", "Time per call", "Failed calls, 15 min"];
-    html.open_table("Identity providers, their keys and their calls", &columns);
+    html.open_wide_table("Identity providers, their keys and their calls", &columns);
     for provider in &status.identity_providers {
         html.row(
             |html| {
@@ -284,7 +284,9 @@ fn process(html: &mut Html, status: &Status) {
                 html.raw(what);
             },
             |html| {
-                html.number("Now", now);
+                html.cell("Now", |html| {
+                    html.text(now);
+                });
             },
         );
     };
@@ -310,19 +312,25 @@ fn certificates(html: &mut Html, certificates: &[CertificateStatus]) {
         html.raw("<p>No listener speaks TLS.</p>\n");
         return;
     }
-    html.open_table("Certificates of the TLS listeners", &["Names", "Days left", "Until"]);
+    html.open_wide_table("Certificates of the TLS listeners", &["Names", "State", "Time left"]);
     for certificate in certificates {
-        let left = match certificate.seconds_left {
-            left if left < 0 => String::from("expired"),
-            left => days(left),
+        let (class, state) = match certificate.standing() {
+            Standing::Good => ("good", "valid"),
+            Standing::EndsSoon => ("warn", "ends soon"),
+            Standing::Expired => ("bad", "expired"),
+            Standing::Early => ("bad", "not valid yet"),
         };
         let until = moment(certificate.not_after.max(0).unsigned_abs());
         html.row(
             |html| {
-                html.text(list(&certificate.names));
+                html.raw("<b>").text(list(&certificate.names)).raw("</b>");
             },
             |html| {
-                html.number("Days left", left).number("Until", until);
+                html.cell("State", |html| mark(html, class, state));
+                html.cell("Time left", |html| {
+                    html.text(days(certificate.seconds_left));
+                    html.raw("<div class=\"small\">until ").text(until).raw("</div>");
+                });
             },
         );
     }

@@ -63,6 +63,7 @@ pub(super) fn ago(now: u64, then: u64) -> String {
 /// Days, or hours where there are few of those.
 pub(super) fn days(seconds: i64) -> String {
     match (seconds / 86_400, seconds / 3600) {
+        _ if seconds < 0 => String::from("none"),
         (0 | 1, 1) => String::from("1 hour"),
         (0 | 1, hours) => format!("{hours} hours"),
         (days, _) => format!("{days} days"),

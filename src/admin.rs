@@ -14,7 +14,6 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
-use crate::config::Secret;
 use crate::gateway::State;
 use crate::respond::{Code, Problem};
 
@@ -26,13 +25,12 @@ use status::Status;
 #[derive(Debug)]
 pub(crate) struct Admin {
     state: Arc<State>,
-    admin_token: Option<Secret>,
     process: Arc<Process>,
 }
 
 impl Admin {
-    pub(crate) fn new(state: Arc<State>, admin_token: Option<Secret>, process: Arc<Process>) -> Self {
-        Self { state, admin_token, process }
+    pub(crate) fn new(state: Arc<State>, process: Arc<Process>) -> Self {
+        Self { state, process }
     }
 
     /// 204 once what the request names is revoked.
@@ -40,7 +38,7 @@ impl Admin {
         if session.req_header().method != Method::POST {
             return not_allowed("Use POST here.", "POST");
         }
-        match revoke::serve(&self.state, self.admin_token.as_ref(), session).await {
+        match revoke::serve(&self.state, self.state.admin_token.as_ref(), session).await {
             Ok(()) => {
                 let mut response = Response::new(Vec::new());
                 *response.status_mut() = StatusCode::NO_CONTENT;

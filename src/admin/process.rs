@@ -32,19 +32,15 @@ pub(crate) struct Listening {
 }
 
 impl Process {
-    /// The process as it starts. Its history begins now.
+    /// The process as it starts.
     pub(crate) fn new(listening: Vec<Listening>, certificates: Option<Arc<CertificateStore>>) -> Self {
-        let process = Self { started: Instant::now(), listening, certificates, history: Mutex::default() };
-        process.look();
-        process
+        Self { started: Instant::now(), listening, certificates, history: Mutex::default() }
     }
 
-    /// Looks at the counters again and again, until `stopping` turns true.
+    /// Looks at the counters now and again and again, until `stopping` turns true.
     pub(crate) async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let mut ticks = interval(STEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // The first one is ready at once, and was that of the start.
-        ticks.tick().await;
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.look(),

@@ -1,11 +1,12 @@
 //! The status page for people, at `/`, and the same as JSON for scripts, at `/status.json`.
 //!
-//! Gathered here, judged in `findings`, written in `page`. Nothing of a user is in it: no name, session or token.
+//! Gathered here, judged in `findings`, written in `page` and `tables`. Nothing of a user is in it: no name, session or token.
 
 mod findings;
 mod html;
 mod page;
 mod sparkline;
+mod tables;
 mod words;
 
 #[cfg(test)]
@@ -138,7 +139,9 @@ struct ProviderStatus {
 /// Something that was counted.
 #[derive(Debug, Clone, Serialize)]
 struct Count {
-    what: &'static str,
+    /// `None`: a request that did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'static str>,
     /// An outcome or a reason code.
     name: String,
     /// In the last quarter of an hour.
@@ -185,7 +188,7 @@ impl Status {
             apps: apps.map(|(app, hosts)| AppStatus::new(app, &hosts, recent)).collect(),
             identity_providers: state.providers.iter().map(|one| ProviderStatus::new(one, recent)).collect(),
             sessions: sessions(recent),
-            reasons: counts(recent, "", Counted::Reasons),
+            reasons: counts(recent, None, Counted::Reasons),
             revocations: state.sessions.revocations(),
             open_streams: state.open_streams.len(),
             refreshes_waiting: METRICS.refresh_waiting.get(),
@@ -294,11 +297,11 @@ fn sessions(recent: Recent<'_>) -> Vec<Count> {
         ("session ended", Counted::SessionsEnded),
         ("revocation", Counted::Revocations),
     ];
-    kinds.into_iter().flat_map(|(what, counted)| counts(recent, what, counted)).collect()
+    kinds.into_iter().flat_map(|(what, counted)| counts(recent, Some(what), counted)).collect()
 }
 
 /// One for each name, what happened most lately first.
-fn counts(recent: Recent<'_>, what: &'static str, counted: Counted) -> Vec<Count> {
+fn counts(recent: Recent<'_>, what: Option<&'static str>, counted: Counted) -> Vec<Count> {
     let count = |name: &str| Count {
         what,
         name: name.to_owned(),

@@ -232,7 +232,9 @@ impl State {
                 hosts.push(host.as_str());
             }
         }
-        hosts.iter_mut().for_each(|hosts| hosts.sort_unstable());
+        for hosts in &mut hosts {
+            hosts.sort_unstable();
+        }
         hosts
     }
 

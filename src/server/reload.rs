@@ -277,8 +277,6 @@ pub(super) struct CurrentAdmin {
 #[async_trait]
 impl ServeHttp for CurrentAdmin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let state = self.current.load();
-        let admin_token = state.admin_token.clone();
-        Admin::new(state, admin_token, Arc::clone(&self.process)).response(session).await
+        Admin::new(self.current.load(), Arc::clone(&self.process)).response(session).await
     }
 }

@@ -65,6 +65,7 @@ fn take(counters: &mut Counters, family: &str, metric: &Metric) {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers, and halves of them")]
 mod tests {
     use std::time::Duration;
 

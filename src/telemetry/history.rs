@@ -124,7 +124,8 @@ impl Recent<'_> {
         let named = self.counters.get(&counted);
         match name {
             Some(name) => named.and_then(|named| named.get(name)).copied().unwrap_or_default(),
-            None => named.into_iter().flat_map(BTreeMap::values).sum(),
+            // Not `sum`, which makes -0 of nothing.
+            None => named.into_iter().flat_map(BTreeMap::values).fold(0.0, |sum, value| sum + value),
         }
     }
 
@@ -189,6 +190,7 @@ fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers, and halves of them")]
 mod tests {
     use super::*;
 
@@ -222,6 +224,8 @@ mod tests {
         assert_eq!(recent.rates(Counted::Requests, Some("store")), [Some(5.0), Some(0.0), Some(2.0)]);
         assert_eq!(recent.rates(Counted::Requests, None).len(), 3);
         assert_eq!(recent.rates(Counted::Logins, None), [Some(0.0); 3], "never counted");
+        let nothing = recent.total(Counted::Logins, None);
+        assert!(nothing == 0.0 && nothing.is_sign_positive(), "shown as a number");
         assert_eq!(recent.total(Counted::Requests, None), 120.0);
     }
 

@@ -71,6 +71,7 @@ fn provider() -> ProviderStatus {
 }
 
 fn counted(what: &'static str, name: &str, lately: f64) -> Count {
+    let what = (!what.is_empty()).then_some(what);
     Count { what, name: name.into(), lately, since_start: lately * 300.0 }
 }
 

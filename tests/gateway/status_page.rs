@@ -56,7 +56,10 @@ async fn it_tells_of_the_traffic_and_of_nobody() {
         assert_eq!(store[field], value, "{field}: {status}");
     }
     assert_eq!(store["upstreams"][0]["health"], "not_checked", "{status}");
-    assert!(findings(&status).contains("app store\": \"Failed to answer in the last minute"), "{status}");
+    assert!(
+        findings(&status).contains("app store\": \"Requests that it failed in the last minute: 1."),
+        "{status}"
+    );
     for text in [
         "Ready",
         "store.localhost",

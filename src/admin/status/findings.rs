@@ -95,9 +95,9 @@ fn app(app: &AppStatus) -> Option<Finding> {
         let text = format!("{} of {} upstreams are down: {addresses}.", down.len(), app.upstreams.len());
         return Some(Finding::warning(about, text));
     }
-    (app.upstream_errors_last_minute > 0.0).then(|| {
-        let failed = count(app.upstream_errors_last_minute);
-        Finding::warning(about, format!("Failed to answer in the last minute: {failed} times."))
+    let failed = app.upstream_errors_last_minute;
+    (failed > 0.0).then(|| {
+        Finding::warning(about, format!("Requests that it failed in the last minute: {}.", count(failed)))
     })
 }
 

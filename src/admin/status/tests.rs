@@ -218,7 +218,7 @@ fn what_somebody_should_look_at() {
     Problem certificate of shop.example.com: Expired 2 days ago.
     Warning configuration: These changes need a restart: server.listen.
     Warning app store: 1 of 2 upstreams are down: 10.0.0.12:3001.
-    Warning app forums: Failed to answer in the last minute: 12 times.
+    Warning app forums: Requests that it failed in the last minute: 12.
     Warning certificate of <i>.example.com: Expires in 9 days.
     "#);
 }

@@ -195,6 +195,20 @@ impl State {
         })
     }
 
+    /// The hosts of each app, sorted; in the order of `apps`.
+    pub(crate) fn hosts(&self) -> Vec<Vec<&str>> {
+        let mut hosts = vec![Vec::new(); self.apps.len()];
+        for (host, app) in &self.by_host {
+            if let Some(hosts) = hosts.get_mut(*app) {
+                hosts.push(host.as_str());
+            }
+        }
+        for hosts in &mut hosts {
+            hosts.sort_unstable();
+        }
+        hosts
+    }
+
     /// Which configuration it was built from, counted from 1.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
@@ -222,20 +236,6 @@ impl State {
             self.by_host.get(name)?
         };
         self.apps.get(*index)
-    }
-
-    /// The hosts of each app, sorted; in the order of `apps`.
-    pub(crate) fn hosts(&self) -> Vec<Vec<&str>> {
-        let mut hosts = vec![Vec::new(); self.apps.len()];
-        for (host, app) in &self.by_host {
-            if let Some(hosts) = hosts.get_mut(*app) {
-                hosts.push(host.as_str());
-            }
-        }
-        for hosts in &mut hosts {
-            hosts.sort_unstable();
-        }
-        hosts
     }
 
     /// Unix seconds.

@@ -173,14 +173,16 @@ impl Search {
         self.secrets.push("canary-wrong-token".into());
         assert_eq!(self.shown.add(&self.browser.clone().send(Request::post("/api/logout")).await), 204);
         assert_eq!(self.shown.add(&self.browser.get("/api/cart").await), 401);
+        for path in ["/", "/status.json"] {
+            let answer = Browser::new(self.program.admin, "localhost").get(path).await;
+            assert_eq!(self.shown.add(&answer), 200);
+        }
     }
 
     /// Ends the program and searches.
     async fn end(mut self) {
-        for path in ["/metrics", "/", "/status.json"] {
-            let answer = Browser::new(self.program.admin, "localhost").get(path).await;
-            assert_eq!(self.shown.add(&answer), 200);
-        }
+        let metrics = Browser::new(self.program.admin, "localhost").get("/metrics").await;
+        assert_eq!(self.shown.add(&metrics), 200);
         let Self { program, secrets, shown, .. } = self;
         let log = program.end().await;
         assert!(log.contains("DEBUG") && log.contains("request refused"), "little was logged: {log}");

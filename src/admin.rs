@@ -1,4 +1,5 @@
-//! The admin listener: `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never reachable through the public one.
+//! The admin listener: `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never
+//! reachable through the public one.
 
 mod metrics;
 mod process;

@@ -240,9 +240,9 @@ impl Server {
             connections: admin_connections,
         });
         let (admin_stop, admin_stopping) = channel::channel(false);
-        background.spawn(process.run(admin_stopping.clone()));
         let mut admin_accepting = JoinSet::new();
         if let Some(listener) = self.admin {
+            background.spawn(process.run(admin_stopping.clone()));
             spawn_accept(&mut admin_accepting, listener, None, &admin, &admin_stopping);
         }
 

@@ -6,6 +6,7 @@ pub(crate) mod counters;
 pub(crate) mod history;
 pub(crate) mod metrics;
 pub(crate) mod request_id;
+pub(crate) mod traces;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};

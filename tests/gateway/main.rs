@@ -38,6 +38,8 @@ mod streaming;
 mod tls;
 mod token_size;
 mod tokens;
+mod traced_calls;
+mod traces;
 mod upgrade;
 mod upstreams;
 mod user_endpoint;

@@ -1,30 +1,37 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never reachable through the public one.
+//! The admin listener: `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never
+//! reachable through the public one.
 
 mod metrics;
+mod process;
+mod readiness;
 mod revoke;
+mod status;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
-use crate::config::Secret;
 use crate::gateway::State;
 use crate::respond::{Code, Problem};
+
+pub(crate) use process::{Listening, Process};
+
+use status::Status;
 
 /// Serves the admin paths.
 #[derive(Debug)]
 pub(crate) struct Admin {
     state: Arc<State>,
-    admin_token: Option<Secret>,
+    process: Arc<Process>,
 }
 
 impl Admin {
-    pub(crate) fn new(state: Arc<State>, admin_token: Option<Secret>) -> Self {
-        Self { state, admin_token }
+    pub(crate) fn new(state: Arc<State>, process: Arc<Process>) -> Self {
+        Self { state, process }
     }
 
     /// 204 once what the request names is revoked.
@@ -32,7 +39,7 @@ impl Admin {
         if session.req_header().method != Method::POST {
             return not_allowed("Use POST here.", "POST");
         }
-        match revoke::serve(&self.state, self.admin_token.as_ref(), session).await {
+        match revoke::serve(&self.state, self.state.admin_token.as_ref(), session).await {
             Ok(()) => {
                 let mut response = Response::new(Vec::new());
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -56,24 +63,39 @@ impl Admin {
 
     /// 200 once every provider's endpoints and keys are known, else 503 with the reasons.
     fn readyz(&self) -> Response<Vec<u8>> {
-        let mut reasons: Vec<_> = self
-            .state
-            .providers
-            .iter()
-            .filter_map(|provider| {
-                let reason = provider.readiness().err()?.to_string();
-                Some(json!({ "identity_provider": provider.name(), "reason": reason }))
-            })
-            .collect();
-        if self.state.status.is_stopping() {
-            reasons.push(json!({ "reason": "the server stops" }));
-        }
+        let reasons = readiness::reasons(&self.state);
         if reasons.is_empty() {
             answer(StatusCode::OK, "application/json", json!({ "status": "ready" }).to_string())
         } else {
             let body = json!({ "status": "not ready", "reasons": reasons });
             answer(StatusCode::SERVICE_UNAVAILABLE, "application/json", body.to_string())
         }
+    }
+
+    /// The status page. `refreshes`: it asks for itself again and again.
+    fn page(&self, refreshes: bool) -> Response<Vec<u8>> {
+        let status = Status::gather(&self.state, &self.process);
+        let page = status::write(&status, refreshes);
+        let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", page);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, status::CONTENT_SECURITY_POLICY.clone());
+        for (name, value) in [
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (header::X_FRAME_OPTIONS, "DENY"),
+            (header::REFERRER_POLICY, "no-referrer"),
+            (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+
+    /// The same for scripts.
+    fn status(&self) -> Response<Vec<u8>> {
+        let status = Status::gather(&self.state, &self.process);
+        let body = serde_json::to_string(&status).unwrap_or_default();
+        answer(StatusCode::OK, "application/json", body)
     }
 
     /// The text format of Prometheus, version 0.0.4.
@@ -93,6 +115,8 @@ impl ServeHttp for Admin {
             return not_allowed("Use GET here.", "GET, HEAD");
         }
         let mut response = match request.uri.path() {
+            "/" => self.page(request.uri.query() != Some(status::WITHOUT_REFRESH)),
+            "/status.json" => self.status(),
             "/livez" => Self::livez(),
             "/readyz" => self.readyz(),
             "/metrics" => self.metrics(),

@@ -170,6 +170,39 @@ reason_codes! {
 }
 
 impl ReasonCode {
+    /// The request was let in, or served here as asked.
+    pub(crate) const fn is_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Public
+                | Self::Preflight
+                | Self::Anonymous
+                | Self::SessionValid
+                | Self::SessionRefreshed
+                | Self::Served
+                | Self::Requested
+        )
+    }
+
+    /// Nothing failed: the request was not let in.
+    pub(crate) const fn is_refusal(self) -> bool {
+        let has_failed = matches!(
+            self,
+            Self::KeysUnknown
+                | Self::ProviderUnavailable
+                | Self::ProviderMisconfigured
+                | Self::ProviderToken
+                | Self::AnotherSubject
+                | Self::CookiesTooLarge
+                | Self::TooManyCalls
+                | Self::UpstreamUnavailable
+                | Self::UpstreamTimeout
+                | Self::ClientGone
+                | Self::InternalError
+        );
+        !self.is_pass() && !has_failed
+    }
+
     /// The reason, where nothing more precise is known than what the client is told.
     pub const fn of(code: Code) -> Self {
         match code {

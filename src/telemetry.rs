@@ -2,6 +2,8 @@
 
 pub(crate) mod access_log;
 pub(crate) mod audit;
+pub(crate) mod counters;
+pub(crate) mod history;
 pub(crate) mod metrics;
 pub(crate) mod request_id;
 pub(crate) mod traces;

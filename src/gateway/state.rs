@@ -96,6 +96,11 @@ impl App {
         self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(_, access)| *access)
     }
 
+    /// How many routes the configuration has for it.
+    pub(crate) fn configured_routes(&self) -> usize {
+        self.routes.len()
+    }
+
     /// The index of where a request goes; `None`: its path is refused.
     pub(crate) const fn route_index(destination: Option<Destination<'_>>) -> usize {
         match destination {
@@ -193,6 +198,20 @@ impl State {
             clock,
             refresh_ahead: config.refresh.ahead.as_secs(),
         })
+    }
+
+    /// The hosts of each app, sorted; in the order of `apps`.
+    pub(crate) fn hosts(&self) -> Vec<Vec<&str>> {
+        let mut hosts = vec![Vec::new(); self.apps.len()];
+        for (host, app) in &self.by_host {
+            if let Some(hosts) = hosts.get_mut(*app) {
+                hosts.push(host.as_str());
+            }
+        }
+        for hosts in &mut hosts {
+            hosts.sort_unstable();
+        }
+        hosts
     }
 
     /// Which configuration it was built from, counted from 1.

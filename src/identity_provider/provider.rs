@@ -296,6 +296,22 @@ impl IdentityProvider {
         self.keys.age()
     }
 
+    /// Why the last attempt to find the endpoints or to fetch the JWKS failed, in words for a log; `None`: it did not.
+    /// A provider that is ready goes on with what it has.
+    pub fn last_error(&self) -> Option<String> {
+        if self.discovery.is_complete() { self.keys.last_error() } else { Some(self.endpoints_missing()) }
+    }
+
+    /// The algorithms of signatures that are accepted, by their names in a JWT's `alg` (RFC 7518 section 3.1).
+    pub fn algorithms(&self) -> impl Iterator<Item = String> {
+        self.config.algorithms.iter().map(|algorithm| format!("{algorithm:?}"))
+    }
+
+    /// What its JWTs call it.
+    pub fn issuer(&self) -> &str {
+        &self.config.issuer
+    }
+
     fn endpoints_missing(&self) -> String {
         self.discovery
             .last_error()

@@ -40,6 +40,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use crate::admin::{Listening, Process};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, State, open_streams};
@@ -220,6 +221,7 @@ impl Server {
         let listening = listening.chain(self.admin.iter().map(|listener| (Purpose::Admin, listener)));
         let listening: Vec<_> =
             listening.filter_map(|(purpose, listener)| Some((purpose, listener.try_clone().ok()?))).collect();
+        let process = Arc::new(self.process());
         let (hand_over, handed_over) = oneshot::channel();
         let (drained, is_drained) = oneshot::channel();
         let estate = Estate {
@@ -246,7 +248,9 @@ impl Server {
             }
             background.spawn(certificates.run(stopping.clone()));
         }
-        let admin_app = Arc::new(HttpServer::new_app(CurrentAdmin(Arc::clone(reloader.current()))));
+        let current = Arc::clone(reloader.current());
+        let admin_app = CurrentAdmin { current, process: Arc::clone(&process) };
+        let admin_app = Arc::new(HttpServer::new_app(admin_app));
         let admin_connections = Connections::new(MAX_ADMIN_CONNECTIONS);
         let admin = Arc::new(Front {
             app: admin_app,
@@ -257,6 +261,7 @@ impl Server {
         let (admin_stop, admin_stopping) = channel::channel(false);
         let mut admin_accepting = JoinSet::new();
         if let Some(listener) = self.admin {
+            background.spawn(process.run(admin_stopping.clone()));
             spawn_accept(&mut admin_accepting, listener, None, &admin, &admin_stopping);
         }
 
@@ -296,6 +301,17 @@ impl Server {
             traces.flush(END_TIMEOUT).await;
         }
         info!("stopped");
+    }
+
+    /// What its admin listener tells of it.
+    fn process(&self) -> Process {
+        let addresses = |key, addresses: Vec<SocketAddr>| {
+            addresses.into_iter().map(move |address| Listening { key, address })
+        };
+        let listening = addresses("server.listen", self.addresses())
+            .chain(addresses("server.listen_tls", self.tls_addresses()))
+            .chain(addresses("server.admin_listen", self.admin_address().into_iter().collect()));
+        Process::new(listening.collect(), self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)))
     }
 
     fn proxy(&self) -> pingora_proxy::HttpProxy<Gateway> {

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Process};
 use crate::config::{Change, Config, ConfigError, Outline};
 use crate::gateway::{CurrentState, ReloadStatus, State};
 use crate::identity_provider::SetupError;
@@ -269,13 +269,14 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
 
 /// The admin listener of the state of the moment.
 #[derive(Debug)]
-pub(super) struct CurrentAdmin(pub(super) Arc<CurrentState>);
+pub(super) struct CurrentAdmin {
+    pub(super) current: Arc<CurrentState>,
+    pub(super) process: Arc<Process>,
+}
 
 #[async_trait]
 impl ServeHttp for CurrentAdmin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        let state = self.0.load();
-        let admin_token = state.admin_token.clone();
-        Admin::new(state, admin_token).response(session).await
+        Admin::new(self.current.load(), Arc::clone(&self.process)).response(session).await
     }
 }

@@ -84,6 +84,17 @@ pub(crate) struct Certificate {
     not_after: i64,
 }
 
+/// What a certificate says of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Validity {
+    /// Names and addresses that it is for.
+    pub(crate) names: Vec<String>,
+    /// From when on, in Unix seconds.
+    pub(crate) not_before: i64,
+    /// Until when, in Unix seconds.
+    pub(crate) not_after: i64,
+}
+
 impl fmt::Debug for Certificate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Certificate").field("names", &self.names).finish_non_exhaustive()
@@ -126,6 +137,11 @@ impl Certificate {
             Some(suffix) => parent == Some(suffix),
             None => name == host,
         })
+    }
+
+    /// For which names and how long it is.
+    pub(crate) fn validity(&self) -> Validity {
+        Validity { names: self.names.clone(), not_before: self.not_before, not_after: self.not_after }
     }
 
     /// Whether it was valid long enough ago that it is no more, at Unix seconds `now`.

@@ -3,5 +3,5 @@
 mod certificate;
 mod store;
 
-pub(crate) use certificate::Certificate;
+pub(crate) use certificate::{Certificate, Validity};
 pub(crate) use store::CertificateStore;

@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use crate::config::{CertificateFiles, Tls, TlsVersion};
 
-use super::certificate::{Certificate, CertificateError, Contents, provider};
+use super::certificate::{Certificate, CertificateError, Contents, Validity, provider};
 
 /// How often the files are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
@@ -48,6 +48,11 @@ impl CertificateStore {
         let contents = read(&files)?;
         let loaded = Loaded { certificates: parse(&files, &contents)?, fingerprint: fingerprint(&contents) };
         Ok(Self { files, current: ArcSwap::from_pointee(loaded) })
+    }
+
+    /// What the certificates in use are for, and how long they are.
+    pub(crate) fn validities(&self) -> Vec<Validity> {
+        self.current.load().certificates.iter().map(Certificate::validity).collect()
     }
 
     /// What listeners shake hands with.

@@ -179,6 +179,10 @@ impl Search {
         self.secrets.push("canary-wrong-token".into());
         assert_eq!(self.shown.add(&self.browser.clone().send(Request::post("/api/logout")).await), 204);
         assert_eq!(self.shown.add(&self.browser.get("/api/cart").await), 401);
+        for path in ["/", "/status.json"] {
+            let answer = Browser::new(self.program.admin, "localhost").get(path).await;
+            assert_eq!(self.shown.add(&answer), 200);
+        }
     }
 
     /// Ends the program and searches.

@@ -144,7 +144,7 @@ async fn a_discovery_document_of_another_issuer_is_not_believed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn admin_endpoints_are_not_reachable_through_the_public_listener() {
     let world = World::start().await;
-    for path in ["/livez", "/readyz", "/metrics"] {
+    for path in ["/livez", "/readyz", "/metrics", "/status.json"] {
         let answer = world.browser().get(path).await;
         answer.assert_problem(401, "not_logged_in");
         assert_eq!(world.gateway.admin_get(path).await.status(), 200, "{path}");

@@ -35,6 +35,7 @@ mod reload_hostile;
 mod routes;
 mod session_protection;
 mod stand_ins;
+mod status_page;
 mod streaming;
 mod tls;
 mod token_size;

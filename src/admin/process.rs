@@ -1,0 +1,77 @@
+//! What the admin listener tells of the process rather than of its configuration.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::telemetry::counters;
+use crate::telemetry::history::{History, Recent, STEP};
+use crate::tls::{CertificateStore, Validity};
+
+/// The process since its start.
+#[derive(Debug)]
+pub(crate) struct Process {
+    started: Instant,
+    /// Where it listens.
+    pub(super) listening: Vec<Listening>,
+    certificates: Option<Arc<CertificateStore>>,
+    history: Mutex<History>,
+}
+
+/// An address that is listened on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Listening {
+    /// The key of the configuration.
+    pub(crate) key: &'static str,
+    /// With the port that port 0 became.
+    pub(crate) address: SocketAddr,
+}
+
+impl Process {
+    /// The process as it starts.
+    pub(crate) fn new(listening: Vec<Listening>, certificates: Option<Arc<CertificateStore>>) -> Self {
+        Self { started: Instant::now(), listening, certificates, history: Mutex::default() }
+    }
+
+    /// Looks at the counters now and again and again, until `stopping` turns true.
+    pub(crate) async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        let mut ticks = interval(STEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.look(),
+                _ = stopping.wait_for(|stopping| *stopping) => return,
+            }
+        }
+    }
+
+    fn look(&self) {
+        let counters = counters::read();
+        let at = self.uptime();
+        self.history().record(at, &counters);
+    }
+
+    /// Since the start.
+    pub(super) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Shows the last minutes as they are now.
+    pub(super) fn with_recent<T>(&self, then: impl FnOnce(Recent<'_>) -> T) -> T {
+        let counters = counters::read();
+        then(self.history().until(self.uptime(), &counters))
+    }
+
+    /// The certificates of the TLS listeners.
+    pub(super) fn certificates(&self) -> Vec<Validity> {
+        self.certificates.as_ref().map(|store| store.validities()).unwrap_or_default()
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

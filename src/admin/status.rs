@@ -1,0 +1,315 @@
+//! The status page for people, at `/`, and the same as JSON for scripts, at `/status.json`.
+//!
+//! Gathered here, judged in `findings`, written in `page` and `tables`. Nothing of a user is in it: no name, session or token.
+
+mod findings;
+mod html;
+mod page;
+mod sparkline;
+mod tables;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::gateway::{App, State};
+use crate::identity_provider::IdentityProvider;
+use crate::telemetry::history::{Counted, Recent, STEP, STEPS};
+use crate::telemetry::metrics::METRICS;
+use crate::tls::Validity;
+
+use super::process::{Listening, Process};
+use super::readiness::{self, NotReady};
+
+use findings::Finding;
+pub(super) use page::{CONTENT_SECURITY_POLICY, WITHOUT_REFRESH, write};
+
+/// For "now".
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// For "lately".
+const QUARTER: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
+
+/// What a call to a provider takes.
+const LATENCY: (Counted, Counted) = (Counted::ProviderSeconds, Counted::ProviderCalls);
+
+/// Everything that is shown.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    /// When it was gathered, in Unix seconds.
+    now: u64,
+    uptime_seconds: u64,
+    /// Empty: it is ready.
+    not_ready: Vec<NotReady>,
+    /// What somebody should look at, the worst first.
+    findings: Vec<Finding>,
+    configuration: Configuration,
+    rates: Vec<Rate>,
+    apps: Vec<AppStatus>,
+    identity_providers: Vec<ProviderStatus>,
+    sessions: Vec<Count>,
+    /// Why requests did not pass.
+    reasons: Vec<Count>,
+    revocations: usize,
+    open_streams: usize,
+    refreshes_waiting: i64,
+    open_connections: i64,
+    max_connections: usize,
+    listening: Vec<Listening>,
+    certificates: Vec<CertificateStatus>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Configuration {
+    generation: u64,
+    /// Unix seconds.
+    loaded_at: u64,
+    /// Why the last reload was refused, if it was.
+    last_error: Option<String>,
+    refused_reloads: u64,
+    needs_restart: Vec<String>,
+}
+
+/// What is shown as a sparkline.
+#[derive(Debug, Clone, Serialize)]
+struct Rate {
+    name: &'static str,
+    /// `/s`, or `s` for a time.
+    unit: &'static str,
+    last_minute: Option<f64>,
+    /// In the last quarter of an hour; `None` for a time.
+    count: Option<f64>,
+    /// For each step, the oldest first.
+    steps: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct AppStatus {
+    name: String,
+    hosts: Vec<String>,
+    routes: usize,
+    identity_provider: String,
+    upstreams: Vec<Upstream>,
+    requests: Rate,
+    /// In the last quarter of an hour.
+    refused: f64,
+    server_errors: f64,
+    upstream_errors: f64,
+    upstream_errors_last_minute: f64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Upstream {
+    address: String,
+    health: Health,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Health {
+    Up,
+    Down,
+    /// The only address: there is no other to choose.
+    NotChecked,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct ProviderStatus {
+    name: String,
+    issuer: String,
+    is_ready: bool,
+    /// Why its endpoints or keys could not be fetched the last time.
+    last_error: Option<String>,
+    keys: usize,
+    jwks_age_seconds: Option<u64>,
+    algorithms: Vec<String>,
+    latency: Rate,
+    calls_last_minute: f64,
+    errors_last_minute: f64,
+    /// In the last quarter of an hour.
+    calls: f64,
+    errors: f64,
+}
+
+/// Something that was counted.
+#[derive(Debug, Clone, Serialize)]
+struct Count {
+    /// `None`: a request that did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'static str>,
+    /// An outcome or a reason code.
+    name: String,
+    /// In the last quarter of an hour.
+    lately: f64,
+    since_start: f64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct CertificateStatus {
+    names: Vec<String>,
+    /// Unix seconds.
+    not_before: i64,
+    not_after: i64,
+    /// Negative: it has expired.
+    seconds_left: i64,
+}
+
+impl Status {
+    /// Everything as it is now.
+    pub(super) fn gather(state: &State, process: &Process) -> Self {
+        let mut status = process.with_recent(|recent| Self::new(state, process, recent));
+        status.findings = findings::find(&status);
+        status
+    }
+
+    fn new(state: &State, process: &Process, recent: Recent<'_>) -> Self {
+        let (now, reload) = (state.now(), state.reload_status());
+        let apps = state.apps.iter().zip(state.hosts());
+        let certificates = process.certificates().into_iter();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now,
+            uptime_seconds: process.uptime().as_secs(),
+            not_ready: readiness::reasons(state),
+            findings: Vec::new(),
+            configuration: Configuration {
+                generation: reload.generation,
+                loaded_at: reload.loaded_at,
+                last_error: reload.last_error.clone(),
+                refused_reloads: reload.refused,
+                needs_restart: reload.needs_restart.clone(),
+            },
+            rates: rates(recent),
+            apps: apps.map(|(app, hosts)| AppStatus::new(app, &hosts, recent)).collect(),
+            identity_providers: state.providers.iter().map(|one| ProviderStatus::new(one, recent)).collect(),
+            sessions: sessions(recent),
+            reasons: counts(recent, None, Counted::Reasons),
+            revocations: state.sessions.revocations(),
+            open_streams: state.open_streams.len(),
+            refreshes_waiting: METRICS.refresh_waiting.get(),
+            open_connections: METRICS.connections.get(),
+            max_connections: state.limits.max_connections,
+            listening: process.listening.clone(),
+            certificates: certificates.map(|one| CertificateStatus::new(one, now)).collect(),
+        }
+    }
+}
+
+impl AppStatus {
+    fn new(app: &App, hosts: &[&str], recent: Recent<'_>) -> Self {
+        let name = Some(app.name.as_str());
+        let is_checked = app.upstreams.has_choice();
+        let upstream = |(address, is_healthy)| Upstream {
+            address,
+            health: match (is_checked, is_healthy) {
+                (false, _) => Health::NotChecked,
+                (true, true) => Health::Up,
+                (true, false) => Health::Down,
+            },
+        };
+        Self {
+            name: app.name.clone(),
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            routes: app.configured_routes(),
+            identity_provider: app.session.provider.name().to_owned(),
+            upstreams: app.upstreams.health().into_iter().map(upstream).collect(),
+            requests: Rate::new("Requests", Counted::Requests, name, recent),
+            refused: recent.increase(Counted::Refused, name, QUARTER),
+            server_errors: recent.increase(Counted::ServerErrors, name, QUARTER),
+            upstream_errors: recent.increase(Counted::UpstreamErrors, name, QUARTER),
+            upstream_errors_last_minute: recent.increase(Counted::UpstreamErrors, name, MINUTE),
+        }
+    }
+}
+
+impl ProviderStatus {
+    fn new(provider: &IdentityProvider, recent: Recent<'_>) -> Self {
+        let name = Some(provider.name());
+        Self {
+            name: provider.name().to_owned(),
+            issuer: provider.issuer().to_owned(),
+            is_ready: provider.readiness().is_ok(),
+            last_error: provider.last_error(),
+            keys: provider.key_set().len(),
+            jwks_age_seconds: provider.jwks_age().map(|age| age.as_secs()),
+            algorithms: provider.algorithms().collect(),
+            latency: Rate::latency(name, recent),
+            calls_last_minute: recent.increase(Counted::ProviderCalls, name, MINUTE),
+            errors_last_minute: recent.increase(Counted::ProviderErrors, name, MINUTE),
+            calls: recent.increase(Counted::ProviderCalls, name, QUARTER),
+            errors: recent.increase(Counted::ProviderErrors, name, QUARTER),
+        }
+    }
+}
+
+impl CertificateStatus {
+    fn new(Validity { names, not_before, not_after }: Validity, now: u64) -> Self {
+        let seconds_left = not_after.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+        Self { names, not_before, not_after, seconds_left }
+    }
+}
+
+impl Rate {
+    fn new(name: &'static str, counted: Counted, of: Option<&str>, recent: Recent<'_>) -> Self {
+        Self {
+            name,
+            unit: "/s",
+            last_minute: recent.per_second(counted, of, MINUTE),
+            count: Some(recent.increase(counted, of, QUARTER)),
+            steps: recent.rates(counted, of),
+        }
+    }
+
+    fn latency(of: Option<&str>, recent: Recent<'_>) -> Self {
+        Self {
+            name: "Provider time per call",
+            unit: "s",
+            last_minute: recent.mean(LATENCY, of, MINUTE),
+            count: None,
+            steps: recent.means(LATENCY, of),
+        }
+    }
+}
+
+fn rates(recent: Recent<'_>) -> Vec<Rate> {
+    let rate = |name, counted| Rate::new(name, counted, None, recent);
+    vec![
+        rate("Requests", Counted::Requests),
+        rate("Refused requests", Counted::Refused),
+        rate("Answers with 5xx", Counted::ServerErrors),
+        rate("App failures", Counted::UpstreamErrors),
+        rate("Logins", Counted::Logins),
+        rate("Refreshes", Counted::Refreshes),
+        Rate::latency(None, recent),
+        rate("Provider errors", Counted::ProviderErrors),
+    ]
+}
+
+fn sessions(recent: Recent<'_>) -> Vec<Count> {
+    let kinds = [
+        ("login", Counted::Logins),
+        ("refresh", Counted::Refreshes),
+        ("session ended", Counted::SessionsEnded),
+        ("revocation", Counted::Revocations),
+    ];
+    kinds.into_iter().flat_map(|(what, counted)| counts(recent, Some(what), counted)).collect()
+}
+
+/// One for each name, what happened most lately first.
+fn counts(recent: Recent<'_>, what: Option<&'static str>, counted: Counted) -> Vec<Count> {
+    let count = |name: &str| Count {
+        what,
+        name: name.to_owned(),
+        lately: recent.increase(counted, Some(name), QUARTER),
+        since_start: recent.total(counted, Some(name)),
+    };
+    let mut counts: Vec<_> = recent.names(counted).map(count).collect();
+    let by = |count: &Count| (count.lately, count.since_start);
+    counts.sort_by(|one, other| by(other).partial_cmp(&by(one)).unwrap_or(std::cmp::Ordering::Equal));
+    counts
+}

@@ -1,0 +1,154 @@
+//! What of the status somebody should look at.
+
+use serde::Serialize;
+
+use super::words::{ago, count, days, list};
+use super::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
+
+/// How long before its end a certificate is spoken of, in seconds, unless it is short by intention.
+const CERTIFICATE_NOTICE: i64 = 14 * 24 * 60 * 60;
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Finding {
+    pub(super) severity: Severity,
+    /// What it is about, such as `app store`.
+    pub(super) about: String,
+    pub(super) text: String,
+}
+
+/// How bad it is; the worst is the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Severity {
+    /// Users notice, or a change was not taken.
+    Problem,
+    /// It may become one.
+    Warning,
+}
+
+/// How a certificate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Good,
+    EndsSoon,
+    Expired,
+    /// Not valid yet.
+    Early,
+}
+
+impl Finding {
+    fn problem(about: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { severity: Severity::Problem, about: about.into(), text: text.into() }
+    }
+
+    fn warning(about: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, about: about.into(), text: text.into() }
+    }
+}
+
+/// Everything, the worst first.
+pub(super) fn find(status: &Status) -> Vec<Finding> {
+    let not_ready = status.not_ready.iter().map(|not_ready| {
+        let provider = not_ready.identity_provider.as_ref();
+        let about = provider.map_or_else(|| String::from("not ready"), |name| about_provider(name));
+        Finding::problem(about, not_ready.reason.clone())
+    });
+    let mut findings: Vec<_> = not_ready.collect();
+    findings.extend(configuration(status));
+    findings.extend(status.apps.iter().filter_map(app));
+    findings.extend(status.identity_providers.iter().filter_map(provider));
+    findings.extend(status.certificates.iter().filter_map(certificate));
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+fn configuration(status: &Status) -> Vec<Finding> {
+    let configuration = &status.configuration;
+    let (generation, loaded) = (configuration.generation, ago(status.now, configuration.loaded_at));
+    let refused = configuration.last_error.as_ref().map(|error| {
+        let text =
+            format!("The last reload was refused, so configuration {generation} of {loaded} stays: {error}");
+        Finding::problem("configuration", text)
+    });
+    let needs_restart = (!configuration.needs_restart.is_empty()).then(|| {
+        let keys = list(&configuration.needs_restart);
+        Finding::warning("configuration", format!("These changes need a restart: {keys}."))
+    });
+    refused.into_iter().chain(needs_restart).collect()
+}
+
+fn app(app: &AppStatus) -> Option<Finding> {
+    let about = format!("app {}", app.name);
+    let down: Vec<_> = app.upstreams.iter().filter(|upstream| upstream.health == Health::Down).collect();
+    let addresses = list(&down.iter().map(|upstream| upstream.address.clone()).collect::<Vec<_>>());
+    if app.upstreams.is_empty() {
+        return Some(Finding::problem(
+            about,
+            "No address of an upstream is known: its names do not resolve.",
+        ));
+    }
+    if down.len() == app.upstreams.len() {
+        return Some(Finding::problem(about, format!("Every upstream is down: {addresses}.")));
+    }
+    if !down.is_empty() {
+        let text = format!("{} of {} upstreams are down: {addresses}.", down.len(), app.upstreams.len());
+        return Some(Finding::warning(about, text));
+    }
+    let failed = app.upstream_errors_last_minute;
+    (failed > 0.0).then(|| {
+        Finding::warning(about, format!("Requests that it failed in the last minute: {}.", count(failed)))
+    })
+}
+
+fn provider(provider: &ProviderStatus) -> Option<Finding> {
+    let (about, errors) = (about_provider(&provider.name), provider.errors_last_minute);
+    // That it is not ready is said already.
+    if !provider.is_ready {
+        return None;
+    }
+    if errors > 0.0 {
+        let calls = count(provider.calls_last_minute);
+        let text = format!("{} of {calls} calls failed in the last minute.", count(errors));
+        return Some(Finding::problem(about, text));
+    }
+    let error = provider.last_error.as_ref()?;
+    Some(Finding::warning(about, format!("The JWKS could not be renewed, the keys so far stay: {error}")))
+}
+
+impl CertificateStatus {
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        let lifetime = self.lifetime();
+        match self.seconds_left {
+            left if left < 0 => Standing::Expired,
+            left if left > lifetime => Standing::Early,
+            left if left < CERTIFICATE_NOTICE.min(lifetime / 3) => Standing::EndsSoon,
+            _ => Standing::Good,
+        }
+    }
+
+    fn lifetime(&self) -> i64 {
+        self.not_after.saturating_sub(self.not_before)
+    }
+}
+
+fn certificate(certificate: &CertificateStatus) -> Option<Finding> {
+    let about = format!("certificate of {}", list(&certificate.names));
+    let left = certificate.seconds_left;
+    match certificate.standing() {
+        Standing::Good => None,
+        Standing::EndsSoon => Some(Finding::warning(about, format!("Expires in {}.", days(left)))),
+        Standing::Expired => {
+            Some(Finding::problem(about, format!("Expired {} ago.", days(left.saturating_neg()))))
+        }
+        Standing::Early => {
+            let early = days(left.saturating_sub(certificate.lifetime()));
+            Some(Finding::problem(about, format!("Becomes valid only in {early}.")))
+        }
+    }
+}
+
+fn about_provider(name: &str) -> String {
+    format!("identity provider {name}")
+}

@@ -1,0 +1,121 @@
+//! Numbers and times as people read them.
+
+use std::fmt::Display;
+use std::time::{Duration, SystemTime};
+
+/// A count, with a comma between thousands. Counters are floating point numbers in Prometheus.
+pub(super) fn count(value: f64) -> String {
+    grouped(&format!("{value:.0}"))
+}
+
+/// The same of a whole number.
+pub(super) fn whole(value: impl Display) -> String {
+    grouped(&value.to_string())
+}
+
+fn grouped(digits: &str) -> String {
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// A rate with three digits or so.
+pub(super) fn decimal(value: f64) -> String {
+    match value {
+        value if value <= 0.0 => String::from("0"),
+        value if value < 0.01 => String::from("<0.01"),
+        value if value < 9.995 => format!("{value:.2}"),
+        value if value < 99.95 => format!("{value:.1}"),
+        value => count(value),
+    }
+}
+
+/// A value of a rate with its unit; seconds become milliseconds where those are clearer.
+pub(super) fn measure(value: f64, unit: &str) -> String {
+    match unit {
+        "s" if value < 1.0 => format!("{} ms", decimal(value * 1000.0)),
+        "s" => format!("{} s", decimal(value)),
+        unit => format!("{}{unit}", decimal(value)),
+    }
+}
+
+/// How long something is, by its two largest units.
+pub(super) fn duration(seconds: u64) -> String {
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min"),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
+/// How long ago `then` was, at `now`.
+pub(super) fn ago(now: u64, then: u64) -> String {
+    format!("{} ago", duration(now.saturating_sub(then)))
+}
+
+/// Days, or hours where there are few of those.
+pub(super) fn days(seconds: i64) -> String {
+    match (seconds / 86_400, seconds / 3600) {
+        _ if seconds < 0 => String::from("none"),
+        (0 | 1, 1) => String::from("1 hour"),
+        (0 | 1, hours) => format!("{hours} hours"),
+        (days, _) => format!("{days} days"),
+    }
+}
+
+/// A moment in Unix seconds as a date and time (RFC 9110 section 5.6.7).
+pub(super) fn moment(seconds: u64) -> String {
+    // Beyond the year 9999 there is no such text.
+    let last = 253_402_300_799;
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(last)))
+}
+
+/// Names, one after the other.
+pub(super) fn list(names: &[String]) -> String {
+    names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        for (value, text) in
+            [(0.0, "0"), (7.0, "7"), (999.0, "999"), (1000.0, "1,000"), (1_234_567.0, "1,234,567")]
+        {
+            assert_eq!(count(value), text);
+        }
+        for (value, text) in
+            [(0.0, "0"), (0.004, "<0.01"), (0.5, "0.50"), (9.999, "10.0"), (12.34, "12.3"), (1234.5, "1,234")]
+        {
+            assert_eq!(decimal(value), text);
+        }
+        assert_eq!(measure(0.0124, "s"), "12.4 ms");
+        assert_eq!(measure(2.5, "s"), "2.50 s");
+        assert_eq!(measure(2.5, "/s"), "2.50/s");
+    }
+
+    #[test]
+    fn times_have_two_units() {
+        for (seconds, text) in
+            [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3_660, "1 h 1 min"), (90_000, "1 d 1 h")]
+        {
+            assert_eq!(duration(seconds), text);
+        }
+        assert_eq!(ago(100, 40), "1 min ago");
+        assert_eq!(ago(40, 100), "0 s ago", "a clock that was put back");
+        assert_eq!(days(30 * 86_400), "30 days");
+        assert_eq!(days(86_400), "24 hours");
+        assert_eq!(days(3_700), "1 hour");
+        assert_eq!(moment(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert!(moment(u64::MAX).ends_with("9999 23:59:59 GMT"));
+    }
+}

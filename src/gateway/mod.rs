@@ -1,5 +1,6 @@
 //! The one place that knows Pingora's phases: a request's way through the gateway.
 
+mod again;
 mod answer;
 mod backchannel_logout;
 mod context;
@@ -14,6 +15,7 @@ mod secure_transport;
 mod session_cookies;
 mod session_step;
 mod state;
+mod trailers;
 mod upstream_request;
 
 use std::any::Any;
@@ -34,6 +36,7 @@ use crate::respond::{Code, Problem};
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
 use crate::telemetry::request_id::{self, X_REQUEST_ID};
+use crate::upstream::http2;
 
 pub use context::Context;
 pub use current::{CurrentState, ReloadStatus};
@@ -154,9 +157,15 @@ impl ProxyHttp for Gateway {
         self.handle(session, context).await
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let peer = app.upstreams.peer(&context.tried, context.websocket);
+        let mut peer = app.upstreams.peer(&context.tried, context.websocket);
+        if let Some(peer) = peer.as_mut()
+            && http2::is_offered(peer)
+            && is_grpc(session.req_header())
+        {
+            http2::prepare_for_grpc(peer);
+        }
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         peer.ok_or_else(|| {
             Error::create(
@@ -175,6 +184,9 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if again::after_a_stale_connection(context, &mut error) {
+            return error;
+        }
         let Some(app) = &context.app else { return error };
         warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
         context.connect_timed_out |=
@@ -187,6 +199,18 @@ impl ProxyHttp for Gateway {
         error
     }
 
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        is_reused: bool,
+    ) -> Box<Error> {
+        again::decide(session, &mut error, context, is_reused);
+        error
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -195,8 +219,23 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let Some(app) = context.app.clone() else { return Ok(()) };
         upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
+        if upstream.version == http::Version::HTTP_2 {
+            upstream_request::prepare_for_http2(session, upstream).await?;
+        }
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);
+        }
+        Ok(())
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut http::HeaderMap,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let Some(app) = &context.app {
+            trailers::clean(app, trailers);
         }
         Ok(())
     }

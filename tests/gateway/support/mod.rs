@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod fault;
 pub(crate) mod fusionauth;
 pub(crate) mod gateway;
+pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod listening;
 pub(crate) mod provider;

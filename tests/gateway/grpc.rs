@@ -1,0 +1,212 @@
+//! gRPC through the gateway: HTTP/2 on both sides, with trailers, streams, deadlines and sessions.
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+
+use crate::support::certificates::Authority;
+use crate::support::http2::{Call, Http2App, Http2Client, answer, read, write};
+use crate::support::{World, patiently, wait_for};
+
+/// A world whose store is this app, reached over TLS.
+async fn world(app: &Http2App, more: &str) -> (Authority, World) {
+    let authority = Authority::new();
+    authority.certify("store", &["store.localhost"]);
+    let server = authority.server(&["store"]);
+    let world = World::with(&format!("{server}[apps.store]\nupstreams = ['{}']\n{more}", app.url())).await;
+    (authority, world)
+}
+
+fn grpc() -> Response<()> {
+    Response::builder().header("content-type", "application/grpc").body(()).unwrap()
+}
+
+fn status(code: &'static str, message: &'static str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", code.parse().unwrap());
+    trailers.insert("grpc-message", message.parse().unwrap());
+    trailers
+}
+
+/// Answers with the message that came, and with trailers.
+async fn unary(mut call: Call) {
+    let message = read(&mut call.body).await.unwrap();
+    let mut stream = call.respond.send_response(grpc(), false).unwrap();
+    write(&mut stream, message.into()).await.unwrap();
+    let mut trailers = status("0", "fine");
+    // None of these is a trailer's to say.
+    trailers.insert("x-auth-user", "mallory".parse().unwrap());
+    trailers.insert("x_auth_user", "mallory".parse().unwrap());
+    trailers.insert("set-cookie", "__Host-access_token=x".parse().unwrap());
+    trailers.insert("content-length", "3".parse().unwrap());
+    stream.send_trailers(trailers).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_unary_call_with_its_identity_and_its_trailers() {
+    let app = Http2App::start(unary).await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let answer = client.unary("/shop.Cart/Add", b"\0\0\0\0\x02hi").await.unwrap();
+    assert_eq!((answer.status(), answer.body.as_deref().unwrap()), (200, b"\0\0\0\0\x02hi".as_slice()));
+    assert_eq!(answer.head.headers["content-type"], "application/grpc");
+    assert_eq!(answer.trailers, status("0", "fine"), "and nothing else");
+    let seen = app.last();
+    assert_eq!((seen.method.as_str(), seen.uri.as_str()), ("POST", "http://store.localhost/shop.Cart/Add"));
+    assert_eq!(seen.get("te"), Some("trailers"));
+    assert_eq!(seen.get("content-type"), Some("application/grpc"));
+    assert_eq!(seen.get("x-auth-user"), Some("id-of-ada"));
+    assert_eq!(seen.get("x-forwarded-proto"), Some("https"));
+    assert_eq!((seen.get("host"), seen.get("cookie"), seen.get("transfer-encoding")), (None, None, None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_session_the_call_is_a_401_which_clients_read_as_unauthenticated() {
+    let app = Http2App::start(unary).await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::start(&authority, &world).await;
+    let answer = client.unary("/shop.Cart/Add", b"").await.unwrap();
+    assert_eq!((answer.status(), answer.json()["code"].as_str()), (401, Some("not_logged_in")));
+    assert!(app.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_of_trailers_only() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut response = grpc();
+        response.headers_mut().extend(status("5", "no such item"));
+        call.respond.send_response(response, true).unwrap();
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, _sending) = client.call("/shop.Cart/Add");
+    let (head, body) = patiently("an answer", response).await.unwrap().into_parts();
+    assert_eq!(head.headers["grpc-status"], "5");
+    assert!(body.is_end_stream(), "the head is all of it");
+}
+
+/// Answers each chunk as it comes.
+async fn bidirectional(mut call: Call) {
+    let mut stream = call.respond.send_response(grpc(), false).unwrap();
+    while let Some(Ok(chunk)) = call.body.data().await {
+        let _ = call.body.flow_control().release_capacity(chunk.len());
+        if write(&mut stream, chunk).await.is_err() {
+            return;
+        }
+    }
+    let _ = stream.send_trailers(status("0", ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_go_both_ways_one_by_one() {
+    let app = Http2App::start(bidirectional).await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, mut sending) = client.call("/shop.Cart/Talk");
+    let mut body = patiently("a head before any message", response).await.unwrap().into_body();
+    for message in ["one", "two", "three"] {
+        sending.send_data(Bytes::from(message), false).unwrap();
+        let answer = patiently("an answer", body.data()).await.unwrap().unwrap();
+        let _ = body.flow_control().release_capacity(answer.len());
+        assert_eq!(answer, message);
+    }
+    sending.send_data(Bytes::new(), true).unwrap();
+    assert!(patiently("the end", body.data()).await.is_none());
+    assert_eq!(patiently("trailers", body.trailers()).await.unwrap().unwrap()["grpc-status"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_messages_in_both_directions_at_once() {
+    const SIZE: usize = 24 * 1024 * 1024;
+    let app = Http2App::start(bidirectional).await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, mut sending) = client.call("/shop.Cart/Talk");
+    let upload = tokio::spawn(async move {
+        write(&mut sending, vec![7; SIZE].into()).await.unwrap();
+        sending.send_data(Bytes::new(), true).unwrap();
+    });
+    let answer = answer(response).await.unwrap();
+    assert_eq!(answer.body.unwrap().len(), SIZE);
+    assert_eq!(answer.trailers["grpc-status"], "0");
+    upload.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_the_client_cancels_is_cancelled_at_the_app() {
+    let (cancelled, mut was_cancelled) = tokio::sync::mpsc::unbounded_channel();
+    let app = Http2App::start(move |mut call: Call| {
+        let cancelled = cancelled.clone();
+        async move {
+            let mut stream = call.respond.send_response(grpc(), false).unwrap();
+            let reason = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+            cancelled.send(reason.ok()).unwrap();
+        }
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, mut sending) = client.call("/shop.Cart/Watch");
+    let body = patiently("a head", response).await.unwrap();
+    sending.send_reset(h2::Reason::CANCEL);
+    drop(body);
+    assert_eq!(patiently("the reset", was_cancelled.recv()).await, Some(Some(h2::Reason::CANCEL)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_ends_with_its_session() {
+    let (ended, mut has_ended) = tokio::sync::mpsc::unbounded_channel();
+    let app = Http2App::start(move |mut call: Call| {
+        let ended = ended.clone();
+        async move {
+            let mut stream = call.respond.send_response(grpc(), false).unwrap();
+            stream.send_data(Bytes::from_static(b"first"), false).unwrap();
+            let _reason = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+            ended.send(()).unwrap();
+        }
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut browser = world.logged_in("ada").await;
+    let mut client = Http2Client::start(&authority, &world).await;
+    client.cookies = browser.cookie_header();
+    let (response, _sending) = client.call("/shop.Cart/Watch");
+    let mut body = patiently("a head", response).await.unwrap().into_body();
+    assert_eq!(patiently("a message", body.data()).await.unwrap().unwrap(), "first");
+    browser.send(crate::support::Request::post("/api/logout")).await.assert_status(204);
+    assert!(matches!(patiently("the end", body.data()).await, Some(Err(_))), "cut, not finished");
+    patiently("the app's stream to end, too", has_ended.recv()).await.unwrap();
+    wait_for("the app's request", || !app.seen().is_empty()).await;
+}
+
+/// Answers each KiB with many, before it looks at the next.
+async fn generous(mut call: Call) {
+    let mut stream = call.respond.send_response(grpc(), false).unwrap();
+    let (mut taken, mut answered) = (0, 0);
+    while let Some(Ok(chunk)) = call.body.data().await {
+        let _ = call.body.flow_control().release_capacity(chunk.len());
+        taken += chunk.len();
+        while answered < taken / 1024 {
+            answered += 1;
+            if write(&mut stream, vec![1; 12 * 1024].into()).await.is_err() {
+                return;
+            }
+        }
+    }
+    let _ = stream.send_trailers(status("0", ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_takes_messages_only_between_its_answers_is_not_waited_for_in_vain() {
+    let app = Http2App::start(generous).await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, mut sending) = client.call("/shop.Cart/Ask");
+    let upload = tokio::spawn(async move {
+        write(&mut sending, vec![7; 256 * 1024].into()).await.unwrap();
+        sending.send_data(Bytes::new(), true).unwrap();
+    });
+    let answer = answer(response).await.unwrap();
+    assert_eq!(answer.body.unwrap().len(), 256 * 12 * 1024);
+    upload.await.unwrap();
+}

@@ -1,0 +1,494 @@
+//! Apps that speak HTTP/2: what they receive, what is sent again, and how far they are trusted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::certificates::{Authority, terminator, terminator_for};
+use crate::support::client::raw;
+use crate::support::http2::{Call, Http2App, Http2Client, answer, echo, read};
+use crate::support::listening::Listening;
+use crate::support::{App, Reply, Request, World, patiently};
+
+async fn world(app: &Http2App, more: &str) -> World {
+    World::with(&format!("[apps.store]\nupstreams = ['{}']\n{more}", app.url())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_of_http_1_1_arrives_as_what_was_decided_about() {
+    let app = Http2App::start(echo).await;
+    let world = world(&app, "").await;
+    let mut browser = world.logged_in("ada").await;
+    browser.jar.insert("theme".into(), "dark".into());
+    let target = "/api/a%20b/~x?page=2&to=https://a/../b;c=%2F%zz&d='!*";
+    let request = Request::get(target)
+        .header("Host", "Store.localhost:8080")
+        .header("Connection", "X-Once, keep-alive")
+        .header("X-Once", "1")
+        .header("Keep-Alive", "timeout=5")
+        .header("TE", "trailers, deflate")
+        .header("X-Auth-User", "mallory")
+        .header("X_Auth_User", "mallory")
+        .header("X-Mixed-Case", "Kept");
+    let answer = browser.send(request).await;
+    answer.assert_status(200);
+    let echo = answer.json();
+    assert_eq!(
+        (echo["target"].as_str(), echo["authority"].as_str()),
+        (Some(target), Some("Store.localhost:8080"))
+    );
+    let seen = app.last();
+    assert_eq!(seen.get("x-auth-user"), Some("id-of-ada"));
+    assert_eq!((seen.get("cookie"), seen.get("x-mixed-case")), (Some("theme=dark"), Some("Kept")));
+    assert_eq!(seen.get("x-forwarded-host"), Some("Store.localhost:8080"));
+    for gone in ["host", "connection", "x-once", "keep-alive", "te", "x_auth_user", "transfer-encoding"] {
+        assert_eq!(seen.get(gone), None, "{gone}");
+    }
+    assert!(seen.uri.starts_with("http://"), "the scheme is that of the connection: {}", seen.uri);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_are_framed_anew() {
+    let app = Http2App::start(async |mut call: Call| match call.head.uri.path() {
+        "/open/204" => drop(call.respond.send_response(response(204), true)),
+        "/open/304" => {
+            let mut response = response(304);
+            response.headers_mut().insert("content-length", 12.into());
+            drop(call.respond.send_response(response, true));
+        }
+        "/open/unsized" => {
+            let mut stream = call.respond.send_response(response(200), false).unwrap();
+            stream.send_data(Bytes::from_static(b"one "), false).unwrap();
+            stream.send_data(Bytes::from_static(b"two"), true).unwrap();
+        }
+        "/open/trailers" => {
+            let mut stream = call.respond.send_response(response(200), false).unwrap();
+            stream.send_data(Bytes::from_static(b"body"), false).unwrap();
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("x-sum", "1".parse().unwrap());
+            stream.send_trailers(trailers).unwrap();
+        }
+        _ => echo(call).await,
+    })
+    .await;
+    let world = world(&app, "").await;
+    let mut browser = world.browser();
+    let with_trailers = browser.get("/open/trailers").await;
+    assert_eq!((with_trailers.text().as_str(), with_trailers.trailers), ("body", Vec::new()));
+    browser.get("/open/204").await.assert_status(204);
+    browser.get("/open/304").await.assert_status(304);
+    let head = browser.send(Request::new("HEAD", "/open/page")).await;
+    assert_eq!((head.status(), head.body.len()), (200, 0));
+    let unsized_answer = browser.get("/open/unsized").await;
+    assert_eq!(unsized_answer.text(), "one two");
+    assert_eq!(unsized_answer.header("transfer-encoding"), Some("chunked"));
+    let upload = "x".repeat(300_000);
+    let answer = browser.send(Request::post("/open/page").body("text/plain", &upload)).await;
+    assert_eq!(answer.json()["length"], 300_000);
+    assert_eq!(app.last().get("content-length"), Some("300000"));
+    assert_eq!(browser.connections, 1, "all on one connection");
+    let chunked = "POST /open/page HTTP/1.1\r\nHost: store.localhost\r\nTransfer-Encoding: chunked\r\nTrailer: X-Auth-User\r\n\r\n\
+                   3\r\nabc\r\n0\r\nX-Auth-User: mallory\r\n\r\n";
+    let (answer, _) = raw(world.gateway.address, chunked).await;
+    assert_eq!(answer.expect("an answer").json()["body"], "abc");
+    let seen = app.last();
+    assert_eq!(
+        (seen.get("transfer-encoding"), seen.get("trailer"), seen.get("x-auth-user")),
+        (None, None, None)
+    );
+}
+
+fn response(status: u16) -> Response<()> {
+    Response::builder().status(StatusCode::from_u16(status).unwrap()).body(()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_waits_for_100_is_told_to_go_on() {
+    let app = Http2App::start(echo).await;
+    let world = world(&app, "").await;
+    let mut wire = world.browser().open().await;
+    wire.send("POST /open/page HTTP/1.1\r\nHost: store.localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+        .await
+        .unwrap();
+    let interim = patiently("100", wire.head()).await.unwrap().expect("a head");
+    assert_eq!(interim.status(), 100);
+    wire.send("hello").await.unwrap();
+    let answer =
+        patiently("an answer", crate::support::client::receive(&mut wire, "POST", 4096)).await.unwrap();
+    assert_eq!((answer.status(), answer.interim.len()), (200, 0));
+    assert_eq!(answer.json()["body"], "hello");
+    assert_eq!(app.last().get("expect"), None);
+}
+
+/// An app whose first answers to a path are resets for this reason.
+async fn resetting(reason: h2::Reason, resets: usize) -> (Http2App, World) {
+    let left = Arc::new(AtomicUsize::new(resets));
+    let app = Http2App::start(move |mut call: Call| {
+        let left = left.clone();
+        async move {
+            if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+                call.respond.send_reset(reason);
+            } else {
+                echo(call).await;
+            }
+        }
+    })
+    .await;
+    let world = world(&app, "").await;
+    (app, world)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_the_app_has_refused_unprocessed_goes_again_with_its_body() {
+    let (app, world) = resetting(h2::Reason::REFUSED_STREAM, 2).await;
+    let answer = world.browser().send(Request::post("/open/page").form("a=1")).await;
+    assert_eq!(answer.json()["body"], "a=1");
+    assert_eq!(app.seen().len(), 3);
+    // Not for ever.
+    let (app, world) = resetting(h2::Reason::REFUSED_STREAM, 1000).await;
+    world.browser().get("/open/page").await.assert_problem(502, "upstream_unavailable");
+    assert!(app.seen().len() <= 6, "{}", app.seen().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_app_may_have_done_is_not_repeated() {
+    for reason in
+        [h2::Reason::INTERNAL_ERROR, h2::Reason::CANCEL, h2::Reason::NO_ERROR, h2::Reason::ENHANCE_YOUR_CALM]
+    {
+        let (app, world) = resetting(reason, 1).await;
+        let mut browser = world.browser();
+        let request = Request::post("/open/page").form("a=1");
+        browser.send(request).await.assert_problem(502, "upstream_unavailable");
+        assert_eq!(app.seen().len(), 1, "{reason:?}");
+        browser.get("/open/page").await.assert_status(200);
+        assert_eq!((browser.connections, app.last().connection), (1, 1), "both connections go on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_says_goodbye_under_load_costs_no_request() {
+    let app = Http2App::start(async |call: Call| {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        echo(call).await;
+    })
+    .await;
+    let world = world(&app, "").await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut browser = world.browser();
+        clients.spawn(async move {
+            for _ in 0..40 {
+                let answer = browser.send(Request::post("/open/page").form("a=1")).await;
+                answer.assert_status(200);
+            }
+        });
+    }
+    for _ in 0..6 {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        app.say_goodbye();
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    assert_eq!(app.seen().len(), 320, "each went once");
+    assert!(app.last().connection > 1, "on more than one connection");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_gets_no_more_requests_at_once_than_it_says() {
+    let mut settings = h2::server::Builder::new();
+    settings.max_concurrent_streams(1);
+    let most = Arc::new(AtomicUsize::new(0));
+    let now = Arc::new(std::sync::Mutex::new(std::collections::HashMap::<usize, usize>::new()));
+    let shared = (most.clone(), now);
+    let app = Http2App::with(settings, move |call: Call| {
+        let (most, now) = shared.clone();
+        async move {
+            let connection = call.connection;
+            let count = {
+                let mut now = now.lock().unwrap();
+                let count = now.entry(connection).or_default();
+                *count += 1;
+                *count
+            };
+            most.fetch_max(count, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            *now.lock().unwrap().get_mut(&connection).unwrap() -= 1;
+            echo(call).await;
+        }
+    })
+    .await;
+    let world = world(&app, "").await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..10 {
+        let mut browser = world.browser();
+        clients.spawn(async move { browser.get("/open/page").await.assert_status(200) });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_is_seen_to_be_incomplete() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut stream = call.respond.send_response(response(200), false).unwrap();
+        stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stream.send_reset(h2::Reason::INTERNAL_ERROR);
+    })
+    .await;
+    let authority = Authority::new();
+    authority.certify("store", &["store.localhost"]);
+    let world = world(&app, &authority.server(&["store"])).await;
+    let mut wire = world.browser().open().await;
+    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
+    patiently("the head", wire.head()).await.unwrap().expect("a head");
+    let mut rest = Vec::new();
+    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    let mut client = Http2Client::start(&authority, &world).await;
+    let request = client.request("GET", "/open/page").body(()).unwrap();
+    let (response, _) = client.requests.send_request(request, true).unwrap();
+    assert!(answer(response).await.unwrap().body.is_err(), "reset, not ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_app_is_504_and_its_connection_serves_others() {
+    let app = Http2App::start(async |call: Call| {
+        if call.head.uri.path() == "/open/silent" {
+            return std::future::pending().await;
+        }
+        echo(call).await;
+    })
+    .await;
+    let world = world(&app, "[apps.store.timeouts]\nresponse = '1s'\n").await;
+    let mut browser = world.browser();
+    browser.get("/open/silent").await.assert_problem(504, "upstream_timeout");
+    browser.send(Request::post("/open/silent").form("a=1")).await.assert_problem(504, "upstream_timeout");
+    browser.get("/open/page").await.assert_status(200);
+    assert_eq!(browser.connections, 1);
+}
+
+/// A frame (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A literal field without indexing, name and value as they are (RFC 7541 section 6.2.2); both shorter than 127 bytes.
+fn field(name: &[u8], value: &[u8]) -> Vec<u8> {
+    let length = |text: &[u8]| u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap();
+    [&[0, length(name)], name, &[length(value)], value].concat()
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// `:status: 200` in the static table.
+const OK: &[u8] = &[0x88];
+
+/// An app that answers the first request of every connection with these bytes, again and again if so told, and keeps
+/// the connection open.
+async fn hostile(bytes: Vec<u8>, is_endless: bool) -> Listening {
+    Listening::start(move |mut wire, _| {
+        let bytes = bytes.clone();
+        async move {
+            let _ = wire.stream.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+            let mut seen = Vec::new();
+            // The first HEADERS frame is behind the preface and SETTINGS.
+            while !seen.windows(9).any(|head| head[3] == HEADERS && head[5..] == [0, 0, 0, 1]) {
+                if wire.stream.read_buf(&mut seen).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            }
+            while wire.stream.write_all(&bytes).await.is_ok() && is_endless {}
+            let mut sink = [0; 4096];
+            while wire.stream.read(&mut sink).await.unwrap_or(0) > 0 {}
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_app_is_a_502() {
+    let head =
+        |fields: &[Vec<u8>]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &[OK, &fields.concat()].concat());
+    let large: Vec<u8> = std::iter::repeat_n(field(&[b'a'; 100], &[b'b'; 100]), 60).flatten().collect();
+    let many_frames = std::iter::repeat_n(frame(CONTINUATION, 0, 1, &large), 20_000).flatten();
+    let pushed = [&4_u32.to_be_bytes(), [0x82].as_slice()].concat();
+    for (what, bytes) in [
+        ("a header that ends its line", head(&[field(b"x-a", b"1\r\nset-cookie: a=b")])),
+        ("a NUL", head(&[field(b"x-a", b"1\0")])),
+        ("upper case", head(&[field(b"X-A", b"1")])),
+        ("`connection`", head(&[field(b"connection", b"close")])),
+        ("`transfer-encoding`", head(&[field(b"transfer-encoding", b"chunked")])),
+        ("two lengths", head(&[field(b"content-length", b"1"), field(b"content-length", b"2")])),
+        ("a length and no body", head(&[field(b"content-length", b"5")])),
+        ("no status", frame(HEADERS, END_HEADERS | END_STREAM, 1, &field(b"x-a", b"1"))),
+        ("a body before its head", frame(DATA, END_STREAM, 1, b"body")),
+        ("a push", frame(PUSH_PROMISE, END_HEADERS, 1, &pushed)),
+        (
+            "what is no HPACK",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
+        ),
+        ("endless CONTINUATION", frame(HEADERS, 0, 1, OK).into_iter().chain(many_frames).collect()),
+        ("HTTP/1.1", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()),
+    ] {
+        let app = hostile(bytes, false).await;
+        let world = World::with(&format!("[apps.store]\nupstreams = ['h2c://{}']\n", app.address())).await;
+        let answer = world.browser().send(Request::post("/open/page").form("a=1")).await;
+        assert_eq!(
+            (answer.status(), answer.json()["code"].as_str()),
+            (502, Some("upstream_unavailable")),
+            "{what}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn endless_informational_answers_end_in_504() {
+    let early = frame(HEADERS, END_HEADERS, 1, &field(b":status", b"103"));
+    let app = hostile(early, true).await;
+    let toml = format!(
+        "[apps.store]\nupstreams = ['h2c://{}']\n[apps.store.timeouts]\nresponse = '1s'\n",
+        app.address()
+    );
+    let world = World::with(&toml).await;
+    world.browser().get("/open/page").await.assert_problem(504, "upstream_timeout");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_beyond_a_goaway_goes_again_and_one_within_it_does_not() {
+    let goaway = |last: u32| frame(GOAWAY, 0, 0, &[last.to_be_bytes(), 0_u32.to_be_bytes()].concat());
+    for (last, expected) in [(0, 200), (1, 502)] {
+        let good = Http2App::start(echo).await;
+        let end = goaway(last);
+        let to = good.listening().address();
+        // The first connection ends so, further ones reach the app.
+        let front = Listening::start(move |mut wire, number| {
+            let end = end.clone();
+            async move {
+                if number > 1 {
+                    let Ok(mut far) = tokio::net::TcpStream::connect(to).await else { return };
+                    let _ = tokio::io::copy_bidirectional(&mut wire.stream, &mut far).await;
+                    return;
+                }
+                let _ = wire.stream.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+                let mut seen = Vec::new();
+                while !seen.windows(9).any(|head| head[3] == HEADERS && head[5..] == [0, 0, 0, 1]) {
+                    if wire.stream.read_buf(&mut seen).await.unwrap_or(0) == 0 {
+                        return;
+                    }
+                }
+                let _ = wire.stream.write_all(&end).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
+        .await;
+        let world = World::with(&format!("[apps.store]\nupstreams = ['h2c://{}']\n", front.address())).await;
+        let answer = world.browser().send(Request::post("/open/page").form("a=1")).await;
+        assert_eq!(answer.status(), expected, "last stream {last}");
+        assert_eq!(good.seen().len(), usize::from(expected == 200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_web_socket_goes_over_http_1_1_whatever_else_does() {
+    let app = App::start("store").await;
+    app.on("/open/socket", Reply::WebSocket);
+    let url = app.url().replace("http://", "h2c://");
+    let world = World::with(&format!("[apps.store]\nupstreams = ['{url}']\n")).await;
+    let mut wire = world.browser().open().await;
+    wire.send(
+        "GET /open/socket HTTP/1.1\r\nHost: store.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    )
+    .await
+    .unwrap();
+    assert_eq!(patiently("101", wire.head()).await.unwrap().expect("a head").status(), 101);
+    // This app speaks nothing else.
+    world.browser().get("/open/page").await.assert_problem(502, "upstream_unavailable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_the_app_chooses_and_is_verified_either_way() {
+    let authority = Authority::new();
+    authority.certify("app", &["store.internal"]);
+    let (old, new) = (App::start("store").await, Http2App::start(echo).await);
+    let (to_old, to_new) = (old.listening().address(), new.listening().address());
+    let only_new = terminator_for(&authority, "app", &[b"h2"], to_new).await;
+    let prefers_new = terminator_for(&authority, "app", &[b"h2", b"http/1.1"], to_new).await;
+    let knows_both = terminator_for(&authority, "app", &[b"h2", b"http/1.1"], to_old).await;
+    let only_old = terminator_for(&authority, "app", &[b"http/1.1"], to_old).await;
+    let knows_no_alpn = terminator(&authority, "app", to_old).await;
+    let ca = authority.ca();
+    for (address, more, expected) in [
+        (only_new, "", Some("http2")),
+        (prefers_new, "", Some("http2")),
+        (knows_both, "http2 = false", Some("store")),
+        (only_old, "", Some("store")),
+        (knows_no_alpn, "", Some("store")),
+        (only_new, "http2 = false", None),
+        (prefers_new, "server_name = 'forums.internal'", None),
+    ] {
+        let name = if more.contains("server_name") { "" } else { "server_name = 'store.internal'\n" };
+        let toml = format!(
+            "[apps.store]\nupstreams = ['https://{address}']\n[apps.store.upstream_tls]\nca = '{ca}'\n{name}{more}\n"
+        );
+        let world = World::with(&toml).await;
+        let answer = world.browser().get("/open/page").await;
+        match expected {
+            Some(app) => assert_eq!(answer.json()["app"], app, "{more}"),
+            None => answer.assert_problem(502, "upstream_unavailable"),
+        }
+    }
+    let secure = new.seen().iter().all(|seen| seen.uri.starts_with("https://"));
+    assert!(secure && new.seen().len() == 2, "{:?}", new.seen());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_checks_are_made_over_http_2_too() {
+    let sick = Http2App::start(async |mut call: Call| {
+        let is_check = call.head.uri.path() == "/healthy";
+        let _body = read(&mut call.body).await;
+        let _ = call.respond.send_response(response(if is_check { 500 } else { 200 }), true);
+    })
+    .await;
+    let well = Http2App::start(echo).await;
+    let toml = format!(
+        "[apps.store]\nupstreams = ['{}', '{}']\n[apps.store.health_check]\ninterval = '200ms'\npath = '/healthy'",
+        well.url(),
+        sick.url()
+    );
+    let world = World::with(&toml).await;
+    let served = |app: &Http2App| app.seen().iter().filter(|seen| seen.uri.ends_with("/open/page")).count();
+    patiently("the sick one to be left alone", async {
+        loop {
+            let before = served(&sick);
+            for _ in 0..6 {
+                world.browser().get("/open/page").await.assert_status(200);
+            }
+            if served(&sick) == before {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    let checks = well.seen().into_iter().filter(|seen| seen.uri.ends_with("/healthy"));
+    assert!(checks.map(|seen| seen.method).all(|method| method == Method::GET.as_str()));
+}

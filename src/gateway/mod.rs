@@ -8,6 +8,7 @@ mod current;
 mod endpoints;
 mod failure;
 mod fusionauth_webhook;
+mod grpc;
 pub(crate) mod open_streams;
 mod request_body;
 mod response_headers;
@@ -51,12 +52,13 @@ const MAX_CONNECT_ATTEMPTS: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Gateway {
     current: Arc<CurrentState>,
+    connections: Arc<http2::Connections>,
 }
 
 impl Gateway {
     /// A gateway whose requests begin with the state of their moment.
     pub fn new(current: Arc<CurrentState>) -> Self {
-        Self { current }
+        Self { current, connections: Arc::default() }
     }
 
     /// The state that a request began with.
@@ -157,15 +159,14 @@ impl ProxyHttp for Gateway {
         self.handle(session, context).await
     }
 
-    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let is_proxied = grpc::is_call(session.req_header()) && grpc::proxy(self, session, context).await?;
+        Ok(!is_proxied)
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let mut peer = app.upstreams.peer(&context.tried, context.websocket);
-        if let Some(peer) = peer.as_mut()
-            && http2::is_offered(peer)
-            && is_grpc(session.req_header())
-        {
-            http2::prepare_for_grpc(peer);
-        }
+        let peer = app.upstreams.peer(&context.tried, context.websocket);
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         peer.ok_or_else(|| {
             Error::create(

@@ -1,10 +1,15 @@
 //! HTTP/2 to apps (RFC 9113): when it is spoken, within which bounds, and which failed requests may be sent again.
 
+use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use pingora_core::connectors::http::v2::Connector;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::protocols::l4::ext::TcpKeepalive;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType};
+use pingora_core::{Error, ErrorType, Result};
 
 use crate::config;
 
@@ -16,15 +21,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 
 /// The same on all streams of a connection: as much as all of them may have, so that slow clients hold up nobody else.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 64;
-
-/// The same for gRPC, whose calls have connections of their own. Pingora does not take an answer while it waits for the app
-/// to take the call's messages: an app that does the one only after the other would stand still, once it can send nothing
-/// ahead. This is more than the largest message that most servers of gRPC permit.
-const GRPC_STREAM_WINDOW: u32 = 5 * 1024 * 1024;
-const GRPC_CONNECTION_WINDOW: u32 = GRPC_STREAM_WINDOW * 16;
-
-/// Connections for gRPC are none for other requests.
-const GRPC_GROUP: u64 = 2;
 
 /// A connection that carries many requests and has gone silent must not take more of them for as long as TCP waits by itself.
 /// Not by PING: servers of gRPC take frequent ones for an attack.
@@ -49,13 +45,6 @@ pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &conf
     });
 }
 
-/// Makes a peer's connection one for gRPC, where it may speak HTTP/2.
-pub(crate) fn prepare_for_grpc(peer: &mut HttpPeer) {
-    peer.group_key ^= GRPC_GROUP;
-    peer.options.h2_stream_window_size = Some(GRPC_STREAM_WINDOW);
-    peer.options.h2_connection_window_size = Some(GRPC_CONNECTION_WINDOW);
-}
-
 /// Whether a peer may be spoken to in HTTP/2.
 pub(crate) fn is_offered(peer: &HttpPeer) -> bool {
     peer.options.alpn.get_max_http_version() == 2
@@ -73,4 +62,45 @@ pub(crate) fn was_not_processed(error: &Error) -> bool {
 /// Whether what failed is a request's turn on a connection of HTTP/2 that was kept, not the connecting.
 pub(crate) fn is_stale(error: &Error) -> bool {
     *error.etype() == ErrorType::H2Error && error.root_cause().downcast_ref::<h2::Error>().is_some()
+}
+
+/// Whether the app has answered and only wants no more of the request (RFC 9113 section 8.1).
+pub(crate) fn stops_upload(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(|cause| {
+        cause.is_remote() && cause.is_reset() && cause.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
+/// Connections for what is proxied without Pingora: see `gateway/grpc.rs`.
+#[derive(Default)]
+pub(crate) struct Connections(OnceLock<Connector>);
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connections").finish_non_exhaustive()
+    }
+}
+
+impl Connections {
+    /// A stream at a peer, and whether its connection was there already.
+    pub(crate) async fn open(&self, peer: &HttpPeer) -> Result<(Http2Session, bool)> {
+        let connector = self.connector();
+        if let Some(stream) = connector.reused_http_session(peer).await? {
+            return Ok((stream, true));
+        }
+        match connector.new_http_session::<HttpPeer, ()>(peer).await? {
+            HttpSession::H2(stream) => Ok((stream, false)),
+            _ => Error::e_explain(ErrorType::ConnectError, "the app does not choose HTTP/2"),
+        }
+    }
+
+    /// The stream is over; its connection may serve others.
+    pub(crate) fn close(&self, stream: Http2Session, peer: &HttpPeer) {
+        self.connector().release_http_session(stream, peer, peer.options.idle_timeout);
+    }
+
+    fn connector(&self) -> &Connector {
+        self.0.get_or_init(|| Connector::new(None))
+    }
 }

@@ -46,14 +46,30 @@ async fn a_unary_call_with_its_identity_and_its_trailers() {
     let app = Http2App::start(unary).await;
     let (authority, world) = world(&app, "").await;
     let mut client = Http2Client::logged_in(&authority, &world).await;
-    let answer = client.unary("/shop.Cart/Add", b"\0\0\0\0\x02hi").await.unwrap();
+    let request = client.request("POST", "/shop.Cart/Add").header("te", "trailers");
+    let request = request.header("content-type", "application/grpc+proto").header("grpc-timeout", "10S");
+    let request = request.header("x-auth-user", "mallory").header("x_auth_user", "mallory");
+    let request = request.header("proxy-authorization", "x").header("trailer", "x-auth-user");
+    let (response, mut sending) = client.requests.send_request(request.body(()).unwrap(), false).unwrap();
+    sending.send_data(Bytes::from_static(b"\0\0\0\0\x02hi"), false).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-auth-user", "mallory".parse().unwrap());
+    sending.send_trailers(trailers).unwrap();
+    let answer = answer(response).await.unwrap();
     assert_eq!((answer.status(), answer.body.as_deref().unwrap()), (200, b"\0\0\0\0\x02hi".as_slice()));
     assert_eq!(answer.head.headers["content-type"], "application/grpc");
     assert_eq!(answer.trailers, status("0", "fine"), "and nothing else");
     let seen = app.last();
     assert_eq!((seen.method.as_str(), seen.uri.as_str()), ("POST", "http://store.localhost/shop.Cart/Add"));
     assert_eq!(seen.get("te"), Some("trailers"));
-    assert_eq!(seen.get("content-type"), Some("application/grpc"));
+    assert_eq!(
+        (seen.get("content-type"), seen.get("grpc-timeout")),
+        (Some("application/grpc+proto"), Some("10S"))
+    );
+    assert_eq!(
+        (seen.get("x_auth_user"), seen.get("proxy-authorization"), seen.get("trailer")),
+        (None, None, None)
+    );
     assert_eq!(seen.get("x-auth-user"), Some("id-of-ada"));
     assert_eq!(seen.get("x-forwarded-proto"), Some("https"));
     assert_eq!((seen.get("host"), seen.get("cookie"), seen.get("transfer-encoding")), (None, None, None));
@@ -188,7 +204,7 @@ async fn generous(mut call: Call) {
         taken += chunk.len();
         while answered < taken / 1024 {
             answered += 1;
-            if write(&mut stream, vec![1; 12 * 1024].into()).await.is_err() {
+            if write(&mut stream, vec![1; 64 * 1024].into()).await.is_err() {
                 return;
             }
         }
@@ -207,6 +223,115 @@ async fn an_app_that_takes_messages_only_between_its_answers_is_not_waited_for_i
         sending.send_data(Bytes::new(), true).unwrap();
     });
     let answer = answer(response).await.unwrap();
-    assert_eq!(answer.body.unwrap().len(), 256 * 12 * 1024);
+    assert_eq!(answer.body.unwrap().len(), 256 * 64 * 1024);
     upload.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_reaches_an_app_that_takes_no_messages() {
+    let (cancelled, mut was_cancelled) = tokio::sync::mpsc::unbounded_channel();
+    let app = Http2App::start(move |mut call: Call| {
+        let cancelled = cancelled.clone();
+        async move {
+            let mut stream = call.respond.send_response(grpc(), false).unwrap();
+            let reason = std::future::poll_fn(|context| stream.poll_reset(context)).await;
+            cancelled.send(reason.ok()).unwrap();
+        }
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, mut sending) = client.call("/shop.Cart/Upload");
+    let _body = patiently("a head", response).await.unwrap();
+    // More than anybody on the way takes.
+    let stuck = write(&mut sending, vec![7; 8 * 1024 * 1024].into());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(500), stuck).await.is_err());
+    sending.send_reset(h2::Reason::CANCEL);
+    assert_eq!(patiently("the reset", was_cancelled.recv()).await, Some(Some(h2::Reason::CANCEL)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_answers_before_it_has_everything() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut response = grpc();
+        response.headers_mut().extend(status("8", "too much"));
+        call.respond.send_response(response, true).unwrap();
+        // With that the `h2` crate resets the stream for `NO_ERROR`.
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    for _ in 0..3 {
+        let (response, mut sending) = client.call("/shop.Cart/Upload");
+        let upload = tokio::spawn(async move { write(&mut sending, vec![7; 8 * 1024 * 1024].into()).await });
+        let (head, _) = patiently("an answer", response).await.unwrap().into_parts();
+        assert_eq!(head.headers["grpc-status"], "8");
+        assert!(patiently("the upload's end", upload).await.unwrap().is_err(), "nobody takes it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_not_processed_is_made_again_with_its_messages() {
+    let calls = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let app = Http2App::start(move |mut call: Call| {
+        let number = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        async move {
+            match number {
+                0 => {
+                    let _first = call.body.data().await;
+                    call.respond.send_reset(h2::Reason::REFUSED_STREAM);
+                }
+                2 => call.respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                _ => unary(call).await,
+            }
+        }
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let answer = client.unary("/shop.Cart/Add", b"again").await.unwrap();
+    assert_eq!((answer.status(), answer.body.as_deref().unwrap()), (200, b"again".as_slice()));
+    assert_eq!(app.seen().len(), 2);
+    let failed = client.unary("/shop.Cart/Add", b"once").await.unwrap();
+    assert_eq!((failed.status(), failed.json()["code"].as_str()), (502, Some("upstream_unavailable")));
+    assert_eq!(app.seen().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_go_on_while_the_app_says_goodbye() {
+    let app = Http2App::start(unary).await;
+    let (authority, world) = world(&app, "").await;
+    let cookies = world.logged_in("ada").await.cookie_header();
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut client = Http2Client::start(&authority, &world).await;
+        client.cookies.clone_from(&cookies);
+        clients.spawn(async move {
+            for _ in 0..40 {
+                let answer = client.unary("/shop.Cart/Add", b"message").await.unwrap();
+                assert_eq!((answer.status(), answer.trailers["grpc-status"].to_str().unwrap()), (200, "0"));
+            }
+        });
+    }
+    while !clients.is_empty() {
+        app.say_goodbye();
+        if let Ok(Some(client)) =
+            tokio::time::timeout(std::time::Duration::from_millis(30), clients.join_next()).await
+        {
+            client.unwrap();
+        }
+    }
+    assert_eq!(app.seen().len(), 160);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_or_dead_app_is_told_as_for_any_request() {
+    let app = Http2App::start(async |_call: Call| std::future::pending().await).await;
+    let (authority, world) = world(&app, "[apps.store.timeouts]\nresponse = '1s'\n").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let late = client.unary("/shop.Cart/Add", b"message").await.unwrap();
+    assert_eq!((late.status(), late.json()["code"].as_str()), (504, Some("upstream_timeout")));
+    app.listening().down();
+    let down = client.unary("/shop.Cart/Add", b"message").await.unwrap();
+    assert_eq!((down.status(), down.json()["code"].as_str()), (502, Some("upstream_unavailable")));
 }

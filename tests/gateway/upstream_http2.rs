@@ -275,6 +275,22 @@ async fn a_silent_app_is_504_and_its_connection_serves_others() {
     assert_eq!(browser.connections, 1);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_the_app_refuses_from_its_head_alone() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut stream = call.respond.send_response(response(413), false).unwrap();
+        stream.send_data(Bytes::from_static(b"no!"), true).unwrap();
+        // With that the `h2` crate resets the stream for `NO_ERROR`.
+    })
+    .await;
+    let world = world(&app, "").await;
+    for _ in 0..5 {
+        let upload = "x".repeat(2_000_000);
+        let answer = world.browser().send(Request::post("/open/page").body("text/plain", &upload)).await;
+        assert_eq!((answer.status(), answer.text().as_str()), (413, "no!"));
+    }
+}
+
 /// A frame (RFC 9113 section 4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

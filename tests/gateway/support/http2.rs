@@ -235,8 +235,10 @@ impl Http2Client {
     /// Makes a call of gRPC with one message, to its end.
     pub(crate) async fn unary(&mut self, path: &str, message: &[u8]) -> Result<Http2Answer, h2::Error> {
         let (response, mut sending) = self.call(path);
-        write(&mut sending, Bytes::copy_from_slice(message)).await?;
-        sending.send_data(Bytes::new(), true)?;
+        // It may be answered already.
+        if write(&mut sending, Bytes::copy_from_slice(message)).await.is_ok() {
+            let _ = sending.send_data(Bytes::new(), true);
+        }
         answer(response).await
     }
 }

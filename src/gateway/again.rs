@@ -13,18 +13,22 @@ const MAX_REPEATED: usize = 4;
 /// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be answered, nor
 /// whose body is not kept any more.
 pub(super) fn decide(session: &Session, error: &mut Error, context: &mut Context, is_reused: bool) {
-    let can_be_repeated = !session.as_ref().retry_buffer_truncated() && context.repeated < MAX_REPEATED;
-    if http2::was_not_processed(error) {
-        let has_begun =
-            session.response_written().is_some_and(|response| !response.status.is_informational());
-        error.set_retry(can_be_repeated && !has_begun);
-    } else if matches!(error.etype(), ErrorType::InvalidH2) {
+    let has_begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let can_be_repeated =
+        !has_begun && !session.as_ref().retry_buffer_truncated() && context.repeated < MAX_REPEATED;
+    let is_harmless = match error.etype() {
+        // `true` only where Pingora may speak HTTP/1.1 instead.
+        ErrorType::H2Downgrade => Some(error.retry()),
         // Whatever it was, the app may have done what was asked.
-        error.set_retry(false);
-    } else if can_be_repeated && session.req_header().method.is_idempotent() {
-        error.retry.decide_reuse(is_reused);
-    } else {
-        error.set_retry(false);
+        ErrorType::InvalidH2 => Some(false),
+        _ => http2::was_not_processed(error).then_some(true),
+    };
+    match is_harmless {
+        Some(is_harmless) => error.set_retry(is_harmless && can_be_repeated),
+        None if can_be_repeated && session.req_header().method.is_idempotent() => {
+            error.retry.decide_reuse(is_reused);
+        }
+        None => error.set_retry(false),
     }
     context.repeated += usize::from(error.retry());
 }

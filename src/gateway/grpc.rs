@@ -1,8 +1,9 @@
-//! Calls of gRPC to an app that speaks HTTP/2.
+//! Calls of gRPC, and requests of HTTP/1.0, to an app that speaks HTTP/2.
 //!
 //! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
 //! app that takes messages only between its answers would stand still for ever, and a client that has left would not be
-//! noticed. Everything else is as for other requests; Pingora's phases are called in the same order.
+//! noticed. A client of HTTP/1.0 would get chunks, which it does not know. Everything else is as for other requests; Pingora's
+//! phases are called in the same order.
 
 mod upload;
 
@@ -14,34 +15,43 @@ use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
-use crate::gateway::Gateway;
 use crate::gateway::context::Context;
+use crate::gateway::{Gateway, response_headers};
 use crate::upstream::http2;
 
 use upload::Upload;
 
-/// Fields that are for one connection only. The `h2` crate has refused the worst of them.
-const OF_ONE_HOP: [HeaderName; 7] = [
+/// Fields that are for one connection only.
+const OF_ONE_HOP: [HeaderName; 10] = [
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
     header::PROXY_AUTHORIZATION,
     header::PROXY_AUTHENTICATE,
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Whether this is a call that can be one at the app, too. gRPC-Web is ordinary HTTP.
-pub(super) fn is_call(request: &RequestHeader) -> bool {
-    request.version == Version::HTTP_2
-        && request
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.as_bytes().strip_prefix(b"application/grpc"))
-            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+/// Whether a request is to take this way, if the app speaks HTTP/2.
+pub(super) fn is_due(request: &RequestHeader) -> bool {
+    match request.version {
+        Version::HTTP_2 => is_call(request),
+        version => version == Version::HTTP_10,
+    }
 }
 
-/// Makes a call, and sends it again where that is right. `false`: the app does not speak HTTP/2.
+/// Whether this is a call that can be one at the app, too. gRPC-Web is ordinary HTTP.
+fn is_call(request: &RequestHeader) -> bool {
+    let content_type = request.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    content_type
+        .and_then(|value| value.strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+/// Takes a request to the app and its answer back, again where that is right. `false`: the app does not speak HTTP/2.
 pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     loop {
         let peer = gateway.upstream_peer(session, context).await?;
@@ -67,7 +77,7 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
     }
 }
 
-/// One call on one stream.
+/// Once, on one stream.
 async fn call(
     gateway: &Gateway,
     peer: &HttpPeer,
@@ -104,7 +114,8 @@ async fn request_head(
     context: &mut Context,
 ) -> Result<RequestHeader> {
     let mut head = session.req_header().clone();
-    for name in &OF_ONE_HOP {
+    head.set_version(Version::HTTP_2);
+    for name in response_headers::named_by_connection(&head.headers).iter().chain(&OF_ONE_HOP) {
         head.remove_header(name);
     }
     gateway.upstream_request_filter(session, &mut head, context).await?;
@@ -125,7 +136,11 @@ async fn pass_on(
     context: &mut Context,
 ) -> Result<bool> {
     match &mut part {
-        HttpTask::Header(head, _) => gateway.response_filter(session, head, context).await?,
+        HttpTask::Header(head, _) => {
+            gateway.response_filter(session, head, context).await?;
+            // Pingora writes no other to a connection of HTTP/1.x.
+            head.set_version(Version::HTTP_11);
+        }
         HttpTask::Trailer(Some(trailers)) => {
             gateway.upstream_response_trailer_filter(session, trailers, context)?;
         }

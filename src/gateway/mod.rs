@@ -160,13 +160,16 @@ impl ProxyHttp for Gateway {
     }
 
     async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let is_proxied = grpc::is_call(session.req_header()) && grpc::proxy(self, session, context).await?;
+        let is_proxied = grpc::is_due(session.req_header()) && grpc::proxy(self, session, context).await?;
         Ok(!is_proxied)
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let peer = app.upstreams.peer(&context.tried, context.websocket);
+        let mut peer = app.upstreams.peer(&context.tried, context.websocket);
+        if let Some(peer) = peer.as_mut().filter(|_| session.req_header().version == http::Version::HTTP_10) {
+            http2::avoid(peer);
+        }
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         peer.ok_or_else(|| {
             Error::create(

@@ -1,6 +1,6 @@
 //! What is changed in an app's response before the browser sees it.
 
-use http::{HeaderName, Version, header};
+use http::{HeaderMap, HeaderName, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use tracing::warn;
@@ -25,17 +25,17 @@ pub(super) fn clean(response: &mut ResponseHeader, client: Version) {
     if !response.headers.contains_key(header::CONNECTION) {
         return;
     }
-    let named: Vec<HeaderName> = response
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !is_kept(name))
-        .collect();
-    for name in named.iter().chain([&PROXY_CONNECTION]) {
+    let named = named_by_connection(&response.headers);
+    for name in named.iter().filter(|name| !is_kept(name)).chain([&PROXY_CONNECTION]) {
         response.remove_header(name);
     }
+}
+
+/// The fields that `Connection` says are for this hop only.
+pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
 /// What stays though an app names it in `Connection`: what is end-to-end, and the `Upgrade` that a 426 must have (RFC

@@ -45,6 +45,13 @@ pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &conf
     });
 }
 
+/// Has a peer speak HTTP/1.1, where it may choose.
+pub(crate) fn avoid(peer: &mut HttpPeer) {
+    if peer.options.alpn.get_min_http_version() == 1 {
+        peer.options.set_http_version(1, 1);
+    }
+}
+
 /// Whether a peer may be spoken to in HTTP/2.
 pub(crate) fn is_offered(peer: &HttpPeer) -> bool {
     peer.options.alpn.get_max_http_version() == 2

@@ -91,6 +91,14 @@ async fn bodies_are_framed_anew() {
     assert_eq!(answer.json()["length"], 300_000);
     assert_eq!(app.last().get("content-length"), Some("300000"));
     assert_eq!(browser.connections, 1, "all on one connection");
+    let old = "GET /open/unsized HTTP/1.0\r\nHost: store.localhost\r\nConnection: keep-alive, X-Once\r\nX-Once: 1\r\n\r\n";
+    let (answer, closed) = raw(world.gateway.address, old).await;
+    let answer = answer.expect("an answer");
+    assert_eq!((answer.text().as_str(), answer.header("transfer-encoding"), closed), ("one two", None, true));
+    assert_eq!((app.last().get("x-once"), app.last().get("connection")), (None, None));
+    let old = "POST /open/page HTTP/1.0\r\nHost: store.localhost\r\nContent-Length: 3\r\n\r\nabc";
+    let (answer, _) = raw(world.gateway.address, old).await;
+    assert_eq!(answer.expect("an answer").json()["body"], "abc");
     let chunked = "POST /open/page HTTP/1.1\r\nHost: store.localhost\r\nTransfer-Encoding: chunked\r\nTrailer: X-Auth-User\r\n\r\n\
                    3\r\nabc\r\n0\r\nX-Auth-User: mallory\r\n\r\n";
     let (answer, _) = raw(world.gateway.address, chunked).await;

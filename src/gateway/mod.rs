@@ -265,6 +265,10 @@ impl ProxyHttp for Gateway {
             let explanation = "the app's response has a transfer coding other than one `chunked`";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
+        if response_headers::is_too_large(response) {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's head is too large")
+                .map_err(Error::into_up);
+        }
         let state = self.state(context);
         let Some(app) = &context.app else { return Ok(()) };
         response_headers::remove_overwriting_cookies(app, response)?;

@@ -1,6 +1,6 @@
 //! What is changed in an app's response before the browser sees it.
 
-use http::{HeaderMap, HeaderName, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use tracing::warn;
@@ -58,6 +58,13 @@ pub(super) fn has_one_framing(response: &ResponseHeader) -> bool {
     let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
     codings.next().is_none_or(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
         && codings.next().is_none()
+}
+
+/// Whether a head over HTTP/2 is larger than Pingora would read one of HTTP/1.1.
+pub(super) fn is_too_large(response: &ResponseHeader) -> bool {
+    const MAX_SIZE: usize = 1024 * 1024;
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    response.version == Version::HTTP_2 && response.headers.iter().map(size).sum::<usize>() > MAX_SIZE
 }
 
 /// An app must not overwrite the session's cookies.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 
-use crate::support::certificates::Authority;
+use crate::support::certificates::{Authority, terminator_for};
 use crate::support::http2::{Call, Http2App, Http2Client, answer, read, write};
 use crate::support::{World, patiently, wait_for};
 
@@ -334,4 +334,28 @@ async fn a_silent_or_dead_app_is_told_as_for_any_request() {
     app.listening().down();
     let down = client.unary("/shop.Cart/Add", b"message").await.unwrap();
     assert_eq!((down.status(), down.json()["code"].as_str()), (502, Some("upstream_unavailable")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_the_app_must_choose_http_2() {
+    let app = Http2App::start(unary).await;
+    let (authority, mut worlds) = (Authority::new(), Vec::new());
+    authority.certify("store", &["store.localhost"]);
+    authority.certify("app", &["127.0.0.1"]);
+    for (alpn, expected) in [(b"h2".as_slice(), 200), (b"http/1.1".as_slice(), 502)] {
+        let address = terminator_for(&authority, "app", &[alpn], app.listening().address()).await;
+        let toml = format!(
+            "{}[apps.store]\nupstreams = ['https://{address}']\nupstream_tls = {{ ca = '{}' }}\n",
+            authority.server(&["store"]),
+            authority.ca()
+        );
+        let world = World::with(&toml).await;
+        let mut client = Http2Client::logged_in(&authority, &world).await;
+        let answer = client.unary("/shop.Cart/Add", b"message").await.unwrap();
+        assert_eq!(answer.status(), expected);
+        assert_eq!(answer.trailers.contains_key("grpc-status"), expected == 200);
+        worlds.push(world);
+    }
+    assert_eq!(app.last().uri, "https://store.localhost/shop.Cart/Add");
+    assert_eq!(app.seen().len(), 1);
 }

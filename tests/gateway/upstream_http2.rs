@@ -353,6 +353,12 @@ async fn a_hostile_app_is_a_502() {
         |fields: &[Vec<u8>]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &[OK, &fields.concat()].concat());
     let large: Vec<u8> = std::iter::repeat_n(field(&[b'a'; 100], &[b'b'; 100]), 60).flatten().collect();
     let many_frames = std::iter::repeat_n(frame(CONTINUATION, 0, 1, &large), 20_000).flatten();
+    let more = frame(CONTINUATION, 0, 1, &large);
+    let end = frame(CONTINUATION, END_HEADERS, 1, &large);
+    let heavy = frame(HEADERS, END_STREAM, 1, OK)
+        .into_iter()
+        .chain(std::iter::repeat_n(more, 130).flatten())
+        .chain(end);
     let pushed = [&4_u32.to_be_bytes(), [0x82].as_slice()].concat();
     for (what, bytes) in [
         ("a header that ends its line", head(&[field(b"x-a", b"1\r\nset-cookie: a=b")])),
@@ -370,6 +376,7 @@ async fn a_hostile_app_is_a_502() {
             frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
         ),
         ("endless CONTINUATION", frame(HEADERS, 0, 1, OK).into_iter().chain(many_frames).collect()),
+        ("a head of 1.6 MiB", heavy.collect()),
         ("HTTP/1.1", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()),
     ] {
         let app = hostile(bytes, false).await;

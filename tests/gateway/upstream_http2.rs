@@ -299,6 +299,73 @@ async fn an_upload_that_the_app_refuses_from_its_head_alone() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_stops_is_given_up_after_the_idle_time_out() {
+    let (ended, mut has_ended) = tokio::sync::mpsc::unbounded_channel();
+    let app = Http2App::start(move |mut call: Call| {
+        let ended = ended.clone();
+        async move {
+            let mut stream = call.respond.send_response(response(200), false).unwrap();
+            stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+            ended.send(std::future::poll_fn(|context| stream.poll_reset(context)).await.is_ok()).unwrap();
+        }
+    })
+    .await;
+    let world = world(&app, "[apps.store.timeouts]\nidle = '1s'\n").await;
+    let mut wire = world.browser().open().await;
+    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
+    patiently("the head", wire.head()).await.unwrap().expect("a head");
+    let mut rest = Vec::new();
+    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert_eq!(patiently("the app's end", has_ended.recv()).await, Some(true), "reset");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_was_down_is_used_again_at_once() {
+    let app = Http2App::start(echo).await;
+    let world = world(&app, "").await;
+    let mut browser = world.browser();
+    browser.get("/open/page").await.assert_status(200);
+    for _ in 0..3 {
+        app.listening().down();
+        browser
+            .send(Request::post("/open/page").form("a=1"))
+            .await
+            .assert_problem(502, "upstream_unavailable");
+        app.listening().up().await;
+        browser.send(Request::post("/open/page").form("a=1")).await.assert_status(200);
+        browser.get("/open/page").await.assert_status(200);
+    }
+    assert_eq!(browser.connections, 1, "the browser's connection goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_client_holds_up_nobody_else_on_the_connection() {
+    const LARGE: usize = 64 * 1024 * 1024;
+    let app = Http2App::start(async |mut call: Call| {
+        if call.head.uri.path() == "/open/large" {
+            let mut stream = call.respond.send_response(response(200), false).unwrap();
+            let _gone = crate::support::http2::write(&mut stream, vec![1; LARGE].into()).await;
+            return;
+        }
+        echo(call).await;
+    })
+    .await;
+    let world = world(&app, "").await;
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        let mut wire = world.browser().open().await;
+        wire.send("GET /open/large HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
+        patiently("a head", wire.head()).await.unwrap().expect("a head");
+        idle.push(wire);
+    }
+    for _ in 0..10 {
+        world.browser().get("/open/page").await.assert_status(200);
+    }
+    assert_eq!(app.last().connection, 1, "all on one connection");
+}
+
 /// A frame (RFC 9113 section 4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();

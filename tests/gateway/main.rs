@@ -40,6 +40,7 @@ mod token_size;
 mod tokens;
 mod upgrade;
 mod upstream_http2;
+mod upstream_http2_failures;
 mod upstreams;
 mod user_endpoint;
 mod workflow;

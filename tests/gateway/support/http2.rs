@@ -148,6 +148,11 @@ pub(crate) async fn write(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> R
     Ok(())
 }
 
+/// A head with this status alone.
+pub(crate) fn response(status: u16) -> Response<()> {
+    Response::builder().status(status).body(()).unwrap()
+}
+
 /// JSON that says what was received.
 pub(crate) async fn echo(mut call: Call) {
     let body = read(&mut call.body).await.unwrap_or_default();

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
@@ -15,6 +16,22 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// `X-Forwarded-Proto`.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// The headers that tell an app about a request's origin.
+pub(crate) type OriginHeaders = [(HeaderName, HeaderValue); 4];
+
+/// The headers of one connection, for requests whose client is at its other end: while `Host` stays the same, so do they.
+#[derive(Debug, Default)]
+pub(crate) struct DirectOrigin(OnceLock<(HeaderValue, OriginHeaders)>);
+
+impl DirectOrigin {
+    /// As [`Origin::headers`] for a peer that is no trusted proxy. `peer` and `https` must be the same at each call.
+    pub(crate) fn headers(&self, peer: SocketAddr, https: bool, host: &HeaderValue) -> OriginHeaders {
+        let make = || Origin::direct(peer, https, host).headers();
+        let (known_host, known) = self.0.get_or_init(|| (host.clone(), make()));
+        if known_host == host { known.clone() } else { make() }
+    }
+}
 
 /// What an app is told about a request's origin.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +55,7 @@ impl Origin {
         let mut client = peer.ip().to_canonical();
         let mut proxies = Vec::new();
         if !is_trusted(client, trusted) {
-            return Self { client, proxies, https, host: host.clone() };
+            return Self::direct(peer, https, host);
         }
         for claimed in claimed_hops(headers).into_iter().rev() {
             let Some(ip) = claimed else { break };
@@ -58,6 +75,11 @@ impl Origin {
         }
     }
 
+    /// The origin of a request whose client is the peer, whatever it says of itself.
+    fn direct(peer: SocketAddr, https: bool, host: &HeaderValue) -> Self {
+        Self { client: peer.ip().to_canonical(), proxies: Vec::new(), https, host: host.clone() }
+    }
+
     /// The client's address: the right-most hop that is no trusted proxy.
     pub(crate) fn client(&self) -> IpAddr {
         self.client
@@ -69,7 +91,7 @@ impl Origin {
     }
 
     /// The headers that the app receives, instead of whatever there was.
-    pub(crate) fn headers(self) -> impl Iterator<Item = (&'static str, HeaderValue)> {
+    pub(crate) fn headers(self) -> OriginHeaders {
         let proto = if self.https { "https" } else { "http" };
         let mut forwarded_for = self.client.to_string();
         let host = self.host.to_str().unwrap_or_default();
@@ -78,13 +100,14 @@ impl Origin {
         for proxy in &self.proxies {
             let _ = write!(forwarded_for, ", {proxy}");
         }
-        let texts = [
-            ("X-Forwarded-For", HeaderValue::try_from(forwarded_for).ok()),
-            ("X-Forwarded-Host", Some(self.host)),
-            ("X-Forwarded-Proto", Some(HeaderValue::from_static(proto))),
-            ("Forwarded", HeaderValue::try_from(forwarded).ok()),
-        ];
-        texts.into_iter().filter_map(|(name, value)| Some((name, value?)))
+        // Addresses are always header values, and so is what was read as one.
+        let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        [
+            (X_FORWARDED_FOR, value(forwarded_for)),
+            (X_FORWARDED_HOST, self.host),
+            (X_FORWARDED_PROTO, HeaderValue::from_static(proto)),
+            (header::FORWARDED, value(forwarded)),
+        ]
     }
 }
 
@@ -142,7 +165,7 @@ mod tests {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
         let host = HeaderValue::from_static("store.example.com:8080");
         let origin = Origin::new(&map, peer.parse().unwrap(), false, &host, &trusted);
-        origin.headers().map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
+        origin.headers().iter().map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
@@ -158,6 +181,16 @@ mod tests {
                 "for=192.0.2.1;host=\"store.example.com:8080\";proto=http"
             ]
         );
+    }
+
+    #[test]
+    fn a_connection_remembers_its_headers_for_one_host_only() {
+        let (direct, peer) = (DirectOrigin::default(), "192.0.2.1:5000".parse().unwrap());
+        for host in ["store.example.com", "forums.example.com", "store.example.com"] {
+            let host = HeaderValue::from_static(host);
+            let anew = Origin::new(&HeaderMap::new(), peer, true, &host, &[]).headers();
+            assert_eq!(direct.headers(peer, true, &host), anew);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use portcullis::clock::SystemClock;
 use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Config, Loaded};
 use portcullis::identity_provider::Credentials;
-use portcullis::server::{Inherited, Server, reload_when_told};
+use portcullis::server::{Inherited, Server, reload_when_told, runtime};
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -125,10 +125,6 @@ fn with_config(path: &Path, act: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
 fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::from(code)
-}
-
-fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 fn run(path: &Path, upgrade: bool) -> ExitCode {

@@ -4,6 +4,7 @@ pub(crate) mod access_log;
 pub(crate) mod audit;
 pub(crate) mod metrics;
 pub(crate) mod request_id;
+pub(crate) mod traces;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};

@@ -176,7 +176,9 @@ async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 fn template(upstream: &config::Upstream, app: &config::App) -> HttpPeer {
     let timeouts = &app.timeouts;
     let placeholder = SocketAddr::from(([127, 0, 0, 1], upstream.port));
-    let mut peer = HttpPeer::new(placeholder, upstream.tls, upstream.host.clone());
+    // The name is for TLS only; without one there is nothing to copy for each request.
+    let server_name = if upstream.tls { upstream.host.clone() } else { String::new() };
+    let mut peer = HttpPeer::new(placeholder, upstream.tls, server_name);
     peer.options.connection_timeout = Some(timeouts.connect);
     peer.options.total_connection_timeout = Some(timeouts.connect);
     peer.options.read_timeout = Some(timeouts.idle);

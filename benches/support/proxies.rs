@@ -11,8 +11,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::Service;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session};
-use portcullis::server::Server;
-use tokio::runtime::Runtime;
+use portcullis::server::{Server, runtime};
 
 use crate::issuer::Error;
 use crate::process::end_with_parent;
@@ -45,16 +44,14 @@ pub(crate) fn bare(backend: SocketAddr) -> Result<(), Error> {
     let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: 1024, ..ServerConf::default() };
     let mut service = pingora_proxy::http_proxy_service(&Arc::new(conf), Bare { backend });
     service.add_tcp(&address);
-    runtime(1)?.block_on(async {
+    // As Pingora's own server makes it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
         println!("{address}");
         let (_running, shutdown) = tokio::sync::watch::channel(false);
         service.start_service(None, shutdown, 1).await;
         Ok(())
     })
-}
-
-fn runtime(threads: usize) -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 struct Bare {

@@ -1,7 +1,7 @@
 //! Who a request comes from. Only verified claims make an [`Identity`], and only an identity makes identity headers.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
 use crate::access::identity_rules::IdentityRules;
@@ -17,7 +17,7 @@ const MAX_HEADER_VALUE: usize = 4 * 1024;
 pub struct Identity {
     claims: VerifiedClaims,
     roles: Vec<String>,
-    headers: Vec<(Bytes, HeaderValue)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Identity {
@@ -70,8 +70,8 @@ impl Identity {
         roles.is_empty() || roles.iter().any(|role| self.roles.contains(role))
     }
 
-    /// The headers that the app receives. Their names are spelled as in the file, for apps that care.
-    pub fn headers(&self) -> &[(Bytes, HeaderValue)] {
+    /// The headers that the app receives.
+    pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
 

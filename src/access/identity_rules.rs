@@ -1,6 +1,6 @@
 //! How an app wants to see identities.
 
-use bytes::Bytes;
+use http::HeaderName;
 
 use crate::config::{ClaimPath, IdentityHeader};
 
@@ -18,14 +18,13 @@ pub struct IdentityRules {
 /// One identity header.
 #[derive(Debug, Clone)]
 pub struct HeaderRule {
-    /// Spelled as in the file. All identities share the one copy, which so stays in the processor's cache.
-    pub(super) name: Bytes,
+    /// All identities share the one copy, which so stays in the processor's cache.
+    pub(super) name: HeaderName,
     pub(super) claim: ClaimPath,
 }
 
 impl From<&IdentityHeader> for HeaderRule {
     fn from(header: &IdentityHeader) -> Self {
-        let name = Bytes::copy_from_slice(header.display_name.as_bytes());
-        Self { name, claim: header.claim.clone() }
+        Self { name: header.name.clone(), claim: header.claim.clone() }
     }
 }

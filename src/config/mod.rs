@@ -24,6 +24,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tracing;
 mod tree;
 mod values;
 mod whole;
@@ -50,10 +51,10 @@ pub struct Loaded {
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         ConfigError::single(Problem::new(
-            "",
+            String::new(),
             None,
-            &format!("the file cannot be read: {error}"),
-            "name the configuration with `--config PATH`",
+            format!("the file cannot be read: {error}"),
+            String::from("name the configuration with `--config PATH`"),
         ))
     })?;
     parse_in(&text, path.parent().unwrap_or(Path::new("")))

@@ -59,6 +59,23 @@ pub struct Server {
     pub limits: Limits,
     /// `[log]`.
     pub log: Log,
+    /// `[server.tracing]`; `None`: there are no traces.
+    pub tracing: Option<Tracing>,
+}
+
+/// `[server.tracing]`: OpenTelemetry traces, over OTLP/HTTP with protobuf.
+#[derive(Debug, Clone)]
+pub struct Tracing {
+    /// Where spans are posted, with the path `/v1/traces`.
+    pub endpoint: Url,
+    /// How many of the traces that begin here are exported: 0 to 1.
+    pub sample_ratio: f64,
+    /// `service.name` of the resource.
+    pub service_name: String,
+    /// What the collector wants to see beside the spans.
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// Who certifies the collector; `None`: the machine's authorities.
+    pub ca: Option<Authorities>,
 }
 
 /// `[server.tls]`: what `listen_tls` speaks.

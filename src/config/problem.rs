@@ -20,7 +20,7 @@ pub struct Problem {
 impl Problem {
     /// Every text may quote the file, or name another one after it: what would garble a terminal or break a log line in two
     /// is escaped here, whoever wrote the message.
-    pub(super) fn new(key: &str, line: Option<usize>, message: &str, hint: &str) -> Self {
+    pub(super) fn new(key: String, line: Option<usize>, message: String, hint: String) -> Self {
         Self { key: escaped(key), line, message: escaped(message), hint: escaped(hint) }
     }
 

@@ -8,6 +8,7 @@ use super::reader::{Item, Section, boolean};
 use super::secret::secret;
 use super::spelling::quote;
 use super::tls::{ReadTls, tls};
+use super::tracing::tracing;
 use super::tree::Value;
 use super::values::duration::duration;
 use super::values::network::{overlap, socket_address, trusted_network};
@@ -96,6 +97,7 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
     let shutdown_grace = section.defaulted("shutdown_grace", "\"30s\"", |item| duration(item, "10ms", "1h"));
     let limits = limits(section);
     let log = log(section);
+    let tracing = tracing(section);
     Some(Server {
         listen: Vec::new(),
         listen_tls: Vec::new(),
@@ -110,6 +112,7 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
         shutdown_grace: shutdown_grace?,
         limits: limits?,
         log: log?,
+        tracing: tracing?,
     })
 }
 

@@ -8,19 +8,23 @@ pub(super) fn quote(text: &str) -> String {
     }
     let shown: String = text.chars().take(SHOWN).collect();
     let rest = if text.chars().nth(SHOWN).is_some() { "…" } else { "" };
-    format!("`{}{rest}`", escaped(&shown))
+    format!("`{}{rest}`", escaped(shown))
 }
 
 /// `text` without what would garble a terminal: control characters as in Rust's string literals.
-pub(super) fn escaped(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut shown, character| {
+pub(super) fn escaped(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
         if character.is_control() {
-            shown.extend(character.escape_default())
+            shown.extend(character.escape_default());
         } else {
-            shown.push(character)
+            shown.push(character);
         }
-        shown
-    })
+    }
+    shown
 }
 
 /// Names in backticks, separated by commas.

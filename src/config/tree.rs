@@ -62,10 +62,10 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
         Err(error) => {
             let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
             Err(Problem::new(
-                "",
+                String::new(),
                 Some(line),
-                &format!("this is not TOML: {}", error.message().replace('\n', ", ")),
-                &format!("look at column {column}; nothing else of the file has been checked yet"),
+                format!("this is not TOML: {}", error.message().replace('\n', ", ")),
+                format!("look at column {column}; nothing else of the file has been checked yet"),
             ))
         }
     }

@@ -14,6 +14,7 @@ use crate::reason::ReasonCode;
 use crate::server::watch::ConnectionWatch;
 use crate::session::{SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
+use crate::telemetry::traces::RequestTrace;
 
 /// One request.
 #[derive(Default)]
@@ -52,6 +53,8 @@ pub struct Context {
     pub(crate) passed: Option<ReasonCode>,
     /// The address of the app that it goes to.
     pub(crate) upstream: Option<SocketAddr>,
+    /// Its spans; `None`: traces are off.
+    pub(crate) trace: Option<Box<RequestTrace>>,
     refused: OnceLock<ReasonCode>,
 }
 

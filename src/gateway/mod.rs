@@ -10,6 +10,7 @@ mod failure;
 mod fusionauth_webhook;
 mod grpc;
 pub(crate) mod open_streams;
+mod plain_headers;
 mod request_body;
 mod response_headers;
 mod secure_transport;
@@ -36,7 +37,8 @@ use crate::forwarding::is_trusted;
 use crate::respond::{Code, Problem};
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
-use crate::telemetry::request_id::{self, X_REQUEST_ID};
+use crate::telemetry::request_id;
+use crate::telemetry::traces::RequestTrace;
 use crate::upstream::http2;
 
 pub use context::Context;
@@ -72,18 +74,21 @@ impl Gateway {
         let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
         let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
         context.request_id = Some(request_id::of(&session.req_header().headers, is_from_proxy));
+        if let Some(traces) = &state.traces {
+            context.trace = Some(RequestTrace::begin(traces, session.req_header(), is_from_proxy));
+        }
         secure_transport::prepare(&state, context);
         let Some(app) = find_app(&state, session) else {
             let problem = Problem::new(Code::UnknownHost, "No app has this host.");
-            Answer::from(&problem).send(&state, session, context).await?;
+            Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
             return Ok(true);
         };
         if let Some(location) = secure_transport::redirect(&state, session, context) {
-            Answer::redirect(location).send(&state, session, context).await?;
+            Box::pin(Answer::redirect(location).send(&state, session, context)).await?;
             return Ok(true);
         }
         context.websocket = is_websocket(session.req_header());
-        if !context.websocket {
+        if !context.websocket && session.req_header().headers.contains_key(header::UPGRADE) {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
             session.req_header_mut().remove_header(&header::UPGRADE);
         }
@@ -171,6 +176,9 @@ impl ProxyHttp for Gateway {
             http2::avoid(peer);
         }
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
+        if let Some(trace) = &mut context.trace {
+            trace.begin_exchange(&session.req_header().method, &app.name, context.upstream);
+        }
         peer.ok_or_else(|| {
             Error::create(
                 ErrorType::ConnectError,
@@ -193,6 +201,9 @@ impl ProxyHttp for Gateway {
         }
         let Some(app) = &context.app else { return error };
         warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
+        if let Some(trace) = &mut context.trace {
+            trace.fail_exchange(error.etype().as_str());
+        }
         context.connect_timed_out |=
             matches!(error.etype(), ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout);
         if let Some(address) = peer._address.as_inet() {
@@ -276,9 +287,13 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         let client = session.req_header().version;
-        response_headers::clean(response, client);
-        if let Some(id) = &context.request_id {
-            response.insert_header(X_REQUEST_ID, id)?;
+        let status = response.status;
+        plain_headers::change_response(response, is_switching, |headers| {
+            response_headers::clean(status, headers, client);
+            response_headers::add(headers, context, &state);
+        })?;
+        if let Some(trace) = &mut context.trace {
+            trace.app_answered(status);
         }
         if client == http::Version::HTTP_10 && !response.headers.contains_key(header::CONTENT_LENGTH) {
             session.set_keepalive(None);
@@ -290,20 +305,7 @@ impl ProxyHttp for Gateway {
                 connection.set_idle_timeout(app.timeouts.idle);
             }
         }
-        if let Some(hsts) = &context.hsts {
-            response.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
-        }
         open_streams::watch(&state, app, session, response, context);
-        // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
-        let new_cookies = context.cookies(&state);
-        let has_new_cookies = !new_cookies.is_empty();
-        for cookie in new_cookies {
-            response.append_header(header::SET_COOKIE, cookie)?;
-        }
-        if has_new_cookies {
-            // A shared cache must not give one user's session to another.
-            response.insert_header(header::CACHE_CONTROL, "no-store")?;
-        }
         Ok(())
     }
 
@@ -338,5 +340,8 @@ impl ProxyHttp for Gateway {
             app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
         }
         access_log::write(&self.state(context), session, context, error);
+        if let Some(trace) = context.trace.take() {
+            trace.end(session, context, error);
+        }
     }
 }

@@ -1,33 +1,54 @@
 //! What is changed in an app's response before the browser sees it.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use tracing::warn;
 
-use crate::gateway::state::App;
+use crate::gateway::context::Context;
+use crate::gateway::state::{App, State};
+use crate::telemetry::request_id::X_REQUEST_ID;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Removes what is only for this hop (RFC 9110 section 7.6.1). Pingora writes its own `Connection`.
-pub(super) fn clean(response: &mut ResponseHeader, client: Version) {
+pub(super) fn clean(status: StatusCode, headers: &mut HeaderMap, client: Version) {
     if client == Version::HTTP_10 {
         // RFC 9112 section 6.1: such a client takes no chunks; the end of the connection ends the body.
-        response.remove_header(&header::TRANSFER_ENCODING);
+        headers.remove(header::TRANSFER_ENCODING);
     }
     // Pingora drops trailers of HTTP/1.1 messages, so none are announced (RFC 9110 section 6.5.1 permits that).
-    response.remove_header(&header::TRAILER);
-    if response.status == http::StatusCode::SWITCHING_PROTOCOLS {
+    headers.remove(header::TRAILER);
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         return;
     }
-    response.remove_header(&KEEP_ALIVE);
-    if !response.headers.contains_key(header::CONNECTION) {
+    headers.remove(KEEP_ALIVE);
+    if !headers.contains_key(header::CONNECTION) {
         return;
     }
-    let named = named_by_connection(&response.headers);
+    let named = named_by_connection(headers);
     for name in named.iter().filter(|name| !is_kept(name)).chain([&PROXY_CONNECTION]) {
-        response.remove_header(name);
+        headers.remove(name);
+    }
+}
+
+/// What the browser gets beside the app's own headers.
+pub(super) fn add(headers: &mut HeaderMap, context: &Context, state: &State) {
+    if let Some(id) = &context.request_id {
+        headers.insert(X_REQUEST_ID, id.clone());
+    }
+    if let Some(hsts) = &context.hsts {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
+    // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
+    let new_cookies = context.cookies(state);
+    if !new_cookies.is_empty() {
+        // A shared cache must not give one user's session to another.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    for cookie in new_cookies {
+        headers.append(header::SET_COOKIE, cookie);
     }
 }
 

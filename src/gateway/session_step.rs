@@ -22,6 +22,7 @@ use crate::respond::{Code, Problem};
 use crate::session::{Outcome, Sessions, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
+use crate::telemetry::traces;
 
 /// Takes a request as far as it gets without the app. `true`: it goes to the app.
 pub(super) async fn run(
@@ -32,7 +33,8 @@ pub(super) async fn run(
 ) -> Result<bool> {
     let mut decision = decide_now(state, app, session, context, false);
     if matches!(decision, Decision::FetchKeys) {
-        app.session.provider.fetch_unknown_key(UnknownKeySource::Request).await;
+        let fetch = app.session.provider.fetch_unknown_key(UnknownKeySource::Request);
+        Box::pin(traces::under(trace_of(context), fetch)).await;
         decision = decide_now(state, app, session, context, true);
     }
     match decision {
@@ -45,14 +47,22 @@ pub(super) async fn run(
             Ok(forward(identity, passed, context))
         }
         Decision::Reject(problem, reason) => {
-            reject(state, app, &problem, &reason, session, context).await?;
+            Box::pin(reject(state, app, &problem, &reason, session, context)).await?;
             Ok(false)
         }
         decision => {
             let cause = context.cause(state, &session.req_header().headers);
-            audit::caused_by(cause, act(state, app, decision, session, context)).await
+            let trace = trace_of(context);
+            let act = traces::under(trace, act(state, app, decision, session, context));
+            // In a piece of memory of its own, so that requests that are only forwarded carry no room for logins and refreshes.
+            Box::pin(audit::caused_by(cause, act)).await
         }
     }
+}
+
+/// What calls to the provider belong to.
+fn trace_of(context: &Context) -> Option<traces::Parent> {
+    context.trace.as_ref().map(|trace| trace.parent())
 }
 
 /// Does what takes more than to look: refreshes, ends, logs in and out.

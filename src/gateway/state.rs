@@ -17,6 +17,7 @@ use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
 use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
 use crate::telemetry::metrics::{self, AppMetrics};
+use crate::telemetry::traces::Traces;
 use crate::upstream::Upstreams;
 
 /// Routes that no configuration lists, the first one for requests that are on none.
@@ -37,6 +38,8 @@ pub struct State {
     pub limits: config::Limits,
     /// Which requests are logged.
     pub(crate) access_log: config::AccessLog,
+    /// OpenTelemetry traces; `None`: they are off.
+    pub(crate) traces: Option<Arc<Traces>>,
     /// WebSockets and event streams.
     pub(crate) open_streams: Arc<OpenStreams>,
     /// Numbers of the providers, by which revocations name them.
@@ -181,6 +184,7 @@ impl State {
             generation,
             outline: config.outline.clone(),
             access_log: config.server.log.access,
+            traces: builder.traces()?,
             redirect_port: tls.and_then(|tls| tls.redirect_port),
             hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
             by_host,
@@ -271,6 +275,15 @@ impl Builder<'_> {
     /// The state before, if it had the same under these keys.
     fn unchanged(&self, mut keys: impl Iterator<Item = String>) -> Option<&State> {
         self.before.filter(|before| keys.all(|key| before.outline.is_same(&self.config.outline, &key)))
+    }
+
+    /// Those before, which go on, or others.
+    fn traces(&self) -> Result<Option<Arc<Traces>>, SetupError> {
+        let unchanged = self.unchanged([String::from("server.tracing")].into_iter());
+        let known = unchanged.and_then(|state| state.traces.clone());
+        let settings = self.config.server.tracing.as_ref().filter(|_| known.is_none());
+        let started = settings.map(Traces::start).transpose().map_err(SetupError::HttpClient)?;
+        Ok(known.or(started))
     }
 
     /// A provider with the bounds of its calls, which go on with the keys that were fetched.

@@ -1,12 +1,13 @@
 //! What is changed in a request before the app sees it.
 
-use http::{HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use crate::forwarding::{Origin, is_trusted};
 use crate::gateway::context::Context;
+use crate::gateway::plain_headers;
 use crate::gateway::state::{App, State};
 use crate::telemetry::request_id::X_REQUEST_ID;
 
@@ -20,29 +21,41 @@ pub(super) fn prepare(
     downstream: &RequestHeader,
     upstream: &mut RequestHeader,
 ) -> Result<()> {
+    plain_headers::change_request(upstream, context.websocket, |headers| {
+        change(state, app, context, downstream, headers);
+    })
+}
+
+fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeader, upstream: &mut HeaderMap) {
     remove_reserved(state, app, context, upstream);
     // Trailers are not passed on, so none are announced.
-    upstream.remove_header(&header::TRAILER);
-    remove_session_cookies(app, upstream)?;
+    upstream.remove(header::TRAILER);
+    remove_session_cookies(app, upstream);
     if let Some(identity) = &context.identity {
         for (name, value) in identity.headers() {
-            upstream.insert_header(name.clone(), value.clone())?;
+            upstream.insert(name.clone(), value.clone());
         }
     }
     if let Some(id) = &context.request_id {
-        upstream.insert_header(X_REQUEST_ID, id)?;
+        upstream.insert(X_REQUEST_ID, id.clone());
+    }
+    if let Some(trace) = &context.trace {
+        trace.propagate(upstream);
     }
     if app.forward_access_token {
-        set_bearer(app, context, downstream, upstream)?;
+        set_bearer(app, context, downstream, upstream);
     }
     let host = downstream.headers.get(header::HOST);
-    let Some((connection, host)) = context.connection.as_ref().zip(host) else { return Ok(()) };
-    let origin =
-        Origin::new(&downstream.headers, connection.peer(), connection.tls(), host, &state.trusted_proxies);
-    for (name, value) in origin.headers() {
-        upstream.insert_header(name, value)?;
+    let Some((connection, host)) = context.connection.as_ref().zip(host) else { return };
+    let (peer, tls, trusted) = (connection.peer(), connection.tls(), &state.trusted_proxies);
+    let origin = if is_trusted(peer.ip(), trusted) {
+        Origin::new(&downstream.headers, peer, tls, host, trusted).headers()
+    } else {
+        connection.direct_origin().headers(peer, tls, host)
+    };
+    for (name, value) in origin {
+        upstream.insert(name, value);
     }
-    Ok(())
 }
 
 /// What a request over HTTP/2 needs beyond that.
@@ -66,49 +79,42 @@ pub(super) async fn prepare_for_http2(session: &mut Session, upstream: &mut Requ
     Ok(())
 }
 
-fn remove_reserved(state: &State, app: &App, context: &Context, upstream: &mut RequestHeader) {
+fn remove_reserved(state: &State, app: &App, context: &Context, upstream: &mut HeaderMap) {
     let reserved = &app.rules().reserved_headers;
     let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
     let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
     // Most requests have none, and then nothing is allocated.
     let found: Vec<HeaderName> =
-        upstream.headers.keys().filter(|name| reserved.contains(name, is_from_proxy)).cloned().collect();
+        upstream.keys().filter(|name| reserved.contains(name, is_from_proxy)).cloned().collect();
     for name in found {
-        upstream.remove_header(&name);
+        upstream.remove(name);
     }
 }
 
-fn remove_session_cookies(app: &App, upstream: &mut RequestHeader) -> Result<()> {
-    if !upstream.headers.contains_key(header::COOKIE) {
-        return Ok(());
+fn remove_session_cookies(app: &App, upstream: &mut HeaderMap) {
+    if !upstream.contains_key(header::COOKIE) {
+        return;
     }
     let names = &app.rules().cookies;
     let kept: Vec<HeaderValue> =
-        upstream.headers.get_all(header::COOKIE).iter().filter_map(|value| names.strip(value)).collect();
-    upstream.remove_header(&header::COOKIE);
+        upstream.get_all(header::COOKIE).iter().filter_map(|value| names.strip(value)).collect();
+    upstream.remove(header::COOKIE);
     for value in kept {
-        upstream.append_header(header::COOKIE, value)?;
+        upstream.append(header::COOKIE, value);
     }
-    Ok(())
 }
 
 /// `Authorization: Bearer <JWT>`, or none: an app that trusts ours must not get a client's own.
-fn set_bearer(
-    app: &App,
-    context: &Context,
-    downstream: &RequestHeader,
-    upstream: &mut RequestHeader,
-) -> Result<()> {
-    upstream.remove_header(&header::AUTHORIZATION);
+fn set_bearer(app: &App, context: &Context, downstream: &RequestHeader, upstream: &mut HeaderMap) {
+    upstream.remove(header::AUTHORIZATION);
     if context.identity.is_none() {
-        return Ok(());
+        return;
     }
     let cookies = app.rules().cookies.read(&downstream.headers);
     let presented = cookies.access_token.as_deref();
     let token = context.tokens.as_ref().map(|tokens| tokens.access_token.as_str()).or(presented);
     if let Some(mut value) = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {
         value.set_sensitive(true);
-        upstream.insert_header(header::AUTHORIZATION, value)?;
+        upstream.insert(header::AUTHORIZATION, value);
     }
-    Ok(())
 }

@@ -16,6 +16,7 @@ use crate::config::Authorities;
 
 use super::form::{Form, ZeroizingBytes};
 use crate::telemetry::metrics::ProviderCall;
+use crate::telemetry::traces::{self, CallSpan};
 
 /// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -133,8 +134,12 @@ pub(super) async fn measured(
     call: impl Future<Output = Result<Answer, CallError>>,
 ) -> Result<Answer, CallError> {
     let mut measure = ProviderCall::start(provider, endpoint);
-    let answer = call.await;
-    measure.status = answer.as_ref().ok().map(|answer| answer.status);
+    let status = |answer: &Result<Answer, CallError>| answer.as_ref().ok().map(|answer| answer.status);
+    let answer = match CallSpan::start(provider, endpoint) {
+        Some(span) => span.around(call, status).await,
+        None => call.await,
+    };
+    measure.status = status(&answer);
     answer
 }
 
@@ -142,7 +147,11 @@ pub(super) async fn measured(
 async fn call(request: RequestBuilder, limit: Duration) -> Result<Answer, CallError> {
     let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
     let exchange = async {
-        let response = request.send().await.map_err(|error| CallError::Connection(describe(error)))?;
+        let failed = |error| CallError::Connection(describe(error));
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(failed)?;
+        traces::propagate(&mut request);
+        let response = client.execute(request).await.map_err(failed)?;
         read(response).await
     };
     tokio::time::timeout(limit, exchange).await.unwrap_or(Err(CallError::TimedOut(limit)))

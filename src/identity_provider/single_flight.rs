@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::telemetry::traces;
+
 /// The outcome of the work under way: `None` until it is done.
 type Flight = watch::Receiver<Option<bool>>;
 
@@ -42,10 +44,10 @@ impl SingleFlight {
         }
         let (sender, receiver) = watch::channel(None);
         let work = work();
-        tokio::spawn(async move {
+        tokio::spawn(traces::under(traces::parent(), async move {
             let outcome = work.await;
             sender.send_replace(Some(outcome));
-        });
+        }));
         *current = Some(receiver.clone());
         Some(receiver)
     }

@@ -58,8 +58,8 @@ fn token_set(access: Option<Zeroized>, refresh: Option<Zeroized>) -> Result<Toke
         if token.len() > MAX_TOKEN {
             return Err("the token answer has a token of more than 16 KiB");
         }
-        // RFC 6749 appendices A.12 and A.17: VSCHAR.
-        if !token.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+        // RFC 6749 appendices A.12 and A.17: VSCHAR. To the end in any case: so many bytes are compared at once.
+        if token.bytes().fold(false, |found, byte| found | !(0x20..=0x7e).contains(&byte)) {
             return Err("the token answer has a token with characters that no token has");
         }
     }

@@ -18,6 +18,7 @@ mod message_stream;
 mod reload;
 mod reload_triggers;
 mod request_head;
+mod runtime;
 mod timer;
 mod tls_stream;
 mod upgrade;
@@ -47,6 +48,7 @@ use crate::tls::CertificateStore;
 
 pub use reload::Reloader;
 pub use reload_triggers::reload_when_told;
+pub use runtime::runtime;
 pub use upgrade::Inherited;
 
 use listener::{Connections, Front, accept};
@@ -267,6 +269,9 @@ impl Server {
         let _ = admin_stop.send(true);
         while admin_accepting.join_next().await.is_some() {}
         public.app.http_cleanup().await;
+        if let Some(traces) = &reloader.state().traces {
+            traces.flush(END_TIMEOUT).await;
+        }
         info!("stopped");
     }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::forwarding::DirectOrigin;
+
 tokio::task_local! {
     /// Of the HTTP/2 stream that this task serves. Pingora has a connection's user context for HTTP/1.x only.
     pub(super) static STREAM: Arc<ConnectionWatch>;
@@ -116,6 +118,7 @@ pub(crate) struct ConnectionWatch {
     closing: AtomicBool,
     closing_idle: AtomicBool,
     continues: AtomicBool,
+    direct_origin: DirectOrigin,
     /// The [`EndReason`], 0 for none, below a count of the exchanges' beginnings and ends ([`EXCHANGE`]). In one word, so
     /// that ending an exchange cannot hit the one after it.
     state: AtomicU64,
@@ -137,6 +140,7 @@ impl ConnectionWatch {
             closing: AtomicBool::new(false),
             closing_idle: AtomicBool::new(false),
             continues: AtomicBool::new(false),
+            direct_origin: DirectOrigin::default(),
             state: AtomicU64::new(0),
             reader: Mutex::new(None),
         }
@@ -150,6 +154,11 @@ impl ConnectionWatch {
     /// Whether TLS ends here.
     pub(crate) const fn tls(&self) -> bool {
         self.tls
+    }
+
+    /// What apps are told of requests whose client is at the other end.
+    pub(crate) const fn direct_origin(&self) -> &DirectOrigin {
+        &self.direct_origin
     }
 
     /// From now on: when nothing moves for `timeout`, reads fail with [`EndReason::ResponseTimeout`].

@@ -15,6 +15,7 @@ use crate::identity_provider::RevokeError;
 use crate::reason::ReasonCode;
 use crate::session::{SessionContext, Sessions};
 use crate::telemetry::audit::{self, Event};
+use crate::telemetry::traces;
 
 /// Seconds to pause before each further attempt to revoke. As long as that is tried, the session stays ended here.
 const PAUSES: [u64; 6] = [1, 5, 25, 60, 120, 300];
@@ -45,7 +46,7 @@ impl Sessions {
         let Some(grant) = grant else { return };
         let (newest, _) = self.end(app, grant, !REPLACED, None);
         let (asked, first_attempt) = oneshot::channel();
-        tokio::spawn(revoke(Arc::clone(app), newest, Some(asked)));
+        spawn_revocation(app, newest, Some(asked));
         let _ = timeout(app.request_timeout, first_attempt).await;
     }
 
@@ -66,7 +67,7 @@ impl Sessions {
             if is_new {
                 audit::record(Event::SessionEnded, ReasonCode::Replaced, app, old.map(Identity::subject));
             }
-            tokio::spawn(revoke(Arc::clone(app), newest, None));
+            spawn_revocation(app, newest, None);
         }
     }
 
@@ -74,7 +75,7 @@ impl Sessions {
     pub fn expire(&self, app: &Arc<SessionContext>, grant: &Grant, reason: ReasonCode) {
         if let (newest, true) = self.end(app, grant, !REPLACED, None) {
             audit::record(Event::SessionEnded, reason, app, None);
-            tokio::spawn(revoke(Arc::clone(app), newest, None));
+            spawn_revocation(app, newest, None);
         }
     }
 
@@ -94,7 +95,7 @@ impl Sessions {
         let newest = Grant { refresh_token: newest.clone(), record: grant.record };
         self.ledger.end(Self::key(app, &grant.refresh_token), !REPLACED);
         let (newest, _) = self.end(app, &newest, !REPLACED, None);
-        tokio::spawn(revoke(Arc::clone(app), newest, None));
+        spawn_revocation(app, newest, None);
     }
 
     /// Marks the token and its successors as ended, and revokes their JWTs. The last of them is the one that the provider
@@ -133,8 +134,18 @@ fn is_spared(spared: Option<&TokenMarks>, marks: &TokenMarks) -> bool {
     })
 }
 
+/// Revokes in a task of its own.
+pub(super) fn spawn_revocation(
+    app: &Arc<SessionContext>,
+    refresh_token: Zeroizing<String>,
+    asked: Option<oneshot::Sender<()>>,
+) {
+    let work = revoke(Arc::clone(app), refresh_token, asked);
+    tokio::spawn(traces::under(traces::parent(), work));
+}
+
 /// Revokes, and tries again where the provider is unavailable. `asked` is told after the first attempt.
-pub(super) async fn revoke(
+async fn revoke(
     app: Arc<SessionContext>,
     refresh_token: Zeroizing<String>,
     mut asked: Option<oneshot::Sender<()>>,

@@ -15,10 +15,11 @@ use crate::access::token::TokenError;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::reason::ReasonCode;
 use crate::session::ledger::{Ledger, SessionKey, Turn};
-use crate::session::logout::revoke;
+use crate::session::logout::spawn_revocation;
 use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::{Held, METRICS};
+use crate::telemetry::traces;
 
 /// Refreshes that one request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
@@ -109,14 +110,17 @@ impl Sessions {
                 Turn::Call(sender) => {
                     let mut waiter = sender.subscribe();
                     let call = self.call(app, token, previous);
-                    tokio::spawn(audit::caused_by(audit::cause(), async move {
+                    let call = async move {
                         let outcome = call.run(key).await;
                         sender.send_replace(Some(outcome));
-                    }));
+                    };
+                    let call = traces::under(traces::parent(), call);
+                    tokio::spawn(audit::caused_by(audit::cause(), call));
                     return wait(&mut waiter).await.settle(token, fallback);
                 }
                 Turn::Wait(mut waiter) => {
                     METRICS.refresh_waits.with_label_values(&[&app.app]).inc();
+                    let _span = traces::waiting("wait for refresh");
                     return wait(&mut waiter).await.settle(token, fallback);
                 }
                 Turn::Known(Outcome::Renewed(tokens)) => {
@@ -337,7 +341,7 @@ impl Call {
     /// for that.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
-            tokio::spawn(revoke(Arc::clone(&self.app), newest.unwrap_or(&self.refresh_token).clone(), None));
+            spawn_revocation(&self.app, newest.unwrap_or(&self.refresh_token).clone(), None);
         }
     }
 

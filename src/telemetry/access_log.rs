@@ -29,6 +29,7 @@ pub(crate) fn write(state: &State, session: &Session, context: &Context, error: 
     info!(
         target: "access",
         request_id = text(context.request_id.as_ref()),
+        trace_id = context.trace.as_ref().map(|trace| trace.trace_id()),
         app,
         route,
         method = request.method.as_str(),

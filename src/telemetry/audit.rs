@@ -9,7 +9,7 @@ use tracing::info;
 use crate::reason::ReasonCode;
 use crate::session::SessionContext;
 use crate::telemetry::access_log::text;
-use crate::telemetry::metrics;
+use crate::telemetry::{metrics, traces};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,8 +91,8 @@ tokio::task_local! {
 }
 
 /// Runs what a request asks for, so that the events deep in it name that request: `session/` knows of none.
-pub(crate) async fn caused_by<F: Future>(cause: Option<Cause>, work: F) -> F::Output {
-    CAUSE.scope(cause, work).await
+pub(crate) fn caused_by<F: Future>(cause: Option<Cause>, work: F) -> impl Future<Output = F::Output> {
+    CAUSE.scope(cause, work)
 }
 
 /// The request that is behind what runs now: to be taken along into a task of its own.
@@ -134,6 +134,7 @@ fn write(
         sub = subject,
         detail,
         request_id = text(cause.as_ref().map(|cause| &cause.request_id)),
+        trace_id = traces::trace_id(),
         client = cause.as_ref().and_then(|cause| cause.address).map(tracing::field::display),
         "session event"
     );

@@ -41,6 +41,8 @@ pub(crate) struct Metrics {
     config_loaded: IntGauge,
     /// Heads that were refused before they were a request of an app.
     pub(crate) refused_heads: IntCounterVec,
+    /// Spans that were exported, or lost.
+    pub(crate) spans: IntCounterVec,
 }
 
 /// The metrics of this process.
@@ -138,6 +140,11 @@ impl Metrics {
                 "portcullis_refused_heads_total",
                 "Heads that were refused before an app was looked for.",
                 &["reason"],
+            ),
+            spans: counter(
+                "portcullis_spans_total",
+                "Spans of traces, by what became of them.",
+                &["outcome"],
             ),
             registry,
         }

@@ -8,12 +8,14 @@ use serde_json::json;
 
 use crate::binary::Program;
 use crate::support::client::raw;
+use crate::support::collector::Collector;
 use crate::support::gateway::{ACCESS, Builder, REFRESH};
 use crate::support::keys::base64url;
-use crate::support::{Answer, Browser, Endpoint, Fault, Request, World};
+use crate::support::{Answer, Browser, Endpoint, Fault, Request, World, wait_for};
 
 const HMAC_SECRET: &str = "canary-hmac-secret-of-more-than-32-bytes";
 const CLIENT_SECRET: &str = "store-secret";
+const COLLECTOR_KEY: &str = "canary-key-of-the-collector";
 const PASSWORD: &str = "canary-wrong-password";
 
 /// A JWT under the HMAC secret.
@@ -55,6 +57,7 @@ fn spellings(secret: &str) -> Vec<String> {
 /// The program, a browser that is signed in, what is secret, and what was shown.
 struct Search {
     builder: Builder,
+    collector: Collector,
     program: Program,
     browser: Browser,
     secrets: Vec<String>,
@@ -65,7 +68,9 @@ struct Search {
 impl Search {
     /// With this TOML laid over the usual one.
     async fn start(toml: &str) -> Self {
-        let builder = World::builder().await.lay_over(toml).lay_over(&format!(
+        let collector = Collector::start().await;
+        let traces = format!("{}headers = {{ X-Key = '{COLLECTOR_KEY}' }}", collector.toml());
+        let builder = World::builder().await.lay_over(toml).lay_over(&traces).lay_over(&format!(
             "[identity_providers.main]\nalgorithms = [\"HS256\"]\nhmac_secret = \"{HMAC_SECRET}\"\nrequest_timeout = \"1s\""
         ));
         let now = builder.clock.now();
@@ -79,13 +84,14 @@ impl Search {
         let basic = base64url(format!("store:{CLIENT_SECRET}"));
         let secrets = vec![
             HMAC_SECRET.to_owned(),
+            COLLECTOR_KEY.into(),
             CLIENT_SECRET.into(),
             basic,
             PASSWORD.into(),
             "correct horse".into(),
             token.clone(),
         ];
-        Self { builder, program, browser, secrets, shown: Shown::default(), token }
+        Self { builder, collector, program, browser, secrets, shown: Shown::default(), token }
     }
 
     /// Right, wrong, malformed, and at providers that quote what they were sent.
@@ -179,11 +185,20 @@ impl Search {
     async fn end(mut self) {
         let metrics = Browser::new(self.program.admin, "localhost").get("/metrics").await;
         assert_eq!(self.shown.add(&metrics), 200);
-        let Self { program, secrets, shown, .. } = self;
+        // Also where the app is down by now: the last span tells that all are there.
+        self.shown.add(&self.browser.get("/open/the-end").await);
+        let Self { program, secrets, shown, collector, .. } = self;
+        wait_for("the last span", || {
+            collector.spans().iter().any(|span| span.attribute("url.path") == Some("/open/the-end"))
+        })
+        .await;
         let log = program.end().await;
+        let spans = collector.text();
+        assert!(spans.contains("POST login") && !spans.contains("id-of-ada"), "{spans}");
+        assert_eq!(collector.heads()[0].get("x-key"), Some(COLLECTOR_KEY));
         assert!(log.contains("DEBUG") && log.contains("request refused"), "little was logged: {log}");
         for spelling in secrets.iter().flat_map(|secret| spellings(secret)) {
-            for (what, text) in [("log", &log), ("answers", &shown.0)] {
+            for (what, text) in [("log", &log), ("answers", &shown.0), ("spans", &spans)] {
                 let line = text.lines().find(|line| line.contains(&spelling));
                 assert!(line.is_none(), "`{spelling}` in the {what}: {}", line.unwrap_or_default());
             }

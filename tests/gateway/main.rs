@@ -38,6 +38,8 @@ mod streaming;
 mod tls;
 mod token_size;
 mod tokens;
+mod traced_calls;
+mod traces;
 mod upgrade;
 mod upstream_http2;
 mod upstream_http2_failures;

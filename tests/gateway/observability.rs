@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use crate::binary::Program;
 use crate::support::client::raw;
+use crate::support::collector::{Collector, Exported};
 use crate::support::gateway::ACCESS;
-use crate::support::{Browser, Request, World};
+use crate::support::{Browser, Request, World, wait_for};
 
 const ID: &str = "x-request-id";
 
@@ -45,7 +46,9 @@ fn lines<'a>(log: &'a str, target: &str) -> Vec<Value> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_refusal_and_every_session_event_has_its_line() {
+    let collector = Collector::start().await;
     let builder = World::builder().await.lay_over("[server.log]\nformat = 'json'\nlevel = 'error'");
+    let builder = builder.lay_over(&collector.toml());
     let (program, builder) = Program::start_quietly(builder).await;
     let mut browser = Browser::new(program.address, "store.localhost");
     browser.get("/").await.assert_status(200);
@@ -59,6 +62,7 @@ async fn every_refusal_and_every_session_event_has_its_line() {
     browser.keep_cookies(&other.get("/").await);
     browser.send(Request::post("/api/logout")).await.assert_status(204);
     let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+    wait_for("the last span", || !collector.named("POST logout").is_empty()).await;
     let log = program.end().await;
     drop(builder);
 
@@ -88,6 +92,11 @@ async fn every_refusal_and_every_session_event_has_its_line() {
     for line in &audit {
         assert!(line["request_id"].is_string() && line["client"] == "127.0.0.1", "{line}");
         assert_eq!((&line["app"], &line["client_id"]), (&json!("store"), &json!("store")));
+    }
+    for line in access.iter().chain(&audit) {
+        let trace = |span: Exported| span.attribute("portcullis.request_id") == line["request_id"].as_str();
+        let span = collector.spans().into_iter().find(|span| trace(span.clone())).unwrap();
+        assert_eq!(line["trace_id"], json!(span.trace), "{line}");
     }
     assert!(audit[1]["sub"].is_string() && audit[1]["sub"] == audit[2]["sub"]);
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::binary::Program;
 use crate::reload::Load;
 use crate::support::client::receive;
-use crate::support::{Browser, Reply, Request, World};
+use crate::support::{Browser, Reply, Request, World, wait_for};
 
 const SOCKET: &str = "[server]\nupgrade_socket = 'upgrade.sock'";
 
@@ -54,6 +54,8 @@ async fn a_new_process_that_fails_changes_nothing() {
     let (program, _builder) = Program::start(World::builder().await.lay_over(SOCKET)).await;
     program.logged(&["started"]).await;
     let path = program.file("upgrade.sock");
+    // It is made a moment after the log says `started`.
+    wait_for("the socket", || path.exists()).await;
     // Asks for the listeners and goes.
     drop(UnixStream::connect(path).unwrap());
     program.logged(&["this one goes on"]).await;

@@ -91,6 +91,7 @@ fn config(settings: Settings) -> Config {
                 failed_logins_per_name: 1,
                 failed_logins_per_address: 1,
             },
+            tracing: None,
             log: Log { format: LogFormat::Text, level: String::from("info"), access: AccessLog::Refused },
         },
         session: crate::config::Session {

@@ -36,8 +36,7 @@ pub(super) fn steps(
         Decision::Forward(Some(identity)) => {
             steps.answer("the app's, which is told:", "session_valid");
             for (name, value) in identity.headers() {
-                let (name, value) =
-                    (String::from_utf8_lossy(name), String::from_utf8_lossy(value.as_bytes()));
+                let value = String::from_utf8_lossy(value.as_bytes());
                 steps.add("identity", &format!("{name}: {value}"));
             }
             true

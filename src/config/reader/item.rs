@@ -36,7 +36,7 @@ impl<'a> Item<'a> {
     }
 
     fn describe(&self, message: String, hint: String) -> Problem {
-        Problem::new(&self.path, Some(self.node.line), &message, &hint)
+        Problem::new(self.path.clone(), Some(self.node.line), message, hint)
     }
 
     /// Says that another type is expected; shows the value where it is short.

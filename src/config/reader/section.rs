@@ -179,11 +179,11 @@ impl<'a> Section<'a> {
 
     fn describe(&self, name: &str, message: String, hint: String) -> Problem {
         let line = self.entry(name).map_or(self.line, |node| node.line);
-        Problem::new(&self.child(name), Some(line), &message, &hint)
+        Problem::new(self.child(name), Some(line), message, hint)
     }
 
     fn describe_here(&self, message: String, hint: String) -> Problem {
-        Problem::new(&self.path, Some(self.line), &message, &hint)
+        Problem::new(self.path.clone(), Some(self.line), message, hint)
     }
 
     fn item(&self, name: &'static str, default: &'static str) -> Option<Item<'a>> {

@@ -131,6 +131,7 @@ fn the_reference_with_every_commented_key_is_still_understood() {
         [
             "server.admin_token",
             "server.tls.certificates[0].certificate",
+            "server.tracing.ca",
             "session.absolute_lifetime",
             "session.idle_lifetime",
             "identity_providers.main.hmac_secret",

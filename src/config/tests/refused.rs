@@ -75,6 +75,12 @@ fn listeners() {
 }
 
 #[test]
+fn tracing() {
+    let cases = cases(include_str!("fixtures/tracing.txt"));
+    insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}"), &cases));
+}
+
+#[test]
 fn limits() {
     let cases = cases(include_str!("fixtures/limits.txt"));
     insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}[server]\n"), &cases));

@@ -109,6 +109,35 @@ fn a_minimal_file_has_the_documented_defaults() {
 }
 
 #[test]
+fn traces_are_off_unless_a_collector_is_named() {
+    let tracing = |text: &str| {
+        let text = format!("{MINIMAL}client_secret = {{ env = 'CARGO_PKG_NAME' }}\n[server.tracing]\n{text}");
+        let loaded = accepted(&text);
+        (loaded.config.server.tracing, loaded.warnings)
+    };
+    assert!(tracing("sample_ratio = 0.5\nservice_name = 'edge'").0.is_none());
+    for (endpoint, posted) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("http://127.0.0.1:4318/", "http://127.0.0.1:4318/v1/traces"),
+        ("https://otlp.example.com/tenant/", "https://otlp.example.com/tenant/v1/traces"),
+    ] {
+        let (tracing, warnings) = tracing(&format!("otlp_endpoint = '{endpoint}'"));
+        let tracing = tracing.unwrap();
+        assert_eq!((tracing.endpoint.as_str(), tracing.service_name.as_str()), (posted, "portcullis"));
+        assert!((tracing.sample_ratio - 1.0).abs() < f64::EPSILON && warnings.is_empty());
+    }
+    for (ratio, expected) in [("0", 0.0), ("1", 1.0), ("0.0", 0.0), ("0.25", 0.25), ("1e-3", 0.001)] {
+        let (tracing, _) = tracing(&format!("otlp_endpoint = 'http://a'\nsample_ratio = {ratio}"));
+        assert!((tracing.unwrap().sample_ratio - expected).abs() < f64::EPSILON, "{ratio}");
+    }
+    let headers = "headers = { Authorization = { env = 'CARGO_PKG_NAME' } }";
+    let (_, warnings) = tracing(&format!("otlp_endpoint = 'https://a'\n{headers}"));
+    assert_eq!(warnings, []);
+    let (_, warnings) = tracing(&format!("otlp_endpoint = 'http://collector'\n{headers}"));
+    assert_eq!(warnings[0].key, "server.tracing.headers");
+}
+
+#[test]
 fn values_arrive() {
     let loaded = accepted(include_str!("fixtures/contract.toml"));
     let app = &loaded.config.apps[0];

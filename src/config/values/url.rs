@@ -39,11 +39,15 @@ fn parse_upstream(text: &str) -> Result<Upstream, Fault> {
 
 /// An endpoint of an identity provider.
 pub(in crate::config) fn endpoint(item: &Item<'_>) -> Option<Url> {
-    const HINT: &str = "write a URL such as `\"https://id.example.com/oauth2/token\"`";
-    let text = item.text("a URL", HINT)?;
-    let url = or_fault(item, parse_http(text, HINT))?;
+    http(item, "write a URL such as `\"https://id.example.com/oauth2/token\"`")
+}
+
+/// An `http` or `https` URL without a fragment.
+pub(in crate::config) fn http(item: &Item<'_>, hint: &str) -> Option<Url> {
+    let text = item.text("a URL", hint)?;
+    let url = or_fault(item, parse_http(text, hint))?;
     if url.fragment().is_some() {
-        return item.fault(format!("{} has a fragment", quote(text)), HINT);
+        return item.fault(format!("{} has a fragment", quote(text)), hint);
     }
     Some(url)
 }

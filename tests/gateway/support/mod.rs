@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod call;
 pub(crate) mod certificates;
 pub(crate) mod client;
+pub(crate) mod collector;
 pub(crate) mod fault;
 pub(crate) mod fusionauth;
 pub(crate) mod gateway;

@@ -1,0 +1,82 @@
+//! Headers changed as the `http` crate has them.
+//!
+//! Through `pingora_http` every header that is set costs several times as much: its name is parsed each time, and a second map keeps how each name is
+//! spelled. That map is given up here. Names go on in lower case, as with any HTTP/2 hop; but for those of a WebSocket's
+//! handshake, which some servers and clients know in one spelling only.
+
+use http::{HeaderMap, HeaderName, Request, Response, request, response};
+use pingora_core::Result;
+use pingora_http::{RequestHeader, ResponseHeader};
+
+/// As RFC 6455 section 4 spells them.
+const WEB_SOCKET_NAMES: [&str; 7] = [
+    "Connection",
+    "Upgrade",
+    "Sec-WebSocket-Accept",
+    "Sec-WebSocket-Extensions",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version",
+];
+
+/// Changes a request's headers, and leaves all else of it.
+pub(super) fn change_request(
+    request: &mut RequestHeader,
+    is_web_socket: bool,
+    change: impl FnOnce(&mut HeaderMap),
+) -> Result<()> {
+    let target = request.raw_path();
+    let from_uri = request.uri.path_and_query().map(|target| target.as_str().as_bytes());
+    let verbatim = (from_uri != Some(target)).then(|| target.to_vec());
+    let sends_end = request.send_end_stream();
+    let nothing = RequestHeader::from(Request::new(()).into_parts().0);
+    let mut parts = request::Parts::from(std::mem::replace(request, nothing));
+    change(&mut parts.headers);
+    *request = RequestHeader::from(parts);
+    if let Some(target) = verbatim {
+        request.set_raw_path(&target)?;
+    }
+    if let Some(sends_end) = sends_end {
+        request.set_send_end_stream(sends_end);
+    }
+    if is_web_socket {
+        let mut spelled = RequestHeader::build(request.method.clone(), request.raw_path(), None)?;
+        spelled.set_version(request.version);
+        for (name, value) in &request.headers {
+            spelled.append_header(spelling(name), value.clone())?;
+        }
+        *request = spelled;
+    }
+    Ok(())
+}
+
+/// Changes a response's headers, and leaves all else of it.
+pub(super) fn change_response(
+    response: &mut ResponseHeader,
+    is_web_socket: bool,
+    change: impl FnOnce(&mut HeaderMap),
+) -> Result<()> {
+    let phrase = response.get_reason_phrase();
+    let own_phrase = phrase.filter(|_| phrase != response.status.canonical_reason()).map(str::to_owned);
+    let nothing = ResponseHeader::from(Response::new(()).into_parts().0);
+    let mut parts = response::Parts::from(std::mem::replace(response, nothing));
+    change(&mut parts.headers);
+    *response = ResponseHeader::from(parts);
+    if is_web_socket {
+        let mut spelled = ResponseHeader::build(response.status, None)?;
+        spelled.set_version(response.version);
+        for (name, value) in &response.headers {
+            spelled.append_header(spelling(name), value.clone())?;
+        }
+        *response = spelled;
+    }
+    if let Some(phrase) = own_phrase {
+        response.set_reason_phrase(Some(&phrase))?;
+    }
+    Ok(())
+}
+
+fn spelling(name: &HeaderName) -> String {
+    let known = WEB_SOCKET_NAMES.into_iter().find(|known| known.eq_ignore_ascii_case(name.as_str()));
+    known.unwrap_or(name.as_str()).to_owned()
+}

@@ -1,0 +1,193 @@
+//! The spans of one request: its own, and that of its exchange with the app.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, header};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, SpanKind, Status};
+use opentelemetry_sdk::trace::Span;
+use pingora_core::Error;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+use super::{Parent, Traces, known_method, w3c};
+use crate::gateway::Context;
+use crate::reason::ReasonCode;
+use crate::telemetry::access_log::text;
+
+/// Characters of a path that a span has.
+const LONGEST_PATH: usize = 1024;
+
+/// The spans of one request.
+#[derive(Debug)]
+pub(crate) struct RequestTrace {
+    traces: Arc<Traces>,
+    server: Span,
+    /// The exchange with the app that is under way, and whether the app has answered.
+    app: Option<(Span, bool)>,
+}
+
+impl RequestTrace {
+    /// Begins the request's span: under that of a trusted proxy, or as the first one of a trace.
+    pub(crate) fn begin(traces: &Arc<Traces>, request: &RequestHeader, is_from_proxy: bool) -> Box<Self> {
+        let parent = if is_from_proxy { w3c::parent(&request.headers) } else { None };
+        let mut server = traces.span("HTTP", SpanKind::Server, parent.as_ref(), Vec::new());
+        if server.is_recording() {
+            let path: String = request.uri.path().chars().take(LONGEST_PATH).collect();
+            let version = match request.version {
+                http::Version::HTTP_10 => "1.0",
+                http::Version::HTTP_2 => "2",
+                _ => "1.1",
+            };
+            server.set_attributes([
+                KeyValue::new("http.request.method", known_method(&request.method)),
+                KeyValue::new("url.path", path),
+                KeyValue::new("network.protocol.version", version),
+            ]);
+        }
+        Box::new(Self { traces: Arc::clone(traces), server, app: None })
+    }
+
+    /// What calls on behalf of the request belong to.
+    pub(crate) fn parent(&self) -> Parent {
+        Parent { traces: Arc::clone(&self.traces), context: Some(self.server.span_context().clone()) }
+    }
+
+    /// 32 hexadecimal digits.
+    pub(crate) fn trace_id(&self) -> String {
+        self.server.span_context().trace_id().to_string()
+    }
+
+    /// Begins an exchange with the app; one that is under way has come to nothing.
+    pub(crate) fn begin_exchange(&mut self, method: &http::Method, app: &str, address: Option<SocketAddr>) {
+        self.fail_exchange("retried");
+        let mut span = self.parent().span(method_name(method), SpanKind::Client, Vec::new());
+        if span.is_recording() {
+            span.set_attributes([
+                KeyValue::new("http.request.method", known_method(method)),
+                KeyValue::new("portcullis.app", app.to_owned()),
+            ]);
+            if let Some(address) = address {
+                span.set_attributes([
+                    KeyValue::new("server.address", address.ip().to_string()),
+                    KeyValue::new("server.port", i64::from(address.port())),
+                ]);
+            }
+        }
+        self.app = Some((span, false));
+    }
+
+    /// Tells the app which span its own ones belong to. What a stranger said about that is gone.
+    pub(crate) fn propagate(&self, upstream: &mut HeaderMap) {
+        let span = self.app.as_ref().map_or(&self.server, |(span, _)| span);
+        let (parent, state) = w3c::headers(span.span_context()).unzip();
+        for (name, value) in [(w3c::TRACEPARENT, parent), (w3c::TRACESTATE, state.flatten())] {
+            match value {
+                Some(value) => drop(upstream.insert(name, value)),
+                None => drop(upstream.remove(name)),
+            }
+        }
+    }
+
+    /// Notes the app's final answer; its body may take a while.
+    pub(crate) fn app_answered(&mut self, status: http::StatusCode) {
+        if let Some((span, answered)) = &mut self.app {
+            *answered = true;
+            set_status_code(span, status.as_u16());
+            if status.as_u16() >= 400 {
+                fail(span, status.as_str().to_owned());
+            }
+        }
+    }
+
+    /// Ends an exchange that the app did not answer.
+    pub(crate) fn fail_exchange(&mut self, error: &str) {
+        if let Some((mut span, _)) = self.app.take() {
+            fail(&mut span, error.to_owned());
+            span.end();
+        }
+    }
+
+    /// Ends the request's spans, when it is over.
+    pub(crate) fn end(mut self: Box<Self>, session: &Session, context: &Context, error: Option<&Error>) {
+        if !self.server.is_recording() {
+            return;
+        }
+        let reason = context.reason();
+        let client_is_gone = reason == Some(ReasonCode::ClientGone);
+        let code = reason.map_or("internal_error", ReasonCode::as_str);
+        match (self.app.take(), error) {
+            (Some((mut span, answered)), error) if !client_is_gone && (!answered || error.is_some()) => {
+                fail(&mut span, error.map_or(code, |error| error.etype().as_str()).to_owned());
+            }
+            // Ends with its drop.
+            _ => {}
+        }
+        let span = &mut self.server;
+        describe(span, session, context);
+        let status = session.response_written().map(|response| response.status.as_u16());
+        if let Some(status) = status {
+            set_status_code(span, status);
+        }
+        if !client_is_gone && (error.is_some() || status.is_none_or(|status| status >= 500)) {
+            fail(span, code.to_owned());
+        }
+        span.end();
+    }
+}
+
+/// What is known of a request when it is over.
+fn describe(span: &mut Span, session: &Session, context: &Context) {
+    let request = session.req_header();
+    let method = method_name(&request.method);
+    let app = context.app.as_ref();
+    let route = app.map(|app| app.route(context.route)).filter(|route| *route != "-");
+    match route {
+        Some(route) => span.update_name(format!("{method} {route}")),
+        None => span.update_name(method),
+    }
+    let is_tls = context.connection.as_ref().is_some_and(|connection| connection.tls());
+    span.set_attribute(KeyValue::new("url.scheme", if is_tls { "https" } else { "http" }));
+    // A host that no app has could be anything.
+    let host =
+        request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|_| app.is_some());
+    let name = host.map(without_port);
+    let texts = [
+        ("server.address", name),
+        ("http.route", route),
+        ("portcullis.app", app.map(|app| app.name.as_str())),
+        ("portcullis.reason", context.reason().map(ReasonCode::as_str)),
+        ("portcullis.request_id", text(context.request_id.as_ref())),
+    ];
+    for (key, value) in texts {
+        if let Some(value) = value {
+            span.set_attribute(KeyValue::new(key, value.to_owned()));
+        }
+    }
+}
+
+/// A `Host`, which an app has, as its name or address.
+fn without_port(host: &str) -> &str {
+    match host.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or(host),
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
+fn method_name(method: &http::Method) -> &'static str {
+    match known_method(method) {
+        "_OTHER" => "HTTP",
+        known => known,
+    }
+}
+
+pub(super) fn set_status_code(span: &mut Span, status: u16) {
+    span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
+}
+
+/// Notes what kind of failure it was.
+pub(super) fn fail(span: &mut Span, kind: String) {
+    span.set_attribute(KeyValue::new("error.type", kind));
+    span.set_status(Status::error(""));
+}

@@ -1,5 +1,6 @@
 //! An app's addresses: resolved, health-checked, balanced.
 
+pub(crate) mod http2;
 pub(crate) mod web_socket;
 
 use std::collections::{BTreeSet, HashMap};
@@ -184,6 +185,7 @@ fn template(upstream: &config::Upstream, app: &config::App) -> HttpPeer {
     peer.options.write_timeout = Some(timeouts.idle);
     peer.options.idle_timeout = Some(POOLED_CONNECTION_LIFETIME);
     set_trust(&mut peer, &app.upstream_tls);
+    http2::offer(&mut peer, upstream, &app.upstream_tls);
     peer
 }
 
@@ -214,6 +216,7 @@ fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
     check.peer_template.options.connection_timeout = Some(settings.timeout);
     check.peer_template.options.read_timeout = Some(settings.timeout);
     set_trust(&mut check.peer_template, &app.upstream_tls);
+    http2::offer(&mut check.peer_template, upstream, &app.upstream_tls);
     if let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), None) {
         let host =
             app.hosts.first().map(|host| if host.contains(':') { format!("[{host}]") } else { host.clone() });

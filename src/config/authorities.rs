@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::model::{Authorities, Upstream, UpstreamTls};
-use super::reader::{Item, Section};
+use super::reader::{Item, Section, boolean};
 use super::values::host::host;
 
 /// More than any bundle needs; a device file must not fill the memory.
@@ -47,6 +47,7 @@ pub(super) fn upstream_tls(app: &Section<'_>, upstreams: Option<&[Upstream]>) ->
     let section = app.section("upstream_tls");
     let ca = section.optional("ca", "the machine's authorities", authorities);
     let server_name = section.optional("server_name", "the host of the upstream's URL", host);
+    let http2 = section.defaulted("http2", "true", boolean);
     let has_none = upstreams.is_some_and(|upstreams| !upstreams.iter().any(|upstream| upstream.tls));
     if has_none && !section.is_empty() {
         section.warn_here(
@@ -54,5 +55,5 @@ pub(super) fn upstream_tls(app: &Section<'_>, upstreams: Option<&[Upstream]>) ->
             "write `https://` in `upstreams`",
         );
     }
-    Some(UpstreamTls { ca: ca?, server_name: server_name? })
+    Some(UpstreamTls { ca: ca?, server_name: server_name?, http2: http2? })
 }

@@ -355,12 +355,20 @@ pub struct App {
 }
 
 /// `[apps.NAME.upstream_tls]`. There is no setting that verifies nothing.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct UpstreamTls {
     /// Who certifies the upstreams; `None`: the machine's authorities.
     pub ca: Option<Authorities>,
     /// The name that their certificates are for; `None`: the host of the upstream's URL.
     pub server_name: Option<String>,
+    /// Whether they are offered HTTP/2 by ALPN (RFC 9113 section 3.2).
+    pub http2: bool,
+}
+
+impl Default for UpstreamTls {
+    fn default() -> Self {
+        Self { ca: None, server_name: None, http2: true }
+    }
 }
 
 /// Certificates of authorities, in DER, at least one. What they sign is trusted, and nothing else.
@@ -382,12 +390,19 @@ pub struct Upstream {
     pub port: u16,
     /// Whether it is spoken to over TLS.
     pub tls: bool,
+    /// Whether it is spoken to in HTTP/2 without TLS, with prior knowledge (RFC 9113 section 3.3). Never together with
+    /// `tls`.
+    pub h2c: bool,
 }
 
 impl fmt::Display for Upstream {
     /// The URL, as the file writes it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.tls { "https" } else { "http" };
+        let scheme = match self {
+            Self { tls: true, .. } => "https",
+            Self { h2c: true, .. } => "h2c",
+            _ => "http",
+        };
         let Self { host, port, .. } = self;
         if host.contains(':') {
             write!(formatter, "{scheme}://[{host}]:{port}")

@@ -125,7 +125,7 @@ mod tests {
             ("shop.internal", 80, "0.0.0.0:80", false),
             ("127.0.0.1", 80, "127.0.0.1:0", false),
         ] {
-            let upstream = Upstream { host: host.into(), port, tls: false };
+            let upstream = Upstream { host: host.into(), port, tls: false, h2c: false };
             assert_eq!(is_at(&upstream, listener.parse().unwrap()), expected, "{host}:{port} and {listener}");
         }
     }

@@ -35,6 +35,8 @@ pub struct Context {
     pub(crate) session_keys: Vec<SessionKey>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,
+    /// How often it was sent again, or to be sent on a connection that was no longer good.
+    pub(crate) repeated: usize,
     /// One of them did not answer in time.
     pub connect_timed_out: bool,
     /// `Strict-Transport-Security`, where it is to be sent.

@@ -77,7 +77,7 @@ fn has_short_body(request: &RequestHeader) -> bool {
 /// `None`: there is nobody to answer.
 fn problem(error: &Error, context: &Context) -> Option<Problem> {
     use ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
+        ConnectTimedout, ConnectionClosed, H2Error, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
         TLSHandshakeTimedout, WriteError, WriteTimedout,
     };
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
@@ -102,11 +102,25 @@ fn problem(error: &Error, context: &Context) -> Option<Problem> {
         }
         (
             ErrorSource::Downstream,
-            WriteError | ConnectionClosed | ReadError | ReadTimedout | WriteTimedout,
+            WriteError | ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteTimedout,
         ) => None,
         (ErrorSource::Downstream, _) | (_, InvalidHTTPHeader | HTTPStatus(400)) => {
             Some(Problem::new(Code::BadRequest, "The request is malformed."))
         }
         _ => Some(Problem::new(Code::InternalError, "Something failed here. The log has it.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_the_client_resets_is_not_a_malformed_request() {
+        let context = Context::default();
+        let reset = || Error::explain(ErrorType::H2Error, "reset");
+        assert!(problem(&reset().into_down(), &context).is_none());
+        let of_app = problem(&reset().into_up(), &context).map(|problem| problem.code);
+        assert_eq!(of_app, Some(Code::UpstreamUnavailable));
     }
 }

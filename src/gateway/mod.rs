@@ -1,5 +1,6 @@
 //! The one place that knows Pingora's phases: a request's way through the gateway.
 
+mod again;
 mod answer;
 mod backchannel_logout;
 mod context;
@@ -7,6 +8,7 @@ mod current;
 mod endpoints;
 mod failure;
 mod fusionauth_webhook;
+mod grpc;
 pub(crate) mod open_streams;
 mod plain_headers;
 mod request_body;
@@ -15,6 +17,7 @@ mod secure_transport;
 mod session_cookies;
 mod session_step;
 mod state;
+mod trailers;
 mod upstream_request;
 
 use std::any::Any;
@@ -37,6 +40,7 @@ use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::RequestTrace;
+use crate::upstream::http2;
 
 pub use context::Context;
 pub use current::{CurrentState, ReloadStatus};
@@ -51,12 +55,13 @@ const MAX_CONNECT_ATTEMPTS: usize = 3;
 #[derive(Debug, Clone)]
 pub struct Gateway {
     current: Arc<CurrentState>,
+    connections: Arc<http2::Connections>,
 }
 
 impl Gateway {
     /// A gateway whose requests begin with the state of their moment.
     pub fn new(current: Arc<CurrentState>) -> Self {
-        Self { current }
+        Self { current, connections: Arc::default() }
     }
 
     /// The state that a request began with.
@@ -161,9 +166,17 @@ impl ProxyHttp for Gateway {
         self.handle(session, context).await
     }
 
+    async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        let is_proxied = grpc::is_due(session.req_header()) && grpc::proxy(self, session, context).await?;
+        Ok(!is_proxied)
+    }
+
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let peer = app.upstreams.peer(&context.tried, context.websocket);
+        let mut peer = app.upstreams.peer(&context.tried, context.websocket);
+        if let Some(peer) = peer.as_mut().filter(|_| session.req_header().version == http::Version::HTTP_10) {
+            http2::avoid(peer);
+        }
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         if let Some(trace) = &mut context.trace {
             trace.begin_exchange(&session.req_header().method, &app.name, context.upstream);
@@ -185,6 +198,9 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
+        if again::after_a_stale_connection(context, &mut error) {
+            return error;
+        }
         let Some(app) = &context.app else { return error };
         warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
         if let Some(trace) = &mut context.trace {
@@ -200,6 +216,18 @@ impl ProxyHttp for Gateway {
         error
     }
 
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut error: Box<Error>,
+        context: &mut Context,
+        is_reused: bool,
+    ) -> Box<Error> {
+        again::decide(session, &mut error, context, is_reused);
+        error
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -208,8 +236,23 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let Some(app) = context.app.clone() else { return Ok(()) };
         upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
+        if upstream.version == http::Version::HTTP_2 {
+            upstream_request::prepare_for_http2(session, upstream).await?;
+        }
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);
+        }
+        Ok(())
+    }
+
+    fn upstream_response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut http::HeaderMap,
+        context: &mut Context,
+    ) -> Result<()> {
+        if let Some(app) = &context.app {
+            trailers::clean(app, trailers);
         }
         Ok(())
     }
@@ -234,6 +277,10 @@ impl ProxyHttp for Gateway {
         if !response_headers::has_one_framing(response) {
             let explanation = "the app's response has a transfer coding other than one `chunked`";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
+        }
+        if response_headers::is_too_large(response) {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's head is too large")
+                .map_err(Error::into_up);
         }
         let state = self.state(context);
         let Some(app) = &context.app else { return Ok(()) };

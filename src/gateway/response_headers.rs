@@ -27,14 +27,8 @@ pub(super) fn clean(status: StatusCode, headers: &mut HeaderMap, client: Version
     if !headers.contains_key(header::CONNECTION) {
         return;
     }
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .filter(|name| !is_kept(name))
-        .collect();
-    for name in named.iter().chain([&PROXY_CONNECTION]) {
+    let named = named_by_connection(headers);
+    for name in named.iter().filter(|name| !is_kept(name)).chain([&PROXY_CONNECTION]) {
         headers.remove(name);
     }
 }
@@ -58,6 +52,13 @@ pub(super) fn add(headers: &mut HeaderMap, context: &Context, state: &State) {
     }
 }
 
+/// The fields that `Connection` says are for this hop only.
+pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).iter();
+    let names = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+}
+
 /// What stays though an app names it in `Connection`: what is end-to-end, and the `Upgrade` that a 426 must have (RFC
 /// 9110 section 15.5.22) and that is harmless elsewhere.
 fn is_kept(name: &HeaderName) -> bool {
@@ -78,6 +79,13 @@ pub(super) fn has_one_framing(response: &ResponseHeader) -> bool {
     let mut codings = response.headers.get_all(header::TRANSFER_ENCODING).iter();
     codings.next().is_none_or(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
         && codings.next().is_none()
+}
+
+/// Whether a head over HTTP/2 is larger than Pingora would read one of HTTP/1.1.
+pub(super) fn is_too_large(response: &ResponseHeader) -> bool {
+    const MAX_SIZE: usize = 1024 * 1024;
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    response.version == Version::HTTP_2 && response.headers.iter().map(size).sum::<usize>() > MAX_SIZE
 }
 
 /// An app must not overwrite the session's cookies.

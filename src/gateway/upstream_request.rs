@@ -1,8 +1,9 @@
 //! What is changed in a request before the app sees it.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
+use pingora_proxy::Session;
 
 use crate::forwarding::{Origin, is_trusted};
 use crate::gateway::context::Context;
@@ -55,6 +56,27 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
     for (name, value) in origin {
         upstream.insert(name, value);
     }
+}
+
+/// What a request over HTTP/2 needs beyond that.
+pub(super) async fn prepare_for_http2(session: &mut Session, upstream: &mut RequestHeader) -> Result<()> {
+    let client = session.req_header();
+    let version = client.version;
+    let takes_trailers = client.version == Version::HTTP_2 && client.headers.contains_key(header::TE);
+    if takes_trailers {
+        // Pingora has taken it out. It is the one value that HTTP/2 permits, and servers of gRPC look for it.
+        upstream.insert_header(header::TE, "trailers")?;
+    }
+    if upstream.headers.contains_key(header::EXPECT) {
+        // Pingora does not pass the app's `100` on: the client would wait for it in vain.
+        upstream.remove_header(&header::EXPECT);
+        if version == Version::HTTP_11 && session.response_written().is_none() {
+            session.write_continue_response().await?;
+            // Pingora would otherwise take it for a final answer before the body's end.
+            session.set_close_on_response_before_downstream_finish(false);
+        }
+    }
+    Ok(())
 }
 
 fn remove_reserved(state: &State, app: &App, context: &Context, upstream: &mut HeaderMap) {

@@ -1,4 +1,4 @@
-//! The connection to an app for a WebSocket.
+//! The connection to an app for a WebSocket: one of HTTP/1.1, whatever the app speaks otherwise.
 //!
 //! Pingora 0.9.1 reads the app's answer and the end of the request's (empty) body in either order. If a fast app's 101
 //! comes first, the end of the body is then taken for the end of the WebSocket, and it closes at once
@@ -30,7 +30,9 @@ const GROUP: u64 = 1;
 pub(crate) fn prepare(peer: &mut HttpPeer) {
     let timeout = peer.options.connection_timeout;
     peer.options.custom_l4 = Some(Arc::new(Connector { timeout }));
-    peer.group_key = GROUP;
+    // What one authority has vouched for is still told apart.
+    peer.group_key ^= GROUP;
+    peer.options.set_http_version(1, 1);
     // The watch of the browser's connection ends a WebSocket that is idle in both directions.
     peer.options.read_timeout = None;
 }

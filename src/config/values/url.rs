@@ -10,22 +10,28 @@ use super::host;
 /// What is wrong, and what to write instead.
 type Fault = (String, String);
 
-/// `http://host[:port]` or `https://host[:port]`.
+/// `http://host[:port]`, `https://host[:port]` or `h2c://host[:port]`.
 pub(in crate::config) fn upstream(item: &Item<'_>) -> Option<Upstream> {
     let text = item.text("a URL", "write a URL such as `\"http://127.0.0.1:3001\"`")?;
     or_fault(item, parse_upstream(text))
 }
 
 fn parse_upstream(text: &str) -> Result<Upstream, Fault> {
+    const H2C: &str = "h2c://";
     const HINT: &str = "write scheme, host and port alone, such as `\"http://127.0.0.1:3001\"`";
-    let url = parse_http(text, HINT)?;
+    let h2c = text.get(..H2C.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(H2C));
+    let url = match text.get(H2C.len()..).filter(|_| h2c) {
+        // A scheme that the standard for URLs does not know would have its host read by laxer rules.
+        Some(rest) => parse_http_shown(text, &format!("http://{rest}"), HINT)?,
+        None => parse_http(text, HINT)?,
+    };
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         let wrong = format!("{} has a path, a query or a fragment: requests keep their own", quote(text));
         return Err((wrong, String::from(HINT)));
     }
     match (url.host(), url.port_or_known_default()) {
         (Some(host), Some(port)) if port != 0 => {
-            Ok(Upstream { host: bare_host(&host), port, tls: url.scheme() == "https" })
+            Ok(Upstream { host: bare_host(&host), port, tls: url.scheme() == "https", h2c })
         }
         _ => Err((format!("{} has no port that one can connect to", quote(text)), String::from(HINT))),
     }
@@ -58,6 +64,11 @@ pub(in crate::config) fn parse_issuer(text: &str) -> Result<Url, Fault> {
 }
 
 fn parse_http(text: &str, hint: &str) -> Result<Url, Fault> {
+    parse_http_shown(text, text, hint)
+}
+
+/// The same for a text that was written otherwise.
+fn parse_http_shown(shown: &str, text: &str, hint: &str) -> Result<Url, Fault> {
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
         // Not shown: it may be a password.
@@ -68,15 +79,15 @@ fn parse_http(text: &str, hint: &str) -> Result<Url, Fault> {
             ::url::ParseError::RelativeUrlWithoutBase => String::from("is not a URL with a scheme"),
             error => format!("is not a URL: {error}"),
         };
-        (format!("{} {wrong}", quote(text)), String::from(hint))
+        (format!("{} {wrong}", quote(shown)), String::from(hint))
     })?;
     let written_so = text.get(..url.scheme().len() + 3).is_some_and(|start| start.ends_with("://"));
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() || !written_so {
-        return Err((format!("{} is not an `http` or `https` URL", quote(text)), String::from(hint)));
+        return Err((format!("{} is not an `http` or `https` URL", quote(shown)), String::from(hint)));
     }
     if text.chars().any(|character| character.is_whitespace() || character.is_control() || character == '\\')
     {
-        return Err((format!("{} has a space or a backslash", quote(text)), String::from(hint)));
+        return Err((format!("{} has a space or a backslash", quote(shown)), String::from(hint)));
     }
     Ok(url)
 }
@@ -153,7 +164,16 @@ mod tests {
             ("https://cart.internal/", "cart.internal", 443, true),
             ("https://[::1]:8443", "::1", 8443, true),
         ] {
-            assert_eq!(parse_upstream(text), Ok(Upstream { host: host.into(), port, tls }), "{text}");
+            let upstream = Upstream { host: host.into(), port, tls, h2c: false };
+            assert_eq!(parse_upstream(text), Ok(upstream), "{text}");
+        }
+        for (text, host, port) in [
+            ("h2c://127.0.0.1:50051", "127.0.0.1", 50051),
+            ("H2C://Cart.internal", "cart.internal", 80),
+            ("h2c://[::1]:8080/", "::1", 8080),
+        ] {
+            let upstream = Upstream { host: host.into(), port, tls: false, h2c: true };
+            assert_eq!(parse_upstream(text), Ok(upstream), "{text}");
         }
     }
 
@@ -178,6 +198,13 @@ mod tests {
             "http://a\\b",
             " http://a",
             "unix:/run/a.sock",
+            "h2c:a",
+            "h2c://",
+            "h2c://a/b",
+            "h2c://u:p@a",
+            "h2c://http://a",
+            "h2://a",
+            "grpc://a",
         ] {
             assert!(parse_upstream(text).is_err(), "{text}");
         }

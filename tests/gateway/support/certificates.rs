@@ -118,14 +118,26 @@ pub(crate) async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> Str
 
 /// A socket that ends TLS and passes everything on to `to`, which speaks without.
 pub(crate) async fn terminator(authority: &Authority, file: &str, to: SocketAddr) -> SocketAddr {
+    terminator_for(authority, file, &[], to).await
+}
+
+/// The same that chooses among these protocols (ALPN).
+pub(crate) async fn terminator_for(
+    authority: &Authority,
+    file: &str,
+    alpn: &[&[u8]],
+    to: SocketAddr,
+) -> SocketAddr {
     let chain = CertificateDer::pem_file_iter(authority.path(&format!("{file}.pem"))).expect("a file");
     let key = PrivateKeyDer::from_pem_file(authority.path(&format!("{file}.key"))).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions that fit")
-        .with_no_client_auth()
-        .with_single_cert(chain.map(|certificate| certificate.expect("PEM")).collect(), key)
-        .expect("a pair");
+    let mut config =
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions that fit")
+            .with_no_client_auth()
+            .with_single_cert(chain.map(|certificate| certificate.expect("PEM")).collect(), key)
+            .expect("a pair");
+    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("a bound socket");

@@ -9,6 +9,7 @@ pub(crate) mod fault;
 pub(crate) mod frames;
 pub(crate) mod fusionauth;
 pub(crate) mod gateway;
+pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod listening;
 pub(crate) mod provider;

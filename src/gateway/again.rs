@@ -1,0 +1,44 @@
+//! Which requests that failed at the app are sent again.
+
+use pingora_core::{Error, ErrorType};
+use pingora_proxy::Session;
+
+use crate::gateway::context::Context;
+use crate::upstream::http2;
+
+/// How often one request is sent again. An app that is being replaced may end several connections one after the other.
+const MAX_REPEATED: usize = 4;
+
+/// What becomes of a request that failed after the connection was made. Sent again are: any that the app says it has not
+/// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be answered, nor
+/// whose body is not kept any more.
+pub(super) fn decide(session: &Session, error: &mut Error, context: &mut Context, is_reused: bool) {
+    let has_begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+    let can_be_repeated =
+        !has_begun && !session.as_ref().retry_buffer_truncated() && context.repeated < MAX_REPEATED;
+    let is_harmless = match error.etype() {
+        // `true` only where Pingora may speak HTTP/1.1 instead.
+        ErrorType::H2Downgrade => Some(error.retry()),
+        // Whatever it was, the app may have done what was asked.
+        ErrorType::InvalidH2 => Some(false),
+        _ => http2::was_not_processed(error).then_some(true),
+    };
+    match is_harmless {
+        Some(is_harmless) => error.set_retry(is_harmless && can_be_repeated),
+        None if can_be_repeated && session.req_header().method.is_idempotent() => {
+            error.retry.decide_reuse(is_reused);
+        }
+        None => error.set_retry(false),
+    }
+    context.repeated += usize::from(error.retry());
+}
+
+/// A kept connection of HTTP/2 takes no more requests: another one may. Nothing has been sent. `false`: it is not that.
+pub(super) fn after_a_stale_connection(context: &mut Context, error: &mut Error) -> bool {
+    if !http2::is_stale(error) || context.repeated >= MAX_REPEATED {
+        return false;
+    }
+    context.repeated += 1;
+    error.set_retry(true);
+    true
+}

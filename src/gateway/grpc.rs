@@ -1,0 +1,190 @@
+//! Calls of gRPC, and requests of HTTP/1.0, to an app that speaks HTTP/2.
+//!
+//! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
+//! app that takes messages only between its answers would stand still for ever, and a client that has left would not be
+//! noticed. A client of HTTP/1.0 would get chunks, which it does not know. Everything else is as for other requests; Pingora's
+//! phases are called in the same order.
+
+mod upload;
+
+use http::{HeaderName, Uri, Version, header};
+use pingora_core::protocols::http::HttpTask;
+use pingora_core::protocols::http::v2::client::Http2Session;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use pingora_http::RequestHeader;
+use pingora_proxy::{ProxyHttp, Session};
+
+use crate::gateway::context::Context;
+use crate::gateway::{Gateway, response_headers};
+use crate::upstream::http2;
+
+use upload::Upload;
+
+/// Fields that are for one connection only.
+const OF_ONE_HOP: [HeaderName; 10] = [
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHORIZATION,
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Whether a request is to take this way, if the app speaks HTTP/2.
+pub(super) fn is_due(request: &RequestHeader) -> bool {
+    match request.version {
+        Version::HTTP_2 => is_call(request),
+        version => version == Version::HTTP_10,
+    }
+}
+
+/// Whether this is a call that can be one at the app, too. gRPC-Web is ordinary HTTP.
+fn is_call(request: &RequestHeader) -> bool {
+    let content_type = request.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    content_type
+        .and_then(|value| value.strip_prefix(b"application/grpc"))
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+/// Takes a request to the app and its answer back, again where that is right. `false`: the app does not speak HTTP/2.
+pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
+    loop {
+        let peer = gateway.upstream_peer(session, context).await?;
+        if !http2::is_offered(&peer) {
+            return Ok(false);
+        }
+        let error = match gateway.connections.open(&peer).await {
+            Ok((mut upstream, is_reused)) => {
+                let called = call(gateway, &peer, &mut upstream, session, context).await;
+                if matches!(&called, Err(error) if *error.etype() == ErrorType::ReadTimedout) {
+                    // It may be the connection that does not answer.
+                    upstream.conn.mark_shutdown();
+                }
+                gateway.connections.close(upstream, &peer);
+                let Err(error) = called else { return Ok(true) };
+                gateway.error_while_proxy(&peer, session, error, context, is_reused)
+            }
+            Err(error) => gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up(),
+        };
+        if !error.retry() {
+            return Err(error);
+        }
+    }
+}
+
+/// Once, on one stream.
+async fn call(
+    gateway: &Gateway,
+    peer: &HttpPeer,
+    upstream: &mut Http2Session,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<()> {
+    let head = request_head(gateway, peer, session, context).await?;
+    let has_no_body = session.as_mut().is_body_empty();
+    upstream.write_request_header(Box::new(head), has_no_body).map_err(Error::into_up)?;
+    upstream.read_timeout = peer.options.read_timeout;
+    let sending = upstream.take_request_body_writer();
+    let mut upload = Upload::new(sending.filter(|_| !has_no_body), session, peer.options.write_timeout);
+    let mut answer = Answer { upstream, has_head: false, has_body: false };
+    loop {
+        let part = tokio::select! {
+            moved = upload.advance(session) => {
+                moved?;
+                continue;
+            }
+            part = answer.next() => part.map_err(Error::into_up)?,
+        };
+        if pass_on(gateway, part, session, context).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// What the app is told.
+async fn request_head(
+    gateway: &Gateway,
+    peer: &HttpPeer,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<RequestHeader> {
+    let mut head = session.req_header().clone();
+    head.set_version(Version::HTTP_2);
+    for name in response_headers::named_by_connection(&head.headers).iter().chain(&OF_ONE_HOP) {
+        head.remove_header(name);
+    }
+    gateway.upstream_request_filter(session, &mut head, context).await?;
+    let host = head.remove_header(&header::HOST);
+    let host = host.ok_or_else(|| Error::explain(ErrorType::InternalError, "no host"))?;
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let scheme = if peer.is_tls() { "https" } else { "http" };
+    let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(target).build();
+    head.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "the host is no authority")?);
+    Ok(head)
+}
+
+/// Passes a part of the answer on to the client. `true`: it was the last.
+async fn pass_on(
+    gateway: &Gateway,
+    mut part: HttpTask,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<bool> {
+    match &mut part {
+        HttpTask::Header(head, _) => {
+            gateway.response_filter(session, head, context).await?;
+            // Pingora writes no other to a connection of HTTP/1.x.
+            head.set_version(Version::HTTP_11);
+        }
+        HttpTask::Trailer(Some(trailers)) => {
+            gateway.upstream_response_trailer_filter(session, trailers, context)?;
+        }
+        _ => {}
+    }
+    session.write_response_tasks(vec![part]).await.map_err(Error::into_down)
+}
+
+/// An app's answer.
+struct Answer<'a> {
+    upstream: &'a mut Http2Session,
+    has_head: bool,
+    has_body: bool,
+}
+
+impl Answer<'_> {
+    /// The next part. Nothing is lost where this is given up before it is ready.
+    async fn next(&mut self) -> Result<HttpTask> {
+        if !self.has_head {
+            self.upstream.read_response_header().await?;
+            self.has_head = true;
+            let head = self.upstream.response_header().cloned();
+            let head = head.ok_or_else(|| Error::explain(ErrorType::InternalError, "no head"))?;
+            return Ok(HttpTask::Header(Box::new(head), self.is_over()?));
+        }
+        while !self.has_body {
+            match self.upstream.read_response_body().await {
+                Ok(Some(bytes)) => {
+                    let is_last = self.is_over()?;
+                    if is_last || !bytes.is_empty() {
+                        return Ok(HttpTask::Body(Some(bytes), is_last));
+                    }
+                }
+                Err(error) if !http2::stops_upload(&error) => return Err(error),
+                _ => self.has_body = true,
+            }
+        }
+        let trailers = self.upstream.read_trailers().await?;
+        Ok(HttpTask::Trailer(trailers.map(Box::new)))
+    }
+
+    fn is_over(&mut self) -> Result<bool> {
+        self.upstream
+            .check_response_end_or_error()
+            .or_else(|error| if http2::stops_upload(&error) { Ok(true) } else { Err(error) })
+    }
+}

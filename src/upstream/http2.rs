@@ -1,0 +1,113 @@
+//! HTTP/2 to apps (RFC 9113): when it is spoken, within which bounds, and which failed requests may be sent again.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use pingora_core::connectors::http::v2::Connector;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::protocols::http::v2::client::Http2Session;
+use pingora_core::protocols::l4::ext::TcpKeepalive;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
+
+use crate::config;
+
+/// Requests at once on one connection to an app; further ones open another.
+const MAX_STREAMS: usize = 64;
+
+/// Bytes of an answer that an app may send ahead of a client that takes it slowly.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// The same on all streams of a connection: as much as all of them may have, so that slow clients hold up nobody else.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 64;
+
+/// A connection that carries many requests and has gone silent must not take more of them for as long as TCP waits by itself.
+/// Not by PING: servers of gRPC take frequent ones for an attack.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Lets a peer speak HTTP/2 where the configuration says so: at once without TLS, by ALPN with it.
+pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &config::UpstreamTls) {
+    match upstream {
+        config::Upstream { h2c: true, .. } => peer.options.set_http_version(2, 2),
+        config::Upstream { tls: true, .. } if tls.http2 => peer.options.set_http_version(2, 1),
+        _ => return,
+    }
+    peer.options.max_h2_streams = MAX_STREAMS;
+    peer.options.h2_stream_window_size = Some(STREAM_WINDOW);
+    peer.options.h2_connection_window_size = Some(CONNECTION_WINDOW);
+    peer.options.tcp_keepalive = Some(TcpKeepalive {
+        idle: SILENCE,
+        interval: SILENCE / 3,
+        count: 3,
+        #[cfg(target_os = "linux")]
+        user_timeout: SILENCE,
+    });
+}
+
+/// Has a peer speak HTTP/1.1, where it may choose.
+pub(crate) fn avoid(peer: &mut HttpPeer) {
+    if peer.options.alpn.get_min_http_version() == 1 {
+        peer.options.set_http_version(1, 1);
+    }
+}
+
+/// Whether a peer may be spoken to in HTTP/2.
+pub(crate) fn is_offered(peer: &HttpPeer) -> bool {
+    peer.options.alpn.get_max_http_version() == 2
+}
+
+/// Whether the app says by HTTP/2 that it has not processed a request, so that any method may be sent again (RFC 9113
+/// section 8.7): the stream is beyond what its GOAWAY still answers, or it was refused, or is to come over HTTP/1.1.
+pub(crate) fn was_not_processed(error: &Error) -> bool {
+    let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
+    let may_go_again =
+        matches!(cause.reason(), Some(h2::Reason::REFUSED_STREAM | h2::Reason::HTTP_1_1_REQUIRED));
+    cause.is_remote() && (cause.is_go_away() || cause.is_reset() && may_go_again)
+}
+
+/// Whether what failed is a request's turn on a connection of HTTP/2 that was kept, not the connecting.
+pub(crate) fn is_stale(error: &Error) -> bool {
+    *error.etype() == ErrorType::H2Error && error.root_cause().downcast_ref::<h2::Error>().is_some()
+}
+
+/// Whether the app has answered and only wants no more of the request (RFC 9113 section 8.1).
+pub(crate) fn stops_upload(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<h2::Error>();
+    cause.is_some_and(|cause| {
+        cause.is_remote() && cause.is_reset() && cause.reason() == Some(h2::Reason::NO_ERROR)
+    })
+}
+
+/// Connections for what is proxied without Pingora: see `gateway/grpc.rs`.
+#[derive(Default)]
+pub(crate) struct Connections(OnceLock<Connector>);
+
+impl fmt::Debug for Connections {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Connections").finish_non_exhaustive()
+    }
+}
+
+impl Connections {
+    /// A stream at a peer, and whether its connection was there already.
+    pub(crate) async fn open(&self, peer: &HttpPeer) -> Result<(Http2Session, bool)> {
+        let connector = self.connector();
+        if let Some(stream) = connector.reused_http_session(peer).await? {
+            return Ok((stream, true));
+        }
+        match connector.new_http_session::<HttpPeer, ()>(peer).await? {
+            HttpSession::H2(stream) => Ok((stream, false)),
+            _ => Error::e_explain(ErrorType::ConnectError, "the app does not choose HTTP/2"),
+        }
+    }
+
+    /// The stream is over; its connection may serve others.
+    pub(crate) fn close(&self, stream: Http2Session, peer: &HttpPeer) {
+        self.connector().release_http_session(stream, peer, peer.options.idle_timeout);
+    }
+
+    fn connector(&self) -> &Connector {
+        self.0.get_or_init(|| Connector::new(None))
+    }
+}

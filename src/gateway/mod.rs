@@ -167,7 +167,10 @@ impl ProxyHttp for Gateway {
     }
 
     async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let is_proxied = grpc::is_due(session.req_header()) && grpc::proxy(self, session, context).await?;
+        if !grpc::is_due(session.req_header()) {
+            return Ok(true);
+        }
+        let is_proxied = Box::pin(grpc::proxy(self, session, context)).await?;
         Ok(!is_proxied)
     }
 
@@ -237,7 +240,7 @@ impl ProxyHttp for Gateway {
         let Some(app) = context.app.clone() else { return Ok(()) };
         upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
         if upstream.version == http::Version::HTTP_2 {
-            upstream_request::prepare_for_http2(session, upstream).await?;
+            Box::pin(upstream_request::prepare_for_http2(session, upstream)).await?;
         }
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);

@@ -2,15 +2,77 @@
 
 use tokio::runtime::{Builder, Runtime};
 
-/// A runtime with this number of worker threads, which takes connections in the order in which they became ready.
+/// With several worker threads: a worker looks at the common queue in every third turn.
+const COMMON_QUEUE_INTERVAL: u32 = 3;
+
+/// A runtime with this number of worker threads that serves connections about in the order in which they became ready.
 ///
-/// A worker's own queue holds 256 tasks. What does not fit goes to a queue for all workers, which Tokio by default looks at once in some 60 tasks while
-/// the own queue is never empty: with a thousand busy connections, those in it wait for hundreds of milliseconds while others are served many times
-/// over (docs/performance.md). Here the common queue comes first. While nothing is in it, that costs one atomic load.
+/// A worker's own queue in Tokio's usual runtime holds 256 tasks. What does not fit goes to a queue for all workers, which a worker whose own queue is
+/// never empty looks at once in some 60 turns: with a thousand busy connections, those in it wait for hundreds of milliseconds while others are served
+/// many times over (docs/performance.md). Looking there in every turn would be as bad for those in the own queue. One worker needs no such queues: its
+/// runtime has a single one, first come, first served.
 ///
 /// # Errors
 ///
 /// Where threads or the event queue cannot be had from the system.
 pub fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(worker_threads).global_queue_interval(1).enable_all().build()
+    let mut builder = if worker_threads == 1 {
+        Builder::new_current_thread()
+    } else {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(worker_threads).global_queue_interval(COMMON_QUEUE_INTERVAL);
+        builder
+    };
+    builder.enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Poll;
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    /// More than a worker's own queue holds.
+    const TASKS: usize = 1000;
+    const TURNS: usize = 1_000_000;
+
+    /// The turns of each task when all always want one; the fewest first.
+    fn turns(worker_threads: usize) -> Vec<usize> {
+        let turns: Arc<Vec<AtomicUsize>> = Arc::new((0..TASKS).map(|_| AtomicUsize::new(0)).collect());
+        let all = Arc::new(AtomicUsize::new(0));
+        let spawn = |number: usize| {
+            let (turns, all) = (Arc::clone(&turns), Arc::clone(&all));
+            poll_fn(move |context| {
+                if all.fetch_add(1, Ordering::Relaxed) >= TURNS {
+                    return Poll::Ready(());
+                }
+                turns[number].fetch_add(1, Ordering::Relaxed);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            })
+        };
+        runtime(worker_threads).unwrap().block_on(async {
+            (0..TASKS).map(spawn).collect::<JoinSet<()>>().join_all().await;
+        });
+        let mut turns: Vec<_> = turns.iter().map(|turns| turns.load(Ordering::Relaxed)).collect();
+        turns.sort_unstable();
+        turns
+    }
+
+    #[test]
+    fn one_worker_serves_in_turn() {
+        let turns = turns(1);
+        assert!(turns[TASKS - 1] - turns[0] <= 2, "{} to {}", turns[0], turns[TASKS - 1]);
+    }
+
+    #[test]
+    fn several_workers_pass_nobody_over() {
+        let fewest = turns(2)[0];
+        assert!(fewest >= TURNS / TASKS / 10, "{fewest} turns of {}", TURNS / TASKS);
+    }
 }

@@ -292,21 +292,3 @@ proptest! {
         agrees_with_httparse(&bytes)?;
     }
 }
-
-/// Not asserted, only told: `cargo test --lib measure_check -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn measure_check() {
-    let token = "x".repeat(985);
-    let head = format!(
-        "GET /api/shopping-cart HTTP/1.1\r\nHost: store.localhost:8080\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n\
-         Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en\r\nConnection: keep-alive\r\nCookie: __Host-access_token={token}\r\n\
-         Sec-Fetch-Site: same-origin\r\nSec-Fetch-Mode: cors\r\n\r\n"
-    );
-    let rounds = 1_000_000_u32;
-    let started = std::time::Instant::now();
-    for _ in 0..rounds {
-        assert!(check(std::hint::black_box(head.as_bytes())).is_ok());
-    }
-    println!("check: {} bytes, {:?} each", head.len(), started.elapsed() / rounds);
-}

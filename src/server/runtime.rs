@@ -2,28 +2,24 @@
 
 use tokio::runtime::{Builder, Runtime};
 
-/// With several worker threads: a worker looks at the common queue in every third turn.
+/// A worker looks at the common queue in every third turn.
 const COMMON_QUEUE_INTERVAL: u32 = 3;
 
-/// A runtime with this number of worker threads that serves connections about in the order in which they became ready.
+/// A runtime with this number of worker threads that gives connections about the same share of them.
 ///
-/// A worker's own queue in Tokio's usual runtime holds 256 tasks. What does not fit goes to a queue for all workers, which a worker whose own queue is
-/// never empty looks at once in some 60 turns: with a thousand busy connections, those in it wait for hundreds of milliseconds while others are served
-/// many times over (docs/performance.md). Looking there in every turn would be as bad for those in the own queue. One worker needs no such queues: its
-/// runtime has a single one, first come, first served.
+/// A worker's own queue holds 256 tasks. What does not fit goes to a queue for all workers, which Tokio by default looks at once in some 60 turns while
+/// the own queue is never empty: with a thousand busy connections, those in it wait for most of a second while others are served many times over.
+/// Looking there first in every turn would be as bad for those in the own queue. docs/performance.md has the figures.
 ///
 /// # Errors
 ///
 /// Where threads or the event queue cannot be had from the system.
 pub fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
-    let mut builder = if worker_threads == 1 {
-        Builder::new_current_thread()
-    } else {
-        let mut builder = Builder::new_multi_thread();
-        builder.worker_threads(worker_threads).global_queue_interval(COMMON_QUEUE_INTERVAL);
-        builder
-    };
-    builder.enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(worker_threads)
+        .global_queue_interval(COMMON_QUEUE_INTERVAL)
+        .enable_all()
+        .build()
 }
 
 #[cfg(test)]
@@ -65,9 +61,9 @@ mod tests {
     }
 
     #[test]
-    fn one_worker_serves_in_turn() {
-        let turns = turns(1);
-        assert!(turns[TASKS - 1] - turns[0] <= 2, "{} to {}", turns[0], turns[TASKS - 1]);
+    fn one_worker_gives_all_about_the_same() {
+        let fewest = turns(1)[0];
+        assert!(fewest >= TURNS / TASKS / 2, "{fewest} turns of {}", TURNS / TASKS);
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
                 Ok(server) => server,
                 Err(error) => return fail(&error, 1),
             };
-            info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = ?server.admin_address(), version = env!("CARGO_PKG_VERSION"), "started");
+            info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = server.admin_address().map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "started");
             let reloading = reload_when_told(path.to_owned(), server.reloader(), hangups);
             let reloading = tokio::spawn(reloading);
             server.run(stop_signal()).await;

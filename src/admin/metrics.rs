@@ -1,9 +1,9 @@
 //! `/metrics`: what was counted, and what is so now, in the text format of Prometheus, version 0.0.4.
 
 use prometheus::core::Collector;
-use prometheus::{Gauge, GaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
 
-use crate::gateway::State;
+use crate::gateway::{ReloadStatus, State};
 use crate::telemetry::metrics::METRICS;
 
 /// The text. A gauge of what is so now is made for the occasion, so that no series outlives what it is about.
@@ -20,6 +20,7 @@ pub(super) fn text(state: &State) -> String {
 fn fill(registry: &Registry, state: &State) -> prometheus::Result<()> {
     let build = vector(registry, "portcullis_build_info", "The version that runs.", &["version"])?;
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+    reloads(registry, &state.reload_status())?;
     let ready = vector(
         registry,
         "portcullis_identity_provider_ready",
@@ -57,6 +58,21 @@ fn fill(registry: &Registry, state: &State) -> prometheus::Result<()> {
         "WebSockets, event streams and gRPC calls of sessions that are open.",
         state.open_streams.len(),
     )
+}
+
+/// A refused reload leaves everything as it was, so nothing else shows it.
+fn reloads(registry: &Registry, status: &ReloadStatus) -> prometheus::Result<()> {
+    gauge(
+        registry,
+        "portcullis_config_last_reload_successful",
+        "Whether the last reload was taken; 1 before the first one.",
+        usize::from(status.last_error.is_none()),
+    )?;
+    let refused = IntCounter::new(
+        "portcullis_config_reloads_refused_total",
+        "Reloads that were refused: the configuration before stayed.",
+    )?;
+    register(registry, refused).map(|counter| counter.inc_by(status.refused))
 }
 
 fn vector(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
@@ -99,6 +115,8 @@ mod tests {
         let known: BTreeSet<_> = counted.chain(names(include_str!("metrics.rs"))).collect();
         let dashboard = include_str!("../../examples/monitoring/dashboard.json");
         serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
+        // By it, functions of ranges meet the same labels twice, which is an error.
+        assert!(!include_str!("../../examples/monitoring/alerts.yaml").contains("__name__"));
         for text in [dashboard, include_str!("../../examples/monitoring/alerts.yaml")] {
             for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
                 let name =

@@ -21,9 +21,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixListener;
-use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::unix::{OwnedWriteHalf, UCred};
 use tokio::sync::oneshot;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::access::memory::Memory;
@@ -44,6 +44,9 @@ const MAX_ANSWER: u64 = 1024;
 
 /// For the old process to give its listeners, and to let go afterwards.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Before another try, where nobody can be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// For the new process to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -231,11 +234,24 @@ pub(super) async fn run(path: Option<PathBuf>, successor: Option<Successor>, est
     }
 }
 
+async fn accept(socket: &UnixListener) -> io::Result<(tokio::net::UnixStream, UCred)> {
+    let (stream, _) = socket.accept().await?;
+    let peer = stream.peer_cred()?;
+    Ok((stream, peer))
+}
+
 async fn offer((socket, mut file): (UnixListener, SocketFile), estate: Estate) -> io::Result<()> {
     let Estate { listeners, memory, handed_over, is_drained } = estate;
     let heir = loop {
-        let (stream, _) = socket.accept().await?;
-        let peer = stream.peer_cred()?;
+        // No descriptor is left, for instance: it may be otherwise the next time.
+        let (stream, peer) = match accept(&socket).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "another process could not be heard at the upgrade socket");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
         let own = rustix::process::geteuid().as_raw();
         if peer.uid() != own && peer.uid() != 0 {
             warn!(user = peer.uid(), "an upgrade by another user was refused");

@@ -269,10 +269,18 @@ async fn the_program_reloads_on_sighup_and_keeps_the_old_configuration_where_the
     std::fs::write(program.file("gateway.toml"), text.replace("store.localhost", "shop localhost")).unwrap();
     program.signal("HUP").await;
     program.logged(&["reload refused", "apps.store.hosts"]).await;
+    let reloads = async |taken: u8| {
+        let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+        for (name, value) in [("last_reload_successful", taken), ("reloads_refused_total", 1)] {
+            assert!(metrics.contains(&format!("\nportcullis_config_{name} {value}\n")), "{metrics}");
+        }
+    };
+    reloads(0).await;
     std::fs::write(program.file("gateway.toml"), text.replace("store-secret", "other-secret")).unwrap();
     program.signal("HUP").await;
     program.logged(&["configuration changed", "apps.store.client_secret: (secret) -> (secret)"]).await;
     program.logged(&["configuration reloaded"]).await;
+    reloads(1).await;
     browser.try_log_in("ada", "correct horse").await.assert_status(503);
     let (requests, connections) = load.stop().await;
     assert!(requests > 0 && connections == 2, "{requests} {connections}");

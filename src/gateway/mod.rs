@@ -175,6 +175,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        if let Some(peer) = context.peer.take() {
+            return Ok(peer);
+        }
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
         let mut peer = app.upstreams.peer(&context.tried, context.websocket);
         if let Some(peer) = peer.as_mut().filter(|_| session.req_header().version == http::Version::HTTP_10) {

@@ -46,6 +46,8 @@ pub struct Context {
     pub(crate) hsts: Option<HeaderValue>,
     /// It asks for a WebSocket.
     pub websocket: bool,
+    /// It ends with its session.
+    pub(crate) is_watched: bool,
     /// What it is called: in the app's log, in ours, in the answer.
     pub(crate) request_id: Option<HeaderValue>,
     /// When its head had been read.

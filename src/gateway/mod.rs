@@ -313,7 +313,7 @@ impl ProxyHttp for Gateway {
                 connection.set_idle_timeout(app.timeouts.idle);
             }
         }
-        open_streams::watch(&state, app, session, response, context);
+        open_streams::watch_response(&state, app, session, response, context);
         Ok(())
     }
 

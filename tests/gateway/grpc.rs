@@ -359,3 +359,48 @@ async fn over_tls_the_app_must_choose_http_2() {
     assert_eq!(app.last().uri, "https://store.localhost/shop.Cart/Add");
     assert_eq!(app.seen().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_ends_with_its_session_though_the_app_has_not_said_anything_yet() {
+    let (ended, mut has_ended) = tokio::sync::mpsc::unbounded_channel();
+    let app = Http2App::start(move |mut call: Call| {
+        let ended = ended.clone();
+        async move {
+            let mut taken = 0;
+            // A client's stream of messages is answered at its end only.
+            while let Some(Ok(chunk)) = call.body.data().await {
+                taken += chunk.len();
+                let _ = call.body.flow_control().release_capacity(chunk.len());
+            }
+            ended.send(taken).unwrap();
+        }
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut browser = world.logged_in("ada").await;
+    let mut client = Http2Client::start(&authority, &world).await;
+    client.cookies = browser.cookie_header();
+    let (response, mut sending) = client.call("/shop.Cart/Collect");
+    sending.send_data(Bytes::from_static(b"first"), false).unwrap();
+    wait_for("the app's request", || !app.seen().is_empty()).await;
+    browser.send(crate::support::Request::post("/api/logout")).await.assert_status(204);
+    assert!(patiently("the end", response).await.is_err(), "cut, not answered");
+    assert_eq!(patiently("the app's stream to end, too", has_ended.recv()).await, Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_is_reset() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut stream = call.respond.send_response(grpc(), false).unwrap();
+        stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        stream.send_reset(h2::Reason::INTERNAL_ERROR);
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, _sending) = client.call("/shop.Cart/Watch");
+    let mut body = patiently("a head", response).await.unwrap().into_body();
+    assert_eq!(patiently("a message", body.data()).await.unwrap().unwrap(), "half");
+    assert!(matches!(patiently("the end", body.data()).await, Some(Err(_))), "reset, not ended");
+}

@@ -257,6 +257,10 @@ impl ProxyHttp for Gateway {
         trailers: &mut http::HeaderMap,
         context: &mut Context,
     ) -> Result<()> {
+        if response_headers::are_too_large(trailers) {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's trailers are too large")
+                .map_err(Error::into_up);
+        }
         if let Some(app) = &context.app {
             trailers::clean(app, trailers);
         }
@@ -284,7 +288,7 @@ impl ProxyHttp for Gateway {
             let explanation = "the app's response has a transfer coding other than one `chunked`";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
-        if response_headers::is_too_large(response) {
+        if response.version == http::Version::HTTP_2 && response_headers::are_too_large(&response.headers) {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's head is too large")
                 .map_err(Error::into_up);
         }

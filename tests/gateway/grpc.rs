@@ -404,3 +404,50 @@ async fn an_answer_that_breaks_off_is_reset() {
     assert_eq!(patiently("a message", body.data()).await.unwrap().unwrap(), "half");
     assert!(matches!(patiently("the end", body.data()).await, Some(Err(_))), "reset, not ended");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_are_no_larger_than_a_head_may_be() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut stream = call.respond.send_response(grpc(), false).unwrap();
+        let mut trailers = status("0", "");
+        for number in 0..200 {
+            let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
+            trailers.insert(name, "x".repeat(8000).parse().unwrap());
+        }
+        stream.send_trailers(trailers).unwrap();
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, _sending) = client.call("/shop.Cart/Watch");
+    let mut body = patiently("a head", response).await.unwrap().into_body();
+    let _nothing = patiently("the body's end", body.data()).await;
+    assert!(patiently("trailers", body.trailers()).await.is_err(), "reset instead");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_connection_is_not_lent_to_who_trusts_somebody_else() {
+    let app = Http2App::start(unary).await;
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    authority.certify("store", &["store.localhost"]);
+    authority.certify("app", &["app.internal"]);
+    let address = terminator_for(&authority, "app", &[b"h2"], app.listening().address()).await;
+    let trust = |ca: &Authority, name: &str| {
+        format!("[apps.store]\nupstream_tls = {{ ca = '{}', server_name = '{name}' }}\n", ca.ca())
+    };
+    let trusted = trust(&authority, "app.internal");
+    let toml = format!("{}{trusted}upstreams = ['https://{address}']\n", authority.server(&["store"]));
+    let world = World::with(&toml).await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    for (trust, expected) in [
+        (trusted.clone(), 200),
+        (trust(&authority, "other.internal"), 502),
+        (trust(&stranger, "app.internal"), 502),
+        (trusted, 200),
+    ] {
+        world.reload(&trust).await;
+        let answer = client.unary("/shop.Cart/Add", b"message").await.unwrap();
+        assert_eq!(answer.status(), expected, "{trust}");
+    }
+    assert_eq!(app.last().connection, 1, "it was there all the time");
+}

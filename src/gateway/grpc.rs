@@ -16,7 +16,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, open_streams, response_headers};
+use crate::gateway::{Gateway, response_headers};
 use crate::upstream::http2;
 
 use upload::Upload;
@@ -59,13 +59,6 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
             // Or the next one's turn would be lost: with two addresses, one would never have any.
             context.peer = Some(peer);
             return Ok(false);
-        }
-        if !context.is_watched && is_call(session.req_header()) {
-            // Not only from the answer on: the app may say nothing before the client's last message.
-            context.is_watched = true;
-            if let Some(app) = &context.app {
-                open_streams::watch(&gateway.state(context), app, session, context);
-            }
         }
         let error = match gateway.connections.open(&peer).await {
             Ok((mut upstream, is_reused)) => {

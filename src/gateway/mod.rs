@@ -103,6 +103,9 @@ impl Gateway {
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
             if is_grpc(session.req_header()) {
                 connection.exempt_from_body_rate();
+                // So it may go on for ever, and the app may say nothing before its end.
+                open_streams::watch(&state, &app, session, context);
+                context.is_watched = true;
             }
             session.set_write_timeout(Some(app.timeouts.idle));
             connection.set_write_timeout(app.timeouts.idle);

@@ -451,3 +451,20 @@ async fn a_kept_connection_is_not_lent_to_who_trusts_somebody_else() {
     }
     assert_eq!(app.last().connection, 1, "it was there all the time");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_calls_itself_grpc_ends_with_its_session_whatever_the_app_speaks() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    let mut wire = browser.open().await;
+    let cookies = browser.cookie_header().unwrap();
+    let head = format!(
+        "POST /api/collect HTTP/1.1\r\nHost: store.localhost\r\nContent-Type: application/grpc\r\nCookie: {cookies}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+    );
+    wire.send(&head).await.unwrap();
+    wait_for("the app's request", || world.store.heads() > 0).await;
+    browser.send(crate::support::Request::post("/api/logout")).await.assert_status(204);
+    let answer = patiently("the end", wire.head()).await;
+    assert!(matches!(answer, Ok(None) | Err(_)), "{answer:?}");
+}

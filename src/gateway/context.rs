@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
+use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
 
 use crate::access::identity::Identity;
@@ -33,6 +34,8 @@ pub struct Context {
     pub new_cookies: Vec<HeaderValue>,
     /// What the session that was refreshed for it is known by, before and after.
     pub(crate) session_keys: Vec<SessionKey>,
+    /// Chosen for it already, and not used yet.
+    pub(crate) peer: Option<Box<HttpPeer>>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,
     /// How often it was sent again, or to be sent on a connection that was no longer good.
@@ -43,6 +46,8 @@ pub struct Context {
     pub(crate) hsts: Option<HeaderValue>,
     /// It asks for a WebSocket.
     pub websocket: bool,
+    /// It ends with its session.
+    pub(crate) is_watched: bool,
     /// What it is called: in the app's log, in ours, in the answer.
     pub(crate) request_id: Option<HeaderValue>,
     /// When its head had been read.

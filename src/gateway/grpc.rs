@@ -56,6 +56,8 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
     loop {
         let peer = gateway.upstream_peer(session, context).await?;
         if !http2::is_offered(&peer) {
+            // Or the next one's turn would be lost: with two addresses, one would never have any.
+            context.peer = Some(peer);
             return Ok(false);
         }
         let error = match gateway.connections.open(&peer).await {

@@ -103,6 +103,9 @@ impl Gateway {
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
             if is_grpc(session.req_header()) {
                 connection.exempt_from_body_rate();
+                // So it may go on for ever, and the app may say nothing before its end.
+                open_streams::watch(&state, &app, session, context);
+                context.is_watched = true;
             }
             session.set_write_timeout(Some(app.timeouts.idle));
             connection.set_write_timeout(app.timeouts.idle);
@@ -175,6 +178,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        if let Some(peer) = context.peer.take() {
+            return Ok(peer);
+        }
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
         let mut peer = app.upstreams.peer(&context.tried, context.websocket);
         if let Some(peer) = peer.as_mut().filter(|_| session.req_header().version == http::Version::HTTP_10) {
@@ -254,6 +260,10 @@ impl ProxyHttp for Gateway {
         trailers: &mut http::HeaderMap,
         context: &mut Context,
     ) -> Result<()> {
+        if response_headers::are_too_large(trailers) {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's trailers are too large")
+                .map_err(Error::into_up);
+        }
         if let Some(app) = &context.app {
             trailers::clean(app, trailers);
         }
@@ -281,7 +291,7 @@ impl ProxyHttp for Gateway {
             let explanation = "the app's response has a transfer coding other than one `chunked`";
             return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
         }
-        if response_headers::is_too_large(response) {
+        if response.version == http::Version::HTTP_2 && response_headers::are_too_large(&response.headers) {
             return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's head is too large")
                 .map_err(Error::into_up);
         }
@@ -310,7 +320,7 @@ impl ProxyHttp for Gateway {
                 connection.set_idle_timeout(app.timeouts.idle);
             }
         }
-        open_streams::watch(&state, app, session, response, context);
+        open_streams::watch_response(&state, app, session, response, context);
         Ok(())
     }
 

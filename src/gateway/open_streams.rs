@@ -82,19 +82,23 @@ pub(crate) async fn run(current: Arc<CurrentState>, mut stopping: watch::Receive
 }
 
 /// Watches the session behind a response that may go on for long.
-pub(super) fn watch(
+pub(super) fn watch_response(
     state: &State,
     app: &App,
     session: &Session,
     response: &ResponseHeader,
     context: &Context,
 ) {
+    if is_stream(response) && !context.is_watched {
+        watch(state, app, session, context);
+    }
+}
+
+/// Watches the session behind an exchange from now on.
+pub(super) fn watch(state: &State, app: &App, session: &Session, context: &Context) {
     let Some((identity, connection)) = context.identity.as_ref().zip(context.connection.as_ref()) else {
         return;
     };
-    if !is_stream(response) {
-        return;
-    }
     let headers = &session.req_header().headers;
     let SessionAtHand { grant, lifetime } =
         state.with_knowledge(app, false, |known| SessionAtHand::read(app.rules(), headers, identity, known));

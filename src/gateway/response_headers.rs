@@ -81,11 +81,11 @@ pub(super) fn has_one_framing(response: &ResponseHeader) -> bool {
         && codings.next().is_none()
 }
 
-/// Whether a head over HTTP/2 is larger than Pingora would read one of HTTP/1.1.
-pub(super) fn is_too_large(response: &ResponseHeader) -> bool {
+/// Whether fields that came over HTTP/2 are more than Pingora would read in a head of HTTP/1.1.
+pub(super) fn are_too_large(fields: &HeaderMap) -> bool {
     const MAX_SIZE: usize = 1024 * 1024;
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
-    response.version == Version::HTTP_2 && response.headers.iter().map(size).sum::<usize>() > MAX_SIZE
+    fields.iter().map(size).sum::<usize>() > MAX_SIZE
 }
 
 /// An app must not overwrite the session's cookies.

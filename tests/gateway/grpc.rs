@@ -359,3 +359,112 @@ async fn over_tls_the_app_must_choose_http_2() {
     assert_eq!(app.last().uri, "https://store.localhost/shop.Cart/Add");
     assert_eq!(app.seen().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_ends_with_its_session_though_the_app_has_not_said_anything_yet() {
+    let (ended, mut has_ended) = tokio::sync::mpsc::unbounded_channel();
+    let app = Http2App::start(move |mut call: Call| {
+        let ended = ended.clone();
+        async move {
+            let mut taken = 0;
+            // A client's stream of messages is answered at its end only.
+            while let Some(Ok(chunk)) = call.body.data().await {
+                taken += chunk.len();
+                let _ = call.body.flow_control().release_capacity(chunk.len());
+            }
+            ended.send(taken).unwrap();
+        }
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut browser = world.logged_in("ada").await;
+    let mut client = Http2Client::start(&authority, &world).await;
+    client.cookies = browser.cookie_header();
+    let (response, mut sending) = client.call("/shop.Cart/Collect");
+    sending.send_data(Bytes::from_static(b"first"), false).unwrap();
+    wait_for("the app's request", || !app.seen().is_empty()).await;
+    browser.send(crate::support::Request::post("/api/logout")).await.assert_status(204);
+    assert!(patiently("the end", response).await.is_err(), "cut, not answered");
+    assert_eq!(patiently("the app's stream to end, too", has_ended.recv()).await, Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_breaks_off_is_reset() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut stream = call.respond.send_response(grpc(), false).unwrap();
+        stream.send_data(Bytes::from_static(b"half"), false).unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        stream.send_reset(h2::Reason::INTERNAL_ERROR);
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, _sending) = client.call("/shop.Cart/Watch");
+    let mut body = patiently("a head", response).await.unwrap().into_body();
+    assert_eq!(patiently("a message", body.data()).await.unwrap().unwrap(), "half");
+    assert!(matches!(patiently("the end", body.data()).await, Some(Err(_))), "reset, not ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trailers_are_no_larger_than_a_head_may_be() {
+    let app = Http2App::start(async |mut call: Call| {
+        let mut stream = call.respond.send_response(grpc(), false).unwrap();
+        let mut trailers = status("0", "");
+        for number in 0..200 {
+            let name = http::HeaderName::try_from(format!("x-{number}")).unwrap();
+            trailers.insert(name, "x".repeat(8000).parse().unwrap());
+        }
+        stream.send_trailers(trailers).unwrap();
+    })
+    .await;
+    let (authority, world) = world(&app, "").await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    let (response, _sending) = client.call("/shop.Cart/Watch");
+    let mut body = patiently("a head", response).await.unwrap().into_body();
+    let _nothing = patiently("the body's end", body.data()).await;
+    assert!(patiently("trailers", body.trailers()).await.is_err(), "reset instead");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kept_connection_is_not_lent_to_who_trusts_somebody_else() {
+    let app = Http2App::start(unary).await;
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    authority.certify("store", &["store.localhost"]);
+    authority.certify("app", &["app.internal"]);
+    let address = terminator_for(&authority, "app", &[b"h2"], app.listening().address()).await;
+    let trust = |ca: &Authority, name: &str| {
+        format!("[apps.store]\nupstream_tls = {{ ca = '{}', server_name = '{name}' }}\n", ca.ca())
+    };
+    let trusted = trust(&authority, "app.internal");
+    let toml = format!("{}{trusted}upstreams = ['https://{address}']\n", authority.server(&["store"]));
+    let world = World::with(&toml).await;
+    let mut client = Http2Client::logged_in(&authority, &world).await;
+    for (trust, expected) in [
+        (trusted.clone(), 200),
+        (trust(&authority, "other.internal"), 502),
+        (trust(&stranger, "app.internal"), 502),
+        (trusted, 200),
+    ] {
+        world.reload(&trust).await;
+        let answer = client.unary("/shop.Cart/Add", b"message").await.unwrap();
+        assert_eq!(answer.status(), expected, "{trust}");
+    }
+    assert_eq!(app.last().connection, 1, "it was there all the time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_calls_itself_grpc_ends_with_its_session_whatever_the_app_speaks() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    let mut wire = browser.open().await;
+    let cookies = browser.cookie_header().unwrap();
+    let head = format!(
+        "POST /api/collect HTTP/1.1\r\nHost: store.localhost\r\nContent-Type: application/grpc\r\nCookie: {cookies}\r\n\
+         Transfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n"
+    );
+    wire.send(&head).await.unwrap();
+    wait_for("the app's request", || world.store.heads() > 0).await;
+    browser.send(crate::support::Request::post("/api/logout")).await.assert_status(204);
+    let answer = patiently("the end", wire.head()).await;
+    assert!(matches!(answer, Ok(None) | Err(_)), "{answer:?}");
+}

@@ -274,3 +274,32 @@ async fn health_checks_are_made_over_http_2_too() {
     let checks = well.seen().into_iter().filter(|seen| seen.uri.ends_with("/healthy"));
     assert!(checks.map(|seen| seen.method).all(|method| method == Method::GET.as_str()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_over_http_1_0_may_be_larger_than_what_the_app_takes_at_once() {
+    let app = Http2App::start(async |call: Call| {
+        if call.head.uri.path() == "/open/refused" {
+            let mut respond = call.respond;
+            let mut stream = respond.send_response(response(413), false).unwrap();
+            stream.send_data(Bytes::from_static(b"no!"), true).unwrap();
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        echo(call).await;
+    })
+    .await;
+    let world = world(&app, "").await;
+    let upload = "x".repeat(3_000_000);
+    for (path, status) in [("page", 200), ("refused", 413), ("refused", 413), ("refused", 413)] {
+        let length = upload.len();
+        let old = format!(
+            "POST /open/{path} HTTP/1.0\r\nHost: store.localhost\r\nContent-Length: {length}\r\n\r\n{upload}"
+        );
+        let (answer, _) = raw(world.gateway.address, old).await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status(), status, "{}", answer.text());
+        if status == 200 {
+            assert_eq!(answer.json()["length"], length);
+        }
+    }
+}

@@ -28,6 +28,17 @@ async fn requests_are_balanced_over_all_upstreams() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_over_http_1_0_are_balanced_as_well() {
+    let (world, second) = two_upstreams("").await;
+    for _ in 0..20 {
+        let old = "GET /open/page HTTP/1.0\r\nHost: store.localhost\r\n\r\n";
+        raw(world.gateway.address, old).await.0.expect("an answer").assert_status(200);
+    }
+    let (first, second) = (world.store.heads(), second.heads());
+    assert!(first >= 5 && second >= 5, "{first} and {second}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_one_upstream_down_no_request_fails_not_even_a_post() {
     let (world, second) = two_upstreams("[apps.store.health_check]\ninterval = \"1h\"").await;
     second.listening().down();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
+use http::Version;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::timeout;
@@ -83,6 +84,10 @@ impl Upload {
 
 /// Waits until the client is gone, or a deadline over.
 async fn gone(session: &mut Session) -> Box<Error> {
+    if session.req_header().version != Version::HTTP_2 && !session.as_mut().is_body_done() {
+        // What came next would be the rest of the body, which nobody takes now: only the app's deadlines count.
+        return std::future::pending().await;
+    }
     match session.as_mut().read_body_or_idle(true).await {
         Err(error) => error.into_down(),
         Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down(),

@@ -5,6 +5,7 @@
 #   docker run --read-only -v ./gateway.toml:/etc/portcullis/gateway.toml:ro -p 8080:8080 portcullis
 #
 # In a container `server.listen` must be reachable from outside it: `listen = ["0.0.0.0:8080"]`.
+# Podman and Buildah leave the health check out unless they build with `--format docker`.
 # `--target demo` makes an image of the two demo apps instead, for examples/compose.
 
 ARG RUST_VERSION=1.95

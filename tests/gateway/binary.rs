@@ -47,27 +47,38 @@ impl Program {
     }
 
     /// The same, logging as the configuration says.
-    pub(crate) async fn start_quietly(builder: Builder) -> (Self, Builder) {
-        let [address, admin] =
-            [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
-        let builder = builder.lay_over(&toml);
-        let directory = tempfile::tempdir().unwrap();
-        let config = directory.path().join("gateway.toml");
-        std::fs::write(&config, builder.text()).unwrap();
-        let child = spawn(directory.path(), &[]);
+    pub(crate) async fn start_quietly(mut builder: Builder) -> (Self, Builder) {
+        for _ in 0..5 {
+            let [address, admin] =
+                [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+            let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
+            builder = builder.lay_over(&toml);
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
+            let mut program = Self { child: spawn(directory.path(), &[]), directory, address, admin };
+            if program.is_ready().await {
+                return (program, builder);
+            }
+        }
+        panic!("the program does not start");
+    }
+
+    /// `false`: it has ended, as where one of the ports that were free is somebody else's by now.
+    async fn is_ready(&mut self) -> bool {
         patiently("readiness", async {
             loop {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                if tokio::net::TcpStream::connect(admin).await.is_ok()
-                    && Browser::new(admin, "localhost").get("/readyz").await.status() == 200
+                if self.child.try_wait().unwrap().is_some() {
+                    return false;
+                }
+                if tokio::net::TcpStream::connect(self.admin).await.is_ok()
+                    && Browser::new(self.admin, "localhost").get("/readyz").await.status() == 200
                 {
-                    return;
+                    return true;
                 }
             }
         })
-        .await;
-        (Self { child, directory, address, admin }, builder)
+        .await
     }
 
     /// Starts another process in its place, and waits until the old one has ended; its exit code.

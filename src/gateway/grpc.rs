@@ -7,7 +7,7 @@
 
 mod upload;
 
-use http::{HeaderName, Uri, Version, header};
+use http::{Uri, Version, header};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -16,24 +16,10 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, response_headers};
+use crate::gateway::{Gateway, hop_by_hop};
 use crate::upstream::http2;
 
 use upload::Upload;
-
-/// Fields that are for one connection only.
-const OF_ONE_HOP: [HeaderName; 10] = [
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHORIZATION,
-    header::PROXY_AUTHENTICATE,
-    HeaderName::from_static("http2-settings"),
-];
 
 /// Whether a request is to take this way, if the app speaks HTTP/2.
 pub(super) fn is_due(request: &RequestHeader) -> bool {
@@ -117,7 +103,7 @@ async fn request_head(
 ) -> Result<RequestHeader> {
     let mut head = session.req_header().clone();
     head.set_version(Version::HTTP_2);
-    for name in response_headers::named_by_connection(&head.headers).iter().chain(&OF_ONE_HOP) {
+    for name in hop_by_hop::named_by_connection(&head.headers).iter().chain(&hop_by_hop::OF_REQUESTS) {
         head.remove_header(name);
     }
     gateway.upstream_request_filter(session, &mut head, context).await?;

@@ -9,6 +9,7 @@ mod endpoints;
 mod failure;
 mod fusionauth_webhook;
 mod grpc;
+mod hop_by_hop;
 pub(crate) mod open_streams;
 mod plain_headers;
 mod request_body;
@@ -128,12 +129,8 @@ fn is_websocket(request: &RequestHeader) -> bool {
             .headers
             .get(header::UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && request.headers.get_all(header::CONNECTION).iter().any(|value| {
-            value
-                .as_bytes()
-                .split(|&byte| byte == b',')
-                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
-        })
+        && hop_by_hop::connection_options(&request.headers)
+            .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
 }
 
 fn is_grpc(request: &RequestHeader) -> bool {

@@ -6,11 +6,9 @@ use pingora_http::ResponseHeader;
 use tracing::warn;
 
 use crate::gateway::context::Context;
+use crate::gateway::hop_by_hop::{KEEP_ALIVE, PROXY_CONNECTION, named_by_connection};
 use crate::gateway::state::{App, State};
 use crate::telemetry::request_id::X_REQUEST_ID;
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Removes what is only for this hop (RFC 9110 section 7.6.1). Pingora writes its own `Connection`.
 pub(super) fn clean(status: StatusCode, headers: &mut HeaderMap, client: Version) {
@@ -50,13 +48,6 @@ pub(super) fn add(headers: &mut HeaderMap, context: &Context, state: &State) {
     for cookie in new_cookies {
         headers.append(header::SET_COOKIE, cookie);
     }
-}
-
-/// The fields that `Connection` says are for this hop only.
-pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    let names = values.flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
 }
 
 /// What stays though an app names it in `Connection`: what is end-to-end, and the `Upgrade` that a 426 must have (RFC

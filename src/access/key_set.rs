@@ -12,7 +12,7 @@ pub struct VerificationKey {
     id: Option<String>,
     algorithms: &'static [Algorithm],
     key: DecodingKey,
-    /// The public key made ready for each accepted algorithm: with RSA, preparing it takes a third of a verification.
+    /// The public key made ready for each accepted algorithm: with RSA, preparing it takes an eighth of a verification.
     prepared: Vec<(Algorithm, ParsedPublicKey)>,
 }
 

@@ -24,6 +24,8 @@ pub struct Context {
     pub(crate) state: Option<Arc<State>>,
     /// The connection it came on.
     pub(crate) connection: Option<Arc<ConnectionWatch>>,
+    /// Its peer is a trusted proxy.
+    pub(crate) is_from_proxy: bool,
     /// The app that it is for.
     pub app: Option<Arc<App>>,
     /// Whose it is; what becomes identity headers.

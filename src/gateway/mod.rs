@@ -74,10 +74,10 @@ impl Gateway {
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let state = self.state(context);
         let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
-        let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
-        context.request_id = Some(request_id::of(&session.req_header().headers, is_from_proxy));
+        context.is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
+        context.request_id = Some(request_id::of(&session.req_header().headers, context.is_from_proxy));
         if let Some(traces) = &state.traces {
-            context.trace = Some(RequestTrace::begin(traces, session.req_header(), is_from_proxy));
+            context.trace = Some(RequestTrace::begin(traces, session.req_header(), context.is_from_proxy));
         }
         secure_transport::prepare(&state, context);
         let Some(app) = find_app(&state, session) else {

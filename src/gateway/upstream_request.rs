@@ -5,7 +5,7 @@ use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use crate::forwarding::{Origin, is_trusted};
+use crate::forwarding::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::plain_headers;
 use crate::gateway::state::{App, State};
@@ -27,7 +27,7 @@ pub(super) fn prepare(
 }
 
 fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeader, upstream: &mut HeaderMap) {
-    remove_reserved(state, app, context, upstream);
+    remove_reserved(app, context.is_from_proxy, upstream);
     // Trailers are not passed on, so none are announced.
     upstream.remove(header::TRAILER);
     remove_session_cookies(app, upstream);
@@ -47,9 +47,9 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
     }
     let host = downstream.headers.get(header::HOST);
     let Some((connection, host)) = context.connection.as_ref().zip(host) else { return };
-    let (peer, tls, trusted) = (connection.peer(), connection.tls(), &state.trusted_proxies);
-    let origin = if is_trusted(peer.ip(), trusted) {
-        Origin::new(&downstream.headers, peer, tls, host, trusted).headers()
+    let (peer, tls) = (connection.peer(), connection.tls());
+    let origin = if context.is_from_proxy {
+        Origin::new(&downstream.headers, peer, tls, host, &state.trusted_proxies).headers()
     } else {
         connection.direct_origin().headers(peer, tls, host)
     };
@@ -79,10 +79,8 @@ pub(super) async fn prepare_for_http2(session: &mut Session, upstream: &mut Requ
     Ok(())
 }
 
-fn remove_reserved(state: &State, app: &App, context: &Context, upstream: &mut HeaderMap) {
+fn remove_reserved(app: &App, is_from_proxy: bool, upstream: &mut HeaderMap) {
     let reserved = &app.rules().reserved_headers;
-    let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
-    let is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
     // Most requests have none, and then nothing is allocated.
     let found: Vec<HeaderName> =
         upstream.keys().filter(|name| reserved.contains(name, is_from_proxy)).cloned().collect();

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::support::certificates::{Authority, terminator_for};
 use crate::support::http2::{Call, Http2App, Http2Client, answer, read, write};
@@ -148,9 +149,9 @@ async fn large_messages_in_both_directions_at_once() {
     upload.await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_that_the_client_cancels_is_cancelled_at_the_app() {
-    let (cancelled, mut was_cancelled) = tokio::sync::mpsc::unbounded_channel();
+/// An app that answers with a head alone and takes no message, and then tells with which reason its calls were reset.
+async fn waiting_for_a_reset() -> (Http2App, UnboundedReceiver<Option<h2::Reason>>) {
+    let (cancelled, was_cancelled) = tokio::sync::mpsc::unbounded_channel();
     let app = Http2App::start(move |mut call: Call| {
         let cancelled = cancelled.clone();
         async move {
@@ -160,6 +161,12 @@ async fn a_call_that_the_client_cancels_is_cancelled_at_the_app() {
         }
     })
     .await;
+    (app, was_cancelled)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_the_client_cancels_is_cancelled_at_the_app() {
+    let (app, mut was_cancelled) = waiting_for_a_reset().await;
     let (authority, world) = world(&app, "").await;
     let mut client = Http2Client::logged_in(&authority, &world).await;
     let (response, mut sending) = client.call("/shop.Cart/Watch");
@@ -229,16 +236,7 @@ async fn an_app_that_takes_messages_only_between_its_answers_is_not_waited_for_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_reaches_an_app_that_takes_no_messages() {
-    let (cancelled, mut was_cancelled) = tokio::sync::mpsc::unbounded_channel();
-    let app = Http2App::start(move |mut call: Call| {
-        let cancelled = cancelled.clone();
-        async move {
-            let mut stream = call.respond.send_response(grpc(), false).unwrap();
-            let reason = std::future::poll_fn(|context| stream.poll_reset(context)).await;
-            cancelled.send(reason.ok()).unwrap();
-        }
-    })
-    .await;
+    let (app, mut was_cancelled) = waiting_for_a_reset().await;
     let (authority, world) = world(&app, "").await;
     let mut client = Http2Client::logged_in(&authority, &world).await;
     let (response, mut sending) = client.call("/shop.Cart/Upload");

@@ -73,7 +73,12 @@ fn a_session() {
     let outcome = Outcome::Renewed(Arc::new(tokens));
     assert_discreet(&outcome);
     assert_discreet(&Refreshed { outcome, refresh_token: secret() });
-    assert_discreet(&Previous { identity: Arc::clone(&identity), access_token: secret(), still_valid: true });
+    assert_discreet(&Previous {
+        identity: Arc::clone(&identity),
+        access_token: secret(),
+        still_valid: true,
+        over: None,
+    });
     assert_discreet(&Grant { refresh_token: secret(), record: None });
     let memory = Memory::new(8, NOW);
     let scope = Scope { app: 0, key_generation: 1 };

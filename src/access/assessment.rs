@@ -52,6 +52,8 @@ pub struct Previous {
     pub access_token: Zeroizing<String>,
     /// It is still valid: used on if the refresh fails for a passing reason.
     pub still_valid: bool,
+    /// Its session was revoked, which need not be the one of the refresh token beside it.
+    pub over: Option<Revocation>,
 }
 
 impl std::fmt::Debug for Previous {
@@ -168,26 +170,67 @@ pub(super) fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Kno
         Some(access_token) => check_token(rules, access_token, cookies, known),
     };
     match (checked, cookies.refresh_token.as_deref()) {
-        (Ok(Checked { identity, usable: Ok(()) }), None) => Assessment::Valid(identity),
-        (Ok(Checked { identity, usable: Ok(()) }), Some(_))
+        (Ok(Checked { identity, state: State::Usable }), None) => Assessment::Valid(identity),
+        (Ok(Checked { identity, state: State::Usable }), Some(_))
             if !identity.is_about_to_expire(known.refresh_ahead, known.now) =>
         {
             Assessment::Valid(identity)
         }
-        (Ok(Checked { identity, usable }), Some(refresh_token)) => {
-            // Copied only where it is needed, which is rare.
-            let access_token = Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
-            let previous = Previous { identity, access_token, still_valid: usable.is_ok() };
+        (Ok(Checked { state: State::Unusable(reason) | State::Over(reason), .. }) | Err(reason), None) => {
+            without_refresh_token(reason, known)
+        }
+        (Ok(Checked { identity, state: State::Over(reason) }), Some(refresh_token)) => {
+            beside_a_token_that_is_over(rules, cookies, refresh_token, &identity, reason, known)
+        }
+        (Ok(Checked { identity, state }), Some(refresh_token)) => {
+            let previous = previous(cookies, identity, matches!(state, State::Usable));
             for_refresh(rules, cookies, refresh_token, Some(previous), known)
         }
         (Err(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => Assessment::FetchKeys,
         // It may be as good as any, so it is neither refreshed nor taken for none.
         (Err(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => Assessment::Unverifiable,
-        (Ok(Checked { usable: Err(reason), .. }) | Err(reason), None) => Assessment::None(reason),
-        (Err(reason @ (Reason::Revoked(_) | Reason::Lifetime(_))), Some(refresh_token)) => {
-            Assessment::Over(rules.session.open(refresh_token), reason)
-        }
         (Err(_), Some(refresh_token)) => for_refresh(rules, cookies, refresh_token, None, known),
+    }
+}
+
+fn without_refresh_token(reason: Reason, known: &Knowledge<'_>) -> Assessment {
+    match reason {
+        Reason::Token(TokenError::UnknownKey) if !known.keys_are_fresh => Assessment::FetchKeys,
+        Reason::Token(TokenError::UnknownKey) if known.keys.is_empty() => Assessment::Unverifiable,
+        reason => Assessment::None(reason),
+    }
+}
+
+/// Copied only where it is needed, which is rare.
+fn previous(cookies: &SessionCookies<'_>, identity: Arc<Identity>, still_valid: bool) -> Previous {
+    let access_token = Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
+    Previous { identity, access_token, still_valid, over: None }
+}
+
+/// What a refresh token is worth beside a JWT whose session is over. That ends the refresh token's session only where it is
+/// the same: a late answer may have left the JWT of an older session beside the refresh token of the present one.
+fn beside_a_token_that_is_over(
+    rules: &AppRules,
+    cookies: &SessionCookies<'_>,
+    refresh_token: &str,
+    identity: &Arc<Identity>,
+    reason: Reason,
+    known: &Knowledge<'_>,
+) -> Assessment {
+    let Some(grant) = rules.session.open(refresh_token) else {
+        return Assessment::Over(None, reason);
+    };
+    let previous = previous(cookies, Arc::clone(identity), false);
+    match (&grant.record, &reason) {
+        (Some(_), _) if rules.session.is_bound(&grant, cookies.access_token.as_deref(), Some(&previous)) => {
+            Assessment::Over(Some(grant), reason)
+        }
+        // Not sealed: only the JWT that it gives tells whose it is.
+        (None, Reason::Revoked(revocation)) => {
+            let previous = Previous { over: Some(*revocation), ..previous };
+            Assessment::Refresh(grant, Some(previous))
+        }
+        _ => for_refresh(rules, cookies, refresh_token, None, known),
     }
 }
 
@@ -263,11 +306,20 @@ impl SessionAtHand {
     }
 }
 
-/// A genuine JWT of a session that is not over.
+/// A genuine JWT.
 struct Checked {
     identity: Arc<Identity>,
-    /// Or why this JWT itself is not to be used any more.
-    usable: Result<(), Reason>,
+    state: State,
+}
+
+/// What a genuine JWT is good for.
+enum State {
+    /// It says whose request it is.
+    Usable,
+    /// It itself is not to be used any more; its session may go on.
+    Unusable(Reason),
+    /// Its session is over.
+    Over(Reason),
 }
 
 /// Verifies a JWT, or finds it verified before.
@@ -281,23 +333,32 @@ fn check_token(
     if let Some(Remembered { identity, lives, is_provisional }) =
         known.memory.verified.get(access_token, scope, known.now)
     {
-        let usable = check_revocation(&identity, known)?;
-        if is_provisional && cookies.refresh_token.is_some() {
-            // Whoever brought the JWT first, perhaps a thief, must not decide on the ends of its session.
-            remember(rules, access_token, &identity, cookies, known)?;
-        } else {
-            lives?;
+        let state = revocation_state(&identity, known);
+        if !matches!(state, State::Usable) {
+            return Ok(Checked { identity, state });
         }
-        return Ok(Checked { identity, usable });
+        let lives = if is_provisional && cookies.refresh_token.is_some() {
+            // Whoever brought the JWT first, perhaps a thief, must not decide on the ends of its session.
+            remember(rules, access_token, &identity, cookies, known)
+        } else {
+            lives
+        };
+        return Ok(Checked { identity, state: lives.into() });
     }
     let Verification { claims, expired } = token::verify(access_token, &rules.token, known.keys, known.now)?;
     let identity = Arc::new(Identity::new(claims, &rules.identity)?);
-    let usable = check_revocation(&identity, known)?;
-    if expired {
-        return Ok(Checked { identity, usable: Err(TokenError::Expired.into()) });
+    let state = match revocation_state(&identity, known) {
+        State::Usable if expired => State::Unusable(TokenError::Expired.into()),
+        State::Usable => remember(rules, access_token, &identity, cookies, known).into(),
+        state => state,
+    };
+    Ok(Checked { identity, state })
+}
+
+impl From<Result<(), Over>> for State {
+    fn from(lives: Result<(), Over>) -> Self {
+        lives.map_or_else(|over| Self::Over(over.into()), |()| Self::Usable)
     }
-    remember(rules, access_token, &identity, cookies, known)?;
-    Ok(Checked { identity, usable })
 }
 
 /// Remembers a verified JWT with the ends of its session, and says whether that still lives.
@@ -315,12 +376,11 @@ fn remember(
     lives
 }
 
-/// The outer error: the session is over. The inner one: this JWT alone.
-fn check_revocation(identity: &Identity, known: &Knowledge<'_>) -> Result<Result<(), Reason>, Reason> {
+fn revocation_state(identity: &Identity, known: &Knowledge<'_>) -> State {
     match known.memory.revocations.of_token(identity.marks(), identity.issued_at(), known.now) {
-        None => Ok(Ok(())),
-        Some(token @ Revocation::Token) => Ok(Err(Reason::Revoked(token))),
-        Some(session @ Revocation::Session { .. }) => Err(Reason::Revoked(session)),
+        None => State::Usable,
+        Some(token @ Revocation::Token) => State::Unusable(Reason::Revoked(token)),
+        Some(session @ Revocation::Session { .. }) => State::Over(Reason::Revoked(session)),
     }
 }
 

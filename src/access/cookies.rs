@@ -88,6 +88,13 @@ impl CookieNames {
         cookies
     }
 
+    /// The session's cookies as they came, each with its name.
+    pub fn pairs<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
+        let values = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+        let is_ours = |pair: &&[u8]| split_pair(pair).is_some_and(|(name, _)| self.classify(name).is_some());
+        values.flat_map(pairs).map(<[u8]>::trim_ascii).filter(is_ours)
+    }
+
     /// A `Cookie` header without the session's cookies: `None` if nothing is left. The others keep their bytes.
     pub fn strip(&self, value: &HeaderValue) -> Option<HeaderValue> {
         let mut kept = Vec::new();

@@ -112,7 +112,7 @@ pub enum Decision<'a> {
     User(Arc<Identity>),
     /// A new JWT is needed first.
     Refresh(Pending<'a>),
-    /// The session is over, and not to be refreshed.
+    /// The session is over, and not to be refreshed, or there is none and its cookies are to be cleared.
     End(Ending<'a>),
     /// The JWT names a key that is not known: fetch the JWKS, then decide again.
     FetchKeys,
@@ -133,7 +133,7 @@ pub struct Pending<'a> {
     pub presented: Presented,
 }
 
-/// A request whose session is over.
+/// A request whose session's cookies are to be cleared.
 #[derive(Debug)]
 pub struct Ending<'a> {
     /// Where it wanted to go.
@@ -142,7 +142,7 @@ pub struct Ending<'a> {
     pub grant: Option<Grant>,
     /// Which cookies it brought.
     pub presented: Presented,
-    /// Why it is over.
+    /// Why.
     pub reason: Reason,
 }
 
@@ -337,6 +337,10 @@ fn with_session<'a>(
         return cross_site_rejection();
     }
     match assess(rules, &cookies, known) {
+        // A browser does not get rid of it by itself.
+        Assessment::None(reason @ Reason::DuplicateCookie) => {
+            Decision::End(Ending { destination, grant: None, presented: cookies.presented, reason })
+        }
         Assessment::None(reason) => admit(rules, destination, Err(reason)),
         Assessment::Valid(identity) => admit(rules, destination, Ok(identity)),
         Assessment::Refresh(grant, previous) => {

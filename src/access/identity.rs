@@ -1,5 +1,7 @@
 //! Who a request comes from. Only verified claims make an [`Identity`], and only an identity makes identity headers.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
@@ -18,6 +20,7 @@ pub struct Identity {
     claims: VerifiedClaims,
     roles: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    is_used: AtomicBool,
 }
 
 impl Identity {
@@ -37,7 +40,13 @@ impl Identity {
                 .ok_or_else(|| TokenError::UnusableClaim(header.claim.to_string()))?;
             headers.push((header.name.clone(), value));
         }
-        Ok(Self { claims, roles, headers })
+        Ok(Self { claims, roles, headers, is_used: AtomicBool::new(false) })
+    }
+
+    /// `true` the first time this is asked, which is when a request has brought the token.
+    pub(crate) fn is_first_use(&self) -> bool {
+        // A load first: writing takes the memory away from the other cores.
+        !self.is_used.load(Ordering::Relaxed) && !self.is_used.swap(true, Ordering::Relaxed)
     }
 
     /// `sub`.
@@ -53,6 +62,12 @@ impl Identity {
     /// `iat`, in Unix seconds.
     pub fn issued_at(&self) -> Option<u64> {
         self.claims.issued_at()
+    }
+
+    /// When a session begins whose first token this is, in Unix seconds. As late as the provider says, whose clock may be
+    /// ahead: it is compared with revocations like `iat`.
+    pub fn session_start(&self, now: u64) -> u64 {
+        self.issued_at().map_or(now, |issued_at| issued_at.max(now))
     }
 
     /// By what its token can be revoked.

@@ -21,7 +21,7 @@ const PARTS: usize = 1024;
 const MAX_PER_PART: usize = 1024;
 
 /// The name of something that can be revoked, without the thing itself: 128 bits of a SHA-256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark([u8; 16]);
 
 impl Mark {
@@ -195,6 +195,14 @@ impl Revocations {
     /// Whether what a subject began at `since` (Unix seconds; `None`: unknown) is revoked.
     pub fn of_subject(&self, subject: Mark, since: Option<u64>, now: u64) -> Option<Revocation> {
         self.entry(subject, now).filter(|entry| entry.is_about(since)).map(Entry::of_session)
+    }
+
+    /// Whether the session of a new JWT is revoked, which began, or was there, at `since` (Unix seconds). Where nothing tells
+    /// since when there is a session, it is taken for an old one: the JWT itself is as new as can be.
+    pub fn of_session_since(&self, marks: &TokenMarks, since: Option<u64>, now: u64) -> Option<Revocation> {
+        let of_session =
+            |mark| self.entry(mark, now).filter(|entry| entry.is_about(since)).map(Entry::of_session);
+        marks.session.and_then(of_session).or_else(|| of_session(marks.subject))
     }
 
     /// How many entries there are.

@@ -77,20 +77,10 @@ impl Answer {
         }
     }
 
-    /// Writes the answer to a request, with its new cookies.
+    /// Writes the answer to a request, with its new cookies. The connection stays usable if the request's body has been read
+    /// or is short: the server's front drains it.
     pub(crate) async fn send(self, state: &State, session: &mut Session, context: &Context) -> Result<()> {
         let cookies = context.cookies(state);
-        self.write(session, context, &cookies).await
-    }
-
-    /// Writes the answer, with the cookies. The connection stays usable if the request's body has been read or
-    /// is short: the server's front drains it.
-    pub(crate) async fn write(
-        self,
-        session: &mut Session,
-        context: &Context,
-        cookies: &[HeaderValue],
-    ) -> Result<()> {
         context.close_while_stopping(session);
         if let Some(reason) = self.refusal {
             context.refuse(reason);

@@ -13,7 +13,7 @@ use crate::forwarding::Origin;
 use crate::gateway::state::{App, State};
 use crate::reason::ReasonCode;
 use crate::server::watch::ConnectionWatch;
-use crate::session::{SessionKey, Tokens};
+use crate::session::{NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;
 
@@ -33,9 +33,9 @@ pub struct Context {
     /// Tokens that were refreshed for it.
     pub tokens: Option<Arc<Tokens>>,
     /// `Set-Cookie` headers for its final response, whoever makes that: see `Context::cookies`.
-    pub new_cookies: Vec<HeaderValue>,
-    /// What the session that was refreshed for it is known by, before and after.
-    pub(crate) session_keys: Vec<SessionKey>,
+    pub(crate) new_cookies: Option<NewCookies>,
+    /// The newest refresh token of the session that was refreshed for it.
+    pub(crate) session_key: Option<SessionKey>,
     /// Chosen for it already, and not used yet.
     pub(crate) peer: Option<Box<HttpPeer>>,
     /// Upstream addresses that could not be connected to.
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Context {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { identity, tokens, new_cookies, tried, connect_timed_out, websocket, .. } = self;
         let mut shown = formatter.debug_struct("Context");
-        shown.field("identity", identity).field("tokens", tokens).field("new_cookies", &new_cookies.len());
+        shown.field("identity", identity).field("tokens", tokens).field("new_cookies", new_cookies);
         shown
             .field("tried", tried)
             .field("connect_timed_out", connect_timed_out)
@@ -121,26 +121,26 @@ impl Context {
         }
     }
 
-    /// The cookies for the final response. Where the session was ended since it was refreshed, as by a logout in another
-    /// tab while the app took its time, the new tokens must not bring it back. The browser has been told already, and may
-    /// even have another session by now: nothing is cleared either.
-    pub(crate) fn cookies(&self, state: &State) -> Vec<HeaderValue> {
-        if self.new_cookies.is_empty() || state.sessions.has_ended(&self.session_keys) {
-            return Vec::new();
-        }
-        state.sessions.delivered(&self.session_keys);
-        self.new_cookies.clone()
+    /// The cookies for the final response, whose head goes out now. None where they are no longer the newest, or where they
+    /// would bring back a session that was ended meanwhile: see `session/cookie_changes.rs`.
+    pub(crate) fn cookies(&self, state: &State) -> &[HeaderValue] {
+        let Some(cookies) = &self.new_cookies else { return &[] };
+        let began = self.started.map_or_else(tokio::time::Instant::now, tokio::time::Instant::from_std);
+        if state.sessions.may_change_cookies(cookies, began) { &cookies.headers } else { &[] }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::{Change, CookieState};
 
     #[test]
     fn cookies_are_not_shown() {
         let cookie = HeaderValue::from_static("__Host-access_token=canary; Path=/");
-        let context = Context { new_cookies: vec![cookie], ..Context::default() };
+        let before = CookieState::of_tokens(0, "", "");
+        let new_cookies = NewCookies { headers: vec![cookie], change: Change::Begin, before };
+        let context = Context { new_cookies: Some(new_cookies), ..Context::default() };
         assert!(!format!("{context:?}").contains("canary"), "{context:?}");
     }
 }

@@ -65,8 +65,8 @@ async fn try_login(
         Err(problem) => return Ok(Err(problem)),
     };
     let old = presented_session(state, app, session);
-    match session_cookies::of_login(state, app, &tokens, old.presented) {
-        Ok(cookies) => context.new_cookies = cookies,
+    match session_cookies::of_login(state, app, &tokens, session.req_header(), old.presented) {
+        Ok(cookies) => context.new_cookies = Some(cookies),
         Err(error) => {
             error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
             audit::record(Event::LoginRefused, ReasonCode::CookiesTooLarge, &app.session, None);
@@ -94,10 +94,16 @@ pub(super) async fn user(
 }
 
 /// Answers a logout: the session is over in any case, also if the provider is down.
-pub(super) async fn logout(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
+pub(super) async fn logout(
+    state: &State,
+    app: &App,
+    session: &mut Session,
+    context: &mut Context,
+) -> Result<()> {
     let PresentedSession { presented, grant, identity } = presented_session(state, app, session);
+    context.new_cookies = Some(session_cookies::cleared(app, session.req_header(), presented));
     state.sessions.logout(&app.session, grant.as_ref(), identity.as_deref()).await;
-    Answer::no_content().write(session, context, &app.cookies.clear(presented)).await
+    Answer::no_content().send(state, session, context).await
 }
 
 fn user_object(app: &App, identity: &Identity) -> Answer {

@@ -107,7 +107,7 @@ pub(super) fn watch(state: &State, app: &App, session: &Session, context: &Conte
     let session = WatchedSession {
         app: Arc::clone(&app.session),
         identity: Arc::clone(identity),
-        key: context.session_keys.last().copied().or(presented),
+        key: context.session_key.or(presented),
         id: grant.and_then(|grant| grant.record).map(|record| record.id),
         lifetime,
     };

@@ -46,7 +46,7 @@ pub(super) fn add(headers: &mut HeaderMap, context: &Context, state: &State) {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     for cookie in new_cookies {
-        headers.append(header::SET_COOKIE, cookie);
+        headers.append(header::SET_COOKIE, cookie.clone());
     }
 }
 

@@ -3,16 +3,18 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::error::Unspecified;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue, header};
+use pingora_http::RequestHeader;
 use zeroize::Zeroizing;
 
 use crate::access::cookie_codec::TooLarge;
 use crate::access::cookies::Presented;
+use crate::access::decision::Pending;
 use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
 use crate::access::seal::SessionRecord;
 use crate::gateway::state::{App, State};
-use crate::session::Tokens;
+use crate::session::{Change, CookieState, NewCookies, Sessions, Tokens};
 
 /// Why tokens do not become cookies.
 #[derive(Debug, thiserror::Error)]
@@ -25,8 +27,33 @@ pub(super) enum CookieError {
     Seal(#[from] Unspecified),
 }
 
+/// What a request brought, for whoever has to tell later whether that was changed meanwhile.
+pub(super) fn brought(app: &App, headers: &HeaderMap) -> CookieState {
+    let rules = app.rules();
+    let cookies = rules.cookies.read(headers);
+    let access_token = cookies.access_token.as_deref().unwrap_or_default();
+    match cookies.refresh_token.as_deref().map(|cookie| rules.session.open(cookie)) {
+        Some(Some(grant)) => CookieState::of_tokens(rules.index, access_token, &grant.refresh_token),
+        None if !cookies.duplicate => CookieState::of_tokens(rules.index, access_token, ""),
+        _ => CookieState::of_cookies(rules.index, rules.cookies.pairs(headers)),
+    }
+}
+
 /// The cookies of a new session. Without a refresh token, one that is left of an older session goes.
 pub(super) fn of_login(
+    state: &State,
+    app: &App,
+    tokens: &Tokens,
+    request: &RequestHeader,
+    presented: Presented,
+) -> Result<NewCookies, CookieError> {
+    let mut headers = of_new_pair(state, app, tokens, presented)?;
+    // Two of a name would make this login useless.
+    headers.extend(cleared_elsewhere(app, request, presented));
+    Ok(NewCookies { headers, change: Change::Begin, before: brought(app, &request.headers) })
+}
+
+fn of_new_pair(
     state: &State,
     app: &App,
     tokens: &Tokens,
@@ -41,47 +68,88 @@ pub(super) fn of_login(
     let now = state.now();
     let mut id = [0; 16];
     aws_lc_rs::rand::fill(&mut id)?;
-    // As late as the provider says, whose clock may be ahead: compared with revocations like `iat`.
-    let started_at = tokens.identity.issued_at().map_or(now, |issued_at| issued_at.max(now));
-    let record = renewed(app, id, &tokens.access_token, &tokens.identity, started_at, now);
+    let started_at = tokens.identity.session_start(now);
+    let record = sealed_record(app, id, &tokens.access_token, &tokens.identity, started_at, now);
     of_pair(state, app, &tokens.access_token, refresh_token, &record, presented)
 }
 
-/// The cookies after a refresh. Where cookies are sealed, the refresh token's always comes anew, since it names the JWT.
-/// `refresh_token`: the newest one; `is_rotated`: the browser does not have it yet. `record`: what was sealed with the
-/// old one.
-pub(super) fn of_refresh(
+/// The cookies after a refresh. `refresh_token`: the newest one.
+pub(super) fn renewed(
     state: &State,
     app: &App,
     tokens: &Tokens,
-    (refresh_token, is_rotated): (&Zeroizing<String>, bool),
-    record: Option<&SessionRecord>,
-    presented: Presented,
+    refresh_token: &Zeroizing<String>,
+    pending: &Pending<'_>,
+    request: &RequestHeader,
+) -> Result<NewCookies, CookieError> {
+    let index = app.rules().index;
+    let change = Change::Renew {
+        after: CookieState::of_tokens(index, &tokens.access_token, refresh_token),
+        key: Sessions::key(&app.session, refresh_token),
+        jwt: Some(tokens.identity.marks().token),
+    };
+    let headers = of_refresh(state, app, tokens, refresh_token, pending)?;
+    Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
+}
+
+/// Where cookies are sealed, the refresh token's always comes anew, since it names the JWT.
+fn of_refresh(
+    state: &State,
+    app: &App,
+    tokens: &Tokens,
+    refresh_token: &Zeroizing<String>,
+    pending: &Pending<'_>,
 ) -> Result<Vec<HeaderValue>, CookieError> {
-    if let Some(SessionRecord { id, started_at, .. }) = record {
-        let record = renewed(app, *id, &tokens.access_token, &tokens.identity, *started_at, state.now());
-        return of_pair(state, app, &tokens.access_token, refresh_token, &record, presented);
+    let Pending { grant, presented, .. } = pending;
+    if let Some(SessionRecord { id, started_at, .. }) = grant.record {
+        let record = sealed_record(app, id, &tokens.access_token, &tokens.identity, started_at, state.now());
+        return of_pair(state, app, &tokens.access_token, refresh_token, &record, *presented);
     }
     check_size(state, &tokens.access_token, refresh_token)?;
-    let mut cookies = app.cookies.access_token(&tokens.access_token, presented)?;
-    if is_rotated {
-        cookies.extend(app.cookies.refresh_token(refresh_token, presented)?);
+    let mut cookies = app.cookies.access_token(&tokens.access_token, *presented)?;
+    if **refresh_token != *grant.refresh_token {
+        cookies.extend(app.cookies.refresh_token(refresh_token, *presented)?);
     }
     Ok(cookies)
 }
 
 /// The refresh token's cookies alone: it was replaced, and the JWT stays.
-pub(super) fn of_refresh_token(
+pub(super) fn rotated(
     app: &App,
     refresh_token: &str,
-    record: Option<&SessionRecord>,
-    presented: Presented,
-) -> Result<Vec<HeaderValue>, CookieError> {
-    let refresh_token = match record {
+    pending: &Pending<'_>,
+    request: &RequestHeader,
+) -> Result<NewCookies, CookieError> {
+    let sealed = match &pending.grant.record {
         Some(record) => seal(app, refresh_token, record)?,
         None => Cow::Borrowed(refresh_token),
     };
-    Ok(app.cookies.refresh_token(&refresh_token, presented)?)
+    let headers = app.cookies.refresh_token(&sealed, pending.presented)?;
+    let cookies = app.rules().cookies.read(&request.headers);
+    let access_token = cookies.access_token.as_deref().unwrap_or_default();
+    let change = Change::Renew {
+        after: CookieState::of_tokens(app.rules().index, access_token, refresh_token),
+        key: Sessions::key(&app.session, refresh_token),
+        jwt: None,
+    };
+    Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
+}
+
+/// Takes the session's cookies away, wherever the browser may have them.
+pub(super) fn cleared(app: &App, request: &RequestHeader, presented: Presented) -> NewCookies {
+    let mut headers = app.cookies.clear(presented);
+    headers.extend(cleared_elsewhere(app, request, presented));
+    NewCookies { headers, change: Change::Clear, before: brought(app, &request.headers) }
+}
+
+/// Where a cookie of ours came twice, there is one that is not ours, or was once.
+fn cleared_elsewhere(app: &App, request: &RequestHeader, presented: Presented) -> Vec<HeaderValue> {
+    if !app.rules().cookies.read(&request.headers).duplicate {
+        return Vec::new();
+    }
+    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    app.cookies.clear_elsewhere(presented, &host, request.uri.path())
 }
 
 fn of_pair(
@@ -107,7 +175,7 @@ fn seal<'a>(app: &App, refresh_token: &'a str, record: &SessionRecord) -> Result
     }
 }
 
-fn renewed(
+fn sealed_record(
     app: &App,
     id: [u8; 16],
     access_token: &str,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, header};
+use http::header;
 use pingora_core::Result;
+use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use tracing::{debug, error};
 
@@ -19,7 +20,7 @@ use crate::gateway::{backchannel_logout, endpoints, fusionauth_webhook, session_
 use crate::identity_provider::UnknownKeySource;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
-use crate::session::{Outcome, Sessions, unavailable};
+use crate::session::{NewCookies, Outcome, Sessions, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
@@ -36,6 +37,9 @@ pub(super) async fn run(
         let fetch = app.session.provider.fetch_unknown_key(UnknownKeySource::Request);
         Box::pin(traces::under(trace_of(context), fetch)).await;
         decision = decide_now(state, app, session, context, true);
+    }
+    if let Decision::Forward(Some(identity)) | Decision::User(identity) = &decision {
+        state.sessions.note_use(identity);
     }
     match decision {
         Decision::Forward(identity) => {
@@ -74,8 +78,8 @@ async fn act<'a>(
     context: &mut Context,
 ) -> Result<bool> {
     let decision = match decision {
-        Decision::Refresh(pending) => refresh(state, app, pending, context).await,
-        Decision::End(ending) => end(state, app, ending, context),
+        Decision::Refresh(pending) => refresh(state, app, pending, session.req_header(), context).await,
+        Decision::End(ending) => end(state, app, ending, session.req_header(), context),
         decision => decision,
     };
     context.passed = Some(ReasonCode::Served);
@@ -168,22 +172,23 @@ fn raw_path(target: &[u8]) -> &str {
     std::str::from_utf8(path).unwrap_or_default()
 }
 
-async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &mut Context) -> Decision<'a> {
-    let refreshed = state.sessions.refresh(&app.session, &pending.grant, pending.previous.as_ref()).await;
+async fn refresh<'a>(
+    state: &State,
+    app: &App,
+    pending: Pending<'a>,
+    request: &RequestHeader,
+    context: &mut Context,
+) -> Decision<'a> {
+    let client = context.client_address(state, &request.headers);
+    let (grant, previous) = (&pending.grant, pending.previous.as_ref());
+    let refreshed = state.sessions.refresh(&app.session, grant, previous, client).await;
     let newest = &refreshed.refresh_token;
-    let key = |token: &str| Sessions::key(&app.session, token);
-    context.session_keys = vec![key(&pending.grant.refresh_token), key(newest)];
-    let is_rotated = **newest != *pending.grant.refresh_token;
-    let record = pending.grant.record.as_ref();
-    if is_rotated {
-        context.new_cookies = rotated_cookies(app, newest, &pending);
-    }
+    context.session_key = Some(Sessions::key(&app.session, newest));
     match refreshed.outcome {
         Outcome::Renewed(tokens) => {
-            let refresh_token = (newest, is_rotated);
-            match session_cookies::of_refresh(state, app, &tokens, refresh_token, record, pending.presented) {
+            match session_cookies::renewed(state, app, &tokens, newest, &pending, request) {
                 Ok(cookies) => {
-                    context.new_cookies = cookies;
+                    context.new_cookies = Some(cookies);
                     let identity = Arc::clone(&tokens.identity);
                     context.tokens = Some(tokens);
                     admit(app.rules(), pending.destination, Ok(identity))
@@ -191,27 +196,39 @@ async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &m
                 Err(error) => {
                     error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
                     audit::record(Event::RefreshRefused, ReasonCode::CookiesTooLarge, &app.session, None);
+                    context.new_cookies = rotated_cookies(app, newest, &pending, request);
                     without_refresh(app, pending)
                 }
             }
         }
         Outcome::Dead => {
-            context.session_keys.clear();
-            context.new_cookies = app.cookies.clear(pending.presented);
+            context.session_key = None;
+            context.new_cookies = Some(session_cookies::cleared(app, request, pending.presented));
             ended(pending.destination, Reason::SessionEnded)
         }
-        Outcome::Ended => {
-            context.new_cookies.clear();
-            ended(pending.destination, Reason::SessionEnded)
+        Outcome::Ended => ended(pending.destination, Reason::SessionEnded),
+        Outcome::Unverified(_) | Outcome::Unavailable => {
+            context.new_cookies = rotated_cookies(app, newest, &pending, request);
+            without_refresh(app, pending)
         }
-        Outcome::Unverified(_) | Outcome::Unavailable => without_refresh(app, pending),
     }
 }
 
-/// What becomes of a request whose session is over without the provider having said so.
-fn end<'a>(state: &State, app: &App, ending: Ending<'a>, context: &mut Context) -> Decision<'a> {
+/// What becomes of a request whose session is over without the provider having said so, or whose cookies are of no use.
+fn end<'a>(
+    state: &State,
+    app: &App,
+    ending: Ending<'a>,
+    request: &RequestHeader,
+    context: &mut Context,
+) -> Decision<'a> {
     let Ending { destination, grant, presented, reason } = ending;
     match reason {
+        Reason::DuplicateCookie => {
+            app.warn_of_duplicate_cookies();
+            context.new_cookies = Some(session_cookies::cleared(app, request, presented));
+            return admit(app.rules(), destination, Err(reason));
+        }
         // The rightful browser may have lost a cookie; whoever it is gets nothing, and the session itself goes on.
         Reason::NotBound | Reason::NotSealedHere => {
             audit::record(Event::RefreshRefused, reason.code(), &app.session, None);
@@ -224,7 +241,7 @@ fn end<'a>(state: &State, app: &App, ending: Ending<'a>, context: &mut Context) 
     }
     // The browser may have the cookies of its new session by now, which must not be cleared.
     if reason != Reason::Revoked(Revocation::Session { is_replaced: true }) {
-        context.new_cookies = app.cookies.clear(presented);
+        context.new_cookies = Some(session_cookies::cleared(app, request, presented));
     }
     ended(destination, reason)
 }
@@ -239,12 +256,20 @@ fn ended(destination: Destination<'_>, reason: Reason) -> Decision<'_> {
 
 /// The cookies of a refresh token that was replaced. They go out whatever becomes of the JWT: the old refresh token is
 /// dead.
-fn rotated_cookies(app: &App, newest: &str, pending: &Pending<'_>) -> Vec<HeaderValue> {
-    let record = pending.grant.record.as_ref();
-    session_cookies::of_refresh_token(app, newest, record, pending.presented).unwrap_or_else(|error| {
-        error!(app = app.name, %error, "the provider's refresh token does not fit into cookies");
-        Vec::new()
-    })
+fn rotated_cookies(
+    app: &App,
+    newest: &str,
+    pending: &Pending<'_>,
+    request: &RequestHeader,
+) -> Option<NewCookies> {
+    if *newest == **pending.grant.refresh_token {
+        return None;
+    }
+    session_cookies::rotated(app, newest, pending, request)
+        .inspect_err(|error| {
+            error!(app = app.name, %error, "the provider's refresh token does not fit into cookies");
+        })
+        .ok()
 }
 
 /// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept.

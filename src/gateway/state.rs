@@ -2,10 +2,11 @@
 //! configuration makes another state.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use http::HeaderValue;
 use ipnet::IpNet;
+use tracing::warn;
 
 use crate::access::decision::{AppRules, Knowledge};
 use crate::access::memory::Memory;
@@ -81,6 +82,7 @@ pub struct App {
     pub forward_access_token: bool,
     /// What its requests count.
     pub(crate) metrics: AppMetrics,
+    duplicate_cookies: Once,
     routes: Vec<(String, config::Access)>,
 }
 
@@ -112,6 +114,16 @@ impl App {
             Some(Destination::FusionAuthWebhook) => 5,
             Some(Destination::App(Rule { index: Some(index), .. })) => OWN_ROUTES.len() + index,
         }
+    }
+
+    /// Says once that a session cookie came twice.
+    pub(crate) fn warn_of_duplicate_cookies(&self) {
+        self.duplicate_cookies.call_once(|| {
+            warn!(
+                app = self.name,
+                "a session cookie came twice and is cleared: was `cookies.domain` changed, or does a sibling host set it?"
+            );
+        });
     }
 
     /// What decisions about it need.
@@ -364,7 +376,6 @@ impl Builder<'_> {
                 client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
                 provider: Arc::clone(provider),
                 request_timeout: settings.request_timeout,
-                delivery: app.timeouts.response,
                 calls: Arc::clone(calls),
             }),
             cookies: CookieWriter::new(app.cookies.clone()),
@@ -373,6 +384,7 @@ impl Builder<'_> {
             timeouts: app.timeouts.clone(),
             forward_access_token: app.forward_access_token,
             metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
+            duplicate_cookies: Once::new(),
             routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
         })
     }

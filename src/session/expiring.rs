@@ -32,6 +32,11 @@ impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
         before
     }
 
+    /// The same, to be changed.
+    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut V> {
+        self.entries.get_mut(&key).map(|(value, _)| value)
+    }
+
     pub(super) fn remove(&mut self, key: K) -> Option<V> {
         let (value, until) = self.entries.remove(&key)?;
         self.expiries.remove(&(until, key));

@@ -13,19 +13,24 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::access::identity::Identity;
+use crate::access::revocations::Mark;
 use crate::session::Outcome;
 use crate::session::expiring::Expiring;
 use crate::session::family::{Families, Jwt, Successor};
 
-/// Outcomes that are remembered at once; the oldest are forgotten first. An outcome takes a few kilobytes.
+/// Outcomes that are remembered at once; the first to be forgotten go first. An outcome takes a few kilobytes.
 const MAX_ENTRIES: usize = 65_536;
 
 /// How long "this grant is dead" is remembered: long enough for a page's parallel requests, too short to hide a grant
 /// that comes to life again.
 const DEAD_IS_KEPT: Duration = Duration::from_secs(5);
 
-/// How long early refreshes of a token rest after one that failed: its JWT is still valid, so nothing is lost.
-const UNAVAILABLE_IS_KEPT: Duration = Duration::from_secs(5);
+/// How long refreshes of a token rest after one that gained nothing: see [`Rest`].
+const REST: Duration = Duration::from_secs(5);
+
+/// How long new tokens that nobody has used yet are kept at most. Whoever comes later with the old ones gets newer ones.
+const UNUSED_IS_KEPT: Duration = Duration::from_secs(600);
 
 /// How long an ended session is remembered: longer than revoking it is tried.
 const ENDED_IS_KEPT: Duration = Duration::from_secs(15 * 60);
@@ -59,10 +64,10 @@ pub(crate) enum Turn {
     Wait(Waiter),
     /// Nothing: this is the outcome.
     Known(Outcome),
-    /// Go on with this newest refresh token: the one at hand has been replaced, which nobody has been told yet, since the
-    /// client had left or had been answered before.
+    /// Go on with this newest refresh token: the one at hand has been replaced, and no request has brought a later one for
+    /// longer than the replay window.
     Replaced(Zeroizing<String>),
-    /// End the session: this refresh token has been replaced, and its replay window is over. The newest one follows.
+    /// End the session: this refresh token has been replaced, and its replay window is over. This is the newest one.
     Reused(Zeroizing<String>),
 }
 
@@ -77,11 +82,58 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 struct State {
     under_way: HashMap<SessionKey, Waiter>,
-    outcomes: Expiring<SessionKey, Told>,
+    /// The newest tokens of a session, by the refresh token that is one of them: for those who do not have them yet.
+    given: Expiring<SessionKey, Given>,
+    /// Refresh tokens that are not to be used, for now or at all.
+    refused: Expiring<SessionKey, Refused>,
     /// The sessions that were ended. Apart from the outcomes: anyone can log out with a made-up token, and that must not
     /// push out what others wait for.
     ended: Expiring<SessionKey, End>,
     families: Families,
+}
+
+/// New tokens.
+#[derive(Debug)]
+struct Given {
+    outcome: Outcome,
+    /// The refresh token is a new one, too: who brings it has had all of them.
+    is_rotated: bool,
+}
+
+/// Why a refresh token is not to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// The provider has said that it is dead.
+    Dead,
+    /// A refresh has just gained nothing.
+    Rest(Rest),
+}
+
+/// Which refreshes rest after one that gained nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Early ones: the JWT at hand is still valid, so nothing is lost.
+    Early,
+    /// All: the provider gives a JWT again that is of no use.
+    All,
+}
+
+/// How a refresh token is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    /// The JWT at hand is valid.
+    pub(crate) is_early: bool,
+    /// It is the one that the request brought, and not one that followed it.
+    pub(crate) is_presented: bool,
+}
+
+/// What a refresh has gained.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Gain {
+    /// How long the new JWT can be used.
+    pub(crate) lasts: Duration,
+    /// What rests, where it gained nothing.
+    pub(crate) rest: Option<Rest>,
 }
 
 /// How a session was ended.
@@ -102,18 +154,12 @@ impl End {
     }
 }
 
-/// An outcome, and whether its cookies have been put on a response.
-#[derive(Debug)]
-struct Told {
-    outcome: Outcome,
-    is_delivered: bool,
-}
-
 impl Default for State {
     fn default() -> Self {
         Self {
             under_way: HashMap::new(),
-            outcomes: Expiring::new(MAX_ENTRIES),
+            given: Expiring::new(MAX_ENTRIES),
+            refused: Expiring::new(MAX_ENTRIES),
             ended: Expiring::new(MAX_ENTRIES),
             families: Families::default(),
         }
@@ -148,9 +194,35 @@ impl Ledger {
         Duration::from_millis(self.replay_window.load(Ordering::Relaxed))
     }
 
-    /// Takes a turn. A known outcome that is not `usable` any more (its own JWT has expired) counts as none.
-    pub(crate) fn take_turn(&self, key: SessionKey, usable: impl Fn(&Outcome) -> bool) -> Turn {
-        self.with(|state, _| {
+    /// A login has brought the first tokens of a session at `started_at` (Unix seconds).
+    pub(crate) fn begin(&self, key: SessionKey, identity: &Identity, started_at: u64) {
+        self.with(|state, now| state.families.begin(key, identity, started_at, now));
+    }
+
+    /// A request has brought a refresh token. From now on the replay window of those before it runs.
+    pub(crate) fn brought(&self, key: SessionKey) {
+        let window = self.replay_window();
+        self.with(|state, now| {
+            if state.families.used(key, now) {
+                state.keep_given(key, now + window);
+            }
+        });
+    }
+
+    /// A request has brought a JWT: so its client has the refresh token that was given together with it.
+    pub(crate) fn brought_jwt(&self, jwt: Mark) {
+        let window = self.replay_window();
+        self.with(|state, now| {
+            if let Some(key) = state.families.jwt_used(jwt, now) {
+                state.keep_given(key, now + window);
+            }
+        });
+    }
+
+    /// Takes a turn. Tokens that are known and not `usable` any more count as unknown.
+    pub(crate) fn take_turn(&self, key: SessionKey, asked: Asked, usable: impl Fn(&Outcome) -> bool) -> Turn {
+        let window = self.replay_window();
+        self.with(|state, now| {
             // Nobody needs to wait for that, and it holds even if a call under way never ends.
             if let Some(end) = state.end_of(key) {
                 return Turn::Known(end.outcome());
@@ -159,63 +231,62 @@ impl Ledger {
             if let Some(waiter) = state.under_way.get(&key).filter(|waiter| waiter.has_changed().is_ok()) {
                 return Turn::Wait(waiter.clone());
             }
-            if let Some(told) = state.outcomes.get(key).filter(|told| usable(&told.outcome)) {
-                return Turn::Known(told.outcome.clone());
+            if let Some(Successor { token, used_at }) = state.families.successor(key) {
+                let is_over = used_at.is_some_and(|used_at| now >= used_at + window);
+                return if is_over { Turn::Reused(token) } else { Turn::Replaced(token) };
             }
-            match state.families.successor(key) {
-                Some(Successor { token, is_outside: true }) => return Turn::Reused(token),
-                Some(Successor { token, is_outside: false }) => return Turn::Replaced(token),
-                None => {}
+            let refused = state.refused.get(key).copied();
+            if refused == Some(Refused::Dead) {
+                return Turn::Known(Outcome::Dead);
             }
-            if state.under_way.len() >= MAX_UNDER_WAY {
+            if let Some(Given { outcome, is_rotated }) = state.given.get(key) {
+                let may_lack_it =
+                    !is_rotated || !asked.is_presented || matches!(outcome, Outcome::Unverified(_));
+                if may_lack_it && usable(outcome) {
+                    return Turn::Known(outcome.clone());
+                }
+            }
+            let rests = match refused {
+                Some(Refused::Rest(rest)) => asked.is_early || rest == Rest::All,
+                _ => false,
+            };
+            if rests || state.under_way.len() >= MAX_UNDER_WAY {
                 return Turn::Known(Outcome::Unavailable);
             }
             let (sender, waiter) = watch::channel(None);
-            state.outcomes.remove(key);
             state.under_way.insert(key, waiter);
             Turn::Call(sender)
         })
     }
 
     /// Records an outcome and returns what everyone shall be told: if the session was ended meanwhile, that it has ended.
-    /// `delivery`: how long it may take until new cookies are on their way, which does not count as replay window.
-    pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome, delivery: Duration) -> Outcome {
+    pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome, gain: Gain) -> Outcome {
+        let window = self.replay_window();
         self.with(|state, now| {
             state.under_way.remove(&key);
             if state.end_of(key).is_some() {
                 // The mark of the end says it from now on.
                 return Outcome::Ended;
             }
-            let kept = match &outcome {
-                Outcome::Dead => DEAD_IS_KEPT.min(self.replay_window()),
-                Outcome::Unavailable => UNAVAILABLE_IS_KEPT,
-                Outcome::Renewed(_) | Outcome::Unverified(_) => self.replay_window() + delivery,
-                Outcome::Ended => self.replay_window(),
-            };
-            state.remember(key, &outcome, now + kept);
-            if let Some(next) = outcome.refresh_token() {
-                let next = next.map(|next| (SessionKey::new(key.app, next), next));
-                let identity = match &outcome {
-                    Outcome::Renewed(tokens) => Some(&*tokens.identity),
-                    _ => None,
-                };
-                state.families.renew(key, next, identity, now);
-            }
-            if let Outcome::Unverified(tokens) = &outcome
-                && let Some(next) = &tokens.refresh_token
-            {
-                // Early refreshes of the successor rest, too: what made this JWT unverifiable may last.
-                state.rest(SessionKey::new(key.app, next), now + UNAVAILABLE_IS_KEPT);
+            match &outcome {
+                Outcome::Dead => {
+                    state.refused.insert(key, Refused::Dead, now + DEAD_IS_KEPT.min(window));
+                }
+                Outcome::Unavailable => state.rest(key, Rest::Early, now),
+                Outcome::Renewed(_) | Outcome::Unverified(_) => state.give(key, &outcome, gain, now, window),
+                Outcome::Ended => {}
             }
             outcome
         })
     }
 
-    /// Replaces an outcome whose JWT could not be verified by one whose could, unless the session was ended meanwhile.
+    /// The JWT beside this refresh token could not be verified, and now it could.
     pub(crate) fn verified(&self, key: SessionKey, outcome: &Outcome) {
         self.with(|state, now| {
-            if matches!(state.outcomes.get(key), Some(Told { outcome: Outcome::Unverified(_), .. })) {
-                state.remember(key, outcome, now + self.replay_window());
+            if let Some(given) = state.given.get_mut(key)
+                && matches!(given.outcome, Outcome::Unverified(_))
+            {
+                given.outcome = outcome.clone();
             }
             if let Outcome::Renewed(tokens) = outcome {
                 state.families.renew(key, None, Some(&tokens.identity), now);
@@ -223,17 +294,27 @@ impl Ledger {
         });
     }
 
-    /// The cookies of an outcome are on their way to the browser: now its replay window begins. Only for the first
-    /// time, or else a stolen token could be kept alive. The same for the refresh token in them.
-    pub(crate) fn delivered(&self, key: SessionKey) {
-        self.with(|state, now| {
-            state.families.delivered(key);
-            let Some(Told { is_delivered: false, .. }) = state.outcomes.get(key) else { return };
-            if let Some(Told { outcome, .. }) = state.outcomes.remove(key) {
-                let told = Told { outcome, is_delivered: true };
-                state.outcomes.insert(key, told, now + self.replay_window());
-            }
-        });
+    /// The newest tokens of a session, as far as they are kept, for who brings an older refresh token.
+    pub(crate) fn newer(&self, key: SessionKey) -> Option<Outcome> {
+        self.with(|state, _| {
+            let newest = state.families.newest(key).filter(|newest| *newest != key)?;
+            state.given.get(newest).map(|given| given.outcome.clone())
+        })
+    }
+
+    /// Whether a refresh token, and a JWT beside it, are the newest of their session, and that was not ended here.
+    pub(crate) fn are_newest(&self, key: SessionKey, jwt: Option<Mark>) -> bool {
+        self.with(|state, _| state.end_of(key).is_none() && state.families.are_newest(key, jwt))
+    }
+
+    /// When a session began, in Unix seconds, if that was here.
+    pub(crate) fn started_at(&self, key: SessionKey) -> Option<u64> {
+        self.with(|state, _| state.families.started_at(key))
+    }
+
+    /// Whether the refresh token is one that was given here.
+    pub(crate) fn is_known(&self, key: SessionKey) -> bool {
+        self.with(|state, _| state.families.is_known(key))
     }
 
     /// Whether a session was refreshed to such a JWT, as far as they are remembered.
@@ -254,14 +335,6 @@ impl Ledger {
         })
     }
 
-    /// The outcome of a token, if it is known and still told.
-    pub(crate) fn known(&self, key: SessionKey) -> Option<Outcome> {
-        self.with(|state, _| match state.end_of(key) {
-            Some(end) => Some(end.outcome()),
-            None => state.outcomes.get(key).map(|told| told.outcome.clone()),
-        })
-    }
-
     /// Whether a session was ended here.
     pub(crate) fn has_ended(&self, key: SessionKey) -> bool {
         self.with(|state, _| state.end_of(key).is_some())
@@ -271,7 +344,8 @@ impl Ledger {
     fn with<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        state.outcomes.forget_expired(now);
+        state.given.forget_expired(now);
+        state.refused.forget_expired(now);
         state.ended.forget_expired(now);
         state.families.forget_expired(now);
         act(&mut state, now)
@@ -286,15 +360,33 @@ impl State {
         self.ended.get(key).or_else(newest).copied()
     }
 
-    /// Keeps early refreshes of a token away, unless more is known of it.
-    fn rest(&mut self, key: SessionKey, until: Instant) {
-        if !self.under_way.contains_key(&key) && self.outcomes.get(key).is_none() {
-            self.remember(key, &Outcome::Unavailable, until);
+    /// Keeps new tokens for those who do not have them yet.
+    fn give(&mut self, key: SessionKey, outcome: &Outcome, gain: Gain, now: Instant, window: Duration) {
+        let next = outcome.refresh_token().flatten().map(|next| (SessionKey::new(key.app, next), next));
+        let given = next.map_or(key, |(given, _)| given);
+        let (identity, lasts) = match outcome {
+            Outcome::Renewed(tokens) => (Some(&*tokens.identity), gain.lasts),
+            _ => (None, Duration::ZERO),
+        };
+        self.families.renew(key, next, identity, now);
+        let is_rotated = given != key;
+        let kept = if is_rotated { window.max(lasts.min(UNUSED_IS_KEPT)) } else { window };
+        self.given.insert(given, Given { outcome: outcome.clone(), is_rotated }, now + kept);
+        self.refused.remove(given);
+        if let Some(rest) = gain.rest {
+            self.rest(given, rest, now);
         }
     }
 
-    fn remember(&mut self, key: SessionKey, outcome: &Outcome, until: Instant) {
-        self.outcomes.insert(key, Told { outcome: outcome.clone(), is_delivered: false }, until);
+    fn rest(&mut self, key: SessionKey, rest: Rest, now: Instant) {
+        self.refused.insert(key, Refused::Rest(rest), now + REST);
+    }
+
+    /// Keeps tokens for no longer than until then: their client has them.
+    fn keep_given(&mut self, key: SessionKey, until: Instant) {
+        if let Some(tokens) = self.given.remove(key) {
+            self.given.insert(key, tokens, until);
+        }
     }
 }
 

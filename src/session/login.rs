@@ -76,6 +76,10 @@ impl Sessions {
         };
         // A login that waited for its answer while its subject was revoked counts as one after that.
         self.memory.revocations.admit(identity.marks(), identity.issued_at(), self.clock.now());
+        if let Some(refresh_token) = &tokens.refresh_token {
+            let started_at = identity.session_start(self.clock.now());
+            self.ledger.begin(Self::key(app, refresh_token), &identity, started_at);
+        }
         Ok(Arc::new(Tokens {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,

@@ -86,7 +86,8 @@ impl LoginQueue {
     }
 }
 
-fn site(address: IpAddr) -> IpAddr {
+/// The client's network: of IPv6 its /64.
+pub(super) fn site(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -1,6 +1,7 @@
 //! A session's life: login, refresh, logout. The session itself is the pair of cookies in the browser; here is only
 //! what happens to it.
 
+mod cookie_changes;
 mod credentials;
 mod expiring;
 mod family;
@@ -11,6 +12,7 @@ mod logout;
 mod refresh;
 mod revoke;
 mod set_cookie;
+mod stranger_calls;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -31,15 +33,18 @@ use crate::clock::Clock;
 use crate::config;
 use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
 
+pub(crate) use cookie_changes::{Change, CookieState, NewCookies};
 pub use credentials::{BodyFormat, parse as parse_credentials};
 pub(crate) use login::unavailable;
 pub use revoke::Revoked;
 pub use set_cookie::CookieWriter;
 pub(crate) use watched::WatchedSession;
 
+use cookie_changes::CookieChanges;
 use ledger::Ledger;
 pub(crate) use ledger::SessionKey;
 use login_queue::LoginQueue;
+use stranger_calls::StrangerCalls;
 use throttle::Throttle;
 
 /// The app and the provider of a session.
@@ -55,8 +60,6 @@ pub struct SessionContext {
     pub provider: Arc<IdentityProvider>,
     /// How long a request waits for the provider.
     pub request_timeout: Duration,
-    /// How long it may take until the head of a response, and with it new cookies, is on its way.
-    pub delivery: Duration,
     /// Calls to the provider at once, over all apps that use it.
     pub(crate) calls: Arc<ProviderCalls>,
 }
@@ -65,6 +68,8 @@ pub struct SessionContext {
 #[derive(Debug)]
 pub(crate) struct ProviderCalls {
     refreshes: Semaphore,
+    /// Refreshes with a refresh token that anyone may have made up.
+    strangers: Arc<StrangerCalls>,
     logins: Semaphore,
     revocations: Semaphore,
     /// Revocations that wait for their first attempt: anyone can bring a made-up refresh token.
@@ -77,6 +82,7 @@ impl Default for ProviderCalls {
     fn default() -> Self {
         Self {
             refreshes: Semaphore::new(256),
+            strangers: Arc::default(),
             logins: Semaphore::new(64),
             revocations: Semaphore::new(64),
             queued_revocations: Semaphore::new(16_384),
@@ -152,6 +158,7 @@ pub struct Sessions {
     clock: Arc<dyn Clock>,
     refresh_ahead: u64,
     ledger: Arc<Ledger>,
+    cookie_changes: Arc<CookieChanges>,
     login_queue: Arc<LoginQueue>,
     throttle: Arc<Throttle>,
     memory: Arc<Memory>,
@@ -167,6 +174,7 @@ impl Sessions {
             clock,
             refresh_ahead: refresh.ahead.as_secs(),
             ledger: Arc::new(Ledger::new(refresh.replay_window)),
+            cookie_changes: Arc::default(),
             login_queue: Arc::new(LoginQueue::new(limits.max_waiting_logins)),
             throttle: Arc::new(Throttle::new(
                 limits.failed_logins_per_name,
@@ -187,6 +195,7 @@ impl Sessions {
             clock: Arc::clone(&self.clock),
             refresh_ahead: refresh.ahead.as_secs(),
             ledger: Arc::clone(&self.ledger),
+            cookie_changes: Arc::clone(&self.cookie_changes),
             login_queue: Arc::clone(&self.login_queue),
             throttle: Arc::clone(&self.throttle),
             memory: Arc::clone(&self.memory),

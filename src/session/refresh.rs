@@ -1,8 +1,10 @@
 //! Refresh: one call to the provider for any number of requests, and one outcome for all of them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, warn};
 use zeroize::Zeroizing;
@@ -14,8 +16,10 @@ use crate::access::revocations::Revocation;
 use crate::access::token::TokenError;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::reason::ReasonCode;
-use crate::session::ledger::{Ledger, SessionKey, Turn};
+use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
+use crate::session::login_queue::site;
 use crate::session::logout::spawn_revocation;
+use crate::session::stranger_calls::StrangerCall;
 use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::{Held, METRICS};
@@ -24,38 +28,51 @@ use crate::telemetry::traces;
 /// Refreshes that one request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
 
-/// How long a request whose JWT is still valid waits for a new one. The call goes on, and a later request gets its outcome.
+/// How long a request waits for a new JWT while there is one that can still be used. The call goes on, and a later request
+/// gets its outcome.
 const EARLY_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Sessions {
-    /// Gets a new JWT for a session. `previous`: the old JWT, if it is genuine; it says whose session it is.
+    /// Gets a new JWT for a session. `previous`: the old JWT, if it is genuine; it says whose session it is. `client`: the
+    /// browser's address.
     ///
     /// Many may ask for the same token: one calls the provider, and the call runs to its end even if nobody waits any
-    /// more, since a rotated token would be lost with it. For the replay window the outcome is told again to those who
-    /// still bring the old token.
+    /// more, since a rotated token would be lost with it. The outcome is told again to those who still bring the old token,
+    /// until a request has brought the new one and the replay window is over.
     pub async fn refresh(
         &self,
         app: &Arc<SessionContext>,
         grant: &Grant,
         previous: Option<&Previous>,
+        client: Option<IpAddr>,
     ) -> Refreshed {
-        let early = previous.is_some_and(|previous| previous.still_valid);
-        let patience = if early { EARLY_PATIENCE.min(app.request_timeout) } else { app.request_timeout };
+        let presented = Self::key(app, &grant.refresh_token);
+        self.ledger.brought(presented);
+        if let Some(outcome) = self.outlived(app, grant, presented, previous) {
+            return Refreshed { outcome, refresh_token: grant.refresh_token.clone() };
+        }
+        let request = Request { app, grant, previous, client };
+        let is_early = request.is_early();
+        let has_jwt = is_early || self.newer_tokens(presented, previous).is_some();
+        let patience = if has_jwt { EARLY_PATIENCE.min(app.request_timeout) } else { app.request_timeout };
         let mut newest = grant.refresh_token.clone();
-        let waiting = timeout(patience, self.follow(app, grant, &mut newest, previous, early));
-        let outcome = waiting.await.unwrap_or(Outcome::Unavailable);
+        let waiting = timeout(patience, self.follow(&request, &mut newest));
+        let mut outcome = waiting.await.unwrap_or(Outcome::Unavailable);
+        if matches!(outcome, Outcome::Unavailable)
+            && let Some(tokens) = self.newer_tokens(presented, previous)
+        {
+            // What others were given is as good for this request.
+            outcome = Outcome::Renewed(tokens);
+        }
+        if let Some(next) = outcome.refresh_token().flatten() {
+            newest.clone_from(next);
+        }
         let outcome = self.by_rules_of(app, outcome).await;
         let Outcome::Renewed(tokens) = &outcome else { return Refreshed { outcome, refresh_token: newest } };
-        let (provider, client) = (app.provider.name(), &app.client.id);
-        // A JWT of somebody else is refused, whoever asked for it first.
-        if is_of_another(app, grant, previous, &tokens.identity) {
-            error!(
-                provider,
-                client, "the provider's JWT was refused at a refresh: another subject or session"
-            );
-            audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, app, None);
-            return Refreshed { outcome: Outcome::Unavailable, refresh_token: grant.refresh_token.clone() };
-        }
+        let previous = match self.belonging(&request, &tokens.identity) {
+            Ok(previous) => previous,
+            Err(outcome) => return Refreshed { outcome, refresh_token: grant.refresh_token.clone() },
+        };
         // What was revoked while this request waited, or since the outcome was recorded.
         match self.revocation(app, grant, previous, &tokens.identity) {
             None => Refreshed { outcome, refresh_token: newest },
@@ -94,55 +111,79 @@ impl Sessions {
         }
     }
 
-    /// Follows a refresh token to its newest successor, which `token` is in the end, and to the outcome of that.
-    async fn follow(
+    /// Ends a session whose JWT was revoked, where the refresh token is known to be of that session. Else the new JWT says
+    /// whose it is.
+    fn outlived(
         &self,
         app: &Arc<SessionContext>,
         grant: &Grant,
-        token: &mut Zeroizing<String>,
+        key: SessionKey,
         previous: Option<&Previous>,
-        early: bool,
-    ) -> Outcome {
-        let mut fallback = Outcome::Unavailable;
+    ) -> Option<Outcome> {
+        let Previous { identity, over: Some(Revocation::Session { is_replaced }), .. } = previous? else {
+            return None;
+        };
+        if !self.ledger.has_jwt(key, |(marks, _)| marks.token == identity.marks().token) {
+            return None;
+        }
+        let reason = if *is_replaced { ReasonCode::Replaced } else { ReasonCode::Revoked };
+        self.expire(app, grant, reason);
+        Some(if *is_replaced { Outcome::Ended } else { Outcome::Dead })
+    }
+
+    /// The old JWT, as far as it is of the session that was refreshed. The error: what becomes of a request with JWTs of two
+    /// sessions.
+    fn belonging<'a>(&self, request: &Request<'a>, new: &Identity) -> Result<Option<&'a Previous>, Outcome> {
+        let Request { app, grant, previous, .. } = *request;
+        if !is_of_another(app, grant, previous, new) {
+            return Ok(previous);
+        }
+        let is_over = previous.is_some_and(|previous| previous.over.is_some());
+        if is_over {
+            // A JWT that is over ends no other session. It is worth nothing either.
+            if !app.rules.session.bind_refresh {
+                return Ok(None);
+            }
+            audit::record(Event::RefreshRefused, ReasonCode::NotBound, app, None);
+            return Err(Outcome::Dead);
+        }
+        // A JWT of somebody else is refused, whoever asked for it first.
+        let (provider, client) = (app.provider.name(), &app.client.id);
+        error!(provider, client, "the provider's JWT was refused at a refresh: another subject or session");
+        audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, app, None);
+        Err(Outcome::Unavailable)
+    }
+
+    /// Follows a refresh token to its newest successor, which `token` is in the end, and to the outcome of that.
+    async fn follow(&self, request: &Request<'_>, token: &mut Zeroizing<String>) -> Outcome {
+        let Request { app, grant, previous, .. } = *request;
+        let mut has_tried_to_verify = false;
         for _ in 0..MAX_HOPS {
-            let key = SessionKey::new(app.rules.index, token);
-            match self.ledger.take_turn(key, |outcome| self.is_usable(outcome, token, early)) {
-                Turn::Call(sender) => {
-                    let mut waiter = sender.subscribe();
-                    let call = self.call(app, token, previous);
-                    let call = async move {
-                        let outcome = call.run(key).await;
-                        sender.send_replace(Some(outcome));
-                    };
-                    let call = traces::under(traces::parent(), call);
-                    tokio::spawn(audit::caused_by(audit::cause(), call));
-                    return wait(&mut waiter).await.settle(token, fallback);
-                }
+            let key = Self::key(app, token);
+            let is_usable = |outcome: &Outcome| match outcome {
+                Outcome::Renewed(tokens) => self.is_fresh(tokens),
+                _ => !has_tried_to_verify,
+            };
+            let asked = Asked { is_early: request.is_early(), is_presented: *token == grant.refresh_token };
+            match self.ledger.take_turn(key, asked, is_usable) {
+                Turn::Call(sender) => return self.spawn_call(request, token, key, sender).await,
                 Turn::Wait(mut waiter) => {
                     METRICS.refresh_waits.with_label_values(&[&app.app]).inc();
                     let _span = traces::waiting("wait for refresh");
-                    return wait(&mut waiter).await.settle(token, fallback);
-                }
-                Turn::Known(Outcome::Renewed(tokens)) => {
-                    let Some(successor) = self.successor(app, &tokens, token) else {
-                        METRICS.replays.with_label_values(&[&app.app]).inc();
-                        return Outcome::Renewed(tokens).settle(token, fallback);
-                    };
-                    // The old token is known to have a successor: its own fate counts.
-                    *token = successor;
-                    if self.clock.now() < tokens.identity.expires_at() {
-                        fallback = Outcome::Renewed(tokens);
-                    }
+                    return wait(&mut waiter).await;
                 }
                 Turn::Known(Outcome::Unverified(tokens)) => {
                     if let Some(outcome) = self.verify_again(app, key, &tokens).await {
-                        return outcome.settle(token, fallback);
+                        return outcome;
                     }
-                    if let Some(successor) = &tokens.refresh_token {
-                        token.clone_from(successor);
-                    }
+                    has_tried_to_verify = true;
                 }
-                Turn::Known(outcome) => return outcome.settle(token, fallback),
+                Turn::Known(outcome) => {
+                    if matches!(outcome, Outcome::Renewed(_)) {
+                        METRICS.replays.with_label_values(&[&app.app]).inc();
+                    }
+                    return outcome;
+                }
                 Turn::Replaced(newest) => *token = newest,
                 Turn::Reused(newest) => {
                     self.end_reused(app, grant, &newest, previous);
@@ -155,20 +196,43 @@ impl Sessions {
         Outcome::Unavailable
     }
 
-    fn call(
+    /// Calls the provider in a task of its own, and waits for the outcome.
+    async fn spawn_call(
         &self,
-        app: &Arc<SessionContext>,
+        request: &Request<'_>,
         token: &Zeroizing<String>,
-        previous: Option<&Previous>,
-    ) -> Call {
-        Call {
+        key: SessionKey,
+        sender: watch::Sender<Option<Outcome>>,
+    ) -> Outcome {
+        let Request { app, previous, .. } = *request;
+        let mut waiter = sender.subscribe();
+        let call = Call {
             app: Arc::clone(app),
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
             memory: Arc::clone(&self.memory),
+            refresh_ahead: self.refresh_ahead,
             refresh_token: token.clone(),
             old_jwt: previous.map(|previous| previous.access_token.clone()),
+            place: self.place(request, key),
+        };
+        let call = async move {
+            let outcome = call.run(key).await;
+            sender.send_replace(Some(outcome));
+        };
+        let call = traces::under(traces::parent(), call);
+        tokio::spawn(audit::caused_by(audit::cause(), call));
+        wait(&mut waiter).await
+    }
+
+    /// Whom a call is for.
+    fn place(&self, request: &Request<'_>, key: SessionKey) -> Place {
+        let Request { app, grant, previous, client } = *request;
+        if grant.record.is_some() || previous.is_some() || self.ledger.is_known(key) {
+            return Place::OfSession;
         }
+        let place = app.calls.strangers.enter(client.map(site));
+        place.map_or(Place::None, |call| Place::OfStranger { _call: call })
     }
 
     /// The provider's keys may be known by now.
@@ -196,28 +260,10 @@ impl Sessions {
         SessionKey::new(app.rules.index, refresh_token)
     }
 
-    /// The new cookies of a session that was refreshed are on their way to the browser.
-    pub(crate) fn delivered(&self, keys: &[SessionKey]) {
-        for key in keys {
-            self.ledger.delivered(*key);
-        }
-    }
-
-    /// Whether any of these sessions was ended here, by a logout or another login, in the last minutes.
-    pub(crate) fn has_ended(&self, keys: &[SessionKey]) -> bool {
-        keys.iter().any(|key| self.ledger.has_ended(*key))
-    }
-
-    /// Whether an outcome that is known answers a request again. Without rotation the token has no successor, so a JWT
-    /// that is about to expire means that another call is due.
-    fn is_usable(&self, outcome: &Outcome, token: &str, early: bool) -> bool {
-        match outcome {
-            Outcome::Renewed(tokens) => {
-                is_rotated(tokens.refresh_token.as_ref(), token) || self.is_fresh(tokens)
-            }
-            Outcome::Unverified(tokens) => is_rotated(tokens.refresh_token.as_ref(), token),
-            Outcome::Dead | Outcome::Ended => true,
-            Outcome::Unavailable => early,
+    /// A request has brought a JWT that is valid.
+    pub(crate) fn note_use(&self, identity: &Identity) {
+        if identity.is_first_use() {
+            self.ledger.brought_jwt(identity.marks().token);
         }
     }
 
@@ -228,13 +274,13 @@ impl Sessions {
             && !matches!(self.revocation_of(identity), Some(Revocation::Token))
     }
 
-    /// The refresh token to go on with, if the tokens of an outcome are not the newest or not fresh.
-    fn successor(&self, app: &SessionContext, tokens: &Tokens, token: &str) -> Option<Zeroizing<String>> {
-        let next =
-            tokens.refresh_token.as_ref().filter(|_| is_rotated(tokens.refresh_token.as_ref(), token))?;
-        let fate = self.ledger.known(SessionKey::new(app.rules.index, next));
-        let known = fate.is_some_and(|outcome| !matches!(outcome, Outcome::Unavailable));
-        (known || !self.is_fresh(tokens)).then(|| next.clone())
+    /// The newest tokens of a session for a request that has older ones, if their JWT can be used, though maybe not for long.
+    fn newer_tokens(&self, key: SessionKey, previous: Option<&Previous>) -> Option<Arc<Tokens>> {
+        let Outcome::Renewed(tokens) = self.ledger.newer(key)? else { return None };
+        let is_usable = self.clock.now() < tokens.identity.expires_at()
+            && !matches!(self.revocation_of(&tokens.identity), Some(Revocation::Token))
+            && previous.is_none_or(|previous| *previous.access_token != *tokens.access_token);
+        is_usable.then_some(tokens)
     }
 }
 
@@ -244,17 +290,6 @@ impl Outcome {
             Self::Renewed(tokens) => Some(tokens.identity.subject()),
             _ => None,
         }
-    }
-
-    /// This outcome of `token`, which becomes the one to go on with; or, where it says nothing, the other one.
-    fn settle(self, token: &mut Zeroizing<String>, other: Self) -> Self {
-        if matches!(self, Self::Unavailable) {
-            return other;
-        }
-        if let Some(next) = self.refresh_token().flatten() {
-            token.clone_from(next);
-        }
-        self
     }
 
     /// The provider's new refresh token, where it answered with tokens.
@@ -271,7 +306,15 @@ impl Outcome {
     }
 }
 
-/// Whether a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are.
+impl Request<'_> {
+    /// Whether the JWT at hand can still be used.
+    fn is_early(&self) -> bool {
+        self.previous.is_some_and(|previous| previous.still_valid)
+    }
+}
+
+/// Whether a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are, and
+/// those whose JWT is over.
 fn is_of_another(
     app: &SessionContext,
     grant: &Grant,
@@ -279,20 +322,15 @@ fn is_of_another(
     identity: &Identity,
 ) -> bool {
     let new = identity.marks();
-    let old = previous.map(|previous| previous.identity.marks());
-    let is_of_another_session = app.rules.session.bind_refresh
-        && grant.record.is_none()
-        && old.and_then(|old| old.session).is_some_and(|old| new.session.is_some_and(|new| new != old));
-    old.is_some_and(|old| old.subject != new.subject)
-        || grant.record.is_some_and(|record| record.subject != new.subject)
-        || is_of_another_session
+    let is_strict = app.rules.session.bind_refresh && grant.record.is_none()
+        || previous.is_some_and(|previous| previous.over.is_some());
+    let is_of_another_jwt = previous
+        .map(|previous| previous.identity.marks())
+        .is_some_and(|old| if is_strict { !new.is_same_session(old) } else { new.subject != old.subject });
+    is_of_another_jwt || grant.record.is_some_and(|record| record.subject != new.subject)
 }
 
-fn is_rotated(next: Option<&Zeroizing<String>>, token: &str) -> bool {
-    next.is_some_and(|next| next.as_str() != token)
-}
-
-async fn wait(waiter: &mut tokio::sync::watch::Receiver<Option<Outcome>>) -> Outcome {
+async fn wait(waiter: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
     let _waiting = Held::new(&METRICS.refresh_waiting);
     match waiter.wait_for(Option::is_some).await {
         Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
@@ -301,15 +339,37 @@ async fn wait(waiter: &mut tokio::sync::watch::Receiver<Option<Outcome>>) -> Out
     }
 }
 
+/// A request for a new JWT.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    app: &'a Arc<SessionContext>,
+    grant: &'a Grant,
+    previous: Option<&'a Previous>,
+    /// The browser's address.
+    client: Option<IpAddr>,
+}
+
+/// Among whom a call waits for its turn.
+enum Place {
+    /// Those for sessions.
+    OfSession,
+    /// Those for strangers.
+    OfStranger { _call: StrangerCall },
+    /// There is none for this stranger now.
+    None,
+}
+
 /// One call to the provider.
 struct Call {
     app: Arc<SessionContext>,
     ledger: Arc<Ledger>,
     clock: Arc<dyn crate::clock::Clock>,
     memory: Arc<Memory>,
+    refresh_ahead: u64,
     refresh_token: Zeroizing<String>,
     /// One provider's refresh API wants it, too (FusionAuth).
     old_jwt: Option<Zeroizing<String>>,
+    place: Place,
 }
 
 impl Call {
@@ -318,14 +378,37 @@ impl Call {
         if self.is_revoked(&outcome) {
             audit::record(Event::SessionEnded, ReasonCode::Revoked, &self.app, outcome.subject());
             self.revoke_grant(&outcome);
-            return self.ledger.finish(key, Outcome::Dead, Duration::ZERO);
+            return self.ledger.finish(key, Outcome::Dead, Gain::default());
         }
-        let told = self.ledger.finish(key, outcome.clone(), self.app.delivery);
+        let told = self.ledger.finish(key, outcome.clone(), self.gain(&outcome));
         if matches!(told, Outcome::Ended) {
             // Logged out while the call was under way.
             self.revoke_grant(&outcome);
         }
         told
+    }
+
+    /// What the refresh has gained. Where that is nothing, the next request would ask in vain as well.
+    fn gain(&self, outcome: &Outcome) -> Gain {
+        let now = self.clock.now();
+        match outcome {
+            Outcome::Renewed(tokens) => {
+                let identity = &tokens.identity;
+                let revocation =
+                    self.memory.revocations.of_token(identity.marks(), identity.issued_at(), now);
+                let rest = if revocation.is_some() {
+                    Some(Rest::All)
+                } else {
+                    identity.is_about_to_expire(self.refresh_ahead, now).then_some(Rest::Early)
+                };
+                Gain { lasts: Duration::from_secs(identity.expires_at().saturating_sub(now)), rest }
+            }
+            Outcome::Unverified(tokens) => {
+                let is_same = self.old_jwt.as_ref().is_some_and(|old| **old == *tokens.access_token);
+                Gain { rest: Some(if is_same { Rest::All } else { Rest::Early }), ..Gain::default() }
+            }
+            Outcome::Dead | Outcome::Ended | Outcome::Unavailable => Gain::default(),
+        }
     }
 
     /// Whether the new JWT is of a session or a subject that was revoked.
@@ -348,12 +431,20 @@ impl Call {
     async fn ask(&self) -> Outcome {
         let app = &self.app;
         let (provider, client) = (app.provider.name(), &app.client.id);
-        let permit = timeout(REFRESH_READ_LIMIT, app.calls.refreshes.acquire()).await;
-        if permit.is_err() {
-            warn!(provider, client, "refresh impossible: too many are under way");
+        let turn = match &self.place {
+            Place::OfSession => {
+                timeout(REFRESH_READ_LIMIT, app.calls.refreshes.acquire()).await.ok().map(Some)
+            }
+            Place::OfStranger { .. } => Some(None),
+            Place::None => None,
+        };
+        let Some(_permit) = turn else {
+            if matches!(self.place, Place::OfSession) {
+                warn!(provider, client, "refresh impossible: too many are under way");
+            }
             audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, app, None);
             return Outcome::Unavailable;
-        }
+        };
         let old_jwt = self.old_jwt.as_ref().map(|token| token.as_str());
         let tokens = match app.provider.refresh_grant(&app.client, &self.refresh_token, old_jwt).await {
             Ok(tokens) => tokens,

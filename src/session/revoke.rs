@@ -48,7 +48,8 @@ impl Sessions {
         self.memory.revocations.len()
     }
 
-    /// Whether what a refresh brought was revoked: the new JWT, or the session that it was asked for.
+    /// Whether what a refresh brought was revoked: the new JWT, or the session that it was asked for. `previous`: the old
+    /// JWT, where it is of this session.
     pub(super) fn revocation(
         &self,
         app: &SessionContext,
@@ -63,7 +64,16 @@ impl Sessions {
         let of_previous = || previous.and_then(|previous| self.revocation_of(&previous.identity));
         let of_session =
             of_grant.or_else(|| of_previous().filter(|revocation| *revocation != Revocation::Token));
-        of_session.or_else(|| self.revocation_of(new))
+        of_session
+            .or_else(|| revocations.of_session_since(new.marks(), self.age(app, grant, previous), now))
+            .or_else(|| self.revocation_of(new))
+    }
+
+    /// When a session certainly existed already, or began, in Unix seconds. `None`: nothing tells.
+    fn age(&self, app: &SessionContext, grant: &Grant, previous: Option<&Previous>) -> Option<u64> {
+        let sealed = grant.record.map(|record| record.started_at);
+        let begun = || self.ledger.started_at(Self::key(app, &grant.refresh_token));
+        sealed.or_else(begun).or_else(|| previous?.identity.issued_at())
     }
 
     pub(super) fn revocation_of(&self, identity: &Identity) -> Option<Revocation> {

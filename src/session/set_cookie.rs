@@ -1,5 +1,8 @@
 //! The `Set-Cookie` headers that give, replace and take a session.
 
+use std::net::IpAddr;
+use std::ops::Range;
+
 use cookie::time::Duration;
 use cookie::{Cookie, SameSite};
 use http::HeaderValue;
@@ -7,6 +10,9 @@ use http::HeaderValue;
 use crate::access::cookie_codec::{self, MAX_PARTS, TooLarge};
 use crate::access::cookies::Presented;
 use crate::config;
+
+/// Cookies of other domains and paths that are cleared with one answer. Proxies in front take no head of any size.
+const MAX_CLEARED_ELSEWHERE: usize = 24;
 
 /// Writes an app's cookies.
 #[derive(Debug, Clone)]
@@ -32,30 +38,63 @@ impl CookieWriter {
 
     /// Clears the refresh token alone: the provider gave none this time.
     pub fn clear_refresh_token(&self, presented: Presented) -> Vec<HeaderValue> {
-        (0..presented.refresh_token)
-            .filter_map(|part| self.removal(&self.settings.refresh_token, part))
-            .collect()
+        self.removals(&self.settings.refresh_token, 0..presented.refresh_token).collect()
     }
 
     /// Clears both tokens, with all parts that the request brought.
     pub fn clear(&self, presented: Presented) -> Vec<HeaderValue> {
-        let access = (0..presented.access_token.clamp(1, MAX_PARTS))
-            .filter_map(|part| self.removal(&self.settings.access_token, part));
-        let refresh = (0..presented.refresh_token.clamp(1, MAX_PARTS))
-            .filter_map(|part| self.removal(&self.settings.refresh_token, part));
-        access.chain(refresh).collect()
+        let tokens = [
+            (&self.settings.access_token, presented.access_token),
+            (&self.settings.refresh_token, presented.refresh_token),
+        ];
+        tokens
+            .into_iter()
+            .flat_map(|(name, parts)| self.removals(name, 0..parts.clamp(1, MAX_PARTS)))
+            .collect()
+    }
+
+    /// Clears cookies of these names that are not ours: of other domains and paths that a browser sends to this host and
+    /// path, such as those from before `domain` was changed, or what a sibling host has set. Names with `__Host-` have none.
+    pub fn clear_elsewhere(&self, presented: Presented, host: &str, path: &str) -> Vec<HeaderValue> {
+        let domains = domains_of(host);
+        let domains = std::iter::once(None).chain(domains.map(Some));
+        let scopes: Vec<_> = paths_of(path)
+            .flat_map(|path| domains.clone().map(move |domain| Scope { domain, path }))
+            .filter(|scope| !self.own_scopes().any(|own| own == *scope))
+            .collect();
+        let tokens = [
+            (&self.settings.access_token, presented.access_token),
+            (&self.settings.refresh_token, presented.refresh_token),
+        ];
+        let names: Vec<_> = tokens
+            .into_iter()
+            .filter(|(name, _)| !name.starts_with("__Host-"))
+            .flat_map(|(name, parts)| {
+                (0..parts.min(MAX_PARTS)).map(|part| cookie_codec::part_name(name, part))
+            })
+            .collect();
+        let removals = scopes.iter().flat_map(|scope| {
+            names.iter().filter_map(|name| HeaderValue::from_str(&self.removal(name, *scope)).ok())
+        });
+        removals.take(MAX_CLEARED_ELSEWHERE).collect()
     }
 
     fn write(&self, name: &str, token: &str, presented: usize) -> Result<Vec<HeaderValue>, TooLarge> {
-        let overhead = self.cookie(name, "", self.lifetime()).to_string().len();
+        let scope = self.scope();
+        let overhead = self.cookie(name, "", scope, self.lifetime()).to_string().len();
         let values = cookie_codec::encode(token, overhead)?;
-        let leftovers = values.len()..presented;
+        let parts = values.len();
         let written = values.iter().enumerate().filter_map(|(part, value)| {
             let name = cookie_codec::part_name(name, part);
-            let cookie = self.cookie(&name, value, self.lifetime());
+            let cookie = self.cookie(&name, value, scope, self.lifetime());
             HeaderValue::from_str(&cookie.to_string()).ok()
         });
-        Ok(written.chain(leftovers.filter_map(|part| self.removal(name, part))).collect())
+        // A host-only cookie of before `domain` was set would come beside the new one.
+        let host_only = self
+            .own_scopes()
+            .skip(1)
+            .flat_map(|scope| (0..parts).filter_map(move |part| self.removal_of(name, part, scope)));
+        Ok(written.chain(host_only).chain(self.removals(name, parts..presented)).collect())
     }
 
     /// Both cookies live as long as the refresh token: an expired JWT still says whose session it is.
@@ -64,33 +103,89 @@ impl CookieWriter {
         Duration::try_from(lifetime).ok()
     }
 
-    fn removal(&self, name: &str, part: usize) -> Option<HeaderValue> {
-        let name = cookie_codec::part_name(name, part);
-        let mut cookie = self.cookie(&name, "", Some(Duration::ZERO));
-        // For clients that know `Expires` only (RFC 6265 section 4.1.2.2).
-        cookie.set_expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
-        HeaderValue::from_str(&cookie.to_string()).ok()
+    /// Where the cookies are.
+    fn scope(&self) -> Scope<'_> {
+        Scope { domain: self.settings.domain.as_deref(), path: "/" }
     }
 
-    fn cookie<'a>(&self, name: &'a str, value: &'a str, max_age: Option<Duration>) -> Cookie<'a> {
+    /// The same, and then where they were before `domain` was set.
+    fn own_scopes(&self) -> impl Iterator<Item = Scope<'_>> {
+        let before = self.settings.domain.is_some().then_some(Scope { domain: None, path: "/" });
+        std::iter::once(self.scope()).chain(before)
+    }
+
+    fn removals(&self, name: &str, parts: Range<usize>) -> impl Iterator<Item = HeaderValue> {
+        parts.flat_map(move |part| {
+            self.own_scopes().filter_map(move |scope| self.removal_of(name, part, scope))
+        })
+    }
+
+    fn removal_of(&self, name: &str, part: usize, scope: Scope<'_>) -> Option<HeaderValue> {
+        HeaderValue::from_str(&self.removal(&cookie_codec::part_name(name, part), scope)).ok()
+    }
+
+    fn removal(&self, name: &str, scope: Scope<'_>) -> String {
+        let mut cookie = self.cookie(name, "", scope, Some(Duration::ZERO));
+        // For clients that know `Expires` only (RFC 6265 section 4.1.2.2).
+        cookie.set_expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
+        cookie.to_string()
+    }
+
+    fn cookie<'a>(
+        &self,
+        name: &'a str,
+        value: &'a str,
+        scope: Scope<'_>,
+        max_age: Option<Duration>,
+    ) -> Cookie<'a> {
         let same_site = match self.settings.same_site {
             config::SameSite::Lax => SameSite::Lax,
             config::SameSite::Strict => SameSite::Strict,
             config::SameSite::None => SameSite::None,
         };
         let mut cookie = Cookie::new(name, value);
-        cookie.set_path("/");
+        cookie.set_path(scope.path.to_owned());
         cookie.set_http_only(true);
         cookie.set_secure(self.settings.secure);
         cookie.set_same_site(same_site);
-        if let Some(domain) = &self.settings.domain {
-            cookie.set_domain(domain.clone());
+        if let Some(domain) = scope.domain {
+            cookie.set_domain(domain.to_owned());
         }
         if let Some(max_age) = max_age {
             cookie.set_max_age(max_age);
         }
         cookie
     }
+}
+
+/// Where a browser keeps a cookie: one of the same name elsewhere is another one (RFC 6265 section 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Scope<'a> {
+    /// `None`: of this host alone.
+    domain: Option<&'a str>,
+    path: &'a str,
+}
+
+/// The domains that a cookie for this host may have: its own name and those above it, down to what one can register.
+fn domains_of(host: &str) -> impl Iterator<Item = &str> + Clone {
+    let registrable = if host.parse::<IpAddr>().is_ok() { None } else { psl::domain_str(host) };
+    let mut next = registrable.map(|_| host);
+    std::iter::from_fn(move || {
+        let domain = next?;
+        next =
+            (Some(domain) != registrable).then(|| domain.split_once('.').map(|(_, above)| above)).flatten();
+        Some(domain)
+    })
+}
+
+/// The paths that a cookie for this path may have, from `/` downwards (RFC 6265 section 5.1.4).
+fn paths_of(path: &str) -> impl Iterator<Item = &str> {
+    let slashes = path.match_indices('/').filter_map(|(at, _)| path.get(..=at));
+    let above = path.match_indices('/').skip(1).filter_map(|(at, _)| path.get(..at));
+    let whole = (!path.ends_with('/')).then_some(path);
+    let mut paths: Vec<_> = slashes.chain(above).chain(whole).filter(|path| path.starts_with('/')).collect();
+    paths.sort_by_key(|path| path.len());
+    paths.into_iter()
 }
 
 #[cfg(test)]
@@ -149,5 +244,64 @@ mod tests {
                 .iter()
                 .all(|cookie| cookie.contains("Max-Age=0") && cookie.contains("Expires=Thu, 01 Jan 1970"))
         );
+    }
+
+    #[test]
+    fn with_a_domain_the_host_only_cookie_of_before_goes() {
+        let mut settings = writer(None).settings;
+        settings.access_token = "at".into();
+        settings.refresh_token = "rt".into();
+        settings.domain = Some("example.com".into());
+        let writer = CookieWriter::new(settings);
+        let cookies = texts(&writer.access_token("jwt", Presented::default()).unwrap());
+        assert_eq!(cookies.len(), 2);
+        assert!(
+            cookies[0].starts_with("at=jwt;") && cookies[0].contains("Domain=example.com"),
+            "{cookies:?}"
+        );
+        assert!(cookies[1].starts_with("at=;") && !cookies[1].contains("Domain"), "{cookies:?}");
+        let cleared = texts(&writer.clear(Presented::default()));
+        assert_eq!(cleared.len(), 4);
+        assert_eq!(cleared.iter().filter(|cookie| cookie.contains("Domain=example.com")).count(), 2);
+        let leftovers =
+            texts(&writer.access_token("jwt", Presented { access_token: 2, refresh_token: 0 }).unwrap());
+        assert_eq!(
+            leftovers.iter().filter(|cookie| cookie.starts_with("at.1=;")).count(),
+            2,
+            "{leftovers:?}"
+        );
+    }
+
+    #[test]
+    fn cookies_elsewhere_are_cleared_in_every_scope_that_reaches_this_host_and_path() {
+        let mut settings = writer(None).settings;
+        settings.access_token = "at".into();
+        let writer = CookieWriter::new(settings);
+        let presented = Presented { access_token: 1, refresh_token: 1 };
+        let elsewhere = |host, path| texts(&writer.clear_elsewhere(presented, host, path));
+        let scope = |cookie: &String| {
+            assert!(cookie.starts_with("at=;") && cookie.contains("Max-Age=0"), "{cookie}");
+            let attribute = |name| {
+                let mut attributes = cookie.split("; ").filter_map(|attribute| attribute.strip_prefix(name));
+                attributes.next().unwrap_or("-").to_owned()
+            };
+            (attribute("Domain="), attribute("Path="))
+        };
+        let scopes = |host, path| elsewhere(host, path).iter().map(scope).collect::<Vec<_>>();
+        let pair = |domain: &str, path: &str| (domain.to_owned(), path.to_owned());
+        assert_eq!(
+            scopes("store.example.com", "/"),
+            [pair("store.example.com", "/"), pair("example.com", "/")]
+        );
+        assert_eq!(scopes("localhost", "/"), []);
+        assert_eq!(scopes("127.0.0.1", "/"), []);
+        assert_eq!(scopes("::1", "/"), []);
+        assert_eq!(scopes("store.co.uk", "/"), [pair("store.co.uk", "/")]);
+        assert_eq!(
+            scopes("127.0.0.1", "/api/user"),
+            [pair("-", "/api"), pair("-", "/api/"), pair("-", "/api/user")]
+        );
+        let deep = "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z";
+        assert_eq!(elsewhere("a.b.c.example.com", deep).len(), MAX_CLEARED_ELSEWHERE);
     }
 }

@@ -144,6 +144,8 @@ async fn old_cookies_after_the_replay_window_end_the_session() {
     world.expire_access_tokens();
     let mut thief = browser.clone();
     browser.get("/api/shopping-cart").await.assert_status(200);
+    // That the new tokens are used tells that they have arrived.
+    browser.get("/api/shopping-cart").await.assert_status(200);
     world.clock.advance(3);
     tokio::time::sleep(Duration::from_millis(1300)).await;
     let answer = thief.get("/api/shopping-cart").await;

@@ -119,7 +119,7 @@ fn token_step(
             steps.add("", &format!("sub {:?}, roles {:?}", identity.subject(), identity.roles()));
             let access_token = Zeroizing::new(access_token.to_owned());
             let code = if expired { "token_expired" } else { "session_valid" };
-            (Some(Previous { identity, access_token, still_valid: !expired }), code)
+            (Some(Previous { identity, access_token, still_valid: !expired, over: None }), code)
         }
     }
 }

@@ -180,7 +180,7 @@ async fn each_refusal_has_its_answer_and_its_reason() {
         ("/admin", good.clone(), "403 forbidden", "role_missing"),
         ("/api/user", String::from("theme=dark"), "404 not_logged_in", "no_session"),
         ("/api/user", good.clone(), "200 with the user object", "session_valid"),
-        ("/x", format!("{good}; {good}"), "401 not_logged_in", "duplicate_cookie"),
+        ("/x", format!("{good}; {good}"), "401 not_logged_in, both cookies cleared", "duplicate_cookie"),
         ("/x", String::from("__Host-access_token=!2!0!canary"), "401 not_logged_in", "incomplete_cookie"),
         ("/x", String::from("__Host-access_token=canary"), "401 not_logged_in", "token_malformed"),
         ("/x", forged, "401 not_logged_in", "token_signature"),

@@ -2,7 +2,7 @@
 
 use super::Steps;
 use super::keys::Keys;
-use crate::access::decision::{AppRules, Decision, Knowledge, RequestHead, decide};
+use crate::access::decision::{AppRules, Decision, Ending, Knowledge, Reason, RequestHead, admit, decide};
 use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
 use crate::config::{Access, Config};
@@ -57,6 +57,17 @@ pub(super) fn steps(
             let is_early = pending.previous.as_ref().is_some_and(|previous| previous.still_valid);
             refresh(steps, pending.destination, is_early, token);
             true
+        }
+        Decision::End(Ending { destination, reason: reason @ Reason::DuplicateCookie, .. }) => {
+            let code = reason.code().as_str();
+            let answer = match admit(rules, destination, Err(reason)) {
+                Decision::Reject(problem, _) => {
+                    format!("{} {}, both cookies cleared", problem.status.as_u16(), problem.code.as_str())
+                }
+                _ => dead(destination).to_owned(),
+            };
+            steps.answer(&answer, code);
+            is_open(destination)
         }
         Decision::End(ending) => {
             let code = ending.reason.code().as_str();

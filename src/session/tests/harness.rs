@@ -55,7 +55,6 @@ impl Harness {
             client: Client { id: String::from("store"), secret: None },
             provider,
             request_timeout,
-            delivery: Duration::ZERO,
             calls: Arc::default(),
         });
         let clock = Arc::new(ManualClock::new(NOW));
@@ -73,7 +72,7 @@ impl Harness {
     }
 
     pub(in crate::session) async fn refreshed(&self, token: &str, previous: Option<&Previous>) -> Refreshed {
-        self.sessions.refresh(&self.app, &grant(token), previous).await
+        self.sessions.refresh(&self.app, &grant(token), previous, None).await
     }
 
     /// The genuine JWT of a subject, expired.
@@ -82,7 +81,7 @@ impl Harness {
         let keys = self.app.provider.key_set();
         let verified = verify(&token, &self.app.rules.token, &keys, NOW).unwrap().claims;
         let identity = Arc::new(Identity::new(verified, &self.app.rules.identity).unwrap());
-        Previous { identity, access_token: Zeroizing::new(token), still_valid: false }
+        Previous { identity, access_token: Zeroizing::new(token), still_valid: false, over: None }
     }
 
     pub(in crate::session) async fn logout(&self, token: &str) {
@@ -138,6 +137,14 @@ impl Harness {
             |form: Vec<(String, String)>| form.into_iter().find(|(name, _)| name == field).map(|(_, v)| v);
         self.server.seen(path).iter().filter_map(|seen| value(seen.form())).collect()
     }
+}
+
+/// Sessions that never call a provider.
+pub(in crate::session) fn sessions_without_provider() -> Sessions {
+    let text = "[identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.store]\nhosts = ['store.example.com']\n\
+                upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n";
+    let config = config::parse(text).unwrap().config;
+    Sessions::new(Arc::new(ManualClock::new(NOW)), Arc::new(Memory::new(64, NOW)), &config)
 }
 
 /// An unsealed refresh token.

@@ -91,14 +91,18 @@ async fn dead_is_remembered_and_an_outage_is_not() {
 #[tokio::test]
 async fn tokens_that_are_not_this_sessions_are_refused() {
     let harness = Harness::start().await;
-    for (changes, expected) in [
+    for (number, (changes, expected)) in [
         (json!({"azp": "forums"}), "unverified"),
         (json!({"exp": NOW - 60}), "unverified"),
         (json!({"typ": "ID"}), "unverified"),
         (json!({"email": "a\r\nX-Auth-User: admin"}), "dead"),
-    ] {
+    ]
+    .into_iter()
+    .enumerate()
+    {
         harness.script_tokens(vec![harness.tokens(&changes, None)]);
-        assert_eq!(word(&harness.refresh("r1", Some("alice")).await), expected, "{changes}");
+        let token = format!("r{number}");
+        assert_eq!(word(&harness.refresh(&token, Some("alice")).await), expected, "{changes}");
     }
 }
 

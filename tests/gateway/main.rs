@@ -21,6 +21,7 @@ mod http2;
 mod http2_attacks;
 mod identity_headers;
 mod jwks;
+mod late_answers;
 mod lifecycle;
 mod login;
 mod login_outcomes;

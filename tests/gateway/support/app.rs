@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -28,6 +28,8 @@ pub(crate) enum Reply {
     RawThenReset(Vec<u8>),
     /// First nothing for a while.
     After(Duration, Box<Reply>),
+    /// First nothing until this is true.
+    Held(watch::Receiver<bool>, Box<Reply>),
     /// So many bytes, by length or chunked.
     Download { length: u64, chunked: bool },
     /// An event stream: one event for each text that is sent here.
@@ -148,12 +150,24 @@ async fn serve(name: &'static str, mut wire: Wire, connection: usize, notebook: 
 
 /// Answers, and gives the connection back if it goes on.
 async fn answer(name: &str, mut wire: Wire, seen: &Seen, mut reply: Reply) -> Option<Wire> {
-    while let Reply::After(delay, then) = reply {
-        tokio::time::sleep(delay).await;
-        reply = *then;
+    loop {
+        reply = match reply {
+            Reply::After(delay, then) => {
+                tokio::time::sleep(delay).await;
+                *then
+            }
+            Reply::Held(mut gate, then) => {
+                gate.wait_for(|is_open| *is_open).await.ok()?;
+                *then
+            }
+            reply => break answer_now(name, wire, seen, reply).await,
+        }
     }
+}
+
+async fn answer_now(name: &str, mut wire: Wire, seen: &Seen, reply: Reply) -> Option<Wire> {
     match reply {
-        Reply::Echo | Reply::After(..) => wire.send(echo(name, seen)).await.ok()?,
+        Reply::Echo | Reply::After(..) | Reply::Held(..) => wire.send(echo(name, seen)).await.ok()?,
         Reply::Raw(bytes) => wire.send(bytes).await.ok()?,
         Reply::RawThenClose(bytes) => {
             wire.send(bytes).await.ok()?;

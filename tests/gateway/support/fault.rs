@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::wire::Wire;
 
 /// What happens to a call instead of, or on top of, its usual answer.
@@ -11,6 +13,8 @@ pub(crate) enum Fault {
     Answer { status: u16, headers: String, body: String },
     /// The usual answer, later. The call takes effect at once.
     Delay(Duration),
+    /// The same, once this is true.
+    Held(watch::Receiver<bool>),
     /// Takes effect, but the answer is lost with the connection.
     Lost,
     /// RST before anything happens.
@@ -42,7 +46,7 @@ impl Fault {
 
     /// Whether the call is carried out.
     pub(crate) fn takes_effect(&self) -> bool {
-        matches!(self, Self::Delay(_) | Self::Lost | Self::Truncated | Self::SlowDrip(_))
+        matches!(self, Self::Delay(_) | Self::Held(_) | Self::Lost | Self::Truncated | Self::SlowDrip(_))
     }
 
     /// Sends `usual` as the fault has it; gives the connection back if it goes on.
@@ -56,6 +60,11 @@ impl Fault {
             }
             Self::Delay(delay) => {
                 tokio::time::sleep(delay).await;
+                wire.send(usual).await.ok()?;
+                return Some(wire);
+            }
+            Self::Held(mut gate) => {
+                gate.wait_for(|is_open| *is_open).await.ok()?;
                 wire.send(usual).await.ok()?;
                 return Some(wire);
             }

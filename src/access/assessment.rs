@@ -52,7 +52,7 @@ pub struct Previous {
     pub access_token: Zeroizing<String>,
     /// It is still valid: used on if the refresh fails for a passing reason.
     pub still_valid: bool,
-    /// Its session was revoked, which need not be the one of the refresh token beside it.
+    /// It was revoked, or its session, which need not be the one of the refresh token beside it.
     pub over: Option<Revocation>,
 }
 
@@ -183,7 +183,10 @@ pub(super) fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Kno
             beside_a_token_that_is_over(rules, cookies, refresh_token, &identity, reason, known)
         }
         (Ok(Checked { identity, state }), Some(refresh_token)) => {
-            let previous = previous(cookies, identity, matches!(state, State::Usable));
+            let mut previous = previous(cookies, identity, matches!(state, State::Usable));
+            if let State::Unusable(Reason::Revoked(revocation)) = state {
+                previous.over = Some(revocation);
+            }
             for_refresh(rules, cookies, refresh_token, Some(previous), known)
         }
         (Err(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => Assessment::FetchKeys,

@@ -88,6 +88,14 @@ impl CookieNames {
         cookies
     }
 
+    /// The names of the session's cookies that came so often at least.
+    pub fn names<'a>(&'a self, headers: &'a HeaderMap, at_least: usize) -> Vec<&'a str> {
+        let mut names: Vec<_> = self.pairs(headers).filter_map(split_pair).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        let repeated = names.chunk_by(|one, next| one == next).filter(|same| same.len() >= at_least);
+        repeated.filter_map(<[&str]>::first).copied().collect()
+    }
+
     /// The session's cookies as they came, each with its name.
     pub fn pairs<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
         let values = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);

@@ -48,8 +48,8 @@ pub(super) fn of_login(
     presented: Presented,
 ) -> Result<NewCookies, CookieError> {
     let mut headers = of_new_pair(state, app, tokens, presented)?;
-    // Two of a name would make this login useless.
-    headers.extend(cleared_elsewhere(app, request, presented));
+    // Another of the same name would come beside the new one, and make this login useless.
+    headers.extend(cleared_elsewhere(app, request, 1));
     Ok(NewCookies { headers, change: Change::Begin, before: brought(app, &request.headers) })
 }
 
@@ -138,18 +138,20 @@ pub(super) fn rotated(
 /// Takes the session's cookies away, wherever the browser may have them.
 pub(super) fn cleared(app: &App, request: &RequestHeader, presented: Presented) -> NewCookies {
     let mut headers = app.cookies.clear(presented);
-    headers.extend(cleared_elsewhere(app, request, presented));
+    // Where a cookie of ours came twice, there is one that is not ours, or was once.
+    headers.extend(cleared_elsewhere(app, request, 2));
     NewCookies { headers, change: Change::Clear, before: brought(app, &request.headers) }
 }
 
-/// Where a cookie of ours came twice, there is one that is not ours, or was once.
-fn cleared_elsewhere(app: &App, request: &RequestHeader, presented: Presented) -> Vec<HeaderValue> {
-    if !app.rules().cookies.read(&request.headers).duplicate {
+/// Clears what the browser may have in other scopes than ours of the cookies that came so often at least.
+fn cleared_elsewhere(app: &App, request: &RequestHeader, at_least: usize) -> Vec<HeaderValue> {
+    let names = app.rules().cookies.names(&request.headers, at_least);
+    if names.is_empty() {
         return Vec::new();
     }
     let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    app.cookies.clear_elsewhere(presented, &host, request.uri.path())
+    app.cookies.clear_elsewhere(&names, &host, request.uri.path())
 }
 
 fn of_pair(

@@ -55,26 +55,16 @@ impl CookieWriter {
 
     /// Clears cookies of these names that are not ours: of other domains and paths that a browser sends to this host and
     /// path, such as those from before `domain` was changed, or what a sibling host has set. Names with `__Host-` have none.
-    pub fn clear_elsewhere(&self, presented: Presented, host: &str, path: &str) -> Vec<HeaderValue> {
+    pub fn clear_elsewhere(&self, names: &[&str], host: &str, path: &str) -> Vec<HeaderValue> {
         let domains = domains_of(host);
         let domains = std::iter::once(None).chain(domains.map(Some));
         let scopes: Vec<_> = paths_of(path)
             .flat_map(|path| domains.clone().map(move |domain| Scope { domain, path }))
             .filter(|scope| !self.own_scopes().any(|own| own == *scope))
             .collect();
-        let tokens = [
-            (&self.settings.access_token, presented.access_token),
-            (&self.settings.refresh_token, presented.refresh_token),
-        ];
-        let names: Vec<_> = tokens
-            .into_iter()
-            .filter(|(name, _)| !name.starts_with("__Host-"))
-            .flat_map(|(name, parts)| {
-                (0..parts.min(MAX_PARTS)).map(|part| cookie_codec::part_name(name, part))
-            })
-            .collect();
+        let names = || names.iter().filter(|name| !name.starts_with("__Host-"));
         let removals = scopes.iter().flat_map(|scope| {
-            names.iter().filter_map(|name| HeaderValue::from_str(&self.removal(name, *scope)).ok())
+            names().filter_map(|name| HeaderValue::from_str(&self.removal(name, *scope)).ok())
         });
         removals.take(MAX_CLEARED_ELSEWHERE).collect()
     }
@@ -277,8 +267,8 @@ mod tests {
         let mut settings = writer(None).settings;
         settings.access_token = "at".into();
         let writer = CookieWriter::new(settings);
-        let presented = Presented { access_token: 1, refresh_token: 1 };
-        let elsewhere = |host, path| texts(&writer.clear_elsewhere(presented, host, path));
+        let names = ["at", "__Host-refresh_token"];
+        let elsewhere = |host, path| texts(&writer.clear_elsewhere(&names, host, path));
         let scope = |cookie: &String| {
             assert!(cookie.starts_with("at=;") && cookie.contains("Max-Age=0"), "{cookie}");
             let attribute = |name| {

@@ -36,6 +36,7 @@ mod refresh_failures;
 mod reload;
 mod reload_hostile;
 mod routes;
+mod session_fuzz;
 mod session_pairs;
 mod session_protection;
 mod stand_ins;

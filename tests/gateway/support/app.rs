@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -75,6 +75,7 @@ struct Notebook {
     seen: Vec<Seen>,
     heads: usize,
     replies: HashMap<String, Reply>,
+    answered: HashMap<String, Instant>,
 }
 
 /// The app.
@@ -102,6 +103,11 @@ impl App {
     /// Sets the answer on a path (without its query).
     pub(crate) fn on(&self, path: &str, reply: Reply) {
         self.notebook.lock().unwrap().replies.insert(path.into(), reply);
+    }
+
+    /// When it began to answer a request with this target, which asked for a delay: `?after=MILLISECONDS`.
+    pub(crate) fn answered(&self, target: &str) -> Option<Instant> {
+        self.notebook.lock().unwrap().answered.get(target).copied()
     }
 
     /// Every request that arrived completely.
@@ -143,13 +149,23 @@ async fn serve(name: &'static str, mut wire: Wire, connection: usize, notebook: 
         }
         let seen = Seen { head, body, connection };
         notebook.lock().unwrap().seen.push(seen.clone());
+        if let Some(delay) = delay_in(seen.target()) {
+            tokio::time::sleep(delay).await;
+            notebook.lock().unwrap().answered.insert(seen.target().to_owned(), Instant::now());
+        }
         let Some(next) = answer(name, wire, &seen, reply).await else { return };
         wire = next;
     }
 }
 
+/// How long a request wants to wait for its answer.
+fn delay_in(target: &str) -> Option<Duration> {
+    let (_, after) = target.split_once("after=")?;
+    after.split('&').next()?.parse().ok().map(Duration::from_millis)
+}
+
 /// Answers, and gives the connection back if it goes on.
-async fn answer(name: &str, mut wire: Wire, seen: &Seen, mut reply: Reply) -> Option<Wire> {
+async fn answer(name: &str, wire: Wire, seen: &Seen, mut reply: Reply) -> Option<Wire> {
     loop {
         reply = match reply {
             Reply::After(delay, then) => {

@@ -173,6 +173,12 @@ impl Builder {
         self
     }
 
+    /// The same world with this `gateway.toml`.
+    pub(crate) fn replaced_by(mut self, text: &str) -> Self {
+        self.config = toml::from_str(text).expect("valid TOML");
+        self
+    }
+
     /// Takes a key out of the config.
     pub(crate) fn without(mut self, path: &str) -> Self {
         let (tables, key) = path.rsplit_once('.').expect("a dotted path");

@@ -17,6 +17,8 @@ use super::wire::Wire;
 pub(crate) enum Rotation {
     /// A new one; the second use of an old one kills the family.
     Rotate,
+    /// A new one; old ones stay good.
+    Lenient,
     /// The same one.
     Same,
     /// None at all.
@@ -164,6 +166,14 @@ impl Provider {
         state.dead_families.extend(families);
     }
 
+    /// Ends every login of a user.
+    pub(crate) fn end_sessions_of(&self, user: &str) {
+        let mut state = self.state();
+        let of_user = state.grants.values().filter(|grant| grant.user == user).map(|grant| grant.family);
+        let families: Vec<_> = of_user.collect();
+        state.dead_families.extend(families);
+    }
+
     /// Whether this refresh token would still be taken.
     pub(crate) fn is_alive(&self, refresh_token: &str) -> bool {
         let state = self.state();
@@ -276,7 +286,7 @@ impl State {
         grant.used = rotation == Rotation::Rotate;
         let (family, user) = (grant.family, grant.user.clone());
         let refresh = match rotation {
-            Rotation::Rotate => Some(self.new_refresh_token(family, &user, client)),
+            Rotation::Rotate | Rotation::Lenient => Some(self.new_refresh_token(family, &user, client)),
             Rotation::Same => Some(old),
             Rotation::Omit => None,
         };

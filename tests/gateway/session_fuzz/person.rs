@@ -1,0 +1,354 @@
+//! A browser with several tabs, and what it may find.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fastrand::Rng;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::scene::{Scene, WINDOW};
+use crate::support::client::{receive, request_bytes};
+use crate::support::gateway::ACCESS;
+use crate::support::provider::PASSWORD;
+use crate::support::wire::Wire;
+use crate::support::{Answer, Browser, Request, patiently};
+
+/// What happened, in numbers.
+#[derive(Debug, Default)]
+pub(super) struct Story {
+    pub(super) requests: usize,
+    /// Clients that did not wait for their answer.
+    pub(super) left: usize,
+    pub(super) logins: usize,
+    /// Requests whose session was found.
+    pub(super) signed_in: usize,
+    /// Requests that were told of no session, for a reason.
+    pub(super) signed_out: usize,
+    /// Requests that were told to come again.
+    pub(super) unavailable: usize,
+    pub(super) refreshes: usize,
+}
+
+impl Story {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.left += other.left;
+        self.logins += other.logins;
+        self.signed_in += other.signed_in;
+        self.signed_out += other.signed_out;
+        self.unavailable += other.unavailable;
+        self.refreshes += other.refreshes;
+    }
+}
+
+/// One login, of a user of its own.
+struct Login {
+    user: String,
+    /// What may have ended its session, and since when.
+    ends: Vec<(Instant, &'static str)>,
+    /// The cookies that its browser had, one after the other, and when each were first sent.
+    states: Vec<(Jar, Option<Instant>)>,
+}
+
+type Jar = BTreeMap<String, String>;
+
+#[derive(Default)]
+struct State {
+    jar: Jar,
+    /// Of the cookies in the jar.
+    login: Option<usize>,
+    logins: Vec<Login>,
+    /// When the answer to the latest login came, and which that was.
+    latest: Option<(Instant, usize)>,
+    story: Story,
+}
+
+pub(super) struct Person {
+    number: usize,
+    state: Mutex<State>,
+}
+
+/// A request that was sent.
+struct Sent {
+    target: String,
+    jar: Jar,
+    login: Option<usize>,
+    /// Which of the login's cookies.
+    state: usize,
+}
+
+enum Act {
+    /// A path, and whether it needs a session.
+    Get(&'static str),
+    Logout,
+    Login,
+    /// An operator, or the provider, ends the session.
+    End,
+}
+
+impl Person {
+    pub(super) fn new(number: usize) -> Self {
+        Self { number, state: Mutex::default() }
+    }
+
+    pub(super) fn story(&self) -> Story {
+        std::mem::take(&mut self.state.lock().unwrap().story)
+    }
+
+    /// One tab, until the story is over.
+    pub(super) async fn tab(&self, scene: &Scene, mut rng: Rng, until: Instant) {
+        while Instant::now() < until {
+            let act = self.choose(&mut rng);
+            match act {
+                Act::Get(path) => {
+                    let after = if rng.u32(0..4) == 0 { rng.u64(0..2500) } else { rng.u64(0..30) };
+                    let target = format!("{path}?id={:x}&after={after}", rng.u64(..));
+                    self.get(scene, target, &mut rng).await;
+                }
+                Act::Logout => self.log_out(scene, &mut rng).await,
+                Act::Login => self.log_in(scene, &mut rng).await,
+                Act::End => self.end(scene, &mut rng).await,
+            }
+            tokio::time::sleep(Duration::from_millis(rng.u64(0..40))).await;
+        }
+    }
+
+    fn choose(&self, rng: &mut Rng) -> Act {
+        let is_signed_in = self.state.lock().unwrap().login.is_some();
+        match rng.u32(0..100) {
+            0..50 if is_signed_in => Act::Get("/api/cart"),
+            50..65 if is_signed_in => Act::Get("/api/user"),
+            65..92 => Act::Get("/either/page"),
+            92..94 => Act::Get("/open/page"),
+            94..96 => Act::Logout,
+            96..97 => Act::End,
+            97.. => Act::Login,
+            _ => Act::Login,
+        }
+    }
+
+    /// What the browser sends now, and notes of it.
+    fn send(&self, target: &str) -> Sent {
+        let mut state = self.state.lock().unwrap();
+        state.story.requests += 1;
+        let (jar, login) = (state.jar.clone(), state.login);
+        let mut place = 0;
+        if let Some(login) = login.and_then(|login| state.logins.get_mut(login)) {
+            place = login.states.len() - 1;
+            let (_, sent_at) = &mut login.states[place];
+            sent_at.get_or_insert_with(Instant::now);
+        }
+        Sent { target: target.to_owned(), jar, login, state: place }
+    }
+
+    /// The answer, unless the client leaves before that.
+    async fn exchange(&self, scene: &Scene, request: Request, sent: &Sent, rng: &mut Rng) -> Option<Answer> {
+        let mut browser = Browser::new(scene.gateway.address, "store.localhost");
+        browser.jar = sent.jar.clone();
+        let exchange = async {
+            let mut wire = Wire::new(TcpStream::connect(scene.gateway.address).await.unwrap());
+            wire.send(request_bytes(&browser, &request)).await.unwrap();
+            receive(&mut wire, "GET", usize::MAX).await.expect("an answer")
+        };
+        if rng.u32(0..6) == 0 {
+            let answer = tokio::time::timeout(Duration::from_millis(rng.u64(0..300)), exchange).await.ok();
+            self.state.lock().unwrap().story.left += usize::from(answer.is_none());
+            return answer;
+        }
+        Some(patiently("an answer", exchange).await)
+    }
+
+    async fn get(&self, scene: &Scene, target: String, rng: &mut Rng) {
+        let sent = self.send(&target);
+        let Some(answer) = self.exchange(scene, Request::get(&target), &sent, rng).await else { return };
+        let mut state = self.state.lock().unwrap();
+        let found = whose(&answer, &target);
+        match (answer.status(), found) {
+            (200, Some(user)) => {
+                let login = sent.login.map(|login| &state.logins[login]);
+                let expected = login.map(|login| format!("id-of-{}", login.user));
+                assert_eq!(Some(user), expected, "somebody else's identity: {}", answer.text());
+                state.story.signed_in += 1;
+            }
+            (503, None) => {
+                let clears = answer.set_cookies().iter().any(|cookie| cookie.clears());
+                assert!(!clears, "503 keeps the cookies: {:?}", answer.set_cookies());
+                state.story.unavailable += 1;
+            }
+            (200 | 401 | 404, None) => {
+                if !target.starts_with("/open/") {
+                    state.check_signed_out(&sent, &answer);
+                    state.story.signed_out += 1;
+                }
+            }
+            other => panic!("{other:?} to {target}: {}", answer.text()),
+        }
+        let composed_after = scene.store.answered(&target);
+        state.keep_cookies(&answer, &sent, composed_after);
+    }
+
+    async fn log_in(&self, scene: &Scene, rng: &mut Rng) {
+        let sent = self.send("login");
+        let (number, user) = {
+            let mut state = self.state.lock().unwrap();
+            let number = state.logins.len();
+            let user = format!("p{}n{number}", self.number);
+            state.logins.push(Login { user: user.clone(), ends: Vec::new(), states: Vec::new() });
+            state.may_end(sent.login, "another login");
+            state.story.logins += 1;
+            (number, user)
+        };
+        let body = serde_json::json!({"username": user, "password": PASSWORD});
+        let request = Request::post("/api/login").json(&body);
+        let Some(answer) = self.exchange(scene, request, &sent, rng).await else { return };
+        let mut state = self.state.lock().unwrap();
+        match answer.status() {
+            200 => {
+                assert_eq!(answer.json()["sub"], format!("id-of-{user}"));
+                state.keep_cookies(&answer, &sent, None);
+                assert_eq!(state.login, Some(number), "a login is always written");
+                state.latest = Some((Instant::now(), number));
+            }
+            503 => assert!(answer.set_cookies().is_empty()),
+            status => panic!("{status} to a login: {}", answer.text()),
+        }
+    }
+
+    async fn log_out(&self, scene: &Scene, rng: &mut Rng) {
+        let sent = self.send("logout");
+        self.state.lock().unwrap().may_end(sent.login, "logout");
+        let request = Request::post("/api/logout");
+        let Some(answer) = self.exchange(scene, request, &sent, rng).await else { return };
+        answer.assert_status(204);
+        self.state.lock().unwrap().keep_cookies(&answer, &sent, None);
+    }
+
+    async fn end(&self, scene: &Scene, rng: &mut Rng) {
+        let (login, user) = {
+            let mut state = self.state.lock().unwrap();
+            let Some(login) = state.login else { return };
+            state.may_end(Some(login), "a revocation");
+            (login, state.logins[login].user.clone())
+        };
+        let _ = login;
+        if rng.bool() {
+            scene.revoke_user(&user).await;
+        } else {
+            scene.provider.end_sessions_of(&user);
+        }
+    }
+
+    /// When all is calm, whoever is signed in is.
+    pub(super) async fn is_as_it_should_be(&self, scene: &Scene) {
+        let mut rng = Rng::with_seed(0);
+        for _ in 0..12 {
+            let (is_signed_in, before) = {
+                let state = self.state.lock().unwrap();
+                (state.login.is_some(), state.story.signed_in)
+            };
+            if !is_signed_in {
+                return;
+            }
+            let target = format!("/api/user?id={:x}", rng.u64(..));
+            self.get(scene, target, &mut rng).await;
+            if self.state.lock().unwrap().story.signed_in > before {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        panic!("the session of a browser does not come back");
+    }
+}
+
+/// Whose request the answer says it was.
+fn whose(answer: &Answer, target: &str) -> Option<String> {
+    if answer.status() != 200 {
+        return None;
+    }
+    let body = answer.json();
+    if target.starts_with("/api/user") {
+        return body["sub"].as_str().map(str::to_owned);
+    }
+    assert_eq!(body["target"], target, "an answer to another request");
+    body["headers"].get("x-auth-user").and_then(|values| values[0].as_str()).map(str::to_owned)
+}
+
+fn subject(jwt: &str) -> String {
+    let claims = jwt.split('.').nth(1).unwrap_or_default();
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+    claims["sub"].as_str().unwrap().to_owned()
+}
+
+impl State {
+    /// From now on there is a reason for its end.
+    fn may_end(&mut self, login: Option<usize>, reason: &'static str) {
+        if let Some(login) = login.and_then(|login| self.logins.get_mut(login)) {
+            login.ends.push((Instant::now(), reason));
+        }
+    }
+
+    /// The browser sent cookies, and is told that there is no session.
+    fn check_signed_out(&self, sent: &Sent, answer: &Answer) {
+        let Some(login) = sent.login.map(|login| &self.logins[login]) else { return };
+        // A refresh token is reused once later cookies were in use for longer than the replay window.
+        let later = login.states.iter().skip(sent.state + 1).filter_map(|(_, sent_at)| *sent_at);
+        let is_reused = later.into_iter().any(|sent_at| sent_at.elapsed() >= WINDOW);
+        assert!(
+            !login.ends.is_empty() || is_reused,
+            "{} was signed out for no reason by {}: {} {}",
+            login.user,
+            sent.target,
+            answer.head.first_line,
+            answer.text()
+        );
+    }
+
+    /// Does what the answer says. `composed_after`: its head was certainly written later than that.
+    fn keep_cookies(&mut self, answer: &Answer, sent: &Sent, composed_after: Option<Instant>) {
+        let is_later_than_login = |this: &Self| {
+            this.latest.zip(composed_after).is_some_and(|((came_at, latest), composed_after)| {
+                composed_after > came_at && sent.login != Some(latest)
+            })
+        };
+        for cookie in answer.set_cookies() {
+            if cookie.clears() {
+                let is_of_latest = self.login.is_some() && self.login == self.latest.map(|(_, login)| login);
+                assert!(
+                    !(is_of_latest && is_later_than_login(self)),
+                    "the late answer to {} takes the cookies of a login",
+                    sent.target
+                );
+                self.jar.remove(&cookie.name);
+            } else {
+                if cookie.name == ACCESS {
+                    let user = subject(&cookie.value);
+                    let login = self.logins.iter().position(|login| format!("id-of-{}", login.user) == user);
+                    assert!(login.is_some(), "the cookies of another browser: {user}");
+                    let is_older = login < self.login;
+                    assert!(
+                        !(is_older && is_later_than_login(self)),
+                        "the late answer to {} writes old cookies over a login's",
+                        sent.target
+                    );
+                    self.login = login;
+                }
+                self.jar.insert(cookie.name, cookie.value);
+            }
+        }
+        if self.jar.is_empty() {
+            // Answers that were written one right after the other may have come in another order.
+            let lost = self.login.take();
+            self.may_end(lost, "cleared");
+        }
+        let jar = self.jar.clone();
+        if let Some(login) = self.login.and_then(|login| self.logins.get_mut(login))
+            && login.states.last().is_none_or(|(last, _)| *last != jar)
+        {
+            login.states.push((jar, None));
+        }
+    }
+}

@@ -7,7 +7,9 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 use tracing::{debug, error};
 
-use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide_and_locate};
+use crate::access::decision::{
+    Decision, Ending, Pending, RETRY_AFTER, Reason, RequestHead, admit, decide_and_locate,
+};
 use crate::access::identity::Identity;
 use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
@@ -16,10 +18,10 @@ use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
 use crate::gateway::{backchannel_logout, endpoints, fusionauth_webhook, session_cookies};
-use crate::identity_provider::UnknownKeySource;
+use crate::identity_provider::{ChallengeKind, UnknownKeySource};
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
-use crate::session::{Outcome, Sessions, unavailable};
+use crate::session::{Outcome, Sessions, step, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
@@ -191,7 +193,7 @@ async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &m
                 Err(error) => {
                     error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
                     audit::record(Event::RefreshRefused, ReasonCode::CookiesTooLarge, &app.session, None);
-                    without_refresh(app, pending)
+                    without_refresh(app, pending, RETRY_AFTER)
                 }
             }
         }
@@ -204,7 +206,9 @@ async fn refresh<'a>(state: &State, app: &App, pending: Pending<'a>, context: &m
             context.new_cookies.clear();
             ended(pending.destination, Reason::SessionEnded)
         }
-        Outcome::Unverified(_) | Outcome::Unavailable => without_refresh(app, pending),
+        Outcome::ActionRequired(kind) => without_step(app, pending, kind),
+        Outcome::Postponed(seconds) => without_refresh(app, pending, seconds),
+        Outcome::Unverified(_) | Outcome::Unavailable => without_refresh(app, pending, RETRY_AFTER),
     }
 }
 
@@ -247,12 +251,30 @@ fn rotated_cookies(app: &App, newest: &str, pending: &Pending<'_>) -> Vec<Header
     })
 }
 
-/// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept.
-fn without_refresh<'a>(app: &App, pending: Pending<'a>) -> Decision<'a> {
+/// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept. `retry_after`: seconds.
+fn without_refresh<'a>(app: &App, pending: Pending<'a>, retry_after: u64) -> Decision<'a> {
     match pending.previous {
         Some(previous) if previous.still_valid => {
             admit(app.rules(), pending.destination, Ok(previous.identity))
         }
-        _ => Decision::Reject(unavailable(), Reason::ProviderUnavailable),
+        _ => Decision::Reject(unavailable().retry_after(retry_after), Reason::ProviderUnavailable),
+    }
+}
+
+/// The same where the provider wants a step of the user. On an optional route the request passes without identity: that step,
+/// or another login, may begin there.
+fn without_step<'a>(app: &App, pending: Pending<'a>, kind: ChallengeKind) -> Decision<'a> {
+    match pending.previous {
+        Some(previous) if previous.still_valid => {
+            admit(app.rules(), pending.destination, Ok(previous.identity))
+        }
+        _ if matches!(pending.destination, Destination::App(Rule { access: Access::Optional, .. })) => {
+            Decision::Forward(None)
+        }
+        _ => {
+            let problem = step(kind);
+            let reason = Reason::StepRequired(problem.reason);
+            Decision::Reject(problem, reason)
+        }
     }
 }

@@ -75,14 +75,14 @@ impl IdentityProvider {
         let call = self.send_password_grant(client, credentials);
         let answer = match tokio::time::timeout_at(deadline, call).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(problem)) => return Err(LoginError::Unavailable(problem)),
-            Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout))),
+            Ok(Err(problem)) => return Err(LoginError::Unavailable(problem, None)),
+            Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout), None)),
         };
         let secrets = [credentials.password.as_str(), secret_text(client)];
         let outcome = classify::login(&answer, &secrets);
         if matches!(outcome, Err(LoginError::InvalidCredentials)) {
             // A provider that answers a wrong client secret like a wrong password is found out by this line only.
-            let answer = ErrorAnswer::read(&answer).describe(answer.status, &secrets);
+            let answer = ErrorAnswer::read(&answer).describe(&answer, &secrets);
             tracing::debug!(identity_provider = self.name(), client_id = client.id, answer, "login refused");
         }
         outcome
@@ -115,7 +115,7 @@ impl IdentityProvider {
         access_token: Option<&str>,
     ) -> Result<TokenSet, RefreshError> {
         let secrets = [refresh_token, access_token.unwrap_or_default(), secret_text(client)];
-        let unavailable = RefreshError::Unavailable;
+        let unavailable = |problem| RefreshError::Unavailable(problem, None);
         let with_jwt_api = self.config.kind == ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt };
         if with_jwt_api {
             let answer = self.send_jwt_refresh(refresh_token, access_token).await.map_err(unavailable)?;

@@ -187,8 +187,8 @@ impl Ledger {
                 return Outcome::Ended;
             }
             let kept = match &outcome {
-                Outcome::Dead => DEAD_IS_KEPT.min(self.replay_window()),
-                Outcome::Unavailable => UNAVAILABLE_IS_KEPT,
+                Outcome::Dead | Outcome::ActionRequired(_) => DEAD_IS_KEPT.min(self.replay_window()),
+                Outcome::Unavailable | Outcome::Postponed(_) => UNAVAILABLE_IS_KEPT,
                 Outcome::Renewed(_) | Outcome::Unverified(_) => self.replay_window() + delivery,
                 Outcome::Ended => self.replay_window(),
             };

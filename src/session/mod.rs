@@ -29,10 +29,10 @@ use crate::access::memory::Memory;
 use crate::access::token::{self, TokenError};
 use crate::clock::Clock;
 use crate::config;
-use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
+use crate::identity_provider::{ChallengeKind, Client, IdentityProvider, UnknownKeySource};
 
 pub use credentials::{BodyFormat, parse as parse_credentials};
-pub(crate) use login::unavailable;
+pub(crate) use login::{step, unavailable};
 pub use revoke::Revoked;
 pub use set_cookie::CookieWriter;
 pub(crate) use watched::WatchedSession;
@@ -128,8 +128,12 @@ pub enum Outcome {
     /// The session was ended here while it was being refreshed, or another login in the same browser took its place: the
     /// browser has been told elsewhere.
     Ended,
+    /// The session is kept, but the provider wants another step of its user before it gives a new JWT.
+    ActionRequired(ChallengeKind),
     /// Nothing is known: the session is kept.
     Unavailable,
+    /// The same, and the provider wants to be left alone for so many seconds.
+    Postponed(u64),
 }
 
 /// What a request gets out of a refresh.

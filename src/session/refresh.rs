@@ -16,7 +16,7 @@ use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::reason::ReasonCode;
 use crate::session::ledger::{Ledger, SessionKey, Turn};
 use crate::session::logout::spawn_revocation;
-use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens};
+use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens, login};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::{Held, METRICS};
 use crate::telemetry::traces;
@@ -216,8 +216,8 @@ impl Sessions {
                 is_rotated(tokens.refresh_token.as_ref(), token) || self.is_fresh(tokens)
             }
             Outcome::Unverified(tokens) => is_rotated(tokens.refresh_token.as_ref(), token),
-            Outcome::Dead | Outcome::Ended => true,
-            Outcome::Unavailable => early,
+            Outcome::Dead | Outcome::Ended | Outcome::ActionRequired(_) => true,
+            Outcome::Unavailable | Outcome::Postponed(_) => early,
         }
     }
 
@@ -233,7 +233,8 @@ impl Sessions {
         let next =
             tokens.refresh_token.as_ref().filter(|_| is_rotated(tokens.refresh_token.as_ref(), token))?;
         let fate = self.ledger.known(SessionKey::new(app.rules.index, next));
-        let known = fate.is_some_and(|outcome| !matches!(outcome, Outcome::Unavailable));
+        let known =
+            fate.is_some_and(|outcome| !matches!(outcome, Outcome::Unavailable | Outcome::Postponed(_)));
         (known || !self.is_fresh(tokens)).then(|| next.clone())
     }
 }
@@ -248,7 +249,8 @@ impl Outcome {
 
     /// This outcome of `token`, which becomes the one to go on with; or, where it says nothing, the other one.
     fn settle(self, token: &mut Zeroizing<String>, other: Self) -> Self {
-        if matches!(self, Self::Unavailable) {
+        let says_nothing = matches!(self, Self::Unavailable | Self::Postponed(_) | Self::ActionRequired(_));
+        if says_nothing && matches!(other, Self::Renewed(_)) {
             return other;
         }
         if let Some(next) = self.refresh_token().flatten() {
@@ -266,7 +268,9 @@ impl Outcome {
         match self {
             Self::Renewed(tokens) => Some(tokens.refresh_token.as_ref()),
             Self::Unverified(tokens) => Some(tokens.refresh_token.as_ref()),
-            Self::Dead | Self::Ended | Self::Unavailable => None,
+            Self::Dead | Self::Ended | Self::ActionRequired(_) | Self::Postponed(_) | Self::Unavailable => {
+                None
+            }
         }
     }
 }
@@ -361,10 +365,16 @@ impl Call {
                 audit::record_detail(Event::SessionEnded, ReasonCode::RefreshRefused, app, &reason);
                 return Outcome::Dead;
             }
-            Err(RefreshError::Unavailable(reason)) => {
+            Err(RefreshError::Challenge(kind, reason)) => {
+                audit::record_detail(Event::RefreshRefused, login::step(kind).reason, app, &reason);
+                return Outcome::ActionRequired(kind);
+            }
+            Err(RefreshError::Unavailable(reason, retry_after)) => {
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, app, None);
-                return Outcome::Unavailable;
+                let now = self.clock.now();
+                return retry_after
+                    .map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
             }
             Err(RefreshError::Misconfigured(reason)) => {
                 error!(provider, client, reason, "refresh impossible: the provider refuses this client");

@@ -28,6 +28,7 @@ mod logout;
 mod observability;
 mod outages;
 mod private_authorities;
+mod provider_answers;
 mod proxying;
 mod refresh;
 mod refresh_failures;

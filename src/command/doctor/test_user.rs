@@ -55,7 +55,11 @@ impl Trial<'_> {
                 format!("the provider wants another step of the test user ({kind:?})"),
                 "take a user without a second factor and without required actions",
             ),
-            Err(LoginError::Unavailable(text)) => (
+            Err(LoginError::TooMany(text, _)) => (
+                format!("the provider takes no more logins of the test user for now: {text}"),
+                "wait, or unlock the user there",
+            ),
+            Err(LoginError::Unavailable(text, _)) => (
                 format!("the test user's login got no usable answer: {text}"),
                 "try again; if it is slow each time, raise `request_timeout`",
             ),
@@ -123,7 +127,7 @@ impl Trial<'_> {
                 Some(refreshed)
             }
             Err(error) => {
-                let message = format!("the fresh refresh token is refused: {}", text(&error));
+                let message = format!("the fresh refresh token is refused: {}", error.text());
                 report.error(self.subject, message, "permit the grant `refresh_token` to the client");
                 None
             }
@@ -147,7 +151,7 @@ impl Trial<'_> {
             ),
             Err(error) => {
                 let message =
-                    format!("cannot tell whether a logout ends the refresh token: {}", text(&error));
+                    format!("cannot tell whether a logout ends the refresh token: {}", error.text());
                 report.warning(self.subject, message, "try again when the provider is up");
             }
         }
@@ -175,21 +179,13 @@ impl Trial<'_> {
                 "turn rotation on (Keycloak: \"Revoke refresh token\", reuse 0): a thief's use is found out then",
             ),
             Err(error) => {
-                let message = format!("cannot tell whether refresh tokens rotate: {}", text(error));
+                let message = format!("cannot tell whether refresh tokens rotate: {}", error.text());
                 report.warning(self.subject, message, "try again when the provider is up");
             }
         }
         // Only to leave nothing behind.
         let third = again.ok().and_then(|tokens| tokens.refresh_token);
         let _ = self.provider.revoke(client, third.as_ref().unwrap_or(newest)).await;
-    }
-}
-
-fn text(error: &RefreshError) -> &str {
-    match error {
-        RefreshError::Dead(text) | RefreshError::Unavailable(text) | RefreshError::Misconfigured(text) => {
-            text
-        }
     }
 }
 

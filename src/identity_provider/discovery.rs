@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::SetupError;
+use super::classify::is_wrong_url;
 use super::endpoints::{Endpoints, below, check_url, issuer_url};
 use super::http::{CallError, HttpClient, measured};
 use super::single_flight::SingleFlight;
@@ -55,12 +56,20 @@ pub enum DiscoveryError {
         /// What went wrong.
         reason: String,
     },
-    /// The provider's answer is no metadata.
+    /// The provider says that there is no such document.
     #[error("discovery at {url}: {reason}")]
     NoMetadata {
         /// The metadata document.
         url: String,
-        /// What is wrong with it.
+        /// How it says so.
+        reason: String,
+    },
+    /// What came is no metadata, and perhaps not the provider's: a page of a firewall, a sign-in, a maintenance.
+    #[error("discovery at {url}: {reason}")]
+    Unclear {
+        /// The metadata document.
+        url: String,
+        /// What came.
         reason: String,
     },
     /// The metadata is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
@@ -190,10 +199,10 @@ impl Discovery {
     async fn discover(&self) -> bool {
         self.space_out().await;
         let outcome = self.fetch_metadata().await.and_then(|metadata| self.accept(&metadata));
-        // A provider whose needed endpoints are all configured may well have no metadata.
+        // A provider whose needed endpoints are all configured may well have no metadata. That it says so itself counts.
         let settled = match &outcome {
             Ok(()) => true,
-            Err(DiscoveryError::Unreachable { .. }) => false,
+            Err(DiscoveryError::Unreachable { .. } | DiscoveryError::Unclear { .. }) => false,
             Err(_) => self.is_complete(),
         };
         match &outcome {
@@ -225,35 +234,40 @@ impl Discovery {
 
     /// The first document that is a metadata document. A host that cannot be reached is asked only once.
     async fn fetch_metadata(&self) -> Result<Metadata, DiscoveryError> {
-        let mut first = None;
+        let mut told = None;
         for url in &self.documents {
             match self.fetch(url).await {
                 Ok(metadata) => return Ok(metadata),
-                Err(error @ DiscoveryError::Unreachable { .. }) => return Err(first.unwrap_or(error)),
-                Err(error) => {
-                    first.get_or_insert(error);
-                }
+                Err(error @ DiscoveryError::Unreachable { .. }) => return Err(error),
+                // What is unclear counts more than that there is none.
+                Err(error) => match &told {
+                    Some(DiscoveryError::Unclear { .. }) => {}
+                    Some(_) if !matches!(error, DiscoveryError::Unclear { .. }) => {}
+                    _ => told = Some(error),
+                },
             }
         }
-        Err(first.unwrap_or_else(|| DiscoveryError::Endpoint(String::from("the issuer is not a URL"))))
+        Err(told.unwrap_or_else(|| DiscoveryError::Endpoint(String::from("the issuer is not a URL"))))
     }
 
     async fn fetch(&self, url: &Url) -> Result<Metadata, DiscoveryError> {
         let unreachable = |reason| DiscoveryError::Unreachable { url: url.to_string(), reason };
         let no_metadata = |reason| DiscoveryError::NoMetadata { url: url.to_string(), reason };
+        let unclear = |reason| DiscoveryError::Unclear { url: url.to_string(), reason };
         let answer =
             match measured(&self.provider, "discovery", self.http.get(url, self.request_timeout)).await {
                 Ok(answer) => answer,
                 Err(error @ (CallError::TooLarge | CallError::Encoded)) => {
-                    return Err(no_metadata(error.to_string()));
+                    return Err(unclear(error.to_string()));
                 }
                 Err(error) => return Err(unreachable(error.to_string())),
             };
         match answer.status {
-            200 => serde_json::from_slice(&answer.body).map_err(|error| no_metadata(error.to_string())),
-            status @ (300..=399) => Err(no_metadata(format!("a redirect ({status}), which is not followed"))),
+            200 => serde_json::from_slice(answer.json()).map_err(|error| unclear(error.to_string())),
+            status @ (300..=399) => Err(unclear(format!("a redirect ({status}), which is not followed"))),
             status @ (408 | 425 | 429 | 500..) => Err(unreachable(format!("status {status}"))),
-            status => Err(no_metadata(format!("status {status}"))),
+            status if is_wrong_url(status) => Err(no_metadata(format!("status {status}"))),
+            status => Err(unclear(format!("status {status}"))),
         }
     }
 

@@ -149,8 +149,8 @@ impl KeyStore {
         if answer.status != 200 {
             return Err(format!("status {}", answer.status));
         }
-        let keys = KeySet::from_jwks(&answer.body, &self.algorithms).map_err(|error| error.to_string())?;
-        self.replace(keys, fingerprint(&answer.body, &self.algorithms));
+        let keys = KeySet::from_jwks(answer.json(), &self.algorithms).map_err(|error| error.to_string())?;
+        self.replace(keys, fingerprint(answer.json(), &self.algorithms));
         Ok(())
     }
 

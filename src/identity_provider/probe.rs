@@ -98,10 +98,10 @@ impl IdentityProvider {
         if answer.status != 200 {
             return Err(format!("status {}", answer.status));
         }
-        let keys = KeySet::from_jwks(&answer.body, &self.config.algorithms);
+        let keys = KeySet::from_jwks(answer.json(), &self.config.algorithms);
         let verdict = KeysFound {
             usable: keys.as_ref().map_or(0, KeySet::len),
-            offered: offered(&answer.body),
+            offered: offered(answer.json()),
             problem: keys.err().map(|error| error.to_string()),
         };
         Ok(Probed { verdict, form: String::from("status 200"), date: answer.date })

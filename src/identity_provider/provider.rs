@@ -270,7 +270,9 @@ impl IdentityProvider {
 
     /// One round of the background task.
     async fn renew(&self) -> bool {
-        let discovered = self.discovery.is_settled() || self.discovery.attempt().await;
+        // Where only the endpoint for logouts is missing, each logout asks for it, too: there is no hurry here.
+        let discovered =
+            self.discovery.is_settled() || self.discovery.attempt().await || self.discovery.is_complete();
         let fetched = self.keys.is_fixed() || {
             // Without an address there is nothing to fetch, and discovery has just said why.
             let known = self.discovery.endpoints().jwks.is_some();

@@ -188,6 +188,44 @@ async fn many_logins_during_an_outage_share_one_attempt() {
     assert_eq!(server.seen("/.well-known/openid-configuration").len(), 1);
 }
 
+/// Whose needed endpoints are all configured: only where logouts go is to be found out.
+fn without_revocation_endpoint(base: &str) -> crate::config::IdentityProvider {
+    let mut config = testing::config(base);
+    config.token_endpoint = Some(format!("{base}/token").parse().unwrap());
+    config.jwks_uri = Some(format!("{base}/jwks").parse().unwrap());
+    config
+}
+
+#[tokio::test]
+async fn only_a_provider_that_says_so_has_no_metadata() {
+    const DOCUMENTS: [&str; 2] =
+        ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
+    type Answer = (u16, &'static str);
+    // What each document is answered with, and whether that is the last word.
+    let cases: [(Answer, Answer, bool); 8] = [
+        ((404, ""), (404, "<html>"), true),
+        ((404, ""), (410, ""), true),
+        ((403, "<html>blocked</html>"), (404, ""), false),
+        ((404, ""), (403, "<html>blocked</html>"), false),
+        ((200, "<html>Sign in</html>"), (200, "<html>Sign in</html>"), false),
+        ((401, ""), (401, ""), false),
+        ((302, ""), (302, ""), false),
+        ((503, ""), (404, ""), false),
+    ];
+    for (first, second, is_final) in cases {
+        let server = Server::start().await;
+        server.answer("/revoke", 200, "");
+        for (document, (status, body)) in DOCUMENTS.into_iter().zip([first, second]) {
+            server.answer(document, status, body);
+        }
+        let provider = provider(&without_revocation_endpoint(&server.base));
+        assert!(provider.revoke(&client(), "r1").await.is_ok() == is_final, "{first:?} {second:?}");
+        server.publish_metadata();
+        assert!(provider.revoke(&client(), "r2").await.is_ok());
+        assert_eq!(server.seen("/revoke").len(), usize::from(!is_final), "{first:?} {second:?}");
+    }
+}
+
 #[tokio::test]
 async fn metadata_must_be_the_issuers_own() {
     let server = Server::start().await;

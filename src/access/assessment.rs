@@ -11,7 +11,7 @@ use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
-use crate::access::token::{self, TokenError, Verification};
+use crate::access::token::{self, TokenError, Validity, Verification};
 use crate::access::verified_tokens::{Remembered, Scope};
 use crate::config;
 
@@ -236,7 +236,8 @@ impl PresentedSession {
         let cookies = rules.cookies.read(headers);
         let identity = cookies.access_token.as_deref().and_then(|access_token| {
             let verified = token::verify(access_token, &rules.token, known.keys, known.now).ok()?;
-            Identity::new(verified.claims, &rules.identity).ok().map(Arc::new)
+            let is_of_now = !matches!(verified.validity, Validity::NotYetValid(_));
+            Identity::new(verified.claims, &rules.identity).ok().filter(|_| is_of_now).map(Arc::new)
         });
         let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
         Self { presented: cookies.presented, grant, identity }
@@ -290,11 +291,14 @@ fn check_token(
         }
         return Ok(Checked { identity, usable });
     }
-    let Verification { claims, expired } = token::verify(access_token, &rules.token, known.keys, known.now)?;
+    let Verification { claims, validity } = token::verify(access_token, &rules.token, known.keys, known.now)?;
+    if let Validity::NotYetValid(claim) = validity {
+        return Err(TokenError::NotYetValid(claim).into());
+    }
     let identity = Arc::new(Identity::new(claims, &rules.identity)?);
     let usable = check_revocation(&identity, known)?;
-    if expired {
-        return Ok(Checked { identity, usable: Err(TokenError::Expired.into()) });
+    if let Err(error) = validity.check() {
+        return Ok(Checked { identity, usable: Err(error.into()) });
     }
     remember(rules, access_token, &identity, cookies, known)?;
     Ok(Checked { identity, usable })

@@ -1,6 +1,7 @@
 //! The identity provider at run time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -30,6 +31,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts in the background while something is missing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Seconds between two warnings of a clock that differs: each login and refresh would give one.
+const CLOCK_WARNINGS: u64 = 300;
+
 /// One identity provider at run time.
 #[derive(Debug)]
 pub struct IdentityProvider {
@@ -37,6 +41,8 @@ pub struct IdentityProvider {
     pub(super) http: HttpClient,
     pub(super) discovery: Arc<Discovery>,
     pub(super) keys: Arc<KeyStore>,
+    /// Unix seconds; 0: never.
+    warned_of_clock: AtomicU64,
 }
 
 impl IdentityProvider {
@@ -46,7 +52,7 @@ impl IdentityProvider {
             HttpClient::new(config.connect_timeout, config.ca.as_ref()).map_err(SetupError::HttpClient)?;
         let discovery = Arc::new(Discovery::new(config, http.clone())?);
         let keys = Arc::new(KeyStore::new(config, http.clone(), Arc::clone(&discovery)));
-        Ok(Self { config: config.clone(), http, discovery, keys })
+        Ok(Self { config: config.clone(), http, discovery, keys, warned_of_clock: AtomicU64::new(0) })
     }
 
     /// The name of its table in the configuration.
@@ -307,6 +313,15 @@ impl IdentityProvider {
     /// The algorithms of signatures that are accepted, by their names in a JWT's `alg` (RFC 7518 section 3.1).
     pub fn algorithms(&self) -> impl Iterator<Item = String> {
         self.config.algorithms.iter().map(|algorithm| format!("{algorithm:?}"))
+    }
+
+    /// Whether it is time to say (again) that its clock differs from ours; from then on it is not, for some minutes.
+    pub(crate) fn may_warn_of_clock(&self, now: u64) -> bool {
+        let last = self.warned_of_clock.load(Ordering::Relaxed);
+        // Also where our clock was put back since.
+        let is_due = last == 0 || now.abs_diff(last) >= CLOCK_WARNINGS;
+        is_due
+            && self.warned_of_clock.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// What its JWTs call it.

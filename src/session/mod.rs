@@ -20,13 +20,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
-use crate::access::token::{self, TokenError};
+use crate::access::token::{self, TokenError, Verification};
 use crate::clock::Clock;
 use crate::config;
 use crate::identity_provider::{ChallengeKind, Client, IdentityProvider, UnknownKeySource};
@@ -213,10 +214,22 @@ impl SessionContext {
     }
 
     fn verify(&self, access_token: &str, keys: &KeySet, now: u64) -> Result<Arc<Identity>, TokenError> {
-        let verification = token::verify(access_token, &self.rules.token, keys, now)?;
-        if verification.expired {
-            return Err(TokenError::Expired);
+        let Verification { claims, validity } = token::verify(access_token, &self.rules.token, keys, now)?;
+        self.compare_clocks(claims.issued_at(), now);
+        validity.check()?;
+        Identity::new(claims, &self.rules.identity).map(Arc::new)
+    }
+
+    /// Warns where the provider's clock is ahead by more than `leeway`, be its JWTs taken or not.
+    fn compare_clocks(&self, issued_at: Option<u64>, now: u64) {
+        let ahead = issued_at.map_or(0, |issued_at| issued_at.saturating_sub(now));
+        if ahead > self.rules.token.leeway && self.provider.may_warn_of_clock(now) {
+            let provider = self.provider.name();
+            warn!(
+                provider,
+                seconds_ahead = ahead,
+                "the provider's clock is ahead of ours: synchronise both (NTP)"
+            );
         }
-        Identity::new(verification.claims, &self.rules.identity).map(Arc::new)
     }
 }

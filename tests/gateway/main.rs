@@ -29,6 +29,7 @@ mod observability;
 mod outages;
 mod private_authorities;
 mod provider_answers;
+mod provider_clock;
 mod proxying;
 mod refresh;
 mod refresh_failures;

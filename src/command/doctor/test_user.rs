@@ -16,6 +16,9 @@ use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError
 /// Keycloak counts whole seconds: within one, a replaced refresh token may pass though it rotates them.
 const BEFORE_REUSE: Duration = Duration::from_millis(1100);
 
+/// Seconds that a fresh JWT may have been on its way.
+const ON_THE_WAY: u64 = 10;
+
 /// One app's client, and who tries it.
 pub(super) struct Trial<'a> {
     pub(super) provider: &'a IdentityProvider,
@@ -83,9 +86,10 @@ impl Trial<'_> {
         let rules = AppRules::new(self.index, self.app, self.settings, &self.config.session);
         let now = self.clock.now();
         let verified = token::verify(&tokens.access_token, &rules.token, &keys, now).and_then(
-            |Verification { claims, expired }| {
+            |Verification { claims, validity }| {
+                self.check_clock(claims.issued_at(), now, report);
                 let identity = Identity::new(claims, &rules.identity)?;
-                if expired { Err(TokenError::Expired) } else { Ok(identity) }
+                validity.check().map(|()| identity)
             },
         );
         match verified {
@@ -104,6 +108,23 @@ impl Trial<'_> {
                     report.warning(self.subject, message, "give it one, or correct `roles_claim`");
                 }
             }
+        }
+    }
+
+    /// A JWT that was made this moment tells more than a `Date`, which not every provider sends.
+    fn check_clock(&self, issued_at: Option<u64>, now: u64, report: &mut Report) {
+        let Some(issued_at) = issued_at else { return };
+        let leeway = self.settings.leeway.as_secs();
+        // An answer travels, and may have waited for the password's hash.
+        let limit = if issued_at > now { leeway } else { leeway + ON_THE_WAY };
+        let apart = issued_at.abs_diff(now);
+        if apart > limit {
+            let way = if issued_at > now { "ahead of" } else { "behind" };
+            report.warning(
+                self.subject,
+                format!("clock: the provider's is {apart} s {way} ours, by the `iat` of a fresh JWT"),
+                "synchronise both clocks (NTP); JWTs from more than 30 s ahead are refused",
+            );
         }
     }
 

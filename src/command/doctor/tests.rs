@@ -357,7 +357,15 @@ mod with_a_test_user {
     async fn each_fault_is_named_with_its_fix() {
         const WITHOUT: (u16, &str) = (200, r#"{"access_token":"JWT","token_type":"Bearer"}"#);
         let long = "r".repeat(6000);
-        let cases: [(Answers, serde_json::Value, Level, &str); 8] = [
+        let cases: [(Answers, serde_json::Value, Level, &str); 11] = [
+            (
+                &[LOGIN, REFRESH],
+                object!({"iat": NOW + 20}),
+                Level::Warning,
+                "provider's is 20 s ahead of ours",
+            ),
+            (&[LOGIN, REFRESH], object!({"iat": NOW + 40}), Level::Error, "`iat` is in the future"),
+            (&[LOGIN, REFRESH], object!({"iat": NOW - 16}), Level::Warning, "provider's is 16 s behind ours"),
             (&[DEAD], object!({}), Level::Error, "refuses the test user's name or password"),
             (&[(503, "")], object!({}), Level::Error, "raise `request_timeout`"),
             (&[LOGIN, REFRESH], object!({"azp": "other"}), Level::Error, "`authorized_parties`"),

@@ -1,7 +1,7 @@
 //! Finding a provider's endpoints: OpenID Connect Discovery 1.0 section 4, then RFC 8414 section 3.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -41,6 +41,8 @@ pub(super) struct Discovery {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What the metadata said.
+    found: Option<Endpoints>,
     last_start: Option<Instant>,
     last_error: Option<DiscoveryError>,
 }
@@ -158,6 +160,19 @@ impl Discovery {
         })
     }
 
+    /// Takes over what the same issuer's metadata said, where the configuration is silent. It is asked for again: not settled.
+    pub(super) fn take_over(&self, before: &Self) {
+        if self.documents != before.documents {
+            return;
+        }
+        let Some(found) = before.state().found.clone() else { return };
+        let known = self.configured.clone().or(found.clone());
+        if known.check(self.allow_insecure_http).is_ok() {
+            self.known.store(Arc::new(known));
+            self.state().found = Some(found);
+        }
+    }
+
     /// What is known now: no I/O, no lock.
     pub(super) fn endpoints(&self) -> Arc<Endpoints> {
         self.known.load_full()
@@ -176,7 +191,11 @@ impl Discovery {
 
     /// Why the last attempt failed, if it did.
     pub(super) fn last_error(&self) -> Option<DiscoveryError> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error.clone()
+        self.state().last_error.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known, after one attempt to find out if `wanted` is not among it yet.
@@ -216,17 +235,14 @@ impl Discovery {
             let consequence = "no end_session_endpoint is known: logouts end nothing at the provider";
             tracing::error!(identity_provider = self.provider, consequence);
         }
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error = outcome.err();
+        self.state().last_error = outcome.err();
         self.settled.store(settled, Ordering::Release);
         settled
     }
 
     async fn space_out(&self) {
         let now = Instant::now();
-        let last = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.last_start.replace(now)
-        };
+        let last = { self.state().last_start.replace(now) };
         if let Some(last) = last {
             tokio::time::sleep_until(last + SPACING).await;
         }
@@ -279,7 +295,8 @@ impl Discovery {
                 configured: self.issuer.clone(),
             });
         }
-        let known = self.configured.clone().or(metadata.endpoints(self.logout)?);
+        let found = metadata.endpoints(self.logout)?;
+        let known = self.configured.clone().or(found.clone());
         known.check(self.allow_insecure_http).map_err(DiscoveryError::Endpoint)?;
         if known.token.is_none() {
             return Err(DiscoveryError::Endpoint(String::from("no token_endpoint")));
@@ -288,6 +305,7 @@ impl Discovery {
             return Err(DiscoveryError::Endpoint(String::from("no jwks_uri")));
         }
         self.known.store(Arc::new(known));
+        self.state().found = Some(found);
         Ok(())
     }
 }

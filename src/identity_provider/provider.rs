@@ -55,6 +55,17 @@ impl IdentityProvider {
         Ok(Self { config: config.clone(), http, discovery, keys, warned_of_clock: AtomicU64::new(0) })
     }
 
+    /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the same: so a
+    /// change of something else serves on with the keys though the provider cannot be reached. Asked for anew all the same.
+    pub fn following(config: &config::IdentityProvider, before: Option<&Self>) -> Result<Self, SetupError> {
+        let provider = Self::new(config)?;
+        if let Some(before) = before.filter(|before| before.config.issuer == config.issuer) {
+            provider.discovery.take_over(&before.discovery);
+            provider.keys.take_over(&before.keys);
+        }
+        Ok(provider)
+    }
+
     /// The name of its table in the configuration.
     pub fn name(&self) -> &str {
         &self.config.name
@@ -269,9 +280,9 @@ impl IdentityProvider {
         }
     }
 
-    /// Finds the endpoints and fetches the JWKS, once. Whether both succeeded.
+    /// Finds the endpoints and fetches the JWKS, once. Whether the provider can be used then.
     pub async fn prepare(&self) -> bool {
-        self.renew().await
+        self.renew().await || self.readiness().is_ok()
     }
 
     /// One round of the background task.

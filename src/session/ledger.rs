@@ -33,7 +33,7 @@ const ENDED_IS_KEPT: Duration = Duration::from_secs(15 * 60);
 /// Calls that may be under way or wait for their turn at once. Anyone can send a made-up refresh token.
 const MAX_UNDER_WAY: usize = 16_384;
 
-/// A refresh token of an app, without the token itself.
+/// A refresh token of a client, without the token itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey {
     app: usize,

@@ -27,7 +27,7 @@ impl Sessions {
         client: Option<IpAddr>,
     ) -> Result<Arc<Tokens>, Problem> {
         let provider = app.provider.name();
-        let name = LoginName::new(provider, &credentials.username, client);
+        let name = LoginName::new(app.provider.issuer(), &credentials.username, client);
         if let Err(wait) = self.throttle.check(&name) {
             audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, app, None);
             return Err(Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")

@@ -105,7 +105,7 @@ impl Sessions {
     ) -> Outcome {
         let mut fallback = Outcome::Unavailable;
         for _ in 0..MAX_HOPS {
-            let key = SessionKey::new(app.rules.index, token);
+            let key = SessionKey::new(app.rules.sessions, token);
             match self.ledger.take_turn(key, |outcome| self.is_usable(outcome, token, early)) {
                 Turn::Call(sender) => {
                     let mut waiter = sender.subscribe();
@@ -193,7 +193,7 @@ impl Sessions {
 
     /// What [`Self::has_ended`] knows a session by.
     pub(crate) fn key(app: &SessionContext, refresh_token: &str) -> SessionKey {
-        SessionKey::new(app.rules.index, refresh_token)
+        SessionKey::new(app.rules.sessions, refresh_token)
     }
 
     /// The new cookies of a session that was refreshed are on their way to the browser.
@@ -232,7 +232,7 @@ impl Sessions {
     fn successor(&self, app: &SessionContext, tokens: &Tokens, token: &str) -> Option<Zeroizing<String>> {
         let next =
             tokens.refresh_token.as_ref().filter(|_| is_rotated(tokens.refresh_token.as_ref(), token))?;
-        let fate = self.ledger.known(SessionKey::new(app.rules.index, next));
+        let fate = self.ledger.known(SessionKey::new(app.rules.sessions, next));
         let known =
             fate.is_some_and(|outcome| !matches!(outcome, Outcome::Unavailable | Outcome::Postponed(_)));
         (known || !self.is_fresh(tokens)).then(|| next.clone())

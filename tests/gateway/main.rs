@@ -35,6 +35,7 @@ mod refresh;
 mod refresh_failures;
 mod reload;
 mod reload_hostile;
+mod reload_provider;
 mod routes;
 mod session_protection;
 mod stand_ins;

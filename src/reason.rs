@@ -151,6 +151,8 @@ reason_codes! {
     PasswordChangeRequired = "password_change_required",
     /// The provider wants another step.
     AccountActionRequired = "account_action_required",
+    /// The provider takes no more logins for now.
+    ProviderThrottled = "provider_throttled",
     /// Too many logins failed before.
     TooManyFailed = "too_many_failed",
     /// Too many logins of the same user name wait.

@@ -16,7 +16,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use portcullis::access::identity::Identity;
 use portcullis::access::identity_rules::IdentityRules;
 use portcullis::access::key_set::KeySet;
-use portcullis::access::token::{TokenRules, verify};
+use portcullis::access::token::{TokenRules, Validity, verify};
 use portcullis::config::ClaimPath;
 use portcullis_fuzz::tokens::{ISSUER, LEEWAY, Signer, claims, jwks, mint, read_signed};
 use portcullis_fuzz::{NOW, json, split_line};
@@ -136,12 +136,15 @@ fn check(token: &str) -> bool {
 
 fn check_for(token: &str, client: &str, audience: &[&str]) -> bool {
     let Ok(verification) = verify(token, &rules(client, audience), &KEYS, NOW) else { return false };
+    if matches!(verification.validity, Validity::NotYetValid(_)) {
+        return false;
+    }
     let read = read_signed(token).expect("signed by the provider");
     assert_eq!(read.objection(client, audience, NOW), None, "{:?}", read.claims);
     let verified = &verification.claims;
     let expires_at = read.expires_at().expect("a date");
     assert_eq!(verified.expires_at(), expires_at);
-    assert_eq!(verification.expired, expires_at + LEEWAY <= NOW);
+    assert_eq!(verification.validity == Validity::Expired, expires_at + LEEWAY <= NOW);
     assert_eq!(Some(verified.subject()), read.claims["sub"].as_str());
     for (name, value) in read.claims.as_object().expect("an object") {
         assert_eq!(verified.claims().get(name), Some(value));

@@ -20,6 +20,9 @@ pub const ISSUER: &str = "https://id.example.com";
 /// Seconds of clock skew that the rules tolerate.
 pub const LEEWAY: u64 = 5;
 
+/// Seconds by which `iat` may be in the future.
+pub const ISSUED_AHEAD: u64 = 30;
+
 /// Who signs a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, arbitrary::Arbitrary)]
 pub enum Signer {
@@ -182,8 +185,8 @@ impl Read {
         if !in_audience && !(audience.is_empty() && (is_party("azp") || is_party("client_id"))) {
             return Some("it was made for another audience");
         }
-        for name in ["iat", "nbf"] {
-            let latest = now.saturating_add(LEEWAY);
+        for (name, ahead) in [("iat", ISSUED_AHEAD), ("nbf", LEEWAY)] {
+            let latest = now.saturating_add(ahead);
             let is_fine = |date: &Value| seconds(date).is_some_and(|at| at <= latest);
             if claims.get(name).is_some_and(|date| !is_fine(date)) {
                 return Some("it is not valid yet");

@@ -11,7 +11,7 @@ use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
-use crate::access::token::{self, TokenError, Verification};
+use crate::access::token::{self, TokenError, Validity, Verification};
 use crate::access::verified_tokens::{Remembered, Scope};
 use crate::config;
 
@@ -282,7 +282,8 @@ impl PresentedSession {
         let cookies = rules.cookies.read(headers);
         let identity = cookies.access_token.as_deref().and_then(|access_token| {
             let verified = token::verify(access_token, &rules.token, known.keys, known.now).ok()?;
-            Identity::new(verified.claims, &rules.identity).ok().map(Arc::new)
+            let is_of_now = !matches!(verified.validity, Validity::NotYetValid(_));
+            Identity::new(verified.claims, &rules.identity).ok().filter(|_| is_of_now).map(Arc::new)
         });
         let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
         Self { presented: cookies.presented, grant, identity }
@@ -348,12 +349,12 @@ fn check_token(
         };
         return Ok(Checked { identity, state: lives.into() });
     }
-    let Verification { claims, expired } = token::verify(access_token, &rules.token, known.keys, known.now)?;
+    let Verification { claims, validity } = token::verify(access_token, &rules.token, known.keys, known.now)?;
     let identity = Arc::new(Identity::new(claims, &rules.identity)?);
-    let state = match revocation_state(&identity, known) {
-        State::Usable if expired => State::Unusable(TokenError::Expired.into()),
-        State::Usable => remember(rules, access_token, &identity, cookies, known).into(),
-        state => state,
+    let state = match (revocation_state(&identity, known), validity.check()) {
+        (State::Usable, Err(error)) => State::Unusable(error.into()),
+        (State::Usable, Ok(())) => remember(rules, access_token, &identity, cookies, known).into(),
+        (state, _) => state,
     };
     Ok(Checked { identity, state })
 }

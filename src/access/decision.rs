@@ -28,7 +28,9 @@ pub use reason::Reason;
 pub struct AppRules {
     /// The app's number: another app never has it, whatever becomes of the configuration.
     pub index: usize,
-    /// Of these rules: grows with every change of the configuration that concerns the app.
+    /// What its refresh tokens are known by: the number of its client at its issuer, which two apps may share.
+    pub sessions: usize,
+    /// Of these rules: no others have it, of this app or of another.
     pub generation: u64,
     /// Its paths.
     pub routes: Routes,
@@ -146,6 +148,17 @@ pub struct Ending<'a> {
     pub reason: Reason,
 }
 
+/// By which numbers things of an app are remembered.
+#[derive(Debug, Clone, Copy)]
+pub struct Numbers {
+    /// Of the issuer.
+    pub provider: usize,
+    /// See [`AppRules::sessions`].
+    pub sessions: usize,
+    /// See [`AppRules::generation`].
+    pub generation: u64,
+}
+
 impl AppRules {
     /// Prepares an app's configuration for decisions.
     pub fn new(
@@ -156,6 +169,7 @@ impl AppRules {
     ) -> Self {
         Self {
             index,
+            sessions: index,
             generation: 0,
             routes: Routes::new(app),
             cookies: CookieNames {
@@ -188,12 +202,13 @@ impl AppRules {
         }
     }
 
-    /// The same with a provider's number and a generation that mean the same after a change of the configuration.
+    /// The same with numbers that mean the same after a change of the configuration.
     #[must_use]
-    pub fn numbered(mut self, provider: usize, generation: u64) -> Self {
-        self.token.provider = provider;
-        self.session.provider = provider;
-        self.generation = generation;
+    pub fn numbered(mut self, numbers: &Numbers) -> Self {
+        self.token.provider = numbers.provider;
+        self.session.provider = numbers.provider;
+        self.sessions = numbers.sessions;
+        self.generation = numbers.generation;
         self
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
-use crate::access::signed_token::{self, audience, date, string};
+use crate::access::signed_token::{self, audience, date, latest_issue, string};
 use crate::access::token::{TokenError, TokenRules};
 
 /// The member of `events` that makes a token a logout token.
@@ -107,11 +107,10 @@ fn check_not_another_kind(claims: &Claims) -> Result<(), LogoutTokenError> {
 /// none, the age alone decides.
 fn check_dates(claims: &Claims, leeway: u64, now: u64) -> Result<u64, LogoutTokenError> {
     let issued_at = date(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
-    let latest = now.saturating_add(leeway);
-    if issued_at > latest {
+    if issued_at > latest_issue(now, leeway) {
         return Err(TokenError::NotYetValid("iat").into());
     }
-    if date(claims, "nbf")?.is_some_and(|at| at > latest) {
+    if date(claims, "nbf")?.is_some_and(|at| at > now.saturating_add(leeway)) {
         return Err(TokenError::NotYetValid("nbf").into());
     }
     if date(claims, "exp")?.is_some_and(|at| at.saturating_add(leeway) <= now) {

@@ -19,8 +19,9 @@ use zeroize::Zeroizing;
 use crate::access::revocations::Mark;
 use crate::config::SealKey;
 
-/// The format of what is sealed; part of the associated data.
-const FORMAT: &[u8] = b"portcullis session 1";
+/// The format of what is sealed; part of the associated data. The marks in a record belong to it: where they come to be made
+/// otherwise, an old record must not open, since its session would be taken for somebody else's.
+const FORMAT: &[u8] = b"portcullis session 2";
 
 /// What is sealed beside a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

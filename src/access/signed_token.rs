@@ -22,6 +22,15 @@ const MAX_DEPTH: usize = 16;
 /// The last second of the year 9999: no date of a token is beyond it (RFC 3339 knows no later one).
 const MAX_DATE: f64 = 253_402_300_799.0;
 
+/// Seconds by which `iat` may be ahead of our clock at least. It says when a token was made, and nothing is won by making one
+/// early; a provider's clock that is a little ahead must not keep everybody out. `exp` and `nbf` are held to `leeway`.
+const ISSUED_AHEAD: u64 = 30;
+
+/// The latest `iat` (Unix seconds) that is taken at `now`.
+pub(crate) fn latest_issue(now: u64, leeway: u64) -> u64 {
+    now.saturating_add(leeway.max(ISSUED_AHEAD))
+}
+
 /// The claims of a token with a valid signature. `is_type` judges `typ` (without `application/`), `None` where there is none.
 pub(super) fn open(
     token: &str,

@@ -12,6 +12,7 @@ use crate::access::signed_token::{self, audience, date, string};
 use crate::reason::ReasonCode;
 
 pub use crate::access::signed_token::MAX_TOKEN_LENGTH;
+pub(crate) use crate::access::signed_token::latest_issue;
 
 /// What a token must be like for one app.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ pub struct TokenRules {
     pub authorized_parties: Vec<String>,
     /// The only algorithms.
     pub algorithms: Vec<Algorithm>,
-    /// Seconds of clock skew tolerated for `exp`, `nbf`, `iat`.
+    /// Seconds of clock skew tolerated for `exp` and `nbf`; for `iat` at least half a minute.
     pub leeway: u64,
 }
 
@@ -153,16 +154,38 @@ impl TokenError {
     }
 }
 
-/// A token whose signature is good and that is for this app, though it may have expired.
+/// A token whose signature is good and that is for this app, whether or not this is the time to use it.
 #[derive(Debug)]
 pub struct Verification {
     /// The claims.
     pub claims: VerifiedClaims,
-    /// Whether `exp` is over, leeway included.
-    pub expired: bool,
+    /// Whether it may be used now.
+    pub validity: Validity,
 }
 
-/// Verifies a token. An expired one is still verified in all else: it says whose session it was.
+/// Whether a genuine token may be used now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// It may.
+    Valid,
+    /// `exp` is over, leeway included.
+    Expired,
+    /// The named claim, `iat` or `nbf`, is further in the future than is tolerated, be `exp` over or not.
+    NotYetValid(&'static str),
+}
+
+impl Validity {
+    /// Why it may not be used now.
+    pub const fn check(self) -> Result<(), TokenError> {
+        match self {
+            Self::Valid => Ok(()),
+            Self::Expired => Err(TokenError::Expired),
+            Self::NotYetValid(claim) => Err(TokenError::NotYetValid(claim)),
+        }
+    }
+}
+
+/// Verifies a token. One whose time is over, or has not come, is still verified in all else: it says whose session it was.
 pub fn verify(token: &str, rules: &TokenRules, keys: &KeySet, now: u64) -> Result<Verification, TokenError> {
     let claims = signed_token::open(token, &rules.algorithms, is_access_token_type, keys)?;
     check_claims(token, claims, rules, now)
@@ -189,13 +212,7 @@ fn check_claims(
     let subject = subject.to_owned();
     let expires_at = date(&claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
     let issued_at = date(&claims, "iat")?;
-    let latest = now.saturating_add(rules.leeway);
-    if issued_at.is_some_and(|at| at > latest) {
-        return Err(TokenError::NotYetValid("iat"));
-    }
-    if date(&claims, "nbf")?.is_some_and(|at| at > latest) {
-        return Err(TokenError::NotYetValid("nbf"));
-    }
+    let not_before = date(&claims, "nbf")?;
     // An empty one would be the same for everybody.
     let id = |name| string(&claims, name).map(|id| id.filter(|id| !id.is_empty()));
     let marks = TokenMarks {
@@ -206,8 +223,17 @@ fn check_claims(
         ),
         subject: Mark::subject(rules.provider, &subject),
     };
-    let expired = expires_at.saturating_add(rules.leeway) <= now;
-    Ok(Verification { claims: VerifiedClaims { claims, subject, expires_at, issued_at, marks }, expired })
+    let is_after = |date: Option<u64>, latest| date.is_some_and(|at| at > latest);
+    let validity = if is_after(issued_at, latest_issue(now, rules.leeway)) {
+        Validity::NotYetValid("iat")
+    } else if is_after(not_before, now.saturating_add(rules.leeway)) {
+        Validity::NotYetValid("nbf")
+    } else if expires_at.saturating_add(rules.leeway) <= now {
+        Validity::Expired
+    } else {
+        Validity::Valid
+    };
+    Ok(Verification { claims: VerifiedClaims { claims, subject, expires_at, issued_at, marks }, validity })
 }
 
 /// ID, refresh and logout tokens may bear the same `typ` header as access tokens (Keycloak). They are told apart by

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::access::token::latest_issue;
 use crate::config::Secret;
 use crate::gateway::State;
 use crate::reason::ReasonCode;
@@ -131,7 +132,7 @@ impl Order {
             apps.filter(|rules| rules.session.provider == provider).map(|rules| rules.token.leeway).max()
         };
         let issued_until =
-            self.issued_until.unwrap_or_else(|| state.now().saturating_add(leeway().unwrap_or_default()));
+            self.issued_until.unwrap_or_else(|| latest_issue(state.now(), leeway().unwrap_or_default()));
         match self.claim {
             "sid" => Revoked::Session(&self.value),
             "jti" => Revoked::Token(&self.value),

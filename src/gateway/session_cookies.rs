@@ -33,9 +33,9 @@ pub(super) fn brought(app: &App, headers: &HeaderMap) -> CookieState {
     let cookies = rules.cookies.read(headers);
     let access_token = cookies.access_token.as_deref().unwrap_or_default();
     match cookies.refresh_token.as_deref().map(|cookie| rules.session.open(cookie)) {
-        Some(Some(grant)) => CookieState::of_tokens(rules.index, access_token, &grant.refresh_token),
-        None if !cookies.duplicate => CookieState::of_tokens(rules.index, access_token, ""),
-        _ => CookieState::of_cookies(rules.index, rules.cookies.pairs(headers)),
+        Some(Some(grant)) => CookieState::of_tokens(rules.sessions, access_token, &grant.refresh_token),
+        None if !cookies.duplicate => CookieState::of_tokens(rules.sessions, access_token, ""),
+        _ => CookieState::of_cookies(rules.sessions, rules.cookies.pairs(headers)),
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn renewed(
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Result<NewCookies, CookieError> {
-    let index = app.rules().index;
+    let index = app.rules().sessions;
     let change = Change::Renew {
         after: CookieState::of_tokens(index, &tokens.access_token, refresh_token),
         key: Sessions::key(&app.session, refresh_token),
@@ -128,7 +128,7 @@ pub(super) fn rotated(
     let cookies = app.rules().cookies.read(&request.headers);
     let access_token = cookies.access_token.as_deref().unwrap_or_default();
     let change = Change::Renew {
-        after: CookieState::of_tokens(app.rules().index, access_token, refresh_token),
+        after: CookieState::of_tokens(app.rules().sessions, access_token, refresh_token),
         key: Sessions::key(&app.session, refresh_token),
         jwt: None,
     };

@@ -8,7 +8,9 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use tracing::{debug, error};
 
-use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide_and_locate};
+use crate::access::decision::{
+    Decision, Ending, Pending, RETRY_AFTER, Reason, RequestHead, admit, decide_and_locate,
+};
 use crate::access::identity::Identity;
 use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
@@ -17,10 +19,10 @@ use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
 use crate::gateway::{backchannel_logout, endpoints, fusionauth_webhook, session_cookies};
-use crate::identity_provider::UnknownKeySource;
+use crate::identity_provider::{ChallengeKind, UnknownKeySource};
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
-use crate::session::{NewCookies, Outcome, Sessions, unavailable};
+use crate::session::{NewCookies, Outcome, Sessions, step, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
@@ -197,7 +199,7 @@ async fn refresh<'a>(
                     error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
                     audit::record(Event::RefreshRefused, ReasonCode::CookiesTooLarge, &app.session, None);
                     context.new_cookies = rotated_cookies(app, newest, &pending, request);
-                    without_refresh(app, pending)
+                    without_refresh(app, pending, RETRY_AFTER)
                 }
             }
         }
@@ -207,9 +209,13 @@ async fn refresh<'a>(
             ended(pending.destination, Reason::SessionEnded)
         }
         Outcome::Ended => ended(pending.destination, Reason::SessionEnded),
-        Outcome::Unverified(_) | Outcome::Unavailable => {
+        outcome => {
             context.new_cookies = rotated_cookies(app, newest, &pending, request);
-            without_refresh(app, pending)
+            match outcome {
+                Outcome::ActionRequired(kind) => without_step(app, pending, kind),
+                Outcome::Postponed(seconds) => without_refresh(app, pending, seconds),
+                _ => without_refresh(app, pending, RETRY_AFTER),
+            }
         }
     }
 }
@@ -272,12 +278,30 @@ fn rotated_cookies(
         .ok()
 }
 
-/// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept.
-fn without_refresh<'a>(app: &App, pending: Pending<'a>) -> Decision<'a> {
+/// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept. `retry_after`: seconds.
+fn without_refresh<'a>(app: &App, pending: Pending<'a>, retry_after: u64) -> Decision<'a> {
     match pending.previous {
         Some(previous) if previous.still_valid => {
             admit(app.rules(), pending.destination, Ok(previous.identity))
         }
-        _ => Decision::Reject(unavailable(), Reason::ProviderUnavailable),
+        _ => Decision::Reject(unavailable().retry_after(retry_after), Reason::ProviderUnavailable),
+    }
+}
+
+/// The same where the provider wants a step of the user. On an optional route the request passes without identity: that step,
+/// or another login, may begin there.
+fn without_step<'a>(app: &App, pending: Pending<'a>, kind: ChallengeKind) -> Decision<'a> {
+    match pending.previous {
+        Some(previous) if previous.still_valid => {
+            admit(app.rules(), pending.destination, Ok(previous.identity))
+        }
+        _ if matches!(pending.destination, Destination::App(Rule { access: Access::Optional, .. })) => {
+            Decision::Forward(None)
+        }
+        _ => {
+            let problem = step(kind);
+            let reason = Reason::StepRequired(problem.reason);
+            Decision::Reject(problem, reason)
+        }
     }
 }

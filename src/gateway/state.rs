@@ -2,13 +2,14 @@
 //! configuration makes another state.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
 use http::HeaderValue;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::access::decision::{AppRules, Knowledge};
+use crate::access::decision::{AppRules, Knowledge, Numbers};
 use crate::access::memory::Memory;
 use crate::access::revocations::Record;
 use crate::access::routes::{Destination, Rule};
@@ -167,11 +168,12 @@ impl State {
         shared: Shared,
         before: Option<&Self>,
     ) -> Result<Self, SetupError> {
-        let builder = Builder { config, generation, before };
+        let builder = Builder { config, before };
+        let mut calls = Calls::new();
         let providers = config
             .identity_providers
             .iter()
-            .map(|settings| builder.provider(settings))
+            .map(|settings| builder.provider(settings, &mut calls))
             .collect::<Result<Vec<_>, _>>()?;
         let mut apps = Vec::with_capacity(config.apps.len());
         let mut by_host = HashMap::new();
@@ -301,15 +303,22 @@ struct Shared {
     status: Arc<ProcessStatus>,
 }
 
-/// Another issuer under the same name is another provider.
+/// What a provider's revocations hang on: `sid`, `sub` and `jti` are an issuer's own (RFC 7519 section 4.1), whatever its
+/// table is called here.
 fn provider_number(settings: &config::IdentityProvider) -> usize {
-    number(&["identity_provider", &settings.name, &settings.issuer])
+    number(&["identity_provider", &settings.issuer])
 }
+
+/// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken for
+/// the same.
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+/// The bounds of the calls to each issuer.
+type Calls = HashMap<String, Arc<ProviderCalls>>;
 
 /// Builds the parts of a state, or takes them from the one before.
 struct Builder<'a> {
     config: &'a Config,
-    generation: u64,
     before: Option<&'a State>,
 }
 
@@ -328,24 +337,34 @@ impl Builder<'_> {
         Ok(known.or(started))
     }
 
-    /// A provider with the bounds of its calls, which go on with the keys that were fetched.
+    /// A provider with the bounds of its calls, which go on with the keys that were fetched. Two tables of one issuer are one
+    /// provider to be called, though each has its own settings.
     fn provider(
         &self,
         settings: &config::IdentityProvider,
+        calls: &mut Calls,
     ) -> Result<(Arc<IdentityProvider>, Arc<ProviderCalls>), SetupError> {
         let name = settings.name.as_str();
-        let of_before = |state: &State| {
-            let app = state.apps.iter().find(|app| app.session.provider.name() == name);
-            app.map(|app| Arc::clone(&app.session.calls))
+        let of_before = || {
+            let apps = self.before.into_iter().flat_map(|before| &before.apps);
+            let mut of_issuer = apps.filter(|app| app.session.provider.issuer() == settings.issuer);
+            of_issuer.next().map(|app| Arc::clone(&app.session.calls)).unwrap_or_default()
         };
-        let calls = self.before.and_then(of_before).unwrap_or_default();
+        let calls = Arc::clone(calls.entry(settings.issuer.clone()).or_insert_with(of_before));
         let unchanged = self.unchanged([format!("identity_providers.{name}")].into_iter());
         let known = unchanged.and_then(|state| state.providers.iter().find(|known| known.name() == name));
         let provider = match known {
             Some(known) => Arc::clone(known),
-            None => Arc::new(IdentityProvider::new(settings)?),
+            None => Arc::new(IdentityProvider::following(settings, self.of_issuer(settings))?),
         };
         Ok((provider, calls))
+    }
+
+    /// What is known of an issuer from before; where several tables have it, rather the one of the same name.
+    fn of_issuer(&self, settings: &config::IdentityProvider) -> Option<&IdentityProvider> {
+        let providers = self.before.into_iter().flat_map(|before| &before.providers);
+        let of_issuer = providers.filter(|provider| provider.issuer() == settings.issuer);
+        of_issuer.min_by_key(|provider| provider.name() != settings.name).map(Arc::as_ref)
     }
 
     fn app(
@@ -365,14 +384,18 @@ impl Builder<'_> {
         let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
         let upstreams =
             self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
-        let provider_number = provider_number(settings);
-        let index = number(&["app", &app.name, &settings.name, &settings.issuer, &app.client_id]);
+        let numbers = Numbers {
+            provider: provider_number(settings),
+            sessions: number(&["sessions", &settings.issuer, &app.client_id]),
+            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
+        };
+        let index = number(&["app", &app.name, &settings.issuer, &app.client_id]);
         let rules = AppRules::new(index, app, settings, &self.config.session);
         Arc::new(App {
             name: app.name.clone(),
             session: Arc::new(SessionContext {
                 app: app.name.clone(),
-                rules: rules.numbered(provider_number, self.generation),
+                rules: rules.numbered(&numbers),
                 client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
                 provider: Arc::clone(provider),
                 request_timeout: settings.request_timeout,

@@ -1,137 +1,150 @@
 //! What an answer to a grant means: pure functions of phase, status and content.
 //!
-//! Providers agree on little (docs: how identity providers differ). The rules, first match wins:
+//! Providers agree on little (docs: how identity providers differ), and what answers may not be the provider: a firewall, a
+//! proxy in front of it, a load balancer. So only what a provider says by a code that is known (`codes`), or by one of the
+//! bare answers below, is a no. Everything else is unclear, and **unclear is not no**: the session is kept, and no guess is
+//! counted. The rules, first match wins:
 //!
-//! 1. 1xx, 3xx, 408, 425, 429 and 5xx say nothing about the user: the provider is unavailable.
-//! 2. 200 (and 201, which some frameworks answer to every POST) is a success only with a usable token.
-//! 3. A challenge, by `error` or FusionAuth's `error_reason`, is neither success nor wrong password.
-//! 4. `error` decides, whatever the 4xx status: codes about the client or its settings are the operator's fault.
-//! 5. Without a code that is known, 400, 401, 403 and 422 refuse the user or the refresh token, which several
-//!    providers do with an empty or a non-JSON body. Other statuses mean a wrong URL: the operator's fault.
-//!
-//! `invalid_request` counts as a refusal in both phases: our requests are well-formed, and some providers answer
-//! bad credentials and malformed refresh tokens with it. `invalid_scope` and `unsupported_grant_type` at a refresh
-//! are a changed setting at the provider, not the end of this grant: the session is kept until that is put right.
+//! 1. 1xx, 3xx, 408, 425, 429 and 5xx say nothing about the user: the provider is unavailable. But 429 at a login is told
+//!    to the user, whose account it may be about.
+//! 2. 200 (and 201, which some frameworks answer to every POST) is a success only with a usable token. Without one, an
+//!    `error` counts as with a 4xx.
+//! 3. A code that is known decides, whatever the 4xx status.
+//! 4. An answer without a body, a type or a question who we are: Glewlwyd refuses a refresh token by a bare 400, and a
+//!    password by a bare 403 (others by 400 or 401).
+//! 5. 404, 405, 410 and 415 mean a wrong URL: the operator's fault.
+//! 6. Everything else: the provider is unavailable.
 
-use super::error_answer::ErrorAnswer;
+use super::codes::{self, AtLogin, AtLogout, AtRefresh, Member, Row};
+use super::error_answer::{ErrorAnswer, Form};
 use super::http::Answer;
+use super::retry_after::RetryAfter;
 use super::{LoginError, RefreshError, RevokeError, TokenSet, token_answer};
 
 /// What an answer to a password grant means. `secrets` are kept out of the texts for the log.
 pub(super) fn login(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, LoginError> {
-    if matches!(answer.status, 200 | 201) {
-        return token_answer::parse(&answer.body).map_err(|problem| {
-            match ErrorAnswer::read(answer).challenge() {
-                Some((kind, value)) => LoginError::Challenge(kind, value),
-                None => LoginError::Unavailable(problem.to_owned()),
-            }
-        });
-    }
-    let error = ErrorAnswer::read(answer);
-    let text = || error.describe(answer.status, secrets);
-    if is_passing(answer.status) {
-        return Err(LoginError::Unavailable(text()));
-    }
-    if let Some((kind, value)) = error.challenge() {
-        return Err(LoginError::Challenge(kind, value));
-    }
-    Err(match error.blame() {
-        Some(Blame::Provider) => LoginError::Unavailable(text()),
-        Some(Blame::User) => LoginError::InvalidCredentials,
-        None if is_refusal(answer.status) => LoginError::InvalidCredentials,
-        Some(Blame::Operator) | None => LoginError::Misconfigured(text()),
+    let (error, text) = match tokens(answer, secrets, token_answer::parse) {
+        Ok(tokens) => return Ok(tokens),
+        Err(error) => error,
+    };
+    let row = codes::find(&error, answer.status);
+    let is_bare = error.form() == Form::Bare;
+    Err(match row.map(|row| row.login) {
+        _ if answer.status == 429 => LoginError::TooMany(text, RetryAfter::of(answer)),
+        Some(AtLogin::TooMany) => LoginError::TooMany(text, RetryAfter::of(answer)),
+        Some(AtLogin::WrongPassword) => LoginError::InvalidCredentials,
+        Some(AtLogin::Step(kind)) => {
+            LoginError::Challenge(kind, error.challenge(row.is_some_and(is_by_reason)))
+        }
+        Some(AtLogin::Operator) => LoginError::Misconfigured(text),
+        None if is_bare && matches!(answer.status, 400 | 401 | 403) => LoginError::InvalidCredentials,
+        None if is_wrong_url(answer.status) => LoginError::Misconfigured(text),
+        Some(AtLogin::Passing) | None => LoginError::Unavailable(text, RetryAfter::of(answer)),
     })
 }
 
 /// What an answer to a refresh grant means.
 pub(super) fn refresh(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, RefreshError> {
-    if matches!(answer.status, 200 | 201) {
-        return token_answer::parse(&answer.body)
-            .map_err(|problem| RefreshError::Unavailable(problem.to_owned()));
-    }
-    let error = ErrorAnswer::read(answer);
-    let text = error.describe(answer.status, secrets);
-    if is_passing(answer.status) {
-        return Err(RefreshError::Unavailable(text));
-    }
-    Err(match error.blame() {
-        Some(Blame::Provider) => RefreshError::Unavailable(text),
-        Some(Blame::User) => RefreshError::Dead(text),
-        None if is_block_page(answer) => RefreshError::Unavailable(text),
-        None if is_refusal(answer.status) => RefreshError::Dead(text),
-        Some(Blame::Operator) | None => RefreshError::Misconfigured(text),
+    refreshed(answer, secrets, token_answer::parse, |error| {
+        answer.status == 400 && error.form() == Form::Bare
     })
 }
 
-/// What an answer of FusionAuth's `POST /api/jwt/refresh` means. It authenticates no client, and says "expired,
-/// revoked or unknown" by 400, or by 404 without a body; a 404 with a body comes from something else at that URL.
+/// What an answer of FusionAuth's `POST /api/jwt/refresh` means. It authenticates no client, and says "expired, revoked or
+/// unknown" by 400 or 404 without a body, or by a 400 that finds fault with the refresh token.
 pub(super) fn jwt_refresh(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, RefreshError> {
-    let text = || ErrorAnswer::read(answer).describe(answer.status, secrets);
-    match answer.status {
-        200 | 201 => token_answer::parse_jwt_refresh(&answer.body)
-            .map_err(|problem| RefreshError::Unavailable(problem.to_owned())),
-        status if is_passing(status) => Err(RefreshError::Unavailable(text())),
-        400 => Err(RefreshError::Dead(text())),
-        404 if answer.body.is_empty() => Err(RefreshError::Dead(text())),
-        _ => Err(RefreshError::Misconfigured(text())),
-    }
+    refreshed(answer, secrets, token_answer::parse_jwt_refresh, |error| match error.form() {
+        Form::Bare => matches!(answer.status, 400 | 404),
+        Form::Json => answer.status == 400 && error.refuses_field("refreshToken"),
+        Form::Code | Form::Foreign => false,
+    })
 }
 
-/// Whose fault an `error` code says it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Blame {
-    /// Wrong credentials, or a dead refresh token.
-    User,
-    /// The client, or what it may do, is set up wrongly here or at the provider.
-    Operator,
-    /// A passing trouble of the provider.
-    Provider,
+fn refreshed(
+    answer: &Answer,
+    secrets: &[&str],
+    parse: Parse,
+    is_documented_no: impl Fn(&ErrorAnswer) -> bool,
+) -> Result<TokenSet, RefreshError> {
+    let (error, text) = match tokens(answer, secrets, parse) {
+        Ok(tokens) => return Ok(tokens),
+        Err(error) => error,
+    };
+    Err(match codes::find(&error, answer.status).map(|row| row.refresh) {
+        Some(AtRefresh::Dead) => RefreshError::Dead(text),
+        Some(AtRefresh::Step(kind)) => RefreshError::Challenge(kind, text),
+        Some(AtRefresh::Operator) => RefreshError::Misconfigured(text),
+        None if is_documented_no(&error) => RefreshError::Dead(text),
+        None if is_wrong_url(answer.status) => RefreshError::Misconfigured(text),
+        Some(AtRefresh::Passing) | None => RefreshError::Unavailable(text, RetryAfter::of(answer)),
+    })
 }
 
-/// Statuses that pass by themselves.
-fn is_passing(status: u16) -> bool {
-    matches!(status, 0..=399 | 408 | 425 | 429 | 500..)
-}
-
-/// Statuses by which providers refuse a user or a refresh token.
-fn is_refusal(status: u16) -> bool {
-    matches!(status, 400 | 401 | 403 | 422)
-}
-
-/// A 403 in HTML is a firewall's page in front of the provider, which says nothing about a refresh token.
-fn is_block_page(answer: &Answer) -> bool {
-    answer.status == 403 && answer.media_type == "text/html" && !answer.body.is_empty()
-}
-
-/// What an answer to a revocation means: `Err` is a text for the log. Any body will do (RFC 7009 section 2.2), and
-/// a token that the provider cannot revoke is nothing that could be done better.
+/// What an answer to a revocation means: `Err` is a text for the log. Any body will do with a 2xx (RFC 7009 section 2.2) but
+/// a code that says otherwise, and a token that the provider cannot revoke is nothing that could be done better. Where the
+/// answer is unclear it is worth to ask again.
 pub(super) fn revocation(answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
-    if matches!(answer.status, 200..=299) {
-        return Ok(());
-    }
     let error = ErrorAnswer::read(answer);
-    let text = error.describe(answer.status, secrets);
-    if is_passing(answer.status) {
-        Err(RevokeError::Unavailable(text))
-    } else if matches!(error.code(), "unsupported_token_type" | "invalid_token") {
-        Ok(())
-    } else {
-        Err(RevokeError::Refused(text))
+    let text = || error.describe(answer, secrets);
+    match codes::find(&error, answer.status).map(|row| row.logout) {
+        Some(AtLogout::Done) => Ok(()),
+        Some(AtLogout::Refused) => Err(RevokeError::Refused(text())),
+        None if matches!(answer.status, 200..=299) => Ok(()),
+        None if is_final(answer.status, &error) => Err(RevokeError::Refused(text())),
+        Some(AtLogout::Passing) | None => Err(RevokeError::Unavailable(text())),
     }
 }
 
 /// What an answer to a refresh token at the `end_session_endpoint` means. Keycloak answers 204, also if the session had
 /// ended before. A page in HTML is for a browser: such a provider ends no session by a refresh token.
 pub(super) fn end_session(answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
-    let text = || ErrorAnswer::read(answer).describe(answer.status, secrets);
-    match answer.status {
-        200..=299 if answer.media_type == "text/html" => {
+    let error = ErrorAnswer::read(answer);
+    let text = || error.describe(answer, secrets);
+    match (answer.status, codes::find(&error, answer.status)) {
+        (200..=299, _) if answer.media_type == "text/html" => {
             Err(RevokeError::Refused(String::from("the answer is a page for a browser")))
         }
-        200..=299 => Ok(()),
-        status if is_passing(status) => Err(RevokeError::Unavailable(text())),
-        _ => Err(RevokeError::Refused(text())),
+        (_, Some(Row { logout: AtLogout::Passing, .. })) => Err(RevokeError::Unavailable(text())),
+        (_, Some(_)) => Err(RevokeError::Refused(text())),
+        (200..=299, None) => Ok(()),
+        (status, None) if is_final(status, &error) => Err(RevokeError::Refused(text())),
+        (_, None) => Err(RevokeError::Unavailable(text())),
     }
+}
+
+type Parse = fn(&[u8]) -> Result<TokenSet, &'static str>;
+
+/// The tokens of a success, or else what the answer says and a text for the log.
+fn tokens(answer: &Answer, secrets: &[&str], parse: Parse) -> Result<TokenSet, (ErrorAnswer, String)> {
+    let problem = match answer.status {
+        200 | 201 => match parse(answer.json()) {
+            Ok(tokens) => return Ok(tokens),
+            Err(problem) => Some(problem),
+        },
+        _ => None,
+    };
+    let error = ErrorAnswer::read(answer);
+    let text = error.describe(answer, secrets);
+    let text = match problem.filter(|_| error.form() != Form::Code) {
+        Some(problem) => format!("{problem} ({text})"),
+        None => text,
+    };
+    Err((error, text))
+}
+
+/// Statuses that say: not here, or not so.
+pub(super) const fn is_wrong_url(status: u16) -> bool {
+    matches!(status, 404 | 405 | 410 | 415)
+}
+
+/// Whether a revocation without a known code is refused for good: by the provider's own bare answer, or at a wrong URL.
+fn is_final(status: u16, error: &ErrorAnswer) -> bool {
+    is_wrong_url(status) || (error.form() == Form::Bare && matches!(status, 400 | 401 | 403))
+}
+
+/// FusionAuth's reason is more precise than its code.
+pub(super) fn is_by_reason(row: &Row) -> bool {
+    row.member == Member::Reason
 }
 
 #[cfg(test)]

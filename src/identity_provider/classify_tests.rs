@@ -14,24 +14,22 @@ enum Meaning {
     Dead,
     Unavailable,
     Misconfigured,
+    TooMany,
     Challenge(ChallengeKind, Value),
 }
-use Meaning::{Challenge, Dead, Misconfigured, Tokens, Unavailable, WrongCredentials};
+use Meaning::{Challenge, Dead, Misconfigured, Tokens, TooMany, Unavailable, WrongCredentials};
 
 fn answer(status: u16, media_type: &str, body: &str) -> Answer {
-    Answer {
-        status,
-        media_type: media_type.to_owned(),
-        date: None,
-        body: Zeroizing::new(body.as_bytes().to_vec()),
-    }
+    let body = Zeroizing::new(body.as_bytes().to_vec());
+    Answer { status, media_type: media_type.to_owned(), body, ..Answer::default() }
 }
 
 fn login_meaning(answer: &Answer) -> Meaning {
     match login(answer, &[]) {
         Ok(_) => Tokens,
         Err(LoginError::InvalidCredentials) => WrongCredentials,
-        Err(LoginError::Unavailable(_)) => Unavailable,
+        Err(LoginError::TooMany(..)) => TooMany,
+        Err(LoginError::Unavailable(..)) => Unavailable,
         Err(LoginError::Misconfigured(_)) => Misconfigured,
         Err(LoginError::Challenge(kind, value)) => Challenge(kind, value),
     }
@@ -41,7 +39,8 @@ fn refresh_meaning(result: &Result<TokenSet, RefreshError>) -> Meaning {
     match result {
         Ok(_) => Tokens,
         Err(RefreshError::Dead(_)) => Dead,
-        Err(RefreshError::Unavailable(_)) => Unavailable,
+        Err(RefreshError::Challenge(kind, _)) => Challenge(*kind, Value::Null),
+        Err(RefreshError::Unavailable(..)) => Unavailable,
         Err(RefreshError::Misconfigured(_)) => Misconfigured,
     }
 }
@@ -108,46 +107,89 @@ fn keycloak_refresh() {
 }
 
 #[test]
-fn login_without_a_known_code() {
+fn without_a_known_code() {
+    let html = "<html><hr>nginx</html>";
+    // Status, type, body; at a login, at a refresh.
     let cases = [
-        (400, "", WrongCredentials),
-        (401, "", WrongCredentials),
-        // Glewlwyd
-        (403, "", WrongCredentials),
-        (422, "", WrongCredentials),
-        (401, "<html>Unauthorized</html>", WrongCredentials),
-        (400, "not json", WrongCredentials),
-        (400, "[1]", WrongCredentials),
-        (401, r#"{"error":{"code":7}}"#, WrongCredentials),
-        (401, r#"{"message":"wrong"}"#, WrongCredentials),
-        (403, r#"{"error":"account_locked"}"#, WrongCredentials),
-        (404, "", Misconfigured),
-        (405, "", Misconfigured),
-        (415, "", Misconfigured),
+        // Glewlwyd: a wrong password is 403, a dead refresh token 400.
+        (400, "", "", WrongCredentials, Dead),
+        (400, "application/json", "", WrongCredentials, Dead),
+        (401, "", "", WrongCredentials, Unavailable),
+        (403, "", "", WrongCredentials, Unavailable),
+        (422, "", "", Unavailable, Unavailable),
+        (400, "text/html", "", Unavailable, Unavailable),
+        (403, "text/html", "", Unavailable, Unavailable),
+        (403, "text/plain", "", Unavailable, Unavailable),
+        (400, "text/html", html, Unavailable, Unavailable),
+        (401, "text/html", html, Unavailable, Unavailable),
+        (403, "text/html", html, Unavailable, Unavailable),
+        (413, "text/html", html, Unavailable, Unavailable),
+        (414, "text/html", html, Unavailable, Unavailable),
+        (403, "text/plain", "no", Unavailable, Unavailable),
+        (400, "", "not json", Unavailable, Unavailable),
+        (400, "", "[1]", Unavailable, Unavailable),
+        (400, "application/json", " ", Unavailable, Unavailable),
+        (401, "application/json", r#"{"error":{"code":7}}"#, Unavailable, Unavailable),
+        (403, "application/json", r#"{"message":"Forbidden"}"#, Unavailable, Unavailable),
+        (400, "application/json", r#"{"error":"some_new_code"}"#, Unavailable, Unavailable),
+        (403, "application/json", r#"{"error":"account_locked"}"#, WrongCredentials, Misconfigured),
+        (404, "", "", Misconfigured, Misconfigured),
+        (404, "text/html", html, Misconfigured, Misconfigured),
+        (405, "", "", Misconfigured, Misconfigured),
+        (415, "", "", Misconfigured, Misconfigured),
     ];
-    for (status, body, meaning) in cases {
-        assert_eq!(login_meaning(&answer(status, "text/html", body)), meaning, "{status} {body}");
+    for (status, media_type, body, at_login, at_refresh) in cases {
+        let answer = answer(status, media_type, body);
+        assert_eq!(login_meaning(&answer), at_login, "{status} {media_type} {body}");
+        assert_eq!(refresh_meaning(&refresh(&answer, &[])), at_refresh, "{status} {media_type} {body}");
+    }
+    for body in ["", r#"{"message":"Unauthorized"}"#] {
+        let asking = Answer { asks_for: Some(String::from("Basic")), ..answer(401, "", body) };
+        assert_eq!(login_meaning(&asking), Unavailable);
+        assert_eq!(refresh_meaning(&refresh(&asking, &[])), Unavailable);
     }
 }
 
 #[test]
-fn refresh_without_a_known_code() {
-    let cases = [
-        // Glewlwyd
-        (400, "", "", Dead),
-        (401, "", "", Dead),
-        (403, "", "", Dead),
-        (400, "text/html", "<html>Bad Request</html>", Dead),
-        (403, "text/plain", "no", Dead),
-        (403, "text/html", "<html>blocked by a firewall</html>", Unavailable),
-        (400, "application/json", r#"{"error":"some_new_code"}"#, Dead),
-        (404, "text/html", "<html>not found</html>", Misconfigured),
-        (404, "", "", Misconfigured),
-        (405, "", "", Misconfigured),
-    ];
-    for (status, media_type, body, meaning) in cases {
-        let answer = answer(status, media_type, body);
-        assert_eq!(refresh_meaning(&refresh(&answer, &[])), meaning, "{status} {body}");
+fn a_mark_or_a_strange_character_set_hides_no_code() {
+    let body = oauth("invalid_grant", "");
+    let marked = answer(400, "application/json", &format!("\u{feff}{body}"));
+    assert_eq!(refresh_meaning(&refresh(&marked, &[])), Dead);
+    let mut latin_1 = answer(400, "application/json", "");
+    latin_1.body = b"{\"error\":\"invalid_grant\",\"error_description\":\"ung\xfcltig\"}".to_vec().into();
+    assert_eq!(refresh_meaning(&refresh(&latin_1, &[])), Dead);
+    assert_eq!(login_meaning(&latin_1), WrongCredentials);
+    let mut utf_16 = answer(400, "application/json", "");
+    utf_16.body = body.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>().into();
+    assert_eq!(refresh_meaning(&refresh(&utf_16, &[])), Unavailable);
+    let tokens = answer(200, "application/json", "\u{feff}{\"access_token\":\"a\"}");
+    assert_eq!(refresh_meaning(&refresh(&tokens, &[])), Tokens);
+}
+
+#[test]
+fn the_log_says_what_kind_of_answer_it_was() {
+    let text = |answer: &Answer| refresh(answer, &[]).unwrap_err().text().to_owned();
+    for (answer, expected) in [
+        (answer(403, "text/html", "<html>"), "status 403, text/html, not the provider's own words"),
+        (answer(403, "", ""), "status 403, no body"),
+        (
+            answer(400, "application/problem+json", "{}"),
+            "status 400, application/problem+json, no `error` in it",
+        ),
+        (
+            Answer { asks_for: Some(String::from("Basic")), ..answer(401, "", "") },
+            "status 401, asks for authentication: Basic, no body",
+        ),
+        (
+            answer(400, "", r#"{"error":"invalid_grant","error_codes":[50076],"suberror":"basic_action"}"#),
+            "status 400, error invalid_grant, suberror basic_action, error_codes 50076",
+        ),
+        (
+            answer(200, "text/html", "<html>"),
+            "the token answer is not the JSON expected (status 200, text/html, not the provider's own words)",
+        ),
+    ] {
+        assert_eq!(text(&answer), expected);
     }
 }
 
@@ -180,7 +222,8 @@ fn a_passing_trouble_says_nothing_about_the_user() {
     for status in [204, 206, 301, 302, 303, 307, 308, 408, 425, 429, 500, 502, 503, 504, 599, 999] {
         for body in ["", "<html>", r#"{"error":"invalid_grant"}"#, r#"{"access_token":"a"}"#] {
             let answer = answer(status, "application/json", body);
-            assert_eq!(login_meaning(&answer), Unavailable, "{status} {body}");
+            let at_login = if status == 429 { TooMany } else { Unavailable };
+            assert_eq!(login_meaning(&answer), at_login, "{status} {body}");
             assert_eq!(refresh_meaning(&refresh(&answer, &[])), Unavailable, "{status} {body}");
             assert_eq!(refresh_meaning(&jwt_refresh(&answer, &[])), Unavailable, "{status} {body}");
         }
@@ -196,12 +239,23 @@ fn success_needs_a_usable_token() {
         (200, "{}", Unavailable),
         (200, "<html>Sign in</html>", Unavailable),
         (200, r#"{"access_token":""}"#, Unavailable),
-        (200, r#"{"error":"invalid_grant"}"#, Unavailable),
+        (200, r#"{"error":"unheard_of"}"#, Unavailable),
     ];
     for (status, body, meaning) in cases {
         let answer = answer(status, "application/json", body);
         assert_eq!(login_meaning(&answer), meaning, "{status} {body}");
         assert_eq!(refresh_meaning(&refresh(&answer, &[])), meaning, "{status} {body}");
+    }
+    // As GitHub does.
+    for (body, at_login, at_refresh) in [
+        (r#"{"error":"invalid_grant"}"#, WrongCredentials, Dead),
+        (r#"{"error":"bad_refresh_token"}"#, WrongCredentials, Dead),
+        (r#"{"error":"incorrect_client_credentials"}"#, Misconfigured, Misconfigured),
+        (r#"{"access_token":"a","error":"invalid_grant"}"#, Tokens, Tokens),
+    ] {
+        let answer = answer(200, "application/json", body);
+        assert_eq!(login_meaning(&answer), at_login, "{body}");
+        assert_eq!(refresh_meaning(&refresh(&answer, &[])), at_refresh, "{body}");
     }
     let body = r#"{"error":"two_factor_required","two_factor_id":"t"}"#;
     let challenge = Challenge(ChallengeKind::TwoFactor, json!({ "two_factor_id": "t" }));
@@ -273,10 +327,13 @@ fn fusionauth_refresh() {
         (200, "{}", Unavailable),
         (400, "", Dead),
         (400, r#"{"fieldErrors":{"refreshToken":[{"code":"[invalid]refreshToken"}]}}"#, Dead),
+        (400, r#"{"generalErrors":[{"code":"[x]"}]}"#, Unavailable),
+        (400, r#"{"fieldErrors":{"token":[{"code":"[x]"}]}}"#, Unavailable),
+        (400, "<html>Bad Request</html>", Unavailable),
         (404, "", Dead),
         (404, "<html>no such page</html>", Misconfigured),
-        (401, "", Misconfigured),
-        (403, "", Misconfigured),
+        (401, "", Unavailable),
+        (403, "", Unavailable),
         (405, "", Misconfigured),
     ];
     for (status, body, meaning) in cases {
@@ -298,6 +355,19 @@ fn revocation_takes_any_body() {
     ));
     assert!(matches!(revocation(&answer(503, "", ""), &[]), Err(RevokeError::Unavailable(_))));
     assert!(matches!(revocation(&answer(302, "", ""), &[]), Err(RevokeError::Unavailable(_))));
+    // Worth another attempt: who knows who says that?
+    for (status, media_type, body) in [
+        (403, "text/html", "<html>"),
+        (401, "text/plain", "no"),
+        (422, "", ""),
+        (400, "application/json", r#"{"error":"unheard_of"}"#),
+        (200, "application/json", r#"{"error":"server_error"}"#),
+    ] {
+        let unclear = revocation(&answer(status, media_type, body), &[]);
+        assert!(matches!(unclear, Err(RevokeError::Unavailable(_))), "{status} {body}");
+    }
+    let refused = revocation(&answer(200, "", &oauth("invalid_client", "")), &[]);
+    assert!(matches!(refused, Err(RevokeError::Refused(_))));
 }
 
 #[test]
@@ -314,7 +384,7 @@ fn the_end_of_a_session_is_204_and_no_page() {
     ] {
         assert!(matches!(end_session(&refused, &[]), Err(RevokeError::Refused(_))), "{}", refused.status);
     }
-    for status in [302, 408, 429, 500, 503] {
+    for status in [302, 403, 408, 422, 429, 500, 503] {
         let passing = end_session(&answer(status, "text/html", "<html>"), &[]);
         assert!(matches!(passing, Err(RevokeError::Unavailable(_))), "{status}");
     }

@@ -1,7 +1,7 @@
 //! Finding a provider's endpoints: OpenID Connect Discovery 1.0 section 4, then RFC 8414 section 3.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::SetupError;
+use super::classify::is_wrong_url;
 use super::endpoints::{Endpoints, below, check_url, issuer_url};
 use super::http::{CallError, HttpClient, measured};
 use super::single_flight::SingleFlight;
@@ -40,6 +41,8 @@ pub(super) struct Discovery {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What the metadata said.
+    found: Option<Endpoints>,
     last_start: Option<Instant>,
     last_error: Option<DiscoveryError>,
 }
@@ -55,12 +58,20 @@ pub enum DiscoveryError {
         /// What went wrong.
         reason: String,
     },
-    /// The provider's answer is no metadata.
+    /// The provider says that there is no such document.
     #[error("discovery at {url}: {reason}")]
     NoMetadata {
         /// The metadata document.
         url: String,
-        /// What is wrong with it.
+        /// How it says so.
+        reason: String,
+    },
+    /// What came is no metadata, and perhaps not the provider's: a page of a firewall, a sign-in, a maintenance.
+    #[error("discovery at {url}: {reason}")]
+    Unclear {
+        /// The metadata document.
+        url: String,
+        /// What came.
         reason: String,
     },
     /// The metadata is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
@@ -149,6 +160,19 @@ impl Discovery {
         })
     }
 
+    /// Takes over what the same issuer's metadata said, where the configuration is silent. It is asked for again: not settled.
+    pub(super) fn take_over(&self, before: &Self) {
+        if self.documents != before.documents {
+            return;
+        }
+        let Some(found) = before.state().found.clone() else { return };
+        let known = self.configured.clone().or(found.clone());
+        if known.check(self.allow_insecure_http).is_ok() {
+            self.known.store(Arc::new(known));
+            self.state().found = Some(found);
+        }
+    }
+
     /// What is known now: no I/O, no lock.
     pub(super) fn endpoints(&self) -> Arc<Endpoints> {
         self.known.load_full()
@@ -167,7 +191,11 @@ impl Discovery {
 
     /// Why the last attempt failed, if it did.
     pub(super) fn last_error(&self) -> Option<DiscoveryError> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error.clone()
+        self.state().last_error.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What is known, after one attempt to find out if `wanted` is not among it yet.
@@ -190,10 +218,10 @@ impl Discovery {
     async fn discover(&self) -> bool {
         self.space_out().await;
         let outcome = self.fetch_metadata().await.and_then(|metadata| self.accept(&metadata));
-        // A provider whose needed endpoints are all configured may well have no metadata.
+        // A provider whose needed endpoints are all configured may well have no metadata. That it says so itself counts.
         let settled = match &outcome {
             Ok(()) => true,
-            Err(DiscoveryError::Unreachable { .. }) => false,
+            Err(DiscoveryError::Unreachable { .. } | DiscoveryError::Unclear { .. }) => false,
             Err(_) => self.is_complete(),
         };
         match &outcome {
@@ -207,17 +235,14 @@ impl Discovery {
             let consequence = "no end_session_endpoint is known: logouts end nothing at the provider";
             tracing::error!(identity_provider = self.provider, consequence);
         }
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).last_error = outcome.err();
+        self.state().last_error = outcome.err();
         self.settled.store(settled, Ordering::Release);
         settled
     }
 
     async fn space_out(&self) {
         let now = Instant::now();
-        let last = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.last_start.replace(now)
-        };
+        let last = { self.state().last_start.replace(now) };
         if let Some(last) = last {
             tokio::time::sleep_until(last + SPACING).await;
         }
@@ -225,35 +250,40 @@ impl Discovery {
 
     /// The first document that is a metadata document. A host that cannot be reached is asked only once.
     async fn fetch_metadata(&self) -> Result<Metadata, DiscoveryError> {
-        let mut first = None;
+        let mut told = None;
         for url in &self.documents {
             match self.fetch(url).await {
                 Ok(metadata) => return Ok(metadata),
-                Err(error @ DiscoveryError::Unreachable { .. }) => return Err(first.unwrap_or(error)),
-                Err(error) => {
-                    first.get_or_insert(error);
-                }
+                Err(error @ DiscoveryError::Unreachable { .. }) => return Err(error),
+                // What is unclear counts more than that there is none.
+                Err(error) => match &told {
+                    Some(DiscoveryError::Unclear { .. }) => {}
+                    Some(_) if !matches!(error, DiscoveryError::Unclear { .. }) => {}
+                    _ => told = Some(error),
+                },
             }
         }
-        Err(first.unwrap_or_else(|| DiscoveryError::Endpoint(String::from("the issuer is not a URL"))))
+        Err(told.unwrap_or_else(|| DiscoveryError::Endpoint(String::from("the issuer is not a URL"))))
     }
 
     async fn fetch(&self, url: &Url) -> Result<Metadata, DiscoveryError> {
         let unreachable = |reason| DiscoveryError::Unreachable { url: url.to_string(), reason };
         let no_metadata = |reason| DiscoveryError::NoMetadata { url: url.to_string(), reason };
+        let unclear = |reason| DiscoveryError::Unclear { url: url.to_string(), reason };
         let answer =
             match measured(&self.provider, "discovery", self.http.get(url, self.request_timeout)).await {
                 Ok(answer) => answer,
                 Err(error @ (CallError::TooLarge | CallError::Encoded)) => {
-                    return Err(no_metadata(error.to_string()));
+                    return Err(unclear(error.to_string()));
                 }
                 Err(error) => return Err(unreachable(error.to_string())),
             };
         match answer.status {
-            200 => serde_json::from_slice(&answer.body).map_err(|error| no_metadata(error.to_string())),
-            status @ (300..=399) => Err(no_metadata(format!("a redirect ({status}), which is not followed"))),
+            200 => serde_json::from_slice(answer.json()).map_err(|error| unclear(error.to_string())),
+            status @ (300..=399) => Err(unclear(format!("a redirect ({status}), which is not followed"))),
             status @ (408 | 425 | 429 | 500..) => Err(unreachable(format!("status {status}"))),
-            status => Err(no_metadata(format!("status {status}"))),
+            status if is_wrong_url(status) => Err(no_metadata(format!("status {status}"))),
+            status => Err(unclear(format!("status {status}"))),
         }
     }
 
@@ -265,7 +295,8 @@ impl Discovery {
                 configured: self.issuer.clone(),
             });
         }
-        let known = self.configured.clone().or(metadata.endpoints(self.logout)?);
+        let found = metadata.endpoints(self.logout)?;
+        let known = self.configured.clone().or(found.clone());
         known.check(self.allow_insecure_http).map_err(DiscoveryError::Endpoint)?;
         if known.token.is_none() {
             return Err(DiscoveryError::Endpoint(String::from("no token_endpoint")));
@@ -274,6 +305,7 @@ impl Discovery {
             return Err(DiscoveryError::Endpoint(String::from("no jwks_uri")));
         }
         self.known.store(Arc::new(known));
+        self.state().found = Some(found);
         Ok(())
     }
 }

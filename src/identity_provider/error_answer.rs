@@ -1,32 +1,62 @@
-//! The body of an error answer (RFC 6749 section 5.2), with FusionAuth's and Keycloak's additions.
+//! The body of an error answer (RFC 6749 section 5.2), with what several providers add to it. What a code means is in
+//! `codes`; here is only what was said, and by what kind of body.
 
 use serde_json::{Map, Value};
 
-use super::ChallengeKind;
-use super::classify::Blame;
+use super::codes::Member;
 use super::http::Answer;
-use super::log_text::excerpt;
-
-/// Keycloak's only sign that a user has a required action or an incomplete profile: its `error` is `invalid_grant`,
-/// as for a wrong password, and it says this only after a right one. No other free text is looked at.
-const KEYCLOAK_ACTION_REQUIRED: &str = "Account is not fully set up";
+use super::log_text::{escaped, excerpt};
+use crate::strict_json;
 
 /// The most that is passed on of a challenge, in bytes of JSON.
 const MAX_CHALLENGE: usize = 8 * 1024;
 
-/// What matters of an error answer; empty if the body is empty or not a JSON object.
-#[derive(Default)]
+/// Objects in objects in an error answer.
+const MAX_DEPTH: usize = 32;
+
+/// `error_codes` that are told in the log.
+const MAX_NUMBERS: usize = 8;
+
+/// What an answer without tokens is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A JSON object whose `error` is a text, as providers answer.
+    Code,
+    /// Other JSON.
+    Json,
+    /// No body, and nothing that announces one: some providers say no by the status alone.
+    Bare,
+    /// Whatever firewalls, proxies and load balancers answer: a page, a text, the question who we are.
+    Foreign,
+}
+
+/// What matters of an error answer.
 pub(super) struct ErrorAnswer {
+    form: Form,
     members: Map<String, Value>,
 }
 
 impl ErrorAnswer {
-    /// Reads whatever there is.
+    /// Reads whatever there is. Whether it is JSON is seen by itself: several providers send it as text or HTML. A text that
+    /// is not UTF-8 is read all the same, since the codes are.
     pub(super) fn read(answer: &Answer) -> Self {
-        match serde_json::from_slice(&answer.body) {
-            Ok(Value::Object(members)) => Self { members },
-            _ => Self::default(),
-        }
+        let text = String::from_utf8_lossy(answer.json());
+        let (form, members) = match strict_json::parse(text.as_bytes(), MAX_DEPTH) {
+            Ok(Value::Object(members)) if members.get("error").is_some_and(Value::is_string) => {
+                (Form::Code, members)
+            }
+            Ok(Value::Object(members)) => (Form::Json, members),
+            Ok(_) => (Form::Json, Map::new()),
+            Err(_) if answer.body.is_empty() && announces_nothing(answer) => (Form::Bare, Map::new()),
+            Err(_) => (Form::Foreign, Map::new()),
+        };
+        let form = if form == Form::Json && answer.asks_for.is_some() { Form::Foreign } else { form };
+        Self { form, members }
+    }
+
+    /// What it is made of.
+    pub(super) fn form(&self) -> Form {
+        self.form
     }
 
     /// `error`, or nothing.
@@ -34,53 +64,39 @@ impl ErrorAnswer {
         self.text("error")
     }
 
-    /// FusionAuth's `error_reason`, or nothing.
-    fn reason(&self) -> &str {
-        self.text("error_reason")
-    }
-
-    /// FusionAuth: the application does not enable the grant.
-    pub(super) fn is_grant_disabled(&self) -> bool {
-        self.reason() == "grant_type_disabled"
+    /// Whether this is said. The other members are looked at only beside an `error`.
+    pub(super) fn says(&self, member: Member, value: &str) -> bool {
+        if self.form != Form::Code {
+            return false;
+        }
+        match member {
+            Member::Code => self.code() == value,
+            Member::Description => value
+                .split_once(": ")
+                .is_some_and(|(code, text)| self.code() == code && self.text("error_description") == text),
+            Member::Reason => self.text("error_reason") == value,
+            Member::Subcode => self.text("suberror") == value || self.text("error_subtype") == value,
+            Member::Number => self.numbers().any(|number| number == value),
+        }
     }
 
     fn text(&self, name: &str) -> &str {
         self.members.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// Whose fault it is, where a known code says so. FusionAuth's reason is more precise than its code.
-    pub(super) fn blame(&self) -> Option<Blame> {
-        match self.reason() {
-            "invalid_user_credentials"
-            | "user_locked"
-            | "user_expired"
-            | "user_not_found"
-            | "login_prevented"
-            | "refresh_token_not_found" => return Some(Blame::User),
-            "grant_type_disabled" | "invalid_client_id" | "refresh_token_type_not_supported" => {
-                return Some(Blame::Operator);
-            }
-            _ => {}
-        }
-        match self.code() {
-            "invalid_grant" | "invalid_request" | "invalid_token" | "expired_token" => Some(Blame::User),
-            // `not_allowed`: Keycloak, offline access; `access_denied`: Keycloak, a disabled realm.
-            "invalid_client"
-            | "unauthorized_client"
-            | "unsupported_grant_type"
-            | "invalid_scope"
-            | "invalid_target"
-            | "access_denied"
-            | "not_allowed"
-            | "not_licensed" => Some(Blame::Operator),
-            "temporarily_unavailable" | "server_error" | "slow_down" => Some(Blame::Provider),
-            _ => None,
-        }
+    fn numbers(&self) -> impl Iterator<Item = String> {
+        let numbers = self.members.get("error_codes").and_then(Value::as_array);
+        numbers.into_iter().flatten().filter_map(|number| Some(number.as_u64()?.to_string()))
     }
 
-    /// The step that the provider wants, if that is what it says, and what the app needs to know for it.
-    pub(super) fn challenge(&self) -> Option<(ChallengeKind, Value)> {
-        let kind = self.challenge_kind()?;
+    /// Whether FusionAuth's own APIs find fault with this field of a request.
+    pub(super) fn refuses_field(&self, field: &str) -> bool {
+        let fields = self.members.get("fieldErrors").and_then(Value::as_object);
+        fields.is_some_and(|fields| fields.contains_key(field))
+    }
+
+    /// What the app needs to know for the step that the provider wants. `with_reason`: the reason says which step.
+    pub(super) fn challenge(&self, with_reason: bool) -> Value {
         let mut members = Map::new();
         // Chosen one by one: an answer may hold what is not for the browser, such as a token.
         for name in ["two_factor_id", "two_factor_methods", "change_password_id"] {
@@ -88,54 +104,44 @@ impl ErrorAnswer {
                 members.insert(name.to_owned(), value.clone());
             }
         }
-        if challenge_of_reason(self.reason()).is_some() {
-            members.insert(String::from("reason"), Value::from(self.reason()));
+        if with_reason {
+            members.insert(String::from("reason"), Value::from(self.text("error_reason")));
         }
         let value = Value::Object(members);
-        let fits = value.to_string().len() <= MAX_CHALLENGE;
-        Some((kind, if fits { value } else { Value::Object(Map::new()) }))
+        if value.to_string().len() <= MAX_CHALLENGE { value } else { Value::Object(Map::new()) }
     }
 
-    fn challenge_kind(&self) -> Option<ChallengeKind> {
-        let by_code = match self.code() {
-            "two_factor_required" | "mfa_required" => Some(ChallengeKind::TwoFactor),
-            "change_password_required" => Some(ChallengeKind::PasswordChange),
-            "invalid_grant" if self.text("error_description") == KEYCLOAK_ACTION_REQUIRED => {
-                Some(ChallengeKind::AccountAction)
-            }
-            code => challenge_of_reason(code),
-        };
-        by_code.or_else(|| challenge_of_reason(self.reason()))
-    }
-
-    /// The answer in one line for the log.
-    pub(super) fn describe(&self, status: u16, secrets: &[&str]) -> String {
-        let mut line = format!("status {status}");
-        for name in ["error", "error_reason", "error_description"] {
-            let text = self.text(name);
+    /// The answer in one line for the log: what was said, or else what kind of answer it is.
+    pub(super) fn describe(&self, answer: &Answer, secrets: &[&str]) -> String {
+        let mut line = format!("status {}", answer.status);
+        let mut add = |name: &str, text: String| {
             if !text.is_empty() {
                 line.push_str(", ");
                 line.push_str(name);
-                line.push(' ');
-                line.push_str(&excerpt(text, secrets));
+                line.push_str(&text);
             }
+        };
+        if self.form == Form::Code {
+            for name in ["error", "error_reason", "suberror", "error_subtype"] {
+                add(&format!("{name} "), excerpt(self.text(name), secrets));
+            }
+            add("error_codes ", self.numbers().take(MAX_NUMBERS).collect::<Vec<_>>().join(" "));
+            add("error_description ", excerpt(self.text("error_description"), secrets));
+            return line;
         }
+        add("", escaped(&answer.media_type));
+        add("asks for authentication: ", escaped(answer.asks_for.as_deref().unwrap_or_default()));
+        line.push_str(match self.form {
+            _ if answer.body.is_empty() => ", no body",
+            Form::Foreign => ", not the provider's own words",
+            Form::Code | Form::Json | Form::Bare => ", no `error` in it",
+        });
         line
     }
 }
 
-/// FusionAuth's `error_reason` values that want another step of the user.
-fn challenge_of_reason(reason: &str) -> Option<ChallengeKind> {
-    match reason {
-        "multi_factor_challenge_required" => Some(ChallengeKind::TwoFactor),
-        "change_password_administrative"
-        | "change_password_breached"
-        | "change_password_expired"
-        | "change_password_validation" => Some(ChallengeKind::PasswordChange),
-        "email_verification_required"
-        | "registration_required"
-        | "registration_missing_requirement"
-        | "registration_verification_required" => Some(ChallengeKind::AccountAction),
-        _ => None,
-    }
+/// No body was announced but perhaps an empty JSON, and nobody asks who we are.
+fn announces_nothing(answer: &Answer) -> bool {
+    let media_type = answer.media_type.as_str();
+    (media_type.is_empty() || media_type == "application/json") && answer.asks_for.is_none()
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderValue,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use reqwest::{RequestBuilder, Response, redirect};
 use url::Url;
@@ -30,6 +31,7 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 pub(super) struct HttpClient(reqwest::Client);
 
 /// What a provider answered, whatever the status.
+#[derive(Default)]
 pub(super) struct Answer {
     /// The status code.
     pub(super) status: u16,
@@ -37,8 +39,19 @@ pub(super) struct Answer {
     pub(super) media_type: String,
     /// `Date`, as received.
     pub(super) date: Option<String>,
+    /// `Retry-After`, as received.
+    pub(super) retry_after: Option<String>,
+    /// The scheme of `WWW-Authenticate`: whoever answers wants us to say who we are.
+    pub(super) asks_for: Option<String>,
     /// The whole body; it may hold tokens.
     pub(super) body: Zeroizing<Vec<u8>>,
+}
+
+impl Answer {
+    /// The body without the byte order mark that some put in front of JSON (RFC 8259 section 8.1 lets readers ignore it).
+    pub(super) fn json(&self) -> &[u8] {
+        self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body)
+    }
 }
 
 /// Why there is no answer.
@@ -166,7 +179,9 @@ async fn read(mut response: Response) -> Result<Answer, CallError> {
         .and_then(|value| value.split(';').next())
         .map(|value| value.trim().to_ascii_lowercase())
         .unwrap_or_default();
-    let date = header(DATE).map(str::to_owned);
+    let [date, retry_after] = [DATE, RETRY_AFTER].map(|name| header(name).map(str::to_owned));
+    let asks_for = header(WWW_AUTHENTICATE).and_then(|value| value.split_ascii_whitespace().next());
+    let asks_for = asks_for.map(str::to_owned);
     let status = response.status().as_u16();
     let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
     if announced > MAX_ANSWER {
@@ -179,7 +194,7 @@ async fn read(mut response: Response) -> Result<Answer, CallError> {
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status, media_type, date, body })
+    Ok(Answer { status, media_type, date, retry_after, asks_for, body })
 }
 
 /// An error and its causes, without the URL: FusionAuth's logout has the refresh token in it.

@@ -74,6 +74,28 @@ impl KeyStore {
         }
     }
 
+    /// Takes over the keys that were fetched before, if they are of the same JWKS and for the same algorithms. `discovery`
+    /// must have done so already: it may know where the JWKS is.
+    pub(super) fn take_over(&self, before: &Self) {
+        let (place, place_before) = (self.discovery.endpoints(), before.discovery.endpoints());
+        let is_same = place.jwks.is_some() && place.jwks == place_before.jwks;
+        let algorithms =
+            |store: &Self| store.algorithms.iter().map(|one| format!("{one:?}")).collect::<BTreeSet<_>>();
+        if self.fixed || before.fixed || !is_same || algorithms(self) != algorithms(before) {
+            return;
+        }
+        let known = before.state();
+        self.current.store(before.current());
+        *self.state() = State {
+            fingerprint: known.fingerprint.clone(),
+            fetched: known.fetched,
+            last_error: known.last_error.clone(),
+            // A flood of unknown key ids goes on as well.
+            last_for_request: known.last_for_request,
+            last_for_token_answer: known.last_for_token_answer,
+        };
+    }
+
     /// The keys known now: no I/O, no lock.
     pub(super) fn current(&self) -> Arc<KeySet> {
         self.current.load_full()
@@ -149,8 +171,8 @@ impl KeyStore {
         if answer.status != 200 {
             return Err(format!("status {}", answer.status));
         }
-        let keys = KeySet::from_jwks(&answer.body, &self.algorithms).map_err(|error| error.to_string())?;
-        self.replace(keys, fingerprint(&answer.body, &self.algorithms));
+        let keys = KeySet::from_jwks(answer.json(), &self.algorithms).map_err(|error| error.to_string())?;
+        self.replace(keys, fingerprint(answer.json(), &self.algorithms));
         Ok(())
     }
 

@@ -5,12 +5,14 @@
 //! | `provider` | [`IdentityProvider`]: the grants, revocation, the background task |
 //! | `endpoints`, `discovery` | where the provider's endpoints are |
 //! | `jwks` | its keys, and when they are fetched |
-//! | `classify`, `error_answer`, `token_answer` | what an answer means; pure, and where providers differ |
+//! | `classify`, `error_answer`, `token_answer`, `retry_after` | what an answer means; pure, and where providers differ |
+//! | `codes` | what providers mean by their codes: one table |
 //! | `form` | request bodies and client authentication |
 //! | `http` | the one HTTP client: no redirects, time-outs, size caps |
 //! | `probe` | the questions that `portcullis doctor` asks |
 
 mod classify;
+mod codes;
 mod discovery;
 mod endpoints;
 mod error_answer;
@@ -20,6 +22,7 @@ mod jwks;
 mod log_text;
 pub mod probe;
 mod provider;
+mod retry_after;
 mod single_flight;
 mod token_answer;
 
@@ -37,6 +40,7 @@ use crate::config;
 
 pub use discovery::DiscoveryError;
 pub use provider::{IdentityProvider, REFRESH_READ_LIMIT};
+pub use retry_after::RetryAfter;
 
 /// The client of an app at its provider.
 #[derive(Debug, Clone)]
@@ -86,8 +90,10 @@ pub enum LoginError {
     /// The provider wants another step. The value is an object with the provider's ids and methods, as far as it
     /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and FusionAuth's `reason`.
     Challenge(ChallengeKind, Value),
+    /// The provider takes no more logins for now, be it of this account; the text is for the log.
+    TooMany(String, Option<RetryAfter>),
     /// The provider cannot be used now; the text is for the log.
-    Unavailable(String),
+    Unavailable(String, Option<RetryAfter>),
     /// The provider refuses this client: the operator's fault; the text is for the log.
     Misconfigured(String),
 }
@@ -98,7 +104,8 @@ impl fmt::Debug for LoginError {
         match self {
             Self::InvalidCredentials => formatter.write_str("InvalidCredentials"),
             Self::Challenge(kind, _) => write!(formatter, "Challenge({kind:?}, ..)"),
-            Self::Unavailable(text) => write!(formatter, "Unavailable({text:?})"),
+            Self::TooMany(text, after) => write!(formatter, "TooMany({text:?}, {after:?})"),
+            Self::Unavailable(text, after) => write!(formatter, "Unavailable({text:?}, {after:?})"),
             Self::Misconfigured(text) => write!(formatter, "Misconfigured({text:?})"),
         }
     }
@@ -120,10 +127,24 @@ pub enum ChallengeKind {
 pub enum RefreshError {
     /// A definite "this grant is dead"; ends the session. The text is for the log.
     Dead(String),
+    /// The grant lives, and the provider wants another step of the user first; the session is kept. The text is for the log.
+    Challenge(ChallengeKind, String),
     /// The provider cannot be used now; the session is kept. The text is for the log.
-    Unavailable(String),
+    Unavailable(String, Option<RetryAfter>),
     /// The provider refuses this client: the operator's fault; the session is kept. The text is for the log.
     Misconfigured(String),
+}
+
+impl RefreshError {
+    /// The text for the log.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Dead(text)
+            | Self::Challenge(_, text)
+            | Self::Unavailable(text, _)
+            | Self::Misconfigured(text) => text,
+        }
+    }
 }
 
 /// Why a refresh token may not have been revoked. The session ends anyway.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::error_answer::ErrorAnswer;
+use super::codes::{self, AtLogin, AtRefresh};
+use super::error_answer::{ErrorAnswer, Form};
 use super::http::Answer;
-use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError};
+use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError, classify, token_answer};
 use crate::access::key_set::KeySet;
 
 /// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
@@ -15,11 +16,13 @@ const NO_USER: &str = "portcullis-doctor-no-such-user";
 /// A refresh token that no provider has issued.
 const NO_TOKEN: &str = "portcullis-doctor-no-such-token";
 
-/// An answer to a probe: what it means, and the provider's `Date` header.
+/// An answer to a probe: what it means, what it was, and the provider's `Date` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed<T> {
     /// What the answer means.
     pub verdict: T,
+    /// In which form it came, such as `status 400, error invalid_grant`.
+    pub form: String,
     /// The `Date` header, as received.
     pub date: Option<String>,
 }
@@ -35,6 +38,8 @@ pub enum ClientVerdict {
     NoRefreshGrant(String),
     /// The answer can mean either.
     Unclear(String),
+    /// The answer is not in a provider's words: something stands in front of it.
+    NotTheProvider(String),
     /// There is no answer to judge by.
     Unavailable(String),
 }
@@ -52,6 +57,8 @@ pub enum PasswordGrantVerdict {
     AcceptsAnyone,
     /// The answer can mean this or that.
     Unclear(String),
+    /// The answer is not in a provider's words: something stands in front of it.
+    NotTheProvider(String),
     /// There is no answer to judge by.
     Unavailable(String),
 }
@@ -91,13 +98,13 @@ impl IdentityProvider {
         if answer.status != 200 {
             return Err(format!("status {}", answer.status));
         }
-        let keys = KeySet::from_jwks(&answer.body, &self.config.algorithms);
+        let keys = KeySet::from_jwks(answer.json(), &self.config.algorithms);
         let verdict = KeysFound {
             usable: keys.as_ref().map_or(0, KeySet::len),
-            offered: offered(&answer.body),
+            offered: offered(answer.json()),
             problem: keys.err().map(|error| error.to_string()),
         };
-        Ok(Probed { verdict, date: answer.date })
+        Ok(Probed { verdict, form: String::from("status 200"), date: answer.date })
     }
 
     /// Fetches the keys that JWTs are verified with. `Err`: why there are none.
@@ -112,10 +119,8 @@ impl IdentityProvider {
     /// Tries the client's credentials by a refresh grant with a token that does not exist.
     pub async fn probe_client(&self, client: &Client) -> Probed<ClientVerdict> {
         match self.send_refresh_grant(client, NO_TOKEN).await {
-            Ok(answer) => {
-                Probed { verdict: client_verdict(&answer, client.secret.is_some()), date: answer.date }
-            }
-            Err(problem) => Probed { verdict: ClientVerdict::Unavailable(problem), date: None },
+            Ok(answer) => probed(answer, |answer| client_verdict(answer, client.secret.is_some())),
+            Err(problem) => not_probed(problem, ClientVerdict::Unavailable),
         }
     }
 
@@ -123,8 +128,8 @@ impl IdentityProvider {
     pub async fn probe_password_grant(&self, client: &Client) -> Probed<PasswordGrantVerdict> {
         let nobody = Credentials { username: NO_USER.to_owned(), password: NO_TOKEN.to_owned().into() };
         match self.send_password_grant(client, &nobody).await {
-            Ok(answer) => Probed { verdict: password_grant_verdict(&answer), date: answer.date },
-            Err(problem) => Probed { verdict: PasswordGrantVerdict::Unavailable(problem), date: None },
+            Ok(answer) => probed(answer, password_grant_verdict),
+            Err(problem) => not_probed(problem, PasswordGrantVerdict::Unavailable),
         }
     }
 
@@ -137,7 +142,7 @@ impl IdentityProvider {
         match (answer.status, error.code()) {
             (204, _) | (400, "invalid_grant" | "invalid_token") => Ok(()),
             _ if answer.media_type == "text/html" => Err(String::from("the answer is a page for a browser")),
-            _ => Err(error.describe(answer.status, &[])),
+            _ => Err(error.describe(&answer, &[])),
         }
     }
 
@@ -145,37 +150,54 @@ impl IdentityProvider {
     pub async fn probe_refresh_api(&self, client: &Client) -> Result<(), String> {
         match self.refresh_grant(client, NO_TOKEN, None).await {
             Ok(_) | Err(RefreshError::Dead(_)) => Ok(()),
-            Err(RefreshError::Unavailable(problem) | RefreshError::Misconfigured(problem)) => Err(problem),
+            Err(error) => Err(error.text().to_owned()),
         }
     }
 }
 
+fn probed<T>(answer: Answer, judge: impl Fn(&Answer) -> T) -> Probed<T> {
+    let form = ErrorAnswer::read(&answer).describe(&answer, &[]);
+    Probed { verdict: judge(&answer), form, date: answer.date }
+}
+
+fn not_probed<T>(problem: String, verdict: impl Fn(String) -> T) -> Probed<T> {
+    Probed { verdict: verdict(problem.clone()), form: problem, date: None }
+}
+
 fn client_verdict(answer: &Answer, has_secret: bool) -> ClientVerdict {
     let error = ErrorAnswer::read(answer);
-    let text = error.describe(answer.status, &[]);
-    match (answer.status, error.code()) {
-        (408 | 425 | 429 | 500.., _) => ClientVerdict::Unavailable(text),
-        (_, "invalid_client" | "unauthorized_client") => ClientVerdict::Refused(text),
-        (_, "unsupported_grant_type") => ClientVerdict::NoRefreshGrant(text),
-        (400..=403, "invalid_grant") => ClientVerdict::Accepted,
+    let text = error.describe(answer, &[]);
+    let row = codes::find(&error, answer.status);
+    match (answer.status, error.code(), row.map(|row| row.refresh)) {
+        (408 | 425 | 429 | 500.., ..) => ClientVerdict::Unavailable(text),
+        (_, "invalid_client" | "unauthorized_client" | "incorrect_client_credentials", _) => {
+            ClientVerdict::Refused(text)
+        }
+        (_, "unsupported_grant_type", _) => ClientVerdict::NoRefreshGrant(text),
         // Nothing of a public client can be wrong but its id, and that is said by `invalid_client`.
-        (400, "invalid_request" | "invalid_token") if !has_secret => ClientVerdict::Accepted,
+        (_, "invalid_request" | "invalid_token", _) if has_secret => ClientVerdict::Unclear(text),
+        (.., Some(AtRefresh::Dead)) => ClientVerdict::Accepted,
+        _ if error.form() == Form::Foreign => ClientVerdict::NotTheProvider(text),
         _ => ClientVerdict::Unclear(text),
     }
 }
 
 fn password_grant_verdict(answer: &Answer) -> PasswordGrantVerdict {
     let error = ErrorAnswer::read(answer);
-    let text = error.describe(answer.status, &[]);
-    if error.is_grant_disabled() {
-        return PasswordGrantVerdict::NotAllowed(text);
-    }
-    match (answer.status, error.code()) {
-        (200 | 201, "") => PasswordGrantVerdict::AcceptsAnyone,
-        (408 | 425 | 429 | 500.., _) => PasswordGrantVerdict::Unavailable(text),
-        (_, "unauthorized_client" | "unsupported_grant_type") => PasswordGrantVerdict::NotAllowed(text),
-        (_, "invalid_scope" | "not_allowed") => PasswordGrantVerdict::ScopeRefused(text),
-        (400..=403, "invalid_grant") | (401 | 403, "") => PasswordGrantVerdict::Allowed,
+    let text = error.describe(answer, &[]);
+    let row = codes::find(&error, answer.status);
+    match (answer.status, error.code(), row.map(|row| row.login)) {
+        (200 | 201, ..) if token_answer::parse(answer.json()).is_ok() => PasswordGrantVerdict::AcceptsAnyone,
+        (408 | 425 | 429 | 500.., ..) => PasswordGrantVerdict::Unavailable(text),
+        (_, "invalid_scope" | "not_allowed", _) => PasswordGrantVerdict::ScopeRefused(text),
+        (_, "unauthorized_client" | "unsupported_grant_type", _) => PasswordGrantVerdict::NotAllowed(text),
+        (.., Some(AtLogin::Operator)) if row.is_some_and(classify::is_by_reason) => {
+            PasswordGrantVerdict::NotAllowed(text)
+        }
+        (_, "invalid_request", _) => PasswordGrantVerdict::Unclear(text),
+        (.., Some(AtLogin::WrongPassword)) => PasswordGrantVerdict::Allowed,
+        (401 | 403, ..) if error.form() == Form::Bare => PasswordGrantVerdict::Allowed,
+        _ if error.form() == Form::Foreign => PasswordGrantVerdict::NotTheProvider(text),
         _ => PasswordGrantVerdict::Unclear(text),
     }
 }
@@ -203,7 +225,7 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> Answer {
         let body = body.as_bytes().to_vec().into();
-        Answer { status, media_type: String::new(), date: None, body }
+        Answer { status, body, ..Answer::default() }
     }
 
     fn code(code: &str) -> String {
@@ -213,8 +235,14 @@ mod tests {
     #[test]
     fn client_verdicts() {
         type Check = fn(&ClientVerdict) -> bool;
-        let cases: [(u16, String, Check); 9] = [
+        let page = String::from("<html>blocked</html>");
+        let cases: [(u16, String, Check); 12] = [
             (400, code("invalid_grant"), |verdict| *verdict == ClientVerdict::Accepted),
+            (200, code("bad_refresh_token"), |verdict| *verdict == ClientVerdict::Accepted),
+            (200, code("incorrect_client_credentials"), |verdict| {
+                matches!(verdict, ClientVerdict::Refused(_))
+            }),
+            (403, page, |verdict| matches!(verdict, ClientVerdict::NotTheProvider(_))),
             (401, code("invalid_client"), |verdict| matches!(verdict, ClientVerdict::Refused(_))),
             (401, code("unauthorized_client"), |verdict| matches!(verdict, ClientVerdict::Refused(_))),
             (400, code("unsupported_grant_type"), |verdict| {
@@ -234,11 +262,19 @@ mod tests {
 
     #[test]
     fn password_grant_verdicts() {
-        use PasswordGrantVerdict::{AcceptsAnyone, Allowed, NotAllowed, ScopeRefused, Unavailable, Unclear};
+        use PasswordGrantVerdict::{
+            AcceptsAnyone, Allowed, NotAllowed, NotTheProvider, ScopeRefused, Unavailable, Unclear,
+        };
         type Check = fn(&PasswordGrantVerdict) -> bool;
         let disabled = r#"{"error":"invalid_grant","error_reason":"grant_type_disabled"}"#;
-        let cases: [(u16, String, Check); 10] = [
+        let page = String::from("<html>blocked</html>");
+        let cases: [(u16, String, Check); 15] = [
             (400, code("invalid_grant"), |verdict| *verdict == Allowed),
+            (400, code("access_denied"), |verdict| *verdict == Allowed),
+            (403, code("access_denied"), |verdict| matches!(verdict, Unclear(_))),
+            (200, code("invalid_grant"), |verdict| *verdict == Allowed),
+            (200, page.clone(), |verdict| matches!(verdict, NotTheProvider(_))),
+            (403, page, |verdict| matches!(verdict, NotTheProvider(_))),
             (403, String::new(), |verdict| *verdict == Allowed),
             (400, code("unauthorized_client"), |verdict| matches!(verdict, NotAllowed(_))),
             (400, code("unsupported_grant_type"), |verdict| matches!(verdict, NotAllowed(_))),

@@ -1,6 +1,7 @@
 //! The identity provider at run time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -30,6 +31,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts in the background while something is missing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
+/// Seconds between two warnings of a clock that differs: each login and refresh would give one.
+const CLOCK_WARNINGS: u64 = 300;
+
 /// One identity provider at run time.
 #[derive(Debug)]
 pub struct IdentityProvider {
@@ -37,6 +41,8 @@ pub struct IdentityProvider {
     pub(super) http: HttpClient,
     pub(super) discovery: Arc<Discovery>,
     pub(super) keys: Arc<KeyStore>,
+    /// Unix seconds; 0: never.
+    warned_of_clock: AtomicU64,
 }
 
 impl IdentityProvider {
@@ -46,7 +52,18 @@ impl IdentityProvider {
             HttpClient::new(config.connect_timeout, config.ca.as_ref()).map_err(SetupError::HttpClient)?;
         let discovery = Arc::new(Discovery::new(config, http.clone())?);
         let keys = Arc::new(KeyStore::new(config, http.clone(), Arc::clone(&discovery)));
-        Ok(Self { config: config.clone(), http, discovery, keys })
+        Ok(Self { config: config.clone(), http, discovery, keys, warned_of_clock: AtomicU64::new(0) })
+    }
+
+    /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the same: so a
+    /// change of something else serves on with the keys though the provider cannot be reached. Asked for anew all the same.
+    pub fn following(config: &config::IdentityProvider, before: Option<&Self>) -> Result<Self, SetupError> {
+        let provider = Self::new(config)?;
+        if let Some(before) = before.filter(|before| before.config.issuer == config.issuer) {
+            provider.discovery.take_over(&before.discovery);
+            provider.keys.take_over(&before.keys);
+        }
+        Ok(provider)
     }
 
     /// The name of its table in the configuration.
@@ -75,14 +92,14 @@ impl IdentityProvider {
         let call = self.send_password_grant(client, credentials);
         let answer = match tokio::time::timeout_at(deadline, call).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(problem)) => return Err(LoginError::Unavailable(problem)),
-            Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout))),
+            Ok(Err(problem)) => return Err(LoginError::Unavailable(problem, None)),
+            Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout), None)),
         };
         let secrets = [credentials.password.as_str(), secret_text(client)];
         let outcome = classify::login(&answer, &secrets);
         if matches!(outcome, Err(LoginError::InvalidCredentials)) {
             // A provider that answers a wrong client secret like a wrong password is found out by this line only.
-            let answer = ErrorAnswer::read(&answer).describe(answer.status, &secrets);
+            let answer = ErrorAnswer::read(&answer).describe(&answer, &secrets);
             tracing::debug!(identity_provider = self.name(), client_id = client.id, answer, "login refused");
         }
         outcome
@@ -115,7 +132,7 @@ impl IdentityProvider {
         access_token: Option<&str>,
     ) -> Result<TokenSet, RefreshError> {
         let secrets = [refresh_token, access_token.unwrap_or_default(), secret_text(client)];
-        let unavailable = RefreshError::Unavailable;
+        let unavailable = |problem| RefreshError::Unavailable(problem, None);
         let with_jwt_api = self.config.kind == ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt };
         if with_jwt_api {
             let answer = self.send_jwt_refresh(refresh_token, access_token).await.map_err(unavailable)?;
@@ -263,14 +280,16 @@ impl IdentityProvider {
         }
     }
 
-    /// Finds the endpoints and fetches the JWKS, once. Whether both succeeded.
+    /// Finds the endpoints and fetches the JWKS, once. Whether the provider can be used then.
     pub async fn prepare(&self) -> bool {
-        self.renew().await
+        self.renew().await || self.readiness().is_ok()
     }
 
     /// One round of the background task.
     async fn renew(&self) -> bool {
-        let discovered = self.discovery.is_settled() || self.discovery.attempt().await;
+        // Where only the endpoint for logouts is missing, each logout asks for it, too: there is no hurry here.
+        let discovered =
+            self.discovery.is_settled() || self.discovery.attempt().await || self.discovery.is_complete();
         let fetched = self.keys.is_fixed() || {
             // Without an address there is nothing to fetch, and discovery has just said why.
             let known = self.discovery.endpoints().jwks.is_some();
@@ -305,6 +324,15 @@ impl IdentityProvider {
     /// The algorithms of signatures that are accepted, by their names in a JWT's `alg` (RFC 7518 section 3.1).
     pub fn algorithms(&self) -> impl Iterator<Item = String> {
         self.config.algorithms.iter().map(|algorithm| format!("{algorithm:?}"))
+    }
+
+    /// Whether it is time to say (again) that its clock differs from ours; from then on it is not, for some minutes.
+    pub(crate) fn may_warn_of_clock(&self, now: u64) -> bool {
+        let last = self.warned_of_clock.load(Ordering::Relaxed);
+        // Also where our clock was put back since.
+        let is_due = last == 0 || now.abs_diff(last) >= CLOCK_WARNINGS;
+        is_due
+            && self.warned_of_clock.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// What its JWTs call it.

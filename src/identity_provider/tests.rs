@@ -3,3 +3,4 @@
 mod faults;
 mod grants;
 mod keys;
+mod taking_over;

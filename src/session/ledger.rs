@@ -38,7 +38,7 @@ const ENDED_IS_KEPT: Duration = Duration::from_secs(15 * 60);
 /// Calls that may be under way or wait for their turn at once. Anyone can send a made-up refresh token.
 const MAX_UNDER_WAY: usize = 16_384;
 
-/// A refresh token of an app, without the token itself.
+/// A refresh token of a client, without the token itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey {
     app: usize,
@@ -101,10 +101,10 @@ struct Given {
 }
 
 /// Why a refresh token is not to be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Refused {
-    /// The provider has said that it is dead.
-    Dead,
+    /// The provider has said so: it is dead, or another step is wanted first.
+    Said(Outcome),
     /// A refresh has just gained nothing.
     Rest(Rest),
 }
@@ -235,9 +235,9 @@ impl Ledger {
                 let is_over = used_at.is_some_and(|used_at| now >= used_at + window);
                 return if is_over { Turn::Reused(token) } else { Turn::Replaced(token) };
             }
-            let refused = state.refused.get(key).copied();
-            if refused == Some(Refused::Dead) {
-                return Turn::Known(Outcome::Dead);
+            let refused = state.refused.get(key);
+            if let Some(Refused::Said(outcome)) = refused {
+                return Turn::Known(outcome.clone());
             }
             if let Some(Given { outcome, is_rotated }) = state.given.get(key) {
                 let may_lack_it =
@@ -247,7 +247,7 @@ impl Ledger {
                 }
             }
             let rests = match refused {
-                Some(Refused::Rest(rest)) => asked.is_early || rest == Rest::All,
+                Some(Refused::Rest(rest)) => asked.is_early || *rest == Rest::All,
                 _ => false,
             };
             if rests || state.under_way.len() >= MAX_UNDER_WAY {
@@ -269,10 +269,11 @@ impl Ledger {
                 return Outcome::Ended;
             }
             match &outcome {
-                Outcome::Dead => {
-                    state.refused.insert(key, Refused::Dead, now + DEAD_IS_KEPT.min(window));
+                Outcome::Dead | Outcome::ActionRequired(_) => {
+                    let refused = Refused::Said(outcome.clone());
+                    state.refused.insert(key, refused, now + DEAD_IS_KEPT.min(window));
                 }
-                Outcome::Unavailable => state.rest(key, Rest::Early, now),
+                Outcome::Unavailable | Outcome::Postponed(_) => state.rest(key, Rest::Early, now),
                 Outcome::Renewed(_) | Outcome::Unverified(_) => state.give(key, &outcome, gain, now, window),
                 Outcome::Ended => {}
             }

@@ -27,7 +27,7 @@ impl Sessions {
         client: Option<IpAddr>,
     ) -> Result<Arc<Tokens>, Problem> {
         let provider = app.provider.name();
-        let name = LoginName::new(provider, &credentials.username, client);
+        let name = LoginName::new(app.provider.issuer(), &credentials.username, client);
         if let Err(wait) = self.throttle.check(&name) {
             audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, app, None);
             return Err(Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")
@@ -54,7 +54,7 @@ impl Sessions {
             Err(LoginError::InvalidCredentials) => self.throttle.failed(&name),
             Err(_) => {}
         }
-        let tokens = granted.map_err(|error| refusal(app, error))?;
+        let tokens = granted.map_err(|error| refusal(app, error, self.clock.now()))?;
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
             Err(error @ TokenError::UnusableClaim(_)) => {
@@ -103,7 +103,21 @@ fn too_many_calls(app: &SessionContext) -> Problem {
     unavailable().because(ReasonCode::TooManyCalls)
 }
 
-fn refusal(app: &SessionContext, error: LoginError) -> Problem {
+/// The answer where the provider wants another step, at a login or a refresh.
+pub(crate) fn step(kind: ChallengeKind) -> Problem {
+    let (code, detail) = match kind {
+        ChallengeKind::TwoFactor => (Code::TwoFactorRequired, "A second factor is needed."),
+        ChallengeKind::PasswordChange => {
+            (Code::PasswordChangeRequired, "The password must be changed first.")
+        }
+        ChallengeKind::AccountAction => {
+            (Code::AccountActionRequired, "The account needs another step first.")
+        }
+    };
+    Problem::new(code, detail)
+}
+
+fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
     let (provider, client) = (app.provider.name(), &app.client.id);
     match error {
         LoginError::InvalidCredentials => {
@@ -111,24 +125,24 @@ fn refusal(app: &SessionContext, error: LoginError) -> Problem {
             Problem::new(Code::InvalidCredentials, "The user name or the password is wrong.")
         }
         LoginError::Challenge(kind, challenge) => {
-            let (code, detail) = match kind {
-                ChallengeKind::TwoFactor => (Code::TwoFactorRequired, "A second factor is needed."),
-                ChallengeKind::PasswordChange => {
-                    (Code::PasswordChangeRequired, "The password must be changed first.")
-                }
-                ChallengeKind::AccountAction => {
-                    (Code::AccountActionRequired, "The account needs another step first.")
-                }
-            };
-            let mut problem = Problem::new(code, detail);
+            let mut problem = step(kind);
             audit::record(Event::LoginRefused, problem.reason, app, None);
             problem.challenge = (!challenge.is_null()).then_some(challenge);
             problem
         }
-        LoginError::Unavailable(reason) => {
+        LoginError::TooMany(reason, retry_after) => {
+            let wait = retry_after.map_or(RETRY_AFTER, |retry_after| retry_after.seconds(now));
+            audit::record_detail(Event::LoginRefused, ReasonCode::ProviderThrottled, app, &reason);
+            let detail = "The identity provider takes no more logins for now. Try again later.";
+            Problem::new(Code::TooManyAttempts, detail)
+                .retry_after(wait)
+                .because(ReasonCode::ProviderThrottled)
+        }
+        LoginError::Unavailable(reason, retry_after) => {
             warn!(provider, client, reason, "login impossible: the provider is unavailable");
             audit::record(Event::LoginRefused, ReasonCode::ProviderUnavailable, app, None);
-            unavailable()
+            let wait = retry_after.map_or(RETRY_AFTER, |retry_after| retry_after.seconds(now));
+            unavailable().retry_after(wait)
         }
         LoginError::Misconfigured(reason) => {
             error!(provider, client, reason, "login impossible: the provider refuses this client");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Provider and normalised user name.
+/// Issuer and normalised user name.
 type Key = (String, String);
 
 /// Who logs in from where, as far as that can be told before the provider is asked.
@@ -20,8 +20,8 @@ pub(crate) struct LoginName {
 
 impl LoginName {
     /// Providers take user names in any case and with blanks around them.
-    pub(crate) fn new(provider: &str, username: &str, client: Option<IpAddr>) -> Self {
-        Self { key: (provider.to_owned(), username.trim().to_lowercase()), site: client.map(site) }
+    pub(crate) fn new(issuer: &str, username: &str, client: Option<IpAddr>) -> Self {
+        Self { key: (issuer.to_owned(), username.trim().to_lowercase()), site: client.map(site) }
     }
 
     /// The client's address; of IPv6 its /64, which is one subscriber at least (RFC 6177).

@@ -22,20 +22,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tracing::warn;
 use zeroize::Zeroizing;
 
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
-use crate::access::token::{self, TokenError};
+use crate::access::token::{self, TokenError, Verification};
 use crate::clock::Clock;
 use crate::config;
-use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
+use crate::identity_provider::{ChallengeKind, Client, IdentityProvider, UnknownKeySource};
 
 pub(crate) use cookie_changes::{Change, CookieState, NewCookies};
 pub use credentials::{BodyFormat, parse as parse_credentials};
-pub(crate) use login::unavailable;
+pub(crate) use login::{step, unavailable};
 pub use revoke::Revoked;
 pub use set_cookie::CookieWriter;
 pub(crate) use watched::WatchedSession;
@@ -134,8 +135,12 @@ pub enum Outcome {
     /// The session was ended here while it was being refreshed, or another login in the same browser took its place: the
     /// browser has been told elsewhere.
     Ended,
+    /// The session is kept, but the provider wants another step of its user before it gives a new JWT.
+    ActionRequired(ChallengeKind),
     /// Nothing is known: the session is kept.
     Unavailable,
+    /// The same, and the provider wants to be left alone for so many seconds.
+    Postponed(u64),
 }
 
 /// What a request gets out of a refresh.
@@ -218,10 +223,22 @@ impl SessionContext {
     }
 
     fn verify(&self, access_token: &str, keys: &KeySet, now: u64) -> Result<Arc<Identity>, TokenError> {
-        let verification = token::verify(access_token, &self.rules.token, keys, now)?;
-        if verification.expired {
-            return Err(TokenError::Expired);
+        let Verification { claims, validity } = token::verify(access_token, &self.rules.token, keys, now)?;
+        self.compare_clocks(claims.issued_at(), now);
+        validity.check()?;
+        Identity::new(claims, &self.rules.identity).map(Arc::new)
+    }
+
+    /// Warns where the provider's clock is ahead by more than `leeway`, be its JWTs taken or not.
+    fn compare_clocks(&self, issued_at: Option<u64>, now: u64) {
+        let ahead = issued_at.map_or(0, |issued_at| issued_at.saturating_sub(now));
+        if ahead > self.rules.token.leeway && self.provider.may_warn_of_clock(now) {
+            let provider = self.provider.name();
+            warn!(
+                provider,
+                seconds_ahead = ahead,
+                "the provider's clock is ahead of ours: synchronise both (NTP)"
+            );
         }
-        Identity::new(verification.claims, &self.rules.identity).map(Arc::new)
     }
 }

@@ -20,7 +20,7 @@ use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
 use crate::session::login_queue::site;
 use crate::session::logout::spawn_revocation;
 use crate::session::stranger_calls::StrangerCall;
-use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens};
+use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens, login};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::{Held, METRICS};
 use crate::telemetry::traces;
@@ -58,7 +58,7 @@ impl Sessions {
         let mut newest = grant.refresh_token.clone();
         let waiting = timeout(patience, self.follow(&request, &mut newest));
         let mut outcome = waiting.await.unwrap_or(Outcome::Unavailable);
-        if matches!(outcome, Outcome::Unavailable)
+        if outcome.says_nothing()
             && let Some(tokens) = self.newer_tokens(presented, previous)
         {
             // What others were given is as good for this request.
@@ -257,7 +257,7 @@ impl Sessions {
 
     /// What [`Self::has_ended`] knows a session by.
     pub(crate) fn key(app: &SessionContext, refresh_token: &str) -> SessionKey {
-        SessionKey::new(app.rules.index, refresh_token)
+        SessionKey::new(app.rules.sessions, refresh_token)
     }
 
     /// A request has brought a JWT that is valid.
@@ -292,6 +292,11 @@ impl Outcome {
         }
     }
 
+    /// Whether the session goes on without a new JWT.
+    fn says_nothing(&self) -> bool {
+        matches!(self, Self::Unavailable | Self::Postponed(_) | Self::ActionRequired(_))
+    }
+
     /// The provider's new refresh token, where it answered with tokens.
     #[expect(
         clippy::option_option,
@@ -301,7 +306,9 @@ impl Outcome {
         match self {
             Self::Renewed(tokens) => Some(tokens.refresh_token.as_ref()),
             Self::Unverified(tokens) => Some(tokens.refresh_token.as_ref()),
-            Self::Dead | Self::Ended | Self::Unavailable => None,
+            Self::Dead | Self::Ended | Self::ActionRequired(_) | Self::Postponed(_) | Self::Unavailable => {
+                None
+            }
         }
     }
 }
@@ -407,7 +414,7 @@ impl Call {
                 let is_same = self.old_jwt.as_ref().is_some_and(|old| **old == *tokens.access_token);
                 Gain { rest: Some(if is_same { Rest::All } else { Rest::Early }), ..Gain::default() }
             }
-            Outcome::Dead | Outcome::Ended | Outcome::Unavailable => Gain::default(),
+            _ => Gain::default(),
         }
     }
 
@@ -452,10 +459,16 @@ impl Call {
                 audit::record_detail(Event::SessionEnded, ReasonCode::RefreshRefused, app, &reason);
                 return Outcome::Dead;
             }
-            Err(RefreshError::Unavailable(reason)) => {
+            Err(RefreshError::Challenge(kind, reason)) => {
+                audit::record_detail(Event::RefreshRefused, login::step(kind).reason, app, &reason);
+                return Outcome::ActionRequired(kind);
+            }
+            Err(RefreshError::Unavailable(reason, retry_after)) => {
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, app, None);
-                return Outcome::Unavailable;
+                let now = self.clock.now();
+                return retry_after
+                    .map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
             }
             Err(RefreshError::Misconfigured(reason)) => {
                 error!(provider, client, reason, "refresh impossible: the provider refuses this client");

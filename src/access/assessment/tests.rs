@@ -227,7 +227,7 @@ fn a_revoked_jwt_is_dead_and_its_session_goes_on() {
     assert_eq!(scene.line(&pair(&jwt, "r1")), "forward alice");
     revoke(&scene.memory, Mark::token_id(0, "t1"));
     assert_eq!(scene.line(&format!("__Host-access_token={jwt}")), "not_logged_in: it is revoked");
-    assert_eq!(scene.line(&pair(&jwt, "r1")), "refresh r1");
+    assert_eq!(scene.line(&pair(&jwt, "r1")), "refresh r1 beside a revoked JWT");
 }
 
 #[test]

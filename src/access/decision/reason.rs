@@ -54,6 +54,9 @@ pub enum Reason {
     /// The refresh failed for a passing reason.
     #[error("the provider is unavailable")]
     ProviderUnavailable,
+    /// The provider wants another step before it refreshes: this one.
+    #[error("the provider wants another step of the user")]
+    StepRequired(ReasonCode),
     /// The roles do not suffice.
     #[error("no role of the identity is asked for here")]
     Roles,
@@ -87,6 +90,7 @@ impl Reason {
             Self::NotBound => ReasonCode::NotBound,
             Self::SessionEnded => ReasonCode::Ended,
             Self::ProviderUnavailable => ReasonCode::ProviderUnavailable,
+            Self::StepRequired(code) => *code,
             Self::Roles => ReasonCode::RoleMissing,
         }
     }

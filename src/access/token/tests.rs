@@ -13,7 +13,16 @@ use crate::access::testing::{
 const HEADER: &str = r#"{"alg":"EdDSA","kid":"ed","typ":"JWT"}"#;
 
 fn outcome(token: &str) -> Result<bool, TokenError> {
-    verify(token, &token_rules(), &key_set(), NOW).map(|verification| verification.expired)
+    verify(token, &token_rules(), &key_set(), NOW).and_then(|verification| is_expired(&verification))
+}
+
+/// Whether a token that is not too new has expired.
+fn is_expired(verification: &Verification) -> Result<bool, TokenError> {
+    match verification.validity.check() {
+        Ok(()) => Ok(false),
+        Err(TokenError::Expired) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// With a good payload.
@@ -106,8 +115,9 @@ fn a_token_without_a_key_id_may_be_of_any_key_that_fits() {
     let mut nameless = jwk("ed");
     nameless.as_object_mut().unwrap().remove("kid");
     let keys = KeySet::from_jwks(&jwks(&[nameless]), &[Algorithm::EdDSA]).unwrap();
-    let with_nameless =
-        |token: &str| verify(token, &token_rules(), &keys, NOW).map(|verification| verification.expired);
+    let with_nameless = |token: &str| {
+        verify(token, &token_rules(), &keys, NOW).and_then(|verification| is_expired(&verification))
+    };
     assert_eq!(with_nameless(&with_header("EdDSA", HEADER)), Ok(false));
     assert_eq!(with_nameless(&with_header("EdDSA by a stranger", HEADER)), Err(TokenError::UnknownKey));
     let no_keys = KeySet::default();
@@ -121,7 +131,8 @@ fn a_token_without_a_key_id_may_be_of_any_key_that_fits() {
 fn an_hmac_secret_set_on_purpose() {
     let keys = KeySet::from_hmac_secret(b"a secret of the operator");
     let rules = TokenRules { algorithms: vec![Algorithm::HS256], ..token_rules() };
-    let check = |token: &str| verify(token, &rules, &keys, NOW).map(|verification| verification.expired);
+    let check =
+        |token: &str| verify(token, &rules, &keys, NOW).and_then(|verification| is_expired(&verification));
     let header = r#"{"alg":"HS256"}"#;
     assert_eq!(check(&with_header("HS256 a secret of the operator", header)), Ok(false));
     assert_eq!(check(&with_header("HS256 another secret", header)), Err(TokenError::Signature));
@@ -315,20 +326,45 @@ fn times_to_the_second() {
         (json!({"exp": NOW - 5}), Ok(true)),
         (json!({"exp": 0}), Ok(true)),
         (json!({"exp": 253_402_300_799_u64}), Ok(false)),
-        (json!({"iat": NOW + 5}), Ok(false)),
-        (json!({"iat": NOW + 6}), Err(NotYetValid("iat"))),
+        (json!({"iat": NOW + 30}), Ok(false)),
+        (json!({"iat": NOW + 31}), Err(NotYetValid("iat"))),
+        (json!({"iat": NOW + 31, "nbf": NOW + 6}), Err(NotYetValid("iat"))),
+        (json!({"iat": NOW + 31, "exp": NOW - 10}), Err(NotYetValid("iat"))),
         (json!({"nbf": NOW + 5}), Ok(false)),
         (json!({"nbf": NOW + 6}), Err(NotYetValid("nbf"))),
         (json!({"nbf": NOW + 6, "exp": NOW - 10}), Err(NotYetValid("nbf"))),
-        // Expired, and refused for the rest all the same.
+        // Not of this time, and refused for the rest all the same.
         (json!({"exp": NOW - 10, "azp": "forums"}), Err(TokenError::AuthorizedParty)),
+        (json!({"iat": NOW + 31, "azp": "forums"}), Err(TokenError::AuthorizedParty)),
+        (json!({"nbf": NOW + 6, "aud": "forums", "azp": null}), Err(TokenError::Audience)),
     ] {
         assert_eq!(with_claims(&changes), expected, "{changes}");
     }
     let no_leeway = TokenRules { leeway: 0, ..token_rules() };
     for (now, expired) in [(NOW + 299, false), (NOW + 300, true), (u64::MAX, true)] {
         let verification = verify(&mint(&claims(&json!({}))), &no_leeway, &key_set(), now).unwrap();
-        assert_eq!(verification.expired, expired, "{now}");
+        assert_eq!(is_expired(&verification), Ok(expired), "{now}");
+    }
+    // `leeway`, where that is more.
+    for (leeway, ahead, expected) in
+        [(0, 30, Ok(false)), (0, 31, Err(NotYetValid("iat"))), (60, 60, Ok(false))]
+    {
+        let rules = TokenRules { leeway, ..token_rules() };
+        let token = mint(&claims(&json!({"iat": NOW + ahead})));
+        let verification = verify(&token, &rules, &key_set(), NOW).unwrap();
+        assert_eq!(is_expired(&verification), expected, "{leeway} {ahead}");
+    }
+}
+
+#[test]
+fn a_token_whose_time_has_not_come_is_told_from_a_forged_one() {
+    for (changes, claim) in [(json!({"iat": NOW + 31}), "iat"), (json!({"nbf": NOW + 6}), "nbf")] {
+        let verification = verify(&mint(&claims(&changes)), &token_rules(), &key_set(), NOW).unwrap();
+        assert_eq!(verification.validity, Validity::NotYetValid(claim));
+        assert_eq!(verification.claims.subject(), "alice");
+        let forged = mint_raw("EdDSA by a stranger", HEADER, claims(&changes).to_string());
+        let refused = verify(&forged, &token_rules(), &key_set(), NOW).map(|_| ());
+        assert_eq!(refused, Err(TokenError::Signature));
     }
 }
 

@@ -2,8 +2,12 @@
 
 use super::report::Report;
 use crate::config::{self, ClientAuthentication, LogoutMethod, ProviderKind, RefreshApi};
-use crate::identity_provider::probe::{ClientVerdict, PasswordGrantVerdict};
+use crate::identity_provider::probe::{ClientVerdict, PasswordGrantVerdict, Probed};
 use crate::identity_provider::{Client, IdentityProvider};
+
+/// What to do where the answer is a firewall's or a proxy's.
+const IN_FRONT: &str = "let the gateway reach the provider itself: look at firewalls, proxies and load balancers in front of \
+                        it, and at `token_endpoint`";
 
 /// Returns whether the client can be used at all.
 pub(super) async fn check(
@@ -14,10 +18,10 @@ pub(super) async fn check(
     report: &mut Report,
 ) -> bool {
     let client = Client { id: app.client_id.clone(), secret: app.client_secret.clone() };
-    if !check_client(provider.probe_client(&client).await.verdict, settings, subject, report) {
+    if !check_client(provider.probe_client(&client).await, settings, subject, report) {
         return false;
     }
-    check_password_grant(provider.probe_password_grant(&client).await.verdict, settings, subject, report);
+    check_password_grant(provider.probe_password_grant(&client).await, settings, subject, report);
     if settings.logout == LogoutMethod::EndSession {
         match provider.probe_end_session(&client).await {
             Ok(()) => report.ok(subject, "the provider ends sessions by refresh tokens"),
@@ -43,15 +47,19 @@ pub(super) async fn check(
 
 /// Returns whether it is worth to go on.
 fn check_client(
-    verdict: ClientVerdict,
+    probed: Probed<ClientVerdict>,
     settings: &config::IdentityProvider,
     subject: &str,
     report: &mut Report,
 ) -> bool {
     let method = method_name(settings.client_auth);
-    match verdict {
+    match probed.verdict {
         ClientVerdict::Accepted => {
-            report.ok(subject, format!("the provider accepts the client (client_auth = {method:?})"));
+            let form = probed.form;
+            report.ok(
+                subject,
+                format!("the provider accepts the client (client_auth = {method:?}); a dead refresh token is {form}"),
+            );
             true
         }
         ClientVerdict::Refused(text) => {
@@ -75,6 +83,10 @@ fn check_client(
             );
             true
         }
+        ClientVerdict::NotTheProvider(text) => {
+            report.error(subject, format!("something in front of the provider answers: {text}"), IN_FRONT);
+            false
+        }
         ClientVerdict::Unavailable(text) => {
             let message = format!("the token endpoint cannot be used: {text}");
             report.error(subject, message, "start the provider, or correct `token_endpoint`");
@@ -84,13 +96,16 @@ fn check_client(
 }
 
 fn check_password_grant(
-    verdict: PasswordGrantVerdict,
+    probed: Probed<PasswordGrantVerdict>,
     settings: &config::IdentityProvider,
     subject: &str,
     report: &mut Report,
 ) {
-    match verdict {
-        PasswordGrantVerdict::Allowed => report.ok(subject, "the client may use the password grant"),
+    match probed.verdict {
+        PasswordGrantVerdict::Allowed => {
+            let form = probed.form;
+            report.ok(subject, format!("the client may use the password grant; a wrong password is {form}"));
+        }
         PasswordGrantVerdict::NotAllowed(text) => report.error(
             subject,
             format!("the client may not use the password grant: {text}"),
@@ -109,8 +124,12 @@ fn check_password_grant(
         PasswordGrantVerdict::Unclear(text) => report.warning(
             subject,
             format!("cannot tell whether the client may use the password grant: {text}"),
-            "sign in once to be sure",
+            "sign in once, with a wrong and with the right password: where a wrong one is 503 and not 401, its form is not \
+             known here",
         ),
+        PasswordGrantVerdict::NotTheProvider(text) => {
+            report.error(subject, format!("something in front of the provider answers a login: {text}"), IN_FRONT);
+        }
         PasswordGrantVerdict::Unavailable(text) => report.error(
             subject,
             format!("the password grant cannot be tried: {text}"),

@@ -80,6 +80,9 @@ fn discovery_fix(error: &DiscoveryError) -> String {
         DiscoveryError::NoMetadata { .. } => {
             String::from("correct `issuer`, or set `token_endpoint` and `jwks_uri` if there is no discovery")
         }
+        DiscoveryError::Unclear { .. } => String::from(
+            "look at what stands in front of the provider, or at `issuer`; or set `token_endpoint` and `jwks_uri`",
+        ),
         DiscoveryError::OtherIssuer { found, .. } => format!("set `issuer = {found:?}`"),
         DiscoveryError::Endpoint(_) => {
             String::from("correct the provider's settings, or set the endpoint in the configuration")

@@ -16,6 +16,9 @@ use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError
 /// Keycloak counts whole seconds: within one, a replaced refresh token may pass though it rotates them.
 const BEFORE_REUSE: Duration = Duration::from_millis(1100);
 
+/// Seconds that a fresh JWT may have been on its way.
+const ON_THE_WAY: u64 = 10;
+
 /// One app's client, and who tries it.
 pub(super) struct Trial<'a> {
     pub(super) provider: &'a IdentityProvider,
@@ -55,7 +58,11 @@ impl Trial<'_> {
                 format!("the provider wants another step of the test user ({kind:?})"),
                 "take a user without a second factor and without required actions",
             ),
-            Err(LoginError::Unavailable(text)) => (
+            Err(LoginError::TooMany(text, _)) => (
+                format!("the provider takes no more logins of the test user for now: {text}"),
+                "wait, or unlock the user there",
+            ),
+            Err(LoginError::Unavailable(text, _)) => (
                 format!("the test user's login got no usable answer: {text}"),
                 "try again; if it is slow each time, raise `request_timeout`",
             ),
@@ -79,9 +86,10 @@ impl Trial<'_> {
         let rules = AppRules::new(self.index, self.app, self.settings, &self.config.session);
         let now = self.clock.now();
         let verified = token::verify(&tokens.access_token, &rules.token, &keys, now).and_then(
-            |Verification { claims, expired }| {
+            |Verification { claims, validity }| {
+                self.check_clock(claims.issued_at(), now, report);
                 let identity = Identity::new(claims, &rules.identity)?;
-                if expired { Err(TokenError::Expired) } else { Ok(identity) }
+                validity.check().map(|()| identity)
             },
         );
         match verified {
@@ -100,6 +108,23 @@ impl Trial<'_> {
                     report.warning(self.subject, message, "give it one, or correct `roles_claim`");
                 }
             }
+        }
+    }
+
+    /// A JWT that was made this moment tells more than a `Date`, which not every provider sends.
+    fn check_clock(&self, issued_at: Option<u64>, now: u64, report: &mut Report) {
+        let Some(issued_at) = issued_at else { return };
+        let leeway = self.settings.leeway.as_secs();
+        // An answer travels, and may have waited for the password's hash.
+        let limit = if issued_at > now { leeway } else { leeway + ON_THE_WAY };
+        let apart = issued_at.abs_diff(now);
+        if apart > limit {
+            let way = if issued_at > now { "ahead of" } else { "behind" };
+            report.warning(
+                self.subject,
+                format!("clock: the provider's is {apart} s {way} ours, by the `iat` of a fresh JWT"),
+                "synchronise both clocks (NTP); JWTs from more than 30 s ahead are refused",
+            );
         }
     }
 
@@ -123,7 +148,7 @@ impl Trial<'_> {
                 Some(refreshed)
             }
             Err(error) => {
-                let message = format!("the fresh refresh token is refused: {}", text(&error));
+                let message = format!("the fresh refresh token is refused: {}", error.text());
                 report.error(self.subject, message, "permit the grant `refresh_token` to the client");
                 None
             }
@@ -147,7 +172,7 @@ impl Trial<'_> {
             ),
             Err(error) => {
                 let message =
-                    format!("cannot tell whether a logout ends the refresh token: {}", text(&error));
+                    format!("cannot tell whether a logout ends the refresh token: {}", error.text());
                 report.warning(self.subject, message, "try again when the provider is up");
             }
         }
@@ -175,21 +200,13 @@ impl Trial<'_> {
                 "turn rotation on (Keycloak: \"Revoke refresh token\", reuse 0): a thief's use is found out then",
             ),
             Err(error) => {
-                let message = format!("cannot tell whether refresh tokens rotate: {}", text(error));
+                let message = format!("cannot tell whether refresh tokens rotate: {}", error.text());
                 report.warning(self.subject, message, "try again when the provider is up");
             }
         }
         // Only to leave nothing behind.
         let third = again.ok().and_then(|tokens| tokens.refresh_token);
         let _ = self.provider.revoke(client, third.as_ref().unwrap_or(newest)).await;
-    }
-}
-
-fn text(error: &RefreshError) -> &str {
-    match error {
-        RefreshError::Dead(text) | RefreshError::Unavailable(text) | RefreshError::Misconfigured(text) => {
-            text
-        }
     }
 }
 

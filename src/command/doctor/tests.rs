@@ -132,12 +132,34 @@ async fn a_healthy_provider_has_no_findings_to_fix() {
     assert_eq!((problems(&report), report.exit_code()), (Vec::new(), 0), "{report}");
     assert_eq!(report.findings().len(), 6, "{report}");
     assert!(!report.to_string().contains("canary-secret"));
+    let forms = [
+        "a dead refresh token is status 400, error invalid_grant",
+        "a wrong password is status 400, error invalid_grant",
+    ];
+    assert!(forms.iter().all(|form| report.to_string().contains(form)), "{report}");
 }
 
 #[tokio::test]
 async fn each_fault_is_named_with_its_fix() {
     type Fault = fn(&Server, &mut Settings);
-    let cases: [(Fault, Level, &str); 9] = [
+    let cases: [(Fault, Level, &str); 11] = [
+        (
+            |server, _| server.answer("/token", 403, "<html>blocked</html>"),
+            Level::Error,
+            "something in front of the provider answers: status 403, application/json, not the provider's own words",
+        ),
+        (
+            |server, _| {
+                let calls = std::sync::atomic::AtomicUsize::new(0);
+                server.script("/token", move || {
+                    let is_first = calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+                    let body = r#"{"error":"invalid_grant"}"#;
+                    if is_first { json(400, body) } else { json(422, "") }
+                });
+            },
+            Level::Warning,
+            "status 422, application/json, no body",
+        ),
         (|_, settings| settings.issuer.push('/'), Level::Error, "set `issuer = \"http://"),
         (
             |server, _| server.answer("/.well-known/openid-configuration", 404, ""),
@@ -335,7 +357,15 @@ mod with_a_test_user {
     async fn each_fault_is_named_with_its_fix() {
         const WITHOUT: (u16, &str) = (200, r#"{"access_token":"JWT","token_type":"Bearer"}"#);
         let long = "r".repeat(6000);
-        let cases: [(Answers, serde_json::Value, Level, &str); 8] = [
+        let cases: [(Answers, serde_json::Value, Level, &str); 11] = [
+            (
+                &[LOGIN, REFRESH],
+                object!({"iat": NOW + 20}),
+                Level::Warning,
+                "provider's is 20 s ahead of ours",
+            ),
+            (&[LOGIN, REFRESH], object!({"iat": NOW + 40}), Level::Error, "`iat` is in the future"),
+            (&[LOGIN, REFRESH], object!({"iat": NOW - 16}), Level::Warning, "provider's is 16 s behind ours"),
             (&[DEAD], object!({}), Level::Error, "refuses the test user's name or password"),
             (&[(503, "")], object!({}), Level::Error, "raise `request_timeout`"),
             (&[LOGIN, REFRESH], object!({"azp": "other"}), Level::Error, "`authorized_parties`"),

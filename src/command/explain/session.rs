@@ -13,7 +13,7 @@ use crate::access::cookies::{Presented, SessionCookies};
 use crate::access::decision::{AppRules, Knowledge, RequestHead};
 use crate::access::identity::Identity;
 use crate::access::seal::SessionRecord;
-use crate::access::token::{self, TokenError};
+use crate::access::token::{self, TokenError, Validity, Verification};
 
 /// Shows the cookies; returns the reason code that the JWT gives.
 pub(super) fn steps(
@@ -93,8 +93,10 @@ fn token_step(
         return (None, "no_session");
     };
     let verified = token::verify(access_token, &rules.token, known.keys, known.now);
-    let identity = verified.and_then(|verification| {
-        Ok((Arc::new(Identity::new(verification.claims, &rules.identity)?), verification.expired))
+    let identity = verified.and_then(|Verification { claims, validity }| {
+        let expired = validity == Validity::Expired;
+        validity.check().or_else(|error| if expired { Ok(()) } else { Err(error) })?;
+        Ok((Arc::new(Identity::new(claims, &rules.identity)?), expired))
     });
     match identity {
         Err(error) => {
@@ -139,7 +141,7 @@ const fn token_hint(error: &TokenError) -> &'static str {
             "hint: another client's token; `authorized_parties` lists those that are taken"
         }
         TokenError::NotYetValid(_) => {
-            "hint: the clocks differ: synchronise them; `leeway` tolerates a few seconds"
+            "hint: the clocks differ: synchronise them; `iat` may be half a minute ahead, `nbf` by `leeway`"
         }
         TokenError::Type => "hint: an ID or refresh token in the JWT's place",
         TokenError::UnusableClaim(_) => {

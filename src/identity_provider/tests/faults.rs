@@ -15,7 +15,7 @@ use crate::identity_provider::{LoginError, NotReady, RefreshError, testing};
 const TOKENS: &str = r#"{"access_token":"a","refresh_token":"r2","token_type":"Bearer"}"#;
 
 fn is_unavailable(result: &Result<crate::identity_provider::TokenSet, LoginError>) -> bool {
-    matches!(result, Err(LoginError::Unavailable(_)))
+    matches!(result, Err(LoginError::Unavailable(..) | LoginError::TooMany(..)))
 }
 
 /// One space at a time, for ever: valid JSON so far.
@@ -60,7 +60,7 @@ async fn faulty_answers_are_an_outage_and_end_nothing() {
             "{name}"
         );
         let refresh = provider.refresh_grant(&client(), "r1", None).await;
-        assert!(matches!(refresh, Err(RefreshError::Unavailable(_))), "{name}: {refresh:?}");
+        assert!(matches!(refresh, Err(RefreshError::Unavailable(..))), "{name}: {refresh:?}");
     }
     assert!(server.seen("/trap").is_empty(), "a redirect was followed");
     server.answer("/token", 200, TOKENS);
@@ -75,7 +75,10 @@ async fn a_dripping_answer_ends_with_the_total_time_out() {
     let mut config = testing::config(&server.base);
     config.request_timeout = Duration::from_millis(300);
     let login = provider(&config).password_grant(&client(), &credentials("ann", "pw")).await;
-    assert_eq!(login.unwrap_err(), LoginError::Unavailable(String::from("no complete answer within 300ms")));
+    assert_eq!(
+        login.unwrap_err(),
+        LoginError::Unavailable(String::from("no complete answer within 300ms"), None)
+    );
 }
 
 #[tokio::test]
@@ -126,7 +129,7 @@ async fn a_refresh_whose_answer_is_lost_is_not_repeated() {
     let provider = provider(&config);
     assert!(provider.refresh_grant(&client(), "r1", None).await.is_ok());
     let lost = provider.refresh_grant(&client(), "r2", None).await;
-    assert!(matches!(lost, Err(RefreshError::Unavailable(_))), "{lost:?}");
+    assert!(matches!(lost, Err(RefreshError::Unavailable(..))), "{lost:?}");
     assert_eq!(calls.load(Ordering::SeqCst), 2);
 }
 
@@ -183,6 +186,44 @@ async fn many_logins_during_an_outage_share_one_attempt() {
     let outcomes = futures_util::future::join_all(logins).await;
     assert!(outcomes.iter().all(is_unavailable));
     assert_eq!(server.seen("/.well-known/openid-configuration").len(), 1);
+}
+
+/// Whose needed endpoints are all configured: only where logouts go is to be found out.
+fn without_revocation_endpoint(base: &str) -> crate::config::IdentityProvider {
+    let mut config = testing::config(base);
+    config.token_endpoint = Some(format!("{base}/token").parse().unwrap());
+    config.jwks_uri = Some(format!("{base}/jwks").parse().unwrap());
+    config
+}
+
+#[tokio::test]
+async fn only_a_provider_that_says_so_has_no_metadata() {
+    const DOCUMENTS: [&str; 2] =
+        ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
+    type Answer = (u16, &'static str);
+    // What each document is answered with, and whether that is the last word.
+    let cases: [(Answer, Answer, bool); 8] = [
+        ((404, ""), (404, "<html>"), true),
+        ((404, ""), (410, ""), true),
+        ((403, "<html>blocked</html>"), (404, ""), false),
+        ((404, ""), (403, "<html>blocked</html>"), false),
+        ((200, "<html>Sign in</html>"), (200, "<html>Sign in</html>"), false),
+        ((401, ""), (401, ""), false),
+        ((302, ""), (302, ""), false),
+        ((503, ""), (404, ""), false),
+    ];
+    for (first, second, is_final) in cases {
+        let server = Server::start().await;
+        server.answer("/revoke", 200, "");
+        for (document, (status, body)) in DOCUMENTS.into_iter().zip([first, second]) {
+            server.answer(document, status, body);
+        }
+        let provider = provider(&without_revocation_endpoint(&server.base));
+        assert!(provider.revoke(&client(), "r1").await.is_ok() == is_final, "{first:?} {second:?}");
+        server.publish_metadata();
+        assert!(provider.revoke(&client(), "r2").await.is_ok());
+        assert_eq!(server.seen("/revoke").len(), usize::from(!is_final), "{first:?} {second:?}");
+    }
 }
 
 #[tokio::test]

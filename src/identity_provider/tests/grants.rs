@@ -82,7 +82,7 @@ async fn refresh_keeps_replaces_or_ends() {
     assert_eq!(replaced.refresh_token.unwrap().as_str(), "r2");
     server.answer("/token", 400, "");
     let dead = provider.refresh_grant(&client(), "r1", None).await.unwrap_err();
-    assert_eq!(dead, RefreshError::Dead(String::from("status 400")));
+    assert_eq!(dead, RefreshError::Dead(String::from("status 400, application/json, no body")));
     server.answer("/token", 401, r#"{"error":"unauthorized_client"}"#);
     let refused = provider.refresh_grant(&client(), "r1", None).await.unwrap_err();
     assert!(matches!(refused, RefreshError::Misconfigured(_)), "{refused:?}");

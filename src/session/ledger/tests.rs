@@ -77,7 +77,8 @@ fn word(outcome: &Outcome) -> &'static str {
         Outcome::Unverified(_) => "unverified",
         Outcome::Dead => "dead",
         Outcome::Ended => "ended",
-        Outcome::Unavailable => "unavailable",
+        Outcome::ActionRequired(_) => "action required",
+        Outcome::Unavailable | Outcome::Postponed(_) => "unavailable",
     }
 }
 

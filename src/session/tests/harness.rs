@@ -161,6 +161,8 @@ pub(in crate::session) fn word(outcome: &Outcome) -> String {
         Outcome::Unverified(_) => "unverified".to_owned(),
         Outcome::Dead => "dead".to_owned(),
         Outcome::Ended => "ended".to_owned(),
+        Outcome::ActionRequired(kind) => format!("{kind:?}"),
         Outcome::Unavailable => "unavailable".to_owned(),
+        Outcome::Postponed(seconds) => format!("unavailable for {seconds} s"),
     }
 }

@@ -277,3 +277,12 @@ async fn a_call_that_panics_does_not_block_the_token() {
     assert_eq!(word(&refresh().await), "r2");
     assert_eq!(harness.asked(), ["r1", "r1"]);
 }
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_is_told_of_once_in_a_while() {
+    let provider = Harness::start().await.app.provider.clone();
+    let told = |now: u64| provider.may_warn_of_clock(now);
+    assert_eq!([told(NOW), told(NOW + 1), told(NOW + 299)], [true, false, false]);
+    assert_eq!([told(NOW + 300), told(NOW + 301)], [true, false]);
+    assert!(told(NOW - 5), "our own clock was put back");
+}

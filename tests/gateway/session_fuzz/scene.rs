@@ -90,13 +90,13 @@ impl Scene {
                     let fault = match rng.u32(0..6) {
                         0 => Fault::status(500, "{}"),
                         1 => Fault::Reset,
-                        2 => Fault::status(503, r#"{"message":"Forbidden"}"#),
+                        2 => Fault::status(403, r#"{"message":"Forbidden"}"#),
                         _ => Fault::Delay(Duration::from_millis(rng.u64(1..1500))),
                     };
                     let endpoint =
                         *rng.choice([Endpoint::Refresh, Endpoint::Refresh, Endpoint::Login].iter()).unwrap();
-                    let is_login_safe = !matches!(fault, Fault::Answer { status: 403, .. });
-                    self.provider.fail_next(if is_login_safe { endpoint } else { Endpoint::Refresh }, fault);
+
+                    self.provider.fail_next(endpoint, fault);
                 }
                 17 => self.provider.recover(),
                 _ => {

@@ -296,6 +296,7 @@ fn check_token(
         return Err(TokenError::NotYetValid(claim).into());
     }
     let identity = Arc::new(Identity::new(claims, &rules.identity)?);
+    known.memory.saw(rules.token.provider, &identity, known.now);
     let usable = check_revocation(&identity, known)?;
     if let Err(error) = validity.check() {
         return Ok(Checked { identity, usable: Err(error.into()) });

@@ -36,6 +36,7 @@ mod refresh_failures;
 mod reload;
 mod reload_hostile;
 mod reload_provider;
+mod revocation_lifetime;
 mod routes;
 mod session_protection;
 mod stand_ins;

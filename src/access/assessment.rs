@@ -351,6 +351,7 @@ fn check_token(
     }
     let Verification { claims, validity } = token::verify(access_token, &rules.token, known.keys, known.now)?;
     let identity = Arc::new(Identity::new(claims, &rules.identity)?);
+    known.memory.saw(rules.token.provider, &identity, known.now);
     let state = match (revocation_state(&identity, known), validity.check()) {
         (State::Usable, Err(error)) => State::Unusable(error.into()),
         (State::Usable, Ok(())) => remember(rules, access_token, &identity, cookies, known).into(),

@@ -1,6 +1,7 @@
 //! What decisions remember from one request to the next. All of it is bounded, and none of it is locked on the way of a
 //! request with a JWT that was verified before.
 
+use crate::access::identity::Identity;
 use crate::access::lifetime::Activities;
 use crate::access::revocations::Revocations;
 use crate::access::verified_tokens::VerifiedTokens;
@@ -24,5 +25,10 @@ impl Memory {
             revocations: Revocations::default(),
             activities: Activities::new(now),
         }
+    }
+
+    /// A JWT of a provider (by its number) was verified at `now` (Unix seconds), for the first time here.
+    pub fn saw(&self, provider: usize, identity: &Identity, now: u64) {
+        self.revocations.saw(provider, identity.marks(), identity.issued_at(), now);
     }
 }

@@ -3,6 +3,7 @@
 //! Read on every request with a session, without a lock: the list is divided into parts, each an immutable map that a
 //! revocation replaces. It lives in memory and is bounded; where it is full, what would go first goes first.
 
+mod horizon;
 mod transfer;
 
 use std::collections::HashMap;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest::{Context, SHA256};
 
+use horizon::Horizons;
 pub(crate) use transfer::{Passed, Record};
 
 /// Parts of the list. A revocation copies one of them.
@@ -94,6 +96,8 @@ pub struct TokenMarks {
     pub token: Mark,
     /// Its subject.
     pub subject: Mark,
+    /// From then on (Unix seconds) it cannot be used anyway: so long its revocation is kept.
+    pub usable_until: u64,
 }
 
 impl TokenMarks {
@@ -143,6 +147,7 @@ pub struct Revocations {
     parts: Box<[ArcSwap<Part>]>,
     count: AtomicUsize,
     writer: Mutex<()>,
+    horizons: Horizons,
 }
 
 impl std::fmt::Debug for Revocations {
@@ -158,6 +163,7 @@ impl Default for Revocations {
             parts: (0..PARTS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect(),
             count: AtomicUsize::new(0),
             writer: Mutex::new(()),
+            horizons: Horizons::default(),
         }
     }
 }
@@ -173,18 +179,43 @@ impl Revocations {
         self.insert(subject, Entry { issued_until, is_replaced: false, kept_until }, now);
     }
 
-    /// Whether a JWT is revoked, and with it its session. One that does not say when it was issued is taken for old.
+    /// A JWT of a provider was verified, for the first time here.
+    pub fn saw(&self, provider: usize, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
+        self.horizons.see(provider, issued_at, marks.usable_until, now);
+    }
+
+    /// The least time (Unix seconds) until which a revocation at a provider has to be kept: before it, JWTs may be about that
+    /// it is meant for.
+    pub fn horizon(&self, provider: usize, now: u64) -> u64 {
+        self.horizons.of(provider, now)
+    }
+
+    /// Whether a JWT is revoked, and with it its session. One that does not say when it was issued is taken for old. A
+    /// revocation that would be forgotten before the JWT expires is kept for longer.
     pub fn of_token(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) -> Option<Revocation> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        marks
-            .session
-            .and_then(|session| self.entry(session, now))
-            .filter(|entry| entry.is_about(issued_at))
-            .map(Entry::of_session)
-            .or_else(|| self.of_subject(marks.subject, issued_at, now))
-            .or_else(|| self.entry(marks.token, now).map(|_| Revocation::Token))
+        let about = |mark| self.entry(mark, now).filter(|entry| entry.is_about(issued_at));
+        let of_session = || marks.session.and_then(|mark| Some((mark, about(mark)?)));
+        let of_subject = || Some((marks.subject, about(marks.subject)?));
+        let of_token = || Some((marks.token, self.entry(marks.token, now)?));
+        let (mark, entry, revocation) = of_session()
+            .or_else(of_subject)
+            .map(|(mark, entry)| (mark, entry, entry.of_session()))
+            .or_else(|| of_token().map(|(mark, entry)| (mark, entry, Revocation::Token)))?;
+        if entry.kept_until < marks.usable_until {
+            self.prolong(mark, marks.usable_until, now);
+        }
+        Some(revocation)
+    }
+
+    fn prolong(&self, mark: Mark, kept_until: u64, now: u64) {
+        self.change(mark, now, |part| {
+            if let Some(entry) = part.get_mut(&mark) {
+                entry.kept_until = entry.kept_until.max(kept_until);
+            }
+        });
     }
 
     /// Whether a session is revoked.

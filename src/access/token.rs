@@ -222,6 +222,7 @@ fn check_claims(
             |jti| Mark::token_id(rules.provider, jti),
         ),
         subject: Mark::subject(rules.provider, &subject),
+        usable_until: expires_at.saturating_add(rules.leeway).saturating_add(1),
     };
     let is_after = |date: Option<u64>, latest| date.is_some_and(|at| at > latest);
     let validity = if is_after(issued_at, latest_issue(now, rules.leeway)) {

@@ -74,6 +74,7 @@ impl Sessions {
                 return Err(unavailable().because(ReasonCode::ProviderToken));
             }
         };
+        self.memory.saw(app.rules.token.provider, &identity, self.clock.now());
         // A login that waited for its answer while its subject was revoked counts as one after that.
         self.memory.revocations.admit(identity.marks(), identity.issued_at(), self.clock.now());
         if let Some(refresh_token) = &tokens.refresh_token {

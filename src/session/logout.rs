@@ -108,7 +108,8 @@ impl Sessions {
         spared: Option<&TokenMarks>,
     ) -> (Zeroizing<String>, bool) {
         if let Some(record) = &grant.record {
-            self.revoke_mark(Mark::sealed_session(app.rules.session.provider, &record.id), is_replaced);
+            let provider = app.rules.session.provider;
+            self.revoke_mark(provider, Mark::sealed_session(provider, &record.id), is_replaced);
         }
         let mut token = grant.refresh_token.clone();
         let mut is_new = false;

@@ -494,6 +494,7 @@ impl Call {
                 return Outcome::Unverified(Arc::new(UnverifiedTokens { access_token, refresh_token }));
             }
         };
+        self.memory.saw(app.rules.token.provider, &identity, self.clock.now());
         audit::record(Event::Refresh, ReasonCode::SessionRefreshed, app, Some(identity.subject()));
         Outcome::Renewed(Arc::new(Tokens {
             access_token: tokens.access_token,

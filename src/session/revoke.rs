@@ -27,7 +27,7 @@ impl Sessions {
     /// identity provider.
     pub fn revoke(&self, provider: usize, revoked: &Revoked<'_>) {
         let now = self.clock.now();
-        let kept_until = now.saturating_add(self.revocation_lifetime);
+        let kept_until = self.kept_until(provider, now);
         let revocations = &self.memory.revocations;
         match *revoked {
             Revoked::Session(sid) => {
@@ -41,6 +41,11 @@ impl Sessions {
                 revocations.revoke_subject(subject, issued_until, kept_until, now);
             }
         }
+    }
+
+    /// Until when a revocation is kept: as is set, and no less than JWTs of the provider may be about.
+    fn kept_until(&self, provider: usize, now: u64) -> u64 {
+        now.saturating_add(self.revocation_lifetime).max(self.memory.revocations.horizon(provider, now))
     }
 
     /// How many revocations are kept now.
@@ -83,7 +88,7 @@ impl Sessions {
     /// Revokes a JWT with its session, where it names one, or else alone.
     pub(super) fn revoke_jwt(&self, app: &SessionContext, (marks, expires_at): Jwt, is_replaced: bool) {
         if let Some(session) = marks.session {
-            return self.revoke_mark(session, is_replaced);
+            return self.revoke_mark(app.rules.token.provider, session, is_replaced);
         }
         let now = self.clock.now();
         let kept_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
@@ -92,9 +97,9 @@ impl Sessions {
         }
     }
 
-    pub(super) fn revoke_mark(&self, session: Mark, is_replaced: bool) {
+    pub(super) fn revoke_mark(&self, provider: usize, session: Mark, is_replaced: bool) {
         let now = self.clock.now();
-        let kept_until = now.saturating_add(self.revocation_lifetime);
+        let kept_until = self.kept_until(provider, now);
         self.memory.revocations.revoke(session, is_replaced, kept_until, now);
     }
 }

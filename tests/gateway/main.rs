@@ -38,6 +38,7 @@ mod refresh_failures;
 mod reload;
 mod reload_hostile;
 mod reload_provider;
+mod revocation_lifetime;
 mod routes;
 mod session_fuzz;
 mod session_pairs;

@@ -7,6 +7,7 @@ fn marks(sid: Option<&str>, jti: &str, sub: &str) -> TokenMarks {
         session: sid.map(|sid| Mark::session(0, sid)),
         token: Mark::token_id(0, jti),
         subject: Mark::subject(0, sub),
+        usable_until: 0,
     }
 }
 
@@ -129,4 +130,48 @@ fn nothing_is_admitted_that_was_not_revoked_and_no_single_token_is() {
     list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
     list.admit(&jwt, None, NOW);
     assert_eq!(list.of_token(&jwt, None, NOW), SESSION, "it does not say when it was issued");
+}
+
+#[test]
+fn a_revocation_that_refuses_a_jwt_is_kept_until_that_has_expired() {
+    type Revoke = fn(&Revocations, &TokenMarks);
+    let by: [(&str, Revoke); 3] = [
+        ("sid", |list, jwt| list.revoke(jwt.session.unwrap(), false, NOW + 60, NOW)),
+        ("sub", |list, jwt| list.revoke_subject(jwt.subject, NOW, NOW + 60, NOW)),
+        ("jti", |list, jwt| list.revoke(jwt.token, false, NOW + 60, NOW)),
+    ];
+    for (what, revoke) in by {
+        let jwt = TokenMarks { usable_until: NOW + 3606, ..marks(Some("s1"), "t1", "alice") };
+        let list = Revocations::default();
+        revoke(&list, &jwt);
+        assert_eq!(list.of_token(&jwt, Some(NOW), NOW + 60), None, "nobody has brought it: {what}");
+        revoke(&list, &jwt);
+        assert!(list.of_token(&jwt, Some(NOW), NOW + 59).is_some());
+        assert!(list.of_token(&jwt, Some(NOW), NOW + 3605).is_some(), "{what}");
+        assert_eq!(list.of_token(&jwt, Some(NOW), NOW + 3606), None, "{what}");
+        // What is not refused prolongs nothing.
+        let other = Revocations::default();
+        other.revoke_subject(jwt.subject, NOW - 10, NOW + 60, NOW);
+        assert_eq!(other.of_token(&jwt, Some(NOW), NOW), None);
+        assert_eq!(other.of_token(&jwt, Some(NOW - 10), NOW + 60), None, "{what}");
+    }
+}
+
+#[test]
+fn a_provider_s_horizon_is_what_its_jwts_tell() {
+    let list = Revocations::default();
+    let jwt = |usable_until| TokenMarks { usable_until, ..marks(None, "t1", "alice") };
+    assert_eq!(list.horizon(7, NOW), NOW);
+    list.saw(7, &jwt(NOW + 300), Some(NOW - 100), NOW);
+    assert_eq!(list.horizon(7, NOW), NOW + 400, "others may be as fresh as they can be");
+    assert_eq!(list.horizon(7, NOW + 1000), NOW + 1400);
+    assert_eq!(list.horizon(8, NOW), NOW);
+    list.saw(7, &jwt(NOW + 200), None, NOW);
+    assert_eq!(list.horizon(7, NOW), NOW + 400);
+    list.saw(7, &jwt(u64::MAX), Some(0), NOW);
+    assert_eq!(
+        list.horizon(7, NOW),
+        NOW + 400 * 86_400,
+        "one that never ends does not keep all others for ever"
+    );
 }

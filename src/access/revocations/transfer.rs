@@ -166,6 +166,7 @@ mod tests {
             session: None,
             token: Mark::token_id(0, "t"),
             subject: Mark::subject(0, sub),
+            usable_until: 0,
         };
         for sub in ["alice", "bob"] {
             old.revoke_subject(Mark::subject(0, sub), NOW + 5, NOW + 60, NOW);

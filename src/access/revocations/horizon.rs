@@ -1,0 +1,42 @@
+//! Until when JWTs of a provider may be about: what revokes a session or a subject must not be forgotten before.
+//!
+//! Who revokes does not know the JWTs: there may be several, some of them never seen here. So it is watched how long those
+//! are good that a provider gives.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// The most that one JWT tells of the others, in seconds: 400 days, as long as revocations can be set to be kept. One that is
+/// good for longer is remembered itself once it is refused.
+const MOST: u64 = 400 * 86_400;
+
+/// What the JWTs of the providers have told.
+#[derive(Debug, Default)]
+pub(super) struct Horizons(Mutex<HashMap<usize, Horizon>>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Horizon {
+    /// The latest time (Unix seconds) from which none that was seen can be used.
+    latest: u64,
+    /// The longest time for which one can be used, in seconds: those that were not seen are alike.
+    longest: u64,
+}
+
+impl Horizons {
+    /// A JWT was verified that can be used until then.
+    pub(super) fn see(&self, provider: usize, issued_at: Option<u64>, usable_until: u64, now: u64) {
+        let usable_until = usable_until.min(now.saturating_add(MOST));
+        let life = usable_until.saturating_sub(issued_at.unwrap_or(now).min(now));
+        let mut horizons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let horizon = horizons.entry(provider).or_default();
+        horizon.latest = horizon.latest.max(usable_until);
+        horizon.longest = horizon.longest.max(life.min(MOST));
+    }
+
+    /// When no JWT that the provider has given until `now` can be used any more.
+    pub(super) fn of(&self, provider: usize, now: u64) -> u64 {
+        let horizons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let horizon = horizons.get(&provider).copied().unwrap_or_default();
+        horizon.latest.max(now.saturating_add(horizon.longest))
+    }
+}

@@ -227,7 +227,7 @@ impl World {
             self.revoked_sessions.insert(sid);
         } else {
             let until = NOW.saturating_add_signed(i64::from(revoke.issued_until) * 4);
-            revocations.revoke_subject(Mark::subject(0, &subject), until, kept_until, self.now);
+            revocations.revoke_until(Mark::subject(0, &subject), until, kept_until, self.now);
             let known = self.revoked_subjects.entry(subject).or_default();
             *known = until.max(*known);
         }

@@ -1,8 +1,7 @@
 //! Verification of a logout token (OpenID Connect Back-Channel Logout 1.0 sections 2.4 and 2.6): the provider says, signed,
 //! whose sessions end.
 //!
-//! A logout token that comes again is harmless: it says the same about the same sessions. So its `jti` is asked for, but not
-//! remembered.
+//! A logout token that comes again has no effect: the provider may go on with the `sid` for a new login, which must not end.
 
 use serde_json::Value;
 
@@ -27,6 +26,8 @@ pub struct LogoutToken {
     pub subject: Option<String>,
     /// `iat`, in Unix seconds.
     pub issued_at: u64,
+    /// After this time (Unix seconds) it does not count any more.
+    pub counts_until: u64,
 }
 
 /// Why a logout token is refused. The texts are for logs; none carries a part of the token.
@@ -67,6 +68,7 @@ pub fn verify(
     }
     let issued_at = check_dates(&claims, rules.leeway, now)?;
     required(&claims, "jti")?;
+    let counts_until = issued_at.saturating_add(MAX_AGE).saturating_add(rules.leeway);
     let named = |name| match string(&claims, name)? {
         Some("") => Err(TokenError::Claim(name)),
         text => Ok(text.map(str::to_owned)),
@@ -75,7 +77,7 @@ pub fn verify(
     if session.is_none() && subject.is_none() {
         return Err(LogoutTokenError::Nobody);
     }
-    Ok(LogoutToken { session, subject, issued_at })
+    Ok(LogoutToken { session, subject, issued_at, counts_until })
 }
 
 /// `logout+jwt` is recommended (section 2.4); others write `JWT` or nothing, and `events` tells. `at+jwt` is never one.

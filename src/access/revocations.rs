@@ -58,6 +58,17 @@ impl Mark {
         Self::new(b"seal", provider, id)
     }
 
+    /// A logout token, by what is signed. Not by its `jti`: one that a provider gives twice must not hide a logout.
+    pub fn logout_token(provider: usize, token: &str) -> Self {
+        let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
+        Self::new(b"logout token", provider, signed.as_bytes())
+    }
+
+    /// That one JWT was admitted.
+    fn admission(token: Self) -> Self {
+        Self::new(b"admission", 0, &token.0)
+    }
+
     fn new(kind: &[u8], provider: usize, value: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(kind);
@@ -174,9 +185,18 @@ impl Revocations {
         self.insert(mark, Entry { issued_until: u64::MAX, is_replaced, kept_until }, now);
     }
 
-    /// Revokes what was issued to a subject at or before `issued_until` (Unix seconds).
-    pub fn revoke_subject(&self, subject: Mark, issued_until: u64, kept_until: u64, now: u64) {
-        self.insert(subject, Entry { issued_until, is_replaced: false, kept_until }, now);
+    /// Revokes what was issued to a subject, or of a session, at or before `issued_until` (Unix seconds).
+    pub fn revoke_until(&self, mark: Mark, issued_until: u64, kept_until: u64, now: u64) {
+        self.insert(mark, Entry { issued_until, is_replaced: false, kept_until }, now);
+    }
+
+    /// Notes that something comes for the first time; `false`: it was noted before, and is to have no effect again.
+    pub fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
+        let is_first = self.entry(mark, now).is_none();
+        if is_first {
+            self.insert(mark, Entry { issued_until: 0, is_replaced: false, kept_until }, now);
+        }
+        is_first
     }
 
     /// A JWT of a provider was verified, for the first time here.
@@ -190,12 +210,14 @@ impl Revocations {
         self.horizons.of(provider, now)
     }
 
-    /// Whether a JWT is revoked, and with it its session. One that does not say when it was issued is taken for old. A
-    /// revocation that would be forgotten before the JWT expires is kept for longer.
+    /// Whether a JWT is revoked, and with it its session. One that does not say when it was issued is taken for old, unless
+    /// it was admitted: then that is its time. A revocation that would be forgotten before the JWT expires is kept for longer.
     pub fn of_token(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) -> Option<Revocation> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
+        let admitted_at = || self.entry(Mark::admission(marks.token), now).map(|entry| entry.issued_until);
+        let issued_at = issued_at.or_else(admitted_at);
         let about = |mark| self.entry(mark, now).filter(|entry| entry.is_about(issued_at));
         let of_session = || marks.session.and_then(|mark| Some((mark, about(mark)?)));
         let of_subject = || Some((marks.subject, about(marks.subject)?));
@@ -252,15 +274,22 @@ impl Revocations {
     }
 
     /// Lets a JWT pass that a login has just brought: its user has shown who they are since the revocation. For times that
-    /// are whole seconds, and providers that go on with a `sid` after its end. What was issued before stays revoked.
+    /// are whole seconds, and providers that go on with a `sid` after its end. What was issued before stays revoked. So does a
+    /// JWT that does not say when it was issued, but for this very one.
     pub fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
         for mark in marks.session.into_iter().chain([marks.subject]) {
-            if self.entry(mark, now).is_some_and(|entry| entry.is_about(issued_at)) {
-                self.change(mark, now, |part| {
-                    if let Some(entry) = part.get_mut(&mark) {
-                        entry.issued_until = issued_at.unwrap_or(0).saturating_sub(1);
-                    }
-                });
+            let Some(entry) = self.entry(mark, now).filter(|entry| entry.is_about(issued_at)) else {
+                continue;
+            };
+            self.change(mark, now, |part| {
+                if let Some(entry) = part.get_mut(&mark) {
+                    entry.issued_until = entry.issued_until.min(issued_at.unwrap_or(now).saturating_sub(1));
+                }
+            });
+            if issued_at.is_none() {
+                // As long as the revocation: also an expired JWT says whose session it was.
+                let admitted = Entry { issued_until: now, is_replaced: false, kept_until: entry.kept_until };
+                self.insert(Mark::admission(marks.token), admitted, now);
             }
         }
     }

@@ -134,7 +134,7 @@ impl Order {
         let issued_until =
             self.issued_until.unwrap_or_else(|| latest_issue(state.now(), leeway().unwrap_or_default()));
         match self.claim {
-            "sid" => Revoked::Session(&self.value),
+            "sid" => Revoked::Session { sid: &self.value, issued_until: None },
             "jti" => Revoked::Token(&self.value),
             _ => Revoked::Subject { subject: &self.value, issued_until },
         }

@@ -42,8 +42,8 @@ async fn try_logout(
         Err(problem) => return Ok(Err(refused(app, problem.detail, problem.clone()))),
     };
     Ok(match verify(state, app, &token).await {
-        Ok(token) => {
-            end_sessions(state, app, &token);
+        Ok(verified) => {
+            end_sessions(state, app, &token, &verified);
             Ok(())
         }
         Err(LogoutTokenError::Token(TokenError::UnknownKey)) if app.session.provider.key_set().is_empty() => {
@@ -91,10 +91,13 @@ async fn verify(state: &State, app: &App, token: &str) -> std::result::Result<Lo
     app.session.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await
 }
 
-fn end_sessions(state: &State, app: &App, token: &LogoutToken) {
+fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken) {
     audit::record(Event::BackchannelLogout, ReasonCode::Requested, &app.session, token.subject.as_deref());
-    if let Some(revoked) = revoked(token) {
-        state.sessions.revoke(app.rules().session.provider, &revoked);
+    let provider = app.rules().session.provider;
+    if let Some(revoked) = revoked(token)
+        && state.sessions.is_first_logout_token(provider, text, token.counts_until)
+    {
+        state.sessions.revoke(provider, &revoked);
     }
 }
 
@@ -102,7 +105,7 @@ fn end_sessions(state: &State, app: &App, token: &LogoutToken) {
 /// the two.
 fn revoked(token: &LogoutToken) -> Option<Revoked<'_>> {
     match (&token.session, &token.subject) {
-        (Some(session), _) => Some(Revoked::Session(session)),
+        (Some(sid), _) => Some(Revoked::Session { sid, issued_until: Some(token.issued_at) }),
         (None, Some(subject)) => Some(Revoked::Subject { subject, issued_until: token.issued_at }),
         (None, None) => None,
     }
@@ -118,10 +121,12 @@ mod tests {
             session: session.map(str::to_owned),
             subject: subject.map(str::to_owned),
             issued_at: 7,
+            counts_until: 607,
         };
+        let of_session = Some(Revoked::Session { sid: "s", issued_until: Some(7) });
         for (session, subject, expected) in [
-            (Some("s"), Some("alice"), Some(Revoked::Session("s"))),
-            (Some("s"), None, Some(Revoked::Session("s"))),
+            (Some("s"), Some("alice"), of_session),
+            (Some("s"), None, of_session),
             (None, Some("alice"), Some(Revoked::Subject { subject: "alice", issued_until: 7 })),
             (None, None, None),
         ] {

@@ -96,7 +96,7 @@ fn end_sessions(state: &State, app: &App, event: &Event) {
     let revoked = match event {
         Event::Session(session) => {
             audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, None);
-            Revoked::Session(session)
+            Revoked::Session { sid: session, issued_until: None }
         }
         Event::User { subject, issued_until } => {
             audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, Some(subject));

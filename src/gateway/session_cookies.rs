@@ -27,16 +27,20 @@ pub(super) enum CookieError {
     Seal(#[from] Unspecified),
 }
 
-/// What a request brought, for whoever has to tell later whether that was changed meanwhile.
-pub(super) fn brought(app: &App, headers: &HeaderMap) -> CookieState {
+/// What a request brought, for whoever has to tell later whether that was changed meanwhile; `None`: no session cookies.
+fn brought(app: &App, headers: &HeaderMap) -> Option<CookieState> {
     let rules = app.rules();
     let cookies = rules.cookies.read(headers);
+    if cookies.presented == Presented::default() {
+        return None;
+    }
     let access_token = cookies.access_token.as_deref().unwrap_or_default();
-    match cookies.refresh_token.as_deref().map(|cookie| rules.session.open(cookie)) {
+    let refresh_token = cookies.refresh_token.as_deref().map(|cookie| rules.session.open(cookie));
+    Some(match refresh_token {
         Some(Some(grant)) => CookieState::of_tokens(rules.sessions, access_token, &grant.refresh_token),
         None if !cookies.duplicate => CookieState::of_tokens(rules.sessions, access_token, ""),
         _ => CookieState::of_cookies(rules.sessions, rules.cookies.pairs(headers)),
-    }
+    })
 }
 
 /// The cookies of a new session. Without a refresh token, one that is left of an older session goes.
@@ -50,7 +54,9 @@ pub(super) fn of_login(
     let mut headers = of_new_pair(state, app, tokens, presented)?;
     // Another of the same name would come beside the new one, and make this login useless.
     headers.extend(cleared_elsewhere(app, request, 1));
-    Ok(NewCookies { headers, change: Change::Begin, before: brought(app, &request.headers) })
+    let refresh_token = tokens.refresh_token.as_ref().map_or("", |token| token.as_str());
+    let after = CookieState::of_tokens(app.rules().sessions, &tokens.access_token, refresh_token);
+    Ok(NewCookies { headers, change: Change::Begin { after }, before: brought(app, &request.headers) })
 }
 
 fn of_new_pair(

@@ -58,8 +58,11 @@ impl CookieState {
 /// What an answer does to the session cookies of its browser.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
-    /// A login: these are the cookies from now on.
-    Begin,
+    /// A login.
+    Begin {
+        /// These are the cookies from now on.
+        after: CookieState,
+    },
     /// The session goes on with other tokens.
     Renew {
         /// With these cookies.
@@ -80,8 +83,8 @@ pub(crate) struct NewCookies {
     pub(crate) headers: Vec<HeaderValue>,
     /// What they do.
     pub(crate) change: Change,
-    /// What the request brought.
-    pub(crate) before: CookieState,
+    /// What the request brought; `None`: no session cookies.
+    pub(crate) before: Option<CookieState>,
 }
 
 impl std::fmt::Debug for NewCookies {
@@ -96,14 +99,18 @@ impl std::fmt::Debug for NewCookies {
 /// What became of cookies.
 #[derive(Debug, Clone, Copy)]
 struct Changed {
-    /// What there was instead; `None`: another session's, or none.
+    /// What there was instead, if anything.
     after: Option<CookieState>,
+    /// That is of another session.
+    is_over: bool,
     at: Instant,
 }
 
+type Changes = Expiring<CookieState, Changed>;
+
 /// The changes of the last hour, by what there was before.
 #[derive(Debug)]
-pub(crate) struct CookieChanges(Mutex<Expiring<CookieState, Changed>>);
+pub(crate) struct CookieChanges(Mutex<Changes>);
 
 impl Default for CookieChanges {
     fn default() -> Self {
@@ -112,9 +119,22 @@ impl Default for CookieChanges {
 }
 
 impl CookieChanges {
-    fn note(&self, before: CookieState, after: Option<CookieState>) {
+    fn note(&self, before: CookieState, change: Change) {
         self.with(|changes, at| {
-            changes.insert(before, Changed { after, at }, at + IS_KEPT);
+            let (after, is_over) = match change {
+                Change::Renew { after, .. } => (Some(after), false),
+                Change::Begin { after } => (Some(after), true),
+                Change::Clear => (None, true),
+            };
+            let changed = Changed { after, is_over, at };
+            if let Change::Begin { .. } = change
+                && let Some(last) = followed(changes, before).last().and_then(|changed| changed.after)
+                && after != Some(last)
+            {
+                // Of two logins at once in one browser the later one counts, which does not know of the other.
+                changes.insert(last, changed, at + IS_KEPT);
+            }
+            changes.insert(before, changed, at + IS_KEPT);
         });
     }
 
@@ -123,22 +143,14 @@ impl CookieChanges {
         self.with(|changes, _| changes.get(before).is_some_and(|changed| changed.at >= since))
     }
 
-    /// Whether these cookies, or those that followed them, were taken away since then.
+    /// Whether these cookies, or those that followed them, were taken away since then, or replaced by another session's.
     fn are_gone(&self, before: CookieState, since: Instant) -> bool {
         self.with(|changes, _| {
-            let mut state = before;
-            for _ in 0..MAX_FOLLOWED {
-                match changes.get(state) {
-                    Some(Changed { after: Some(after), .. }) if *after != state => state = *after,
-                    Some(Changed { after: None, at }) => return *at >= since,
-                    _ => return false,
-                }
-            }
-            false
+            followed(changes, before).any(|changed| changed.is_over && changed.at >= since)
         })
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut Expiring<CookieState, Changed>, Instant) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Changes, Instant) -> T) -> T {
         let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         changes.forget_expired(now);
@@ -146,27 +158,27 @@ impl CookieChanges {
     }
 }
 
+/// What became of cookies, one change after the other.
+fn followed(changes: &Changes, before: CookieState) -> impl Iterator<Item = Changed> {
+    let next = |state: CookieState| changes.get(state).copied().filter(|next| next.after != Some(state));
+    std::iter::successors(next(before), move |changed| next(changed.after?)).take(MAX_FOLLOWED)
+}
+
 impl Sessions {
     /// Whether these cookies are to go out with an answer whose head goes out now. `began`: when its request came in.
     pub(crate) fn may_change_cookies(&self, cookies: &NewCookies, began: Instant) -> bool {
-        let NewCookies { change, before, .. } = *cookies;
-        let is_timely = match change {
+        let Some(before) = cookies.before else { return true };
+        let changes = &self.cookie_changes;
+        let is_timely = match cookies.change {
             // Whoever logs in is answered with that login.
-            Change::Begin => true,
+            Change::Begin { .. } => true,
             Change::Renew { key, jwt, .. } => {
-                self.ledger.are_newest(key, jwt) && !self.cookie_changes.are_gone(before, began)
+                self.ledger.are_newest(key, jwt) && !changes.are_gone(before, began)
             }
-            Change::Clear => {
-                !self.cookie_changes.have_changed(before, began)
-                    && !self.cookie_changes.are_gone(before, began)
-            }
+            Change::Clear => !changes.have_changed(before, began) && !changes.are_gone(before, began),
         };
         if is_timely {
-            let after = match change {
-                Change::Renew { after, .. } => Some(after),
-                Change::Begin | Change::Clear => None,
-            };
-            self.cookie_changes.note(before, after);
+            changes.note(before, cookies.change);
         }
         is_timely
     }
@@ -186,7 +198,12 @@ mod tests {
     }
 
     fn cookies(before: u8, change: Change) -> NewCookies {
-        NewCookies { headers: Vec::new(), change, before: state(before) }
+        let before = (before != 0).then(|| state(before));
+        NewCookies { headers: Vec::new(), change, before }
+    }
+
+    fn begin(to: u8) -> Change {
+        Change::Begin { after: state(to) }
     }
 
     fn renew(to: u8) -> Change {
@@ -202,11 +219,11 @@ mod tests {
             ("the same tokens, to many", vec![(0, 1, renew(2), true), (0, 1, renew(2), true)]),
             (
                 "a late clear after a clear and a login",
-                vec![(0, 1, Change::Clear, true), (1, 0, Change::Begin, true), (0, 1, Change::Clear, false)],
+                vec![(0, 1, Change::Clear, true), (1, 0, begin(50), true), (0, 1, Change::Clear, false)],
             ),
             (
                 "a late clear after a login in its place",
-                vec![(1, 1, Change::Begin, true), (0, 1, Change::Clear, false)],
+                vec![(1, 1, begin(51), true), (0, 1, Change::Clear, false)],
             ),
             ("a late clear after a refresh", vec![(1, 1, renew(2), true), (0, 1, Change::Clear, false)]),
             (
@@ -215,14 +232,14 @@ mod tests {
             ),
             (
                 "a clear of cookies that were replaced before, by a login of those that followed",
-                vec![(0, 1, renew(2), true), (20, 2, Change::Begin, true), (15, 1, Change::Clear, false)],
+                vec![(0, 1, renew(2), true), (20, 2, begin(52), true), (15, 1, Change::Clear, false)],
             ),
             (
                 "late tokens after their session was cleared and another began",
                 vec![
                     (1, 1, renew(2), true),
                     (2, 2, Change::Clear, true),
-                    (3, 0, Change::Begin, true),
+                    (3, 0, begin(53), true),
                     (0, 1, renew(2), false),
                 ],
             ),
@@ -231,11 +248,25 @@ mod tests {
                 vec![
                     (1, 1, renew(2), true),
                     (2, 2, renew(3), true),
-                    (3, 3, Change::Begin, true),
+                    (3, 3, begin(54), true),
                     (0, 1, renew(2), false),
                 ],
             ),
-            ("a login is always written", vec![(1, 1, Change::Begin, true), (0, 1, Change::Begin, true)]),
+            ("a login is always written", vec![(1, 1, begin(55), true), (0, 1, begin(56), true)]),
+            (
+                "late tokens of the first of two logins at once",
+                vec![
+                    (0, 1, begin(8), true),
+                    (0, 1, begin(9), true),
+                    (1, 8, renew(10), false),
+                    (1, 8, Change::Clear, false),
+                    (2, 9, renew(11), true),
+                ],
+            ),
+            (
+                "logins of different browsers without cookies",
+                vec![(0, 0, begin(12), true), (1, 0, begin(13), true), (0, 12, renew(14), true)],
+            ),
             (
                 "old cookies that come back",
                 vec![

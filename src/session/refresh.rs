@@ -214,6 +214,7 @@ impl Sessions {
             refresh_ahead: self.refresh_ahead,
             refresh_token: token.clone(),
             old_jwt: previous.map(|previous| previous.access_token.clone()),
+            age: self.age(app, request.grant, previous),
             place: self.place(request, key),
         };
         let call = async move {
@@ -376,6 +377,8 @@ struct Call {
     refresh_token: Zeroizing<String>,
     /// One provider's refresh API wants it, too (FusionAuth).
     old_jwt: Option<Zeroizing<String>>,
+    /// When the session was there already, in Unix seconds, as far as that is known.
+    age: Option<u64>,
     place: Place,
 }
 
@@ -421,9 +424,15 @@ impl Call {
     /// Whether the new JWT is of a session or a subject that was revoked.
     fn is_revoked(&self, outcome: &Outcome) -> bool {
         let Outcome::Renewed(tokens) = outcome else { return false };
-        let identity = &tokens.identity;
+        let (identity, now) = (&tokens.identity, self.clock.now());
         let revocations = &self.memory.revocations;
-        let revocation = revocations.of_token(identity.marks(), identity.issued_at(), self.clock.now());
+        // A JWT that does not say when it was issued is as old as its session.
+        if identity.issued_at().is_none()
+            && revocations.of_session_since(identity.marks(), self.age, now).is_none()
+        {
+            revocations.admit(identity.marks(), None, now);
+        }
+        let revocation = revocations.of_token(identity.marks(), identity.issued_at(), now);
         matches!(revocation, Some(Revocation::Session { .. }))
     }
 

@@ -10,7 +10,12 @@ use crate::session::{SessionContext, Sessions};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoked<'a> {
     /// The provider's session: claim `sid`.
-    Session(&'a str),
+    Session {
+        /// Claim `sid`.
+        sid: &'a str,
+        /// Compared with `iat`, and with the beginning of a session where that is known; `None`: all of it, whenever issued.
+        issued_until: Option<u64>,
+    },
     /// One JWT: claim `jti`. Its session goes on where it can be refreshed.
     Token(&'a str),
     /// Sessions of a subject whose JWT was issued at or before this time (Unix seconds).
@@ -30,17 +35,25 @@ impl Sessions {
         let kept_until = self.kept_until(provider, now);
         let revocations = &self.memory.revocations;
         match *revoked {
-            Revoked::Session(sid) => {
-                revocations.revoke(Mark::session(provider, sid), false, kept_until, now);
+            Revoked::Session { sid, issued_until } => {
+                let issued_until = issued_until.unwrap_or(u64::MAX);
+                revocations.revoke_until(Mark::session(provider, sid), issued_until, kept_until, now);
             }
             Revoked::Token(jti) => {
                 revocations.revoke(Mark::token_id(provider, jti), false, kept_until, now);
             }
             Revoked::Subject { subject, issued_until } => {
                 let subject = Mark::subject(provider, subject);
-                revocations.revoke_subject(subject, issued_until, kept_until, now);
+                revocations.revoke_until(subject, issued_until, kept_until, now);
             }
         }
+    }
+
+    /// Whether a logout token comes for the first time. One that comes again must not end what began since. `kept_until`: until
+    /// when it would count, in Unix seconds.
+    pub(crate) fn is_first_logout_token(&self, provider: usize, token: &str, kept_until: u64) -> bool {
+        let now = self.clock.now();
+        self.memory.revocations.is_first(Mark::logout_token(provider, token), kept_until, now)
     }
 
     /// Until when a revocation is kept: as is set, and no less than JWTs of the provider may be about.
@@ -66,16 +79,25 @@ impl Sessions {
         let of_grant =
             grant.record.as_ref().and_then(|record| app.rules.session.revocation(record, revocations, now));
         // The new JWT may be of another time than what revoked the one before.
-        let of_previous = || previous.and_then(|previous| self.revocation_of(&previous.identity));
+        let age = self.age(app, grant, previous);
+        let of_previous = || {
+            let identity = &previous?.identity;
+            revocations.of_token(identity.marks(), identity.issued_at().or(age), now)
+        };
         let of_session =
             of_grant.or_else(|| of_previous().filter(|revocation| *revocation != Revocation::Token));
         of_session
-            .or_else(|| revocations.of_session_since(new.marks(), self.age(app, grant, previous), now))
+            .or_else(|| revocations.of_session_since(new.marks(), age, now))
             .or_else(|| self.revocation_of(new))
     }
 
     /// When a session certainly existed already, or began, in Unix seconds. `None`: nothing tells.
-    fn age(&self, app: &SessionContext, grant: &Grant, previous: Option<&Previous>) -> Option<u64> {
+    pub(super) fn age(
+        &self,
+        app: &SessionContext,
+        grant: &Grant,
+        previous: Option<&Previous>,
+    ) -> Option<u64> {
         let sealed = grant.record.map(|record| record.started_at);
         let begun = || self.ledger.started_at(Self::key(app, &grant.refresh_token));
         sealed.or_else(begun).or_else(|| previous?.identity.issued_at())

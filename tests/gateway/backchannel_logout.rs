@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Endpoint, Key, Request, World};
+use crate::support::gateway::ACCESS;
+use crate::support::{Endpoint, Key, Request, Rotation, World};
 
 const PATH: &str = "/api/backchannel-logout";
 const ENDPOINT: &str = "[apps.store.backchannel_logout]\npath = \"/api/backchannel-logout\"";
@@ -159,4 +160,85 @@ async fn a_session_ends_by_its_sid_and_a_subject_s_sessions_so_far_without_one()
     other.get("/api/cart").await.assert_status(200);
     world.clock.advance(1);
     world.logged_in("ada").await.get("/api/cart").await.assert_status(200);
+}
+
+/// The provider keeps its own session over a logout of the app's, and so the `sid`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_comes_again_ends_no_login_that_came_since() {
+    for seconds in [0, 1, 60] {
+        let world = World::with(ENDPOINT).await;
+        world.provider.set(|settings| settings.claims = json!({"sid": "s1"}));
+        let mut browser = world.logged_in("ada").await;
+        let old = browser.clone();
+        let mut long = claims(&world);
+        long["exp"] = json!(world.provider_now() + 3600);
+        let token = sign(Key::Rsa, &long);
+        world.browser().send(logout(&token)).await.assert_status(200);
+        browser.get("/api/cart").await.assert_status(401);
+        world.clock.advance(seconds);
+        browser.log_in("ada").await;
+        for _ in 0..2 {
+            world.browser().send(logout(&token)).await.assert_status(200);
+            browser.get("/api/cart").await.assert_status(200);
+            world.clock.advance(280);
+        }
+        browser.get("/api/cart").await.assert_status(200);
+        assert_eq!(world.provider.count(Endpoint::Refresh), 2, "the new session is refreshed");
+        old.clone().get("/api/cart").await.assert_status(401);
+    }
+}
+
+/// A session whose provider goes on with it after it has said that it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_ended_stays_so_though_the_provider_refreshes_it() {
+    for sealed in ["", "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n"] {
+        for with_jwt in [true, false] {
+            let world = World::with(&format!("{ENDPOINT}\n{sealed}")).await;
+            world.provider.set(|settings| settings.claims = json!({"sid": "s1"}));
+            let mut browser = world.logged_in("ada").await;
+            world.browser().send(logout(&sign(Key::Rsa, &claims(&world)))).await.assert_status(200);
+            world.clock.advance(400);
+            if !with_jwt {
+                browser.jar.remove(ACCESS);
+            }
+            let old = browser.clone();
+            browser.get("/api/cart").await.assert_problem(401, "session_expired");
+            old.clone().get("/api/user").await.assert_status(401);
+        }
+    }
+}
+
+/// JWTs need not say when they were issued.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_is_admitted_also_where_jwts_have_no_iat() {
+    for (sealed, rotation) in [
+        ("", Rotation::Rotate),
+        ("", Rotation::Omit),
+        ("[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n", Rotation::Rotate),
+    ] {
+        for by_session in [true, false] {
+            let world = World::with(&format!("{ENDPOINT}\n{sealed}")).await;
+            world.provider.set(|settings| {
+                settings.claims = json!({"sid": "s1", "iat": null});
+                settings.rotation = rotation;
+            });
+            let old = world.logged_in("ada").await;
+            let mut ending = claims(&world);
+            if !by_session {
+                ending.as_object_mut().unwrap().remove("sid");
+            }
+            world.browser().send(logout(&sign(Key::Rsa, &ending))).await.assert_status(200);
+            old.clone().get("/api/cart").await.assert_status(401);
+            let mut browser = world.logged_in("ada").await;
+            for _ in 0..3 {
+                browser.get("/api/cart").await.assert_status(200);
+                world.expire_access_tokens();
+            }
+            old.clone().get("/api/cart").await.assert_status(401);
+            ending["iat"] = json!(world.provider_now());
+            ending["exp"] = json!(world.provider_now() + 60);
+            world.browser().send(logout(&sign(Key::Rsa, &ending))).await.assert_status(200);
+            browser.get("/api/cart").await.assert_status(401);
+        }
+    }
 }

@@ -201,7 +201,7 @@ fn a_revoked_session_is_over_however_its_jwt_is_found() {
         for (name, revoke) in [
             ("sid", (|memory, _| revoke(memory, Mark::session(0, "s1"))) as fn(&Memory, u64)),
             ("sub", |memory, now| {
-                memory.revocations.revoke_subject(Mark::subject(0, "alice"), now, now + 60, now);
+                memory.revocations.revoke_until(Mark::subject(0, "alice"), now, now + 60, now);
             }),
         ] {
             let scene = Scene::new("");
@@ -244,9 +244,9 @@ fn a_sealed_session_is_revoked_also_where_its_jwt_says_nothing() {
     let record = scene.record(&expired(), "alice");
     let cookie = format!("__Host-refresh_token={}", scene.seal(&record));
     assert_eq!(scene.line(&cookie), "refresh r1");
-    scene.memory.revocations.revoke_subject(Mark::subject(0, "alice"), NOW - 1, NOW + 60, NOW);
+    scene.memory.revocations.revoke_until(Mark::subject(0, "alice"), NOW - 1, NOW + 60, NOW);
     assert_eq!(scene.line(&cookie), "refresh r1", "it began later");
-    scene.memory.revocations.revoke_subject(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
+    scene.memory.revocations.revoke_until(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
     assert_eq!(scene.line(&cookie), REVOKED);
     let scene = Scene::sealed("bind_refresh = false");
     revoke(&scene.memory, Mark::sealed_session(0, &record.id));

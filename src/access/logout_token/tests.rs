@@ -48,6 +48,7 @@ fn what_a_logout_token_says() {
         session: session.map(str::to_owned),
         subject: subject.map(str::to_owned),
         issued_at: NOW - 1,
+        counts_until: NOW - 1 + MAX_AGE + 5,
     };
     for (changes, expected) in [
         (json!({}), token(Some("s1"), Some("alice"))),

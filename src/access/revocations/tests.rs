@@ -29,7 +29,7 @@ fn by_session_token_and_subject() {
     assert_eq!(list.of_token(&marks(Some("s2"), "t3", "alice"), Some(NOW), NOW), None);
     assert_eq!(list.of_token(&marks(None, "t3", "alice"), Some(NOW), NOW), None);
 
-    list.revoke_subject(Mark::subject(0, "alice"), NOW - 10, NOW + 60, NOW);
+    list.revoke_until(Mark::subject(0, "alice"), NOW - 10, NOW + 60, NOW);
     let other = marks(None, "t4", "alice");
     assert_eq!(list.of_token(&other, Some(NOW - 10), NOW), SESSION);
     assert_eq!(list.of_token(&other, None, NOW), SESSION, "who knows how old it is?");
@@ -65,8 +65,8 @@ fn an_entry_goes_when_its_time_is_over() {
 fn of_two_revocations_the_wider_one_holds() {
     let list = Revocations::default();
     let (alice, jwt) = (Mark::subject(0, "alice"), marks(None, "t", "alice"));
-    list.revoke_subject(alice, NOW, NOW + 60, NOW);
-    list.revoke_subject(alice, NOW - 100, NOW + 10, NOW);
+    list.revoke_until(alice, NOW, NOW + 60, NOW);
+    list.revoke_until(alice, NOW - 100, NOW + 10, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW + 59), SESSION);
     assert_eq!(list.len(), 1);
 }
@@ -108,7 +108,7 @@ fn a_login_is_admitted_and_what_was_before_it_stays_revoked() {
     let list = Revocations::default();
     let jwt = marks(Some("s1"), "t1", "alice");
     list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
-    list.revoke_subject(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
+    list.revoke_until(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), SESSION);
     list.admit(&jwt, Some(NOW), NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), None);
@@ -127,9 +127,6 @@ fn nothing_is_admitted_that_was_not_revoked_and_no_single_token_is() {
     list.admit(&jwt, Some(NOW), NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), Some(Revocation::Token));
     assert_eq!(list.len(), 1);
-    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
-    list.admit(&jwt, None, NOW);
-    assert_eq!(list.of_token(&jwt, None, NOW), SESSION, "it does not say when it was issued");
 }
 
 #[test]
@@ -137,7 +134,7 @@ fn a_revocation_that_refuses_a_jwt_is_kept_until_that_has_expired() {
     type Revoke = fn(&Revocations, &TokenMarks);
     let by: [(&str, Revoke); 3] = [
         ("sid", |list, jwt| list.revoke(jwt.session.unwrap(), false, NOW + 60, NOW)),
-        ("sub", |list, jwt| list.revoke_subject(jwt.subject, NOW, NOW + 60, NOW)),
+        ("sub", |list, jwt| list.revoke_until(jwt.subject, NOW, NOW + 60, NOW)),
         ("jti", |list, jwt| list.revoke(jwt.token, false, NOW + 60, NOW)),
     ];
     for (what, revoke) in by {
@@ -151,7 +148,7 @@ fn a_revocation_that_refuses_a_jwt_is_kept_until_that_has_expired() {
         assert_eq!(list.of_token(&jwt, Some(NOW), NOW + 3606), None, "{what}");
         // What is not refused prolongs nothing.
         let other = Revocations::default();
-        other.revoke_subject(jwt.subject, NOW - 10, NOW + 60, NOW);
+        other.revoke_until(jwt.subject, NOW - 10, NOW + 60, NOW);
         assert_eq!(other.of_token(&jwt, Some(NOW), NOW), None);
         assert_eq!(other.of_token(&jwt, Some(NOW - 10), NOW + 60), None, "{what}");
     }
@@ -174,4 +171,54 @@ fn a_provider_s_horizon_is_what_its_jwts_tell() {
         NOW + 400 * 86_400,
         "one that never ends does not keep all others for ever"
     );
+}
+
+#[test]
+fn a_login_whose_jwt_does_not_say_when_it_was_issued_is_admitted_alone() {
+    for by_subject in [true, false] {
+        let list = Revocations::default();
+        let marks = |jti| TokenMarks { usable_until: NOW + 60, ..marks(Some("s1"), jti, "alice") };
+        let (old, new) = (marks("old"), marks("new"));
+        let revoke = |now: u64| {
+            if by_subject {
+                list.revoke_until(Mark::subject(0, "alice"), now, now + 60, now);
+            } else {
+                list.revoke(Mark::session(0, "s1"), false, now + 60, now);
+            }
+        };
+        revoke(NOW);
+        assert_eq!(list.of_token(&new, None, NOW), SESSION);
+        list.admit(&new, None, NOW);
+        assert_eq!(list.of_token(&new, None, NOW), None, "{by_subject}");
+        assert_eq!(list.of_token(&old, None, NOW), SESSION, "{by_subject}");
+        revoke(NOW + 5);
+        assert_eq!(list.of_token(&new, None, NOW + 5), SESSION, "revoked again: {by_subject}");
+    }
+}
+
+#[test]
+fn a_session_is_as_old_as_its_beginning_and_old_where_nothing_tells() {
+    let list = Revocations::default();
+    let jwt = marks(Some("s1"), "t1", "alice");
+    assert_eq!(list.of_session_since(&jwt, None, NOW), None, "nothing is revoked");
+    list.revoke_until(Mark::session(0, "s1"), NOW, NOW + 60, NOW);
+    for (since, expected) in [(None, SESSION), (Some(NOW), SESSION), (Some(NOW + 1), None)] {
+        assert_eq!(list.of_session_since(&jwt, since, NOW), expected, "{since:?}");
+    }
+    assert_eq!(list.of_token(&jwt, Some(NOW + 1), NOW), None, "the JWT alone is new");
+}
+
+#[test]
+fn what_comes_again_is_known_as_long_as_it_counts() {
+    let list = Revocations::default();
+    let token = Mark::logout_token(0, "head.claims.signature");
+    assert!(list.is_first(token, NOW + 10, NOW));
+    assert!(!list.is_first(token, NOW + 10, NOW + 9));
+    assert!(
+        list.is_first(Mark::logout_token(1, "head.claims.signature"), NOW + 10, NOW),
+        "another provider's"
+    );
+    assert!(!list.is_first(Mark::logout_token(0, "head.claims.other"), NOW + 10, NOW), "signed once more");
+    assert!(list.is_first(Mark::logout_token(0, "head.others.signature"), NOW + 10, NOW));
+    assert!(list.is_first(token, NOW + 30, NOW + 10));
 }

@@ -152,7 +152,7 @@ mod tests {
         let told = Some(Revocation::Session { is_replaced: true });
         assert_eq!(new.of_session(Mark::session(0, "5"), NOW), told);
         assert_eq!(pass(&old, &mut passed, &new), 0);
-        old.revoke_subject(Mark::subject(0, "alice"), NOW - 5, NOW + 60, NOW);
+        old.revoke_until(Mark::subject(0, "alice"), NOW - 5, NOW + 60, NOW);
         assert_eq!(pass(&old, &mut passed, &new), 1);
         assert_eq!(new.of_subject(Mark::subject(0, "alice"), Some(NOW - 5), NOW), SESSION);
         assert_eq!(new.of_subject(Mark::subject(0, "alice"), Some(NOW - 4), NOW), None);
@@ -169,10 +169,10 @@ mod tests {
             usable_until: 0,
         };
         for sub in ["alice", "bob"] {
-            old.revoke_subject(Mark::subject(0, sub), NOW + 5, NOW + 60, NOW);
+            old.revoke_until(Mark::subject(0, sub), NOW + 5, NOW + 60, NOW);
         }
         pass(&old, &mut passed, &new);
-        new.revoke_subject(Mark::subject(0, "bob"), NOW + 9, NOW + 60, NOW);
+        new.revoke_until(Mark::subject(0, "bob"), NOW + 9, NOW + 60, NOW);
         for sub in ["alice", "bob"] {
             old.admit(&marks(sub), Some(NOW), NOW);
         }

@@ -161,7 +161,10 @@ async fn a_jwt_that_never_verifies_costs_the_session_nothing_either() {
 #[tokio::test]
 async fn a_session_that_was_revoked_since_is_not_told_again() {
     for next in [None, Some("r2")] {
-        for revoked in [Revoked::Session("s"), Revoked::Subject { subject: "alice", issued_until: NOW }] {
+        for revoked in [
+            Revoked::Session { sid: "s", issued_until: None },
+            Revoked::Subject { subject: "alice", issued_until: NOW },
+        ] {
             let harness = Harness::start().await;
             harness.script_tokens(vec![harness.tokens(&json!({"sid": "s"}), next)]);
             assert_eq!(word(&harness.refresh("r1", None).await), next.unwrap_or("kept"));

@@ -14,7 +14,7 @@ use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
 use crate::access::seal::SessionRecord;
 use crate::gateway::state::{App, State};
-use crate::session::{Change, CookieState, NewCookies, Sessions, Tokens};
+use crate::session::{Brought, Change, NewCookies, Sessions, Tokens};
 
 /// Why tokens do not become cookies.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub(super) enum CookieError {
 }
 
 /// What a request brought, for whoever has to tell later whether that was changed meanwhile; `None`: no session cookies.
-fn brought(app: &App, headers: &HeaderMap) -> Option<CookieState> {
+fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     let rules = app.rules();
     let cookies = rules.cookies.read(headers);
     if cookies.presented == Presented::default() {
@@ -37,9 +37,12 @@ fn brought(app: &App, headers: &HeaderMap) -> Option<CookieState> {
     let access_token = cookies.access_token.as_deref().unwrap_or_default();
     let refresh_token = cookies.refresh_token.as_deref().map(|cookie| rules.session.open(cookie));
     Some(match refresh_token {
-        Some(Some(grant)) => CookieState::of_tokens(rules.sessions, access_token, &grant.refresh_token),
-        None if !cookies.duplicate => CookieState::of_tokens(rules.sessions, access_token, ""),
-        _ => CookieState::of_cookies(rules.sessions, rules.cookies.pairs(headers)),
+        Some(Some(grant)) => {
+            let key = Sessions::key(&app.session, &grant.refresh_token);
+            Brought::tokens(rules.sessions, access_token, Some(key))
+        }
+        None if !cookies.duplicate => Brought::tokens(rules.sessions, access_token, None),
+        _ => Brought::cookies(rules.sessions, rules.cookies.pairs(headers)),
     })
 }
 
@@ -54,9 +57,9 @@ pub(super) fn of_login(
     let mut headers = of_new_pair(state, app, tokens, presented)?;
     // Another of the same name would come beside the new one, and make this login useless.
     headers.extend(cleared_elsewhere(app, request, 1));
-    let refresh_token = tokens.refresh_token.as_ref().map_or("", |token| token.as_str());
-    let after = CookieState::of_tokens(app.rules().sessions, &tokens.access_token, refresh_token);
-    Ok(NewCookies { headers, change: Change::Begin { after }, before: brought(app, &request.headers) })
+    let key = tokens.refresh_token.as_ref().map(|token| Sessions::key(&app.session, token));
+    let change = Change::Begin(Brought::tokens(app.rules().sessions, &tokens.access_token, key));
+    Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
 }
 
 fn of_new_pair(
@@ -88,9 +91,7 @@ pub(super) fn renewed(
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Result<NewCookies, CookieError> {
-    let index = app.rules().sessions;
     let change = Change::Renew {
-        after: CookieState::of_tokens(index, &tokens.access_token, refresh_token),
         key: Sessions::key(&app.session, refresh_token),
         jwt: Some(tokens.identity.marks().token),
     };
@@ -131,13 +132,7 @@ pub(super) fn rotated(
         None => Cow::Borrowed(refresh_token),
     };
     let headers = app.cookies.refresh_token(&sealed, pending.presented)?;
-    let cookies = app.rules().cookies.read(&request.headers);
-    let access_token = cookies.access_token.as_deref().unwrap_or_default();
-    let change = Change::Renew {
-        after: CookieState::of_tokens(app.rules().sessions, access_token, refresh_token),
-        key: Sessions::key(&app.session, refresh_token),
-        jwt: None,
-    };
+    let change = Change::Renew { key: Sessions::key(&app.session, refresh_token), jwt: None };
     Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
 }
 

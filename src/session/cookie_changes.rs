@@ -26,21 +26,33 @@ const IS_KEPT: Duration = Duration::from_secs(3600);
 /// Changes of one browser's cookies that are followed.
 const MAX_FOLLOWED: usize = 32;
 
-/// The session cookies that a browser has, without the cookies themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct CookieState([u8; 32]);
+/// The session cookies that a request brought, without the cookies themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Brought {
+    /// All of them.
+    state: CookieState,
+    /// Their refresh token, where it can be read.
+    key: Option<SessionKey>,
+}
 
-impl CookieState {
-    /// The tokens of an app, by its number. One that is not there is empty.
-    pub(crate) fn of_tokens(app: usize, access_token: &str, refresh_token: &str) -> Self {
-        Self::of(b"tokens", app, [access_token.as_bytes(), refresh_token.as_bytes()].into_iter())
+impl Brought {
+    /// The tokens of an app, by its number. A JWT that is not there is empty.
+    pub(crate) fn tokens(app: usize, access_token: &str, key: Option<SessionKey>) -> Self {
+        let key_bytes = key.as_ref().map_or(&[][..], SessionKey::bytes);
+        let state = CookieState::of(b"tokens", app, [access_token.as_bytes(), key_bytes].into_iter());
+        Self { state, key }
     }
 
     /// Cookies that hold no tokens which can be read.
-    pub(crate) fn of_cookies<'a>(app: usize, values: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self::of(b"cookies", app, values)
+    pub(crate) fn cookies<'a>(app: usize, values: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self { state: CookieState::of(b"cookies", app, values), key: None }
     }
+}
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct CookieState([u8; 32]);
+
+impl CookieState {
     fn of<'a>(kind: &[u8], app: usize, parts: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(kind);
@@ -55,18 +67,22 @@ impl CookieState {
     }
 }
 
+/// Whose cookies they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Owner {
+    /// A session, by the first of its refresh tokens that is known.
+    Session(SessionKey),
+    /// One that has no refresh token, or none that can be read.
+    Unknown(CookieState),
+}
+
 /// What an answer does to the session cookies of its browser.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
-    /// A login.
-    Begin {
-        /// These are the cookies from now on.
-        after: CookieState,
-    },
+    /// A login: the cookies are these from now on.
+    Begin(Brought),
     /// The session goes on with other tokens.
     Renew {
-        /// With these cookies.
-        after: CookieState,
         /// Its refresh token.
         key: SessionKey,
         /// Its JWT, where that is a new one.
@@ -84,7 +100,7 @@ pub(crate) struct NewCookies {
     /// What they do.
     pub(crate) change: Change,
     /// What the request brought; `None`: no session cookies.
-    pub(crate) before: Option<CookieState>,
+    pub(crate) before: Option<Brought>,
 }
 
 impl std::fmt::Debug for NewCookies {
@@ -96,118 +112,151 @@ impl std::fmt::Debug for NewCookies {
     }
 }
 
-/// What became of cookies.
-#[derive(Debug, Clone, Copy)]
-struct Changed {
-    /// What there was instead, if anything.
-    after: Option<CookieState>,
-    /// That is of another session.
-    is_over: bool,
-    at: Instant,
-}
-
-type Changes = Expiring<CookieState, Changed>;
-
-/// The changes of the last hour, by what there was before.
+/// The changes of the last hour.
 #[derive(Debug)]
 pub(crate) struct CookieChanges(Mutex<Changes>);
 
+#[derive(Debug)]
+struct Changes {
+    /// When cookies were last changed, by what they were before.
+    changed: Expiring<CookieState, Instant>,
+    /// Sessions whose cookies were taken away, or replaced by another's.
+    gone: Expiring<Owner, Gone>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Gone {
+    at: Instant,
+    /// The session that took its place.
+    next: Option<Owner>,
+}
+
 impl Default for CookieChanges {
     fn default() -> Self {
-        Self(Mutex::new(Expiring::new(MAX_CHANGES)))
+        let (changed, gone) = (Expiring::new(MAX_CHANGES), Expiring::new(MAX_CHANGES));
+        Self(Mutex::new(Changes { changed, gone }))
     }
 }
 
 impl CookieChanges {
-    fn note(&self, before: CookieState, change: Change) {
-        self.with(|changes, at| {
-            let (after, is_over) = match change {
-                Change::Renew { after, .. } => (Some(after), false),
-                Change::Begin { after } => (Some(after), true),
-                Change::Clear => (None, true),
-            };
-            let changed = Changed { after, is_over, at };
-            if let Change::Begin { .. } = change
-                && let Some(last) = followed(changes, before).last().and_then(|changed| changed.after)
-                && after != Some(last)
-            {
-                // Of two logins at once in one browser the later one counts, which does not know of the other.
-                changes.insert(last, changed, at + IS_KEPT);
-            }
-            changes.insert(before, changed, at + IS_KEPT);
-        });
-    }
-
-    /// Whether any answer has changed these cookies since then.
-    fn have_changed(&self, before: CookieState, since: Instant) -> bool {
-        self.with(|changes, _| changes.get(before).is_some_and(|changed| changed.at >= since))
-    }
-
-    /// Whether these cookies, or those that followed them, were taken away since then, or replaced by another session's.
-    fn are_gone(&self, before: CookieState, since: Instant) -> bool {
-        self.with(|changes, _| {
-            followed(changes, before).any(|changed| changed.is_over && changed.at >= since)
-        })
-    }
-
     fn with<T>(&self, act: impl FnOnce(&mut Changes, Instant) -> T) -> T {
         let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        changes.forget_expired(now);
+        changes.changed.forget_expired(now);
+        changes.gone.forget_expired(now);
         act(&mut changes, now)
     }
 }
 
-/// What became of cookies, one change after the other.
-fn followed(changes: &Changes, before: CookieState) -> impl Iterator<Item = Changed> {
-    let next = |state: CookieState| changes.get(state).copied().filter(|next| next.after != Some(state));
-    std::iter::successors(next(before), move |changed| next(changed.after?)).take(MAX_FOLLOWED)
+impl Changes {
+    fn is_gone(&self, owner: Owner, since: Instant) -> bool {
+        self.gone.get(owner).is_some_and(|gone| gone.at >= since)
+    }
+
+    fn has_changed(&self, state: CookieState, since: Instant) -> bool {
+        self.changed.get(state).is_some_and(|at| *at >= since)
+    }
+
+    fn take_away(&mut self, owner: Owner, next: Option<Owner>, at: Instant) {
+        self.gone.insert(owner, Gone { at, next }, at + IS_KEPT);
+    }
+
+    /// Another session takes the place. Of several logins at once in one browser the last one counts, though it does not know
+    /// of those before it.
+    fn replace(&mut self, owner: Owner, next: Owner, at: Instant) {
+        let mut last = owner;
+        for _ in 0..MAX_FOLLOWED {
+            let before = self.gone.get(last).and_then(|gone| gone.next).filter(|before| *before != next);
+            self.take_away(last, Some(next), at);
+            match before {
+                Some(before) => last = before,
+                None => return,
+            }
+        }
+    }
 }
 
 impl Sessions {
     /// Whether these cookies are to go out with an answer whose head goes out now. `began`: when its request came in.
     pub(crate) fn may_change_cookies(&self, cookies: &NewCookies, began: Instant) -> bool {
         let Some(before) = cookies.before else { return true };
-        let changes = &self.cookie_changes;
-        let is_timely = match cookies.change {
-            // Whoever logs in is answered with that login.
-            Change::Begin { .. } => true,
-            Change::Renew { key, jwt, .. } => {
-                self.ledger.are_newest(key, jwt) && !changes.are_gone(before, began)
-            }
-            Change::Clear => !changes.have_changed(before, began) && !changes.are_gone(before, began),
+        let owner = self.owner(&before);
+        let next = match &cookies.change {
+            Change::Begin(next) => Some(self.owner(next)),
+            _ => None,
         };
-        if is_timely {
-            changes.note(before, cookies.change);
+        let is_newest = match cookies.change {
+            Change::Renew { key, jwt } => self.ledger.are_newest(key, jwt),
+            Change::Begin(_) | Change::Clear => true,
+        };
+        self.cookie_changes.with(|changes, now| {
+            let is_timely = match cookies.change {
+                // Whoever logs in is answered with that login.
+                Change::Begin(_) => true,
+                Change::Renew { .. } => is_newest && !changes.is_gone(owner, began),
+                Change::Clear => !changes.has_changed(before.state, began) && !changes.is_gone(owner, began),
+            };
+            if is_timely {
+                changes.changed.insert(before.state, now, now + IS_KEPT);
+                match (cookies.change, next) {
+                    (Change::Renew { .. }, _) => {}
+                    (_, Some(next)) => changes.replace(owner, next, now),
+                    (_, None) => changes.take_away(owner, None, now),
+                }
+            }
+            is_timely
+        })
+    }
+
+    fn owner(&self, brought: &Brought) -> Owner {
+        match brought.key {
+            Some(key) => Owner::Session(self.ledger.first(key)),
+            None => Owner::Unknown(brought.state),
         }
-        is_timely
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::time::advance;
+    use zeroize::Zeroizing;
 
     use super::*;
+    use crate::session::ledger::Gain;
     use crate::session::tests::harness::sessions_without_provider;
+    use crate::session::{Outcome, UnverifiedTokens};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn state(number: u8) -> CookieState {
-        CookieState::of_tokens(0, "jwt", &number.to_string())
+    fn brought(number: u8) -> Brought {
+        Brought::tokens(0, "jwt", Some(SessionKey::new(0, &number.to_string())))
     }
 
     fn cookies(before: u8, change: Change) -> NewCookies {
-        let before = (before != 0).then(|| state(before));
+        let before = (before != 0).then(|| brought(before));
         NewCookies { headers: Vec::new(), change, before }
     }
 
     fn begin(to: u8) -> Change {
-        Change::Begin { after: state(to) }
+        Change::Begin(brought(to))
     }
 
     fn renew(to: u8) -> Change {
-        Change::Renew { after: state(to), key: SessionKey::new(0, &to.to_string()), jwt: None }
+        Change::Renew { key: SessionKey::new(0, &to.to_string()), jwt: None }
+    }
+
+    /// The provider replaces one refresh token by another.
+    fn refresh(sessions: &Sessions, before: u8, change: Change) {
+        let Change::Renew { key, .. } = change else { return };
+        let number = (0..=u8::MAX).find(|number| SessionKey::new(0, &number.to_string()) == key).unwrap();
+        let tokens = UnverifiedTokens {
+            access_token: Zeroizing::new(String::from("jwt")),
+            refresh_token: Some(Zeroizing::new(number.to_string())),
+        };
+        let before = SessionKey::new(0, &before.to_string());
+        sessions.ledger.finish(before, Outcome::Unverified(Arc::new(tokens)), Gain::default());
     }
 
     /// Answers in the order in which their heads go out: when the request came in, what it brought, what the answer does,
@@ -283,6 +332,11 @@ mod tests {
             for (step, (began, before, change, is_written)) in answers.into_iter().enumerate() {
                 let began = start + SECOND * u32::try_from(began).unwrap();
                 advance((began + SECOND).saturating_duration_since(Instant::now())).await;
+                if let Change::Renew { key, .. } = change
+                    && !sessions.ledger.is_known(key)
+                {
+                    refresh(&sessions, before, change);
+                }
                 let written = sessions.may_change_cookies(&cookies(before, change), began);
                 assert_eq!(written, is_written, "{story}: step {step}");
             }

@@ -45,6 +45,7 @@ struct Member {
 /// What the newest refresh token is, what was used of the family, and which JWTs were given.
 #[derive(Default)]
 struct Family {
+    first: Option<SessionKey>,
     newest: Option<Newest>,
     /// The newest JWT.
     newest_jwt: Option<Mark>,
@@ -107,6 +108,7 @@ impl Families {
     pub(super) fn begin(&mut self, key: SessionKey, identity: &Identity, started_at: u64, now: Instant) {
         let member = Member::default();
         with(&member, |family| {
+            family.first = Some(key);
             family.remember(identity);
             family.started_at = Some(started_at);
         });
@@ -132,6 +134,7 @@ impl Families {
                 family.newest = Some(Newest { key, generation, token: token.clone() });
             }
             let is_new = identity.is_some_and(|identity| family.remember(identity));
+            family.first.get_or_insert(key);
             // Only what a request brought is ever the first of a family.
             let last_used = *family.last_used.get_or_insert(key);
             Renewed { is_new, last_used, is_unused: !family.is_used(generation) }
@@ -186,6 +189,11 @@ impl Families {
     pub(super) fn jwt_used(&mut self, jwt: Mark, now: Instant) -> Option<SessionKey> {
         let key = self.unused_jwts.remove(jwt)?;
         self.used(key, now).then_some(key)
+    }
+
+    /// The first refresh token of a family that is known.
+    pub(super) fn first(&self, key: SessionKey) -> SessionKey {
+        self.members.get(key).and_then(|member| with(member, |family| family.first)).unwrap_or(key)
     }
 
     /// The newest refresh token of a family.

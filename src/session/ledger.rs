@@ -51,6 +51,11 @@ impl SessionKey {
         bytes.copy_from_slice(digest(&SHA256, refresh_token.as_bytes()).as_ref());
         Self { app, digest: bytes }
     }
+
+    /// Its digest.
+    pub(crate) const fn bytes(&self) -> &[u8] {
+        &self.digest
+    }
 }
 
 /// Tells the outcome to everyone who waits for it; `None` until there is one.
@@ -301,6 +306,11 @@ impl Ledger {
             let newest = state.families.newest(key).filter(|newest| *newest != key)?;
             state.given.get(newest).map(|given| given.outcome.clone())
         })
+    }
+
+    /// The first refresh token of a session that is known: it stays the same as long as the session is remembered.
+    pub(crate) fn first(&self, key: SessionKey) -> SessionKey {
+        self.with(|state, _| state.families.first(key))
     }
 
     /// Whether a refresh token, and a JWT beside it, are the newest of their session, and that was not ended here.

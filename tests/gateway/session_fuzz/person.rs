@@ -1,6 +1,6 @@
 //! A browser with several tabs, and what it may find.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,9 @@ struct State {
     /// When the answer to the latest login came, and which that was.
     latest: Option<(Instant, usize)>,
     story: Story,
+    /// What happened last, for whoever has to find out why.
+    notes: VecDeque<String>,
+    began: Option<Instant>,
 }
 
 pub(super) struct Person {
@@ -135,6 +138,8 @@ impl Person {
     fn send(&self, target: &str) -> Sent {
         let mut state = self.state.lock().unwrap();
         state.story.requests += 1;
+        let note = format!("{target} with the cookies of {:?}: {}", state.login, short(&state.jar));
+        state.note(note);
         let (jar, login) = (state.jar.clone(), state.login);
         let mut place = 0;
         if let Some(login) = login.and_then(|login| state.logins.get_mut(login)) {
@@ -164,8 +169,12 @@ impl Person {
 
     async fn get(&self, scene: &Scene, target: String, rng: &mut Rng) {
         let sent = self.send(&target);
-        let Some(answer) = self.exchange(scene, Request::get(&target), &sent, rng).await else { return };
+        let Some(answer) = self.exchange(scene, Request::get(&target), &sent, rng).await else {
+            self.state.lock().unwrap().note(format!("{target}: left"));
+            return;
+        };
         let mut state = self.state.lock().unwrap();
+        state.note(format!("{target}: {}", answer.status()));
         let found = whose(&answer, &target);
         match (answer.status(), found) {
             (200, Some(user)) => {
@@ -286,11 +295,30 @@ fn subject(jwt: &str) -> String {
     claims["sub"].as_str().unwrap().to_owned()
 }
 
+/// The end of each cookie.
+fn short(jar: &Jar) -> String {
+    jar.values().map(|value| format!("…{} ", &value[value.len().saturating_sub(12)..])).collect()
+}
+
 impl State {
+    fn note(&mut self, what: String) {
+        let at = self.began.get_or_insert_with(Instant::now).elapsed().as_millis();
+        self.notes.push_back(format!("{at:>6} ms {what}"));
+        if self.notes.len() > 60 {
+            self.notes.pop_front();
+        }
+    }
+
+    fn notes(&self) -> String {
+        self.notes.iter().map(|note| format!("\n{note}")).collect()
+    }
+
     /// From now on there is a reason for its end.
     fn may_end(&mut self, login: Option<usize>, reason: &'static str) {
         if let Some(login) = login.and_then(|login| self.logins.get_mut(login)) {
             login.ends.push((Instant::now(), reason));
+            let user = login.user.clone();
+            self.note(format!("{user} may end: {reason}"));
         }
     }
 
@@ -302,11 +330,12 @@ impl State {
         let is_reused = later.into_iter().any(|sent_at| sent_at.elapsed() >= WINDOW);
         assert!(
             !login.ends.is_empty() || is_reused,
-            "{} was signed out for no reason by {}: {} {}",
+            "{} was signed out for no reason by {}: {} {}{}",
             login.user,
             sent.target,
             answer.head.first_line,
-            answer.text()
+            answer.text(),
+            self.notes()
         );
     }
 
@@ -317,13 +346,19 @@ impl State {
                 composed_after > came_at && sent.login != Some(latest)
             })
         };
-        for cookie in answer.set_cookies() {
+        let cookies = answer.set_cookies();
+        if !cookies.is_empty() {
+            let set = cookies.iter().map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
+            self.note(format!("{} sets {}", sent.target, short(&set)));
+        }
+        for cookie in cookies {
             if cookie.clears() {
                 let is_of_latest = self.login.is_some() && self.login == self.latest.map(|(_, login)| login);
                 assert!(
                     !(is_of_latest && is_later_than_login(self)),
-                    "the late answer to {} takes the cookies of a login",
-                    sent.target
+                    "the late answer to {} takes the cookies of a login{}",
+                    sent.target,
+                    self.notes()
                 );
                 self.jar.remove(&cookie.name);
             } else {
@@ -334,8 +369,9 @@ impl State {
                     let is_older = login < self.login;
                     assert!(
                         !(is_older && is_later_than_login(self)),
-                        "the late answer to {} writes old cookies over a login's",
-                        sent.target
+                        "the late answer to {} writes old cookies over a login's{}",
+                        sent.target,
+                        self.notes()
                     );
                     self.login = login;
                 }

@@ -23,6 +23,7 @@ mod identity_headers;
 mod jwks;
 mod lifecycle;
 mod login;
+mod login_floods;
 mod login_outcomes;
 mod logout;
 mod observability;

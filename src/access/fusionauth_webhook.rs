@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::access::key_set::KeySet;
 use crate::access::signed_token::{self, string};
-use crate::access::token::TokenError;
+use crate::access::token::{TokenError, latest_issue};
 use crate::config;
 use crate::strict_json;
 
@@ -29,6 +29,8 @@ pub struct WebhookRules {
     secret: Option<KeySet>,
     /// FusionAuth's id of the app: it is the client id, too.
     application: String,
+    /// Seconds: see [`TokenRules`](crate::access::token::TokenRules).
+    leeway: u64,
 }
 
 /// Whose sessions an event ends.
@@ -79,7 +81,7 @@ impl WebhookRules {
             }
             None => (provider.algorithms.clone(), None),
         };
-        Self { algorithms, secret, application: client_id.to_owned() }
+        Self { algorithms, secret, application: client_id.to_owned(), leeway: provider.leeway.as_secs() }
     }
 
     /// Verifies the signature of a body. `keys` are the provider's; they do not matter where a secret is configured.
@@ -102,23 +104,24 @@ impl WebhookRules {
         Ok(())
     }
 
-    /// Reads an event whose signature has been verified. `now` is in Unix seconds: FusionAuth's clock may be ahead, but
-    /// sessions to come must not end.
+    /// Reads an event whose signature has been verified. `now` is in Unix seconds: FusionAuth's clock may be ahead, and its JWTs
+    /// with it, but sessions to come must not end.
     pub fn read(&self, body: &[u8], now: u64) -> Result<Event, WebhookError> {
+        let latest = latest_issue(now, self.leeway);
         let body = strict_json::parse_object(body, MAX_DEPTH)
             .map_err(|_| WebhookError::Event("not a strict JSON object"))?;
         let event =
             body.get("event").and_then(Value::as_object).ok_or(WebhookError::Event("`event` is missing"))?;
         let kind = text(event, "type").ok_or(WebhookError::Event("`type` is missing"))?;
         match kind {
-            "jwt.refresh-token.revoke" => self.read_revocation(event, now),
-            "user.deactivate" | "user.delete" | "user.delete.complete" => user(event, now),
+            "jwt.refresh-token.revoke" => self.read_revocation(event, latest),
+            "user.deactivate" | "user.delete" | "user.delete.complete" => user(event, latest),
             _ => Ok(Event::Nobody),
         }
     }
 
     /// One refresh token of a user, all of a user (perhaps for one application), or all of an application.
-    fn read_revocation(&self, event: &Map<String, Value>, now: u64) -> Result<Event, WebhookError> {
+    fn read_revocation(&self, event: &Map<String, Value>, latest: u64) -> Result<Event, WebhookError> {
         let application = text(event, "applicationId");
         if application.is_some_and(|id| !id.eq_ignore_ascii_case(&self.application)) {
             return Ok(Event::Nobody);
@@ -128,16 +131,16 @@ impl WebhookRules {
             return Ok(Event::Session(id.to_owned()));
         }
         let names_user = event.contains_key("userId") || event.contains_key("user");
-        if !names_user && application.is_some() { Ok(Event::Everybody) } else { user(event, now) }
+        if !names_user && application.is_some() { Ok(Event::Everybody) } else { user(event, latest) }
     }
 }
 
-fn user(event: &Map<String, Value>, now: u64) -> Result<Event, WebhookError> {
+fn user(event: &Map<String, Value>, latest: u64) -> Result<Event, WebhookError> {
     let inner = event.get("user").and_then(Value::as_object).and_then(|user| text(user, "id"));
     let subject = text(event, "userId").or(inner).ok_or(WebhookError::Event("no user is named"))?;
     let created = event.get("createInstant").and_then(Value::as_u64);
     let created = created.ok_or(WebhookError::Event("`createInstant` is missing"))?;
-    Ok(Event::User { subject: subject.to_owned(), issued_until: (created / 1000).min(now) })
+    Ok(Event::User { subject: subject.to_owned(), issued_until: (created / 1000).min(latest) })
 }
 
 fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

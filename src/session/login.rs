@@ -2,78 +2,44 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
 use crate::access::decision::RETRY_AFTER;
 use crate::access::token::TokenError;
-use crate::identity_provider::{ChallengeKind, Credentials, LoginError};
+use crate::identity_provider::{ChallengeKind, Credentials, LoginError, TokenSet};
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
-use crate::session::login_queue::LoginName;
+use crate::session::login_name::LoginName;
+use crate::session::login_turns::Turn;
+use crate::session::logout::spawn_revocation;
+use crate::session::throttle::{Refused, Reservation};
 use crate::session::{SessionContext, Sessions, Tokens};
 use crate::telemetry::audit::{self, Event};
+use crate::telemetry::traces;
 
 impl Sessions {
     /// Logs a user in. The problem says to the browser what went wrong; the log says more.
     ///
-    /// `client` is the browser's address: failed logins are counted by it, and the places in the queue of a user name
-    /// shared.
+    /// `client` is the browser's address: failed logins are counted by it, and those that wait take turns by it.
     pub async fn login(
         &self,
-        app: &SessionContext,
-        credentials: &Credentials,
+        app: &Arc<SessionContext>,
+        credentials: Credentials,
         client: Option<IpAddr>,
     ) -> Result<Arc<Tokens>, Problem> {
-        let provider = app.provider.name();
         let name = LoginName::new(app.provider.issuer(), &credentials.username, client);
-        if let Err(wait) = self.throttle.check(&name) {
-            audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, app, None);
-            return Err(Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")
-                .retry_after(wait.as_secs() + 1));
-        }
-        let Some(place) = self.login_queue.enter(&name) else {
-            let reason = ReasonCode::TooManyWaiting;
-            audit::record(Event::LoginRefused, reason, app, None);
-            return Err(Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
-                .retry_after(1)
-                .because(reason));
-        };
-        // Twice: one's own turn, and the one before.
-        let Ok(permit) = timeout(app.request_timeout * 2, place.turn()).await else {
-            return Err(too_many_calls(app));
-        };
-        let Ok(call) = timeout(app.request_timeout, app.calls.logins.acquire()).await else {
-            return Err(too_many_calls(app));
-        };
-        let granted = app.provider.password_grant(&app.client, credentials).await;
-        drop((permit, call));
-        match &granted {
-            Ok(_) => self.throttle.succeeded(&name),
-            Err(LoginError::InvalidCredentials) => self.throttle.failed(&name),
-            Err(_) => {}
-        }
+        let turn = self.turn(app, &name).await?;
+        let granted = call(app, credentials, turn).await;
         let tokens = granted.map_err(|error| refusal(app, error, self.clock.now()))?;
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
-            Err(error @ TokenError::UnusableClaim(_)) => {
-                let reason = error.code();
-                audit::record_detail(Event::LoginRefused, reason, app, &error.to_string());
-                let detail = "This account cannot be used with this app.";
-                return Err(Problem::new(Code::Forbidden, detail).because(reason));
-            }
-            Err(error) => {
-                error!(provider, client = app.client.id, %error, "the provider's JWT was refused at login");
-                audit::record_detail(
-                    Event::LoginRefused,
-                    ReasonCode::ProviderToken,
-                    app,
-                    error.code().as_str(),
-                );
-                return Err(unavailable().because(ReasonCode::ProviderToken));
-            }
+            Err(error) => return Err(unusable(app, &error)),
         };
+        self.known_sites.remember(&name);
         self.memory.saw(app.rules.token.provider, &identity, self.clock.now());
         // A login that waited for its answer while its subject was revoked counts as one after that.
         self.memory.revocations.admit(identity.marks(), identity.issued_at(), self.clock.now());
@@ -88,6 +54,86 @@ impl Sessions {
             rules: app.rules.generation,
         }))
     }
+
+    /// Waits until the login may go out: it has its turn, and a place among the failed ones. Whoever waits for a place holds
+    /// no turn.
+    async fn turn(&self, app: &SessionContext, name: &LoginName) -> Result<(Turn, Reservation), Problem> {
+        // Twice: one's own turn, and the one before.
+        let deadline = Instant::now() + app.request_timeout * 2;
+        let is_known = self.known_sites.knows(name);
+        loop {
+            self.throttle.check(name).map_err(|wait| too_many_failed(app, wait))?;
+            let settled = self.throttle.settled();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            let waiting = app.calls.logins.enter(name, is_known, self.max_waiting_logins);
+            let waiting = waiting.ok_or_else(|| too_many_waiting(app))?;
+            let turn = match timeout_at(deadline, waiting.turn()).await {
+                Ok(Some(turn)) => turn,
+                Ok(None) => return Err(too_many_waiting(app)),
+                Err(_) => return Err(too_many_calls(app)),
+            };
+            match self.throttle.reserve(name) {
+                Ok(reservation) => return Ok((turn, reservation)),
+                Err(Refused::Failed(wait)) => return Err(too_many_failed(app, wait)),
+                Err(Refused::OnTheirWay) => drop(turn),
+            }
+            timeout_at(deadline, settled).await.map_err(|_| too_many_calls(app))?;
+        }
+    }
+}
+
+/// Asks the provider, in a task of its own: the answer counts, and the turn lasts until it is there, also where the client
+/// leaves before. Then nobody is left to have the session, and it ends.
+async fn call(
+    app: &Arc<SessionContext>,
+    credentials: Credentials,
+    (turn, reservation): (Turn, Reservation),
+) -> Result<TokenSet, LoginError> {
+    let (sender, granted) = oneshot::channel();
+    let context = Arc::clone(app);
+    let work = async move {
+        let granted = context.provider.password_grant(&context.client, &credentials).await;
+        match &granted {
+            Ok(_) => reservation.succeeded(),
+            Err(LoginError::InvalidCredentials) => reservation.failed(),
+            // Nothing is known of the password, or it was right.
+            Err(_) => drop(reservation),
+        }
+        drop(turn);
+        if let Err(Ok(TokenSet { refresh_token: Some(refresh_token), .. })) = sender.send(granted) {
+            spawn_revocation(&context, refresh_token, None);
+        }
+    };
+    tokio::spawn(traces::under(traces::parent(), audit::caused_by(audit::cause(), work)));
+    granted.await.unwrap_or_else(|_| Err(LoginError::Unavailable(String::from("the call has failed"), None)))
+}
+
+/// The answer where the provider gave a JWT that cannot be used.
+fn unusable(app: &SessionContext, error: &TokenError) -> Problem {
+    let (provider, client) = (app.provider.name(), &app.client.id);
+    if let TokenError::UnusableClaim(_) = error {
+        let reason = error.code();
+        audit::record_detail(Event::LoginRefused, reason, app, &error.to_string());
+        return Problem::new(Code::Forbidden, "This account cannot be used with this app.").because(reason);
+    }
+    error!(provider, client, %error, "the provider's JWT was refused at login");
+    audit::record_detail(Event::LoginRefused, ReasonCode::ProviderToken, app, error.code().as_str());
+    unavailable().because(ReasonCode::ProviderToken)
+}
+
+fn too_many_failed(app: &SessionContext, wait: Duration) -> Problem {
+    audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, app, None);
+    Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")
+        .retry_after(wait.as_secs() + 1)
+}
+
+fn too_many_waiting(app: &SessionContext) -> Problem {
+    let reason = ReasonCode::TooManyWaiting;
+    audit::record(Event::LoginRefused, reason, app, None);
+    Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
+        .retry_after(1)
+        .because(reason)
 }
 
 /// The answer where the provider is the reason.

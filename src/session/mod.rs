@@ -5,9 +5,11 @@ mod cookie_changes;
 mod credentials;
 mod expiring;
 mod family;
+mod known_sites;
 mod ledger;
 mod login;
-mod login_queue;
+mod login_name;
+mod login_turns;
 mod logout;
 mod refresh;
 mod revoke;
@@ -42,9 +44,10 @@ pub use set_cookie::CookieWriter;
 pub(crate) use watched::WatchedSession;
 
 use cookie_changes::CookieChanges;
+use known_sites::KnownSites;
 use ledger::Ledger;
 pub(crate) use ledger::SessionKey;
-use login_queue::LoginQueue;
+use login_turns::LoginTurns;
 use stranger_calls::StrangerCalls;
 use throttle::Throttle;
 
@@ -71,7 +74,7 @@ pub(crate) struct ProviderCalls {
     refreshes: Semaphore,
     /// Refreshes with a refresh token that anyone may have made up.
     strangers: Arc<StrangerCalls>,
-    logins: Semaphore,
+    logins: LoginTurns,
     revocations: Semaphore,
     /// Revocations that wait for their first attempt: anyone can bring a made-up refresh token.
     queued_revocations: Semaphore,
@@ -84,7 +87,7 @@ impl Default for ProviderCalls {
         Self {
             refreshes: Semaphore::new(256),
             strangers: Arc::default(),
-            logins: Semaphore::new(64),
+            logins: LoginTurns::default(),
             revocations: Semaphore::new(64),
             queued_revocations: Semaphore::new(16_384),
             waiting_revocations: Semaphore::new(1024),
@@ -164,7 +167,9 @@ pub struct Sessions {
     refresh_ahead: u64,
     ledger: Arc<Ledger>,
     cookie_changes: Arc<CookieChanges>,
-    login_queue: Arc<LoginQueue>,
+    /// Logins of one user name and site that may wait for each other.
+    max_waiting_logins: usize,
+    known_sites: Arc<KnownSites>,
     throttle: Arc<Throttle>,
     memory: Arc<Memory>,
     /// Seconds for which the revocation of a session or a subject is kept.
@@ -180,7 +185,8 @@ impl Sessions {
             refresh_ahead: refresh.ahead.as_secs(),
             ledger: Arc::new(Ledger::new(refresh.replay_window)),
             cookie_changes: Arc::default(),
-            login_queue: Arc::new(LoginQueue::new(limits.max_waiting_logins)),
+            max_waiting_logins: limits.max_waiting_logins,
+            known_sites: Arc::default(),
             throttle: Arc::new(Throttle::new(
                 limits.failed_logins_per_name,
                 limits.failed_logins_per_address,
@@ -194,14 +200,14 @@ impl Sessions {
     pub(crate) fn with_settings(&self, config: &config::Config) -> Self {
         let (refresh, limits) = (&config.refresh, &config.server.limits);
         self.ledger.set_replay_window(refresh.replay_window);
-        self.login_queue.set_max_waiting(limits.max_waiting_logins);
         self.throttle.set_limits(limits.failed_logins_per_name, limits.failed_logins_per_address);
         Self {
             clock: Arc::clone(&self.clock),
             refresh_ahead: refresh.ahead.as_secs(),
             ledger: Arc::clone(&self.ledger),
             cookie_changes: Arc::clone(&self.cookie_changes),
-            login_queue: Arc::clone(&self.login_queue),
+            max_waiting_logins: limits.max_waiting_logins,
+            known_sites: Arc::clone(&self.known_sites),
             throttle: Arc::clone(&self.throttle),
             memory: Arc::clone(&self.memory),
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),

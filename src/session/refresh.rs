@@ -17,7 +17,7 @@ use crate::access::token::TokenError;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::reason::ReasonCode;
 use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
-use crate::session::login_queue::site;
+use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
 use crate::session::stranger_calls::StrangerCall;
 use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens, login};

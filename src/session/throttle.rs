@@ -1,15 +1,20 @@
 //! Failed logins are counted, for each user name from one address and for each address, so that passwords are not guessed
 //! by the thousand. Counts leak away, so nobody is kept out for long; a user name alone is not counted, so that a stranger
 //! elsewhere cannot keep its owner out. The tables are bounded.
+//!
+//! A login that is on its way to the provider has its place among the failed ones, which it gives back unless it fails: guesses
+//! that are made at once count as those that are made one after the other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use crate::session::login_queue::LoginName;
+use crate::session::login_name::LoginName;
 
 /// What is remembered at once. Beyond it, what has leaked away goes, and then nothing new is counted for a while.
 const MAX_ENTRIES: usize = 65_536;
@@ -26,6 +31,8 @@ pub(crate) struct Throttle {
     per_name: AtomicU32,
     per_address: AtomicU32,
     table: Mutex<Table>,
+    /// A login that was on its way is not any more.
+    settled: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -41,17 +48,44 @@ enum Subject {
     Address(std::net::IpAddr),
 }
 
-/// A leaky bucket: it is empty again at this instant.
+/// A leaky bucket: without those on their way, it is empty again at this instant.
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     empty_at: Instant,
+    on_their_way: u32,
+}
+
+/// What counts a failed login.
+#[derive(Debug)]
+struct Limit {
+    subject: Subject,
+    leak: Duration,
+    most: u32,
+}
+
+/// Why a login may not be tried now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Too many have failed; one more may be tried after this time.
+    Failed(Duration),
+    /// Too many are on their way that might fail: see [`Throttle::settled`].
+    OnTheirWay,
+}
+
+/// A place among the failed logins, for one whose outcome is not known yet. Given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    throttle: Arc<Throttle>,
+    name: LoginName,
+    /// What it is counted by: all but what there was no room for.
+    limits: Vec<Limit>,
 }
 
 impl Throttle {
     /// Permits `per_name` failed logins of one user name from one address, and `per_address` from one address, at once.
     pub(crate) fn new(per_name: u32, per_address: u32) -> Self {
         let (per_name, per_address) = (AtomicU32::new(per_name), AtomicU32::new(per_address));
-        Self { per_name, per_address, table: Mutex::default() }
+        Self { per_name, per_address, table: Mutex::default(), settled: Notify::new() }
     }
 
     /// Sets both for logins that come.
@@ -60,56 +94,129 @@ impl Throttle {
         self.per_address.store(per_address, Ordering::Relaxed);
     }
 
-    /// Whether a login may be tried; `Err`: the time after which it may.
+    /// Whether too many have failed already; `Err`: the time after which one more may be tried.
     pub(crate) fn check(&self, name: &LoginName) -> Result<(), Duration> {
-        let table = self.table();
-        let now = Instant::now();
-        let wait = self.subjects(name).filter_map(|(subject, leak, most)| {
-            let level = table.failures.get(&subject)?.empty_at.saturating_duration_since(now);
-            level.checked_sub(leak * most.saturating_sub(1)).filter(|wait| !wait.is_zero())
-        });
-        wait.max().map_or(Ok(()), Err)
+        let (table, now) = (self.table(), Instant::now());
+        let waits = self.limits(name).filter_map(|limit| table.wait(&limit, now));
+        waits.max().map_or(Ok(()), Err)
     }
 
-    /// Counts a failed login.
-    pub(crate) fn failed(&self, name: &LoginName) {
-        let mut table = self.table();
-        let now = Instant::now();
-        let has_room = table.make_room(now);
-        for (subject, leak, most) in self.subjects(name) {
-            if !has_room && !table.failures.contains_key(&subject) {
-                continue;
-            }
-            let entry = table.failures.entry(subject).or_insert(Failures { empty_at: now });
-            // Never above the brim: trying on does not lengthen the wait.
-            entry.empty_at = (entry.empty_at.max(now) + leak).min(now + leak * most);
+    /// Takes a place for a login that is about to be tried.
+    pub(crate) fn reserve(self: &Arc<Self>, name: &LoginName) -> Result<Reservation, Refused> {
+        let (mut table, now) = (self.table(), Instant::now());
+        let limits: Vec<_> = self.limits(name).collect();
+        if let Some(wait) = limits.iter().filter_map(|limit| table.wait(limit, now)).max() {
+            return Err(Refused::Failed(wait));
         }
+        if limits.iter().any(|limit| table.is_full(limit, now)) {
+            return Err(Refused::OnTheirWay);
+        }
+        let has_room = table.make_room(now);
+        let reserved = limits.into_iter().filter(|limit| table.reserve(limit, now, has_room));
+        let limits = reserved.collect();
+        drop(table);
+        Ok(Reservation { throttle: Arc::clone(self), name: name.clone(), limits })
     }
 
-    /// Forgets the failures of a user name from the address that it has now logged in from.
-    pub(crate) fn succeeded(&self, name: &LoginName) {
-        self.table().failures.remove(&Subject::Name(name.clone()));
+    /// Ends when a login that was on its way is not any more, from when it is first asked or enabled.
+    pub(crate) fn settled(&self) -> Notified<'_> {
+        self.settled.notified()
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn subjects(&self, name: &LoginName) -> impl Iterator<Item = (Subject, Duration, u32)> {
+    fn limits(&self, name: &LoginName) -> impl Iterator<Item = Limit> {
         let [per_name, per_address] =
             [&self.per_name, &self.per_address].map(|limit| limit.load(Ordering::Relaxed));
-        let of_address = name.site().map(|site| (Subject::Address(site), ADDRESS_LEAK, per_address));
-        [Some((Subject::Name(name.clone()), NAME_LEAK, per_name)), of_address].into_iter().flatten()
+        let of_name = Limit { subject: Subject::Name(name.clone()), leak: NAME_LEAK, most: per_name };
+        let of_address = name.site().map(Subject::Address);
+        let of_address = of_address.map(|subject| Limit { subject, leak: ADDRESS_LEAK, most: per_address });
+        [Some(of_name), of_address].into_iter().flatten()
+    }
+}
+
+impl Reservation {
+    /// The login failed: it keeps its place until that leaks away.
+    pub(crate) fn failed(mut self) {
+        let (mut table, now) = (self.throttle.table(), Instant::now());
+        for limit in self.limits.drain(..) {
+            if let Some(failures) = table.failures.get_mut(&limit.subject) {
+                failures.on_their_way = failures.on_their_way.saturating_sub(1);
+                // Never above the brim, should that have been lowered meanwhile.
+                let brim = now + limit.leak * limit.most;
+                failures.empty_at = (failures.empty_at.max(now) + limit.leak).min(brim);
+            }
+        }
+    }
+
+    /// It succeeded: the failures of its user name from its address are forgotten.
+    pub(crate) fn succeeded(self) {
+        let mut table = self.throttle.table();
+        if let Some(failures) = table.failures.get_mut(&Subject::Name(self.name.clone())) {
+            failures.empty_at = Instant::now();
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let (mut table, now) = (self.throttle.table(), Instant::now());
+        for Limit { subject, .. } in self.limits.drain(..) {
+            if let Some(failures) = table.failures.get_mut(&subject) {
+                failures.on_their_way = failures.on_their_way.saturating_sub(1);
+                if failures.is_over(now) {
+                    table.failures.remove(&subject);
+                }
+            }
+        }
+        drop(table);
+        self.throttle.settled.notify_waiters();
+    }
+}
+
+impl Failures {
+    fn is_over(&self, now: Instant) -> bool {
+        self.on_their_way == 0 && self.empty_at <= now
     }
 }
 
 impl Table {
+    /// How full a bucket is, without and with those on their way.
+    fn levels(&self, limit: &Limit, now: Instant) -> (Duration, Duration) {
+        let Some(failures) = self.failures.get(&limit.subject) else { return Default::default() };
+        let level = failures.empty_at.saturating_duration_since(now);
+        (level, level + limit.leak * failures.on_their_way)
+    }
+
+    /// The time after which one more may fail, if too many have.
+    fn wait(&self, limit: &Limit, now: Instant) -> Option<Duration> {
+        let (level, _) = self.levels(limit, now);
+        level.checked_sub(limit.leak * limit.most.saturating_sub(1)).filter(|wait| !wait.is_zero())
+    }
+
+    /// Whether too many would have failed if all on their way did.
+    fn is_full(&self, limit: &Limit, now: Instant) -> bool {
+        let (_, level) = self.levels(limit, now);
+        level > limit.leak * limit.most.saturating_sub(1)
+    }
+
+    fn reserve(&mut self, limit: &Limit, now: Instant, has_room: bool) -> bool {
+        if !has_room && !self.failures.contains_key(&limit.subject) {
+            return false;
+        }
+        let none = Failures { empty_at: now, on_their_way: 0 };
+        self.failures.entry(limit.subject.clone()).or_insert(none).on_their_way += 1;
+        true
+    }
+
     /// Whether two more fit in.
     fn make_room(&mut self, now: Instant) -> bool {
         let is_full = |failures: &HashMap<_, _>| failures.len() + 2 > MAX_ENTRIES;
         let may_clear = self.cleared_at.is_none_or(|cleared_at| now >= cleared_at + ADDRESS_LEAK);
         if is_full(&self.failures) && may_clear {
-            self.failures.retain(|_, failures| failures.empty_at > now);
+            self.failures.retain(|_, failures| !failures.is_over(now));
             self.cleared_at = Some(now);
         }
         !is_full(&self.failures)
@@ -117,68 +224,4 @@ impl Table {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use tokio::time::advance;
-
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn name(username: &str, address: &str) -> LoginName {
-        LoginName::new("main", username, address.parse::<IpAddr>().ok())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_name_from_one_address_is_slowed_down_and_nobody_else() {
-        let throttle = Throttle::new(3, 1000);
-        let guessed = name("alice", "192.0.2.1");
-        for _ in 0..3 {
-            assert_eq!(throttle.check(&guessed), Ok(()));
-            throttle.failed(&guessed);
-        }
-        let wait = throttle.check(&guessed).unwrap_err();
-        assert!(wait <= NAME_LEAK, "{wait:?}");
-        assert!(throttle.check(&name(" ALICE ", "192.0.2.1")).is_err(), "the same name to a provider");
-        assert_eq!(throttle.check(&name("alice", "192.0.2.2")), Ok(()), "its owner, elsewhere");
-        assert_eq!(throttle.check(&name("bob", "192.0.2.1")), Ok(()));
-        throttle.failed(&guessed);
-        assert!(throttle.check(&guessed).unwrap_err() <= NAME_LEAK, "trying on lengthens nothing");
-        advance(wait).await;
-        assert_eq!(throttle.check(&guessed), Ok(()), "one more after a leak");
-        throttle.succeeded(&guessed);
-        for _ in 0..2 {
-            throttle.failed(&guessed);
-            assert_eq!(throttle.check(&guessed), Ok(()));
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_address_that_tries_many_names_is_slowed_down() {
-        let throttle = Throttle::new(3, 10);
-        for number in 0..10 {
-            throttle.failed(&name(&format!("user{number}"), "2001:db8::1"));
-        }
-        assert!(throttle.check(&name("other", "2001:db8::ffff")).unwrap_err() <= ADDRESS_LEAK, "one /64");
-        assert_eq!(throttle.check(&name("other", "2001:db8:0:1::1")), Ok(()));
-        advance(ADDRESS_LEAK).await;
-        assert_eq!(throttle.check(&name("other", "2001:db8::1")), Ok(()));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_table_is_bounded() {
-        let throttle = Throttle::new(3, 10);
-        for number in 0..65_536_u32 {
-            throttle.failed(&LoginName::new(
-                "main",
-                &number.to_string(),
-                Some(IpAddr::V4((number + 1).into())),
-            ));
-        }
-        assert!(throttle.table().failures.len() <= MAX_ENTRIES);
-        advance(SECOND * 3600).await;
-        throttle.failed(&name("alice", "192.0.2.1"));
-        assert_eq!(throttle.table().failures.len(), 2, "what has leaked away is gone");
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ mod jwks;
 mod late_answers;
 mod lifecycle;
 mod login;
+mod login_floods;
 mod login_outcomes;
 mod logout;
 mod observability;

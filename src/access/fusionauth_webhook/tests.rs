@@ -130,7 +130,15 @@ fn whose_sessions_an_event_ends() {
         (revocation(&json!({"refreshToken": null, "applicationId": null})), of_user.clone()),
         (revocation(&json!({"refreshToken": {}, "user": null})), of_user.clone()),
         (revocation(&json!({"refreshToken": null, "userId": null})), of_user),
-        (revocation(&json!({"refreshToken": null, "createInstant": NOW * 1000 + 999_999})), user(USER, NOW)),
+        // Its clock may be ahead as far as its JWTs may be from there, and no further.
+        (
+            revocation(&json!({"refreshToken": null, "createInstant": NOW * 1000 + 20_999})),
+            user(USER, NOW + 20),
+        ),
+        (
+            revocation(&json!({"refreshToken": null, "createInstant": NOW * 1000 + 999_999})),
+            user(USER, NOW + 30),
+        ),
         (revocation(&json!({"refreshToken": null, "userId": null, "user": null})), Event::Everybody),
         (about_user("user.deactivate"), user(USER, 1_629_912_352)),
         (about_user("user.delete"), user(USER, 1_629_912_352)),

@@ -6,9 +6,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
+use crate::http1::chunked::Decoder;
+use crate::http1::merged::Merger;
+
 use super::body_rate::BodyRate;
 use super::body_read::{poll_chunked, poll_length, poll_quiet, poll_tunnel};
-use super::chunked::Decoder;
 use super::request_head::{Framing, RequestHead, Upgrade};
 use super::watch::EndReason;
 use super::web_socket_frames::FrameFollower;
@@ -18,7 +20,7 @@ use super::wire::Wire;
 enum Body {
     Ended,
     Length(u64),
-    Chunked(Decoder),
+    Chunked(Merger),
     /// Upgraded: bytes without an end. The frames are those to the client.
     Tunnel(FrameFollower),
 }
@@ -38,12 +40,12 @@ pub(super) struct Message {
 
 impl Message {
     /// The message of this head, whose body must come in at `min_rate` bytes per second.
-    pub(super) const fn new(head: &RequestHead, min_rate: u64) -> Self {
+    pub(super) fn new(head: &RequestHead, min_rate: u64) -> Self {
         Self {
             body: match head.framing {
                 Framing::None => Body::Ended,
                 Framing::Length(length) => Body::Length(length),
-                Framing::Chunked => Body::Chunked(Decoder::new()),
+                Framing::Chunked => Body::Chunked(Merger::new(Decoder::of_request())),
             },
             awaits_upgrade: matches!(head.upgrade, Some(Upgrade::WebSocket)),
             awaits_continue: head.expect_continue,
@@ -87,7 +89,7 @@ impl Message {
         let polled = match &mut self.body {
             Body::Ended => poll_quiet(wire, context),
             Body::Length(remaining) => poll_length(remaining, wire, context, buffer),
-            Body::Chunked(decoder) => poll_chunked(decoder, wire, context, buffer),
+            Body::Chunked(merger) => poll_chunked(merger, wire, context, buffer),
             Body::Tunnel(_) => poll_tunnel(wire, context, buffer),
         };
         if polled.is_ready() {
@@ -200,8 +202,8 @@ impl Message {
                     self.body = Body::Ended;
                 }
             }
-            Body::Chunked(decoder) => {
-                if decoder.is_done() {
+            Body::Chunked(merger) => {
+                if merger.is_done() {
                     self.body = Body::Ended;
                 }
             }

@@ -5,7 +5,6 @@
 
 mod body_rate;
 mod body_read;
-mod chunked;
 mod closing;
 mod connection;
 #[cfg(feature = "fuzzing")]

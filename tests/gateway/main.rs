@@ -35,6 +35,7 @@ mod reload;
 mod reload_hostile;
 mod routes;
 mod session_protection;
+mod small_pieces;
 mod stand_ins;
 mod status_page;
 mod streaming;

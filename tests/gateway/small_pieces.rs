@@ -1,11 +1,15 @@
 //! Bodies in the smallest of pieces: what has arrived together goes on together, on both ways.
 
+use bytes::Bytes;
+
 use crate::support::certificates::Authority;
 use crate::support::client::receive;
+use crate::support::http2::{Http2Client, answer};
 use crate::support::strict::{StrictApp, digest};
 use crate::support::{World, patiently};
 
 const BYTES: usize = 50_000;
+const FRAMES: usize = 12_000;
 
 async fn world(app: &StrictApp) -> (Authority, World) {
     let authority = Authority::new();
@@ -27,4 +31,22 @@ async fn an_upload_in_chunks_of_one_byte_is_merged() {
     assert_eq!(answer.text(), format!("id=1 {}", digest(&vec![b'x'; BYTES])));
     let received = app.find("1").unwrap();
     assert!(received.is_whole && received.chunks < BYTES / 50, "{} chunks", received.chunks);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_over_http_2_in_frames_of_one_byte_is_merged() {
+    let app = StrictApp::start().await;
+    let (authority, world) = world(&app).await;
+    let mut client = Http2Client::start(&authority, &world).await;
+    let request = client.request("POST", "/open/play?id=1").body(()).unwrap();
+    let (response, mut sending) = client.requests.send_request(request, false).unwrap();
+    // All at once: nobody may take it for an attack.
+    for _ in 0..FRAMES {
+        sending.send_data(Bytes::from_static(b"x"), false).unwrap();
+    }
+    sending.send_data(Bytes::new(), true).unwrap();
+    let answer = answer(response).await.expect("an answer");
+    assert_eq!(answer.body.unwrap(), format!("id=1 {}", digest(&vec![b'x'; FRAMES])).into_bytes());
+    let received = app.find("1").unwrap();
+    assert!(received.is_whole && received.chunks < FRAMES / 20, "{} chunks", received.chunks);
 }

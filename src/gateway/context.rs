@@ -16,6 +16,7 @@ use crate::server::watch::ConnectionWatch;
 use crate::session::{SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;
+use crate::upstream::Way;
 
 /// One request.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub struct Context {
     pub(crate) session_keys: Vec<SessionKey>,
     /// Chosen for it already, and not used yet.
     pub(crate) peer: Option<Box<HttpPeer>>,
+    /// How it goes there.
+    pub(crate) way: Option<Way>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,
     /// How often it was sent again, or to be sent on a connection that was no longer good.
@@ -106,6 +109,11 @@ impl Context {
         let nobody = HeaderValue::from_static("");
         let (peer, tls) = (connection.peer(), connection.tls());
         Some(Origin::new(headers, peer, tls, &nobody, &state.trusted_proxies).client())
+    }
+
+    /// Whether its connection to the app had served another request.
+    pub(crate) fn is_on_a_kept_connection(&self) -> bool {
+        matches!(&self.way, Some(Way::Loan(loan)) if loan.was_kept())
     }
 
     /// Who is behind what is written into the audit log.

@@ -30,7 +30,7 @@ pub(super) fn is_due(request: &RequestHeader) -> bool {
 }
 
 /// Whether this is a call that can be one at the app, too. gRPC-Web is ordinary HTTP.
-fn is_call(request: &RequestHeader) -> bool {
+pub(super) fn is_call(request: &RequestHeader) -> bool {
     let content_type = request.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     content_type
         .and_then(|value| value.strip_prefix(b"application/grpc"))
@@ -47,7 +47,7 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
             return Ok(false);
         }
         let error = match gateway.connections.open(&peer).await {
-            Ok((mut upstream, is_reused)) => {
+            Ok(Some((mut upstream, is_reused))) => {
                 let called = call(gateway, &peer, &mut upstream, session, context).await;
                 if matches!(&called, Err(error) if *error.etype() == ErrorType::ReadTimedout) {
                     // It may be the connection that does not answer.
@@ -56,6 +56,10 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
                 gateway.connections.close(upstream, &peer);
                 let Err(error) = called else { return Ok(true) };
                 gateway.error_while_proxy(&peer, session, error, context, is_reused)
+            }
+            Ok(None) => {
+                let error = Error::explain(ErrorType::ConnectError, "the app does not choose HTTP/2");
+                gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up()
             }
             Err(error) => gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up(),
         };

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{StatusCode, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -41,7 +42,7 @@ use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::RequestTrace;
-use crate::upstream::http2;
+use crate::upstream::{Needs, http2};
 
 pub use context::Context;
 pub use current::{CurrentState, ReloadStatus};
@@ -179,10 +180,14 @@ impl ProxyHttp for Gateway {
             return Ok(peer);
         }
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let mut peer = app.upstreams.peer(&context.tried, context.websocket);
-        if let Some(peer) = peer.as_mut().filter(|_| session.req_header().version == http::Version::HTTP_10) {
-            http2::avoid(peer);
-        }
+        let needs = match session.req_header().version {
+            _ if context.websocket => Needs::WebSocket,
+            http::Version::HTTP_10 => Needs::Http1,
+            http::Version::HTTP_2 if grpc::is_call(session.req_header()) => Needs::Http2,
+            _ => Needs::Anything,
+        };
+        let (peer, way) = app.upstreams.peer(&context.tried, needs).unzip();
+        context.way = way;
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         if let Some(trace) = &mut context.trace {
             trace.begin_exchange(&session.req_header().method, &app.name, context.upstream);
@@ -230,6 +235,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         is_reused: bool,
     ) -> Box<Error> {
+        let is_reused = is_reused || context.is_on_a_kept_connection();
         again::decide(session, &mut error, context, is_reused);
         error
     }
@@ -244,9 +250,25 @@ impl ProxyHttp for Gateway {
         upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
         if upstream.version == http::Version::HTTP_2 {
             Box::pin(upstream_request::prepare_for_http2(session, upstream)).await?;
+        } else {
+            upstream_request::prepare_for_http1(context, upstream)?;
         }
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        _context: &mut Context,
+    ) -> Result<()> {
+        if is_end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // Pingora would write an empty chunk for it, which is the end, and then the end.
+            *body = None;
         }
         Ok(())
     }

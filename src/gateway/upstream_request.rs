@@ -10,6 +10,7 @@ use crate::gateway::context::Context;
 use crate::gateway::plain_headers;
 use crate::gateway::state::{App, State};
 use crate::telemetry::request_id::X_REQUEST_ID;
+use crate::upstream::Way;
 
 /// Takes out what only we may say and what the app must not see, then says it.
 ///
@@ -76,6 +77,15 @@ pub(super) async fn prepare_for_http2(session: &mut Session, upstream: &mut Requ
             session.set_close_on_response_before_downstream_finish(false);
         }
     }
+    Ok(())
+}
+
+/// What one over HTTP/1.1 needs beyond that.
+pub(super) fn prepare_for_http1(context: &Context, upstream: &mut RequestHeader) -> Result<()> {
+    let Some(Way::Offer(choice)) = &context.way else { return Ok(()) };
+    // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is lent.
+    choice.was_http1();
+    upstream.insert_header(header::CONNECTION, "close")?;
     Ok(())
 }
 

@@ -4,4 +4,6 @@
 //! [`crate::upstream`] for apps.
 
 pub(crate) mod chunked;
+pub(crate) mod follow;
+pub(crate) mod head;
 pub(crate) mod merged;

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use crate::support::certificates::Authority;
 use crate::support::client::receive;
 use crate::support::http2::{Http2Client, answer};
-use crate::support::strict::{StrictApp, digest};
+use crate::support::strict::{StrictApp, TINY, digest};
+use crate::support::wire::Body;
 use crate::support::{World, patiently};
 
 const BYTES: usize = 50_000;
@@ -49,4 +50,26 @@ async fn an_upload_over_http_2_in_frames_of_one_byte_is_merged() {
     assert_eq!(answer.body.unwrap(), format!("id=1 {}", digest(&vec![b'x'; FRAMES])).into_bytes());
     let received = app.find("1").unwrap();
     assert!(received.is_whole && received.chunks < FRAMES / 20, "{} chunks", received.chunks);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_in_chunks_of_one_byte_is_merged() {
+    let app = StrictApp::start().await;
+    let (_authority, world) = world(&app).await;
+    let mut wire = world.browser().open().await;
+    for _ in 0..2 {
+        wire.send("GET /open/play?id=1&play=tiny-chunks HTTP/1.1\r\nHost: store.localhost\r\n\r\n")
+            .await
+            .unwrap();
+        let head = patiently("the head", wire.head()).await.unwrap().expect("a head");
+        assert_eq!(head.get("transfer-encoding"), Some("chunked"));
+        let (mut body, mut chunks) = (Body::default(), 0);
+        while patiently("a chunk", wire.chunk(1 << 20, &mut body)).await.unwrap().is_some() {
+            chunks += 1;
+        }
+        assert_eq!(body.bytes, vec![b'x'; TINY]);
+        assert!(chunks < TINY / 50, "{chunks} chunks");
+    }
+    let connections = app.received().iter().map(|received| received.connection).max();
+    assert!(connections <= Some(2), "it ended cleanly");
 }

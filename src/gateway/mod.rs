@@ -6,6 +6,7 @@ mod backchannel_logout;
 mod context;
 mod current;
 mod endpoints;
+mod expect;
 mod failure;
 mod fusionauth_webhook;
 mod grpc;
@@ -249,10 +250,11 @@ impl ProxyHttp for Gateway {
         let Some(app) = context.app.clone() else { return Ok(()) };
         upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
         if upstream.version == http::Version::HTTP_2 {
-            Box::pin(upstream_request::prepare_for_http2(session, upstream)).await?;
+            upstream_request::prepare_for_http2(session, upstream)?;
         } else {
             upstream_request::prepare_for_http1(context, upstream)?;
         }
+        expect::go_on(session).await?;
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);
         }

@@ -5,9 +5,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::support::certificates::Authority;
+use crate::support::client::receive;
 use crate::support::http2::{Http2Client, answer};
 use crate::support::strict::{StrictApp, digest};
-use crate::support::World;
+use crate::support::{World, patiently};
 
 /// A world whose store is this app.
 async fn world(app: &StrictApp) -> (Authority, World) {
@@ -72,4 +73,77 @@ async fn a_body_over_http_2_reaches_the_app_with_one_end_however_it_ends() {
     let received = app.received();
     let connections = received.iter().map(|received| received.connection).max().unwrap();
     assert!(connections < received.len() / 2, "what ended cleanly is used again: {connections}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_comes_after_the_answer_is_not_the_next_request() {
+    for coding in ["Content-Length: 60\r\n", "Transfer-Encoding: chunked\r\n"] {
+        for expect in ["Expect: 100-continue\r\n", "Expect: 100-Continue\r\n", ""] {
+            let app = StrictApp::start().await;
+            let (_authority, world) = world(&app).await;
+            let mut wire = world.browser().open().await;
+            let head = format!(
+                "POST /open/play?id=1&play=early-stay HTTP/1.1\r\nHost: store.localhost\r\n{expect}{coding}\r\n"
+            );
+            wire.send(&head).await.unwrap();
+            let answer =
+                patiently("the refusal", receive(&mut wire, "POST", 1 << 16)).await.expect("an answer");
+            assert_eq!((answer.status(), answer.text().as_str()), (403, "id=1 early"), "{head}");
+            let smuggled = "GET /open/play?id=smuggled HTTP/1.1\r\nHost: store.localhost\r\n\r\n".to_owned();
+            let body = match coding {
+                "Content-Length: 60\r\n" => format!("{smuggled:60}"),
+                _ => format!("{:x}\r\n{smuggled}\r\n0\r\n\r\n", smuggled.len()),
+            };
+            // The client may be gone for the gateway by now.
+            let _ = wire.send(body).await;
+            assert_nobody_else_is_hit(&app, &world, &head).await;
+            assert!(app.received().iter().all(|received| received.id != "smuggled"), "{head}");
+            assert!(app.received()[0].body.is_empty(), "{head}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expect_is_answered_here_and_only_for_requests_that_go_to_the_app() {
+    let app = StrictApp::start().await;
+    let (_authority, world) = world(&app).await;
+    let interim = |head: String, body: &'static str| {
+        let world = &world;
+        async move {
+            let mut wire = world.browser().open().await;
+            wire.send(&head).await.unwrap();
+            if !body.is_empty() {
+                let first = patiently("100 Continue", wire.head()).await.unwrap().expect("a head");
+                assert_eq!(first.status(), 100, "{head}");
+                wire.send(body).await.unwrap();
+            }
+            let answer =
+                patiently("the answer", receive(&mut wire, "POST", 1 << 16)).await.expect("an answer");
+            (answer.status(), answer.interim.len(), answer.text())
+        }
+    };
+    let head = |method: &str, target: &str, version: &str, fields: &str| {
+        format!("{method} {target} HTTP/{version}\r\nHost: store.localhost\r\n{fields}\r\n")
+    };
+    let expect = "Expect: 100-continue\r\nContent-Length: 5\r\n";
+    let own = |id: &str, body: &str| format!("id={id} {}", digest(body.as_bytes()));
+    // It waits for the 100, and gets it though the app says nothing.
+    let asked = interim(head("POST", "/open/play?id=1", "1.1", expect), "hello").await;
+    assert_eq!(asked, (200, 0, own("1", "hello")));
+    // Refused: no body is asked for in vain.
+    let refused = interim(head("POST", "/api/play?id=2", "1.1", expect), "").await;
+    assert_eq!((refused.0, refused.1), (401, 0));
+    // A client of HTTP/1.0 knows no 100; nobody waits for a body that there is none of.
+    let (old, none) = (format!("{expect}\r\nhello"), "Expect: 100-continue\r\nContent-Length: 0\r\n");
+    let old = old.replacen("\r\n\r\n\r\n", "\r\n\r\n", 1);
+    let bytes = format!("POST /open/play?id=3 HTTP/1.0\r\nHost: store.localhost\r\n{old}");
+    assert_eq!(interim(bytes, "").await, (200, 0, own("3", "hello")));
+    assert_eq!(interim(head("POST", "/open/play?id=4", "1.1", none), "").await, (200, 0, own("4", "")));
+    // What is not known is not passed on either: the gateway cannot keep the promise.
+    for other in ["Expect: 100-continue, x\r\n", "Expect: x\r\n", "Expect: 100-continue\r\nExpect: x\r\n"] {
+        let fields = format!("{other}Content-Length: 5\r\n");
+        let answer = interim(head("POST", "/open/play?id=5", "1.1", &fields) + "hello", "").await;
+        assert_eq!((answer.0, answer.2), (200, own("5", "hello")), "{other:?}");
+    }
+    assert_eq!(app.faults(), Vec::<String>::new());
 }

@@ -178,6 +178,11 @@ impl Upstreams {
         all.iter().map(|backend| (backend.addr.to_string(), backends.ready(backend))).collect()
     }
 
+    /// Whether HTTP/2 may be spoken to one of them.
+    pub(crate) fn offers_http2(&self) -> bool {
+        self.routes.iter().any(Route::offers_http2)
+    }
+
     /// Whether there may be another address to try.
     pub(crate) fn has_choice(&self) -> bool {
         self.single.is_none()

@@ -49,6 +49,8 @@ pub struct Context {
     pub connect_timed_out: bool,
     /// `Strict-Transport-Security`, where it is to be sent.
     pub(crate) hsts: Option<HeaderValue>,
+    /// A 1xx of the app has gone out.
+    pub(crate) had_interim: bool,
     /// It asks for a WebSocket.
     pub websocket: bool,
     /// It ends with its session.

@@ -1,13 +1,13 @@
-//! Calls of gRPC, and requests of HTTP/1.0, to an app that speaks HTTP/2.
+//! Calls of gRPC, uploads, and requests of HTTP/1.0, to an app that speaks HTTP/2.
 //!
 //! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
-//! app that takes messages only between its answers would stand still for ever, and a client that has left would not be
-//! noticed. A client of HTTP/1.0 would get chunks, which it does not know. Everything else is as for other requests; Pingora's
-//! phases are called in the same order.
+//! app that takes messages only between its answers would stand still for ever, one that has refused an upload would not be
+//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know.
+//! Everything else is as for other requests; Pingora's phases are called in the same order.
 
 mod upload;
 
-use http::{Uri, Version, header};
+use http::{Method, StatusCode, Uri, Version, header};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -16,17 +16,14 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, hop_by_hop};
-use crate::upstream::http2;
+use crate::gateway::{Gateway, early, hop_by_hop};
+use crate::upstream::{Way, http2};
 
 use upload::Upload;
 
-/// Whether a request is to take this way, if the app speaks HTTP/2.
-pub(super) fn is_due(request: &RequestHeader) -> bool {
-    match request.version {
-        Version::HTTP_2 => is_call(request),
-        version => version == Version::HTTP_10,
-    }
+/// Whether a request is to take this way, if the app speaks HTTP/2. A short body is never waited for.
+pub(super) fn is_due(request: &RequestHeader, is_bodiless: bool) -> bool {
+    request.version == Version::HTTP_10 || request.version == Version::HTTP_2 && is_call(request) || !is_bodiless && !early::has_short_body(request)
 }
 
 /// Whether this is a call that can be one at the app, too. gRPC-Web is ordinary HTTP.
@@ -41,6 +38,7 @@ pub(super) fn is_call(request: &RequestHeader) -> bool {
 pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     loop {
         let peer = gateway.upstream_peer(session, context).await?;
+        // Also where the app wants HTTP/1.1 by now: see below.
         if !http2::is_offered(&peer) {
             // Or the next one's turn would be lost: with two addresses, one would never have any.
             context.peer = Some(peer);
@@ -55,12 +53,23 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
                 }
                 gateway.connections.close(upstream, &peer);
                 let Err(error) = called else { return Ok(true) };
+                if let (ErrorType::H2Downgrade | ErrorType::InvalidH2, Some(Way::Offer(choice))) =
+                    (error.etype(), &context.way)
+                {
+                    choice.was_http1();
+                }
                 gateway.error_while_proxy(&peer, session, error, context, is_reused)
             }
-            Ok(None) => {
-                let error = Error::explain(ErrorType::ConnectError, "the app does not choose HTTP/2");
-                gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up()
-            }
+            Ok(None) => match &context.way {
+                Some(Way::Offer(choice)) if !is_call(session.req_header()) => {
+                    choice.was_http1();
+                    continue;
+                }
+                _ => {
+                    let error = Error::explain(ErrorType::ConnectError, "the app does not choose HTTP/2");
+                    gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up()
+                }
+            },
             Err(error) => gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up(),
         };
         if !error.retry() {
@@ -130,6 +139,16 @@ async fn pass_on(
     match &mut part {
         HttpTask::Header(head, _) => {
             gateway.response_filter(session, head, context).await?;
+            let client = session.req_header();
+            let has_body = client.method != Method::HEAD
+                && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+                && !head.status.is_informational();
+            if client.version == Version::HTTP_11
+                && has_body
+                && !head.headers.contains_key(header::CONTENT_LENGTH)
+            {
+                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            }
             // Pingora writes no other to a connection of HTTP/1.x.
             head.set_version(Version::HTTP_11);
         }

@@ -5,6 +5,7 @@ mod answer;
 mod backchannel_logout;
 mod context;
 mod current;
+mod early;
 mod endpoints;
 mod expect;
 mod failure;
@@ -169,7 +170,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        if !grpc::is_due(session.req_header()) {
+        if !context.app.as_ref().is_some_and(|app| app.upstreams.offers_http2()) {
+            return Ok(true);
+        }
+        let is_bodiless = session.as_mut().is_body_empty();
+        if !grpc::is_due(session.req_header(), is_bodiless) {
             return Ok(true);
         }
         let is_proxied = Box::pin(grpc::proxy(self, session, context)).await?;
@@ -299,10 +304,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
         context.close_while_stopping(session);
-        if response.status == StatusCode::CONTINUE {
-            // Now the client sends its body: Pingora would otherwise take it for a final answer before the body's end.
-            session.set_close_on_response_before_downstream_finish(false);
-        }
+        early::let_interim_pass(session, response, context);
         if is_switching && !(context.websocket && response_headers::is_websocket(response)) {
             // Nobody asked: what follows would be taken for answers to other requests.
             let explanation = "the app switches protocols unasked";
@@ -375,6 +377,7 @@ impl ProxyHttp for Gateway {
             let duration = context.started.map(|started| started.elapsed());
             app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
         }
+        let error = error.filter(|_| !early::is_answered(context));
         access_log::write(&self.state(context), session, context, error);
         if let Some(trace) = context.trace.take() {
             trace.end(session, context, error);

@@ -7,6 +7,7 @@ use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
 use crate::http1::chunked::Decoder;
+use crate::http1::follow::Incoming;
 use crate::http1::merged::Merger;
 
 use super::body_rate::BodyRate;
@@ -33,6 +34,11 @@ pub(super) struct Message {
     awaits_upgrade: bool,
     /// The client holds the body back until something is written.
     awaits_continue: bool,
+    /// The answer, while it comes before the body's end.
+    answer: Option<Incoming>,
+    is_to_head: bool,
+    /// The body is read to its end whatever the answer.
+    is_drained: bool,
     /// When a body byte or, where an idle time-out is set, any byte last came or went.
     last_moved: Option<Instant>,
     rate: BodyRate,
@@ -49,6 +55,9 @@ impl Message {
             },
             awaits_upgrade: matches!(head.upgrade, Some(Upgrade::WebSocket)),
             awaits_continue: head.expect_continue,
+            answer: None,
+            is_to_head: head.is_head,
+            is_drained: head.is_drained(),
             last_moved: None,
             rate: BodyRate::new(min_rate),
         }
@@ -74,6 +83,11 @@ impl Message {
         matches!(&self.body, Body::Tunnel(frames) if frames.is_inside())
     }
 
+    /// The whole answer has been written before the body has come, and nobody wants the rest.
+    fn is_answered(&self) -> bool {
+        !self.is_complete() && self.answer.as_ref().is_some_and(Incoming::is_ended)
+    }
+
     /// The next bytes of this message, or none when the client has ended the connection.
     pub(super) fn poll_read(
         &mut self,
@@ -83,6 +97,10 @@ impl Message {
     ) -> Poll<io::Result<()>> {
         if let Some(reason) = wire.watch.ended() {
             return self.end_waiting(wire, context, reason);
+        }
+        if self.is_answered() {
+            wire.watch.set_ended(EndReason::Answered);
+            return Poll::Ready(Err(ended(EndReason::Answered)));
         }
         let before = buffer.filled().len();
         let had_body = !self.is_complete();
@@ -130,6 +148,11 @@ impl Message {
             frames.advance(bytes.get(..written).unwrap_or_default());
         } else if self.awaits_upgrade {
             self.look_at_answer(bytes, written);
+        } else if !self.is_drained && !self.is_complete() {
+            let written = bytes.get(..written).unwrap_or_default();
+            let answer = self.answer.get_or_insert_with(Incoming::new);
+            let heads = answer.follow_heads(written, self.is_to_head);
+            answer.follow_body(written.get(heads..).unwrap_or_default());
         }
         if self.is_upgraded() || wire.watch.idle_timeout().is_some() {
             self.last_moved = Some(Instant::now());
@@ -259,6 +282,7 @@ pub(super) fn ended(reason: EndReason) -> io::Error {
         EndReason::ResponseTimeout => (io::ErrorKind::TimedOut, "no response in time"),
         EndReason::BodyTooSlow => (io::ErrorKind::TimedOut, "the request body is too slow"),
         EndReason::MalformedBody => (io::ErrorKind::InvalidData, "malformed chunked coding"),
+        EndReason::Answered => (io::ErrorKind::ConnectionAborted, "the request was answered before its end"),
         EndReason::Idle => (io::ErrorKind::TimedOut, "the upgraded connection was idle"),
         EndReason::SessionEnded => (io::ErrorKind::ConnectionAborted, "the session has ended"),
         EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),

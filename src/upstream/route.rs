@@ -11,7 +11,7 @@ use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::upstreams::peer::HttpPeer;
 
 use super::http1::{Lender, Loan};
-use super::web_socket;
+use super::{http2, web_socket};
 
 /// How long an upstream that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
@@ -98,6 +98,10 @@ impl Route {
         let lender = (least == 1).then(|| Arc::new(Lender::new(configured.clone())));
         let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
         Self { configured, lent, lender, choice }
+    }
+
+    pub(super) fn offers_http2(&self) -> bool {
+        http2::is_offered(&self.configured)
     }
 
     /// A peer at this address.

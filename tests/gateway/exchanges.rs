@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use crate::support::certificates::Authority;
 use crate::support::client::receive;
-use crate::support::http2::{Http2Client, answer};
+use crate::support::http2::{Http2Client, answer, read, write};
 use crate::support::strict::{StrictApp, digest};
 use crate::support::{World, patiently};
 
@@ -146,4 +146,124 @@ async fn expect_is_answered_here_and_only_for_requests_that_go_to_the_app() {
         assert_eq!((answer.0, answer.2), (200, own("5", "hello")), "{other:?}");
     }
     assert_eq!(app.faults(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_over_http_1_1_ends_with_an_answer_that_comes_early() {
+    for play in ["early", "early-close", "early-stay"] {
+        for coding in ["Content-Length: 10000000\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let app = StrictApp::start().await;
+            let (_authority, world) = world(&app).await;
+            let mut wire = world.browser().open().await;
+            let head =
+                format!("POST /open/play?id=1&play={play} HTTP/1.1\r\nHost: store.localhost\r\n{coding}\r\n");
+            wire.send(&head).await.unwrap();
+            let answer =
+                patiently("the answer", receive(&mut wire, "POST", 1 << 16)).await.expect("an answer");
+            assert_eq!(answer.text(), "id=1 early", "{head}");
+            assert_eq!(answer.header("connection"), Some("close"), "{head}");
+            // As fast as anyone may ask for, for ever: only the gateway ends this.
+            patiently("the end of the connection", async {
+                while wire.send(format!("400\r\n{}\r\n", "x".repeat(0x400))).await.is_ok() {
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            })
+            .await;
+            assert_nobody_else_is_hit(&app, &world, &head).await;
+            assert!(app.received().iter().all(|received| received.id != "1" || !received.is_whole), "{head}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_over_http_2_is_reset_without_an_error_after_an_answer_that_comes_early() {
+    let app = StrictApp::start().await;
+    let (authority, world) = world(&app).await;
+    let mut client = Http2Client::start(&authority, &world).await;
+    for target in [
+        "/open/play?id=1&play=early",
+        "/open/play?id=1&play=early-close",
+        "/open/play?id=1&play=early-stay",
+        "/api/x",
+    ] {
+        for length in [None, Some(10_000_000)] {
+            let mut request = client.request("POST", target);
+            if let Some(length) = length {
+                request = request.header("content-length", length);
+            }
+            let (response, mut sending) =
+                client.requests.send_request(request.body(()).unwrap(), false).unwrap();
+            if !target.contains("early-stay") {
+                // It may be answered already.
+                let _ = sending.send_data(Bytes::from_static(b"some"), false);
+            }
+            let (head, mut body) = patiently("the answer", response).await.unwrap().into_parts();
+            let bytes = patiently("the body", read(&mut body)).await.expect("whole");
+            if target == "/api/x" {
+                assert_eq!(head.status, 401);
+            } else {
+                assert_eq!((head.status.as_u16(), bytes.as_slice()), (403, b"id=1 early".as_slice()));
+            }
+            // As fast as anyone may ask for, for ever: only the gateway ends this.
+            let reset = patiently("the reset", async {
+                loop {
+                    let reset = std::future::poll_fn(|context| sending.poll_reset(context));
+                    match tokio::time::timeout(std::time::Duration::from_millis(50), reset).await {
+                        Ok(reset) => return reset.unwrap(),
+                        Err(_) => drop(sending.send_data(Bytes::from_static(&[b'x'; 400]), false)),
+                    }
+                }
+            })
+            .await;
+            assert_eq!(reset, h2::Reason::NO_ERROR, "{target} {length:?}");
+        }
+    }
+    // The connection lives, and what was sent in vain has given its window back.
+    let request = client.request("POST", "/open/play?id=last").body(()).unwrap();
+    let (response, mut sending) = client.requests.send_request(request, false).unwrap();
+    patiently("room", write(&mut sending, vec![b'x'; 3_000_000].into())).await.unwrap();
+    sending.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(answer(response).await.unwrap().status(), 200);
+    assert_nobody_else_is_hit(&app, &world, "after resets").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_answers_and_reads_no_more_is_heard() {
+    let app = StrictApp::start().await;
+    let (authority, world) = world(&app).await;
+    let mut wire = world.browser().open().await;
+    wire.send("POST /open/play?id=1&play=early-deaf HTTP/1.1\r\nHost: store.localhost\r\nContent-Length: 100000000\r\n\r\n")
+        .await
+        .unwrap();
+    let (mut reading, mut writing) = wire.stream.split();
+    let uploading = async {
+        use tokio::io::AsyncWriteExt;
+        let piece = vec![b'x'; 1 << 16];
+        for _ in 0..1600 {
+            if writing.write_all(&piece).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    let hearing = async {
+        use tokio::io::AsyncReadExt;
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"id=1 early") {
+            assert!(reading.read_buf(&mut heard).await.unwrap() > 0, "{}", heard.escape_ascii());
+        }
+    };
+    patiently("the answer", async {
+        tokio::select! { () = uploading => {} () = hearing => {} }
+    })
+    .await;
+
+    let mut client = Http2Client::start(&authority, &world).await;
+    let request = client.request("POST", "/open/play?id=2&play=early-deaf").body(()).unwrap();
+    let (response, mut sending) = client.requests.send_request(request, false).unwrap();
+    let uploading = async move { write(&mut sending, vec![b'x'; 100_000_000].into()).await };
+    let uploading = tokio::spawn(uploading);
+    assert_eq!(answer(response).await.unwrap().body.unwrap(), b"id=2 early");
+    patiently("the end of the upload", uploading).await.unwrap().unwrap_err();
+    assert_nobody_else_is_hit(&app, &world, "after a deaf app").await;
 }

@@ -21,7 +21,7 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use super::super::watch::ConnectionWatch;
+use super::super::watch::{ConnectionWatch, EndReason};
 use super::deadlines::Deadlines;
 
 /// How long a client may take nothing of an answer, where the gateway sets no other time.
@@ -49,6 +49,11 @@ impl Http2Stream {
     /// A read, unless it fails for a reason of ours.
     async fn read(&mut self, or_idle: bool, no_body_expected: bool) -> Result<Option<Bytes>> {
         let has_body = !self.inner.is_body_done();
+        if has_body && self.is_answered {
+            // Once the stream is dropped, the rest of the request is not asked for any more (RFC 9113 section 8.1).
+            self.deadlines.watch.set_ended(EndReason::Answered);
+            return Err(self.deadlines.failure());
+        }
         let Self { inner, deadlines, .. } = self;
         let read = {
             let mut reading = pin!(async {

@@ -203,6 +203,31 @@ async fn after_the_end_only_the_end_of_the_connection_is_told() {
     assert_eq!(left.read().await.unwrap().len(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_is_not_waited_for_once_its_answer_is_out() {
+    let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno";
+    for (framing, is_read_on) in [
+        ("Content-Length: 100000", false),
+        ("Transfer-Encoding: chunked", false),
+        ("Expect: 100-continue\r\nContent-Length: 5", false),
+        ("Content-Length: 5", true),
+    ] {
+        for size in [1, 7, 1000] {
+            let mut bench = Bench::post(framing);
+            let (last, first) = answer.as_bytes().split_last().unwrap();
+            for piece in first.chunks(size) {
+                bench.write(piece).await;
+            }
+            let waiting = tokio::time::timeout(Duration::from_millis(1), bench.read()).await;
+            assert!(waiting.is_err(), "{framing}: the answer is not out yet");
+            bench.write(&[*last]).await;
+            let read = tokio::time::timeout(Duration::from_millis(1), bench.read()).await;
+            assert_eq!(read.is_err(), is_read_on, "{framing}");
+            assert_eq!(bench.ended(), (!is_read_on).then_some(EndReason::Answered), "{framing}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn gathers_small_writes_and_sends_them_while_it_waits() {
     let mut bench = Bench::new("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100);

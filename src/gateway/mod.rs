@@ -105,9 +105,12 @@ impl Gateway {
         }
         let passed = session_step::run(&state, &app, session, context).await?;
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
-            if is_grpc(session.req_header()) {
+            if grpc::is_call(session.req_header()) {
+                // Its messages come when the client has something to say.
                 connection.exempt_from_body_rate();
-                // So it may go on for ever, and the app may say nothing before its end.
+            }
+            if grpc::calls_itself_grpc(&session.req_header().headers) {
+                // It may go on for ever, and the app may say nothing before its end.
                 open_streams::watch(&state, &app, session, context);
                 context.is_watched = true;
             }
@@ -134,11 +137,6 @@ fn is_websocket(request: &RequestHeader) -> bool {
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && hop_by_hop::connection_options(&request.headers)
             .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-}
-
-fn is_grpc(request: &RequestHeader) -> bool {
-    let content_type = request.headers.get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 #[async_trait]

@@ -138,7 +138,10 @@ impl Context {
         if self.new_cookies.is_empty() || state.sessions.has_ended(&self.session_keys) {
             return Vec::new();
         }
-        state.sessions.delivered(&self.session_keys);
+        // A client that has closed its writing side may have left: nothing shows that it gets them.
+        if !self.connection.as_ref().is_some_and(|connection| connection.is_half_closed()) {
+            state.sessions.delivered(&self.session_keys);
+        }
         self.new_cookies.clone()
     }
 }

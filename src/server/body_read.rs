@@ -15,13 +15,13 @@ use super::wire::Wire;
 /// What a client may pipeline while its last request is served; beyond it, TCP makes it wait.
 pub(super) const MAX_READ_AHEAD: usize = 16 * 1024;
 
-/// After the message's end: ready only when the client ends the connection.
+/// After the message's end: ready only when the connection breaks. A client that closes its writing side may still want its
+/// answer.
 pub(super) fn poll_quiet(wire: &mut Wire, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     while !wire.is_at_end && wire.incoming.len() < MAX_READ_AHEAD {
         ready!(wire.poll_fill(context))?;
     }
-    // A client that pipelined and then shut down its sending side still wants its answers.
-    if wire.incoming.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    Poll::Pending
 }
 
 /// A body of a known length, of which this much is left.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
@@ -16,6 +17,10 @@ use super::request_head::{Framing, RequestHead, Upgrade};
 use super::watch::EndReason;
 use super::web_socket_frames::FrameFollower;
 use super::wire::Wire;
+
+/// How long nothing may go to a client that has closed its writing side, before it is taken to have left. Whether it has, only
+/// a write can tell.
+const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 enum Body {
@@ -42,6 +47,8 @@ pub(super) struct Message {
     /// When a body byte or, where an idle time-out is set, any byte last came or went.
     last_moved: Option<Instant>,
     rate: BodyRate,
+    /// The client has closed its writing side: since when nothing has gone to it.
+    silent_since: Option<Instant>,
 }
 
 impl Message {
@@ -60,6 +67,7 @@ impl Message {
             is_drained: head.is_drained(),
             last_moved: None,
             rate: BodyRate::new(min_rate),
+            silent_since: None,
         }
     }
 
@@ -144,6 +152,7 @@ impl Message {
             return self.wait_for_client(wire, context);
         };
         self.awaits_continue = false;
+        self.silent_since = None;
         if let Body::Tunnel(frames) = &mut self.body {
             frames.advance(bytes.get(..written).unwrap_or_default());
         } else if self.awaits_upgrade {
@@ -255,24 +264,33 @@ impl Message {
 
     /// What ends the waiting next, and when; no instant means now.
     fn nearest_deadline(&mut self, wire: &Wire) -> Option<(Option<Instant>, EndReason)> {
-        if let Some(timeout) = wire.watch.idle_timeout() {
+        let idle = wire.watch.idle_timeout().map(|timeout| {
             let since = *self.last_moved.get_or_insert_with(Instant::now);
-            return Some((Some(since + timeout), EndReason::Idle));
-        }
+            (since + timeout, EndReason::Idle)
+        });
         if self.is_upgraded() {
-            return None;
+            return idle.map(|(deadline, reason)| (Some(deadline), reason));
         }
-        let response = wire.watch.response_deadline(self.last_moved);
-        let is_rated = !self.is_complete() && !self.awaits_continue && !wire.watch.is_exempt_from_body_rate();
-        if is_rated {
+        let left = (wire.is_at_end && self.is_complete()).then(|| {
+            let since = *self.silent_since.get_or_insert_with(Instant::now);
+            (since + HALF_CLOSED_PATIENCE, EndReason::ClientLeft)
+        });
+        let is_rated = idle.is_none()
+            && !self.is_complete()
+            && !self.awaits_continue
+            && !wire.watch.is_exempt_from_body_rate();
+        let body = if is_rated {
             let Some(body) = self.rate.deadline(Instant::now()) else {
                 return Some((None, EndReason::BodyTooSlow));
             };
-            if response.is_none_or(|response| body < response) {
-                return Some((Some(body), EndReason::BodyTooSlow));
-            }
-        }
-        response.map(|deadline| (Some(deadline), EndReason::ResponseTimeout))
+            Some((body, EndReason::BodyTooSlow))
+        } else {
+            None
+        };
+        let response = wire.watch.response_deadline(self.last_moved).filter(|_| idle.is_none());
+        let response = response.map(|deadline| (deadline, EndReason::ResponseTimeout));
+        let all = [left, body, idle, response].into_iter().flatten();
+        all.min_by_key(|(deadline, _)| *deadline).map(|(deadline, reason)| (Some(deadline), reason))
     }
 }
 
@@ -282,6 +300,7 @@ pub(super) fn ended(reason: EndReason) -> io::Error {
         EndReason::ResponseTimeout => (io::ErrorKind::TimedOut, "no response in time"),
         EndReason::BodyTooSlow => (io::ErrorKind::TimedOut, "the request body is too slow"),
         EndReason::MalformedBody => (io::ErrorKind::InvalidData, "malformed chunked coding"),
+        EndReason::ClientLeft => (io::ErrorKind::ConnectionAborted, "the client has left"),
         EndReason::Answered => (io::ErrorKind::ConnectionAborted, "the request was answered before its end"),
         EndReason::Idle => (io::ErrorKind::TimedOut, "the upgraded connection was idle"),
         EndReason::SessionEnded => (io::ErrorKind::ConnectionAborted, "the session has ended"),

@@ -39,6 +39,8 @@ pub(crate) enum EndReason {
     MalformedBody,
     /// The whole answer has gone out before the request had come in to its end: nobody wants the rest.
     Answered,
+    /// The client has closed its writing side, and nothing has gone to it for a while.
+    ClientLeft,
     /// Nothing moved on an upgraded connection for the app's `idle` time-out.
     Idle,
     /// The session behind an open stream is no longer good: see [`Exchange`].
@@ -48,11 +50,12 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::ResponseTimeout,
         Self::BodyTooSlow,
         Self::MalformedBody,
         Self::Answered,
+        Self::ClientLeft,
         Self::Idle,
         Self::SessionEnded,
         Self::Shutdown,
@@ -118,6 +121,7 @@ pub(crate) struct ConnectionWatch {
     /// Milliseconds; 0 is the default.
     write_timeout: AtomicU64,
     rate_exempt: AtomicBool,
+    half_closed: AtomicBool,
     closing: AtomicBool,
     closing_idle: AtomicBool,
     continues: AtomicBool,
@@ -140,6 +144,7 @@ impl ConnectionWatch {
             idle_timeout: AtomicU64::new(0),
             write_timeout: AtomicU64::new(0),
             rate_exempt: AtomicBool::new(false),
+            half_closed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             closing_idle: AtomicBool::new(false),
             continues: AtomicBool::new(false),
@@ -205,6 +210,16 @@ impl ConnectionWatch {
     /// Why the reads of this connection fail, if they do.
     pub(crate) fn ended(&self) -> Option<EndReason> {
         reason_in(self.state.load(Ordering::Acquire))
+    }
+
+    /// The client sends no more: it may have left, and what is written may reach nobody.
+    pub(super) fn set_half_closed(&self) {
+        self.half_closed.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Self::set_half_closed`] was called.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Ordering::Acquire)
     }
 
     /// Closes after the next answer, which says so.

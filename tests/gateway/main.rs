@@ -17,6 +17,7 @@ mod framing;
 mod fusionauth;
 mod fusionauth_webhook;
 mod grpc;
+mod half_closed;
 mod hostile_app;
 mod http2;
 mod http2_attacks;

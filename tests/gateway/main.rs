@@ -11,6 +11,7 @@ mod client_auth;
 mod cookies;
 mod csrf;
 mod exchanges;
+mod exchanges_property;
 mod forged;
 mod forwarded;
 mod framing;

@@ -8,7 +8,7 @@ use crate::support::certificates::Authority;
 use crate::support::client::receive;
 use crate::support::http2::{Http2Client, answer, read, write};
 use crate::support::strict::{StrictApp, digest};
-use crate::support::{World, patiently};
+use crate::support::{World, patiently, wait_for};
 
 /// A world whose store is this app.
 async fn world(app: &StrictApp) -> (Authority, World) {
@@ -266,4 +266,17 @@ async fn an_app_that_answers_and_reads_no_more_is_heard() {
     assert_eq!(answer(response).await.unwrap().body.unwrap(), b"id=2 early");
     patiently("the end of the upload", uploading).await.unwrap().unwrap_err();
     assert_nobody_else_is_hit(&app, &world, "after a deaf app").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_app_says_unasked_on_an_idle_connection_is_nobody_s_answer() {
+    let app = StrictApp::start().await;
+    let (_authority, world) = world(&app).await;
+    for number in 0..10 {
+        let id = format!("unasked{number}");
+        let answer = world.browser().get(&format!("/open/play?id={id}&play=unasked")).await;
+        assert_eq!(answer.text(), format!("id={id} {}", digest(b"")));
+        wait_for("the surplus", || app.find(&id).is_some_and(|received| received.had_surplus)).await;
+        assert_nobody_else_is_hit(&app, &world, &id).await;
+    }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Received {
     pub(crate) is_whole: bool,
     /// While it was not answered, its connection was closed.
     pub(crate) was_given_up: bool,
+    /// Something was said after its answer that nobody had asked for.
+    pub(crate) had_surplus: bool,
     pub(crate) connection: usize,
 }
 
@@ -225,6 +227,7 @@ impl Note {
             chunks: 0,
             is_whole: false,
             was_given_up: false,
+            had_surplus: false,
             connection,
         };
         let mut notebook = notes.lock().unwrap();
@@ -292,6 +295,13 @@ async fn exchange(wire: &mut Wire, head: Head, connection: usize, notes: &Notes)
     let text = format!("id={id} {}", digest(&body));
     let (bytes, after) = answer(&id, &play, head.word(0) == "HEAD", &text);
     wire.send(bytes).await.ok()?;
+    if play == "unasked" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let timed_out = format!("HTTP/1.1 408 Request Timeout\r\nContent-Length: 6\r\n\r\n{POISON}");
+        wire.send(timed_out).await.ok()?;
+        note.change(|received| received.had_surplus = true);
+        return Some(After::Over);
+    }
     after
 }
 

@@ -32,6 +32,7 @@
 //! | [`identity_provider`] | everything that leaves for a provider, and what its answers mean |
 //! | [`reason`] | why a request passed or was refused, as stable codes |
 //! | [`respond`] | the codes, statuses and bodies of our own answers |
+//! | `http1` | where a message of HTTP/1.1 ends; chunked coding |
 //! | `tls` | certificates and which of them a client is shown |
 //! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
 //! | [`command`], `admin`, [`telemetry`], [`clock`] | the command line, `/readyz` and its kin, logs, the time |
@@ -52,6 +53,7 @@ mod forwarding;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod gateway;
+mod http1;
 pub mod identity_provider;
 pub mod reason;
 pub mod respond;

@@ -19,9 +19,10 @@ use crate::config::{Log, LogFormat};
 /// Libraries that print whole messages, with cookies and tokens, at their finer levels.
 const TALKATIVE: [&str; 6] = ["pingora", "hyper", "reqwest", "h2", "rustls", "tungstenite"];
 
-/// Where Pingora reports, as an error, that a pooled connection was closed by the app, which is an everyday event: a new
-/// one is opened. Failures that matter are logged by the gateway.
-const EVERYDAY: &str = "pingora_core::connectors";
+/// Where Pingora reports everyday events as errors: that a pooled connection was closed by the app, so that a new one is
+/// opened, and that an app takes no more of a request, since it has answered. Failures that matter are logged by the gateway.
+const EVERYDAY: [&str; 3] =
+    ["pingora_core::connectors", "pingora_proxy::proxy_h1", "pingora_proxy::proxy_h2"];
 
 /// Starts logging. A filter in `RUST_LOG` goes before `server.log.level`; neither makes a library talk of secrets.
 pub fn start(settings: &Log) {
@@ -61,7 +62,7 @@ fn is_record(line: &Metadata<'_>) -> bool {
 
 fn is_discreet(line: &Metadata<'_>) -> bool {
     let target = line.target();
-    if target.starts_with(EVERYDAY) {
+    if EVERYDAY.iter().any(|place| target.starts_with(place)) {
         return false;
     }
     *line.level() <= Level::INFO || !TALKATIVE.iter().any(|library| target.starts_with(library))

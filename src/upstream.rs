@@ -1,6 +1,10 @@
 //! An app's addresses: resolved, health-checked, balanced.
 
+mod http1;
 pub(crate) mod http2;
+mod pool;
+mod route;
+mod socket;
 pub(crate) mod web_socket;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,6 +31,9 @@ use tracing::warn;
 
 use crate::config;
 
+use route::Route;
+pub(crate) use route::{Needs, Way};
+
 /// How often host names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
 
@@ -36,7 +43,10 @@ const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
 /// For one host name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long an idle connection to an app is kept.
+/// How often idle connections are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// How long an idle connection of HTTP/2 to an app is kept.
 const POOLED_CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Addresses that one selection looks at.
@@ -45,8 +55,8 @@ const MAX_ITERATIONS: usize = 256;
 /// The addresses of one app.
 pub(crate) struct Upstreams {
     app: String,
-    /// One for each configured upstream, complete but for the address.
-    templates: Vec<HttpPeer>,
+    /// One for each configured upstream.
+    routes: Vec<Route>,
     /// The one address of an app that has no choice and no name to resolve.
     single: Option<SocketAddr>,
     balancer: LoadBalancer<RoundRobin>,
@@ -78,7 +88,7 @@ impl Upstreams {
         }
         Self {
             app: app.name.clone(),
-            templates: app.upstreams.iter().map(|upstream| template(upstream, app)).collect(),
+            routes: app.upstreams.iter().map(|upstream| Route::new(template(upstream, app))).collect(),
             single,
             balancer: LoadBalancer::from_backends(backends),
             health_check: app.health_check.clone(),
@@ -94,12 +104,28 @@ impl Upstreams {
         updated.is_ok()
     }
 
-    /// Keeps names resolved and addresses checked until shutdown.
+    /// Keeps names resolved, addresses checked and idle connections in order until shutdown.
     pub(crate) async fn run(&self, shutdown: watch::Receiver<bool>) {
         if self.single.is_some() {
-            return;
+            return self.keep_swept(shutdown).await;
         }
-        tokio::join!(self.keep_resolved(shutdown.clone()), self.keep_checked(shutdown));
+        tokio::join!(
+            self.keep_resolved(shutdown.clone()),
+            self.keep_checked(shutdown.clone()),
+            self.keep_swept(shutdown)
+        );
+    }
+
+    async fn keep_swept(&self, mut shutdown: watch::Receiver<bool>) {
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            tokio::select! {
+                _ = sweep.tick() => {
+                    let _closed: usize = self.routes.iter().map(Route::sweep).sum();
+                }
+                () = stopped(&mut shutdown) => return,
+            }
+        }
     }
 
     async fn keep_resolved(&self, mut shutdown: watch::Receiver<bool>) {
@@ -123,18 +149,10 @@ impl Upstreams {
         }
     }
 
-    /// A peer to connect to: a healthy one that has not been tried, else any that has not.
-    pub(crate) fn peer(&self, tried: &[SocketAddr], for_web_socket: bool) -> Option<Box<HttpPeer>> {
-        let mut peer = self.select(tried)?;
-        if for_web_socket {
-            web_socket::prepare(&mut peer);
-        }
-        Some(peer)
-    }
-
-    fn select(&self, tried: &[SocketAddr]) -> Option<Box<HttpPeer>> {
+    /// A peer to connect to, and the way to it: a healthy one that has not been tried, else any that has not.
+    pub(crate) fn peer(&self, tried: &[SocketAddr], needs: Needs) -> Option<(Box<HttpPeer>, Way)> {
         if let Some(address) = self.single {
-            return tried.is_empty().then(|| self.peer_at(0, address)).flatten();
+            return tried.is_empty().then(|| self.peer_at(0, address, needs)).flatten();
         }
         let untried =
             |backend: &Backend| backend.addr.as_inet().is_some_and(|address| !tried.contains(address));
@@ -143,13 +161,11 @@ impl Upstreams {
             .select_with(b"", MAX_ITERATIONS, |backend, healthy| healthy && untried(backend))
             .or_else(|| self.balancer.select_with(b"", MAX_ITERATIONS, |backend, _| untried(backend)))?;
         let UpstreamIndex(index) = backend.ext.get().copied()?;
-        self.peer_at(index, *backend.addr.as_inet()?)
+        self.peer_at(index, *backend.addr.as_inet()?, needs)
     }
 
-    fn peer_at(&self, index: usize, address: SocketAddr) -> Option<Box<HttpPeer>> {
-        let mut peer = Box::new(self.templates.get(index)?.clone());
-        peer._address = PeerAddress::Inet(address);
-        Some(peer)
+    fn peer_at(&self, index: usize, address: SocketAddr, needs: Needs) -> Option<(Box<HttpPeer>, Way)> {
+        Some(self.routes.get(index)?.peer(address, needs))
     }
 
     /// Each address that is known, and whether it is in use.
@@ -160,6 +176,11 @@ impl Upstreams {
         let backends = self.balancer.backends();
         let all = backends.get_backend();
         all.iter().map(|backend| (backend.addr.to_string(), backends.ready(backend))).collect()
+    }
+
+    /// Whether HTTP/2 may be spoken to one of them.
+    pub(crate) fn offers_http2(&self) -> bool {
+        self.routes.iter().any(Route::offers_http2)
     }
 
     /// Whether there may be another address to try.

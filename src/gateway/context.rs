@@ -16,6 +16,7 @@ use crate::server::watch::ConnectionWatch;
 use crate::session::{NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;
+use crate::upstream::Way;
 
 /// One request.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub struct Context {
     pub(crate) session_key: Option<SessionKey>,
     /// Chosen for it already, and not used yet.
     pub(crate) peer: Option<Box<HttpPeer>>,
+    /// How it goes there.
+    pub(crate) way: Option<Way>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,
     /// How often it was sent again, or to be sent on a connection that was no longer good.
@@ -46,6 +49,8 @@ pub struct Context {
     pub connect_timed_out: bool,
     /// `Strict-Transport-Security`, where it is to be sent.
     pub(crate) hsts: Option<HeaderValue>,
+    /// A 1xx of the app has gone out.
+    pub(crate) had_interim: bool,
     /// It asks for a WebSocket.
     pub websocket: bool,
     /// It ends with its session.
@@ -106,6 +111,11 @@ impl Context {
         let nobody = HeaderValue::from_static("");
         let (peer, tls) = (connection.peer(), connection.tls());
         Some(Origin::new(headers, peer, tls, &nobody, &state.trusted_proxies).client())
+    }
+
+    /// Whether its connection to the app had served another request.
+    pub(crate) fn is_on_a_kept_connection(&self) -> bool {
+        matches!(&self.way, Some(Way::Loan(loan)) if loan.was_kept())
     }
 
     /// Who is behind what is written into the audit log.

@@ -1,13 +1,12 @@
 //! What a client is told when the way to the app, or back, breaks.
 
-use http::header;
 use pingora_core::{Error, ErrorSource, ErrorType};
-use pingora_http::RequestHeader;
 use pingora_proxy::{FailToProxy, Session};
 use tracing::{info, warn};
 
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
+use crate::gateway::early;
 use crate::gateway::state::State;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
@@ -22,6 +21,9 @@ pub(super) async fn answer(
     error: &Error,
     context: &Context,
 ) -> FailToProxy {
+    if early::is_answered(context) {
+        return FailToProxy { error_code: 0, can_reuse_downstream: false };
+    }
     let app = context.app.as_ref().map(|app| app.name.as_str());
     let request_id = text(context.request_id.as_ref());
     let started = session.response_written().is_some_and(|response| !response.status.is_informational());
@@ -49,7 +51,7 @@ pub(super) async fn answer(
     // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
     let is_the_apps =
         matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
-    let can_be_read = session.is_body_done() || has_short_body(session.req_header());
+    let can_be_read = session.is_body_done() || early::has_short_body(session.req_header());
     let may_continue = is_the_apps && can_be_read && session.get_keepalive().is_some();
     match context.connection.as_ref().filter(|_| may_continue) {
         Some(connection) => connection.recover(),
@@ -64,14 +66,6 @@ pub(super) async fn answer(
         }
     }
     FailToProxy { error_code, can_reuse_downstream: written && may_continue }
-}
-
-/// A body that is worth reading for the sake of the connection, and that the client does send.
-fn has_short_body(request: &RequestHeader) -> bool {
-    const SHORT: u64 = 64 * 1024;
-    let length =
-        request.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    length.is_some_and(|length: u64| length <= SHORT) && !request.headers.contains_key(header::EXPECT)
 }
 
 /// `None`: there is nobody to answer.

@@ -1,13 +1,13 @@
-//! Calls of gRPC, and requests of HTTP/1.0, to an app that speaks HTTP/2.
+//! Calls of gRPC, uploads, and requests of HTTP/1.0, to an app that speaks HTTP/2. What a call of gRPC is.
 //!
 //! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
-//! app that takes messages only between its answers would stand still for ever, and a client that has left would not be
-//! noticed. A client of HTTP/1.0 would get chunks, which it does not know. Everything else is as for other requests; Pingora's
-//! phases are called in the same order.
+//! app that takes messages only between its answers would stand still for ever, one that has refused an upload would not be
+//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know.
+//! Everything else is as for other requests; Pingora's phases are called in the same order.
 
 mod upload;
 
-use http::{Uri, Version, header};
+use http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -16,38 +16,48 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, hop_by_hop};
-use crate::upstream::http2;
+use crate::gateway::{Gateway, early, hop_by_hop};
+use crate::upstream::{Way, http2};
 
 use upload::Upload;
 
-/// Whether a request is to take this way, if the app speaks HTTP/2.
-pub(super) fn is_due(request: &RequestHeader) -> bool {
-    match request.version {
-        Version::HTTP_2 => is_call(request),
-        version => version == Version::HTTP_10,
-    }
+/// Whether a request is to take this way, if the app speaks HTTP/2. A short body is never waited for.
+pub(super) fn is_due(request: &RequestHeader, is_bodiless: bool) -> bool {
+    request.version == Version::HTTP_10 || is_call(request) || !is_bodiless && !early::has_short_body(request)
 }
 
-/// Whether this is a call that can be one at the app, too. gRPC-Web is ordinary HTTP.
-fn is_call(request: &RequestHeader) -> bool {
-    let content_type = request.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    content_type
-        .and_then(|value| value.strip_prefix(b"application/grpc"))
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+/// Whether this is a call of gRPC: over HTTP/2 alone, and not gRPC-Web, which is ordinary HTTP.
+pub(super) fn is_call(request: &RequestHeader) -> bool {
+    request.version == Version::HTTP_2
+        && request.method == Method::POST
+        && after_grpc(&request.headers)
+            .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';')))
+}
+
+/// Whether a message says that it is of gRPC or gRPC-Web, over whatever: it may go on for long.
+pub(super) fn calls_itself_grpc(headers: &HeaderMap) -> bool {
+    after_grpc(headers).is_some()
+}
+
+/// What follows `application/grpc` in the content type.
+fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
+    const GRPC: &[u8] = b"application/grpc";
+    let (start, rest) = headers.get(header::CONTENT_TYPE)?.as_bytes().split_at_checked(GRPC.len())?;
+    start.eq_ignore_ascii_case(GRPC).then_some(rest)
 }
 
 /// Takes a request to the app and its answer back, again where that is right. `false`: the app does not speak HTTP/2.
 pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     loop {
         let peer = gateway.upstream_peer(session, context).await?;
+        // Also where the app wants HTTP/1.1 by now: see below.
         if !http2::is_offered(&peer) {
             // Or the next one's turn would be lost: with two addresses, one would never have any.
             context.peer = Some(peer);
             return Ok(false);
         }
         let error = match gateway.connections.open(&peer).await {
-            Ok((mut upstream, is_reused)) => {
+            Ok(Some((mut upstream, is_reused))) => {
                 let called = call(gateway, &peer, &mut upstream, session, context).await;
                 if matches!(&called, Err(error) if *error.etype() == ErrorType::ReadTimedout) {
                     // It may be the connection that does not answer.
@@ -55,8 +65,23 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
                 }
                 gateway.connections.close(upstream, &peer);
                 let Err(error) = called else { return Ok(true) };
+                if let (ErrorType::H2Downgrade | ErrorType::InvalidH2, Some(Way::Offer(choice))) =
+                    (error.etype(), &context.way)
+                {
+                    choice.was_http1();
+                }
                 gateway.error_while_proxy(&peer, session, error, context, is_reused)
             }
+            Ok(None) => match &context.way {
+                Some(Way::Offer(choice)) if !is_call(session.req_header()) => {
+                    choice.was_http1();
+                    continue;
+                }
+                _ => {
+                    let error = Error::explain(ErrorType::ConnectError, "the app does not choose HTTP/2");
+                    gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up()
+                }
+            },
             Err(error) => gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up(),
         };
         if !error.retry() {
@@ -126,6 +151,16 @@ async fn pass_on(
     match &mut part {
         HttpTask::Header(head, _) => {
             gateway.response_filter(session, head, context).await?;
+            let client = session.req_header();
+            let has_body = client.method != Method::HEAD
+                && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+                && !head.status.is_informational();
+            if client.version == Version::HTTP_11
+                && has_body
+                && !head.headers.contains_key(header::CONTENT_LENGTH)
+            {
+                head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+            }
             // Pingora writes no other to a connection of HTTP/1.x.
             head.set_version(Version::HTTP_11);
         }
@@ -174,5 +209,39 @@ impl Answer<'_> {
         self.upstream
             .check_response_end_or_error()
             .or_else(|error| if http2::stops_upload(&error) { Ok(true) } else { Err(error) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_call_and_what_only_says_so() {
+        const HTTP_2: Version = Version::HTTP_2;
+        const HTTP_11: Version = Version::HTTP_11;
+        for (version, method, content_type, is_one, says_so) in [
+            (HTTP_2, "POST", "application/grpc", true, true),
+            (HTTP_2, "POST", "application/grpc+proto", true, true),
+            (HTTP_2, "POST", "Application/gRPC ; charset=utf-8", true, true),
+            (HTTP_2, "GET", "application/grpc", false, true),
+            (HTTP_2, "POST", "application/grpc-web", false, true),
+            (HTTP_2, "POST", "application/grpc-web+proto", false, true),
+            (HTTP_2, "POST", "application/grpcfoo", false, true),
+            (HTTP_11, "POST", "application/grpc", false, true),
+            (Version::HTTP_10, "POST", "application/grpc", false, true),
+            (HTTP_11, "POST", "application/grpc-web-text", false, true),
+            (HTTP_2, "POST", "application/grp", false, false),
+            (HTTP_2, "POST", "text/plain; application/grpc", false, false),
+            (HTTP_2, "POST", "", false, false),
+        ] {
+            let mut request = RequestHeader::build(method, b"/", None).expect("valid");
+            request.set_version(version);
+            request.insert_header(header::CONTENT_TYPE, content_type).expect("valid");
+            let found = (is_call(&request), calls_itself_grpc(&request.headers));
+            assert_eq!(found, (is_one, says_so), "{version:?} {method} {content_type:?}");
+        }
+        let bare = RequestHeader::build("POST", b"/", None).expect("valid");
+        assert!(!is_call(&bare) && !calls_itself_grpc(&bare.headers));
     }
 }

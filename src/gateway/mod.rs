@@ -5,7 +5,9 @@ mod answer;
 mod backchannel_logout;
 mod context;
 mod current;
+mod early;
 mod endpoints;
+mod expect;
 mod failure;
 mod fusionauth_webhook;
 mod grpc;
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{StatusCode, header};
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -41,7 +44,7 @@ use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::RequestTrace;
-use crate::upstream::http2;
+use crate::upstream::{Needs, http2};
 
 pub use context::Context;
 pub use current::{CurrentState, ReloadStatus};
@@ -102,9 +105,12 @@ impl Gateway {
         }
         let passed = session_step::run(&state, &app, session, context).await?;
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
-            if is_grpc(session.req_header()) {
+            if grpc::is_call(session.req_header()) {
+                // Its messages come when the client has something to say.
                 connection.exempt_from_body_rate();
-                // So it may go on for ever, and the app may say nothing before its end.
+            }
+            if grpc::calls_itself_grpc(&session.req_header().headers) {
+                // It may go on for ever, and the app may say nothing before its end.
                 open_streams::watch(&state, &app, session, context);
                 context.is_watched = true;
             }
@@ -131,11 +137,6 @@ fn is_websocket(request: &RequestHeader) -> bool {
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && hop_by_hop::connection_options(&request.headers)
             .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
-}
-
-fn is_grpc(request: &RequestHeader) -> bool {
-    let content_type = request.headers.get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 #[async_trait]
@@ -167,7 +168,11 @@ impl ProxyHttp for Gateway {
     }
 
     async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        if !grpc::is_due(session.req_header()) {
+        if !context.app.as_ref().is_some_and(|app| app.upstreams.offers_http2()) {
+            return Ok(true);
+        }
+        let is_bodiless = session.as_mut().is_body_empty();
+        if !grpc::is_due(session.req_header(), is_bodiless) {
             return Ok(true);
         }
         let is_proxied = Box::pin(grpc::proxy(self, session, context)).await?;
@@ -179,10 +184,14 @@ impl ProxyHttp for Gateway {
             return Ok(peer);
         }
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let mut peer = app.upstreams.peer(&context.tried, context.websocket);
-        if let Some(peer) = peer.as_mut().filter(|_| session.req_header().version == http::Version::HTTP_10) {
-            http2::avoid(peer);
-        }
+        let needs = match session.req_header().version {
+            _ if context.websocket => Needs::WebSocket,
+            http::Version::HTTP_10 => Needs::Http1,
+            http::Version::HTTP_2 if grpc::is_call(session.req_header()) => Needs::Http2,
+            _ => Needs::Anything,
+        };
+        let (peer, way) = app.upstreams.peer(&context.tried, needs).unzip();
+        context.way = way;
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         if let Some(trace) = &mut context.trace {
             trace.begin_exchange(&session.req_header().method, &app.name, context.upstream);
@@ -230,6 +239,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         is_reused: bool,
     ) -> Box<Error> {
+        let is_reused = is_reused || context.is_on_a_kept_connection();
         again::decide(session, &mut error, context, is_reused);
         error
     }
@@ -243,10 +253,27 @@ impl ProxyHttp for Gateway {
         let Some(app) = context.app.clone() else { return Ok(()) };
         upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
         if upstream.version == http::Version::HTTP_2 {
-            Box::pin(upstream_request::prepare_for_http2(session, upstream)).await?;
+            upstream_request::prepare_for_http2(session, upstream)?;
+        } else {
+            upstream_request::prepare_for_http1(context, upstream)?;
         }
+        expect::go_on(session).await?;
         if let Some(connection) = &context.connection {
             connection.arm_response_deadline(app.timeouts.response);
+        }
+        Ok(())
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        is_end: bool,
+        _context: &mut Context,
+    ) -> Result<()> {
+        if is_end && body.as_ref().is_some_and(Bytes::is_empty) {
+            // Pingora would write an empty chunk for it, which is the end, and then the end.
+            *body = None;
         }
         Ok(())
     }
@@ -275,10 +302,7 @@ impl ProxyHttp for Gateway {
     ) -> Result<()> {
         let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
         context.close_while_stopping(session);
-        if response.status == StatusCode::CONTINUE {
-            // Now the client sends its body: Pingora would otherwise take it for a final answer before the body's end.
-            session.set_close_on_response_before_downstream_finish(false);
-        }
+        early::let_interim_pass(session, response, context);
         if is_switching && !(context.websocket && response_headers::is_websocket(response)) {
             // Nobody asked: what follows would be taken for answers to other requests.
             let explanation = "the app switches protocols unasked";
@@ -351,6 +375,7 @@ impl ProxyHttp for Gateway {
             let duration = context.started.map(|started| started.elapsed());
             app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
         }
+        let error = error.filter(|_| !early::is_answered(context));
         access_log::write(&self.state(context), session, context, error);
         if let Some(trace) = context.trace.take() {
             trace.end(session, context, error);

@@ -16,6 +16,7 @@ use tracing::info;
 use crate::access::assessment::SessionAtHand;
 use crate::gateway::context::Context;
 use crate::gateway::current::CurrentState;
+use crate::gateway::grpc::calls_itself_grpc;
 use crate::gateway::state::{App, State};
 use crate::server::watch::{EndReason, Exchange};
 use crate::session::{Sessions, WatchedSession};
@@ -124,5 +125,5 @@ fn is_stream(response: &ResponseHeader) -> bool {
     };
     response.status == StatusCode::SWITCHING_PROTOCOLS
         || is_of(b"text/event-stream")
-        || is_of(b"application/grpc")
+        || calls_itself_grpc(&response.headers)
 }

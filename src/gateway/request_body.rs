@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use zeroize::Zeroize;
 
 use crate::config;
+use crate::gateway::expect;
 use crate::respond::{Code, Problem};
 
 /// A body, zeroised when dropped.
@@ -40,12 +41,7 @@ pub(super) async fn read(
     if length.is_some_and(|length| length > max_size) {
         return Ok(Err(TOO_LARGE));
     }
-    let expects = headers
-        .get(header::EXPECT)
-        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    if expects && session.req_header().version == http::Version::HTTP_11 {
-        session.write_continue_response().await?;
-    }
+    expect::go_on(session).await?;
     let reading = async {
         let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));
         while let Some(chunk) = session.read_request_body().await? {

@@ -10,6 +10,7 @@ use crate::gateway::context::Context;
 use crate::gateway::plain_headers;
 use crate::gateway::state::{App, State};
 use crate::telemetry::request_id::X_REQUEST_ID;
+use crate::upstream::Way;
 
 /// Takes out what only we may say and what the app must not see, then says it.
 ///
@@ -30,6 +31,7 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
     remove_reserved(app, context.is_from_proxy, upstream);
     // Trailers are not passed on, so none are announced.
     upstream.remove(header::TRAILER);
+    upstream.remove(header::EXPECT);
     remove_session_cookies(app, upstream);
     if let Some(identity) = &context.identity {
         for (name, value) in identity.headers() {
@@ -59,23 +61,22 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
 }
 
 /// What a request over HTTP/2 needs beyond that.
-pub(super) async fn prepare_for_http2(session: &mut Session, upstream: &mut RequestHeader) -> Result<()> {
+pub(super) fn prepare_for_http2(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
     let client = session.req_header();
-    let version = client.version;
     let takes_trailers = client.version == Version::HTTP_2 && client.headers.contains_key(header::TE);
     if takes_trailers {
         // Pingora has taken it out. It is the one value that HTTP/2 permits, and servers of gRPC look for it.
         upstream.insert_header(header::TE, "trailers")?;
     }
-    if upstream.headers.contains_key(header::EXPECT) {
-        // Pingora does not pass the app's `100` on: the client would wait for it in vain.
-        upstream.remove_header(&header::EXPECT);
-        if version == Version::HTTP_11 && session.response_written().is_none() {
-            session.write_continue_response().await?;
-            // Pingora would otherwise take it for a final answer before the body's end.
-            session.set_close_on_response_before_downstream_finish(false);
-        }
-    }
+    Ok(())
+}
+
+/// What one over HTTP/1.1 needs beyond that.
+pub(super) fn prepare_for_http1(context: &Context, upstream: &mut RequestHeader) -> Result<()> {
+    let Some(Way::Offer(choice)) = &context.way else { return Ok(()) };
+    // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is lent.
+    choice.was_http1();
+    upstream.insert_header(header::CONNECTION, "close")?;
     Ok(())
 }
 

@@ -3,10 +3,11 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
-use super::chunked::Decoder;
+use crate::http1::merged::{Failure, Merger, Source, read_limited};
+
 use super::message::ended;
 use super::watch::EndReason;
 use super::wire::Wire;
@@ -14,13 +15,13 @@ use super::wire::Wire;
 /// What a client may pipeline while its last request is served; beyond it, TCP makes it wait.
 pub(super) const MAX_READ_AHEAD: usize = 16 * 1024;
 
-/// After the message's end: ready only when the client ends the connection.
+/// After the message's end: ready only when the connection breaks. A client that closes its writing side may still want its
+/// answer.
 pub(super) fn poll_quiet(wire: &mut Wire, context: &mut Context<'_>) -> Poll<io::Result<()>> {
     while !wire.is_at_end && wire.incoming.len() < MAX_READ_AHEAD {
         ready!(wire.poll_fill(context))?;
     }
-    // A client that pipelined and then shut down its sending side still wants its answers.
-    if wire.incoming.is_empty() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    Poll::Pending
 }
 
 /// A body of a known length, of which this much is left.
@@ -31,44 +32,46 @@ pub(super) fn poll_length(
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
     if wire.incoming.is_empty() {
-        ready!(poll_limited(wire, context, buffer, *remaining))?;
+        ready!(read_limited(buffer, *remaining, |buffer| wire.poll_read(context, buffer)))?;
     } else {
         wire.take_incoming(buffer, usize::try_from(*remaining).unwrap_or(usize::MAX));
     }
     Poll::Ready(Ok(()))
 }
 
-/// A body in chunked coding.
+/// A body in chunked coding: what has arrived of it, as one chunk.
 pub(super) fn poll_chunked(
-    decoder: &mut Decoder,
+    merger: &mut Merger,
     wire: &mut Wire,
     context: &mut Context<'_>,
     buffer: &mut ReadBuf<'_>,
 ) -> Poll<io::Result<()>> {
-    let before = buffer.filled().len();
-    loop {
-        if !wire.incoming.is_empty() {
-            let Ok(read) = decoder.decode(&wire.incoming, buffer) else {
-                wire.watch.set_ended(EndReason::MalformedBody);
-                return Poll::Ready(Err(ended(EndReason::MalformedBody)));
-            };
-            wire.incoming.advance(read);
-            if wire.incoming.is_empty() {
-                wire.incoming = BytesMut::new();
-            }
-            if buffer.filled().len() > before || buffer.remaining() == 0 {
-                return Poll::Ready(Ok(()));
-            }
+    match ready!(merger.poll_read(wire, context, buffer)) {
+        Ok(()) => Poll::Ready(Ok(())),
+        Err(Failure::Io(error)) => Poll::Ready(Err(error)),
+        Err(Failure::Malformed) => {
+            wire.watch.set_ended(EndReason::MalformedBody);
+            Poll::Ready(Err(ended(EndReason::MalformedBody)))
         }
-        if decoder.data_remaining() > 0 {
-            // Large chunks go straight into the reader's buffer.
-            let length = ready!(poll_limited(wire, context, buffer, decoder.data_remaining()))?;
-            decoder.skip_data(length as u64);
-            return Poll::Ready(Ok(()));
-        }
-        if ready!(wire.poll_fill(context))? == 0 {
-            return Poll::Ready(Ok(()));
-        }
+    }
+}
+
+impl Source for Wire {
+    fn ahead(&mut self) -> &mut BytesMut {
+        &mut self.incoming
+    }
+
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Self::poll_fill(self, context)
+    }
+
+    fn poll_past(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        limit: u64,
+    ) -> Poll<io::Result<usize>> {
+        read_limited(buffer, limit, |buffer| self.poll_read(context, buffer))
     }
 }
 
@@ -83,24 +86,4 @@ pub(super) fn poll_tunnel(
     }
     wire.take_incoming(buffer, usize::MAX);
     Poll::Ready(Ok(()))
-}
-
-/// Reads at most `limit` bytes into `buffer`.
-fn poll_limited(
-    wire: &mut Wire,
-    context: &mut Context<'_>,
-    buffer: &mut ReadBuf<'_>,
-    limit: u64,
-) -> Poll<io::Result<usize>> {
-    let before = buffer.filled().len();
-    match usize::try_from(limit) {
-        Ok(limit) if limit < buffer.remaining() => {
-            let mut limited = ReadBuf::new(buffer.initialize_unfilled_to(limit));
-            ready!(wire.poll_read(context, &mut limited))?;
-            let length = limited.filled().len();
-            buffer.advance(length);
-        }
-        _ => ready!(wire.poll_read(context, buffer))?,
-    }
-    Poll::Ready(Ok(buffer.filled().len() - before))
 }

@@ -23,13 +23,9 @@ use super::closing::{LINGER_TIMEOUT, close, linger, unless_cut_off, write_all};
 use super::head_fields::is_token;
 use super::message::Message;
 use super::message_stream::{MessageStream, Returned, Slot};
-use super::request_head::{Framing, HeadRefusal, RequestHead, check};
+use super::request_head::{HeadRefusal, RequestHead, check};
 use super::watch::ConnectionWatch;
 use super::wire::Wire;
-
-/// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
-/// opening a new one is cheaper.
-const MAX_DRAINED_BODY: u64 = 64 * 1024;
 
 /// How long an unwanted body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -125,9 +121,7 @@ where
     // Its time-out restarts on every read and would end a quiet WebSocket; the deadlines are the watch's.
     session.set_read_timeout(None);
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
-    let is_small = matches!(head.framing, Framing::Length(length) if length <= MAX_DRAINED_BODY);
-    // A client that waits for 100 Continue does not send its body after a final answer.
-    session.set_close_on_response_before_downstream_finish(!is_small || head.expect_continue);
+    session.set_close_on_response_before_downstream_finish(!head.is_drained());
 
     let is_reusable = unless_cut_off(app.process_new_http(session, shutdown), &watch).await;
     let Returned { wire, message } = slot.take()?;

@@ -1,7 +1,9 @@
 //! The front's inner parts, as [`crate::fuzzing`] shows them.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -10,7 +12,9 @@ use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::Stream;
 use tokio::io::ReadBuf;
 
-use super::chunked::Decoder;
+use crate::http1::chunked::Decoder;
+use crate::http1::merged::{Merger, Source};
+
 use super::connection::{ConnectionSettings, serve};
 use super::request_head::{self, Upgrade, check};
 use super::watch::ConnectionWatch;
@@ -54,18 +58,61 @@ pub fn read_request_head(head: &[u8]) -> Result<Head, StatusCode> {
     })
 }
 
-/// Decodes a chunked body that arrives in pieces of `input_size`, into space of `output_size` bytes: what goes on, and
+/// Codes a chunked body anew that arrives in pieces of `input_size`, into space of `output_size` bytes: what goes on, and
 /// how many bytes were left behind the body's end. `None` if it is malformed or has no end. Sizes of 0 count as 1.
-pub fn decode_chunked(coded: &[u8], input_size: usize, output_size: usize) -> Option<(Vec<u8>, usize)> {
-    let (mut decoder, mut passed, mut rest) = (Decoder::new(), Vec::new(), coded);
-    while !decoder.is_done() && !rest.is_empty() {
+pub fn merge_chunked(coded: &[u8], input_size: usize, output_size: usize) -> Option<(Vec<u8>, usize)> {
+    let mut source = Arriving { ahead: BytesMut::new(), rest: coded, size: input_size.max(1) };
+    let (mut merger, mut passed) = (Merger::new(Decoder::of_request()), Vec::new());
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
         let mut space = vec![0; output_size.max(1)];
         let mut output = ReadBuf::new(&mut space);
-        let read = decoder.decode(rest.get(..input_size.max(1)).unwrap_or(rest), &mut output).ok()?;
+        let Poll::Ready(Ok(())) = merger.poll_read(&mut source, &mut context, &mut output) else {
+            return None;
+        };
+        if output.filled().is_empty() {
+            return merger.is_done().then(|| (passed, source.ahead.len() + source.rest.len()));
+        }
         passed.extend_from_slice(output.filled());
-        rest = rest.get(read..)?;
     }
-    decoder.is_done().then_some((passed, rest.len()))
+}
+
+/// A body that arrives piece by piece.
+struct Arriving<'a> {
+    ahead: BytesMut,
+    rest: &'a [u8],
+    size: usize,
+}
+
+impl Arriving<'_> {
+    fn take(&mut self, limit: usize) -> &[u8] {
+        let (piece, rest) = self.rest.split_at(self.rest.len().min(limit).min(self.size));
+        self.rest = rest;
+        piece
+    }
+}
+
+impl Source for Arriving<'_> {
+    fn ahead(&mut self) -> &mut BytesMut {
+        &mut self.ahead
+    }
+
+    fn poll_fill(&mut self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let piece = self.take(usize::MAX).to_vec();
+        self.ahead.extend_from_slice(&piece);
+        Poll::Ready(Ok(piece.len()))
+    }
+
+    fn poll_past(
+        &mut self,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        limit: u64,
+    ) -> Poll<io::Result<usize>> {
+        let piece = self.take(buffer.remaining().min(usize::try_from(limit).unwrap_or(usize::MAX)));
+        buffer.put_slice(piece);
+        Poll::Ready(Ok(piece.len()))
+    }
 }
 
 /// Serves one connection to its end, as the listeners do.

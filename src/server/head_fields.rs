@@ -51,7 +51,9 @@ impl<'a> Fields<'a> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.add_host(trim(value)),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expect_continue |= trim(value).eq_ignore_ascii_case(b"100-continue");
+                let mut expectations = value.split(|&byte| byte == b',').map(trim);
+                self.expect_continue |=
+                    expectations.any(|expectation| expectation.eq_ignore_ascii_case(b"100-continue"));
                 Ok(())
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.add_upgrade(trim(value), range),

@@ -2,23 +2,31 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
+use crate::http1::chunked::Decoder;
+use crate::http1::follow::Incoming;
+use crate::http1::merged::Merger;
+
 use super::body_rate::BodyRate;
 use super::body_read::{poll_chunked, poll_length, poll_quiet, poll_tunnel};
-use super::chunked::Decoder;
 use super::request_head::{Framing, RequestHead, Upgrade};
 use super::watch::EndReason;
 use super::web_socket_frames::FrameFollower;
 use super::wire::Wire;
 
+/// How long nothing may go to a client that has closed its writing side, before it is taken to have left. Whether it has, only
+/// a write can tell.
+const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 enum Body {
     Ended,
     Length(u64),
-    Chunked(Decoder),
+    Chunked(Merger),
     /// Upgraded: bytes without an end. The frames are those to the client.
     Tunnel(FrameFollower),
 }
@@ -31,24 +39,35 @@ pub(super) struct Message {
     awaits_upgrade: bool,
     /// The client holds the body back until something is written.
     awaits_continue: bool,
+    /// The answer, while it comes before the body's end.
+    answer: Option<Incoming>,
+    is_to_head: bool,
+    /// The body is read to its end whatever the answer.
+    is_drained: bool,
     /// When a body byte or, where an idle time-out is set, any byte last came or went.
     last_moved: Option<Instant>,
     rate: BodyRate,
+    /// The client has closed its writing side: since when nothing has gone to it.
+    silent_since: Option<Instant>,
 }
 
 impl Message {
     /// The message of this head, whose body must come in at `min_rate` bytes per second.
-    pub(super) const fn new(head: &RequestHead, min_rate: u64) -> Self {
+    pub(super) fn new(head: &RequestHead, min_rate: u64) -> Self {
         Self {
             body: match head.framing {
                 Framing::None => Body::Ended,
                 Framing::Length(length) => Body::Length(length),
-                Framing::Chunked => Body::Chunked(Decoder::new()),
+                Framing::Chunked => Body::Chunked(Merger::new(Decoder::of_request())),
             },
             awaits_upgrade: matches!(head.upgrade, Some(Upgrade::WebSocket)),
             awaits_continue: head.expect_continue,
+            answer: None,
+            is_to_head: head.is_head,
+            is_drained: head.is_drained(),
             last_moved: None,
             rate: BodyRate::new(min_rate),
+            silent_since: None,
         }
     }
 
@@ -72,6 +91,11 @@ impl Message {
         matches!(&self.body, Body::Tunnel(frames) if frames.is_inside())
     }
 
+    /// The whole answer has been written before the body has come, and nobody wants the rest.
+    fn is_answered(&self) -> bool {
+        !self.is_complete() && self.answer.as_ref().is_some_and(Incoming::is_ended)
+    }
+
     /// The next bytes of this message, or none when the client has ended the connection.
     pub(super) fn poll_read(
         &mut self,
@@ -82,12 +106,16 @@ impl Message {
         if let Some(reason) = wire.watch.ended() {
             return self.end_waiting(wire, context, reason);
         }
+        if self.is_answered() {
+            wire.watch.set_ended(EndReason::Answered);
+            return Poll::Ready(Err(ended(EndReason::Answered)));
+        }
         let before = buffer.filled().len();
         let had_body = !self.is_complete();
         let polled = match &mut self.body {
             Body::Ended => poll_quiet(wire, context),
             Body::Length(remaining) => poll_length(remaining, wire, context, buffer),
-            Body::Chunked(decoder) => poll_chunked(decoder, wire, context, buffer),
+            Body::Chunked(merger) => poll_chunked(merger, wire, context, buffer),
             Body::Tunnel(_) => poll_tunnel(wire, context, buffer),
         };
         if polled.is_ready() {
@@ -124,10 +152,16 @@ impl Message {
             return self.wait_for_client(wire, context);
         };
         self.awaits_continue = false;
+        self.silent_since = None;
         if let Body::Tunnel(frames) = &mut self.body {
             frames.advance(bytes.get(..written).unwrap_or_default());
         } else if self.awaits_upgrade {
             self.look_at_answer(bytes, written);
+        } else if !self.is_drained && !self.is_complete() {
+            let written = bytes.get(..written).unwrap_or_default();
+            let answer = self.answer.get_or_insert_with(Incoming::new);
+            let heads = answer.follow_heads(written, self.is_to_head);
+            answer.follow_body(written.get(heads..).unwrap_or_default());
         }
         if self.is_upgraded() || wire.watch.idle_timeout().is_some() {
             self.last_moved = Some(Instant::now());
@@ -200,8 +234,8 @@ impl Message {
                     self.body = Body::Ended;
                 }
             }
-            Body::Chunked(decoder) => {
-                if decoder.is_done() {
+            Body::Chunked(merger) => {
+                if merger.is_done() {
                     self.body = Body::Ended;
                 }
             }
@@ -230,24 +264,33 @@ impl Message {
 
     /// What ends the waiting next, and when; no instant means now.
     fn nearest_deadline(&mut self, wire: &Wire) -> Option<(Option<Instant>, EndReason)> {
-        if let Some(timeout) = wire.watch.idle_timeout() {
+        let idle = wire.watch.idle_timeout().map(|timeout| {
             let since = *self.last_moved.get_or_insert_with(Instant::now);
-            return Some((Some(since + timeout), EndReason::Idle));
-        }
+            (since + timeout, EndReason::Idle)
+        });
         if self.is_upgraded() {
-            return None;
+            return idle.map(|(deadline, reason)| (Some(deadline), reason));
         }
-        let response = wire.watch.response_deadline(self.last_moved);
-        let is_rated = !self.is_complete() && !self.awaits_continue && !wire.watch.is_exempt_from_body_rate();
-        if is_rated {
+        let left = (wire.is_at_end && self.is_complete()).then(|| {
+            let since = *self.silent_since.get_or_insert_with(Instant::now);
+            (since + HALF_CLOSED_PATIENCE, EndReason::ClientLeft)
+        });
+        let is_rated = idle.is_none()
+            && !self.is_complete()
+            && !self.awaits_continue
+            && !wire.watch.is_exempt_from_body_rate();
+        let body = if is_rated {
             let Some(body) = self.rate.deadline(Instant::now()) else {
                 return Some((None, EndReason::BodyTooSlow));
             };
-            if response.is_none_or(|response| body < response) {
-                return Some((Some(body), EndReason::BodyTooSlow));
-            }
-        }
-        response.map(|deadline| (Some(deadline), EndReason::ResponseTimeout))
+            Some((body, EndReason::BodyTooSlow))
+        } else {
+            None
+        };
+        let response = wire.watch.response_deadline(self.last_moved).filter(|_| idle.is_none());
+        let response = response.map(|deadline| (deadline, EndReason::ResponseTimeout));
+        let all = [left, body, idle, response].into_iter().flatten();
+        all.min_by_key(|(deadline, _)| *deadline).map(|(deadline, reason)| (Some(deadline), reason))
     }
 }
 
@@ -257,6 +300,8 @@ pub(super) fn ended(reason: EndReason) -> io::Error {
         EndReason::ResponseTimeout => (io::ErrorKind::TimedOut, "no response in time"),
         EndReason::BodyTooSlow => (io::ErrorKind::TimedOut, "the request body is too slow"),
         EndReason::MalformedBody => (io::ErrorKind::InvalidData, "malformed chunked coding"),
+        EndReason::ClientLeft => (io::ErrorKind::ConnectionAborted, "the client has left"),
+        EndReason::Answered => (io::ErrorKind::ConnectionAborted, "the request was answered before its end"),
         EndReason::Idle => (io::ErrorKind::TimedOut, "the upgraded connection was idle"),
         EndReason::SessionEnded => (io::ErrorKind::ConnectionAborted, "the session has ended"),
         EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),

@@ -5,7 +5,6 @@
 
 mod body_rate;
 mod body_read;
-mod chunked;
 mod closing;
 mod connection;
 #[cfg(feature = "fuzzing")]
@@ -61,7 +60,7 @@ use watch::EndReason;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// Idle connections to apps that are kept, for each worker thread.
+/// Idle connections of HTTP/2 to apps that are kept, for each worker thread.
 const POOLED_CONNECTIONS: usize = 1024;
 
 /// Pingora's own bound on tries; the gateway's is lower.

@@ -41,6 +41,8 @@ pub(crate) enum Upgrade {
 /// A head that has exactly one reading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestHead {
+    /// The answer will have no body.
+    pub(crate) is_head: bool,
     /// Where the body ends.
     pub(crate) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
@@ -167,10 +169,25 @@ pub(crate) fn check(head: &[u8]) -> Result<RequestHead, HeadRefusal> {
         Some(Upgrade::WebSocket) | None => None,
     };
     let expect_continue = fields.expect_continue && request_line.is_http_11 && framing != Framing::None;
-    Ok(RequestHead { framing, expect_continue, upgrade, absolute_prefix, dropped_line })
+    let is_head = request_line.method == b"HEAD";
+    Ok(RequestHead { is_head, framing, expect_continue, upgrade, absolute_prefix, dropped_line })
 }
 
+/// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
+/// opening a new one is cheaper.
+const MAX_DRAINED_BODY: u64 = 64 * 1024;
+
 impl RequestHead {
+    /// Whether the body is read to its end in any case. A client that waits for 100 Continue does not send it after a final
+    /// answer.
+    pub(crate) const fn is_drained(&self) -> bool {
+        match self.framing {
+            Framing::None => true,
+            Framing::Length(length) => length <= MAX_DRAINED_BODY && !self.expect_continue,
+            Framing::Chunked => false,
+        }
+    }
+
     /// The head as it goes on: in origin-form, and without an upgrade that is not passed on.
     pub(crate) fn rewrite(&self, head: BytesMut) -> BytesMut {
         if self.absolute_prefix.is_none() && self.dropped_line.is_none() {

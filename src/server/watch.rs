@@ -37,6 +37,10 @@ pub(crate) enum EndReason {
     BodyTooSlow,
     /// The chunked coding of the body is malformed (RFC 9112 section 7.1): 400.
     MalformedBody,
+    /// The whole answer has gone out before the request had come in to its end: nobody wants the rest.
+    Answered,
+    /// The client has closed its writing side, and nothing has gone to it for a while.
+    ClientLeft,
     /// Nothing moved on an upgraded connection for the app's `idle` time-out.
     Idle,
     /// The session behind an open stream is no longer good: see [`Exchange`].
@@ -46,10 +50,12 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::ResponseTimeout,
         Self::BodyTooSlow,
         Self::MalformedBody,
+        Self::Answered,
+        Self::ClientLeft,
         Self::Idle,
         Self::SessionEnded,
         Self::Shutdown,

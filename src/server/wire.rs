@@ -84,7 +84,9 @@ impl Wire {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
-        self.is_at_end |= buffer.filled().len() == before;
+        if buffer.filled().len() == before {
+            self.is_at_end = true;
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -69,7 +69,7 @@ impl Sessions {
         }
         let outcome = self.by_rules_of(app, outcome).await;
         let Outcome::Renewed(tokens) = &outcome else { return Refreshed { outcome, refresh_token: newest } };
-        let previous = match self.belonging(&request, &tokens.identity) {
+        let previous = match belonging(&request, &tokens.identity) {
             Ok(previous) => previous,
             Err(outcome) => return Refreshed { outcome, refresh_token: grant.refresh_token.clone() },
         };
@@ -129,29 +129,6 @@ impl Sessions {
         let reason = if *is_replaced { ReasonCode::Replaced } else { ReasonCode::Revoked };
         self.expire(app, grant, reason);
         Some(if *is_replaced { Outcome::Ended } else { Outcome::Dead })
-    }
-
-    /// The old JWT, as far as it is of the session that was refreshed. The error: what becomes of a request with JWTs of two
-    /// sessions.
-    fn belonging<'a>(&self, request: &Request<'a>, new: &Identity) -> Result<Option<&'a Previous>, Outcome> {
-        let Request { app, grant, previous, .. } = *request;
-        if !is_of_another(app, grant, previous, new) {
-            return Ok(previous);
-        }
-        let is_over = previous.is_some_and(|previous| previous.over.is_some());
-        if is_over {
-            // A JWT that is over ends no other session. It is worth nothing either.
-            if !app.rules.session.bind_refresh {
-                return Ok(None);
-            }
-            audit::record(Event::RefreshRefused, ReasonCode::NotBound, app, None);
-            return Err(Outcome::Dead);
-        }
-        // A JWT of somebody else is refused, whoever asked for it first.
-        let (provider, client) = (app.provider.name(), &app.client.id);
-        error!(provider, client, "the provider's JWT was refused at a refresh: another subject or session");
-        audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, app, None);
-        Err(Outcome::Unavailable)
     }
 
     /// Follows a refresh token to its newest successor, which `token` is in the end, and to the outcome of that.
@@ -319,6 +296,29 @@ impl Request<'_> {
     fn is_early(&self) -> bool {
         self.previous.is_some_and(|previous| previous.still_valid)
     }
+}
+
+/// The old JWT, as far as it is of the session that was refreshed. The error: what becomes of a request with JWTs of two
+/// sessions.
+fn belonging<'a>(request: &Request<'a>, new: &Identity) -> Result<Option<&'a Previous>, Outcome> {
+    let Request { app, grant, previous, .. } = *request;
+    if !is_of_another(app, grant, previous, new) {
+        return Ok(previous);
+    }
+    let is_over = previous.is_some_and(|previous| previous.over.is_some());
+    if is_over {
+        // A JWT that is over ends no other session. It is worth nothing either.
+        if !app.rules.session.bind_refresh {
+            return Ok(None);
+        }
+        audit::record(Event::RefreshRefused, ReasonCode::NotBound, app, None);
+        return Err(Outcome::Dead);
+    }
+    // A JWT of somebody else is refused, whoever asked for it first.
+    let (provider, client) = (app.provider.name(), &app.client.id);
+    error!(provider, client, "the provider's JWT was refused at a refresh: another subject or session");
+    audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, app, None);
+    Err(Outcome::Unavailable)
 }
 
 /// Whether a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are, and

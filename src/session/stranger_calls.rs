@@ -54,19 +54,19 @@ mod tests {
 
     use super::*;
 
-    fn site(number: u8) -> Option<IpAddr> {
-        Some(Ipv4Addr::new(192, 0, 2, number).into())
+    fn site(number: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, number).into()
     }
 
     #[test]
     fn one_address_has_few_places_and_all_have_not_many() {
         let calls = Arc::<StrangerCalls>::default();
-        let of_one: Vec<_> = (0..MAX_PER_SITE).map(|_| calls.enter(site(0)).unwrap()).collect();
-        assert!(calls.enter(site(0)).is_none());
-        let others: Vec<_> = (1..=255).map_while(|number| calls.enter(site(number))).collect();
+        let of_one: Vec<_> = (0..MAX_PER_SITE).map(|_| calls.enter(Some(site(0))).unwrap()).collect();
+        assert!(calls.enter(Some(site(0))).is_none());
+        let others: Vec<_> = (1..=255).map_while(|number| calls.enter(Some(site(number)))).collect();
         assert_eq!(of_one.len() + others.len(), MAX_CALLS);
         drop(of_one);
-        assert!(calls.enter(site(0)).is_some());
+        assert!(calls.enter(Some(site(0))).is_some());
         drop(others);
         assert!(calls.0.lock().unwrap().is_empty(), "nothing is left behind");
     }

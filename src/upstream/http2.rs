@@ -45,13 +45,6 @@ pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &conf
     });
 }
 
-/// Has a peer speak HTTP/1.1, where it may choose.
-pub(crate) fn avoid(peer: &mut HttpPeer) {
-    if peer.options.alpn.get_min_http_version() == 1 {
-        peer.options.set_http_version(1, 1);
-    }
-}
-
 /// Whether a peer may be spoken to in HTTP/2.
 pub(crate) fn is_offered(peer: &HttpPeer) -> bool {
     peer.options.alpn.get_max_http_version() == 2
@@ -90,15 +83,15 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// A stream at a peer, and whether its connection was there already.
-    pub(crate) async fn open(&self, peer: &HttpPeer) -> Result<(Http2Session, bool)> {
+    /// A stream at a peer, and whether its connection was there already. `None`: it has chosen HTTP/1.1.
+    pub(crate) async fn open(&self, peer: &HttpPeer) -> Result<Option<(Http2Session, bool)>> {
         let connector = self.connector();
         if let Some(stream) = connector.reused_http_session(peer).await? {
-            return Ok((stream, true));
+            return Ok(Some((stream, true)));
         }
         match connector.new_http_session::<HttpPeer, ()>(peer).await? {
-            HttpSession::H2(stream) => Ok((stream, false)),
-            _ => Error::e_explain(ErrorType::ConnectError, "the app does not choose HTTP/2"),
+            HttpSession::H2(stream) => Ok(Some((stream, false))),
+            _ => Ok(None),
         }
     }
 

@@ -6,22 +6,21 @@
 //! later lets the end of the body, which is there already, always go first.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora_core::Result;
 use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, OrErr, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+
+use super::socket::Socket;
 
 /// Connections for WebSockets are none for other requests.
 const GROUP: u64 = 1;
@@ -45,31 +44,16 @@ struct Connector {
 #[async_trait]
 impl Connect for Connector {
     async fn connect(&self, address: &PeerAddress) -> Result<Stream> {
-        let address: SocketAddr =
-            *address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
-        let limit = self.timeout.unwrap_or(Duration::MAX);
-        let socket = timeout(limit, TcpStream::connect(address))
-            .await
-            .or_err(ErrorType::ConnectTimedout, "connecting for a WebSocket")?
-            .map_err(|error| Error::because(kind(&error), "connecting for a WebSocket", error))?;
+        let socket = Socket::connect(address, self.timeout).await?;
         let socket = PatientSocket { socket, has_written: false };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
-    }
-}
-
-fn kind(error: &io::Error) -> ErrorType {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
-        _ => ErrorType::ConnectError,
     }
 }
 
 /// Gives everything else that is ready a turn before the first read after a write.
 #[derive(Debug)]
 struct PatientSocket {
-    socket: TcpStream,
+    socket: Socket,
     has_written: bool,
 }
 
@@ -108,10 +92,6 @@ impl AsyncWrite for PatientSocket {
 
 impl VirtualSocket for PatientSocket {
     fn set_socket_option(&self, option: VirtualSockOpt) -> io::Result<()> {
-        match option {
-            VirtualSockOpt::NoDelay => self.socket.set_nodelay(true),
-            // Keep-alive probes are not used for upstreams.
-            _ => Ok(()),
-        }
+        self.socket.set_socket_option(option)
     }
 }

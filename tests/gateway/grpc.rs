@@ -466,3 +466,52 @@ async fn what_calls_itself_grpc_ends_with_its_session_whatever_the_app_speaks() 
     let answer = patiently("the end", wire.head()).await;
     assert!(matches!(answer, Ok(None) | Err(_)), "{answer:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_a_call_may_be_as_slow_as_it_likes() {
+    let authority = Authority::new();
+    authority.certify("store", &["store.localhost"]);
+    let server = authority.server(&["store"]);
+    let limits = "[server.limits]\nbody_min_rate = '64KiB'\n[apps.store.timeouts]\nresponse = '10m'\n";
+    let world = World::with(&format!("{server}{limits}")).await;
+    let over_http1 = ["application/grpc", "application/grpc+proto", "application/grpc-web"].map(|kind| {
+        let mut browser = world.browser();
+        async move {
+            let mut wire = browser.open().await;
+            let head = format!(
+                "POST /open/x HTTP/1.1\r\nHost: store.localhost\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n"
+            );
+            wire.send(head).await.unwrap();
+            let status = loop {
+                let _ = wire.send("1\r\nx\r\n").await;
+                let waited = tokio::time::timeout(std::time::Duration::from_millis(200), wire.head()).await;
+                if let Ok(head) = waited {
+                    break head.unwrap().expect("a head").status();
+                }
+            };
+            assert_eq!(status, 408, "{kind} over HTTP/1.1");
+        }
+    });
+    let client = Http2Client::start(&authority, &world).await;
+    let over_http2 = ["application/grpc-web", "application/grpc-web+proto", "application/grpcfoo"].map(|kind| {
+        let mut requests = client.requests.clone();
+        let request = client.request("POST", "/open/x").header("content-type", kind).body(()).unwrap();
+        async move {
+            let (response, mut sending) = requests.send_request(request, false).unwrap();
+            let dripping = async {
+                loop {
+                    let _ = sending.send_data(Bytes::from_static(b"x"), false);
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+            };
+            let response = tokio::select! { response = response => response.unwrap(), () = dripping => unreachable!() };
+            assert_eq!(response.status(), 408, "{kind} over HTTP/2");
+        }
+    });
+    let all = async {
+        let (one, two) =
+            (futures_util::future::join_all(over_http1), futures_util::future::join_all(over_http2));
+        tokio::join!(one, two)
+    };
+    patiently("the end of all", all).await;
+}

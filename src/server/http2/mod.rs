@@ -1,8 +1,9 @@
 //! One HTTP/2 connection (RFC 9113): its streams, each a request of its own, and its end.
 //!
 //! The frames are the `h2` crate's business. What is decided here: how many streams, how long it may idle, and how it is
-//! drained. What one request must look like is in `request.rs`, its deadlines are in `stream.rs`.
+//! drained. What one request must look like is in `request.rs`, its deadlines are in `deadlines.rs`.
 
+mod deadlines;
 mod request;
 mod stream;
 
@@ -52,6 +53,10 @@ const MAX_MALFORMED: u32 = 32;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
+/// What small DATA frames of a connection may cost in memory until they are taken, beyond their bytes: some 256 bytes each. A
+/// client that sends bytes one by one, or many small messages, is no attack before that.
+const SMALL_FRAMES: usize = 4 * 1024 * 1024;
+
 /// Bytes of an answer that wait to be sent on one stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
@@ -69,6 +74,7 @@ fn options(settings: &ConnectionSettings) -> H2Options {
         .max_header_list_size(u32::try_from(max_header_list).unwrap_or(u32::MAX))
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .data_frame_budget(SMALL_FRAMES)
         .max_pending_accept_reset_streams(MAX_RESETS_BY_CLIENT)
         .max_local_error_reset_streams(Some(MAX_RESETS_BY_US))
         .max_send_buffer_size(SEND_BUFFER);

@@ -6,11 +6,11 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::HttpTask;
@@ -20,14 +20,16 @@ use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::Instant;
 
-use super::super::body_rate::BodyRate;
-use super::super::timer::Timer;
 use super::super::watch::{ConnectionWatch, EndReason};
+use super::deadlines::Deadlines;
 
 /// How long a client may take nothing of an answer, where the gateway sets no other time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A piece of a body below this size is merged with what else has arrived, up to so much.
+const SMALL: usize = 1024;
+const MERGED: usize = 16 * 1024;
 
 /// One request and its answer.
 pub(super) struct Http2Stream {
@@ -40,14 +42,18 @@ pub(super) struct Http2Stream {
 impl Http2Stream {
     pub(super) fn new(mut inner: HttpSession, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
         inner.set_write_timeout(Some(WRITE_TIMEOUT));
-        let rate = BodyRate::new(body_min_rate);
-        let deadlines = Deadlines { watch, rate, timer: Timer::default(), last_moved: None };
+        let deadlines = Deadlines::new(watch, body_min_rate);
         Self { inner, deadlines, is_answered: false }
     }
 
     /// A read, unless it fails for a reason of ours.
     async fn read(&mut self, or_idle: bool, no_body_expected: bool) -> Result<Option<Bytes>> {
         let has_body = !self.inner.is_body_done();
+        if has_body && self.is_answered {
+            // Once the stream is dropped, the rest of the request is not asked for any more (RFC 9113 section 8.1).
+            self.deadlines.watch.set_ended(EndReason::Answered);
+            return Err(self.deadlines.failure());
+        }
         let Self { inner, deadlines, .. } = self;
         let read = {
             let mut reading = pin!(async {
@@ -64,10 +70,39 @@ impl Http2Stream {
             })
             .await
         };
+        let read = match read {
+            Ok(Some(bytes)) if bytes.len() < SMALL => self.merge(bytes).await.map(Some),
+            read => read,
+        };
         if let Ok(Some(bytes)) = &read {
-            deadlines.moved(bytes.len());
+            self.deadlines.moved(bytes.len());
         }
         read
+    }
+
+    /// A small piece of a body with what else has arrived: each piece costs whoever takes it as much as a large one.
+    async fn merge(&mut self, first: Bytes) -> Result<Bytes> {
+        let mut merged = BytesMut::new();
+        for _ in 0..MERGED {
+            if merged.len() >= MERGED || self.inner.is_body_done() {
+                break;
+            }
+            let next = {
+                let mut reading = pin!(self.inner.read_body_bytes());
+                poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await
+            };
+            match next? {
+                Poll::Ready(Some(bytes)) if merged.is_empty() => {
+                    merged.reserve(MERGED);
+                    merged.extend_from_slice(&first);
+                    merged.extend_from_slice(&bytes);
+                }
+                Poll::Ready(Some(bytes)) => merged.extend_from_slice(&bytes),
+                // Nothing has arrived, or the end: only trailers can come after what was read.
+                _ => break,
+            }
+        }
+        Ok(if merged.is_empty() { first } else { merged.freeze() })
     }
 
     /// An answer whose head is all of it must say so in its head: nothing may follow.
@@ -108,74 +143,6 @@ impl Http2Stream {
                 Error::e_explain(ErrorType::InternalError, "HTTP/2 streams are not upgraded")
             }
             HttpTask::Failed(error) => Err(error),
-        }
-    }
-}
-
-/// When a stream's reads fail.
-struct Deadlines {
-    watch: Arc<ConnectionWatch>,
-    rate: BodyRate,
-    timer: Timer,
-    last_moved: Option<Instant>,
-}
-
-impl Deadlines {
-    fn moved(&mut self, bytes: usize) {
-        let now = Instant::now();
-        self.last_moved = Some(now);
-        self.rate.add(bytes as u64, now);
-    }
-
-    /// Ready with the failure when this has been waited for long enough.
-    fn poll(&mut self, context: &mut Context<'_>, has_body: bool) -> Poll<Box<Error>> {
-        self.watch.register(context.waker());
-        if self.watch.ended().is_some() {
-            return Poll::Ready(self.failure());
-        }
-        loop {
-            let Some((deadline, reason)) = self.nearest(has_body) else { return Poll::Pending };
-            if let Some(deadline) = deadline {
-                ready!(self.timer.poll_deadline(context, deadline));
-                // The body's deadline only says that its window is full; whether that was enough is seen next.
-                if reason == EndReason::BodyTooSlow {
-                    continue;
-                }
-            }
-            self.watch.set_ended(reason);
-            return Poll::Ready(self.failure());
-        }
-    }
-
-    /// What ends the waiting next, and when; no instant means now.
-    fn nearest(&mut self, has_body: bool) -> Option<(Option<Instant>, EndReason)> {
-        let response = self.watch.response_deadline(self.last_moved);
-        if has_body && !self.watch.is_exempt_from_body_rate() {
-            let Some(body) = self.rate.deadline(Instant::now()) else {
-                return Some((None, EndReason::BodyTooSlow));
-            };
-            if response.is_none_or(|response| body < response) {
-                return Some((Some(body), EndReason::BodyTooSlow));
-            }
-        }
-        response.map(|deadline| (Some(deadline), EndReason::ResponseTimeout))
-    }
-
-    /// What reads fail with.
-    #[expect(clippy::unnecessary_box_returns, reason = "Pingora's results have it boxed")]
-    fn failure(&self) -> Box<Error> {
-        let kind = match self.watch.ended() {
-            Some(EndReason::ResponseTimeout | EndReason::BodyTooSlow) => ErrorType::ReadTimedout,
-            _ => ErrorType::ConnectionClosed,
-        };
-        Error::explain(kind, "the stream is ended").into_down()
-    }
-
-    /// What is cut off gets nothing more; other ends still have an answer.
-    fn check_cut_off(&self) -> Result<()> {
-        match self.watch.ended() {
-            Some(reason) if reason.cuts_off() => Err(self.failure()),
-            _ => Ok(()),
         }
     }
 }

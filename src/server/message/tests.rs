@@ -195,12 +195,62 @@ async fn after_the_end_only_the_end_of_the_connection_is_told() {
     bench.client.write_all(&vec![b'x'; 500_000]).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(50), bench.read()).await.is_err());
     assert!(bench.wire.incoming.len() < 2 * MAX_READ_AHEAD);
+}
 
-    let mut left = Bench::post("Content-Length: 0");
-    drop(left.client);
-    let (client, _) = tokio::io::duplex(1);
-    left.client = client;
-    assert_eq!(left.read().await.unwrap().len(), 0);
+#[tokio::test(start_paused = true)]
+async fn a_client_that_closes_its_writing_side_is_there_as_long_as_something_goes_to_it() {
+    for pipelined in ["", "GET / HTTP/1.1\r\n"] {
+        let mut bench = Bench::post("Content-Length: 2");
+        bench.client.write_all(format!("hi{pipelined}").as_bytes()).await.unwrap();
+        assert_eq!(bench.read().await.unwrap(), "hi");
+        bench.client.shutdown().await.unwrap();
+        let patience = Duration::from_secs(5);
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(Duration::from_secs(4), bench.read()).await.is_err());
+            bench.write(b"some of the answer").await;
+        }
+        assert_eq!(bench.ended(), None);
+        let (read, time) = elapsed(bench.read()).await;
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        assert_eq!((bench.ended(), time), (Some(EndReason::ClientLeft), patience));
+    }
+    // In the middle of a body it has left at once.
+    let mut cut = Bench::post("Content-Length: 2");
+    cut.client.write_all(b"h").await.unwrap();
+    cut.client.shutdown().await.unwrap();
+    assert_eq!(cut.read().await.unwrap(), "h");
+    assert_eq!(cut.read().await.unwrap().len(), 0);
+    // An answer that is not there in time is told as ever.
+    let mut slow = Bench::new("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+    slow.client.shutdown().await.unwrap();
+    slow.wire.watch.arm_response_deadline(Duration::from_secs(3));
+    assert_eq!(slow.read().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(slow.ended(), Some(EndReason::ResponseTimeout));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_is_not_waited_for_once_its_answer_is_out() {
+    let answer = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno";
+    for (framing, is_read_on) in [
+        ("Content-Length: 100000", false),
+        ("Transfer-Encoding: chunked", false),
+        ("Expect: 100-continue\r\nContent-Length: 5", false),
+        ("Content-Length: 5", true),
+    ] {
+        for size in [1, 7, 1000] {
+            let mut bench = Bench::post(framing);
+            let (last, first) = answer.as_bytes().split_last().unwrap();
+            for piece in first.chunks(size) {
+                bench.write(piece).await;
+            }
+            let waiting = tokio::time::timeout(Duration::from_millis(1), bench.read()).await;
+            assert!(waiting.is_err(), "{framing}: the answer is not out yet");
+            bench.write(&[*last]).await;
+            let read = tokio::time::timeout(Duration::from_millis(1), bench.read()).await;
+            assert_eq!(read.is_err(), is_read_on, "{framing}");
+            assert_eq!(bench.ended(), (!is_read_on).then_some(EndReason::Answered), "{framing}");
+        }
+    }
 }
 
 #[tokio::test]

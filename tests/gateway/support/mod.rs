@@ -13,6 +13,7 @@ pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod listening;
 pub(crate) mod provider;
+pub(crate) mod strict;
 pub(crate) mod wire;
 
 pub(crate) use app::{App, Reply};

@@ -1,0 +1,64 @@
+//! `Expect: 100-continue` (RFC 9110 section 10.1.1): answered here, and never passed on.
+//!
+//! An app that sees it may answer from the head alone and take what comes next for another request, while the body is on its
+//! way to it. Without it, an app has to read the body or to close the connection.
+
+use http::{Version, header};
+use pingora_core::Result;
+use pingora_http::RequestHeader;
+use pingora_proxy::Session;
+
+/// Whether the client may wait for 100 before it sends its body. One of HTTP/1.0 knows none; over HTTP/2 the field was
+/// dropped.
+fn is_awaited(request: &RequestHeader) -> bool {
+    let mut expectations = request
+        .headers
+        .get_all(header::EXPECT)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    request.version == Version::HTTP_11
+        && expectations.any(|expectation| expectation.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Tells a client that waits for it to send its body. To be called once it is certain that somebody wants it.
+pub(super) async fn go_on(session: &mut Session) -> Result<()> {
+    if !session.req_header().headers.contains_key(header::EXPECT) {
+        return Ok(());
+    }
+    let is_due = is_awaited(session.req_header())
+        && session.response_written().is_none()
+        && !session.as_mut().is_body_done();
+    if is_due {
+        // Pingora would otherwise take it for a final answer before the body's end.
+        session.set_close_on_response_before_downstream_finish(false);
+        session.write_continue_response().await?;
+        session.set_close_on_response_before_downstream_finish(true);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_100() {
+        for (version, fields, expected) in [
+            (Version::HTTP_11, &["100-continue"][..], true),
+            (Version::HTTP_11, &["100-Continue"], true),
+            (Version::HTTP_11, &["x, 100-continue "], true),
+            (Version::HTTP_11, &["x", "100-continue"], true),
+            (Version::HTTP_11, &["100-continued"], false),
+            (Version::HTTP_11, &["x"], false),
+            (Version::HTTP_11, &[], false),
+            (Version::HTTP_10, &["100-continue"], false),
+        ] {
+            let mut request = RequestHeader::build("POST", b"/", None).expect("valid");
+            request.set_version(version);
+            for field in fields {
+                request.append_header(header::EXPECT, *field).expect("valid");
+            }
+            assert_eq!(is_awaited(&request), expected, "{version:?} {fields:?}");
+        }
+    }
+}

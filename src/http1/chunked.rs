@@ -1,0 +1,310 @@
+//! The chunked transfer coding, read strictly (RFC 9112 section 7.1).
+//!
+//! Says which bytes are framing and which are data; [`super::merged`] makes a plain coding of it again.
+
+/// Hexadecimal digits of a chunk's size.
+const MAX_SIZE_DIGITS: u8 = 16;
+
+/// A body that is not chunked coding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the body's chunked coding is malformed")]
+pub(crate) struct Malformed;
+
+/// How much is borne.
+#[derive(Debug)]
+struct Limits {
+    /// Bytes of chunk extensions. RFC 9112 section 7.1.1 asks for a limit.
+    extensions: u32,
+    /// It holds for each chunk, not for all of a body's.
+    for_each_chunk: bool,
+    /// Bytes of a trailer section.
+    trailers: u32,
+    /// White space may stand behind a size, where some old servers put it.
+    blanks: bool,
+}
+
+const OF_REQUESTS: Limits =
+    Limits { extensions: 4 * 1024, for_each_chunk: false, trailers: 8 * 1024, blanks: false };
+
+/// An app is not an enemy, and may stream for days.
+const OF_ANSWERS: Limits =
+    Limits { extensions: 16 * 1024, for_each_chunk: true, trailers: 64 * 1024, blanks: true };
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Hexadecimal digits so far.
+    Size(u8),
+    Blank,
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// At the start of a trailer line, or of the empty line that ends the message.
+    TrailerStart,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    Done,
+}
+
+/// Finds a chunked body's end, byte by byte, over any split of its bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct Decoder {
+    limits: &'static Limits,
+    state: State,
+    /// Of the current chunk: its size while that is read, then what is left of its data.
+    remaining: u64,
+    extensions: u32,
+    trailers: u32,
+}
+
+impl Decoder {
+    /// For a client's body.
+    pub(crate) const fn of_request() -> Self {
+        Self::with(&OF_REQUESTS)
+    }
+
+    /// For an app's body.
+    pub(crate) const fn of_answer() -> Self {
+        Self::with(&OF_ANSWERS)
+    }
+
+    const fn with(limits: &'static Limits) -> Self {
+        Self { limits, state: State::Size(0), remaining: 0, extensions: 0, trailers: 0 }
+    }
+
+    /// Whether the message has ended.
+    pub(crate) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// How many bytes that come next are data, whatever they are.
+    pub(crate) fn data_remaining(&self) -> u64 {
+        if self.state == State::Data { self.remaining } else { 0 }
+    }
+
+    /// `length` bytes of [`Self::data_remaining`] went past this decoder.
+    pub(crate) fn skip_data(&mut self, length: u64) {
+        self.remaining = self.remaining.saturating_sub(length);
+        if self.remaining == 0 {
+            self.state = State::DataCr;
+        }
+    }
+
+    /// Reads framing up to the next data or the message's end, and says how many bytes of `input` that was.
+    pub(crate) fn read_framing(&mut self, input: &[u8]) -> Result<usize, Malformed> {
+        let mut read = 0;
+        for byte in input {
+            if matches!(self.state, State::Data | State::Done) {
+                break;
+            }
+            self.step(*byte)?;
+            read += 1;
+        }
+        Ok(read)
+    }
+
+    /// Goes past everything up to the message's end, and says how many bytes of `input` that was.
+    pub(crate) fn follow(&mut self, input: &[u8]) -> Result<usize, Malformed> {
+        let mut rest = input;
+        while !rest.is_empty() && !self.is_done() {
+            let length = match self.data_remaining() {
+                0 => self.read_framing(rest)?,
+                data => {
+                    let length = rest.len().min(usize::try_from(data).unwrap_or(usize::MAX));
+                    self.skip_data(length as u64);
+                    length
+                }
+            };
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        Ok(input.len() - rest.len())
+    }
+
+    /// One byte of framing.
+    fn step(&mut self, byte: u8) -> Result<(), Malformed> {
+        self.state = match (self.state, byte) {
+            (State::Size(digits), _) if byte.is_ascii_hexdigit() => {
+                if digits == 0 {
+                    self.remaining = 0;
+                }
+                self.add_digit(digits, byte)?;
+                State::Size(digits + 1)
+            }
+            (State::Size(1..) | State::Blank, b' ' | b'\t') if self.limits.blanks => {
+                self.extend(State::Blank)?
+            }
+            (State::Size(1..) | State::Blank, b';') => self.extend(State::Extension)?,
+            (State::Size(1..) | State::Blank | State::Extension, b'\r') => State::SizeLf,
+            (State::Extension, _) if is_text(byte) => self.extend(State::Extension)?,
+            (State::SizeLf, b'\n') => {
+                if self.limits.for_each_chunk {
+                    self.extensions = 0;
+                }
+                if self.remaining == 0 { State::TrailerStart } else { State::Data }
+            }
+            (State::DataCr, b'\r') => State::DataLf,
+            (State::DataLf, b'\n') => State::Size(0),
+            (State::TrailerStart, b'\r') => State::EndLf,
+            (State::Trailer, b'\r') => State::TrailerLf,
+            (State::TrailerStart | State::Trailer, _)
+                if is_text(byte) && self.trailers < self.limits.trailers =>
+            {
+                self.trailers += 1;
+                State::Trailer
+            }
+            (State::TrailerLf, b'\n') => State::TrailerStart,
+            (State::EndLf, b'\n') => State::Done,
+            _ => return Err(Malformed),
+        };
+        Ok(())
+    }
+
+    /// One more byte that is neither size nor data.
+    fn extend(&mut self, next: State) -> Result<State, Malformed> {
+        self.extensions += 1;
+        if self.extensions > self.limits.extensions { Err(Malformed) } else { Ok(next) }
+    }
+
+    fn add_digit(&mut self, digits: u8, byte: u8) -> Result<(), Malformed> {
+        let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
+        // Below 2^59 before the shift, so below 2^63 after it: what follows us may count in a signed type.
+        if digits >= MAX_SIZE_DIGITS || self.remaining >= 1 << 59 {
+            return Err(Malformed);
+        }
+        self.remaining = (self.remaining << 4) | u64::from(digit);
+        Ok(())
+    }
+}
+
+/// What a field line or an extension may consist of.
+const fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads `input` in pieces of this size: its data, and what was left behind its end.
+    pub(crate) fn decode(
+        mut decoder: Decoder,
+        input: &[u8],
+        size: usize,
+    ) -> Result<(Vec<u8>, usize), Malformed> {
+        let (mut data, mut at) = (Vec::new(), 0);
+        while at < input.len() && !decoder.is_done() {
+            let piece = &input[at..(at + size).min(input.len())];
+            let mut other = decoder.clone();
+            let passed = other.follow(piece)?;
+            let mut read = 0;
+            while read < piece.len() && !decoder.is_done() {
+                let left = usize::try_from(decoder.data_remaining()).unwrap().min(piece.len() - read);
+                if left == 0 {
+                    read += decoder.read_framing(&piece[read..])?;
+                } else {
+                    data.extend_from_slice(&piece[read..read + left]);
+                    decoder.skip_data(left as u64);
+                    read += left;
+                }
+            }
+            assert_eq!((read, decoder.is_done()), (passed, other.is_done()));
+            at += read;
+        }
+        if decoder.is_done() { Ok((data, input.len() - at)) } else { Err(Malformed) }
+    }
+
+    #[test]
+    fn finds_the_data_and_the_end() {
+        let cases: &[(&[u8], &[u8], usize)] = &[
+            (b"0\r\n\r\n", b"", 0),
+            (b"000\r\n\r\nGET /", b"", 5),
+            (b"5\r\nhello\r\n0\r\n\r\nnext", b"hello", 4),
+            (b"5;a=\"b\";c\r\nhello\r\n0;x\r\n\r\n", b"hello", 0),
+            (b"2\r\n\r\n\r\n0\r\n\r\n", b"\r\n", 0),
+            (b"0\r\nX-Auth-User: root\r\nY: z\r\n\r\nGET", b"", 3),
+            (b"000000000000000A\r\n0123456789\r\n0\r\n\r\n", b"0123456789", 0),
+        ];
+        for (input, data, left) in cases {
+            for size in [usize::MAX / 2, 1, 3] {
+                for decoder in [Decoder::of_request(), Decoder::of_answer()] {
+                    let decoded = decode(decoder, input, size);
+                    assert_eq!(decoded, Ok((data.to_vec(), *left)), "{}", input.escape_ascii());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_every_other_reading() {
+        let long_extension = format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(20_000));
+        let long_trailers = format!("0\r\n{}\r\n", "X: y\r\n".repeat(20_000));
+        let cases: &[&[u8]] = &[
+            b"5\nhello\r\n0\r\n\r\n",
+            b"5\r\nhello\n0\r\n\r\n",
+            b"5\r\nhello!\r\n0\r\n\r\n",
+            b"5\r\nhell\r\n0\r\n\r\n",
+            b"\r\n0\r\n\r\n",
+            b" 5\r\nhello\r\n0\r\n\r\n",
+            b"+5\r\nhello\r\n0\r\n\r\n",
+            b"-1\r\n\r\n0\r\n\r\n",
+            b"0x5\r\nhello\r\n0\r\n\r\n",
+            b"g\r\n\r\n",
+            b";a\r\n\r\n",
+            b"5 5\r\nhello\r\n0\r\n\r\n",
+            b"8000000000000000\r\n",
+            b"ffffffffffffffff\r\n",
+            b"00000000000000005\r\nhello\r\n0\r\n\r\n",
+            b"5;a\x00\r\nhello\r\n0\r\n\r\n",
+            b"5;a\nhello\r\n0\r\n\r\n",
+            b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+            b"0\r\n\n",
+            b"0\r\nX: y\n\r\n",
+            b"0\r\nX: \x01\r\n\r\n",
+            b"0\r\n\rx",
+            long_extension.as_bytes(),
+            long_trailers.as_bytes(),
+        ];
+        for input in cases {
+            for size in [usize::MAX / 2, 1] {
+                for decoder in [Decoder::of_request(), Decoder::of_answer()] {
+                    assert_eq!(decode(decoder, input, size), Err(Malformed), "{}", input.escape_ascii());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_app_may_do_what_a_client_may_not() {
+        let padded = b"5 \t \r\nhello\r\n0  ;a\r\n\r\n".to_vec();
+        let one_long_extension = format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(5000)).into_bytes();
+        let many_extensions = [b"1;abcdefg\r\nx\r\n".repeat(4000), b"0\r\n\r\n".to_vec()].concat();
+        let trailers = format!("0\r\n{}\r\n", "X: y\r\n".repeat(3000)).into_bytes();
+        for input in [padded, one_long_extension, many_extensions, trailers] {
+            assert!(decode(Decoder::of_answer(), &input, 1000).is_ok());
+            assert_eq!(decode(Decoder::of_request(), &input, 1000), Err(Malformed));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..5), size in 1_usize..50) {
+            let mut coded = Vec::new();
+            for chunk in &chunks {
+                coded.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                coded.extend_from_slice(chunk);
+                coded.extend_from_slice(b"\r\n");
+            }
+            coded.extend_from_slice(b"0\r\n\r\nGET / HTTP/1.1\r\n");
+            prop_assert_eq!(decode(Decoder::of_request(), &coded, size), Ok((chunks.concat(), 16)));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), size in 1_usize..50) {
+            let _any = decode(Decoder::of_answer(), &bytes, size);
+        }
+    }
+}

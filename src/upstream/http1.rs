@@ -1,0 +1,203 @@
+//! Connections of HTTP/1.1 to apps, each lent to Pingora for one request and its answer.
+//!
+//! The rule is one: **a connection serves another request only if both the request and its answer ended cleanly on it.**
+//! Pingora never gets to keep one: however it parts with a connection, dropping it gives it back to [`Pool`] if [`Lent`] has
+//! seen both ends, and closes it otherwise. So nobody has to think of all the ways in which an exchange can end.
+
+mod coded;
+mod lent;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::connectors::TransportConnector;
+use pingora_core::connectors::l4::Connect;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::protocols::l4::stream::Stream as PeerStream;
+use pingora_core::protocols::l4::virt::VirtualSocketStream;
+use pingora_core::protocols::{ALPN, Stream};
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, OkOrErr, Result};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pool::Pool;
+use super::socket::Socket;
+
+use lent::Lent;
+
+/// Makes connections with TLS, and keeps none. It reads the system's authorities once.
+static TRANSPORT: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));
+
+/// A connection to an app, with TLS where that is spoken.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) socket: Socket,
+    /// `None`: the socket itself.
+    tls: Option<Stream>,
+}
+
+impl Connection {
+    /// Whether nothing has come while nobody asked: no bytes, no end.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        if let Some(stream) = &mut self.tls {
+            // What TLS holds back, or what was only for it.
+            let mut byte = [0];
+            let mut nobody = Context::from_waker(Waker::noop());
+            if Pin::new(stream).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_ready() {
+                return false;
+            }
+        }
+        self.socket.is_quiet()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self { tls: Some(stream), .. } => Pin::new(stream).poll_read(context, buffer),
+            Self { socket, .. } => Pin::new(socket).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self { tls: Some(stream), .. } => Pin::new(stream).poll_write(context, bytes),
+            Self { socket, .. } => Pin::new(socket).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self { tls: Some(stream), .. } => Pin::new(stream).poll_write_vectored(context, slices),
+            Self { socket, .. } => Pin::new(socket).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self { tls: Some(stream), .. } => Pin::new(stream).poll_flush(context),
+            Self { socket, .. } => Pin::new(socket).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self { tls: Some(stream), .. } => Pin::new(stream).poll_shutdown(context),
+            Self { socket, .. } => Pin::new(socket).poll_shutdown(context),
+        }
+    }
+}
+
+/// Lends the connections of one upstream.
+pub(super) struct Lender {
+    /// How it is connected to, but for the address.
+    peer: HttpPeer,
+    pub(super) pool: Pool,
+}
+
+impl std::fmt::Debug for Lender {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Lender").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
+
+impl Lender {
+    /// For a peer whose connections speak HTTP/1.1, whatever else it offers.
+    pub(super) fn new(mut peer: HttpPeer) -> Self {
+        peer.options.set_http_version(1, 1);
+        peer.options.tcp_keepalive = None;
+        Self { peer, pool: Pool::default() }
+    }
+
+    /// A connection that is good for a request, and whether it was kept.
+    async fn connection(&self, address: SocketAddr) -> Result<(Connection, bool)> {
+        if let Some(connection) = self.pool.take(address) {
+            return Ok((connection, true));
+        }
+        let limit = self.peer.options.connection_timeout;
+        if !self.peer.is_tls() {
+            let socket = Socket::connect(&PeerAddress::Inet(address), limit).await?;
+            return Ok((Connection { socket, tls: None }, false));
+        }
+        let plain = Arc::new(Plain { limit, socket: Mutex::default() });
+        let mut peer = self.peer.clone();
+        peer._address = PeerAddress::Inet(address);
+        peer.options.custom_l4 = Some(Arc::clone(&plain) as Arc<_>);
+        let stream = TRANSPORT.new_stream(&peer).await?;
+        if !matches!(stream.selected_alpn_proto(), None | Some(ALPN::H1)) {
+            return Error::e_explain(ErrorType::ConnectError, "the app chose what it was not offered");
+        }
+        let socket = plain.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let socket = socket.or_err(ErrorType::InternalError, "TLS without a connection")?;
+        Ok((Connection { socket, tls: Some(stream) }, false))
+    }
+}
+
+/// Connects for TLS, and remembers with what.
+#[derive(Debug)]
+struct Plain {
+    limit: Option<Duration>,
+    socket: Mutex<Option<Socket>>,
+}
+
+#[async_trait]
+impl Connect for Plain {
+    async fn connect(&self, address: &PeerAddress) -> Result<PeerStream> {
+        let socket = Socket::connect(address, self.limit).await?;
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.clone());
+        Ok(VirtualSocketStream::new(Box::new(socket)).into())
+    }
+}
+
+/// What one try of a request borrows.
+#[derive(Debug)]
+pub(crate) struct Loan {
+    lender: Arc<Lender>,
+    was_kept: AtomicBool,
+}
+
+impl Loan {
+    pub(super) fn new(lender: Arc<Lender>) -> Self {
+        Self { lender, was_kept: AtomicBool::new(false) }
+    }
+
+    /// Whether the connection had served another request.
+    pub(crate) fn was_kept(&self) -> bool {
+        self.was_kept.load(Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Connect for Loan {
+    async fn connect(&self, address: &PeerAddress) -> Result<PeerStream> {
+        let inet: SocketAddr =
+            *address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
+        let (connection, was_kept) = self.lender.connection(inet).await?;
+        self.was_kept.store(was_kept, Ordering::Relaxed);
+        let lent = Lent::new(connection, Arc::clone(&self.lender), inet);
+        Ok(VirtualSocketStream::new(Box::new(lent)).into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Which way a request takes to an upstream: by a connection of HTTP/1.1 that is lent to it, by one that speaks HTTP/2 or may
+//! choose, or by one of its own for a WebSocket.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::upstreams::peer::HttpPeer;
+
+use super::http1::{Lender, Loan};
+use super::{http2, web_socket};
+
+/// How long an upstream that has chosen HTTP/1.1 is not asked again.
+const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
+
+/// What a request needs of its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Anything,
+    /// HTTP/2, where the upstream may choose.
+    Http2,
+    /// HTTP/1.1, where the upstream may choose.
+    Http1,
+    WebSocket,
+}
+
+/// How a request came to its peer.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// By a connection that is lent to it.
+    Loan(Arc<Loan>),
+    /// The upstream chooses; Pingora keeps the connection if that is HTTP/2.
+    Offer(Arc<Choice>),
+    /// Otherwise.
+    Other,
+}
+
+/// What an upstream has chosen that could have chosen HTTP/2.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    started: Instant,
+    /// In milliseconds since then.
+    http1_until: AtomicU64,
+}
+
+impl Choice {
+    fn new() -> Self {
+        Self { started: Instant::now(), http1_until: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// It was HTTP/1.1: for a while that is not asked again.
+    pub(crate) fn was_http1(&self) {
+        let lifetime = u64::try_from(CHOICE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        self.http1_until.store(self.now().saturating_add(lifetime), Ordering::Relaxed);
+    }
+
+    fn is_http1(&self) -> bool {
+        let until = self.http1_until.load(Ordering::Relaxed);
+        until != 0 && self.now() < until
+    }
+}
+
+/// The ways to one configured upstream. The peers are complete but for the address.
+pub(super) struct Route {
+    /// As configured.
+    configured: HttpPeer,
+    /// For connections that are lent; the lender knows how they are made.
+    lent: HttpPeer,
+    /// `None`: it is spoken to in HTTP/2 alone.
+    lender: Option<Arc<Lender>>,
+    /// There where it may choose.
+    choice: Option<Arc<Choice>>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Route").field("lender", &self.lender).finish_non_exhaustive()
+    }
+}
+
+impl Route {
+    pub(super) fn new(configured: HttpPeer) -> Self {
+        let alpn = &configured.options.alpn;
+        let (least, most) = (alpn.get_min_http_version(), alpn.get_max_http_version());
+        // What Pingora sees of it is a bare connection.
+        let mut lent = HttpPeer::new(configured._address.clone(), false, String::new());
+        lent.options.connection_timeout = configured.options.connection_timeout;
+        lent.options.total_connection_timeout = configured.options.total_connection_timeout;
+        lent.options.read_timeout = configured.options.read_timeout;
+        lent.options.write_timeout = configured.options.write_timeout;
+        let lender = (least == 1).then(|| Arc::new(Lender::new(configured.clone())));
+        let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
+        Self { configured, lent, lender, choice }
+    }
+
+    pub(super) fn offers_http2(&self) -> bool {
+        http2::is_offered(&self.configured)
+    }
+
+    /// A peer at this address.
+    pub(super) fn peer(&self, address: SocketAddr, needs: Needs) -> (Box<HttpPeer>, Way) {
+        let at = |peer: &HttpPeer| {
+            let mut peer = Box::new(peer.clone());
+            peer._address = PeerAddress::Inet(address);
+            peer
+        };
+        if needs == Needs::WebSocket {
+            let mut peer = at(&self.configured);
+            web_socket::prepare(&mut peer);
+            return (peer, Way::Other);
+        }
+        let offer = self.choice.as_ref().filter(|choice| match needs {
+            Needs::Http2 => true,
+            Needs::Anything => !choice.is_http1(),
+            Needs::Http1 | Needs::WebSocket => false,
+        });
+        if let Some(choice) = offer {
+            return (at(&self.configured), Way::Offer(Arc::clone(choice)));
+        }
+        let Some(lender) = &self.lender else { return (at(&self.configured), Way::Other) };
+        let loan = Arc::new(Loan::new(Arc::clone(lender)));
+        let mut peer = at(&self.lent);
+        peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
+        (peer, Way::Loan(loan))
+    }
+
+    /// Closes idle connections that are over.
+    pub(super) fn sweep(&self) -> usize {
+        self.lender.as_ref().map_or(0, |lender| lender.pool.sweep())
+    }
+}

@@ -1,0 +1,387 @@
+//! An app that takes every connection at its word: what is no request, byte by byte, it writes down and hangs up. How it answers
+//! is in the request's target: `/open/play?id=17&play=echo`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::listening::Listening;
+use super::wire::{Framing, Head, Wire};
+
+/// In what no client must ever see.
+pub(crate) const POISON: &str = "POISON";
+
+/// Bytes of an answer in chunks of one byte.
+pub(crate) const TINY: usize = 50_000;
+
+/// One message as the app got it.
+#[derive(Debug, Clone)]
+pub(crate) struct Received {
+    pub(crate) id: String,
+    pub(crate) body: Vec<u8>,
+    /// How many pieces of the chunked coding it came in.
+    pub(crate) chunks: usize,
+    /// The end of the body came, as the head had announced it.
+    pub(crate) is_whole: bool,
+    /// While it was not answered, its connection was closed.
+    pub(crate) was_given_up: bool,
+    /// Something was said after its answer that nobody had asked for.
+    pub(crate) had_surplus: bool,
+    pub(crate) connection: usize,
+}
+
+#[derive(Default)]
+struct Notebook {
+    received: Vec<Received>,
+    faults: Vec<String>,
+}
+
+impl Notebook {
+    fn fault(&mut self, connection: usize, what: impl std::fmt::Display) {
+        self.faults.push(format!("on connection {connection}: {what}"));
+    }
+}
+
+type Notes = Arc<Mutex<Notebook>>;
+
+/// The app.
+pub(crate) struct StrictApp {
+    listening: Listening,
+    notes: Notes,
+}
+
+impl StrictApp {
+    pub(crate) async fn start() -> Self {
+        let notes = Notes::default();
+        let shared = notes.clone();
+        let listening = Listening::start(move |wire, number| serve(wire, number, shared.clone())).await;
+        Self { listening, notes }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.listening.address())
+    }
+
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.listening.address()
+    }
+
+    /// Every message whose head came.
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.notes.lock().unwrap().received.clone()
+    }
+
+    /// The message with this id, once it is there.
+    pub(crate) fn find(&self, id: &str) -> Option<Received> {
+        self.received().into_iter().find(|received| received.id == id)
+    }
+
+    /// What came that was no request, or came where none may come.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        self.notes.lock().unwrap().faults.clone()
+    }
+}
+
+/// What an app says of a body: the client compares.
+pub(crate) fn digest(body: &[u8]) -> String {
+    let sum = body.iter().fold(17_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    format!("{}:{sum:x}", body.len())
+}
+
+/// What `name=` says in a target's query.
+pub(crate) fn parameter(target: &str, name: &str) -> String {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let pairs: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    pairs.get(name).copied().unwrap_or_default().to_owned()
+}
+
+/// Why this is no request head.
+fn objection(head: &Head) -> Option<String> {
+    let words: Vec<_> = head.first_line.split(' ').collect();
+    let [method, target, "HTTP/1.1"] = words.as_slice() else {
+        return Some(format!("no request line: {:?}", head.first_line));
+    };
+    let is_token =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':');
+    if !method.bytes().all(|byte| byte.is_ascii_uppercase()) || method.is_empty() || !target.starts_with('/')
+    {
+        return Some(format!("no request line: {:?}", head.first_line));
+    }
+    if head.headers.iter().any(|(name, _)| !is_token(name)) {
+        return Some(format!("no header: {:?}", head.headers));
+    }
+    let framings = head.all("content-length").len() + head.all("transfer-encoding").len();
+    if framings > 1 {
+        return Some("two framings".into());
+    }
+    (head.get("expect").is_some()).then(|| "Expect is the gateway's to answer".into())
+}
+
+async fn serve(mut wire: Wire, connection: usize, notes: Notes) {
+    let mut is_over = false;
+    loop {
+        let head = match wire.head().await {
+            Ok(Some(head)) => head,
+            Ok(None) => return,
+            // Cut within a head, which is no request: nobody writes half a head.
+            Err(_) => {
+                let rest = wire.buffer.escape_ascii().to_string();
+                if !rest.is_empty() {
+                    notes.lock().unwrap().fault(connection, format!("stray bytes: {rest:?}"));
+                }
+                return;
+            }
+        };
+        let objection = objection(&head).or_else(|| is_over.then(|| "used again though it was over".into()));
+        if let Some(objection) = objection {
+            notes.lock().unwrap().fault(connection, objection);
+            let refusal = format!("HTTP/1.1 400 Bad Request\r\nContent-Length: 6\r\n\r\n{POISON}");
+            let _ = wire.send(refusal).await;
+            return;
+        }
+        match exchange(&mut wire, head, connection, &notes).await {
+            Some(After::Open) => {}
+            Some(After::Over) => is_over = true,
+            None => return,
+        }
+    }
+}
+
+enum After {
+    Open,
+    /// The answer said that nothing may follow; the app leaves the connection open all the same.
+    Over,
+}
+
+/// Reads a body as far as it comes, and notes it.
+async fn read_body(wire: &mut Wire, head: &Head, note: &Note) -> Option<Vec<u8>> {
+    let mut left = match head.request_framing() {
+        Framing::Chunked => return read_chunks(wire, note).await,
+        Framing::Length(length) => usize::try_from(length).unwrap(),
+        Framing::UntilClose => unreachable!("not a request's"),
+    };
+    while left > 0 {
+        if wire.buffer.is_empty() && !wire.fill().await.unwrap_or(false) {
+            return None;
+        }
+        let count = wire.buffer.len().min(left);
+        note.add(&wire.buffer.drain(..count).collect::<Vec<_>>());
+        left -= count;
+    }
+    Some(note.finish())
+}
+
+async fn line(wire: &mut Wire) -> Option<String> {
+    loop {
+        if let Some(end) = wire.buffer.windows(2).position(|window| window == b"\r\n") {
+            let line: Vec<u8> = wire.buffer.drain(..end + 2).collect();
+            return String::from_utf8(line[..end].to_vec()).ok();
+        }
+        if !wire.fill().await.unwrap_or(false) {
+            return None;
+        }
+    }
+}
+
+/// As the gateway writes it: sizes and data, no extensions, no trailers.
+async fn read_chunks(wire: &mut Wire, note: &Note) -> Option<Vec<u8>> {
+    loop {
+        let size = line(wire).await?;
+        let Ok(mut left) = usize::from_str_radix(&size, 16) else {
+            note.fault(format!("no chunk size: {size:?}"));
+            return None;
+        };
+        let is_last = left == 0;
+        note.change(|received| received.chunks += usize::from(!is_last));
+        while left > 0 {
+            if wire.buffer.is_empty() && !wire.fill().await.unwrap_or(false) {
+                return None;
+            }
+            let count = wire.buffer.len().min(left);
+            note.add(&wire.buffer.drain(..count).collect::<Vec<_>>());
+            left -= count;
+        }
+        let end = line(wire).await?;
+        if !end.is_empty() {
+            note.fault(format!("no end of a chunk: {end:?}"));
+            return None;
+        }
+        if is_last {
+            return Some(note.finish());
+        }
+    }
+}
+
+/// The entry of one message.
+struct Note {
+    notes: Notes,
+    index: usize,
+    connection: usize,
+}
+
+impl Note {
+    fn begin(head: &Head, connection: usize, notes: &Notes) -> Self {
+        let received = Received {
+            id: parameter(head.word(1), "id"),
+            body: Vec::new(),
+            chunks: 0,
+            is_whole: false,
+            was_given_up: false,
+            had_surplus: false,
+            connection,
+        };
+        let mut notebook = notes.lock().unwrap();
+        notebook.received.push(received);
+        Self { notes: notes.clone(), index: notebook.received.len() - 1, connection }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Received)) {
+        change(&mut self.notes.lock().unwrap().received[self.index]);
+    }
+
+    fn add(&self, bytes: &[u8]) {
+        self.change(|received| received.body.extend_from_slice(bytes));
+    }
+
+    fn finish(&self) -> Vec<u8> {
+        let received = &mut self.notes.lock().unwrap().received[self.index];
+        received.is_whole = true;
+        received.body.clone()
+    }
+
+    fn fault(&self, what: String) {
+        self.notes.lock().unwrap().fault(self.connection, what);
+    }
+}
+
+/// One request and its answer. `None`: the connection is closed now.
+async fn exchange(wire: &mut Wire, head: Head, connection: usize, notes: &Notes) -> Option<After> {
+    let note = Note::begin(&head, connection, notes);
+    let target = head.word(1).to_owned();
+    let (id, play) = (parameter(&target, "id"), parameter(&target, "play"));
+    if play.starts_with("early") {
+        return answer_early(wire, &head, &note, &id, &play).await;
+    }
+    if play == "meanwhile" {
+        // The answer begins before the body has come and ends after it.
+        wire.send(format!("{CHUNKED}\r\n{}", chunk(&format!("id={id} ")))).await.ok()?;
+        let rest = digest(&read_body(wire, &head, &note).await?);
+        wire.send(chunk(&rest) + "0\r\n\r\n").await.ok()?;
+        return Some(After::Open);
+    }
+    if play == "interim" {
+        let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        wire.send(format!("{hints}HTTP/1.1 100 Continue\r\n\r\n{hints}")).await.ok()?;
+    }
+    let body = read_body(wire, &head, &note).await?;
+    match play.as_str() {
+        "never" => {
+            while wire.fill().await.unwrap_or(false) {}
+            note.change(|received| received.was_given_up = true);
+            return None;
+        }
+        "events" => {
+            wire.send(format!("{CHUNKED}Content-Type: text/event-stream\r\n\r\n")).await.ok()?;
+            for event in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                wire.send(chunk(event)).await.ok()?;
+            }
+            wire.send("0\r\n\r\n").await.ok()?;
+            return Some(After::Open);
+        }
+        "slow" => tokio::time::sleep(Duration::from_millis(10)).await,
+        _ => {}
+    }
+    let text = format!("id={id} {}", digest(&body));
+    let (bytes, after) = answer(&id, &play, head.word(0) == "HEAD", &text);
+    wire.send(bytes).await.ok()?;
+    if play == "unasked" {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let timed_out = format!("HTTP/1.1 408 Request Timeout\r\nContent-Length: 6\r\n\r\n{POISON}");
+        wire.send(timed_out).await.ok()?;
+        note.change(|received| received.had_surplus = true);
+        return Some(After::Over);
+    }
+    after
+}
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+/// Answers from the head alone.
+async fn answer_early(wire: &mut Wire, head: &Head, note: &Note, id: &str, play: &str) -> Option<After> {
+    let text = format!("id={id} early");
+    let close = if play == "early-close" { "Connection: close\r\n" } else { "" };
+    let length = text.len();
+    wire.send(format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {length}\r\n{close}\r\n{text}"))
+        .await
+        .ok()?;
+    match play {
+        // What comes next is taken for a request.
+        "early-stay" => Some(After::Open),
+        // Nothing is read any more, and the connection stays.
+        "early-deaf" => std::future::pending().await,
+        "early-close" => {
+            // As servers do: what still comes is thrown away for a while, or the answer would be lost.
+            let _ = tokio::time::timeout(Duration::from_millis(300), async {
+                while wire.fill().await.unwrap_or(false) {
+                    wire.buffer.clear();
+                }
+            })
+            .await;
+            None
+        }
+        // The body is read, as it must be.
+        _ => {
+            read_body(wire, head, note).await?;
+            Some(After::Open)
+        }
+    }
+}
+
+/// The whole answer, with this text where it has a body, and what becomes of the connection.
+fn answer(id: &str, play: &str, is_to_head: bool, text: &str) -> (String, Option<After>) {
+    let shown = if is_to_head { "" } else { text };
+    let length = format!("Content-Length: {}\r\n", text.len());
+    let whole =
+        |first: &str, more: &str, body: &str| format!("HTTP/1.1 {first}\r\nX-Id: {id}\r\n{more}\r\n{body}");
+    let poison = format!("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n{POISON}");
+    let coding = "Transfer-Encoding: chunked\r\n";
+    let (open, over) = (Some(After::Open), Some(After::Over));
+    match play {
+        "chunked" if !is_to_head => {
+            let (one, two) = text.split_at(text.len() / 2);
+            let one = format!("{:X};ext=1\r\n{one}\r\n", one.len());
+            (whole("200 OK", coding, &format!("{one}{}0\r\nX-T: 1\r\n\r\n", chunk(two))), open)
+        }
+        "tiny-chunks" if !is_to_head => {
+            (whole("200 OK", coding, &("1\r\nx\r\n".repeat(TINY) + "0\r\n\r\n")), open)
+        }
+        "close" => (whole("200 OK", &format!("{length}Connection: close\r\n"), shown), over),
+        "close-listed" => {
+            let lines = format!("{length}Connection: x-a\r\nConnection: keep-alive, Close\r\n");
+            (whole("200 OK", &lines, shown), over)
+        }
+        "http-1.0" => {
+            let answer = whole("200 OK", &format!("{length}Connection: keep-alive\r\n"), shown);
+            (answer.replacen("HTTP/1.1", "HTTP/1.0", 1), over)
+        }
+        "short-lived" => (whole("200 OK", &format!("{length}Keep-Alive: timeout=1\r\n"), shown), over),
+        "until-close" => (whole("200 OK", "", shown), None),
+        "cut" => (whole("200 OK", "Content-Length: 1000\r\n", shown), None),
+        "no-content" => (whole("204 No Content", "", ""), open),
+        "not-modified" => (whole("304 Not Modified", "ETag: \"a\"\r\n", ""), open),
+        // A body where none may be; a connection after that is good for nothing.
+        "no-content-body" => (whole("204 No Content", "", &poison), over),
+        "not-modified-body" => (whole("304 Not Modified", &length, &poison), over),
+        "head-body" if is_to_head => (whole("200 OK", &length, &format!("{text}{poison}")), over),
+        "surplus" if !is_to_head => (whole("200 OK", &length, &format!("{shown}{poison}")), over),
+        "surplus-chunked" if !is_to_head => {
+            (whole("200 OK", coding, &format!("{}0\r\n\r\n{poison}", chunk(text))), over)
+        }
+        _ => (whole("200 OK", &length, shown), open),
+    }
+}

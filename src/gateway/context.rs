@@ -13,7 +13,7 @@ use crate::forwarding::Origin;
 use crate::gateway::state::{App, State};
 use crate::reason::ReasonCode;
 use crate::server::watch::ConnectionWatch;
-use crate::session::{NewCookies, SessionKey, Tokens};
+use crate::session::{Asker, NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;
 use crate::upstream::Way;
@@ -35,6 +35,8 @@ pub struct Context {
     pub tokens: Option<Arc<Tokens>>,
     /// `Set-Cookie` headers for its final response, whoever makes that: see `Context::cookies`.
     pub(crate) new_cookies: Option<NewCookies>,
+    /// Where the browser is, for what takes more than to look at its session.
+    pub(crate) client: Option<IpAddr>,
     /// The newest refresh token of the session that was refreshed for it.
     pub(crate) session_key: Option<SessionKey>,
     /// Chosen for it already, and not used yet.
@@ -119,9 +121,8 @@ impl Context {
     }
 
     /// Who is behind what is written into the audit log.
-    pub(crate) fn cause(&self, state: &State, headers: &HeaderMap) -> Option<Cause> {
-        let request_id = self.request_id.clone()?;
-        Some(Cause { request_id, address: self.client_address(state, headers) })
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        Some(Cause { request_id: self.request_id.clone()?, address: self.client })
     }
 
     /// Lets the response say that its connection takes no further request while the server stops.
@@ -136,7 +137,9 @@ impl Context {
     pub(crate) fn cookies(&self, state: &State) -> &[HeaderValue] {
         let Some(cookies) = &self.new_cookies else { return &[] };
         let began = self.started.map_or_else(tokio::time::Instant::now, tokio::time::Instant::from_std);
-        if state.sessions.may_change_cookies(cookies, began) { &cookies.headers } else { &[] }
+        let app = self.app.as_ref().map_or(0, |app| app.rules().sessions);
+        let asker = Asker { app, client: self.client, began };
+        if state.sessions.may_change_cookies(cookies, &asker) { &cookies.headers } else { &[] }
     }
 }
 

@@ -24,6 +24,9 @@ const MAX_CHANGES: usize = 65_536;
 /// How long a change is remembered: as long as an app may take for its answer.
 const IS_KEPT: Duration = Duration::from_secs(3600);
 
+/// How long a request may have been on its way before it came in.
+const MAX_LATENESS: Duration = Duration::from_secs(60);
+
 /// Changes of one browser's cookies that are followed.
 const MAX_FOLLOWED: usize = 32;
 
@@ -124,6 +127,13 @@ pub(crate) struct Asker {
     pub(crate) began: Instant,
 }
 
+impl Asker {
+    /// The browser has sent the request later than that.
+    fn sent_after(&self) -> Instant {
+        self.began.checked_sub(MAX_LATENESS).unwrap_or(self.began)
+    }
+}
+
 /// The changes of the last hour.
 #[derive(Debug)]
 pub(crate) struct CookieChanges(Mutex<Changes>);
@@ -222,7 +232,11 @@ impl Sessions {
             let is_timely = match cookies.change {
                 // Whoever logs in is answered with that login.
                 Change::Begin(_) => true,
-                Change::Renew { .. } => is_newest && !changes.is_gone(owner, asker),
+                Change::Renew { jwt, .. } => {
+                    // A refresh token alone is for the JWT that the request brought. It would not belong to another one.
+                    let fits = jwt.is_some() || !changes.has_changed(before.state, asker.sent_after());
+                    is_newest && fits && !changes.is_gone(owner, asker)
+                }
                 Change::Clear => {
                     !changes.has_changed(before.state, asker.began) && !changes.is_gone(owner, asker)
                 }
@@ -275,6 +289,10 @@ mod tests {
     }
 
     fn renew(to: u8) -> Change {
+        Change::Renew { key: SessionKey::new(0, &to.to_string()), jwt: Some(Mark::token(0, "the same")) }
+    }
+
+    fn renew_alone(to: u8) -> Change {
         Change::Renew { key: SessionKey::new(0, &to.to_string()), jwt: None }
     }
 
@@ -346,6 +364,14 @@ mod tests {
             (
                 "logins of different browsers without cookies",
                 vec![(0, 0, begin(12), true), (1, 0, begin(13), true), (0, 12, renew(14), true)],
+            ),
+            (
+                "a refresh token for a JWT that was replaced just before the request came in",
+                vec![
+                    (0, 1, renew(30), true),
+                    (2, 1, renew_alone(30), false),
+                    (100, 1, renew_alone(30), true),
+                ],
             ),
             (
                 "a clear that came in after another one, and goes out after a login",

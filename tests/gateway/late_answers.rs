@@ -280,3 +280,32 @@ async fn a_refresh_that_gains_nothing_is_not_made_again_with_every_request() {
         }
     }
 }
+
+/// A refresh token that is sealed for the JWT of before does not belong to the one that the browser has by now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_503_breaks_no_pair_of_cookies() {
+    for settings in SETTINGS {
+        let world =
+            World::with(&format!("[identity_providers.main]\nrequest_timeout = '500ms'\n{settings}")).await;
+        let mut browser = world.logged_in("ada").await;
+        let mut late = browser.clone();
+        world.expire_access_tokens();
+        browser.get("/api/cart").await.assert_status(200);
+        world.expire_access_tokens();
+        let (gate, opened) = watch::channel(false);
+        world.provider.fail_next(Endpoint::Refresh, Fault::Held(opened));
+        let answer = late.get("/api/cart").await;
+        answer.assert_problem(503, "identity_provider_unavailable");
+        browser.keep_cookies(&answer);
+        gate.send_replace(true);
+        let signed_in = async {
+            loop {
+                match browser.get("/api/cart").await.status() {
+                    503 => tokio::time::sleep(Duration::from_millis(50)).await,
+                    status => break assert_eq!(status, 200, "{settings}"),
+                }
+            }
+        };
+        crate::support::patiently("the session goes on", signed_in).await;
+    }
+}

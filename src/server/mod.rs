@@ -117,7 +117,10 @@ impl Tls {
 #[derive(Debug)]
 pub struct Server {
     reloader: Reloader,
+    /// True: nothing more is accepted.
     stop: channel::Sender<bool>,
+    /// True: nothing is served any more.
+    over: channel::Sender<bool>,
     public: Vec<TcpListener>,
     public_tls: Vec<TcpListener>,
     tls: Option<Tls>,
@@ -183,9 +186,11 @@ impl Server {
             }
             resolving.join_all().await;
         }
-        let (stop, stopping) = channel::channel(false);
-        let reloader = Reloader::new(config, state, stopping);
-        Ok(Self { reloader, stop, public, public_tls, tls, admin, successor })
+        let (stop, _) = channel::channel(false);
+        // What goes on in the background is there for what is served, not for what comes: a stop may take an hour.
+        let (over, is_over) = channel::channel(false);
+        let reloader = Reloader::new(config, state, is_over);
+        Ok(Self { reloader, stop, over, public, public_tls, tls, admin, successor })
     }
 
     /// Where browsers connect without TLS, with the ports that port 0 became.
@@ -212,7 +217,7 @@ impl Server {
     /// in flight end, for at most `server.shutdown_grace`.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let reloader = &self.reloader;
-        let stopping = self.stop.subscribe();
+        let (stopping, is_over) = (self.stop.subscribe(), self.over.subscribe());
         let (settings, connections) = (reloader.settings(), reloader.connections());
         reloader.follow_state();
         let listening = self.public.iter().map(|listener| (Purpose::Public, listener));
@@ -231,7 +236,7 @@ impl Server {
             is_drained,
         };
         let mut background = JoinSet::new();
-        background.spawn(open_streams::run(Arc::clone(reloader.current()), stopping.clone()));
+        background.spawn(open_streams::run(Arc::clone(reloader.current()), is_over.clone()));
         let public = Arc::new(Front {
             app: Arc::new(self.proxy()),
             settings: Arc::clone(settings),
@@ -246,7 +251,7 @@ impl Server {
             for listener in self.public_tls {
                 spawn_accept(&mut accepting, listener, Some(&config), &public, &stopping);
             }
-            background.spawn(certificates.run(stopping.clone()));
+            background.spawn(certificates.run(is_over.clone()));
         }
         let current = Arc::clone(reloader.current());
         let admin_app = CurrentAdmin { current, process: Arc::clone(&process) };
@@ -291,6 +296,7 @@ impl Server {
             connections.end_all(EndReason::Shutdown);
             let _ = timeout(END_TIMEOUT, connections.drained()).await;
         }
+        let _ = self.over.send(true);
         // To the end, so that a probe can tell a process that drains from one that is gone.
         let _ = admin_stop.send(true);
         while admin_accepting.join_next().await.is_some() {}

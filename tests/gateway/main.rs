@@ -10,6 +10,7 @@ mod canary;
 mod client_auth;
 mod cookies;
 mod csrf;
+mod draining;
 mod forged;
 mod forwarded;
 mod framing;

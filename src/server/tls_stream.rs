@@ -1,9 +1,8 @@
 //! TLS on a client's connection: the handshake, and the stream that Pingora and [`super::wire`] see.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -31,17 +30,9 @@ pub(super) async fn accept(
     patience: Duration,
     watch: &ConnectionWatch,
 ) -> Option<TlsStream> {
-    let mut accepting = pin!(timeout(patience, TlsAcceptor::from(config).accept(stream)));
-    let accepted = poll_fn(|context| {
-        if let Poll::Ready(accepted) = accepting.as_mut().poll(context) {
-            return Poll::Ready(Some(accepted));
-        }
-        watch.register(context.waker());
-        if watch.is_closing_idle() || watch.ended().is_some() { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await?;
+    let accepting = timeout(patience, TlsAcceptor::from(config).accept(stream));
     let peer = watch.peer();
-    match accepted {
+    match watch.unless_closing(accepting).await? {
         Ok(Ok(stream)) => Some(TlsStream(stream)),
         // Scanners do this all day: it is nothing to wake anyone for.
         Ok(Err(error)) => {
@@ -146,7 +137,9 @@ impl Peek for TlsStream {}
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Future, poll_fn};
     use std::net::SocketAddr;
+    use std::pin::pin;
 
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use rustls::{ClientConfig, RootCertStore};

@@ -5,10 +5,12 @@
 //! (`ProxyHttp::on_connection_reuse`), the stream reads it whenever it would wait. Nothing here is shared between
 //! connections.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -311,6 +313,19 @@ impl ConnectionWatch {
             Some(known) if known.will_wake(waker) => {}
             _ => *reader = Some(waker.clone()),
         }
+    }
+
+    /// What comes of something that comes before the first request; nothing where idle connections close first.
+    pub(super) async fn unless_closing<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        let mut waiting = pin!(waiting);
+        poll_fn(|context| {
+            if let Poll::Ready(outcome) = waiting.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            self.register(context.waker());
+            if self.is_closing_idle() || self.ended().is_some() { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
     }
 
     fn wake(&self) {

@@ -20,6 +20,7 @@ mod grpc;
 mod hostile_app;
 mod http2;
 mod http2_attacks;
+mod http2_limits;
 mod identity_headers;
 mod jwks;
 mod lifecycle;

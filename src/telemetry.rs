@@ -20,8 +20,8 @@ use crate::config::{Log, LogFormat};
 const TALKATIVE: [&str; 6] = ["pingora", "hyper", "reqwest", "h2", "rustls", "tungstenite"];
 
 /// Where Pingora reports, as an error, that a pooled connection was closed by the app, which is an everyday event: a new
-/// one is opened. Failures that matter are logged by the gateway.
-const EVERYDAY: &str = "pingora_core::connectors";
+/// one is opened. And where `h2` warns of what any client may send. Failures that matter are logged by the gateway.
+const EVERYDAY: [&str; 2] = ["pingora_core::connectors", "h2::"];
 
 /// Starts logging. A filter in `RUST_LOG` goes before `server.log.level`; neither makes a library talk of secrets.
 pub fn start(settings: &Log) {
@@ -61,7 +61,7 @@ fn is_record(line: &Metadata<'_>) -> bool {
 
 fn is_discreet(line: &Metadata<'_>) -> bool {
     let target = line.target();
-    if target.starts_with(EVERYDAY) {
+    if EVERYDAY.iter().any(|library| target.starts_with(library)) {
         return false;
     }
     *line.level() <= Level::INFO || !TALKATIVE.iter().any(|library| target.starts_with(library))

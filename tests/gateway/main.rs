@@ -23,6 +23,7 @@ mod http2_attacks;
 mod http2_limits;
 mod identity_headers;
 mod jwks;
+mod leaving;
 mod lifecycle;
 mod login;
 mod login_outcomes;

@@ -128,45 +128,47 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 }
 
 fn run(path: &Path, upgrade: bool) -> ExitCode {
-    with_config(path, |Loaded { config, warnings }| {
-        telemetry::start(&config.server.log);
-        telemetry::silence_panic_messages();
-        let inherited = match upgrade.then(|| inherit(&config)).transpose() {
-            Ok(inherited) => inherited.flatten(),
-            Err(error) => return fail(&error, 1),
-        };
-        for warning in &warnings {
-            warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            telemetry::last_words(&error.report(&path.display().to_string()));
+            return ExitCode::from(EXIT_CONFIG);
         }
-        let runtime = match runtime(config.server.worker_threads) {
-            Ok(runtime) => runtime,
-            Err(error) => return fail(&error, 1),
+    };
+    let _log = telemetry::start(&loaded.config.server.log);
+    telemetry::silence_panic_messages();
+    match serve(path, loaded, upgrade) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::last_words(&format!("error: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let Loaded { config, warnings } = loaded;
+    let inherited = if upgrade { inherit(&config)? } else { None };
+    for warning in &warnings {
+        warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
+    }
+    let runtime = runtime(config.server.worker_threads)?;
+    let served = runtime.block_on(async {
+        // Before anything else, so that an early one does not end the process.
+        let hangups = signal(SignalKind::hangup())?;
+        let server = match inherited {
+            Some(inherited) => Server::take_over(config, inherited).await?,
+            None => Server::bind(config).await?,
         };
-        let code = runtime.block_on(async {
-            // Before anything else, so that an early one does not end the process.
-            let hangups = match signal(SignalKind::hangup()) {
-                Ok(hangups) => hangups,
-                Err(error) => return fail(&error, 1),
-            };
-            let bound = match inherited {
-                Some(inherited) => Server::take_over(config, inherited).await,
-                None => Server::bind(config).await,
-            };
-            let server = match bound {
-                Ok(server) => server,
-                Err(error) => return fail(&error, 1),
-            };
-            info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = server.admin_address().map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "started");
-            let reloading = reload_when_told(path.to_owned(), server.reloader(), hangups);
-            let reloading = tokio::spawn(reloading);
-            server.run(stop_signal()).await;
-            reloading.abort();
-            ExitCode::SUCCESS
-        });
-        // Another process that was given the listeners and does not become ready is not waited for.
-        runtime.shutdown_background();
-        code
-    })
+        info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = server.admin_address().map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "started");
+        let reloading = tokio::spawn(reload_when_told(path.to_owned(), server.reloader(), hangups));
+        server.run(stop_signal()).await;
+        reloading.abort();
+        Ok(())
+    });
+    // Another process that was given the listeners and does not become ready is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// The listeners of the process that runs; `None`: there is none, and this one starts as usual.

@@ -16,16 +16,22 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket").port()
 }
 
-fn spawn(directory: &Path, arguments: &[&str]) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+/// The file that it logs into.
+fn log(directory: &Path) -> Stdio {
+    let log = std::fs::File::options().create(true).append(true).open(directory.join("log"));
+    log.unwrap().into()
+}
+
+/// Runs the program on a directory's `gateway.toml`.
+pub(crate) fn run(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Child {
     Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .arg("run")
         .arg("--config")
         .arg(directory.join("gateway.toml"))
         .args(arguments)
         .env_remove("RUST_LOG")
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
+        .stdout(log(directory))
+        .stderr(log(directory))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -47,7 +53,16 @@ impl Program {
     }
 
     /// The same, logging as the configuration says.
-    pub(crate) async fn start_quietly(mut builder: Builder) -> (Self, Builder) {
+    pub(crate) async fn start_quietly(builder: Builder) -> (Self, Builder) {
+        Self::start_in(builder, log).await
+    }
+
+    /// The same with another standard error.
+    pub(crate) async fn start_with(builder: Builder, stderr: impl Fn() -> Stdio) -> (Self, Builder) {
+        Self::start_in(builder, |_| stderr()).await
+    }
+
+    async fn start_in(mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
         for _ in 0..5 {
             let [address, admin] =
                 [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
@@ -55,7 +70,8 @@ impl Program {
             builder = builder.lay_over(&toml);
             let directory = tempfile::tempdir().unwrap();
             std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
-            let mut program = Self { child: spawn(directory.path(), &[]), directory, address, admin };
+            let child = run(directory.path(), &[], &stderr);
+            let mut program = Self { child, directory, address, admin };
             if program.is_ready().await {
                 return (program, builder);
             }
@@ -83,7 +99,7 @@ impl Program {
 
     /// Starts another process in its place, and waits until the old one has ended; its exit code.
     pub(crate) async fn upgrade(&mut self) -> Option<i32> {
-        let next = spawn(self.directory.path(), &["--upgrade"]);
+        let next = run(self.directory.path(), &["--upgrade"], log);
         let mut old = std::mem::replace(&mut self.child, next);
         patiently("the old process's end", old.wait()).await.unwrap().code()
     }

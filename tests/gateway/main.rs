@@ -46,6 +46,7 @@ mod token_size;
 mod tokens;
 mod traced_calls;
 mod traces;
+mod unread_log;
 mod upgrade;
 mod upstream_http2;
 mod upstream_http2_failures;

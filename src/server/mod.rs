@@ -8,6 +8,7 @@ mod body_read;
 mod chunked;
 mod closing;
 mod connection;
+mod connections;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod head_fields;
@@ -53,7 +54,8 @@ pub use reload_triggers::reload_when_told;
 pub use runtime::runtime;
 pub use upgrade::Inherited;
 
-use listener::{Connections, Front, accept};
+use connections::Connections;
+use listener::{Front, accept};
 use reload::CurrentAdmin;
 use upgrade::{Estate, Purpose, Successor};
 use watch::EndReason;

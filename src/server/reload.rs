@@ -22,7 +22,7 @@ use crate::gateway::{CurrentState, ReloadStatus, State};
 use crate::identity_provider::SetupError;
 
 use super::connection::ConnectionSettings;
-use super::listener::Connections;
+use super::connections::Connections;
 
 /// How long the swap waits for new providers and host names to be looked up: without them, requests would fail that succeed
 /// with the old configuration. Then the new one counts as one of a start while its providers are down.

@@ -12,18 +12,23 @@ use pingora_core::protocols::l4::stream::Stream as SocketStream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
+use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
 use super::BACKLOG;
 use super::connection::{ConnectionSettings, serve};
-use super::connections::Connections;
+use super::connections::{Connections, is_out_of_descriptors};
 use super::watch::ConnectionWatch;
 use super::{http2, tls_stream};
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::{Held, METRICS};
 
-/// How long to wait when the machine has no descriptors or memory left for another connection.
+/// How long to wait when the machine has no descriptors or memory left for another connection, and none makes room.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How often that is said.
+const WARN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What every listener's connections have in common.
 #[derive(Debug)]
@@ -51,6 +56,7 @@ pub(crate) async fn accept<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
+    let mut warned = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -59,11 +65,24 @@ pub(crate) async fn accept<A>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => open(stream, peer, tls.as_ref(), &front),
+            Ok((stream, peer)) => {
+                if is_nearly_the_last(&stream) {
+                    // Its request will need another one, for the app.
+                    let _place = front.connections.make_room();
+                }
+                open(stream, peer, tls.as_ref(), &front);
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                let place = if is_out_of_descriptors(&error) { front.connections.make_room() } else { None };
+                if warned.is_none_or(|at: Instant| at.elapsed() >= WARN_PAUSE) {
+                    tracing::warn!(%error, has_made_room = place.is_some(), "cannot accept connections");
+                    warned = Some(Instant::now());
+                }
+                match place {
+                    Some(place) => place.wait().await,
+                    None => tokio::time::sleep(ACCEPT_BACKOFF).await,
+                }
             }
         }
     }
@@ -81,6 +100,13 @@ pub(crate) async fn accept<A>(
     front.connections.close_gently().await;
 }
 
+/// Whether few descriptors are left. They are given the lowest number that is free.
+fn is_nearly_the_last(stream: &TcpStream) -> bool {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
+    let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
+    number >= limit.saturating_sub((limit / 8).clamp(4, 256))
+}
+
 /// The client left before it was accepted; the next one is not concerned.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -95,6 +121,7 @@ where
 {
     let watch = Arc::new(ConnectionWatch::new(peer, tls.is_some()));
     let Some(admitted) = front.connections.admit(&watch) else {
+        METRICS.process.connections_refused.inc();
         tracing::debug!(%peer, "too many connections");
         return;
     };

@@ -8,7 +8,7 @@ mod body_read;
 mod chunked;
 mod closing;
 mod connection;
-mod connections;
+pub(crate) mod connections;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod head_fields;
@@ -329,7 +329,9 @@ impl Server {
             max_retries: MAX_TRIES,
             ..ServerConf::default()
         };
-        pingora_proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(self.reloader.current())))
+        let clients = Arc::clone(self.reloader.connections());
+        let gateway = Gateway::new(Arc::clone(self.reloader.current()), clients);
+        pingora_proxy::http_proxy(&Arc::new(conf), gateway)
     }
 }
 

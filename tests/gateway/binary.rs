@@ -104,6 +104,11 @@ impl Program {
         patiently("the old process's end", old.wait()).await.unwrap().code()
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// How much memory it has had at most, in KiB.
     pub(crate) fn peak_memory(&self) -> usize {
         let id = self.child.id().expect("it runs");

@@ -36,6 +36,7 @@ mod refresh;
 mod refresh_failures;
 mod reload;
 mod reload_hostile;
+mod room;
 mod routes;
 mod session_protection;
 mod stand_ins;

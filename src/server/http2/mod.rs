@@ -129,7 +129,11 @@ pub(super) async fn serve<A>(
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
             () = requests.one_ends(), if !requests.is_none() => {
                 let patience = if phase == Phase::Serving { settings.keep_alive_timeout } else { GOODBYE_TIMEOUT };
-                idle_until = Instant::now() + patience;
+                let now = Instant::now();
+                idle_until = now + patience;
+                if requests.is_none() {
+                    watch.begin_waiting(now);
+                }
                 continue;
             }
             () = sleep_until(idle_until), if requests.is_none() => {
@@ -146,7 +150,10 @@ pub(super) async fn serve<A>(
             (Ok(None) | Err(_), _) => break None,
             (_, Phase::Refusing(until)) if Instant::now() >= until => break Some(phase.farewell()),
             (Ok(Some(H2Accept::Session(session))), Phase::Refusing(_)) => requests.refuse(session),
-            (Ok(Some(H2Accept::Session(session))), _) => requests.begin(session, app, settings, &watch),
+            (Ok(Some(H2Accept::Session(session))), _) => {
+                watch.end_waiting();
+                requests.begin(session, app, settings, &watch);
+            }
             (Ok(Some(H2Accept::Rejected)), _) => requests.note_malformed(settings, &watch),
         }
         if requests.are_too_many() && !matches!(phase, Phase::Refusing(_)) {

@@ -188,7 +188,10 @@ pub(crate) fn count_event(event: Event, reason: ReasonCode, app: &str) {
             metrics.revocations.with_label_values(&["backchannel_logout", "refused"]).inc();
         }
         Event::WebhookRefused => metrics.revocations.with_label_values(&["webhook", "refused"]).inc(),
-        Event::RevocationRefused => metrics.revocations.with_label_values(&["revocation", "refused"]).inc(),
+        Event::RevocationRefused => {
+            let outcome = if reason == ReasonCode::TooManyFailed { "throttled" } else { "refused" };
+            metrics.revocations.with_label_values(&["revocation", outcome]).inc();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod admin_token;
 mod answers;
 mod backchannel_logout;
 mod binary;

@@ -31,7 +31,7 @@ pub(crate) fn portcullis(
         let running = tokio::spawn(server.run(std::future::pending()));
         tokio::task::spawn_blocking(move || prepare(admin)).await??;
         println!("{address}");
-        Ok(running.await?)
+        Ok(running.await??)
     })
 }
 

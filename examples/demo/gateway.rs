@@ -48,10 +48,14 @@ pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
     let address = server.addresses().first().copied();
     let address = address.ok_or_else(|| DemoError::Gateway("it listens nowhere".into()))?;
     let (stop, stopped) = oneshot::channel();
-    let running = tokio::spawn(server.run(async {
-        // A dropped sender means the same as a message.
-        let _ = stopped.await;
-    }));
+    let running = tokio::spawn(async move {
+        let stopped = async {
+            // A dropped sender means the same as a message.
+            let _ = stopped.await;
+        };
+        // It takes over from nobody.
+        let _ = server.run(stopped).await;
+    });
     let targets = apps.iter().map(|app| (app.name.clone(), target(app, address, replay_window))).collect();
     Ok(Gateway { targets, stop, running, _log: log })
 }

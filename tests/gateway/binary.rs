@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::support::gateway::{ACCESS, Builder, REFRESH};
-use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
+use crate::support::{Browser, Endpoint, Fault, Request, World, patiently, wait_for};
 
 pub(crate) fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -99,9 +99,22 @@ impl Program {
 
     /// Starts another process in its place, and waits until the old one has ended; its exit code.
     pub(crate) async fn upgrade(&mut self) -> Option<i32> {
-        let next = run(self.directory.path(), &["--upgrade"], log);
-        let mut old = std::mem::replace(&mut self.child, next);
+        let mut old = self.begin_upgrade();
         patiently("the old process's end", old.wait()).await.unwrap().code()
+    }
+
+    /// The same without waiting: the old one.
+    pub(crate) fn begin_upgrade(&mut self) -> Child {
+        let next = run(self.directory.path(), &["--upgrade"], log);
+        std::mem::replace(&mut self.child, next)
+    }
+
+    /// Another process that is to take over, and logs into a file of its own.
+    pub(crate) fn rival(&self, name: &str) -> Rival {
+        let file = self.file(name);
+        let stderr =
+            |_: &Path| std::fs::File::options().create(true).append(true).open(&file).unwrap().into();
+        Rival { child: run(self.directory.path(), &["--upgrade"], stderr), log: file.clone() }
     }
 
     /// Its process id.
@@ -158,6 +171,29 @@ impl Program {
     pub(crate) async fn end(mut self) -> String {
         let _ = self.child.kill().await;
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+}
+
+/// A process beside a [`Program`].
+pub(crate) struct Rival {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Rival {
+    /// Waits for its end; its exit code, and what it has said.
+    pub(crate) async fn exited(mut self) -> (Option<i32>, String) {
+        let status = patiently("its end", self.child.wait()).await.unwrap();
+        (status.code(), std::fs::read_to_string(&self.log).unwrap())
+    }
+
+    /// Waits until it says so.
+    pub(crate) async fn said(&self, words: &str) {
+        wait_for(words, || std::fs::read_to_string(&self.log).is_ok_and(|text| text.contains(words))).await;
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 }
 

@@ -50,6 +50,7 @@ mod traced_calls;
 mod traces;
 mod unread_log;
 mod upgrade;
+mod upgrade_races;
 mod upstream_http2;
 mod upstream_http2_failures;
 mod upstreams;

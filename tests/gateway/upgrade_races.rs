@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use serde_json::json;
 
 use crate::binary::Program;
+use crate::session_protection::closing;
+use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::gateway::Builder;
-use crate::support::{Browser, Endpoint, Fault, World, patiently, wait_for};
+use crate::support::{Browser, Endpoint, Fault, Reply, Request, World, patiently, wait_for};
 
 const ADMIN_TOKEN: &str = "an admin token of the tests";
 
@@ -248,4 +251,37 @@ async fn where_nobody_offers_the_listeners_that_are_in_use_it_says_why() {
     assert_eq!(code, Some(1));
     assert!(text.contains("cannot listen on") && text.contains("offers"), "{text}");
     is_served(&program).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_revoked_at_the_new_process_ends_the_streams_of_the_old_one() {
+    let builder = World::builder().await.lay_over(&config());
+    builder.store.on("/api/socket", Reply::after(50, Reply::WebSocket));
+    builder.provider.set(|settings| settings.claims = json!({"sid": "s1"}));
+    let (mut program, builder) = Program::start_quietly(builder).await;
+    wait_for("the socket", || program.file("upgrade.sock").exists()).await;
+    let mut ada = Browser::new(program.address, "store.localhost");
+    ada.log_in("ada").await;
+    builder.provider.set(|settings| settings.claims = json!({"sid": "s2"}));
+    let mut bob = Browser::new(program.address, "store.localhost");
+    bob.log_in("bob").await;
+    let (_, mut of_ada) = web_socket(&ada, &upgrade("/api/socket")).await.expect("101");
+    let (_, mut of_bob) = web_socket(&bob, &upgrade("/api/socket")).await.expect("101");
+    for socket in [&mut of_ada, &mut of_bob] {
+        hear(socket).await;
+    }
+    let mut old = program.begin_upgrade();
+    program.logged(&["the process before has handed over"]).await;
+    assert_eq!(say(&mut of_ada, "still there?").await, "still there?");
+    // At the new one, in two ways.
+    ada.send(Request::post("/api/logout")).await.assert_status(204);
+    assert_eq!(closing(&mut of_ada).await, Some((4401, "session ended".to_owned())));
+    assert_eq!(say(&mut of_bob, "still there?").await, "still there?");
+    let revoke = Request::post("/sessions/revoke").header("Authorization", &format!("Bearer {ADMIN_TOKEN}"));
+    let revoke = revoke.json(&json!({"sub": "id-of-bob"}));
+    Browser::new(program.admin, "localhost").send(revoke).await.assert_status(204);
+    assert_eq!(closing(&mut of_bob).await, Some((4401, "session ended".to_owned())));
+    drop((of_ada, of_bob));
+    assert_eq!(patiently("the old process's end", old.wait()).await.unwrap().code(), Some(0));
+    bob.get("/api/cart").await.assert_status(401);
 }

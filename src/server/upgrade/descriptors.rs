@@ -161,7 +161,7 @@ pub(super) async fn send(stream: &tokio::net::UnixStream, listeners: &[Listening
         text.push('\n');
         text.push_str(purpose.word());
     }
-    text.extend(["\n", CAN, REVOCATIONS]);
+    text.extend(["\n", CAN, REVOCATIONS, "\n", CAN, HEARS_REVOCATIONS]);
     let descriptors: Vec<_> = listeners.iter().map(|(_, listener)| listener.as_fd()).collect();
     let send = || {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];

@@ -108,6 +108,10 @@ async fn listeners_change_hands_once_the_new_process_is_ready() {
     is_handed_over.await.unwrap();
     old.revoke("while the old one drains");
     until(|| new.knows("while the old one drains")).await;
+    // And the other way round, for the streams that are open there.
+    new.revoke("at the new one");
+    until(|| old.knows("at the new one")).await;
+    assert!(!old.knows("never"));
     old.revoke("at the very end");
     drained.send(()).unwrap();
     until(|| new.knows("at the very end")).await;
@@ -334,5 +338,8 @@ async fn a_new_process_that_does_not_ask_for_revocations_is_given_the_listeners_
         [greeting.to_vec(), rest].concat()
     });
     is_handed_over.await.unwrap();
-    assert_eq!(new.await.unwrap(), b"portcullis upgrade 1\npublic\nadmin\ncan revocations 1");
+    assert_eq!(
+        new.await.unwrap(),
+        b"portcullis upgrade 1\npublic\nadmin\ncan revocations 1\ncan hear revocations 1"
+    );
 }

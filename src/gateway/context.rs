@@ -12,6 +12,7 @@ use crate::access::identity::Identity;
 use crate::forwarding::Origin;
 use crate::gateway::state::{App, State};
 use crate::reason::ReasonCode;
+use crate::server::connections::Place;
 use crate::server::watch::ConnectionWatch;
 use crate::session::{Asker, NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
@@ -47,6 +48,8 @@ pub struct Context {
     pub tried: Vec<SocketAddr>,
     /// How often it was sent again, or to be sent on a connection that was no longer good.
     pub(crate) repeated: usize,
+    /// What it waits for before it is tried again: no descriptor was left.
+    pub(crate) place: Option<Place>,
     /// One of them did not answer in time.
     pub connect_timed_out: bool,
     /// `Strict-Transport-Security`, where it is to be sent.

@@ -48,6 +48,9 @@ impl Story {
 /// One login, of a user of its own.
 struct Login {
     user: String,
+    sent_at: Instant,
+    /// When its answer came.
+    came_at: Option<Instant>,
     /// What may have ended its session, and since when.
     ends: Vec<(Instant, &'static str)>,
     /// The cookies that its browser had, one after the other, and when each were first sent.
@@ -205,7 +208,14 @@ impl Person {
             let mut state = self.state.lock().unwrap();
             let number = state.logins.len();
             let user = format!("p{}n{number}", self.number);
-            state.logins.push(Login { user: user.clone(), ends: Vec::new(), states: Vec::new() });
+            let login = Login {
+                user: user.clone(),
+                sent_at: Instant::now(),
+                came_at: None,
+                ends: Vec::new(),
+                states: Vec::new(),
+            };
+            state.logins.push(login);
             state.may_end(sent.login, "another login");
             state.story.logins += 1;
             (number, user)
@@ -219,6 +229,7 @@ impl Person {
                 assert_eq!(answer.json()["sub"], format!("id-of-{user}"));
                 state.keep_cookies(&answer, &sent, None);
                 assert_eq!(state.login, Some(number), "a login is always written");
+                state.logins[number].came_at = Some(Instant::now());
                 state.latest = Some((Instant::now(), number));
             }
             503 => assert!(answer.set_cookies().is_empty()),
@@ -343,7 +354,12 @@ impl State {
     fn keep_cookies(&mut self, answer: &Answer, sent: &Sent, composed_after: Option<Instant>) {
         let is_later_than_login = |this: &Self| {
             this.latest.zip(composed_after).is_some_and(|((came_at, latest), composed_after)| {
-                composed_after > came_at && sent.login != Some(latest)
+                // Of two logins at once that brought no cookies nobody can tell that they are of one browser.
+                let other = sent.login.map(|login| &this.logins[login]);
+                let at_once = other.is_some_and(|other| {
+                    other.came_at.is_none_or(|other_came_at| this.logins[latest].sent_at < other_came_at)
+                });
+                composed_after > came_at && sent.login != Some(latest) && !at_once
             })
         };
         let cookies = answer.set_cookies();

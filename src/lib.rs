@@ -34,7 +34,7 @@
 //! | [`respond`] | the codes, statuses and bodies of our own answers |
 //! | `tls` | certificates and which of them a client is shown |
 //! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
-//! | [`command`], `admin`, [`telemetry`], [`clock`] | the command line, `/readyz` and its kin, logs, the time |
+//! | [`command`], `admin`, [`telemetry`], [`clock`], [`lookup`] | the command line, `/readyz` and its kin, logs, the time, host names |
 //!
 //! # What holds it together
 //!
@@ -53,6 +53,7 @@ mod forwarding;
 pub mod fuzzing;
 pub mod gateway;
 pub mod identity_provider;
+pub mod lookup;
 pub mod reason;
 pub mod respond;
 #[cfg(test)]

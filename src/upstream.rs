@@ -6,7 +6,7 @@ pub(crate) mod web_socket;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +26,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use crate::config;
+use crate::lookup::Lookup;
 
 /// How often host names are resolved again.
 const RESOLVE_EVERY: Duration = Duration::from_secs(30);
@@ -65,13 +66,17 @@ impl std::fmt::Debug for Upstreams {
 
 impl Upstreams {
     /// The upstreams of an app, not resolved yet: see [`Upstreams::run`].
-    pub(crate) fn new(app: &config::App) -> Self {
+    pub(crate) fn new(app: &config::App, lookup: &Arc<dyn Lookup>) -> Self {
         let single = match app.upstreams.as_slice() {
             [upstream] => upstream.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, upstream.port)),
             _ => None,
         };
-        let discovery =
-            Names { app: app.name.clone(), upstreams: app.upstreams.clone(), known: Mutex::default() };
+        let discovery = Names {
+            app: app.name.clone(),
+            upstreams: app.upstreams.clone(),
+            lookup: Arc::clone(lookup),
+            known: Mutex::default(),
+        };
         let mut backends = Backends::new(Box::new(discovery));
         if single.is_none() {
             backends.set_health_check(health_check(app));
@@ -239,15 +244,21 @@ fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
 struct Names {
     app: String,
     upstreams: Vec<config::Upstream>,
+    lookup: Arc<dyn Lookup>,
     known: Mutex<HashMap<usize, Vec<SocketAddr>>>,
 }
 
 impl Names {
     async fn lookup(&self, index: usize, upstream: &config::Upstream) {
-        let lookup = tokio::net::lookup_host((upstream.host.as_str(), upstream.port));
+        let lookup = async {
+            match upstream.host.parse() {
+                Ok(literal) => Ok(vec![literal]),
+                Err(_) => self.lookup.addresses(&upstream.host).await,
+            }
+        };
         match timeout(RESOLVE_TIMEOUT, lookup).await {
             Ok(Ok(addresses)) => {
-                let addresses = addresses.collect();
+                let addresses = addresses.into_iter().map(|ip| SocketAddr::new(ip, upstream.port)).collect();
                 self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(index, addresses);
             }
             Ok(Err(error)) => {

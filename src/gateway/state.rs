@@ -16,6 +16,7 @@ use crate::config::{self, Config};
 use crate::gateway::current::{ProcessStatus, ReloadStatus, number};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
+use crate::lookup::Lookup;
 use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
 use crate::telemetry::metrics::{self, AppMetrics};
 use crate::telemetry::traces::Traces;
@@ -59,6 +60,7 @@ pub struct State {
     by_host: HashMap<String, usize>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
+    lookup: Arc<dyn Lookup>,
     refresh_ahead: u64,
 }
 
@@ -122,7 +124,7 @@ impl App {
 
 impl State {
     /// Builds the state; makes no connection.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+    pub fn new(config: &Config, clock: Arc<dyn Clock>, lookup: Arc<dyn Lookup>) -> Result<Self, SetupError> {
         let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
         let status = Arc::new(ProcessStatus::default());
         status.reload.store(Arc::new(ReloadStatus {
@@ -131,7 +133,7 @@ impl State {
             ..ReloadStatus::default()
         }));
         let sessions = Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config);
-        let shared = Shared { memory, clock, open_streams: Arc::default(), status };
+        let shared = Shared { memory, clock, lookup, open_streams: Arc::default(), status };
         Self::build(config, 1, || sessions, shared, None)
     }
 
@@ -142,6 +144,7 @@ impl State {
         let shared = Shared {
             memory: Arc::clone(&self.memory),
             clock: Arc::clone(&self.clock),
+            lookup: Arc::clone(&self.lookup),
             open_streams: Arc::clone(&self.open_streams),
             status: Arc::clone(&self.status),
         };
@@ -155,7 +158,7 @@ impl State {
         shared: Shared,
         before: Option<&Self>,
     ) -> Result<Self, SetupError> {
-        let builder = Builder { config, generation, before };
+        let builder = Builder { config, generation, before, lookup: &shared.lookup };
         let providers = config
             .identity_providers
             .iter()
@@ -176,7 +179,8 @@ impl State {
         let tls = config.server.tls.as_ref();
         let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
         let numbers = config.identity_providers.iter().map(provider_number);
-        let Shared { memory, clock, open_streams, status } = shared;
+        let traces = builder.traces()?;
+        let Shared { memory, clock, lookup, open_streams, status } = shared;
         Ok(Self {
             apps,
             providers: providers.into_iter().map(|(provider, _)| provider).collect(),
@@ -190,12 +194,13 @@ impl State {
             generation,
             outline: config.outline.clone(),
             access_log: config.server.log.access,
-            traces: builder.traces()?,
+            traces,
             redirect_port: tls.and_then(|tls| tls.redirect_port),
             hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
             by_host,
             memory,
             clock,
+            lookup,
             refresh_ahead: config.refresh.ahead.as_secs(),
         })
     }
@@ -285,6 +290,7 @@ impl State {
 struct Shared {
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
+    lookup: Arc<dyn Lookup>,
     open_streams: Arc<OpenStreams>,
     status: Arc<ProcessStatus>,
 }
@@ -299,6 +305,7 @@ struct Builder<'a> {
     config: &'a Config,
     generation: u64,
     before: Option<&'a State>,
+    lookup: &'a Arc<dyn Lookup>,
 }
 
 impl Builder<'_> {
@@ -368,7 +375,7 @@ impl Builder<'_> {
                 calls: Arc::clone(calls),
             }),
             cookies: CookieWriter::new(app.cookies.clone()),
-            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app))),
+            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app, self.lookup))),
             login: app.login.clone(),
             timeouts: app.timeouts.clone(),
             forward_access_token: app.forward_access_token,

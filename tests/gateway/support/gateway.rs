@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::clock::{Clock, ManualClock, SystemClock};
+use portcullis::lookup::SystemLookup;
 use portcullis::server::{Reloader, Server};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -38,7 +39,9 @@ impl Gateway {
         let _ = logs.with_ansi(false).try_init();
         let loaded = portcullis::config::parse(toml)
             .unwrap_or_else(|error| panic!("{error}: {:#?}\n{toml}", error.problems));
-        let server = Server::bind_with_clock(loaded.config, clock).await.expect("free ports");
+        let server = Server::bind_with(loaded.config, clock, Arc::new(SystemLookup::default()))
+            .await
+            .expect("free ports");
         let address = *server.addresses().first().expect("one listener");
         let admin = server.admin_address().expect("an admin listener");
         let tls = server.tls_addresses().first().copied();

@@ -179,7 +179,7 @@ impl ProxyHttp for Gateway {
             return Ok(peer);
         }
         let app = context.app.clone().ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
-        let mut peer = app.upstreams.peer(&context.tried, context.websocket);
+        let mut peer = app.upstreams.peer(&context.tried, context.websocket, context.look_up.take()).await;
         if let Some(peer) = peer.as_mut().filter(|_| session.req_header().version == http::Version::HTTP_10) {
             http2::avoid(peer);
         }
@@ -204,7 +204,9 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if again::after_a_stale_connection(context, &mut error) {
+        if again::after_a_stale_connection(context, &mut error)
+            || again::after_an_old_answer(context, &mut error)
+        {
             return error;
         }
         let Some(app) = &context.app else { return error };

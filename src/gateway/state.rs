@@ -20,7 +20,7 @@ use crate::lookup::Lookup;
 use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
 use crate::telemetry::metrics::{self, AppMetrics};
 use crate::telemetry::traces::Traces;
-use crate::upstream::Upstreams;
+use crate::upstream::{Names, Upstreams};
 
 /// Routes that no configuration lists, the first one for requests that are on none.
 const OWN_ROUTES: [&str; 6] = ["-", "login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
@@ -60,7 +60,7 @@ pub struct State {
     by_host: HashMap<String, usize>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
-    lookup: Arc<dyn Lookup>,
+    names: Arc<Names>,
     refresh_ahead: u64,
 }
 
@@ -133,7 +133,8 @@ impl State {
             ..ReloadStatus::default()
         }));
         let sessions = Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config);
-        let shared = Shared { memory, clock, lookup, open_streams: Arc::default(), status };
+        let names = Arc::new(Names::new(lookup));
+        let shared = Shared { memory, clock, names, open_streams: Arc::default(), status };
         Self::build(config, 1, || sessions, shared, None)
     }
 
@@ -144,7 +145,7 @@ impl State {
         let shared = Shared {
             memory: Arc::clone(&self.memory),
             clock: Arc::clone(&self.clock),
-            lookup: Arc::clone(&self.lookup),
+            names: Arc::clone(&self.names),
             open_streams: Arc::clone(&self.open_streams),
             status: Arc::clone(&self.status),
         };
@@ -158,7 +159,7 @@ impl State {
         shared: Shared,
         before: Option<&Self>,
     ) -> Result<Self, SetupError> {
-        let builder = Builder { config, generation, before, lookup: &shared.lookup };
+        let builder = Builder { config, generation, before, names: &shared.names };
         let providers = config
             .identity_providers
             .iter()
@@ -180,7 +181,7 @@ impl State {
         let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
         let numbers = config.identity_providers.iter().map(provider_number);
         let traces = builder.traces()?;
-        let Shared { memory, clock, lookup, open_streams, status } = shared;
+        let Shared { memory, clock, names, open_streams, status } = shared;
         Ok(Self {
             apps,
             providers: providers.into_iter().map(|(provider, _)| provider).collect(),
@@ -200,7 +201,7 @@ impl State {
             by_host,
             memory,
             clock,
-            lookup,
+            names,
             refresh_ahead: config.refresh.ahead.as_secs(),
         })
     }
@@ -290,7 +291,7 @@ impl State {
 struct Shared {
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
-    lookup: Arc<dyn Lookup>,
+    names: Arc<Names>,
     open_streams: Arc<OpenStreams>,
     status: Arc<ProcessStatus>,
 }
@@ -305,7 +306,7 @@ struct Builder<'a> {
     config: &'a Config,
     generation: u64,
     before: Option<&'a State>,
-    lookup: &'a Arc<dyn Lookup>,
+    names: &'a Names,
 }
 
 impl Builder<'_> {
@@ -356,7 +357,8 @@ impl Builder<'_> {
         if let Some(same) = same {
             return same;
         }
-        let of_upstreams = ["hosts", "upstreams", "upstream_tls", "timeouts", "health_check"];
+        let of_upstreams =
+            ["hosts", "upstreams", "resolve_interval", "upstream_tls", "timeouts", "health_check"];
         let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
         let upstreams =
             self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
@@ -375,7 +377,7 @@ impl Builder<'_> {
                 calls: Arc::clone(calls),
             }),
             cookies: CookieWriter::new(app.cookies.clone()),
-            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app, self.lookup))),
+            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app, self.names))),
             login: app.login.clone(),
             timeouts: app.timeouts.clone(),
             forward_access_token: app.forward_access_token,

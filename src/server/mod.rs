@@ -66,7 +66,7 @@ const BACKLOG: u32 = 4096;
 const POOLED_CONNECTIONS: usize = 1024;
 
 /// Pingora's own bound on tries; the gateway's is lower.
-const MAX_TRIES: usize = 8;
+const MAX_TRIES: usize = 16;
 
 /// Connections to the admin listener at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;

@@ -6,30 +6,30 @@
 //! later lets the end of the body, which is there already, always go first.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pingora_core::Result;
 use pingora_core::connectors::l4::Connect;
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::protocols::l4::stream::Stream;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSocketStream};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, OrErr, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+
+use super::connect::{self, Evidence};
 
 /// Connections for WebSockets are none for other requests.
 const GROUP: u64 = 1;
 
 /// Makes a peer's connection one for a WebSocket.
-pub(crate) fn prepare(peer: &mut HttpPeer) {
-    let timeout = peer.options.connection_timeout;
-    peer.options.custom_l4 = Some(Arc::new(Connector { timeout }));
+pub(crate) fn prepare(peer: &mut HttpPeer, evidence: Option<&Evidence>) {
+    let connector = Connector { evidence: evidence.cloned(), timeout: peer.options.connection_timeout };
+    peer.options.custom_l4 = Some(Arc::new(connector));
     // What one authority has vouched for is still told apart.
     peer.group_key ^= GROUP;
     peer.options.set_http_version(1, 1);
@@ -39,30 +39,24 @@ pub(crate) fn prepare(peer: &mut HttpPeer) {
 
 #[derive(Debug)]
 struct Connector {
+    /// `None`: the configuration says where the app is.
+    evidence: Option<Evidence>,
     timeout: Option<Duration>,
 }
 
 #[async_trait]
 impl Connect for Connector {
     async fn connect(&self, address: &PeerAddress) -> Result<Stream> {
-        let address: SocketAddr =
-            *address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
-        let limit = self.timeout.unwrap_or(Duration::MAX);
-        let socket = timeout(limit, TcpStream::connect(address))
-            .await
-            .or_err(ErrorType::ConnectTimedout, "connecting for a WebSocket")?
-            .map_err(|error| Error::because(kind(&error), "connecting for a WebSocket", error))?;
+        let evidence = self.evidence.as_ref();
+        evidence.map_or(Ok(()), Evidence::check)?;
+        let socket = connect::tcp(address, self.timeout).await;
+        let socket = socket.inspect_err(|_| evidence.map_or((), Evidence::fail))?;
         let socket = PatientSocket { socket, has_written: false };
-        Ok(VirtualSocketStream::new(Box::new(socket)).into())
-    }
-}
-
-fn kind(error: &io::Error) -> ErrorType {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
-        _ => ErrorType::ConnectError,
+        let mut stream = VirtualSocketStream::new(Box::new(socket)).into();
+        if let Some(evidence) = evidence {
+            evidence.watch(&mut stream);
+        }
+        Ok(stream)
     }
 }
 

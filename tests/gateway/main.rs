@@ -25,6 +25,7 @@ mod lifecycle;
 mod login;
 mod login_outcomes;
 mod logout;
+mod moved_upstreams;
 mod observability;
 mod outages;
 mod private_authorities;

@@ -8,6 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -83,9 +84,14 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start(name: &'static str) -> Self {
+        Self::on_listener(name, TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
+    }
+
+    pub(crate) fn on_listener(name: &'static str, listener: TcpListener) -> Self {
         let notebook = Arc::new(Mutex::new(Notebook::default()));
         let shared = notebook.clone();
-        let listening = Listening::start(move |wire, number| serve(name, wire, number, shared.clone())).await;
+        let listening =
+            Listening::on(listener, move |wire, number| serve(name, wire, number, shared.clone()));
         Self { listening, notebook }
     }
 

@@ -10,6 +10,7 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, request};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::certificates::{Authority, connect};
@@ -69,8 +70,25 @@ impl Http2App {
         Self::with(h2::server::Builder::new(), handler).await
     }
 
+    /// The same on a listener that is there.
+    pub(crate) fn on_listener<F, R>(listener: TcpListener, handler: F) -> Self
+    where
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        Self::new(listener, h2::server::Builder::new(), handler)
+    }
+
     /// The same with settings.
     pub(crate) async fn with<F, R>(settings: h2::server::Builder, handler: F) -> Self
+    where
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        Self::new(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), settings, handler)
+    }
+
+    fn new<F, R>(listener: TcpListener, settings: h2::server::Builder, handler: F) -> Self
     where
         F: Fn(Call) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
@@ -79,7 +97,8 @@ impl Http2App {
         let (goodbye, _) = watch::channel(0);
         let shared = Arc::new(Shared { handler, settings, seen: Mutex::default(), goodbye });
         let state = shared.clone();
-        let listening = Listening::start(move |wire, number| serve(wire.stream, number, state.clone())).await;
+        let listening =
+            Listening::on(listener, move |wire, number| serve(wire.stream, number, state.clone()));
         Self { listening, shared }
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod listening;
+pub(crate) mod names;
 pub(crate) mod provider;
 pub(crate) mod wire;
 

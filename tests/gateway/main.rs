@@ -16,6 +16,7 @@ mod framing;
 mod fusionauth;
 mod fusionauth_webhook;
 mod grpc;
+mod health_checks;
 mod hostile_app;
 mod http2;
 mod http2_attacks;

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpListener;
 
-use crate::support::certificates::{Authority, terminator_on};
+use crate::support::certificates::{Authority, terminator_at};
 use crate::support::http2::{Http2App, echo};
-use crate::support::listening::{Listening, neighbours};
+use crate::support::listening::Listening;
+use crate::support::port::neighbours;
 use crate::support::wire::Wire;
 use crate::support::{App, Reply, World, patiently, wait_for};
 
@@ -33,8 +33,7 @@ async fn becomes(world: &World, address: SocketAddr, is_healthy: bool, what: &st
 
 /// A server that says this first, then repeats that for as long as it is listened to. It reads whatever comes.
 async fn dripping(first: &'static [u8], then: &'static [u8]) -> Listening {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    Listening::on(listener, move |wire: Wire, _| async move {
+    Listening::start(move |wire: Wire, _| async move {
         let (mut reading, mut writing) = wire.stream.into_split();
         let drip = async {
             let mut sent = writing.write_all(first).await;
@@ -49,6 +48,7 @@ async fn dripping(first: &'static [u8], then: &'static [u8]) -> Listening {
             _ = tokio::io::copy(&mut reading, &mut nowhere) => {}
         }
     })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,10 +119,10 @@ async fn each_upstream_is_checked_by_its_own_name_and_in_what_it_speaks() {
     let protocols: [&[&[u8]]; 3] = [&[], &[b"h2"], &[b"http/1.1", b"h2"]];
     for (name, alpn) in ["one.test", "two.test", "three.test"].into_iter().zip(protocols) {
         authority.certify(name, &[name]);
-        let [listener] = neighbours().await;
-        let address = listener.local_addr().unwrap();
+        let [port] = neighbours();
+        let address = port.address();
         let behind = if alpn == [b"h2"] { http2.listening().address() } else { plain };
-        servers.push(terminator_on(listener, &authority, name, alpn, behind));
+        servers.push(terminator_at(port, &authority, name, alpn, behind).await);
         builder.names.point(name, &[address.ip()]);
         upstreams.push(format!("'https://{name}:{}'", address.port()));
         addresses.push(address);

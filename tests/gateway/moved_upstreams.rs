@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::streaming::{hear, upgrade, web_socket};
-use crate::support::certificates::{Authority, terminator_on};
+use crate::support::certificates::{Authority, terminator_at};
 use crate::support::client::receive;
 use crate::support::http2::{Http2App, Http2Client, echo};
-use crate::support::listening::{Listening, bind_again, neighbours};
+use crate::support::listening::Listening;
 use crate::support::names::Says;
+use crate::support::port::{Port, neighbours};
 use crate::support::{App, Reply, Request, World, patiently, wait_for};
 
 /// The store's host name.
@@ -30,8 +31,8 @@ struct Moving {
 
 impl Moving {
     async fn start(toml: &str) -> Self {
-        let [old, new] = neighbours().await;
-        let (old, new) = (App::on_listener("old", old), App::on_listener("new", new));
+        let [old, new] = neighbours();
+        let (old, new) = (App::at("old", old).await, App::at("new", new).await);
         let world = world_at("http", old.listening().address(), toml).await;
         Self { world, old, new }
     }
@@ -56,9 +57,8 @@ fn ip(app: &App) -> IpAddr {
 
 /// Another server at an address that an app has left. It writes down who connects, and answers nothing.
 async fn impostor_at(address: SocketAddr) -> Listening {
-    Listening::on(bind_again(address).await, |mut wire, _| async move {
-        while wire.fill().await.unwrap_or(false) {}
-    })
+    let port = Port::left(address).await;
+    Listening::at(port, |mut wire, _| async move { while wire.fill().await.unwrap_or(false) {} }).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -184,9 +184,8 @@ async fn of_several_addresses_only_the_lost_one_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_and_addresses_side_by_side() {
-    let [old, new] = neighbours().await;
-    let (old, new, fixed) =
-        (App::on_listener("old", old), App::on_listener("new", new), App::start("fixed").await);
+    let [old, new] = neighbours();
+    let (old, new, fixed) = (App::at("old", old).await, App::at("new", new).await, App::start("fixed").await);
     let upstreams = format!("'http://{NAME}:{}', '{}'", old.listening().address().port(), fixed.url());
     let builder = World::builder().await.lay_over(&format!("{NEVER}upstreams = [{upstreams}]\n"));
     builder.names.point(NAME, &[ip(&old)]);
@@ -256,8 +255,8 @@ async fn while_nobody_can_say_the_address_is_kept_until_a_connect_to_it_fails() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_apps_connection_to_the_same_address_is_not_used() {
-    let [old, new] = neighbours().await;
-    let (old, new) = (App::on_listener("old", old), App::on_listener("new", new));
+    let [old, new] = neighbours();
+    let (old, new) = (App::at("old", old).await, App::at("new", new).await);
     let address = old.listening().address();
     let port = address.port();
     let toml = format!(
@@ -273,7 +272,7 @@ async fn another_apps_connection_to_the_same_address_is_not_used() {
     // Another container gets the address, under another name, which another app is at.
     world.names.set(NAME, Says::Nobody);
     old.listening().down();
-    let taken = App::on_listener("forums", bind_again(address).await);
+    let taken = App::at("forums", Port::left(address).await).await;
     world.names.point("forum.test", &[address.ip()]);
     let mut forums = world.forums_browser();
     patiently("the forums", async { while forums.get("/open/page").await.status() != 200 {} }).await;
@@ -308,8 +307,8 @@ async fn a_web_socket_follows_its_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http_2_without_tls_follows_its_name() {
-    let [old, new] = neighbours().await;
-    let (old, new) = (Http2App::on_listener(old, echo), Http2App::on_listener(new, echo));
+    let [old, new] = neighbours();
+    let (old, new) = (Http2App::at(old, echo).await, Http2App::at(new, echo).await);
     let address = old.listening().address();
     let world = world_at("h2c", address, NEVER).await;
     let mut browser = world.logged_in("ada").await;
@@ -325,8 +324,8 @@ async fn http_2_without_tls_follows_its_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_of_http_2_is_not_opened_on_a_connection_to_an_address_that_the_name_has_lost() {
-    let [old, new] = neighbours().await;
-    let (old, new) = (Http2App::on_listener(old, echo), Http2App::on_listener(new, echo));
+    let [old, new] = neighbours();
+    let (old, new) = (Http2App::at(old, echo).await, Http2App::at(new, echo).await);
     let world = world_at("h2c", old.listening().address(), "[apps.store]\nresolve_interval = '1s'").await;
     let mut browser = world.browser();
     browser.get("/open/page").await.assert_status(200);
@@ -346,8 +345,8 @@ async fn a_stream_of_http_2_is_not_opened_on_a_connection_to_an_address_that_the
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_of_grpc_follows_its_name() {
-    let [old, new] = neighbours().await;
-    let (old, new) = (Http2App::on_listener(old, echo), Http2App::on_listener(new, echo));
+    let [old, new] = neighbours();
+    let (old, new) = (Http2App::at(old, echo).await, Http2App::at(new, echo).await);
     let address = old.listening().address();
     let authority = Authority::new();
     authority.certify("store", &["store.localhost"]);
@@ -366,14 +365,14 @@ async fn a_call_of_grpc_follows_its_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_requests_follow_a_name_as_well() {
-    let [old, new] = neighbours().await;
+    let [old, new] = neighbours();
     let app = App::start("behind").await;
     let authority = Authority::new();
     // Whoever gets the address may have a certificate that is as good.
     authority.certify("shop", &[NAME]);
-    let address = old.local_addr().unwrap();
-    let old = terminator_on(old, &authority, "shop", &[], app.listening().address());
-    let new = terminator_on(new, &authority, "shop", &[], app.listening().address());
+    let address = old.address();
+    let old = terminator_at(old, &authority, "shop", &[], app.listening().address()).await;
+    let new = terminator_at(new, &authority, "shop", &[], app.listening().address()).await;
     let tls = format!("{NEVER}[apps.store.upstream_tls]\nca = '{}'\n", authority.ca());
     let world = world_at("https", address, &tls).await;
     let mut browser = world.logged_in("ada").await;
@@ -435,8 +434,8 @@ async fn a_name_is_looked_up_at_most_once_a_second_however_many_connections_are_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn apps_at_the_same_name_share_its_look_ups() {
-    let [old] = neighbours().await;
-    let old = App::on_listener("old", old);
+    let [old] = neighbours();
+    let old = App::at("old", old).await;
     let url = format!("http://{NAME}:{}", old.listening().address().port());
     let toml = format!(
         "{NEVER}upstreams = ['{url}']\n[apps.forums]\nupstreams = ['{url}']\nresolve_interval = '1h'"

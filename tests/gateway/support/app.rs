@@ -8,12 +8,12 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::sync::broadcast;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::listening::Listening;
+use super::port::Port;
 use super::wire::{Body, Head, Wire};
 
 /// How the app answers on a path.
@@ -84,14 +84,15 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start(name: &'static str) -> Self {
-        Self::on_listener(name, TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
+        Self::at(name, Port::reserve()).await
     }
 
-    pub(crate) fn on_listener(name: &'static str, listener: TcpListener) -> Self {
+    /// The same at a port that is reserved already.
+    pub(crate) async fn at(name: &'static str, port: Port) -> Self {
         let notebook = Arc::new(Mutex::new(Notebook::default()));
         let shared = notebook.clone();
         let listening =
-            Listening::on(listener, move |wire, number| serve(name, wire, number, shared.clone()));
+            Listening::at(port, move |wire, number| serve(name, wire, number, shared.clone())).await;
         Self { listening, notebook }
     }
 

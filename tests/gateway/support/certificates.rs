@@ -9,11 +9,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::listening::Listening;
+use super::port::Port;
 use super::wire::patiently;
 
 /// Signs certificates into a directory of its own.
@@ -129,17 +130,16 @@ pub(crate) async fn terminator_for(
     alpn: &[&[u8]],
     to: SocketAddr,
 ) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let terminator = terminator_on(listener, authority, file, alpn, to);
+    let terminator = terminator_at(Port::reserve(), authority, file, alpn, to).await;
     let address = terminator.address();
     // To the end of the test.
     std::mem::forget(terminator);
     address
 }
 
-/// The same on a listener that is there; it ends with what is returned.
-pub(crate) fn terminator_on(
-    listener: TcpListener,
+/// The same at a port that is reserved already; it ends with what is returned.
+pub(crate) async fn terminator_at(
+    port: Port,
     authority: &Authority,
     file: &str,
     alpn: &[&[u8]],
@@ -156,7 +156,7 @@ pub(crate) fn terminator_on(
             .expect("a pair");
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    Listening::on(listener, move |wire, _| {
+    Listening::at(port, move |wire, _| {
         let acceptor = acceptor.clone();
         async move {
             let Ok(mut near) = acceptor.accept(wire.stream).await else { return };
@@ -164,4 +164,5 @@ pub(crate) fn terminator_on(
             let _either_side_ends = tokio::io::copy_bidirectional(&mut near, &mut far).await;
         }
     })
+    .await
 }

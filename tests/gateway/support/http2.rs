@@ -10,11 +10,11 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, request};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::certificates::{Authority, connect};
 use super::listening::Listening;
+use super::port::Port;
 use super::{World, patiently};
 
 /// One request at the app, and the way to answer it.
@@ -70,13 +70,13 @@ impl Http2App {
         Self::with(h2::server::Builder::new(), handler).await
     }
 
-    /// The same on a listener that is there.
-    pub(crate) fn on_listener<F, R>(listener: TcpListener, handler: F) -> Self
+    /// The same at a port that is reserved already.
+    pub(crate) async fn at<F, R>(port: Port, handler: F) -> Self
     where
         F: Fn(Call) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        Self::new(listener, h2::server::Builder::new(), handler)
+        Self::new(port, h2::server::Builder::new(), handler).await
     }
 
     /// The same with settings.
@@ -85,10 +85,10 @@ impl Http2App {
         F: Fn(Call) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        Self::new(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), settings, handler)
+        Self::new(Port::reserve(), settings, handler).await
     }
 
-    fn new<F, R>(listener: TcpListener, settings: h2::server::Builder, handler: F) -> Self
+    async fn new<F, R>(port: Port, settings: h2::server::Builder, handler: F) -> Self
     where
         F: Fn(Call) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
@@ -98,7 +98,7 @@ impl Http2App {
         let shared = Arc::new(Shared { handler, settings, seen: Mutex::default(), goodbye });
         let state = shared.clone();
         let listening =
-            Listening::on(listener, move |wire, number| serve(wire.stream, number, state.clone()));
+            Listening::at(port, move |wire, number| serve(wire.stream, number, state.clone())).await;
         Self { listening, shared }
     }
 

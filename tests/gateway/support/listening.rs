@@ -1,20 +1,21 @@
 //! A server on 127.0.0.1 that can vanish and come back on the same port.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use super::port::Port;
 use super::wire::Wire;
 
 type Handler = Arc<dyn Fn(Wire, usize) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// A listener, its connections, and what serves them.
 pub(crate) struct Listening {
-    address: SocketAddr,
+    port: Port,
     handler: Handler,
     accepted: Arc<AtomicUsize>,
     tasks: Arc<Mutex<Vec<AbortHandle>>>,
@@ -27,17 +28,18 @@ impl Listening {
         F: Fn(Wire, usize) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        Self::on(TcpListener::bind("127.0.0.1:0").await.expect("a free port"), handler)
+        Self::at(Port::reserve(), handler).await
     }
 
-    /// The same on a listener that is there.
-    pub(crate) fn on<F, R>(listener: TcpListener, handler: F) -> Self
+    /// The same at a port that is reserved already.
+    pub(crate) async fn at<F, R>(port: Port, handler: F) -> Self
     where
         F: Fn(Wire, usize) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
+        let listener = port.listen().await;
         let server = Self {
-            address: listener.local_addr().expect("a bound socket"),
+            port,
             handler: Arc::new(move |wire, number| Box::pin(handler(wire, number))),
             accepted: Arc::default(),
             tasks: Arc::default(),
@@ -48,7 +50,7 @@ impl Listening {
 
     /// Where it listens, up or down.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
     }
 
     /// How many connections it has accepted.
@@ -71,7 +73,7 @@ impl Listening {
 
     /// Listens again on the same port.
     pub(crate) async fn up(&self) {
-        self.serve(bind_again(self.address).await);
+        self.serve(self.port.listen().await);
     }
 
     fn serve(&self, listener: TcpListener) {
@@ -84,38 +86,6 @@ impl Listening {
             }
         });
         self.tasks.lock().unwrap().push(accepting.abort_handle());
-    }
-}
-
-/// Listens where another server has just gone.
-pub(crate) async fn bind_again(address: SocketAddr) -> TcpListener {
-    for _ in 0..200 {
-        if let Ok(listener) = TcpListener::bind(address).await {
-            return listener;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
-    panic!("the port of a server that was down is taken");
-}
-
-/// Listeners on the same port of different addresses of this machine, which no other test has.
-pub(crate) async fn neighbours<const N: usize>() -> [TcpListener; N] {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    // Another process may run the same tests.
-    let network = u32::from_be_bytes([127, 64, 0, 0]) | (std::process::id() & 0x3fff) << 8;
-    loop {
-        let mut listeners: Vec<TcpListener> = Vec::with_capacity(N);
-        while listeners.len() < N {
-            let address = Ipv4Addr::from(network + LAST.fetch_add(1, Ordering::SeqCst) % 255 + 1);
-            let port =
-                listeners.first().map_or(0, |first| first.local_addr().expect("a bound socket").port());
-            // Somebody may listen on this port of every address: then another one.
-            let Ok(listener) = TcpListener::bind((address, port)).await else { break };
-            listeners.push(listener);
-        }
-        if let Ok(all) = listeners.try_into() {
-            return all;
-        }
     }
 }
 

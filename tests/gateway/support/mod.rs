@@ -13,6 +13,7 @@ pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod listening;
 pub(crate) mod names;
+pub(crate) mod port;
 pub(crate) mod provider;
 pub(crate) mod wire;
 

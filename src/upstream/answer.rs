@@ -74,6 +74,18 @@ pub(super) enum State {
     Unclear,
 }
 
+impl State {
+    /// As metrics have it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "none",
+            Self::Found => "found",
+            Self::Nobody => "no_address",
+            Self::Unclear => "failed",
+        }
+    }
+}
+
 /// Whether a connection may be made to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {

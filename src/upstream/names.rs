@@ -1,7 +1,6 @@
 //! The host names of apps: looked up one call at a time, at most once a second, and for all apps together.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::lookup::{Lookup, LookupError};
+use crate::telemetry::metrics::METRICS;
 
 use super::answer::{Address, Answer, FRESH, State, Verdict};
 
@@ -145,34 +145,28 @@ impl Name {
         let outcome = if let Ok(outcome) = timeout(PATIENCE, &mut asking).await {
             outcome
         } else {
-            let before = self.answer.load_full();
-            let after = Arc::new(before.overdue());
-            self.answer.store(Arc::clone(&after));
-            self.report(&before, &after, Some(&LookupError::Unclear(String::from("no answer in time"))));
+            let error = LookupError::Unclear(String::from("no answer in time"));
+            self.learn(self.answer().overdue(), Some(&error));
             progress.send_replace(Progress::Overdue);
             asking.await
         };
-        self.take(&outcome);
+        self.learn(self.answer().after(&outcome, Instant::now()), outcome.as_ref().err());
         progress.send_replace(Progress::Done);
     }
 
-    fn take(&self, outcome: &Result<Vec<IpAddr>, LookupError>) {
-        let before = self.answer.load_full();
-        let after = Arc::new(before.after(outcome, Instant::now()));
-        self.answer.store(Arc::clone(&after));
-        self.report(&before, &after, outcome.as_ref().err());
-    }
-
-    /// Logs what has changed.
-    fn report(&self, before: &Answer, after: &Answer, error: Option<&LookupError>) {
+    /// Takes what is known now, counts it, and logs what has changed.
+    fn learn(&self, after: Answer, error: Option<&LookupError>) {
+        let after = Arc::new(after);
+        let before = self.answer.swap(Arc::clone(&after));
         let host = self.host.as_str();
+        METRICS.name_lookups.with_label_values(&[host, after.state.as_str()]).inc();
         let error = error.map(tracing::field::display);
         let has_changed = after.state != before.state || after.version != before.version;
         match after.state {
             _ if !has_changed => {}
             State::Found => {
                 let ips = |answer: &Answer| answer.addresses.iter().map(|known| known.ip).collect::<Vec<_>>();
-                info!(host, before = ?ips(before), now = ?ips(after), "a host name is resolved");
+                info!(host, before = ?ips(&before), now = ?ips(&after), "a host name is resolved");
             }
             State::Nobody => warn!(host, error, "a host name has no address"),
             State::Unclear | State::Unknown => {

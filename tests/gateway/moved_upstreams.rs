@@ -426,6 +426,11 @@ async fn a_name_is_looked_up_at_most_once_a_second_however_many_connections_are_
         browser.get("/open/page").await.assert_problem(502, "upstream_unavailable");
     }
     let asked = world.names.asked(NAME);
+    let metrics = world.gateway.admin_get("/metrics").await.text();
+    let counted = metrics
+        .lines()
+        .find(|line| line.contains("name_lookups_total{host=\"shop.test\",outcome=\"found\"}"));
+    assert!(counted.is_some(), "{metrics}");
     let most = usize::try_from(started.elapsed().as_secs()).unwrap() + 2;
     assert!(asked.len() - before <= most, "{} look-ups, at most {most}", asked.len() - before);
     let gaps = asked.windows(2).map(|pair| pair[1] - pair[0]);

@@ -83,7 +83,7 @@ impl Upstreams {
 
     /// Resolves the names once, so that the first request finds an address. `false`: none is known.
     pub(crate) async fn resolve(&self) -> bool {
-        self.look_up_anew().await;
+        self.look_up(false).await;
         let is_known = !self.members().all.is_empty();
         if !is_known {
             warn!(app = self.app, "no upstream address yet");
@@ -91,11 +91,12 @@ impl Upstreams {
         is_known
     }
 
-    async fn look_up_anew(&self) {
+    /// Looks up every name that is not known well enough; `anew`: once more, as soon as that may be done.
+    async fn look_up(&self, anew: bool) {
         let mut looking = JoinSet::new();
         for name in self.names() {
             let name = Arc::clone(name);
-            looking.spawn(async move { name.look_up_anew().await });
+            looking.spawn(async move { if anew { name.look_up_anew().await } else { name.look_up().await } });
         }
         while looking.join_next().await.is_some() {}
     }
@@ -148,7 +149,7 @@ impl Upstreams {
             return Some(peer);
         }
         // At most a second until it may be asked for once more: by then the app may be back, somewhere else.
-        self.look_up_anew().await;
+        self.look_up(true).await;
         self.select(tried, for_web_socket)
     }
 

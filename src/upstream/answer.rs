@@ -1,9 +1,9 @@
 //! What a host name's last look-ups said, and for how long one of its addresses may be taken for the app's.
 //!
 //! An address belongs to whoever has it now: when a container goes, another one may get it. So a new connection to one is
-//! made only while there is evidence that the name still has it: an answer of the last second, or, where look-ups fail, one
-//! that is not too old and that no failed connect speaks against. A living connection needs none: it ends at the app that it
-//! was made to.
+//! made only while there is evidence that the name still has it: an answer of the last second that no end of a connection has
+//! cast doubt on, or, where look-ups fail, one that is not too old and that no failed connect speaks against. A living
+//! connection needs none: it ends at the app that it was made to.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,8 +15,13 @@ use tokio::time::Instant;
 
 use crate::lookup::LookupError;
 
-/// An answer of this age is as good as a new one: so a name is looked up at most this often.
+/// An answer of this age is as good as a new one, unless there is doubt.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
+
+/// So many look-ups may follow each other at once because of doubt; on the average there is one in [`FRESH`]. An app that ends
+/// its connections all the time is as good as its answer of the last second.
+pub(super) const HURRIED: usize = 10;
+const HURRY: Duration = Duration::from_secs(10);
 
 /// How long an address without a certificate is good for while look-ups fail.
 pub(super) const KEPT: Duration = Duration::from_secs(30);
@@ -52,8 +57,12 @@ pub(super) struct Answer {
     pub(super) version: u64,
     /// What the last look-up came to.
     pub(super) state: State,
-    /// When the last look-up ended.
+    /// When the last look-ups began, the last one first.
+    began: [Option<Instant>; HURRIED],
+    /// When the last one ended.
     asked: Option<Instant>,
+    /// How much doubt there had been when it began.
+    doubts: u64,
     /// When one last said which addresses there are, or that there are none.
     said: Option<Instant>,
     /// A look-up is under way that takes too long to wait for.
@@ -100,13 +109,27 @@ pub(super) enum Verdict {
 }
 
 impl Answer {
-    /// What is known after another look-up.
-    pub(super) fn after(&self, outcome: &Result<Vec<IpAddr>, LookupError>, now: Instant) -> Self {
+    /// The same while a look-up begins.
+    pub(super) fn beginning(&self, now: Instant) -> Self {
+        let mut next = self.clone();
+        next.began.rotate_right(1);
+        next.began.iter_mut().take(1).for_each(|began| *began = Some(now));
+        next
+    }
+
+    /// What is known after the look-up that began when there was so much doubt.
+    pub(super) fn after(
+        &self,
+        outcome: &Result<Vec<IpAddr>, LookupError>,
+        doubts: u64,
+        now: Instant,
+    ) -> Self {
         let found: BTreeSet<IpAddr> = match outcome {
             Ok(addresses) => addresses.iter().copied().collect(),
             Err(LookupError::NoAddress) => BTreeSet::new(),
             Err(LookupError::Unclear(_)) => {
-                return Self { asked: Some(now), is_overdue: false, state: State::Unclear, ..self.clone() };
+                let (asked, state) = (Some(now), State::Unclear);
+                return Self { asked, doubts, state, is_overdue: false, ..self.clone() };
             }
         };
         let known = |ip: &IpAddr| self.addresses.iter().find(|known| known.ip == *ip);
@@ -118,7 +141,8 @@ impl Answer {
         }
         let version = self.version + u64::from(!is_same);
         let state = if addresses.is_empty() { State::Nobody } else { State::Found };
-        Self { addresses, version, state, asked: Some(now), said: Some(now), is_overdue: false }
+        let (asked, said) = (Some(now), Some(now));
+        Self { addresses, version, state, asked, doubts, said, is_overdue: false, began: self.began }
     }
 
     /// The same while a look-up does not come to an end.
@@ -126,9 +150,22 @@ impl Answer {
         Self { is_overdue: true, state: State::Unclear, ..self.clone() }
     }
 
-    /// Whether a look-up would be of no use now.
-    pub(super) fn is_fresh(&self, now: Instant) -> bool {
-        self.is_overdue || self.asked.is_some_and(|asked| now < asked + FRESH)
+    /// Whether something happened since the last look-up began.
+    pub(super) fn is_doubted(&self, doubts: u64) -> bool {
+        doubts != self.doubts
+    }
+
+    /// Whether another look-up is of no use now, or not due yet.
+    pub(super) fn is_fresh(&self, doubts: u64, now: Instant) -> bool {
+        self.is_overdue || now < self.soonest(doubts, now)
+    }
+
+    /// When the name may be looked up again.
+    pub(super) fn soonest(&self, doubts: u64, now: Instant) -> Instant {
+        let Some(asked) = self.asked else { return now };
+        let [.., first] = self.began;
+        let in_a_hurry = first.map_or(now, |began| began + HURRY);
+        if self.is_doubted(doubts) { in_a_hurry.min(asked + FRESH) } else { asked + FRESH }
     }
 
     /// When the name is to be looked up again, if nothing happens before.
@@ -138,10 +175,16 @@ impl Answer {
     }
 
     /// Whether a connection may be made to an address, where a certificate may prove whose it is.
-    pub(super) fn verdict(&self, address: &Address, has_certificate: bool, now: Instant) -> Verdict {
+    pub(super) fn verdict(
+        &self,
+        address: &Address,
+        has_certificate: bool,
+        doubts: u64,
+        now: Instant,
+    ) -> Verdict {
         if !self.addresses.iter().any(|known| known.number == address.number) {
             Verdict::Lost
-        } else if !self.is_fresh(now) {
+        } else if !self.is_fresh(doubts, now) {
             Verdict::AskFirst
         } else if self.state == State::Found || has_certificate || self.may_be_kept(address, now) {
             Verdict::Good

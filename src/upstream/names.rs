@@ -1,21 +1,25 @@
-//! The host names of apps: looked up one call at a time, at most once a second, and for all apps together.
+//! The host names of apps: looked up one call at a time, once a second at most on the average, and for all apps together.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
 use crate::lookup::{Lookup, LookupError};
 use crate::telemetry::metrics::METRICS;
 
-use super::answer::{Address, Answer, FRESH, State, Verdict};
+use super::answer::{Address, Answer, State, Verdict};
 
 /// How long a look-up is waited for. It goes on, and what it says in the end counts.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end of a connection waits for that of others, where nobody waits for the look-up.
+const SETTLING: Duration = Duration::from_millis(50);
 
 /// Every name of the process. A reload and several apps find the same again.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(crate) struct Name {
     lookup: Arc<dyn Lookup>,
     answer: ArcSwap<Answer>,
     under_way: Mutex<Option<watch::Receiver<Progress>>>,
+    /// How often something happened that the answer does not know of.
+    doubts: AtomicU64,
     doubt: Notify,
 }
 
@@ -66,6 +72,7 @@ impl Name {
             lookup: Arc::clone(lookup),
             answer: ArcSwap::default(),
             under_way: Mutex::default(),
+            doubts: AtomicU64::new(0),
             doubt: Notify::new(),
         }
     }
@@ -77,15 +84,20 @@ impl Name {
 
     /// Whether a connection may be made to one of its addresses.
     pub(super) fn verdict(&self, address: &Address, has_certificate: bool) -> Verdict {
-        self.answer.load().verdict(address, has_certificate, Instant::now())
+        self.answer.load().verdict(address, has_certificate, self.doubts(), Instant::now())
     }
 
     /// A connection to one of its addresses has ended, or could not be made: it may have moved.
     pub(super) fn doubt(&self) {
+        self.doubts.fetch_add(1, Ordering::AcqRel);
         self.doubt.notify_one();
     }
 
-    /// Looks it up, unless that was done within the last second. Does not wait for a look-up that takes too long.
+    fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::Acquire)
+    }
+
+    /// Looks it up, unless what is known is fresh. Does not wait for a look-up that takes too long.
     pub(crate) async fn look_up(self: &Arc<Self>) {
         self.wait_beyond(Progress::Waiting).await;
     }
@@ -99,16 +111,23 @@ impl Name {
 
     /// When it may be looked up again.
     fn soonest(&self) -> Instant {
-        self.answer().due(FRESH, Instant::now())
+        self.answer().soonest(self.doubts(), Instant::now())
     }
 
     /// Looks it up again and again: at this interval, and when there is doubt.
     pub(super) async fn keep_known(self: Arc<Self>, interval: Duration) {
         loop {
-            let (due, soonest) = (self.answer().due(interval, Instant::now()), self.soonest());
+            let due = self.answer().due(interval, Instant::now());
             tokio::select! {
                 () = sleep_until(due) => {}
-                () = self.doubt.notified() => sleep_until(soonest).await,
+                () = self.doubt.notified() => {
+                    // The connections to an app that goes end one after the other.
+                    sleep(SETTLING).await;
+                    if !self.answer().is_doubted(self.doubts()) {
+                        continue;
+                    }
+                    sleep_until(self.soonest()).await;
+                }
             }
             self.wait_beyond(Progress::Overdue).await;
         }
@@ -130,17 +149,19 @@ impl Name {
         if let Some(progress) = under_way.as_ref().filter(is_under_way) {
             return Some(progress.clone());
         }
-        if self.answer().is_fresh(Instant::now()) {
+        let (doubts, now) = (self.doubts(), Instant::now());
+        if self.answer().is_fresh(doubts, now) {
             return None;
         }
         let (sender, receiver) = watch::channel(Progress::Waiting);
+        self.answer.store(Arc::new(self.answer().beginning(now)));
         // A task of its own: whoever waits may go away.
-        tokio::spawn(Arc::clone(self).ask(sender));
+        tokio::spawn(Arc::clone(self).ask(doubts, sender));
         *under_way = Some(receiver.clone());
         Some(receiver)
     }
 
-    async fn ask(self: Arc<Self>, progress: watch::Sender<Progress>) {
+    async fn ask(self: Arc<Self>, doubts: u64, progress: watch::Sender<Progress>) {
         let mut asking = self.lookup.addresses(&self.host);
         let outcome = if let Ok(outcome) = timeout(PATIENCE, &mut asking).await {
             outcome
@@ -150,7 +171,7 @@ impl Name {
             progress.send_replace(Progress::Overdue);
             asking.await
         };
-        self.learn(self.answer().after(&outcome, Instant::now()), outcome.as_ref().err());
+        self.learn(self.answer().after(&outcome, doubts, Instant::now()), outcome.as_ref().err());
         progress.send_replace(Progress::Done);
     }
 

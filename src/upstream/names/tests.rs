@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
+use super::super::answer::HURRIED;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -134,7 +135,7 @@ async fn a_silent_name_server_is_waited_for_once_and_what_it_says_in_the_end_cou
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_is_looked_up_at_its_interval_and_never_more_than_once_a_second() {
+async fn a_name_is_looked_up_at_its_interval_and_once_a_second_whatever_happens() {
     let (script, _names, name) = name();
     // Two apps.
     let keeping = [7, 60].map(|seconds| tokio::spawn(Arc::clone(&name).keep_known(SECOND * seconds)));
@@ -151,10 +152,15 @@ async fn a_name_is_looked_up_at_its_interval_and_never_more_than_once_a_second()
     script.say(Some(&[]));
     sleep(SECOND * 30).await;
     let asked = script.asked();
+    for (number, first) in asked.iter().enumerate() {
+        for (further, last) in asked.iter().skip(number).enumerate() {
+            let seconds = usize::try_from((*last - *first).as_secs()).unwrap();
+            assert!(further <= seconds + HURRIED, "{further} more within {seconds} s");
+        }
+    }
     let gaps: Vec<_> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(gaps.iter().all(|gap| *gap >= SECOND), "{gaps:?}");
-    let in_trouble = gaps.iter().rev().take(50).all(|gap| *gap < SECOND + SECOND / 100);
-    assert!(in_trouble, "every second while there is doubt, or no address: {gaps:?}");
+    let in_trouble = gaps.iter().rev().take(50).all(|gap| *gap >= SECOND && *gap < SECOND + SECOND / 100);
+    assert!(in_trouble, "every second while there is no address: {gaps:?}");
     keeping.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
@@ -167,11 +173,29 @@ async fn doubt_makes_a_look_up_long_before_the_interval_is_over() {
     name.doubt();
     sleep(SECOND / 10).await;
     assert_eq!((script.asked().len(), known(&name)), (2, vec![2]));
+    // One look-up for all that end together, however many.
     script.say(Some(&[3]));
-    name.doubt();
-    sleep(SECOND / 2).await;
-    assert_eq!(known(&name), [2], "not so soon again");
-    sleep(SECOND).await;
+    for _ in 0..20 {
+        name.doubt();
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(SECOND / 10).await;
     assert_eq!((script.asked().len(), known(&name)), (3, vec![3]));
     keeping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_during_a_look_up_makes_another_one() {
+    let (script, _names, name) = name();
+    name.look_up().await;
+    name.doubt();
+    let first = name.progress().expect("a look-up");
+    tokio::task::yield_now().await;
+    name.doubt();
+    name.look_up().await;
+    assert_eq!((*first.borrow(), script.asked().len()), (Progress::Done, 2));
+    name.look_up().await;
+    assert_eq!(script.asked().len(), 3, "the last one had begun before");
+    name.look_up().await;
+    assert_eq!(script.asked().len(), 3);
 }

@@ -10,6 +10,7 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, request};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::certificates::{Authority, connect};
@@ -124,7 +125,22 @@ impl Http2App {
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, number: usize, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>) {
+    let Ok((stream, held)) = twice(stream) else { return };
+    serve_streams(stream, number, shared).await;
+    // What still comes is read: closing before that would reset the connection, and take back answers that are on their way.
+    let Ok(mut held) = TcpStream::from_std(held) else { return };
+    let _ended = tokio::io::copy(&mut held, &mut tokio::io::sink()).await;
+}
+
+/// A connection, and what keeps it from being closed.
+fn twice(stream: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)> {
+    let stream = stream.into_std()?;
+    let held = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, held))
+}
+
+async fn serve_streams(stream: TcpStream, number: usize, shared: Arc<Shared>) {
     let Ok(mut connection) = shared.settings.handshake::<_, Bytes>(stream).await else { return };
     let mut goodbye = shared.goodbye.subscribe();
     loop {

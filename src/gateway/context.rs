@@ -16,7 +16,7 @@ use crate::server::watch::ConnectionWatch;
 use crate::session::{NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;
-use crate::upstream::Way;
+use crate::upstream::{Name, Way};
 
 /// One request.
 #[derive(Default)]
@@ -43,6 +43,10 @@ pub struct Context {
     pub(crate) way: Option<Way>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,
+    /// The app's host name that is to be looked up before an address is chosen.
+    pub(crate) look_up: Option<Arc<Name>>,
+    /// How often that was necessary.
+    pub(crate) looked_up: usize,
     /// How often it was sent again, or to be sent on a connection that was no longer good.
     pub(crate) repeated: usize,
     /// One of them did not answer in time.

@@ -190,7 +190,7 @@ impl ProxyHttp for Gateway {
             http::Version::HTTP_2 if grpc::is_call(session.req_header()) => Needs::Http2,
             _ => Needs::Anything,
         };
-        let (peer, way) = app.upstreams.peer(&context.tried, needs).unzip();
+        let (peer, way) = app.upstreams.peer(&context.tried, needs, context.look_up.take()).await.unzip();
         context.way = way;
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         if let Some(trace) = &mut context.trace {
@@ -213,7 +213,9 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        if again::after_a_stale_connection(context, &mut error) {
+        if again::after_a_stale_connection(context, &mut error)
+            || again::after_an_old_answer(context, &mut error)
+        {
             return error;
         }
         let Some(app) = &context.app else { return error };

@@ -32,6 +32,7 @@ mod login;
 mod login_floods;
 mod login_outcomes;
 mod logout;
+mod moved_connections;
 mod moved_upstreams;
 mod observability;
 mod outages;

@@ -14,14 +14,14 @@ use crate::support::port::{Port, neighbours};
 use crate::support::{App, Reply, Request, World, patiently, wait_for};
 
 /// The store's host name.
-const NAME: &str = "shop.test";
+pub(crate) const NAME: &str = "shop.test";
 
 /// No look-up and no health check happens just because time passes.
-const NEVER: &str = "[apps.store.health_check]\ninterval = '1h'\n\
+pub(crate) const NEVER: &str = "[apps.store.health_check]\ninterval = '1h'\n\
                      [apps.store]\nresolve_interval = '1h'\nforward_access_token = true\n";
 
 /// An app's answer after which it closes.
-const CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+pub(crate) const CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
 /// A world whose store is at a name, which has the first of two addresses with the same port.
 struct Moving {
@@ -45,19 +45,19 @@ impl Moving {
 }
 
 /// A world whose store is at the name, which has this address.
-async fn world_at(scheme: &str, address: SocketAddr, toml: &str) -> World {
+pub(crate) async fn world_at(scheme: &str, address: SocketAddr, toml: &str) -> World {
     let upstream = format!("[apps.store]\nupstreams = ['{scheme}://{NAME}:{}']\n", address.port());
     let builder = World::builder().await.lay_over(&upstream).lay_over(toml);
     builder.names.point(NAME, &[address.ip()]);
     builder.start().await
 }
 
-fn ip(app: &App) -> IpAddr {
+pub(crate) fn ip(app: &App) -> IpAddr {
     app.listening().address().ip()
 }
 
 /// Another server at an address that an app has left. It writes down who connects, and answers nothing.
-async fn impostor_at(address: SocketAddr) -> Listening {
+pub(crate) async fn impostor_at(address: SocketAddr) -> Listening {
     let port = Port::left(address).await;
     Listening::at(port, |mut wire, _| async move { while wire.fill().await.unwrap_or(false) {} }).await
 }
@@ -134,7 +134,7 @@ async fn a_kept_connection_to_an_address_that_the_name_has_lost_is_left_alone() 
 }
 
 /// Waits until requests are served by an app.
-async fn served_by(world: &World, app: &str) {
+pub(crate) async fn served_by(world: &World, app: &str) {
     let mut browser = world.browser();
     patiently(&format!("requests to go to the {app} one"), async {
         while browser.get("/open/page").await.json()["app"] != app {

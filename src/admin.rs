@@ -1,6 +1,7 @@
 //! The admin listener: `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never
 //! reachable through the public one.
 
+mod guesses;
 mod metrics;
 mod process;
 mod readiness;
@@ -39,7 +40,7 @@ impl Admin {
         if session.req_header().method != Method::POST {
             return not_allowed("Use POST here.", "POST");
         }
-        match revoke::serve(&self.state, self.state.admin_token.as_ref(), session).await {
+        match revoke::serve(&self.state, &self.process.guesses, session).await {
             Ok(()) => {
                 let mut response = Response::new(Vec::new());
                 *response.status_mut() = StatusCode::NO_CONTENT;
@@ -141,7 +142,11 @@ fn not_allowed(detail: &'static str, methods: &'static str) -> Response<Vec<u8>>
 
 fn problem(problem: &Problem) -> Response<Vec<u8>> {
     let body = String::from_utf8_lossy(&problem.body()).into_owned();
-    answer(problem.status, Problem::CONTENT_TYPE, body)
+    let mut response = answer(problem.status, Problem::CONTENT_TYPE, body);
+    if let Some(seconds) = problem.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Vec<u8>> {

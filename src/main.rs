@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use portcullis::clock::SystemClock;
 use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Config, Loaded};
 use portcullis::identity_provider::Credentials;
-use portcullis::server::{Inherited, Server, reload_when_told, runtime};
+use portcullis::server::{BindError, Inherited, Server, reload_when_told, runtime};
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -128,57 +128,72 @@ fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
 }
 
 fn run(path: &Path, upgrade: bool) -> ExitCode {
-    with_config(path, |Loaded { config, warnings }| {
-        telemetry::start(&config.server.log);
-        telemetry::silence_panic_messages();
-        let inherited = match upgrade.then(|| inherit(&config)).transpose() {
-            Ok(inherited) => inherited.flatten(),
-            Err(error) => return fail(&error, 1),
-        };
-        for warning in &warnings {
-            warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
+    let loaded = match config::load(path) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            telemetry::last_words(&error.report(&path.display().to_string()));
+            return ExitCode::from(EXIT_CONFIG);
         }
-        let runtime = match runtime(config.server.worker_threads) {
-            Ok(runtime) => runtime,
-            Err(error) => return fail(&error, 1),
+    };
+    let _log = telemetry::start(&loaded.config.server.log);
+    telemetry::silence_panic_messages();
+    match serve(path, loaded, upgrade) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::last_words(&format!("error: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<(), Box<dyn std::error::Error>> {
+    let Loaded { config, warnings } = loaded;
+    let inherited = if upgrade { inherit(&config)? } else { None };
+    let asked = config.server.upgrade_socket.clone().filter(|_| upgrade);
+    for warning in &warnings {
+        warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
+    }
+    let runtime = runtime(config.server.worker_threads)?;
+    let served = runtime.block_on(async {
+        // Before anything else, so that an early one does not end the process.
+        let hangups = signal(SignalKind::hangup())?;
+        let server = match inherited {
+            Some(inherited) => Server::take_over(config, inherited).await?,
+            None => Server::bind(config).await.map_err(|error| unoffered(error, asked))?,
         };
-        let code = runtime.block_on(async {
-            // Before anything else, so that an early one does not end the process.
-            let hangups = match signal(SignalKind::hangup()) {
-                Ok(hangups) => hangups,
-                Err(error) => return fail(&error, 1),
-            };
-            let bound = match inherited {
-                Some(inherited) => Server::take_over(config, inherited).await,
-                None => Server::bind(config).await,
-            };
-            let server = match bound {
-                Ok(server) => server,
-                Err(error) => return fail(&error, 1),
-            };
-            info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = server.admin_address().map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "started");
-            let reloading = reload_when_told(path.to_owned(), server.reloader(), hangups);
-            let reloading = tokio::spawn(reloading);
-            server.run(stop_signal()).await;
-            reloading.abort();
-            ExitCode::SUCCESS
-        });
-        // Another process that was given the listeners and does not become ready is not waited for.
-        runtime.shutdown_background();
-        code
-    })
+        info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = server.admin_address().map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "started");
+        let reloading = tokio::spawn(reload_when_told(path.to_owned(), server.reloader(), hangups));
+        let ended = server.run(stop_signal()).await;
+        reloading.abort();
+        Ok(ended?)
+    });
+    // Another process that was given the listeners and does not become ready is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// The listeners of the process that runs; `None`: there is none, and this one starts as usual.
-fn inherit(config: &Config) -> std::io::Result<Option<Inherited>> {
+fn inherit(config: &Config) -> Result<Option<Inherited>, Box<dyn std::error::Error>> {
     let Some(path) = &config.server.upgrade_socket else {
-        return Err(std::io::Error::other("`--upgrade` needs `server.upgrade_socket` in the configuration"));
+        return Err("`--upgrade` needs `server.upgrade_socket` in the configuration".into());
     };
     let inherited = Inherited::ask(path)?;
     if inherited.is_none() {
         warn!(path = %path.display(), "there is no process to take over from");
     }
     Ok(inherited)
+}
+
+/// Why a start fails where another process should have been there to take over from.
+fn unoffered(error: BindError, asked: Option<PathBuf>) -> Box<dyn std::error::Error> {
+    match (&error, asked) {
+        (BindError::Listen { source, .. }, Some(path)) if source.kind() == ErrorKind::AddrInUse => format!(
+            "{error}: whoever listens there offers nothing at `{}` (`server.upgrade_socket`)",
+            path.display()
+        )
+        .into(),
+        _ => error.into(),
+    }
 }
 
 /// SIGTERM or SIGINT.

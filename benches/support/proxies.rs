@@ -24,7 +24,7 @@ pub(crate) fn portcullis(
 ) -> Result<(), Error> {
     end_with_parent();
     let config = portcullis::config::load(config)?.config;
-    portcullis::telemetry::start(&config.server.log);
+    let _log = portcullis::telemetry::start(&config.server.log);
     runtime(config.server.worker_threads)?.block_on(async {
         let server = Server::bind(config).await?;
         let address = *server.addresses().first().ok_or("no address")?;
@@ -32,7 +32,7 @@ pub(crate) fn portcullis(
         let running = tokio::spawn(server.run(std::future::pending()));
         tokio::task::spawn_blocking(move || prepare(admin)).await??;
         println!("{address}");
-        Ok(running.await?)
+        Ok(running.await??)
     })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis::config::{self, AccessLog, App, Log, LogFormat};
 use portcullis::server::Server;
-use portcullis::telemetry;
+use portcullis::telemetry::{self, LogEnd};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -17,6 +17,7 @@ pub(crate) struct Gateway {
     targets: Vec<(String, Target)>,
     stop: oneshot::Sender<()>,
     pub(crate) running: JoinHandle<()>,
+    _log: LogEnd,
 }
 
 impl Gateway {
@@ -40,18 +41,23 @@ impl Gateway {
 pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
     let config = config::parse(text).map_err(|error| DemoError::Gateway(error.to_string()))?.config;
     // Quieter than in production: the side panel tells what happens. `RUST_LOG` changes it.
-    telemetry::start(&Log { format: LogFormat::Text, level: "warn".into(), access: AccessLog::Off });
+    let log =
+        telemetry::start(&Log { format: LogFormat::Text, level: "warn".into(), access: AccessLog::Off });
     let (apps, replay_window) = (config.apps.clone(), config.refresh.replay_window);
     let server = Server::bind(config).await.map_err(|error| DemoError::Gateway(error.to_string()))?;
     let address = server.addresses().first().copied();
     let address = address.ok_or_else(|| DemoError::Gateway("it listens nowhere".into()))?;
     let (stop, stopped) = oneshot::channel();
-    let running = tokio::spawn(server.run(async {
-        // A dropped sender means the same as a message.
-        let _ = stopped.await;
-    }));
+    let running = tokio::spawn(async move {
+        let stopped = async {
+            // A dropped sender means the same as a message.
+            let _ = stopped.await;
+        };
+        // It takes over from nobody.
+        let _ = server.run(stopped).await;
+    });
     let targets = apps.iter().map(|app| (app.name.clone(), target(app, address, replay_window))).collect();
-    Ok(Gateway { targets, stop, running })
+    Ok(Gateway { targets, stop, running, _log: log })
 }
 
 fn target(app: &App, gateway: SocketAddr, replay_window: Duration) -> Target {

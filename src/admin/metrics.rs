@@ -98,21 +98,24 @@ mod tests {
         quoted.filter(|text| text.starts_with("portcullis_")).map(str::to_owned)
     }
 
+    fn known() -> BTreeSet<String> {
+        let counted = names(include_str!("../telemetry/metrics.rs"));
+        let of_process = names(include_str!("../telemetry/metrics/process.rs"));
+        counted.chain(of_process).chain(names(include_str!("metrics.rs"))).collect()
+    }
+
     #[test]
     fn the_page_has_every_metric_and_no_other() {
         let page = include_str!("../../docs/operations.md");
         let section = page.split("## Metrics").nth(1).unwrap().split("\n## ").next().unwrap();
         let row = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
         let documented: BTreeSet<_> = section.lines().filter_map(row).collect();
-        let counted = names(include_str!("../telemetry/metrics.rs"));
-        let known: BTreeSet<_> = counted.chain(names(include_str!("metrics.rs"))).collect();
-        assert_eq!(documented, known);
+        assert_eq!(documented, known());
     }
 
     #[test]
     fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
-        let counted = names(include_str!("../telemetry/metrics.rs"));
-        let known: BTreeSet<_> = counted.chain(names(include_str!("metrics.rs"))).collect();
+        let known = known();
         let dashboard = include_str!("../../examples/monitoring/dashboard.json");
         serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
         // By it, functions of ranges meet the same labels twice, which is an error.

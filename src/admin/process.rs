@@ -12,6 +12,8 @@ use crate::telemetry::counters;
 use crate::telemetry::history::{History, Recent, STEP};
 use crate::tls::{CertificateStore, Validity};
 
+use super::guesses::Guesses;
+
 /// The process since its start.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -20,6 +22,8 @@ pub(crate) struct Process {
     pub(super) listening: Vec<Listening>,
     certificates: Option<Arc<CertificateStore>>,
     history: Mutex<History>,
+    /// Who shows wrong admin tokens.
+    pub(super) guesses: Guesses,
 }
 
 /// An address that is listened on.
@@ -34,7 +38,8 @@ pub(crate) struct Listening {
 impl Process {
     /// The process as it starts.
     pub(crate) fn new(listening: Vec<Listening>, certificates: Option<Arc<CertificateStore>>) -> Self {
-        Self { started: Instant::now(), listening, certificates, history: Mutex::default() }
+        let (history, guesses) = (Mutex::default(), Guesses::default());
+        Self { started: Instant::now(), listening, certificates, history, guesses }
     }
 
     /// Looks at the counters now and again and again, until `stopping` turns true.

@@ -1,5 +1,6 @@
 //! `POST /sessions/revoke`: ends sessions at an operator's or another system's wish.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -19,6 +20,8 @@ use crate::session::Revoked;
 use crate::strict_json;
 use crate::telemetry::audit::{self, Event};
 
+use super::guesses::Guesses;
+
 /// Bytes of a body.
 const MAX_BODY: usize = 16 * 1024;
 
@@ -31,10 +34,11 @@ const BODY: &str = "Send a JSON object with exactly one of `sub`, `sid` and `jti
 /// Revokes what a request names.
 pub(super) async fn serve(
     state: &State,
-    admin_token: Option<&Secret>,
+    guesses: &Guesses,
     session: &mut ServerSession,
 ) -> Result<(), Problem> {
-    authorize(admin_token, session)?;
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(SocketAddr::ip);
+    authorize(state.admin_token.as_ref(), guesses, peer, session)?;
     let content_type = session.req_header().headers.get(header::CONTENT_TYPE);
     let is_json = content_type.is_some_and(|value| {
         let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
@@ -48,14 +52,19 @@ pub(super) async fn serve(
         reading.map_err(|_| Problem::new(Code::RequestTimeout, "The body did not arrive in time."))??;
     let order = Order::parse(state, &body).ok_or_else(|| Problem::new(Code::BadRequest, BODY))?;
     let subject = (order.claim == "sub").then_some(order.value.as_str());
-    audit::record_admin(Event::Revocation, ReasonCode::Requested, subject, Some(order.claim));
+    audit::record_admin(Event::Revocation, ReasonCode::Requested, subject, Some(order.claim), peer);
     for provider in order.providers.iter().copied() {
         state.sessions.revoke(provider, &order.revoked(state, provider));
     }
     Ok(())
 }
 
-fn authorize(admin_token: Option<&Secret>, session: &ServerSession) -> Result<(), Problem> {
+fn authorize(
+    admin_token: Option<&Secret>,
+    guesses: &Guesses,
+    peer: Option<IpAddr>,
+    session: &ServerSession,
+) -> Result<(), Problem> {
     let Some(admin_token) = admin_token else {
         return Err(Problem::new(Code::Forbidden, "`server.admin_token` is not set, so nobody may do this."));
     };
@@ -65,15 +74,23 @@ fn authorize(admin_token: Option<&Secret>, session: &ServerSession) -> Result<()
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
     });
     // Digests have one length, so that the time tells nothing about the token's.
-    let is_right = shown.is_some_and(|shown| {
-        let expected = digest(&SHA256, admin_token.expose().as_bytes());
-        verify_slices_are_equal(digest(&SHA256, shown).as_ref(), expected.as_ref()).is_ok()
-    });
-    if is_right {
-        return Ok(());
-    }
-    audit::record_admin(Event::RevocationRefused, ReasonCode::NotAuthentic, None, None);
-    Err(Problem::new(Code::NotLoggedIn, "Show `server.admin_token` as `Authorization: Bearer TOKEN`."))
+    let is_right = || {
+        shown.is_some_and(|shown| {
+            let expected = digest(&SHA256, admin_token.expose().as_bytes());
+            verify_slices_are_equal(digest(&SHA256, shown).as_ref(), expected.as_ref()).is_ok()
+        })
+    };
+    let problem = match guesses.check(peer, is_right) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {
+            Problem::new(Code::NotLoggedIn, "Show `server.admin_token` as `Authorization: Bearer TOKEN`.")
+                .because(ReasonCode::NotAuthentic)
+        }
+        Err(wait) => Problem::new(Code::TooManyAttempts, "Too many wrong admin tokens. Try again later.")
+            .retry_after(wait.as_secs() + 1),
+    };
+    audit::record_admin(Event::RevocationRefused, problem.reason, None, None, peer);
+    Err(problem)
 }
 
 async fn read_body(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Problem> {

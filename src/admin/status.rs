@@ -60,6 +60,10 @@ pub(super) struct Status {
     refreshes_waiting: i64,
     open_connections: i64,
     max_connections: usize,
+    /// In the last quarter of an hour, for want of room.
+    refused_connections: f64,
+    /// In the last quarter of an hour, since nobody read them.
+    lost_log_lines: f64,
     listening: Vec<Listening>,
     certificates: Vec<CertificateStatus>,
 }
@@ -194,6 +198,8 @@ impl Status {
             refreshes_waiting: METRICS.refresh_waiting.get(),
             open_connections: METRICS.connections.get(),
             max_connections: state.limits.max_connections,
+            refused_connections: recent.increase(Counted::RefusedConnections, None, QUARTER),
+            lost_log_lines: recent.increase(Counted::LostLogLines, None, QUARTER),
             listening: process.listening.clone(),
             certificates: certificates.map(|one| CertificateStatus::new(one, now)).collect(),
         }

@@ -151,7 +151,7 @@ pub struct Limits {
     pub keep_alive_timeout: Duration,
     /// Bytes of a request head; beyond it: 431.
     pub max_header_size: usize,
-    /// Connections at once; fresh ones beyond it are closed at once.
+    /// Connections at once. Beyond it, one that waits for its next request makes room; where none does, the fresh one is closed.
     pub max_connections: usize,
     /// For a login's whole body.
     pub login_body_timeout: Duration,

@@ -1,9 +1,13 @@
 //! Which requests that failed at the app are sent again.
 
+use std::io;
+use std::sync::Arc;
+
 use pingora_core::{Error, ErrorType};
 use pingora_proxy::Session;
 
 use crate::gateway::context::Context;
+use crate::server::connections::{Connections, is_out_of_descriptors};
 use crate::upstream::{http2, to_look_up};
 
 /// How often one request is sent again. An app that is being replaced may end several connections one after the other.
@@ -56,6 +60,26 @@ pub(super) fn after_an_old_answer(context: &mut Context, error: &mut Error) -> b
     if let Some(trace) = &mut context.trace {
         trace.postpone_exchange();
     }
+    error.set_retry(true);
+    true
+}
+
+/// No descriptor was left for a connection to the app. Where an idle client makes room, it is tried again: nothing has been
+/// sent. `false`: it is not that, or nobody does.
+pub(super) fn once_there_is_room(
+    context: &mut Context,
+    error: &mut Error,
+    clients: &Arc<Connections>,
+) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    if context.repeated >= MAX_REPEATED || !cause.is_some_and(is_out_of_descriptors) {
+        return false;
+    }
+    context.place = clients.make_room();
+    if context.place.is_none() {
+        return false;
+    }
+    context.repeated += 1;
     error.set_retry(true);
     true
 }

@@ -12,8 +12,9 @@ use crate::access::identity::Identity;
 use crate::forwarding::Origin;
 use crate::gateway::state::{App, State};
 use crate::reason::ReasonCode;
+use crate::server::connections::Place;
 use crate::server::watch::ConnectionWatch;
-use crate::session::{NewCookies, SessionKey, Tokens};
+use crate::session::{Asker, NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;
 use crate::upstream::{Name, Way};
@@ -35,6 +36,8 @@ pub struct Context {
     pub tokens: Option<Arc<Tokens>>,
     /// `Set-Cookie` headers for its final response, whoever makes that: see `Context::cookies`.
     pub(crate) new_cookies: Option<NewCookies>,
+    /// Where the browser is, for what takes more than to look at its session.
+    pub(crate) client: Option<IpAddr>,
     /// The newest refresh token of the session that was refreshed for it.
     pub(crate) session_key: Option<SessionKey>,
     /// Chosen for it already, and not used yet.
@@ -49,6 +52,8 @@ pub struct Context {
     pub(crate) looked_up: usize,
     /// How often it was sent again, or to be sent on a connection that was no longer good.
     pub(crate) repeated: usize,
+    /// What it waits for before it is tried again: no descriptor was left.
+    pub(crate) place: Option<Place>,
     /// One of them did not answer in time.
     pub connect_timed_out: bool,
     /// `Strict-Transport-Security`, where it is to be sent.
@@ -123,9 +128,8 @@ impl Context {
     }
 
     /// Who is behind what is written into the audit log.
-    pub(crate) fn cause(&self, state: &State, headers: &HeaderMap) -> Option<Cause> {
-        let request_id = self.request_id.clone()?;
-        Some(Cause { request_id, address: self.client_address(state, headers) })
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        Some(Cause { request_id: self.request_id.clone()?, address: self.client })
     }
 
     /// Lets the response say that its connection takes no further request while the server stops.
@@ -140,7 +144,9 @@ impl Context {
     pub(crate) fn cookies(&self, state: &State) -> &[HeaderValue] {
         let Some(cookies) = &self.new_cookies else { return &[] };
         let began = self.started.map_or_else(tokio::time::Instant::now, tokio::time::Instant::from_std);
-        if state.sessions.may_change_cookies(cookies, began) { &cookies.headers } else { &[] }
+        let app = self.app.as_ref().map_or(0, |app| app.rules().sessions);
+        let asker = Asker { app, client: self.client, began };
+        if state.sessions.may_change_cookies(cookies, &asker) { &cookies.headers } else { &[] }
     }
 }
 

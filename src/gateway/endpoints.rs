@@ -59,8 +59,7 @@ async fn try_login(
         Err(problem) => return Ok(Err(problem)),
     };
     drop(body);
-    let client = context.client_address(state, &session.req_header().headers);
-    let tokens = match state.sessions.login(&app.session, credentials, client).await {
+    let tokens = match state.sessions.login(&app.session, credentials, context.client).await {
         Ok(tokens) => tokens,
         Err(problem) => return Ok(Err(problem)),
     };

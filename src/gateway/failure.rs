@@ -1,4 +1,4 @@
-//! What a client is told when the way to the app, or back, breaks.
+//! Who is to blame when a request breaks off, and what its client is told.
 
 use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
@@ -68,12 +68,42 @@ pub(super) async fn answer(
     FailToProxy { error_code, can_reuse_downstream: written && may_continue }
 }
 
-/// `None`: there is nobody to answer.
-fn problem(error: &Error, context: &Context) -> Option<Problem> {
+/// Who has made a request fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Culprit {
+    /// It has left, or takes nothing: there is nobody to answer, and nothing to mend.
+    Client,
+    /// The client is there, and sends what makes no sense.
+    Request,
+    App,
+    SlowApp,
+    /// This program.
+    Gateway,
+}
+
+/// By where it broke, and how. `is_of_app`: an app was asked.
+fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
     use ErrorType::{
         ConnectTimedout, ConnectionClosed, H2Error, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
         TLSHandshakeTimedout, WriteError, WriteTimedout,
     };
+    let is_of_connection =
+        matches!(kind, ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteError | WriteTimedout);
+    match (source, kind) {
+        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout) => {
+            Culprit::SlowApp
+        }
+        (ErrorSource::Upstream, _) => Culprit::App,
+        (ErrorSource::Downstream, _) if is_of_connection => Culprit::Client,
+        (ErrorSource::Downstream, _) | (_, InvalidHTTPHeader | HTTPStatus(400)) => Culprit::Request,
+        // Pingora does not say whose connection it was. Before an app is asked there is only the client's.
+        _ if is_of_connection && !is_of_app => Culprit::Client,
+        _ => Culprit::Gateway,
+    }
+}
+
+/// `None`: there is nobody to answer.
+fn problem(error: &Error, context: &Context) -> Option<Problem> {
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
     match context.connection.as_ref().and_then(|connection| connection.ended()) {
         Some(EndReason::ResponseTimeout) => return Some(too_late),
@@ -86,22 +116,13 @@ fn problem(error: &Error, context: &Context) -> Option<Problem> {
         Some(_) => return None,
         None => {}
     }
-    match (error.esource(), error.etype()) {
-        (ErrorSource::Upstream, ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout) => {
-            Some(too_late)
-        }
-        (ErrorSource::Upstream, _) if context.connect_timed_out => Some(too_late),
-        (ErrorSource::Upstream, _) => {
-            Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now."))
-        }
-        (
-            ErrorSource::Downstream,
-            WriteError | ConnectionClosed | H2Error | ReadError | ReadTimedout | WriteTimedout,
-        ) => None,
-        (ErrorSource::Downstream, _) | (_, InvalidHTTPHeader | HTTPStatus(400)) => {
-            Some(Problem::new(Code::BadRequest, "The request is malformed."))
-        }
-        _ => Some(Problem::new(Code::InternalError, "Something failed here. The log has it.")),
+    match culprit(error.esource(), error.etype(), context.upstream.is_some()) {
+        Culprit::Client => None,
+        Culprit::SlowApp => Some(too_late),
+        Culprit::App if context.connect_timed_out => Some(too_late),
+        Culprit::App => Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now.")),
+        Culprit::Request => Some(Problem::new(Code::BadRequest, "The request is malformed.")),
+        Culprit::Gateway => Some(Problem::new(Code::InternalError, "Something failed here. The log has it.")),
     }
 }
 
@@ -109,12 +130,94 @@ fn problem(error: &Error, context: &Context) -> Option<Problem> {
 mod tests {
     use super::*;
 
+    const SOURCES: [ErrorSource; 4] =
+        [ErrorSource::Upstream, ErrorSource::Downstream, ErrorSource::Internal, ErrorSource::Unset];
+
+    const KINDS: [ErrorType; 32] = [
+        ErrorType::ConnectTimedout,
+        ErrorType::ConnectRefused,
+        ErrorType::ConnectNoRoute,
+        ErrorType::TLSWantX509Lookup,
+        ErrorType::TLSHandshakeFailure,
+        ErrorType::TLSHandshakeTimedout,
+        ErrorType::InvalidCert,
+        ErrorType::HandshakeError,
+        ErrorType::ConnectError,
+        ErrorType::BindError,
+        ErrorType::AcceptError,
+        ErrorType::SocketError,
+        ErrorType::ConnectProxyFailure,
+        ErrorType::InvalidHTTPHeader,
+        ErrorType::H1Error,
+        ErrorType::H2Error,
+        ErrorType::H2Downgrade,
+        ErrorType::InvalidH2,
+        ErrorType::ReadError,
+        ErrorType::WriteError,
+        ErrorType::ReadTimedout,
+        ErrorType::WriteTimedout,
+        ErrorType::ConnectionClosed,
+        ErrorType::HTTPStatus(400),
+        ErrorType::HTTPStatus(500),
+        ErrorType::FileOpenError,
+        ErrorType::FileCreateError,
+        ErrorType::FileReadError,
+        ErrorType::FileWriteError,
+        ErrorType::InternalError,
+        ErrorType::UnknownError,
+        ErrorType::Custom("else"),
+    ];
+
+    /// Of a connection that breaks off, whichever it is.
+    const OF_A_CONNECTION: [&str; 6] =
+        ["ReadError", "WriteError", "ReadTimedout", "WriteTimedout", "ConnectionClosed", "H2Error"];
+
     #[test]
-    fn a_stream_that_the_client_resets_is_not_a_malformed_request() {
-        let context = Context::default();
-        let reset = || Error::explain(ErrorType::H2Error, "reset");
-        assert!(problem(&reset().into_down(), &context).is_none());
-        let of_app = problem(&reset().into_up(), &context).map(|problem| problem.code);
-        assert_eq!(of_app, Some(Code::UpstreamUnavailable));
+    fn who_is_to_blame() {
+        for kind in &KINDS {
+            let (name, of_connection) = (kind.as_str(), OF_A_CONNECTION.contains(&kind.as_str()));
+            let is_slow = ["ConnectTimedout", "TLSHandshakeTimedout", "ReadTimedout", "WriteTimedout"];
+            let is_of_request = matches!(kind, ErrorType::InvalidHTTPHeader | ErrorType::HTTPStatus(400));
+            for source in &SOURCES {
+                for is_of_app in [false, true] {
+                    let expected = match source {
+                        ErrorSource::Upstream if is_slow.contains(&name) => Culprit::SlowApp,
+                        ErrorSource::Upstream => Culprit::App,
+                        ErrorSource::Downstream if of_connection => Culprit::Client,
+                        ErrorSource::Downstream => Culprit::Request,
+                        _ if is_of_request => Culprit::Request,
+                        // An answer of our own, to somebody who has left.
+                        _ if of_connection && !is_of_app => Culprit::Client,
+                        _ => Culprit::Gateway,
+                    };
+                    assert_eq!(culprit(source, kind, is_of_app), expected, "{source:?} {name} {is_of_app}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_ended_the_exchange_goes_before_how_it_shows() {
+        use std::net::SocketAddr;
+        use std::sync::Arc;
+
+        use crate::server::watch::ConnectionWatch;
+        for (reason, code) in [
+            (EndReason::ResponseTimeout, Some(Code::UpstreamTimeout)),
+            (EndReason::BodyTooSlow, Some(Code::RequestTimeout)),
+            (EndReason::MalformedBody, Some(Code::BadRequest)),
+            (EndReason::Idle, None),
+            (EndReason::SessionEnded, None),
+            (EndReason::Shutdown, None),
+        ] {
+            let connection = Arc::new(ConnectionWatch::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
+            connection.end(reason);
+            let mut context = Context::default();
+            context.connection = Some(connection);
+            for source in SOURCES {
+                let error = Error::create(ErrorType::ReadError, source, None, None);
+                assert_eq!(problem(&error, &context).map(|problem| problem.code), code, "{reason:?}");
+            }
+        }
     }
 }

@@ -40,6 +40,7 @@ use tracing::warn;
 use crate::forwarding::is_trusted;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
+use crate::server::connections::Connections;
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
 use crate::telemetry::request_id;
@@ -60,12 +61,14 @@ const MAX_CONNECT_ATTEMPTS: usize = 3;
 pub struct Gateway {
     current: Arc<CurrentState>,
     connections: Arc<http2::Connections>,
+    /// The clients', of which idle ones make room where a descriptor for an app is needed.
+    clients: Arc<Connections>,
 }
 
 impl Gateway {
     /// A gateway whose requests begin with the state of their moment.
-    pub fn new(current: Arc<CurrentState>) -> Self {
-        Self { current, connections: Arc::default() }
+    pub(crate) fn new(current: Arc<CurrentState>, clients: Arc<Connections>) -> Self {
+        Self { current, connections: Arc::default(), clients }
     }
 
     /// The state that a request began with.
@@ -180,6 +183,9 @@ impl ProxyHttp for Gateway {
     }
 
     async fn upstream_peer(&self, session: &mut Session, context: &mut Context) -> Result<Box<HttpPeer>> {
+        if let Some(place) = context.place.take() {
+            place.wait().await;
+        }
         if let Some(peer) = context.peer.take() {
             return Ok(peer);
         }
@@ -215,6 +221,7 @@ impl ProxyHttp for Gateway {
     ) -> Box<Error> {
         if again::after_a_stale_connection(context, &mut error)
             || again::after_an_old_answer(context, &mut error)
+            || again::once_there_is_room(context, &mut error, &self.clients)
         {
             return error;
         }

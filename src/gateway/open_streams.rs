@@ -65,14 +65,14 @@ impl OpenStreams {
     }
 }
 
-/// Ends streams whose session is over, until the server stops.
-pub(crate) async fn run(current: Arc<CurrentState>, mut stopping: watch::Receiver<bool>) {
+/// Ends streams whose session is over, until nothing is served any more.
+pub(crate) async fn run(current: Arc<CurrentState>, mut is_over: watch::Receiver<bool>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            _ = stopping.wait_for(|stopping| *stopping) => return,
+            _ = is_over.wait_for(|is_over| *is_over) => return,
         }
         let state = current.load();
         let streams = state.open_streams.review(|session| state.sessions.lives(session));

@@ -57,7 +57,8 @@ pub(super) async fn run(
             Ok(false)
         }
         decision => {
-            let cause = context.cause(state, &session.req_header().headers);
+            context.client = context.client_address(state, &session.req_header().headers);
+            let cause = context.cause();
             let trace = trace_of(context);
             let act = traces::under(trace, act(state, app, decision, session, context));
             // In a piece of memory of its own, so that requests that are only forwarded carry no room for logins and refreshes.
@@ -181,9 +182,8 @@ async fn refresh<'a>(
     request: &RequestHeader,
     context: &mut Context,
 ) -> Decision<'a> {
-    let client = context.client_address(state, &request.headers);
     let (grant, previous) = (&pending.grant, pending.previous.as_ref());
-    let refreshed = state.sessions.refresh(&app.session, grant, previous, client).await;
+    let refreshed = state.sessions.refresh(&app.session, grant, previous, context.client).await;
     let newest = &refreshed.refresh_token;
     context.session_key = Some(Sessions::key(&app.session, newest));
     match refreshed.outcome {

@@ -96,6 +96,7 @@ pub(crate) async fn serve<A>(
             None => return,
         }
         idle_timeout = settings.keep_alive_timeout;
+        wire.watch.begin_waiting(Instant::now());
     }
 }
 
@@ -166,6 +167,7 @@ async fn read_head(wire: &mut Wire, settings: &ConnectionSettings, idle_timeout:
                 Filled::Closed | Filled::TimedOut => return Received::Closed,
             }
         }
+        wire.watch.end_waiting();
         if let Some(end) = find_head_end(&wire.incoming, scanned) {
             if end > settings.max_header_size {
                 return HeadRefusal::TooLarge.into();

@@ -1,11 +1,9 @@
-//! Accepting connections: how many at once, and how they end when the server does.
+//! Accepting connections.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -14,119 +12,23 @@ use pingora_core::protocols::l4::stream::Stream as SocketStream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
+use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::BACKLOG;
 use super::connection::{ConnectionSettings, serve};
-use super::watch::{ConnectionWatch, EndReason};
+use super::connections::{Connections, is_out_of_descriptors};
+use super::watch::ConnectionWatch;
 use super::{http2, tls_stream};
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::{Held, METRICS};
 
-/// How long to wait when the machine has no descriptors or memory left for another connection.
+/// How long to wait when the machine has no descriptors or memory left for another connection, and none makes room.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// How long a connection without a request is kept when the server stops.
-const CLOSING_PAUSE: Duration = Duration::from_millis(500);
-
-/// The connections that live now. Locked when one opens or closes, never for a request.
-#[derive(Debug)]
-pub(crate) struct Connections {
-    live: Mutex<HashMap<u64, Arc<ConnectionWatch>>>,
-    next_id: AtomicU64,
-    max: AtomicUsize,
-    none_left: Notify,
-}
-
-impl Connections {
-    /// At most `max` at once, over all listeners.
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        let max = AtomicUsize::new(max);
-        Arc::new(Self { live: Mutex::default(), next_id: AtomicU64::new(0), max, none_left: Notify::new() })
-    }
-
-    /// Sets how many may live at once, for those that come.
-    pub(crate) fn set_max(&self, max: usize) {
-        self.max.store(max, Ordering::Relaxed);
-    }
-
-    /// How many live now.
-    pub(crate) fn count(&self) -> usize {
-        self.live().len()
-    }
-
-    /// Closes each after its next answer, and those that stay idle for [`CLOSING_PAUSE`] then. A client that is just sending
-    /// a request on a connection, or has just opened it, so gets its answer.
-    pub(crate) async fn close_gently(&self) {
-        for watch in self.live().values() {
-            watch.close_after_answer();
-        }
-        let _ = tokio::time::timeout(CLOSING_PAUSE, self.drained()).await;
-        self.close_idle();
-    }
-
-    /// Closes the idle ones at once and the others after their answers.
-    fn close_idle(&self) {
-        for watch in self.live().values() {
-            watch.close_when_idle();
-        }
-    }
-
-    /// Fails the reads of all of them, which ends what they do.
-    pub(crate) fn end_all(&self, reason: EndReason) {
-        for watch in self.live().values() {
-            watch.end(reason);
-        }
-    }
-
-    /// Waits until none is left.
-    pub(crate) async fn drained(&self) {
-        loop {
-            let none_left = self.none_left.notified();
-            tokio::pin!(none_left);
-            none_left.as_mut().enable();
-            if self.count() == 0 {
-                return;
-            }
-            none_left.await;
-        }
-    }
-
-    /// Counts a fresh one in, unless there are too many.
-    fn admit(self: &Arc<Self>, watch: &Arc<ConnectionWatch>) -> Option<Admitted> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let mut live = self.live();
-        if live.len() >= self.max.load(Ordering::Relaxed) {
-            return None;
-        }
-        live.insert(id, Arc::clone(watch));
-        Some(Admitted { connections: Arc::clone(self), id })
-    }
-
-    fn live(&self) -> MutexGuard<'_, HashMap<u64, Arc<ConnectionWatch>>> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A connection's place among the living, given up when dropped: also by a panic.
-struct Admitted {
-    connections: Arc<Connections>,
-    id: u64,
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let is_last = {
-            let mut live = self.connections.live();
-            live.remove(&self.id);
-            live.is_empty()
-        };
-        if is_last {
-            self.connections.none_left.notify_waiters();
-        }
-    }
-}
+/// How often that is said.
+const WARN_PAUSE: Duration = Duration::from_secs(1);
 
 /// What every listener's connections have in common.
 #[derive(Debug)]
@@ -154,6 +56,7 @@ pub(crate) async fn accept<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
+    let mut warned = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -162,11 +65,24 @@ pub(crate) async fn accept<A>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => open(stream, peer, tls.as_ref(), &front),
+            Ok((stream, peer)) => {
+                if is_nearly_the_last(&stream) {
+                    // Its request will need another one, for the app.
+                    let _place = front.connections.make_room();
+                }
+                open(stream, peer, tls.as_ref(), &front);
+            }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                let place = if is_out_of_descriptors(&error) { front.connections.make_room() } else { None };
+                if warned.is_none_or(|at: Instant| at.elapsed() >= WARN_PAUSE) {
+                    tracing::warn!(%error, has_made_room = place.is_some(), "cannot accept connections");
+                    warned = Some(Instant::now());
+                }
+                match place {
+                    Some(place) => place.wait().await,
+                    None => tokio::time::sleep(ACCEPT_BACKOFF).await,
+                }
             }
         }
     }
@@ -184,6 +100,13 @@ pub(crate) async fn accept<A>(
     front.connections.close_gently().await;
 }
 
+/// Whether few descriptors are left. They are given the lowest number that is free.
+fn is_nearly_the_last(stream: &TcpStream) -> bool {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
+    let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
+    number >= limit.saturating_sub((limit / 8).clamp(4, 256))
+}
+
 /// The client left before it was accepted; the next one is not concerned.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
@@ -198,6 +121,7 @@ where
 {
     let watch = Arc::new(ConnectionWatch::new(peer, tls.is_some()));
     let Some(admitted) = front.connections.admit(&watch) else {
+        METRICS.process.connections_refused.inc();
         tracing::debug!(%peer, "too many connections");
         return;
     };

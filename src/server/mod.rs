@@ -7,6 +7,7 @@ mod body_rate;
 mod body_read;
 mod closing;
 mod connection;
+pub(crate) mod connections;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod head_fields;
@@ -26,18 +27,19 @@ mod web_socket_frames;
 mod wire;
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora_core::apps::HttpServerApp;
 use pingora_core::apps::http_app::HttpServer;
 use pingora_core::server::configuration::ServerConf;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{oneshot, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin::{Listening, Process};
 use crate::clock::{Clock, SystemClock};
@@ -51,9 +53,10 @@ use crate::tls::CertificateStore;
 pub use reload::Reloader;
 pub use reload_triggers::reload_when_told;
 pub use runtime::runtime;
-pub use upgrade::Inherited;
+pub use upgrade::{AskError, Inherited, NotWanted};
 
-use listener::{Connections, Front, accept};
+use connections::Connections;
+use listener::{Front, accept};
 use reload::CurrentAdmin;
 use upgrade::{Estate, Purpose, Successor};
 use watch::EndReason;
@@ -89,9 +92,9 @@ pub enum BindError {
     /// An identity provider cannot be prepared.
     #[error(transparent)]
     Provider(#[from] SetupError),
-    /// The process that runs does not say what it has revoked.
-    #[error("cannot take over what was revoked: {0}")]
-    Revocations(std::io::Error),
+    /// The process that runs goes on.
+    #[error(transparent)]
+    NotWanted(#[from] NotWanted),
     /// A certificate cannot be used.
     #[error("`server.tls.certificates`: {0}")]
     Certificate(String),
@@ -117,7 +120,10 @@ impl Tls {
 #[derive(Debug)]
 pub struct Server {
     reloader: Reloader,
+    /// True: nothing more is accepted.
     stop: channel::Sender<bool>,
+    /// True: nothing is served any more.
+    over: channel::Sender<bool>,
     public: Vec<TcpListener>,
     public_tls: Vec<TcpListener>,
     tls: Option<Tls>,
@@ -155,11 +161,8 @@ impl Server {
         let state = Arc::new(State::new(&config, clock, lookup)?);
         let mut listen = |key, purpose, address| {
             let known = inherited.as_mut().and_then(|inherited| inherited.take(purpose, address));
-            known.map_or_else(|| bind(address), Ok).map_err(|source| BindError::Listen {
-                key,
-                address,
-                source,
-            })
+            let listener = known.map_or_else(|| bind(address), Ok).and_then(TcpListener::from_std);
+            listener.map_err(|source| BindError::Listen { key, address, source })
         };
         let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
         let addresses = config.server.listen.iter();
@@ -177,9 +180,12 @@ impl Server {
             .transpose()?;
         let mut successor = None;
         if let Some(inherited) = inherited {
+            for address in inherited.left_over() {
+                warn!(%address, "the process before listens there, and this one will not");
+            }
             let list = Arc::clone(&state);
-            let following = inherited.follow(move |records| list.take_revocations(records)).await;
-            successor = Some(following.map_err(BindError::Revocations)?);
+            let hear = Arc::new(move |records: &[_]| list.take_revocations(records));
+            successor = Some(inherited.follow(state.memory(), hear).await?);
             // The old process serves meanwhile, and better than one that has no keys.
             reload::prepare(None, &state).await;
         } else {
@@ -189,9 +195,11 @@ impl Server {
             }
             resolving.join_all().await;
         }
-        let (stop, stopping) = channel::channel(false);
-        let reloader = Reloader::new(config, state, stopping);
-        Ok(Self { reloader, stop, public, public_tls, tls, admin, successor })
+        let (stop, _) = channel::channel(false);
+        // What goes on in the background is there for what is served, not for what comes: a stop may take an hour.
+        let (over, is_over) = channel::channel(false);
+        let reloader = Reloader::new(config, state, is_over);
+        Ok(Self { reloader, stop, over, public, public_tls, tls, admin, successor })
     }
 
     /// Where browsers connect without TLS, with the ports that port 0 became.
@@ -215,29 +223,25 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready or another process has taken over. Then it is not ready any more, goes on for `server.shutdown_delay`, and lets requests
-    /// in flight end, for at most `server.shutdown_grace`.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
+    /// in flight end, for at most `server.shutdown_grace`. An error: it was to take over from a process that goes on, and did not serve for long.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), NotWanted> {
         let reloader = &self.reloader;
-        let stopping = self.stop.subscribe();
+        let (stopping, is_over) = (self.stop.subscribe(), self.over.subscribe());
         let (settings, connections) = (reloader.settings(), reloader.connections());
         reloader.follow_state();
-        let listening = self.public.iter().map(|listener| (Purpose::Public, listener));
-        let listening =
-            listening.chain(self.public_tls.iter().map(|listener| (Purpose::PublicTls, listener)));
-        let listening = listening.chain(self.admin.iter().map(|listener| (Purpose::Admin, listener)));
-        let listening: Vec<_> =
-            listening.filter_map(|(purpose, listener)| Some((purpose, listener.try_clone().ok()?))).collect();
         let process = Arc::new(self.process());
-        let (hand_over, handed_over) = oneshot::channel();
+        let (hand_over, mut handed_over) = oneshot::channel();
         let (drained, is_drained) = oneshot::channel();
+        let current = Arc::clone(reloader.current());
         let estate = Estate {
-            listeners: listening,
+            listeners: self.offered(),
             memory: Arc::clone(reloader.state().memory()),
+            hear: Arc::new(move |records| current.load().take_revocations(records)),
             handed_over: hand_over,
             is_drained,
         };
         let mut background = JoinSet::new();
-        background.spawn(open_streams::run(Arc::clone(reloader.current()), stopping.clone()));
+        background.spawn(open_streams::run(Arc::clone(reloader.current()), is_over.clone()));
         let public = Arc::new(Front {
             app: Arc::new(self.proxy()),
             settings: Arc::clone(settings),
@@ -252,7 +256,7 @@ impl Server {
             for listener in self.public_tls {
                 spawn_accept(&mut accepting, listener, Some(&config), &public, &stopping);
             }
-            background.spawn(certificates.run(stopping.clone()));
+            background.spawn(certificates.run(is_over.clone()));
         }
         let current = Arc::clone(reloader.current());
         let admin_app = CurrentAdmin { current, process: Arc::clone(&process) };
@@ -274,29 +278,31 @@ impl Server {
         let upgrade_socket = reloader.config().server.upgrade_socket.clone();
         let mut upgrading = JoinSet::new();
         upgrading.spawn(upgrade::run(upgrade_socket, self.successor, estate));
-        tokio::select! {
+        let mut outcome = Ok(());
+        let is_handed_over = tokio::select! {
             () = shutdown => {
                 reloader.announce_stop().await;
-                upgrading.abort_all();
+                handed_over.try_recv().is_ok()
             }
-            Ok(()) = handed_over => {
-                info!("handed over to another process");
-                // It answers the probes from now on.
-                let _ = admin_stop.send(true);
+            Ok(()) = &mut handed_over => true,
+            Some(Ok(Err(error))) = upgrading.join_next() => {
+                error!(%error, "the upgrade has failed");
+                outcome = Err(error);
+                false
             }
+        };
+        if is_handed_over {
+            info!("handed over to another process");
+            // It answers the probes from now on.
+            let _ = admin_stop.send(true);
+        } else {
+            upgrading.abort_all();
         }
         let grace = reloader.config().server.shutdown_grace;
         info!(connections = connections.count(), grace_seconds = grace.as_secs(), "stopping");
         let _ = self.stop.send(true);
-        let draining = async {
-            while accepting.join_next().await.is_some() {}
-            connections.drained().await;
-        };
-        if timeout(grace, draining).await.is_err() {
-            warn!(connections = connections.count(), "the grace period is over: connections are ended");
-            connections.end_all(EndReason::Shutdown);
-            let _ = timeout(END_TIMEOUT, connections.drained()).await;
-        }
+        drain(&mut accepting, connections, grace).await;
+        let _ = self.over.send(true);
         // To the end, so that a probe can tell a process that drains from one that is gone.
         let _ = admin_stop.send(true);
         while admin_accepting.join_next().await.is_some() {}
@@ -307,6 +313,23 @@ impl Server {
             traces.flush(END_TIMEOUT).await;
         }
         info!("stopped");
+        outcome
+    }
+
+    /// What another process may take over. A listener that cannot be offered is not: whoever would take over is refused its address, and
+    /// this process goes on.
+    fn offered(&self) -> Vec<upgrade::Listening> {
+        let of = |purpose, listeners: &[TcpListener]| {
+            let offered = listeners.iter().filter_map(|listener| {
+                let descriptor = listener.as_fd().try_clone_to_owned().ok()?;
+                Some((purpose, std::net::TcpListener::from(descriptor)))
+            });
+            offered.collect::<Vec<_>>()
+        };
+        let (public, public_tls) =
+            (of(Purpose::Public, &self.public), of(Purpose::PublicTls, &self.public_tls));
+        let admin = of(Purpose::Admin, self.admin.as_slice());
+        public.into_iter().chain(public_tls).chain(admin).collect()
     }
 
     /// What its admin listener tells of it.
@@ -327,11 +350,26 @@ impl Server {
             max_retries: MAX_TRIES,
             ..ServerConf::default()
         };
-        pingora_proxy::http_proxy(&Arc::new(conf), Gateway::new(Arc::clone(self.reloader.current())))
+        let clients = Arc::clone(self.reloader.connections());
+        let gateway = Gateway::new(Arc::clone(self.reloader.current()), clients);
+        pingora_proxy::http_proxy(&Arc::new(conf), gateway)
     }
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+/// Lets what is under way come to its end, for at most `grace`, and then ends it.
+async fn drain(accepting: &mut JoinSet<()>, connections: &Connections, grace: Duration) {
+    let draining = async {
+        while accepting.join_next().await.is_some() {}
+        connections.drained().await;
+    };
+    if timeout(grace, draining).await.is_err() {
+        warn!(connections = connections.count(), "the grace period is over: connections are ended");
+        connections.end_all(EndReason::Shutdown);
+        let _ = timeout(END_TIMEOUT, connections.drained()).await;
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // So that a restart does not wait for old connections to be forgotten.
     socket.set_reuseaddr(true)?;
@@ -346,10 +384,5 @@ fn spawn_accept<A: HttpServerApp + Send + Sync + 'static>(
     front: &Arc<Front<A>>,
     stopping: &channel::Receiver<bool>,
 ) {
-    match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => {
-            tasks.spawn(accept(listener, tls.cloned(), Arc::clone(front), stopping.clone()));
-        }
-        Err(error) => tracing::error!(%error, "a listener cannot be used"),
-    }
+    tasks.spawn(accept(listener, tls.cloned(), Arc::clone(front), stopping.clone()));
 }

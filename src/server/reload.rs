@@ -22,7 +22,7 @@ use crate::gateway::{CurrentState, ReloadStatus, State};
 use crate::identity_provider::SetupError;
 
 use super::connection::ConnectionSettings;
-use super::listener::Connections;
+use super::connections::Connections;
 
 /// How long the swap waits for new providers and host names to be looked up: without them, requests would fail that succeed
 /// with the old configuration. Then the new one counts as one of a start while its providers are down.
@@ -60,7 +60,7 @@ struct Inner {
 }
 
 impl Reloader {
-    pub(super) fn new(config: Config, state: Arc<State>, stopping: channel::Receiver<bool>) -> Self {
+    pub(super) fn new(config: Config, state: Arc<State>, is_over: channel::Receiver<bool>) -> Self {
         let limits = &config.server.limits;
         let inner = Inner {
             current: Arc::new(CurrentState::new(state)),
@@ -69,7 +69,7 @@ impl Reloader {
                 config.server.log.access,
             ))),
             connections: Connections::new(limits.max_connections),
-            background: Background { stopping, tasks: Mutex::default() },
+            background: Background { is_over, tasks: Mutex::default() },
             first: config.outline.clone(),
             turn: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
@@ -221,7 +221,8 @@ fn has<T>(all: &[Arc<T>], one: &Arc<T>) -> bool {
 
 /// What providers and upstreams do in the background, each for as long as a configuration has it.
 struct Background {
-    stopping: channel::Receiver<bool>,
+    /// Turns true once nothing is served any more.
+    is_over: channel::Receiver<bool>,
     tasks: Mutex<HashMap<usize, Task>>,
 }
 
@@ -247,13 +248,13 @@ impl Background {
             tasks.insert(address, task);
         };
         for provider in &state.providers {
-            let run = || spawn(Arc::clone(provider).run(self.stopping.clone()));
+            let run = || spawn(Arc::clone(provider).run(self.is_over.clone()));
             keep(provider.clone(), &run);
         }
         for app in &state.apps {
             let run = || {
-                let (upstreams, stopping) = (Arc::clone(&app.upstreams), self.stopping.clone());
-                spawn(async move { upstreams.run(stopping).await })
+                let (upstreams, is_over) = (Arc::clone(&app.upstreams), self.is_over.clone());
+                spawn(async move { upstreams.run(is_over).await })
             };
             keep(app.upstreams.clone(), &run);
         }

@@ -1,9 +1,8 @@
 //! TLS on a client's connection: the handshake, and the stream that Pingora and [`super::wire`] see.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,24 +23,16 @@ use tracing::debug;
 
 use super::watch::ConnectionWatch;
 
-/// Shakes hands; nothing where that fails, takes longer than `patience`, or the server stops meanwhile.
+/// Shakes hands; nothing where that fails, takes longer than `patience`, or is still under way when idle connections close.
 pub(super) async fn accept(
     stream: SocketStream,
     config: Arc<ServerConfig>,
     patience: Duration,
     watch: &ConnectionWatch,
 ) -> Option<TlsStream> {
-    let mut accepting = pin!(timeout(patience, TlsAcceptor::from(config).accept(stream)));
-    let accepted = poll_fn(|context| {
-        if let Poll::Ready(accepted) = accepting.as_mut().poll(context) {
-            return Poll::Ready(Some(accepted));
-        }
-        watch.register(context.waker());
-        if watch.is_closing() || watch.ended().is_some() { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await?;
+    let accepting = timeout(patience, TlsAcceptor::from(config).accept(stream));
     let peer = watch.peer();
-    match accepted {
+    match watch.unless_closing(accepting).await? {
         Ok(Ok(stream)) => Some(TlsStream(stream)),
         // Scanners do this all day: it is nothing to wake anyone for.
         Ok(Err(error)) => {
@@ -143,3 +134,64 @@ impl GetSocketDigest for TlsStream {
 
 /// Not supported: nothing looks ahead.
 impl Peek for TlsStream {}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future, poll_fn};
+    use std::net::SocketAddr;
+    use std::pin::pin;
+
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    fn configs() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
+        let pair = rcgen::generate_simple_self_signed([String::from("store.example.com")]).unwrap();
+        let certificate: CertificateDer<'static> = pair.cert.der().clone();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let server =
+            ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let key = PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap();
+        let server = server.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+        let client =
+            ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let client = client.with_root_certificates(roots).with_no_client_auth();
+        (Arc::new(server), Arc::new(client))
+    }
+
+    /// Shakes hands with a client that begins once the server waits for it, and once `meanwhile` has been done to the
+    /// connection; whether that succeeds.
+    async fn shakes_hands(meanwhile: impl FnOnce(&ConnectionWatch)) -> bool {
+        let (server, client) = configs();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let connecting = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, peer): (_, SocketAddr) = listener.accept().await.unwrap();
+        let watch = ConnectionWatch::new(peer, true);
+        let mut accepting =
+            pin!(accept(SocketStream::from(accepted), server, Duration::from_secs(60), &watch));
+        let begun = poll_fn(|context| Poll::Ready(accepting.as_mut().poll(context).is_pending())).await;
+        assert!(begun);
+        meanwhile(&watch);
+        let name = ServerName::try_from("store.example.com").unwrap();
+        let (accepted, connected) =
+            tokio::join!(accepting, TlsConnector::from(client).connect(name, connecting));
+        assert_eq!(accepted.is_some(), connected.is_ok());
+        accepted.is_some()
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_has_begun_is_no_idle_connection_when_the_server_stops() {
+        assert!(shakes_hands(|_| {}).await);
+        assert!(
+            shakes_hands(ConnectionWatch::close_after_answer).await,
+            "as one that sends a request without TLS"
+        );
+        assert!(!shakes_hands(ConnectionWatch::close_when_idle).await, "it has had its time");
+        assert!(!shakes_hands(|watch| watch.end(super::super::watch::EndReason::Shutdown)).await);
+    }
+}

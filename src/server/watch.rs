@@ -5,15 +5,20 @@
 //! (`ProxyHttp::on_connection_reuse`), the stream reads it whenever it would wait. Nothing here is shared between
 //! connections.
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::forwarding::DirectOrigin;
+
+/// What all connections count from.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 tokio::task_local! {
     /// Of the HTTP/2 stream that this task serves. Pingora has a connection's user context for HTTP/1.x only.
@@ -124,6 +129,8 @@ pub(crate) struct ConnectionWatch {
     closing: AtomicBool,
     closing_idle: AtomicBool,
     continues: AtomicBool,
+    /// Since when it waits for a next request, in milliseconds since [`EPOCH`]; 0: it does not.
+    waiting_since: AtomicU64,
     direct_origin: DirectOrigin,
     /// The [`EndReason`], 0 for none, below a count of the exchanges' beginnings and ends ([`EXCHANGE`]). In one word, so
     /// that ending an exchange cannot hit the one after it.
@@ -146,6 +153,7 @@ impl ConnectionWatch {
             closing: AtomicBool::new(false),
             closing_idle: AtomicBool::new(false),
             continues: AtomicBool::new(false),
+            waiting_since: AtomicU64::new(0),
             direct_origin: DirectOrigin::default(),
             state: AtomicU64::new(0),
             reader: Mutex::new(None),
@@ -225,6 +233,22 @@ impl ConnectionWatch {
     /// Whether [`Self::close_after_answer`] or [`Self::close_when_idle`] was called.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// Its requests are over, and no byte of another one is there: whoever needs its place may have it.
+    pub(super) fn begin_waiting(&self, now: Instant) {
+        let since = milliseconds(now.saturating_duration_since(*EPOCH)).saturating_add(1);
+        self.waiting_since.store(since, Ordering::Relaxed);
+    }
+
+    /// A request begins.
+    pub(super) fn end_waiting(&self) {
+        self.waiting_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Since when it waits for a next request, on a scale that all connections share.
+    pub(super) fn waiting_since(&self) -> Option<u64> {
+        Some(self.waiting_since.load(Ordering::Relaxed)).filter(|&since| since != 0)
     }
 
     /// Whether [`Self::close_when_idle`] was called.
@@ -317,6 +341,19 @@ impl ConnectionWatch {
             Some(known) if known.will_wake(waker) => {}
             _ => *reader = Some(waker.clone()),
         }
+    }
+
+    /// What comes of something that comes before the first request; nothing where idle connections close first.
+    pub(super) async fn unless_closing<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        let mut waiting = pin!(waiting);
+        poll_fn(|context| {
+            if let Poll::Ready(outcome) = waiting.as_mut().poll(context) {
+                return Poll::Ready(Some(outcome));
+            }
+            self.register(context.waker());
+            if self.is_closing_idle() || self.ended().is_some() { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
     }
 
     fn wake(&self) {

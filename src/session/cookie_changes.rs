@@ -5,6 +5,7 @@
 //! a late "clear both" would take away the cookies of a login that came meanwhile. An answer that keeps its cookies to
 //! itself costs nothing: a browser that has not got the newer ones comes again with the old ones, and gets them then.
 
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ const MAX_CHANGES: usize = 65_536;
 
 /// How long a change is remembered: as long as an app may take for its answer.
 const IS_KEPT: Duration = Duration::from_secs(3600);
+
+/// How long a request may have been on its way before it came in.
+const MAX_LATENESS: Duration = Duration::from_secs(60);
 
 /// Changes of one browser's cookies that are followed.
 const MAX_FOLLOWED: usize = 32;
@@ -112,6 +116,24 @@ impl std::fmt::Debug for NewCookies {
     }
 }
 
+/// Who is answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    /// The app's number.
+    pub(crate) app: usize,
+    /// The browser's address, if it is known.
+    pub(crate) client: Option<IpAddr>,
+    /// When the request came in.
+    pub(crate) began: Instant,
+}
+
+impl Asker {
+    /// The browser has sent the request later than that.
+    fn sent_after(&self) -> Instant {
+        self.began.checked_sub(MAX_LATENESS).unwrap_or(self.began)
+    }
+}
+
 /// The changes of the last hour.
 #[derive(Debug)]
 pub(crate) struct CookieChanges(Mutex<Changes>);
@@ -122,6 +144,8 @@ struct Changes {
     changed: Expiring<CookieState, Instant>,
     /// Sessions whose cookies were taken away, or replaced by another's.
     gone: Expiring<Owner, Gone>,
+    /// When somebody last logged in to an app, by its number and the browser's address.
+    logins: Expiring<(usize, IpAddr), Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -133,8 +157,11 @@ struct Gone {
 
 impl Default for CookieChanges {
     fn default() -> Self {
-        let (changed, gone) = (Expiring::new(MAX_CHANGES), Expiring::new(MAX_CHANGES));
-        Self(Mutex::new(Changes { changed, gone }))
+        Self(Mutex::new(Changes {
+            changed: Expiring::new(MAX_CHANGES),
+            gone: Expiring::new(MAX_CHANGES),
+            logins: Expiring::new(MAX_CHANGES),
+        }))
     }
 }
 
@@ -144,13 +171,21 @@ impl CookieChanges {
         let now = Instant::now();
         changes.changed.forget_expired(now);
         changes.gone.forget_expired(now);
+        changes.logins.forget_expired(now);
         act(&mut changes, now)
     }
 }
 
 impl Changes {
-    fn is_gone(&self, owner: Owner, since: Instant) -> bool {
-        self.gone.get(owner).is_some_and(|gone| gone.at >= since)
+    /// Whether the cookies were taken away since the request came in, or before, and somebody has logged in since at the
+    /// same address: that may be the same browser, whose requests come in another order than it sent them.
+    fn is_gone(&self, owner: Owner, asker: &Asker) -> bool {
+        self.gone.get(owner).is_some_and(|gone| gone.at >= asker.began || self.has_logged_in(asker))
+    }
+
+    fn has_logged_in(&self, asker: &Asker) -> bool {
+        let logged_in_at = asker.client.and_then(|client| self.logins.get((asker.app, client)));
+        logged_in_at.is_some_and(|at| *at >= asker.began)
     }
 
     fn has_changed(&self, state: CookieState, since: Instant) -> bool {
@@ -177,8 +212,12 @@ impl Changes {
 }
 
 impl Sessions {
-    /// Whether these cookies are to go out with an answer whose head goes out now. `began`: when its request came in.
-    pub(crate) fn may_change_cookies(&self, cookies: &NewCookies, began: Instant) -> bool {
+    /// Whether these cookies are to go out with an answer whose head goes out now.
+    pub(crate) fn may_change_cookies(&self, cookies: &NewCookies, asker: &Asker) -> bool {
+        if let (Change::Begin(_), Some(client)) = (cookies.change, asker.client) {
+            let place = (asker.app, client);
+            self.cookie_changes.with(|changes, now| changes.logins.insert(place, now, now + IS_KEPT));
+        }
         let Some(before) = cookies.before else { return true };
         let owner = self.owner(&before);
         let next = match &cookies.change {
@@ -193,8 +232,14 @@ impl Sessions {
             let is_timely = match cookies.change {
                 // Whoever logs in is answered with that login.
                 Change::Begin(_) => true,
-                Change::Renew { .. } => is_newest && !changes.is_gone(owner, began),
-                Change::Clear => !changes.has_changed(before.state, began) && !changes.is_gone(owner, began),
+                Change::Renew { jwt, .. } => {
+                    // A refresh token alone is for the JWT that the request brought. It would not belong to another one.
+                    let fits = jwt.is_some() || !changes.has_changed(before.state, asker.sent_after());
+                    is_newest && fits && !changes.is_gone(owner, asker)
+                }
+                Change::Clear => {
+                    !changes.has_changed(before.state, asker.began) && !changes.is_gone(owner, asker)
+                }
             };
             if is_timely {
                 changes.changed.insert(before.state, now, now + IS_KEPT);
@@ -244,6 +289,10 @@ mod tests {
     }
 
     fn renew(to: u8) -> Change {
+        Change::Renew { key: SessionKey::new(0, &to.to_string()), jwt: Some(Mark::token(0, "the same")) }
+    }
+
+    fn renew_alone(to: u8) -> Change {
         Change::Renew { key: SessionKey::new(0, &to.to_string()), jwt: None }
     }
 
@@ -317,6 +366,23 @@ mod tests {
                 vec![(0, 0, begin(12), true), (1, 0, begin(13), true), (0, 12, renew(14), true)],
             ),
             (
+                "a refresh token for a JWT that was replaced just before the request came in",
+                vec![
+                    (0, 1, renew(30), true),
+                    (2, 1, renew_alone(30), false),
+                    (100, 1, renew_alone(30), true),
+                ],
+            ),
+            (
+                "a clear that came in after another one, and goes out after a login",
+                vec![
+                    (0, 1, Change::Clear, true),
+                    (4, 0, begin(20), true),
+                    (3, 1, Change::Clear, false),
+                    (6, 1, Change::Clear, true),
+                ],
+            ),
+            (
                 "old cookies that come back",
                 vec![
                     (0, 1, renew(2), true),
@@ -337,7 +403,9 @@ mod tests {
                 {
                     refresh(&sessions, before, change);
                 }
-                let written = sessions.may_change_cookies(&cookies(before, change), began);
+                let client = "192.0.2.1".parse().ok();
+                let asker = Asker { app: 0, client, began };
+                let written = sessions.may_change_cookies(&cookies(before, change), &asker);
                 assert_eq!(written, is_written, "{story}: step {step}");
             }
         }

@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::identity_provider::{ChallengeKind, Client, IdentityProvider, UnknownKeySource};
 
-pub(crate) use cookie_changes::{Brought, Change, NewCookies};
+pub(crate) use cookie_changes::{Asker, Brought, Change, NewCookies};
 pub use credentials::{BodyFormat, parse as parse_credentials};
 pub(crate) use login::{step, unavailable};
 pub use revoke::Revoked;

@@ -162,6 +162,8 @@ impl Sessions {
                     return outcome;
                 }
                 Turn::Replaced(newest) => *token = newest,
+                // It may have been on its way for long. Its JWT is still valid, so it needs no new one.
+                Turn::Reused(_) if request.is_early() => return Outcome::Unavailable,
                 Turn::Reused(newest) => {
                     self.end_reused(app, grant, &newest, previous);
                     return Outcome::Dead;

@@ -102,17 +102,23 @@ pub(crate) fn cause() -> Option<Cause> {
 
 /// Writes an event of one app's session.
 pub(crate) fn record(event: Event, reason: ReasonCode, session: &SessionContext, subject: Option<&str>) {
-    write(event, reason, Some(session), subject, None);
+    write(event, reason, Some(session), subject, None, None);
 }
 
 /// The same with what is known beside the code. `detail` must not quote what a client or a token says.
 pub(crate) fn record_detail(event: Event, reason: ReasonCode, session: &SessionContext, detail: &str) {
-    write(event, reason, Some(session), None, Some(detail));
+    write(event, reason, Some(session), None, Some(detail), None);
 }
 
-/// Writes an event of no app, on the admin listener. `detail`: which claim names what is revoked.
-pub(crate) fn record_admin(event: Event, reason: ReasonCode, subject: Option<&str>, detail: Option<&str>) {
-    write(event, reason, None, subject, detail);
+/// Writes an event of no app, on the admin listener. `detail`: which claim names what is revoked; `peer`: who asked.
+pub(crate) fn record_admin(
+    event: Event,
+    reason: ReasonCode,
+    subject: Option<&str>,
+    detail: Option<&str>,
+    peer: Option<IpAddr>,
+) {
+    write(event, reason, None, subject, detail, peer);
 }
 
 fn write(
@@ -121,9 +127,11 @@ fn write(
     session: Option<&SessionContext>,
     subject: Option<&str>,
     detail: Option<&str>,
+    peer: Option<IpAddr>,
 ) {
     metrics::count_event(event, reason, session.map_or("-", |session| &session.app));
     let cause = cause();
+    let client = cause.as_ref().and_then(|cause| cause.address).or(peer);
     info!(
         target: "audit",
         event = event.as_str(),
@@ -135,7 +143,7 @@ fn write(
         detail,
         request_id = text(cause.as_ref().map(|cause| &cause.request_id)),
         trace_id = traces::trace_id(),
-        client = cause.as_ref().and_then(|cause| cause.address).map(tracing::field::display),
+        client = client.map(tracing::field::display),
         "session event"
     );
 }

@@ -60,6 +60,8 @@ fn take(counters: &mut Counters, family: &str, metric: &Metric) {
         "portcullis_identity_provider_errors_total" => {
             add(Counted::ProviderErrors, label("identity_provider"), value);
         }
+        "portcullis_log_lines_dropped_total" => add(Counted::LostLogLines, String::new(), value),
+        "portcullis_connections_refused_total" => add(Counted::RefusedConnections, String::new(), value),
         _ => {}
     }
 }
@@ -88,6 +90,8 @@ mod tests {
         metrics::count_event(Event::WebhookRefused, ReasonCode::NotAuthentic, "");
         drop(ProviderCall::start("counters-provider", "jwks"));
         METRICS.refused_heads.with_label_values(&["header_too_large"]).inc();
+        METRICS.process.log_lines_dropped.inc();
+        METRICS.process.connections_refused.inc();
         let counters = read();
         for (counted, name, value) in [
             (Counted::Requests, "counters-app", 3.0),
@@ -108,6 +112,8 @@ mod tests {
             (Counted::Refreshes, "not_bound"),
             (Counted::SessionsEnded, "logout"),
             (Counted::Revocations, "webhook, refused"),
+            (Counted::LostLogLines, ""),
+            (Counted::RefusedConnections, ""),
         ] {
             assert!(counters[&counted][name] >= 1.0, "{counted:?} {name}");
         }

@@ -38,6 +38,10 @@ pub(crate) enum Counted {
     ProviderSeconds,
     /// Those of them that failed.
     ProviderErrors,
+    /// Lines of the log that nobody read in time.
+    LostLogLines,
+    /// Connections for which there was no room.
+    RefusedConnections,
 }
 
 /// The counters of one moment.

@@ -3,6 +3,8 @@
 //! Label values come from the configuration and from our own codes, never from a client, so the number of series is
 //! bounded. What every request counts is looked up once for an app, and counted without a lock ([`AppMetrics`]).
 
+mod process;
+
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,8 @@ use prometheus::{
 
 use crate::reason::ReasonCode;
 use crate::telemetry::audit::Event;
+
+use process::ProcessMetrics;
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
@@ -45,6 +49,8 @@ pub(crate) struct Metrics {
     pub(crate) refused_heads: IntCounterVec,
     /// Spans that were exported, or lost.
     pub(crate) spans: IntCounterVec,
+    /// Those of the process itself.
+    pub(crate) process: ProcessMetrics,
 }
 
 /// The metrics of this process.
@@ -149,6 +155,7 @@ impl Metrics {
                 "Spans of traces, by what became of them.",
                 &["outcome"],
             ),
+            process: ProcessMetrics::new(&registry),
             registry,
         }
     }
@@ -190,7 +197,10 @@ pub(crate) fn count_event(event: Event, reason: ReasonCode, app: &str) {
             metrics.revocations.with_label_values(&["backchannel_logout", "refused"]).inc();
         }
         Event::WebhookRefused => metrics.revocations.with_label_values(&["webhook", "refused"]).inc(),
-        Event::RevocationRefused => metrics.revocations.with_label_values(&["revocation", "refused"]).inc(),
+        Event::RevocationRefused => {
+            let outcome = if reason == ReasonCode::TooManyFailed { "throttled" } else { "refused" };
+            metrics.revocations.with_label_values(&["revocation", outcome]).inc();
+        }
     }
 }
 

@@ -72,16 +72,16 @@ impl CertificateStore {
         Ok(config)
     }
 
-    /// Replaces the certificates when their files change, until `stopping` turns true. Files that cannot be used change
+    /// Replaces the certificates when their files change, until `is_over` turns true. Files that cannot be used change
     /// nothing.
-    pub(crate) async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+    pub(crate) async fn run(self: Arc<Self>, mut is_over: watch::Receiver<bool>) {
         let mut ticks = interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = None;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                _ = stopping.wait_for(|stopping| *stopping) => return,
+                _ = is_over.wait_for(|is_over| *is_over) => return,
             }
             let store = Arc::clone(&self);
             let looking = tokio::task::spawn_blocking(move || store.look(failing));

@@ -10,18 +10,24 @@ use tokio::process::{Child, Command};
 
 use crate::support::gateway::{ACCESS, Builder, REFRESH};
 use crate::support::port::Port;
-use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
+use crate::support::{Browser, Endpoint, Fault, Request, World, patiently, wait_for};
 
-fn spawn(directory: &Path, arguments: &[&str]) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+/// The file that it logs into.
+fn log(directory: &Path) -> Stdio {
+    let log = std::fs::File::options().create(true).append(true).open(directory.join("log"));
+    log.unwrap().into()
+}
+
+/// Runs the program on a directory's `gateway.toml`.
+pub(crate) fn run(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Child {
     Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .arg("run")
         .arg("--config")
         .arg(directory.join("gateway.toml"))
         .args(arguments)
         .env_remove("RUST_LOG")
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
+        .stdout(log(directory))
+        .stderr(log(directory))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()
@@ -45,15 +51,24 @@ impl Program {
     }
 
     /// The same, logging as the configuration says.
-    pub(crate) async fn start_quietly(mut builder: Builder) -> (Self, Builder) {
+    pub(crate) async fn start_quietly(builder: Builder) -> (Self, Builder) {
+        Self::start_in(builder, log).await
+    }
+
+    /// The same with another standard error.
+    pub(crate) async fn start_with(builder: Builder, stderr: impl Fn() -> Stdio) -> (Self, Builder) {
+        Self::start_in(builder, |_| stderr()).await
+    }
+
+    async fn start_in(mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
         let ports = [Port::reserve(), Port::reserve()];
         let [address, admin] = [&ports[0], &ports[1]].map(Port::address);
         let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
         builder = builder.lay_over(&toml);
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
-        let mut program =
-            Self { child: spawn(directory.path(), &[]), directory, _ports: ports, address, admin };
+        let child = run(directory.path(), &[], stderr);
+        let mut program = Self { child, directory, _ports: ports, address, admin };
         program.ready().await;
         (program, builder)
     }
@@ -78,9 +93,27 @@ impl Program {
 
     /// Starts another process in its place, and waits until the old one has ended; its exit code.
     pub(crate) async fn upgrade(&mut self) -> Option<i32> {
-        let next = spawn(self.directory.path(), &["--upgrade"]);
-        let mut old = std::mem::replace(&mut self.child, next);
+        let mut old = self.begin_upgrade();
         patiently("the old process's end", old.wait()).await.unwrap().code()
+    }
+
+    /// The same without waiting: the old one.
+    pub(crate) fn begin_upgrade(&mut self) -> Child {
+        let next = run(self.directory.path(), &["--upgrade"], log);
+        std::mem::replace(&mut self.child, next)
+    }
+
+    /// Another process that is to take over, and logs into a file of its own.
+    pub(crate) fn rival(&self, name: &str) -> Rival {
+        let file = self.file(name);
+        let stderr =
+            |_: &Path| std::fs::File::options().create(true).append(true).open(&file).unwrap().into();
+        Rival { child: run(self.directory.path(), &["--upgrade"], stderr), log: file.clone() }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// How much memory it has had at most, in KiB.
@@ -132,6 +165,29 @@ impl Program {
     pub(crate) async fn end(mut self) -> String {
         let _ = self.child.kill().await;
         std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+}
+
+/// A process beside a [`Program`].
+pub(crate) struct Rival {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Rival {
+    /// Waits for its end; its exit code, and what it has said.
+    pub(crate) async fn exited(mut self) -> (Option<i32>, String) {
+        let status = patiently("its end", self.child.wait()).await.unwrap();
+        (status.code(), std::fs::read_to_string(&self.log).unwrap())
+    }
+
+    /// Waits until it says so.
+    pub(crate) async fn said(&self, words: &str) {
+        wait_for(words, || std::fs::read_to_string(&self.log).is_ok_and(|text| text.contains(words))).await;
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 }
 

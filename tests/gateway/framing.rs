@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::client::{raw, receive};
-use crate::support::{World, patiently};
+use crate::support::{World, patiently, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ambiguous_framing_is_400_and_closes() {
@@ -183,20 +183,24 @@ async fn silent_and_idle_connections_are_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_beyond_the_limit_are_closed_and_the_living_stay() {
     let world = World::with("[server.limits]\nmax_connections = 5").await;
-    let mut browser = world.browser();
-    browser.get("/open/x").await.assert_status(200);
     let mut held = Vec::new();
-    for _ in 0..4 {
-        let mut tab = world.browser();
-        tab.get("/open/x").await.assert_status(200);
-        held.push(tab);
+    for _ in 0..5 {
+        // What is under way makes no room.
+        let mut wire = world.browser().open().await;
+        wire.send("POST /open/x HTTP/1.1\r\nHost: store.localhost\r\nContent-Length: 2\r\n\r\nh")
+            .await
+            .unwrap();
+        held.push(wire);
     }
+    wait_for("all at the app", || world.store.heads() == 5).await;
     let mut refused = world.browser().open().await;
     let _ = refused.send("GET /open/x HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await;
     let answer = patiently("the end", receive(&mut refused, "GET", 1 << 16)).await;
     assert!(answer.is_none(), "{answer:?}");
-    browser.get("/open/x").await.assert_status(200);
-    assert_eq!(browser.connections, 1);
+    for wire in &mut held {
+        wire.send("i").await.unwrap();
+        patiently("an answer", receive(wire, "POST", 1 << 16)).await.unwrap().assert_status(200);
+    }
     drop(held);
     patiently("room again", async {
         loop {

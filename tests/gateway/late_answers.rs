@@ -280,3 +280,54 @@ async fn a_refresh_that_gains_nothing_is_not_made_again_with_every_request() {
         }
     }
 }
+
+/// It was sent before the new cookies came, and its JWT is as good as it was then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_was_on_its_way_for_long_ends_nothing_while_its_jwt_is_valid() {
+    for settings in SETTINGS {
+        let world = world(settings).await;
+        let mut browser = world.logged_in("ada").await;
+        let mut late = browser.clone();
+        world.clock.advance(280);
+        for _ in 0..2 {
+            browser.get("/api/cart").await.assert_status(200);
+        }
+        assert_eq!(world.provider.count(Endpoint::Refresh), 1);
+        tokio::time::sleep(WINDOW * 2).await;
+        let answer = late.get("/api/cart").await;
+        answer.assert_status(200);
+        assert!(answer.set_cookies().is_empty());
+        assert_signed_in(&mut browser, "ada").await;
+        world.clock.advance(30);
+        late.get("/api/cart").await.assert_problem(401, "session_expired");
+    }
+}
+
+/// A refresh token that is sealed for the JWT of before does not belong to the one that the browser has by now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_503_breaks_no_pair_of_cookies() {
+    for settings in SETTINGS {
+        let world =
+            World::with(&format!("[identity_providers.main]\nrequest_timeout = '500ms'\n{settings}")).await;
+        let mut browser = world.logged_in("ada").await;
+        let mut late = browser.clone();
+        world.expire_access_tokens();
+        browser.get("/api/cart").await.assert_status(200);
+        world.expire_access_tokens();
+        let (gate, opened) = watch::channel(false);
+        world.provider.fail_next(Endpoint::Refresh, Fault::Held(opened));
+        let answer = late.get("/api/cart").await;
+        answer.assert_problem(503, "identity_provider_unavailable");
+        browser.keep_cookies(&answer);
+        gate.send_replace(true);
+        let signed_in = async {
+            loop {
+                match browser.get("/api/cart").await.status() {
+                    503 => tokio::time::sleep(Duration::from_millis(50)).await,
+                    status => break assert_eq!(status, 200, "{settings}"),
+                }
+            }
+        };
+        crate::support::patiently("the session goes on", signed_in).await;
+    }
+}

@@ -175,3 +175,36 @@ async fn made_up_refresh_tokens_do_not_keep_sessions_from_being_refreshed() {
         assert!(matches!(status, 401 | 503), "{status}");
     }
 }
+
+/// The gateway's clock has stepped back, or the provider's was ahead for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jwt_of_the_future_ends_no_session() {
+    for settings in ["", BOUND, SEALED] {
+        for rotation in [Rotation::Rotate, Rotation::Same] {
+            for claim in ["iat", "nbf"] {
+                let world = world(settings).await;
+                world.provider.set(|settings| settings.rotation = rotation);
+                let now = world.provider_now();
+                let dates = json!({ claim: now + 400, "exp": now + 700 });
+                let future = world.provider.mint("ada", "store", &dates);
+                let mut browser = world.logged_in("ada").await;
+                if settings != SEALED {
+                    browser.jar.insert(ACCESS.into(), future.clone());
+                }
+                world.provider.set(|settings| settings.access_token = Some(future));
+                world.clock.advance(if settings == SEALED { 310 } else { 0 });
+                for _ in 0..3 {
+                    let answer = browser.get("/api/cart").await;
+                    answer.assert_problem(503, "identity_provider_unavailable");
+                    let mut optional = browser.clone();
+                    optional.get("/either/x").await.assert_problem(503, "identity_provider_unavailable");
+                    assert!(browser.jar.contains_key(ACCESS) && browser.jar.contains_key(REFRESH));
+                }
+                world.clock.advance(401);
+                world.provider.set(|settings| settings.access_token = None);
+                let answer = browser.get("/api/cart").await;
+                assert_eq!(subject(&answer).as_deref(), Some("id-of-ada"), "{settings} {rotation:?} {claim}");
+            }
+        }
+    }
+}

@@ -348,7 +348,7 @@ async fn sessions_end_after_their_lifetimes() {
 }
 
 /// What a stream that outlives its session sees.
-async fn closing(
+pub(crate) async fn closing(
     socket: &mut tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>,
 ) -> Option<(u16, String)> {
     match patiently("the end", socket.next()).await {

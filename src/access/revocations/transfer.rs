@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::{Entry, Mark, PARTS, Part, Revocations, add};
 
 /// An entry on its way.
@@ -62,6 +64,7 @@ impl Record {
 }
 
 /// What has been passed on of a list.
+#[derive(Debug)]
 pub(crate) struct Passed {
     parts: Vec<Arc<Part>>,
 }
@@ -75,6 +78,11 @@ impl Default for Passed {
 }
 
 impl Passed {
+    /// All that is in a list now.
+    pub(crate) fn all(list: &Revocations) -> Self {
+        Self { parts: list.parts.iter().map(ArcSwap::load_full).collect() }
+    }
+
     /// What is new or changed, in portions, which count as passed on from then on. What has gone is not told: it goes by
     /// itself.
     pub(crate) fn changes(&mut self, list: &Revocations) -> impl Iterator<Item = Vec<Record>> {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::words::{ago, count, days, list};
+use super::words::{ago, count, days, list, whole};
 use super::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
 
 /// How long before its end a certificate is spoken of, in seconds, unless it is short by intention.
@@ -56,6 +56,7 @@ pub(super) fn find(status: &Status) -> Vec<Finding> {
     });
     let mut findings: Vec<_> = not_ready.collect();
     findings.extend(configuration(status));
+    findings.extend(process(status));
     findings.extend(status.apps.iter().filter_map(app));
     findings.extend(status.identity_providers.iter().filter_map(provider));
     findings.extend(status.certificates.iter().filter_map(certificate));
@@ -76,6 +77,24 @@ fn configuration(status: &Status) -> Vec<Finding> {
         Finding::warning("configuration", format!("These changes need a restart: {keys}."))
     });
     refused.into_iter().chain(needs_restart).collect()
+}
+
+fn process(status: &Status) -> Vec<Finding> {
+    let refused = (status.refused_connections > 0.0).then(|| {
+        let (refused, most) = (count(status.refused_connections), whole(status.max_connections));
+        let text = format!(
+            "{refused} were refused in the last 15 minutes: {most} lived (`server.limits.max_connections`), and none of them only waited."
+        );
+        Finding::problem("connections", text)
+    });
+    let lost = (status.lost_log_lines > 0.0).then(|| {
+        let lost = count(status.lost_log_lines);
+        let text = format!(
+            "{lost} lines were lost in the last 15 minutes: nobody reads standard error, or too slowly."
+        );
+        Finding::warning("log", text)
+    });
+    refused.into_iter().chain(lost).collect()
 }
 
 fn app(app: &AppStatus) -> Option<Finding> {

@@ -138,6 +138,8 @@ fn healthy() -> Status {
         refreshes_waiting: 2,
         open_connections: 3_481,
         max_connections: 20_000,
+        refused_connections: 0.0,
+        lost_log_lines: 0.0,
         listening: vec![
             Listening { key: "server.listen", address: "0.0.0.0:8080".parse().unwrap() },
             Listening { key: "server.listen_tls", address: "0.0.0.0:8443".parse().unwrap() },
@@ -237,6 +239,22 @@ fn a_provider_that_fails_is_found_though_it_is_ready() {
     status.identity_providers[0].errors_last_minute = 0.0;
     status.identity_providers[0].last_error = Some("status 500".into());
     assert_eq!(find(&status)[0].text, "The JWKS could not be renewed, the keys so far stay: status 500");
+}
+
+#[test]
+fn a_process_that_runs_short_of_something_says_so() {
+    let mut status = healthy();
+    (status.refused_connections, status.lost_log_lines) = (1234.0, 56.0);
+    let found: Vec<_> =
+        find(&status).into_iter().map(|finding| (finding.severity, finding.about, finding.text)).collect();
+    assert_eq!((found[0].0, found[0].1.as_str()), (Severity::Problem, "connections"));
+    assert!(
+        found[0].2.starts_with("1,234 were refused in the last 15 minutes: 20,000 lived"),
+        "{}",
+        found[0].2
+    );
+    assert_eq!((found[1].0, found[1].1.as_str()), (Severity::Warning, "log"));
+    assert!(found[1].2.starts_with("56 lines were lost"), "{}", found[1].2);
 }
 
 #[test]

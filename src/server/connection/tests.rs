@@ -350,13 +350,18 @@ async fn refuses_connections_beyond_the_cap() {
     let server = Server::start(settings(), 2).await;
     let mut first = server.connect().await;
     let mut second = server.connect().await;
+    let (begin, end) = BY_LENGTH.split_at(BY_LENGTH.len() - 1);
     for client in [&mut first, &mut second] {
         client.send(GET).await;
         assert_eq!(client.response().await.status, 200);
+        client.send(begin).await;
+    }
+    while server.seen().len() < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut third = server.connect().await;
     assert!(third.is_closed().await);
-    first.send(GET).await;
+    first.send(end).await;
     assert_eq!(first.response().await.status, 200, "the living stay");
     drop(second);
     tokio::time::timeout(PATIENCE, async {
@@ -437,4 +442,36 @@ async fn a_half_read_message_never_leaves_its_rest_to_the_next_request() {
         serve(Box::new(server), &app, &settings(), watch).await;
         assert_eq!(app.0.load(Ordering::SeqCst), requests, "{request:?}");
     }
+}
+
+#[tokio::test]
+async fn a_connection_waits_from_the_end_of_a_request_to_the_first_byte_of_the_next() {
+    async fn until(is_so: impl Fn() -> bool) {
+        let waiting = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waiting).await.expect("in time");
+    }
+    let (app, nowhere) = (Arc::new(Careless::default()), SocketAddr::from(([127, 0, 0, 1], 1)));
+    let (mut client, stream) = duplex(1024);
+    let watch = Arc::new(ConnectionWatch::new(nowhere, false));
+    let (served, of_connection) = (Arc::clone(&app), Arc::clone(&watch));
+    tokio::spawn(async move { serve(Box::new(stream), &served, &settings(), of_connection).await });
+    let waits = || watch.waiting_since().is_some();
+    for requests in 1..4 {
+        let (first, rest) = GET.split_at(1);
+        client.write_all(first.as_bytes()).await.expect("room");
+        until(|| !waits()).await;
+        client.write_all(rest.as_bytes()).await.expect("room");
+        until(|| app.0.load(Ordering::SeqCst) == requests && waits()).await;
+        // An empty line is no request yet.
+        client.write_all(b"\r\n").await.expect("room");
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(waits());
+    }
+    assert_eq!(ConnectionWatch::new(nowhere, false).waiting_since(), None, "fresh");
 }

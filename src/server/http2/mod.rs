@@ -1,67 +1,62 @@
 //! One HTTP/2 connection (RFC 9113): its streams, each a request of its own, and its end.
 //!
-//! The frames are the `h2` crate's business. What is decided here: how many streams, how long it may idle, and how it is
-//! drained. What one request must look like is in `request.rs`, its deadlines are in `deadlines.rs`.
+//! The frames are the `h2` crate's business. What is decided here: its bounds, how long it may idle, and how it ends. Its client is
+//! told why, and what it may send again: no connection is just dropped. Which requests are let in is in `requests.rs`, what one must look like
+//! in `request.rs`, its deadlines are in `deadlines.rs`.
 
 mod deadlines;
 mod request;
+mod requests;
 mod stream;
 
 use std::future::poll_fn;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::HeaderValue;
+use h2::Reason;
 use pingora_core::apps::HttpServerApp;
-use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{
     H2Accept, H2Options, HttpSession, default_h2_options, handshake,
 };
 use pingora_core::protocols::{Digest, Stream};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
-use crate::config::AccessLog;
-use crate::respond::Problem;
-use crate::telemetry::metrics::METRICS;
-use crate::telemetry::{access_log, request_id};
-
-use super::closing::unless_cut_off;
 use super::connection::ConnectionSettings;
-use super::request_head::HeadRefusal;
-use super::watch::{ConnectionWatch, EndReason, STREAM};
+use super::watch::ConnectionWatch;
 
-use stream::Http2Stream;
+use requests::Requests;
 
-/// Streams of one connection at once.
+/// Streams of one connection at once. One more is refused, and may be sent again.
 const MAX_STREAMS: u32 = 100;
 
-/// Requests of one connection that are worked on at once, those included whose stream the client has reset meanwhile: a
-/// client that opens and resets streams without end is sent away.
-const MAX_REQUESTS: usize = 2 * MAX_STREAMS as usize;
+/// Streams that the client has reset before they were looked at: it may have second thoughts about all of them at once.
+const MAX_RESETS_BY_CLIENT: usize = MAX_STREAMS as usize;
 
-/// Streams that were reset by the client and are not seen yet; and by us, for what the client did.
-const MAX_RESETS_BY_CLIENT: usize = 20;
-const MAX_RESETS_BY_US: usize = 64;
+/// Streams that were reset here for what the client did, in the life of a connection: `h2`'s own bound.
+const MAX_RESETS_BY_US: usize = 1024;
 
-/// Requests that are refused before they are seen as such.
-const MAX_MALFORMED: u32 = 32;
+/// Streams that were reset here and are remembered, and for how long: what is still under way to them, such as the rest of an
+/// upload that was answered early, is no fault of the client's (RFC 9113 section 5.1).
+const REMEMBERED_RESETS: usize = 2 * MAX_STREAMS as usize;
+const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
 /// Bytes of bodies that a client may send ahead: on one stream, and on all of a connection.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// What small DATA frames of a connection may cost in memory until they are taken, beyond their bytes: some 256 bytes each. A
-/// client that sends bytes one by one, or many small messages, is no attack before that.
-const SMALL_FRAMES: usize = 4 * 1024 * 1024;
+/// What frames that wait to be read may lack to 256 bytes, in all: so the connection's window may be filled with messages of 32
+/// bytes, and not with 1,000,000 of one.
+const SMALL_FRAMES: usize = 8 * CONNECTION_WINDOW as usize;
 
 /// Bytes of an answer that wait to be sent on one stream.
 const SEND_BUFFER: usize = 64 * 1024;
 
-/// How long a connection without requests may take to say goodbye.
+/// How long a connection without requests may take to say goodbye, and one that asks for too much to stop that.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+type Connection = h2::server::Connection<Stream, bytes::Bytes>;
 
 /// Every bound of a connection.
 fn options(settings: &ConnectionSettings) -> H2Options {
@@ -77,8 +72,30 @@ fn options(settings: &ConnectionSettings) -> H2Options {
         .data_frame_budget(SMALL_FRAMES)
         .max_pending_accept_reset_streams(MAX_RESETS_BY_CLIENT)
         .max_local_error_reset_streams(Some(MAX_RESETS_BY_US))
+        .max_concurrent_reset_streams(REMEMBERED_RESETS)
+        .reset_stream_duration(REMEMBERED_FOR)
         .max_send_buffer_size(SEND_BUFFER);
     options
+}
+
+/// Whether more requests are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// The client was told to go. What it had sent by then is served.
+    Leaving,
+    /// The same, and more are refused: it asks for too much. From this instant on it has had time to stop.
+    Refusing(Instant),
+}
+
+impl Phase {
+    /// What its last GOAWAY says.
+    const fn farewell(self) -> Reason {
+        match self {
+            Self::Serving | Self::Leaving => Reason::NO_ERROR,
+            Self::Refusing(_) => Reason::ENHANCE_YOUR_CALM,
+        }
+    }
 }
 
 /// Serves one connection to its end. A stop reaches it through [`ConnectionWatch::close_when_idle`].
@@ -92,127 +109,81 @@ pub(super) async fn serve<A>(
 {
     let digest = Arc::new(Digest { socket_digest: stream.get_socket_digest(), ..Digest::default() });
     let shaking = timeout(settings.header_timeout, handshake(stream, Some(options(settings))));
-    let Ok(Ok(mut connection)) = shaking.await else {
+    let Some(Ok(Ok(mut connection))) = watch.unless_closing(shaking).await else {
         debug!(peer = %watch.peer(), "the HTTP/2 handshake failed");
         return;
     };
-    let mut requests = Requests::new(Instant::now() + settings.header_timeout);
-    let mut is_draining = false;
-    loop {
+    let mut requests = Requests::new();
+    let mut phase = Phase::Serving;
+    // When it is closed if no request is under way.
+    let mut idle_until = Instant::now() + settings.header_timeout;
+    let farewell = loop {
         let accepted = tokio::select! {
             biased;
-            () = stopped(&watch, is_draining) => {
+            () = stopped(&watch, phase) => {
                 if watch.ended().is_some() {
-                    break;
+                    break Some(phase.farewell());
                 }
-                connection.graceful_shutdown();
-                requests.idle_until = Instant::now() + GOODBYE_TIMEOUT;
-                is_draining = true;
+                (phase, idle_until) = dismiss(&mut connection, Phase::Leaving);
                 continue;
             }
             accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
-            _ = requests.tasks.join_next(), if !requests.tasks.is_empty() => {
-                let patience = if is_draining { GOODBYE_TIMEOUT } else { settings.keep_alive_timeout };
-                requests.idle_until = Instant::now() + patience;
+            () = requests.one_ends(), if !requests.is_none() => {
+                let patience = if phase == Phase::Serving { settings.keep_alive_timeout } else { GOODBYE_TIMEOUT };
+                let now = Instant::now();
+                idle_until = now + patience;
+                if requests.is_none() {
+                    watch.begin_waiting(now);
+                }
                 continue;
             }
-            () = sleep_until(requests.idle_until), if requests.tasks.is_empty() => {
-                if is_draining {
-                    break;
+            () = sleep_until(idle_until), if requests.is_none() => {
+                if phase != Phase::Serving {
+                    break Some(phase.farewell());
                 }
                 // Told first, so that no request is lost that is on its way.
-                connection.graceful_shutdown();
-                requests.idle_until = Instant::now() + GOODBYE_TIMEOUT;
-                is_draining = true;
+                (phase, idle_until) = dismiss(&mut connection, Phase::Leaving);
                 continue;
             }
         };
-        match accepted {
-            Ok(Some(H2Accept::Session(session))) if requests.tasks.len() < MAX_REQUESTS => {
+        match (accepted, phase) {
+            // The client has closed it, in whatever way, or was told by `h2` what it did wrong.
+            (Ok(None) | Err(_), _) => break None,
+            (_, Phase::Refusing(until)) if Instant::now() >= until => break Some(phase.farewell()),
+            (Ok(Some(H2Accept::Session(session))), Phase::Refusing(_)) => requests.refuse(session),
+            (Ok(Some(H2Accept::Session(session))), _) => {
+                watch.end_waiting();
                 requests.begin(session, app, settings, &watch);
             }
-            Ok(Some(H2Accept::Rejected)) if requests.malformed < MAX_MALFORMED => {
-                requests.malformed += 1;
-                let problem = HeadRefusal::Malformed.problem();
-                note_refusal(&problem, &request_id::fresh(), settings.access_log, &watch);
-            }
-            // The client has closed it, in whatever way, or asks for too much.
-            _ => break,
+            (Ok(Some(H2Accept::Rejected)), _) => requests.note_malformed(settings, &watch),
         }
-    }
+        if requests.are_too_many() && !matches!(phase, Phase::Refusing(_)) {
+            // In order, for the sake of others whose requests a proxy sends over the same connection.
+            let until = Instant::now() + GOODBYE_TIMEOUT;
+            (phase, idle_until) = dismiss(&mut connection, Phase::Refusing(until));
+        }
+    };
     requests.end(watch.ended());
+    if let Some(reason) = farewell {
+        connection.abrupt_shutdown(reason);
+        let _gone_or_too_late =
+            timeout(GOODBYE_TIMEOUT, poll_fn(|context| connection.poll_closed(context))).await;
+    }
 }
 
-/// For the log and the metrics: the gateway has not seen this request.
-fn note_refusal(problem: &Problem, id: &HeaderValue, log: AccessLog, watch: &ConnectionWatch) {
-    METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
-    access_log::write_refused_head(log, id, problem, watch.peer().ip());
+/// Tells the client to go (GOAWAY, RFC 9113 section 6.8); what it may have sent before it hears that is not lost. The phase
+/// from then on, and when the connection is closed if no request is under way.
+fn dismiss(connection: &mut Connection, phase: Phase) -> (Phase, Instant) {
+    connection.graceful_shutdown();
+    (phase, Instant::now() + GOODBYE_TIMEOUT)
 }
 
 /// Ready when the connection is to take no further requests, or to end at once.
-async fn stopped(watch: &ConnectionWatch, is_draining: bool) {
+async fn stopped(watch: &ConnectionWatch, phase: Phase) {
     poll_fn(|context| {
         watch.register(context.waker());
-        let is_told = watch.ended().is_some() || (watch.is_closing() && !is_draining);
+        let is_told = watch.ended().is_some() || (watch.is_closing() && phase == Phase::Serving);
         if is_told { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-}
-
-/// The requests of one connection that are under way.
-struct Requests {
-    tasks: JoinSet<()>,
-    watches: Vec<Weak<ConnectionWatch>>,
-    malformed: u32,
-    /// When the connection is closed if none is under way.
-    idle_until: Instant,
-}
-
-impl Requests {
-    fn new(idle_until: Instant) -> Self {
-        Self { tasks: JoinSet::new(), watches: Vec::new(), malformed: 0, idle_until }
-    }
-
-    /// Serves a request in a task of its own, with deadlines and an end of its own.
-    fn begin<A>(
-        &mut self,
-        mut session: HttpSession,
-        app: &Arc<A>,
-        settings: &ConnectionSettings,
-        connection: &ConnectionWatch,
-    ) where
-        A: HttpServerApp + Send + Sync + 'static,
-    {
-        let watch = Arc::new(ConnectionWatch::new(connection.peer(), connection.tls()));
-        self.watches.retain(|watch| watch.strong_count() > 0);
-        self.watches.push(Arc::downgrade(&watch));
-        let app = Arc::clone(app);
-        let settings = settings.clone();
-        self.tasks.spawn(async move {
-            if let Err(problem) = request::check(session.req_header_mut(), settings.max_header_size) {
-                let id = request_id::fresh();
-                note_refusal(&problem, &id, settings.access_log, &watch);
-                let _gone_already = request::refuse(&mut session, &problem, id).await;
-                return;
-            }
-            watch.begin_exchange();
-            let stream = Http2Stream::new(session, Arc::clone(&watch), settings.body_min_rate);
-            // Pingora looks at this for every request; this module looks at the connection's end itself.
-            let (_, never) = tokio::sync::watch::channel(false);
-            let session = ServerSession::new_custom(Box::new(stream));
-            let serving = STREAM.scope(Arc::clone(&watch), app.process_new_http(session, &never));
-            unless_cut_off(serving, &watch).await;
-            watch.finish_exchange();
-        });
-    }
-
-    /// The connection is gone. What its requests do notices that by itself, and may have to come to an end in order.
-    fn end(mut self, reason: Option<EndReason>) {
-        for watch in self.watches.iter().filter_map(Weak::upgrade) {
-            if let Some(reason) = reason {
-                watch.end(reason);
-            }
-        }
-        self.tasks.detach_all();
-    }
 }

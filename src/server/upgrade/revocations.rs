@@ -1,5 +1,5 @@
 //! What was revoked stays revoked in the process that takes over: the old one tells all that it knows, before the new one
-//! accepts, and what comes later, until it has ended.
+//! accepts, and what comes later, until it has ended. And what the new one revokes meanwhile ends the old one's open streams.
 //!
 //! Marks of the revocation list are told, which are digests, and no token. The replay window would need tokens: it stays behind.
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::access::revocations::{Passed, Record, Revocations};
 
@@ -30,13 +30,36 @@ const LET_GO: u8 = b'L';
 /// Records that are taken at once: a part of the list is copied only once for all of them that are in it.
 const MAX_AT_ONCE: usize = 1024;
 
-/// The old process's side.
-#[derive(Default)]
+/// The side of the process that tells.
+#[derive(Debug, Default)]
 pub(super) struct Feed {
     passed: Passed,
 }
 
 impl Feed {
+    /// One for a process that knows already what is in the list now.
+    pub(super) fn since(list: &Revocations) -> Self {
+        Self { passed: Passed::all(list) }
+    }
+
+    /// Tells what changes, until it is over.
+    pub(super) async fn keep_on(
+        mut self,
+        list: &Revocations,
+        to: &mut (impl AsyncWrite + Unpin),
+        pause: Duration,
+        mut is_over: oneshot::Receiver<()>,
+    ) -> io::Result<()> {
+        let mut ticks = interval(pause);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = &mut is_over => return self.go_on(list, to).await,
+                _ = ticks.tick() => self.go_on(list, to).await?,
+            }
+        }
+    }
+
     /// Tells all that is known, and that it is all.
     pub(super) async fn begin(
         &mut self,
@@ -70,24 +93,30 @@ pub(super) async fn let_go(to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()>
     write(to, &[LET_GO]).await
 }
 
+/// Says nothing new to the new process: an error says that it has ended.
+pub(super) async fn keep_alive(to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+    write(to, &[COMPLETE]).await
+}
+
 async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
     timeout(TAKING_TIMEOUT, to.write_all(bytes)).await?
 }
 
-/// Says how far the old process has come. Dropped: it has ended, or says nothing that makes sense.
+/// Says how far the old process has come, to whom it concerns. Dropped: it has ended, or says nothing that makes sense.
+#[derive(Default)]
 pub(super) struct Progress {
-    pub(super) is_complete: oneshot::Sender<()>,
-    pub(super) has_let_go: oneshot::Sender<()>,
+    pub(super) is_complete: Option<oneshot::Sender<()>>,
+    pub(super) has_let_go: Option<oneshot::Sender<()>>,
 }
 
-/// Takes what the old process tells, until it ends; how many records that were.
+/// Takes what the other process tells, until it ends; how many records that were.
 pub(super) async fn follow(
     old: impl AsyncRead + Unpin,
     progress: Progress,
     take: impl Fn(&[Record]),
 ) -> io::Result<usize> {
     let mut old = BufReader::new(old);
-    let (mut is_complete, mut has_let_go) = (Some(progress.is_complete), Some(progress.has_let_go));
+    let Progress { mut is_complete, mut has_let_go } = progress;
     let (mut records, mut count) = (Vec::new(), 0);
     loop {
         if !records.is_empty() && (records.len() >= MAX_AT_ONCE || old.buffer().len() <= Record::SIZE) {

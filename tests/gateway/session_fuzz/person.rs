@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::scene::{Scene, WINDOW};
-use crate::support::client::{receive, request_bytes};
+use crate::support::client::{SetCookie, receive, request_bytes};
 use crate::support::gateway::ACCESS;
 use crate::support::provider::PASSWORD;
 use crate::support::wire::Wire;
@@ -129,7 +129,6 @@ impl Person {
             92..94 => Act::Get("/open/page"),
             94..96 => Act::Logout,
             96..97 => Act::End,
-            97.. => Act::Login,
             _ => Act::Login,
         }
     }
@@ -139,7 +138,7 @@ impl Person {
         let mut state = self.state.lock().unwrap();
         state.story.requests += 1;
         let note = format!("{target} with the cookies of {:?}: {}", state.login, short(&state.jar));
-        state.note(note);
+        state.note(&note);
         let (jar, login) = (state.jar.clone(), state.login);
         let mut place = 0;
         if let Some(login) = login.and_then(|login| state.logins.get_mut(login)) {
@@ -170,11 +169,11 @@ impl Person {
     async fn get(&self, scene: &Scene, target: String, rng: &mut Rng) {
         let sent = self.send(&target);
         let Some(answer) = self.exchange(scene, Request::get(&target), &sent, rng).await else {
-            self.state.lock().unwrap().note(format!("{target}: left"));
+            self.state.lock().unwrap().note(&format!("{target}: left"));
             return;
         };
         let mut state = self.state.lock().unwrap();
-        state.note(format!("{target}: {}", answer.status()));
+        state.note(&format!("{target}: {}", answer.status()));
         let found = whose(&answer, &target);
         match (answer.status(), found) {
             (200, Some(user)) => {
@@ -184,7 +183,7 @@ impl Person {
                 state.story.signed_in += 1;
             }
             (503, None) => {
-                let clears = answer.set_cookies().iter().any(|cookie| cookie.clears());
+                let clears = answer.set_cookies().iter().any(SetCookie::clears);
                 assert!(!clears, "503 keeps the cookies: {:?}", answer.set_cookies());
                 state.story.unavailable += 1;
             }
@@ -297,11 +296,12 @@ fn subject(jwt: &str) -> String {
 
 /// The end of each cookie.
 fn short(jar: &Jar) -> String {
-    jar.values().map(|value| format!("…{} ", &value[value.len().saturating_sub(12)..])).collect()
+    let ends = jar.values().map(|value| &value[value.len().saturating_sub(12)..]);
+    ends.collect::<Vec<_>>().join(" ")
 }
 
 impl State {
-    fn note(&mut self, what: String) {
+    fn note(&mut self, what: &str) {
         let at = self.began.get_or_insert_with(Instant::now).elapsed().as_millis();
         self.notes.push_back(format!("{at:>6} ms {what}"));
         if self.notes.len() > 60 {
@@ -310,7 +310,7 @@ impl State {
     }
 
     fn notes(&self) -> String {
-        self.notes.iter().map(|note| format!("\n{note}")).collect()
+        self.notes.iter().fold(String::new(), |all, note| all + "\n" + note)
     }
 
     /// From now on there is a reason for its end.
@@ -318,7 +318,7 @@ impl State {
         if let Some(login) = login.and_then(|login| self.logins.get_mut(login)) {
             login.ends.push((Instant::now(), reason));
             let user = login.user.clone();
-            self.note(format!("{user} may end: {reason}"));
+            self.note(&format!("{user} may end: {reason}"));
         }
     }
 
@@ -348,8 +348,8 @@ impl State {
         };
         let cookies = answer.set_cookies();
         if !cookies.is_empty() {
-            let set = cookies.iter().map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
-            self.note(format!("{} sets {}", sent.target, short(&set)));
+            let new = cookies.iter().map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
+            self.note(&format!("{} sets {}", sent.target, short(&new)));
         }
         for cookie in cookies {
             if cookie.clears() {

@@ -51,12 +51,11 @@ impl Gateway {
         let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
-            server
-                .run(async move {
-                    // Sent, or dropped with the test.
-                    let _ = stopped.await;
-                })
-                .await;
+            let stopped = async move {
+                // Sent, or dropped with the test.
+                let _ = stopped.await;
+            };
+            server.run(stopped).await.expect("it takes over from nobody");
         });
         Self { address, admin, tls, reloader, stop: Some(stop), running }
     }

@@ -17,7 +17,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use crate::server::connection::ConnectionSettings;
-use crate::server::listener::{Connections, Front, accept};
+use crate::server::connections::Connections;
+use crate::server::listener::{Front, accept};
 use crate::server::watch::{ConnectionWatch, EndReason, Exchange};
 
 use super::streams;

@@ -1,0 +1,35 @@
+//! What the process itself runs short of: somebody who reads its log, room for connections.
+
+use prometheus::{IntCounter, Registry};
+
+use super::registered;
+
+/// Counters of the process.
+pub(crate) struct ProcessMetrics {
+    /// Lines of the log that nobody read in time.
+    pub(crate) log_lines_dropped: IntCounter,
+    /// Connections that waited for a next request and made room for another one.
+    pub(crate) idle_connections_closed: IntCounter,
+    /// Connections for which there was no room.
+    pub(crate) connections_refused: IntCounter,
+}
+
+impl ProcessMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help));
+        Self {
+            log_lines_dropped: counter(
+                "portcullis_log_lines_dropped_total",
+                "Lines of the log that were dropped, since nobody read them in time.",
+            ),
+            idle_connections_closed: counter(
+                "portcullis_idle_connections_closed_total",
+                "Connections that waited for a next request and were closed to make room for another one.",
+            ),
+            connections_refused: counter(
+                "portcullis_connections_refused_total",
+                "Connections that were closed at once, since there were too many, and none that only waited.",
+            ),
+        }
+    }
+}

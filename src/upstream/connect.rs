@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::answer::{Address, Verdict};
 use super::names::Name;
+use crate::server::connections::is_out_of_descriptors;
 
 /// Why an address is an app's.
 #[derive(Debug)]
@@ -95,7 +96,11 @@ impl Dialer {
     pub(super) async fn dial(&self) -> Result<TcpStream> {
         let Some(evidence) = &self.evidence else { return self.tcp().await };
         evidence.check()?;
-        self.tcp().await.inspect_err(|_| evidence.fail())
+        self.tcp().await.inspect_err(|error| {
+            if is_of_the_address(error) {
+                evidence.fail();
+            }
+        })
     }
 
     async fn tcp(&self) -> Result<TcpStream> {
@@ -117,6 +122,12 @@ fn kind(error: &io::Error) -> ErrorType {
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
         _ => ErrorType::ConnectError,
     }
+}
+
+/// Whether the address is to blame, not a want of descriptors here.
+fn is_of_the_address(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    !cause.is_some_and(is_out_of_descriptors)
 }
 
 /// For connections that Pingora keeps, which are those of HTTP/2: it tells them apart by their descriptors, so they are bare
@@ -143,5 +154,30 @@ impl Tracing for Watch {
 
     fn boxed_clone(&self) -> Box<dyn Tracing> {
         Box::new(Self(Arc::clone(&self.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_speaks_against_an_address() {
+        use rustix::io::Errno;
+        for (errno, speaks) in [
+            (Errno::CONNREFUSED, true),
+            (Errno::CONNRESET, true),
+            (Errno::HOSTUNREACH, true),
+            (Errno::NETUNREACH, true),
+            (Errno::TIMEDOUT, true),
+            (Errno::MFILE, false),
+            (Errno::NFILE, false),
+            (Errno::NOBUFS, false),
+            (Errno::NOMEM, false),
+        ] {
+            let error = Error::because(ErrorType::ConnectError, "", io::Error::from(errno));
+            assert_eq!(is_of_the_address(&error), speaks, "{errno:?}");
+        }
+        assert!(is_of_the_address(&Error::explain(ErrorType::ConnectTimedout, "no answer")));
     }
 }

@@ -111,8 +111,9 @@ impl Upstreams {
         while looking.join_next().await.is_some() {}
     }
 
-    /// Keeps names resolved, addresses checked and idle connections in order until shutdown.
+    /// Keeps names resolved, addresses checked and idle connections in order until shutdown, or until this is dropped.
     pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        let _kept = Kept(self);
         let mut resolving = JoinSet::new();
         for name in self.names() {
             resolving.spawn(Arc::clone(name).keep_known(self.resolve_interval));
@@ -244,6 +245,15 @@ impl Upstreams {
     /// Whether there may be another address to try.
     pub(crate) fn has_choice(&self) -> bool {
         !matches!(self.configured.as_slice(), [Upstream { host: Host::Literal(_), .. }])
+    }
+}
+
+/// What is kept of addresses and connections while somebody looks after it. Requests may know them for longer.
+struct Kept<'a>(&'a Upstreams);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.members.store(Arc::default());
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which way a request takes to an address: by a connection of HTTP/1.1 that is lent to it, by one that speaks HTTP/2 or may
 //! choose, or by one of its own for a WebSocket.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -79,12 +78,6 @@ pub(super) struct Route {
     pool: Arc<Pool>,
     /// There where it may choose.
     choice: Option<Arc<Choice>>,
-}
-
-impl fmt::Debug for Route {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Route").field("dialer", &self.dialer).finish_non_exhaustive()
-    }
 }
 
 impl Route {

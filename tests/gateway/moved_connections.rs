@@ -1,9 +1,9 @@
-//! Connections of HTTP/1.1 that are kept, and apps whose host name moves meanwhile.
+//! Connections of HTTP/1.1 that are kept, and apps whose host name, or whose configuration, becomes another one meanwhile.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use crate::moved_upstreams::{CLOSE, NAME, NEVER, impostor_at, ip, served_by, world_at};
@@ -138,4 +138,21 @@ async fn the_end_of_an_idle_connection_counts_for_every_address_of_its_name() {
         assert_eq!(browser.get("/api/cart").await.json()["app"], "moved");
     }
     assert_eq!(impostor.accepted(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_is_replaced_keeps_no_connection() {
+    let world = World::start().await;
+    let (sender, _) = broadcast::channel(1);
+    world.store.on("/open/events", Reply::Events(sender));
+    let mut browser = world.browser();
+    let mut wire = browser.open().await;
+    wire.send("GET /open/events HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
+    wait_for("the stream", || world.store.heads() == 1).await;
+    browser.get("/open/page").await.assert_status(200);
+    assert_eq!(world.store.listening().open(), 2);
+    world.reload("[apps.store.timeouts]\nidle = '1m'").await;
+    wait_for("the end of the one that is kept", || world.store.listening().open() == 1).await;
+    browser.get("/open/page").await.assert_status(200);
+    assert_eq!(world.store.listening().open(), 2, "the stream goes on, and another one is kept");
 }

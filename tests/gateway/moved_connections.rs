@@ -7,8 +7,10 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
 use crate::moved_upstreams::{CLOSE, NAME, NEVER, impostor_at, ip, served_by, world_at};
+use crate::streaming::{hear, upgrade, web_socket};
 use crate::support::certificates::{Authority, terminator_at};
 use crate::support::client::{receive, request_bytes};
+use crate::support::http2::{Http2App, echo};
 use crate::support::listening::Listening;
 use crate::support::port::neighbours;
 use crate::support::{App, Reply, Request, World, patiently, wait_for};
@@ -138,6 +140,45 @@ async fn the_end_of_an_idle_connection_counts_for_every_address_of_its_name() {
         assert_eq!(browser.get("/api/cart").await.json()["app"], "moved");
     }
     assert_eq!(impostor.accepted(), 0);
+}
+
+/// Waits for a look-up, which nothing asks for but the end of a server's connections.
+async fn end_and_look_up(world: &World, server: &Listening, what: &str) {
+    let before = world.names.asked(NAME).len();
+    server.down();
+    wait_for(&format!("a look-up after {what}"), || world.names.asked(NAME).len() > before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_connection_makes_a_look_up_whatever_it_carries() {
+    let [port] = neighbours();
+    let app = App::at("app", port).await;
+    let (sender, _) = broadcast::channel(1);
+    app.on("/open/events", Reply::Events(sender));
+    app.on("/open/socket", Reply::WebSocket);
+    let world = world_at("http", app.listening().address(), NEVER).await;
+    let browser = world.browser();
+    let mut wire = browser.clone().open().await;
+    wire.send(request_bytes(&browser, &Request::get("/open/events"))).await.unwrap();
+    wait_for("the stream", || app.heads() == 1).await;
+    end_and_look_up(&world, app.listening(), "an event stream").await;
+    app.listening().up().await;
+    let (_, mut socket) = web_socket(&browser, &upgrade("/open/socket")).await.expect("101");
+    hear(&mut socket).await;
+    end_and_look_up(&world, app.listening(), "a WebSocket").await;
+
+    let [port] = neighbours();
+    let app = Http2App::at(port, echo).await;
+    let world = world_at("h2c", app.listening().address(), NEVER).await;
+    // The last one goes the way of calls of gRPC, which has connections of its own.
+    for (what, request) in [
+        ("HTTP/2", Request::get("/open/page")),
+        ("a large upload", Request::post("/open/page").body("a/b", vec![b'a'; 100_000])),
+    ] {
+        world.browser().send(request).await.assert_status(200);
+        end_and_look_up(&world, app.listening(), what).await;
+        app.listening().up().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ check: ## format, lints, docs, tests: before every commit
 ci: ## everything that CI runs, after installing what is missing
 	@.ci/run
 
-fuzz: ## each fuzz target for a minute, from its corpus
+fuzz: ## all fuzz targets, from their corpus, for five minutes with the build
 	@.ci/run fuzz
 
 providers: ## the gateway against Keycloak, Glewlwyd and oidc-provider

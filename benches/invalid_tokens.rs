@@ -7,6 +7,8 @@
 mod invalid_tokens;
 #[path = "support/issuer.rs"]
 mod issuer;
+#[path = "support/port.rs"]
+mod port;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -102,8 +104,7 @@ fn serve_provider(jwks: String) -> Result<(SocketAddr, Arc<AtomicUsize>), Error>
 }
 
 fn start_gateway(issuer: &str) -> Result<(Gateway, SocketAddr), Error> {
-    let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let (address, admin) = (free()?, free()?);
+    let ((_public, address), (_admin, admin)) = (port::reserve()?, port::reserve()?);
     let config = format!(
         r#"
         server = {{ listen = ["{address}"], admin_listen = "{admin}" }}

@@ -35,7 +35,7 @@
 //! | `http1` | where a message of HTTP/1.1 ends; chunked coding |
 //! | `tls` | certificates and which of them a client is shown |
 //! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
-//! | [`command`], `admin`, [`telemetry`], [`clock`] | the command line, `/readyz` and its kin, logs, the time |
+//! | [`command`], `admin`, [`telemetry`], [`clock`], [`lookup`] | the command line, `/readyz` and its kin, logs, the time, host names |
 //!
 //! # What holds it together
 //!
@@ -55,6 +55,7 @@ pub mod fuzzing;
 pub mod gateway;
 mod http1;
 pub mod identity_provider;
+pub mod lookup;
 pub mod reason;
 pub mod respond;
 #[cfg(test)]

@@ -1,47 +1,41 @@
-//! An app's addresses: resolved, health-checked, balanced.
+//! An app's addresses: which there are, which are healthy, and which is next.
 
+mod answer;
+mod connect;
+mod health;
 mod http1;
 pub(crate) mod http2;
+mod member;
+mod names;
 mod pool;
 mod route;
 mod socket;
 pub(crate) mod web_socket;
 
-use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use http::{Extensions, HeaderValue, header};
-use pingora_core::Error;
-use pingora_core::ErrorType::{ConnectError, InvalidHTTPHeader};
-use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use arc_swap::{ArcSwap, Guard};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::{WrappedX509, parse_x509};
-use pingora_http::RequestHeader;
-use pingora_load_balancing::discovery::ServiceDiscovery;
-use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
-use pingora_load_balancing::selection::RoundRobin;
-use pingora_load_balancing::{Backend, Backends, LoadBalancer};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use crate::config;
 
-use route::Route;
+use health::Check;
+use member::{Host, Member, Upstream};
+
+#[cfg(test)]
+pub(crate) use connect::Dialer;
+pub(crate) use connect::to_look_up;
+pub(crate) use names::{Name, Names};
 pub(crate) use route::{Needs, Way};
-
-/// How often host names are resolved again.
-const RESOLVE_EVERY: Duration = Duration::from_secs(30);
-
-/// The same while no address is known.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(1);
-
-/// For one host name.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -49,23 +43,24 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// How long an idle connection of HTTP/2 to an app is kept.
 const POOLED_CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
-/// Addresses that one selection looks at.
-const MAX_ITERATIONS: usize = 256;
-
 /// The addresses of one app.
 pub(crate) struct Upstreams {
     app: String,
-    /// One for each configured upstream.
-    routes: Vec<Route>,
-    /// The one address of an app that has no choice and no name to resolve.
-    single: Option<SocketAddr>,
-    balancer: LoadBalancer<RoundRobin>,
-    health_check: config::HealthCheck,
+    configured: Vec<Upstream>,
+    members: ArcSwap<Members>,
+    rebuilding: Mutex<()>,
+    turn: AtomicUsize,
+    check: Arc<Check>,
+    resolve_interval: Duration,
 }
 
-/// Which configured upstream an address belongs to.
-#[derive(Clone, Copy)]
-struct UpstreamIndex(usize);
+/// Every address at one time.
+#[derive(Default)]
+struct Members {
+    all: Vec<Arc<Member>>,
+    /// Of the answers that they are from; in the order of `configured`.
+    versions: Vec<u64>,
+}
 
 impl std::fmt::Debug for Upstreams {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -75,123 +70,191 @@ impl std::fmt::Debug for Upstreams {
 
 impl Upstreams {
     /// The upstreams of an app, not resolved yet: see [`Upstreams::run`].
-    pub(crate) fn new(app: &config::App) -> Self {
-        let single = match app.upstreams.as_slice() {
-            [upstream] => upstream.host.parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, upstream.port)),
-            _ => None,
-        };
-        let discovery =
-            Names { app: app.name.clone(), upstreams: app.upstreams.clone(), known: Mutex::default() };
-        let mut backends = Backends::new(Box::new(discovery));
-        if single.is_none() {
-            backends.set_health_check(health_check(app));
-        }
+    pub(crate) fn new(app: &config::App, names: &Names) -> Self {
+        let configured = app.upstreams.iter().map(|upstream| Upstream {
+            template: template(upstream, app),
+            port: upstream.port,
+            host: upstream.host.parse().map_or_else(|_| Host::Name(names.get(&upstream.host)), Host::Literal),
+        });
         Self {
             app: app.name.clone(),
-            routes: app.upstreams.iter().map(|upstream| Route::new(template(upstream, app))).collect(),
-            single,
-            balancer: LoadBalancer::from_backends(backends),
-            health_check: app.health_check.clone(),
+            configured: configured.collect(),
+            members: ArcSwap::default(),
+            rebuilding: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            check: Arc::new(Check::new(app)),
+            resolve_interval: app.resolve_interval,
         }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &Arc<Name>> {
+        self.configured.iter().filter_map(Upstream::name)
     }
 
     /// Resolves the names once, so that the first request finds an address. `false`: none is known.
     pub(crate) async fn resolve(&self) -> bool {
-        let updated = self.balancer.update().await;
-        if let Err(error) = &updated {
-            warn!(app = self.app, %error, "no upstream address yet");
+        self.look_up(false).await;
+        let is_known = !self.members().all.is_empty();
+        if !is_known {
+            warn!(app = self.app, "no upstream address yet");
         }
-        updated.is_ok()
+        is_known
     }
 
-    /// Keeps names resolved, addresses checked and idle connections in order until shutdown.
-    pub(crate) async fn run(&self, shutdown: watch::Receiver<bool>) {
-        if self.single.is_some() {
-            return self.keep_swept(shutdown).await;
+    /// Looks up every name that is not known well enough; `anew`: once more, as soon as that may be done.
+    async fn look_up(&self, anew: bool) {
+        let mut looking = JoinSet::new();
+        for name in self.names() {
+            let name = Arc::clone(name);
+            looking.spawn(async move { if anew { name.look_up_anew().await } else { name.look_up().await } });
         }
-        tokio::join!(
-            self.keep_resolved(shutdown.clone()),
-            self.keep_checked(shutdown.clone()),
-            self.keep_swept(shutdown)
-        );
+        while looking.join_next().await.is_some() {}
     }
 
-    async fn keep_swept(&self, mut shutdown: watch::Receiver<bool>) {
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    /// Keeps names resolved, addresses checked and idle connections in order until shutdown, or until this is dropped.
+    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+        let _kept = Kept(self);
+        let mut resolving = JoinSet::new();
+        for name in self.names() {
+            resolving.spawn(Arc::clone(name).keep_known(self.resolve_interval));
+        }
+        tokio::select! {
+            () = self.keep_checked(), if self.has_choice() => {}
+            () = self.keep_swept() => {}
+            // Or whoever could announce it is gone.
+            _ = shutdown.wait_for(|stopping| *stopping) => {}
+        }
+    }
+
+    /// Also forgets addresses that are gone, with their connections, where nobody asks for one.
+    async fn keep_swept(&self) {
+        let mut due = tokio::time::interval(SWEEP_EVERY);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            tokio::select! {
-                _ = sweep.tick() => {
-                    let _closed: usize = self.routes.iter().map(Route::sweep).sum();
+            due.tick().await;
+            for member in &self.members().all {
+                member.route.sweep();
+            }
+        }
+    }
+
+    async fn keep_checked(&self) {
+        let mut due = tokio::time::interval(self.check.interval());
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checking = JoinSet::new();
+        loop {
+            due.tick().await;
+            while checking.try_join_next().is_some() {}
+            for member in &self.members().all {
+                if member.may_be_checked() {
+                    let (member, check, app) =
+                        (Arc::clone(member), Arc::clone(&self.check), self.app.clone());
+                    checking.spawn(async move { member.check(&check, &app).await });
                 }
-                () = stopped(&mut shutdown) => return,
             }
         }
     }
 
-    async fn keep_resolved(&self, mut shutdown: watch::Receiver<bool>) {
-        loop {
-            let known = self.resolve().await;
-            let pause = if known { RESOLVE_EVERY } else { RESOLVE_AGAIN };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = stopped(&mut shutdown) => return,
+    /// A peer to connect to: a healthy one that has not been tried, else any that has not. A name is looked up first where
+    /// its answer has turned out to be too old, and every name once more where no address is left.
+    pub(crate) async fn peer(
+        &self,
+        tried: &[SocketAddr],
+        needs: Needs,
+        look_up: Option<Arc<Name>>,
+    ) -> Option<(Box<HttpPeer>, Way)> {
+        if let Some(name) = look_up {
+            name.look_up().await;
+        }
+        if let Some(peer) = self.select(tried, needs) {
+            return Some(peer);
+        }
+        // At most a second until it may be asked for once more: by then the app may be back, somewhere else.
+        self.look_up(true).await;
+        self.select(tried, needs)
+    }
+
+    fn select(&self, tried: &[SocketAddr], needs: Needs) -> Option<(Box<HttpPeer>, Way)> {
+        let members = self.members();
+        self.next(&members.all, tried).map(|member| member.route.peer(needs))
+    }
+
+    fn next<'a>(&self, all: &'a [Arc<Member>], tried: &[SocketAddr]) -> Option<&'a Arc<Member>> {
+        let untried = |member: &&Arc<Member>| !tried.contains(&member.address());
+        if let [only] = all {
+            return Some(only).filter(untried);
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed).checked_rem(all.len())?;
+        let in_turn = || all.iter().cycle().skip(turn).take(all.len()).filter(untried);
+        in_turn().find(|member| member.is_healthy()).or_else(|| in_turn().next())
+    }
+
+    /// Every address now.
+    fn members(&self) -> Guard<Arc<Members>> {
+        let members = self.members.load();
+        if self.is_current(&members) { members } else { self.rebuild() }
+    }
+
+    fn is_current(&self, members: &Members) -> bool {
+        // Without names, versions are there from the first time on, too.
+        members.versions.len() == self.configured.len()
+            && self.configured.iter().zip(&members.versions).all(|(upstream, version)| {
+                upstream.name().is_none_or(|name| name.answer().version == *version)
+            })
+    }
+
+    #[cold]
+    fn rebuild(&self) -> Guard<Arc<Members>> {
+        let _turn = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.members.load();
+        let mut after = Members::default();
+        for (index, upstream) in self.configured.iter().enumerate() {
+            let known = |number| before.all.iter().find(|member| member.is(index, number));
+            match &upstream.host {
+                Host::Literal(ip) => {
+                    let known = known(None).cloned();
+                    after.all.push(known.unwrap_or_else(|| Arc::new(upstream.member(index, *ip, None))));
+                    after.versions.push(0);
+                }
+                Host::Name(name) => {
+                    let answer = name.answer();
+                    for address in &answer.addresses {
+                        let known = known(Some(address.number)).cloned();
+                        let member = || upstream.member(index, address.ip, Some((name, address)));
+                        after.all.push(known.unwrap_or_else(|| Arc::new(member())));
+                    }
+                    after.versions.push(answer.version);
+                }
             }
         }
-    }
-
-    async fn keep_checked(&self, mut shutdown: watch::Receiver<bool>) {
-        let mut check = tokio::time::interval(self.health_check.interval);
-        loop {
-            tokio::select! {
-                _ = check.tick() => self.balancer.backends().run_health_check(true).await,
-                () = stopped(&mut shutdown) => return,
-            }
-        }
-    }
-
-    /// A peer to connect to, and the way to it: a healthy one that has not been tried, else any that has not.
-    pub(crate) fn peer(&self, tried: &[SocketAddr], needs: Needs) -> Option<(Box<HttpPeer>, Way)> {
-        if let Some(address) = self.single {
-            return tried.is_empty().then(|| self.peer_at(0, address, needs)).flatten();
-        }
-        let untried =
-            |backend: &Backend| backend.addr.as_inet().is_some_and(|address| !tried.contains(address));
-        let backend = self
-            .balancer
-            .select_with(b"", MAX_ITERATIONS, |backend, healthy| healthy && untried(backend))
-            .or_else(|| self.balancer.select_with(b"", MAX_ITERATIONS, |backend, _| untried(backend)))?;
-        let UpstreamIndex(index) = backend.ext.get().copied()?;
-        self.peer_at(index, *backend.addr.as_inet()?, needs)
-    }
-
-    fn peer_at(&self, index: usize, address: SocketAddr, needs: Needs) -> Option<(Box<HttpPeer>, Way)> {
-        Some(self.routes.get(index)?.peer(address, needs))
+        self.members.store(Arc::new(after));
+        self.members.load()
     }
 
     /// Each address that is known, and whether it is in use.
     pub(crate) fn health(&self) -> Vec<(String, bool)> {
-        if let Some(address) = self.single {
-            return vec![(address.to_string(), true)];
-        }
-        let backends = self.balancer.backends();
-        let all = backends.get_backend();
-        all.iter().map(|backend| (backend.addr.to_string(), backends.ready(backend))).collect()
+        let members = self.members();
+        members.all.iter().map(|member| (member.address().to_string(), member.is_healthy())).collect()
     }
 
     /// Whether HTTP/2 may be spoken to one of them.
     pub(crate) fn offers_http2(&self) -> bool {
-        self.routes.iter().any(Route::offers_http2)
+        self.configured.iter().any(|upstream| http2::is_offered(&upstream.template))
     }
 
     /// Whether there may be another address to try.
     pub(crate) fn has_choice(&self) -> bool {
-        self.single.is_none()
+        !matches!(self.configured.as_slice(), [Upstream { host: Host::Literal(_), .. }])
     }
 }
 
-/// Waits for the shutdown, or for whoever could announce it to be gone.
-async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    let _ = shutdown.wait_for(|stopping| *stopping).await;
+/// What is kept of addresses and connections while somebody looks after it. Requests may know them for longer.
+struct Kept<'a>(&'a Upstreams);
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        self.0.members.store(Arc::default());
+    }
 }
 
 fn template(upstream: &config::Upstream, app: &config::App) -> HttpPeer {
@@ -223,82 +286,4 @@ fn set_trust(peer: &mut HttpPeer, tls: &config::UpstreamTls) {
         certificates.hash(&mut hasher);
         peer.group_key = hasher.finish();
     }
-}
-
-fn health_check(app: &config::App) -> Box<dyn HealthCheck + Send + Sync> {
-    let settings = &app.health_check;
-    let first = app.upstreams.first();
-    let (Some(path), Some(upstream)) = (&settings.path, first) else {
-        let mut check = TcpHealthCheck::new();
-        check.peer_template.options.connection_timeout = Some(settings.timeout);
-        return check;
-    };
-    let mut check = HttpHealthCheck::new(&upstream.host, upstream.tls);
-    check.peer_template.options.connection_timeout = Some(settings.timeout);
-    check.peer_template.options.read_timeout = Some(settings.timeout);
-    set_trust(&mut check.peer_template, &app.upstream_tls);
-    http2::offer(&mut check.peer_template, upstream, &app.upstream_tls);
-    if let Ok(mut request) = RequestHeader::build("GET", path.as_bytes(), None) {
-        let host =
-            app.hosts.first().map(|host| if host.contains(':') { format!("[{host}]") } else { host.clone() });
-        if let Some(host) = host.and_then(|host| HeaderValue::from_str(&host).ok()) {
-            let _ = request.insert_header(header::HOST, host);
-        }
-        check.req = request;
-    }
-    check.validator = Some(Box::new(|response| {
-        if response.status.is_success() || response.status.is_redirection() {
-            Ok(())
-        } else {
-            Error::e_explain(InvalidHTTPHeader, "the health check's status is neither 2xx nor 3xx")
-        }
-    }));
-    Box::new(check)
-}
-
-/// Finds the addresses of host names. A name that cannot be resolved now keeps the addresses it had.
-struct Names {
-    app: String,
-    upstreams: Vec<config::Upstream>,
-    known: Mutex<HashMap<usize, Vec<SocketAddr>>>,
-}
-
-impl Names {
-    async fn lookup(&self, index: usize, upstream: &config::Upstream) {
-        let lookup = tokio::net::lookup_host((upstream.host.as_str(), upstream.port));
-        match timeout(RESOLVE_TIMEOUT, lookup).await {
-            Ok(Ok(addresses)) => {
-                let addresses = addresses.collect();
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(index, addresses);
-            }
-            Ok(Err(error)) => {
-                warn!(app = self.app, upstream = upstream.host, %error, "host name not resolved");
-            }
-            Err(_) => warn!(app = self.app, upstream = upstream.host, "host name not resolved in time"),
-        }
-    }
-}
-
-#[async_trait]
-impl ServiceDiscovery for Names {
-    async fn discover(&self) -> pingora_core::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
-        for (index, upstream) in self.upstreams.iter().enumerate() {
-            self.lookup(index, upstream).await;
-        }
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let backends: BTreeSet<_> = known
-            .iter()
-            .flat_map(|(index, addresses)| addresses.iter().map(|address| backend(*index, *address)))
-            .collect();
-        if backends.is_empty() {
-            return Error::e_explain(ConnectError, "no upstream host name could be resolved");
-        }
-        Ok((backends, HashMap::new()))
-    }
-}
-
-fn backend(index: usize, address: SocketAddr) -> Backend {
-    let mut ext = Extensions::new();
-    ext.insert(UpstreamIndex(index));
-    Backend { addr: PeerAddress::Inet(address), weight: 1, ext }
 }

@@ -13,6 +13,8 @@ mod issuer;
 mod load;
 #[path = "../support/measurement.rs"]
 mod measurement;
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../support/process.rs"]
 mod process;
 mod provider;

@@ -25,6 +25,8 @@ mod machine;
 mod measurement;
 mod peers;
 mod plot;
+#[path = "../support/port.rs"]
+mod port;
 #[path = "../support/process.rs"]
 mod process;
 mod provider;

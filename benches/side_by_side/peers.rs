@@ -1,12 +1,12 @@
 //! The other proxies: fetched, configured, started.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::issuer::Error;
 use crate::machine::first_line;
+use crate::port;
 use crate::process::{self, Proxy};
 
 /// One of the other proxies, with one of our configurations.
@@ -100,9 +100,9 @@ impl Peers {
         directory: &Path,
         pinned: bool,
     ) -> Result<Proxy, Error> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let (reserved, address) = port::reserve()?;
         let (name, template) = peer.template();
-        let mut text = template.replace("@LISTEN_PORT@", &port.to_string());
+        let mut text = template.replace("@LISTEN_PORT@", &address.port().to_string());
         for (word, value) in fill {
             text = text.replace(word, value);
         }
@@ -119,7 +119,7 @@ impl Peers {
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()?;
-        Ok(Proxy { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) })
+        Ok(Proxy { child, address, _reserved: Some(reserved) })
     }
 
     fn command(&self, program: &Path) -> Command {

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use tokio::net::TcpSocket;
+
 use crate::issuer::Error;
 
 /// The core of the proxy; everything else gets the others.
@@ -45,6 +47,8 @@ pub(crate) struct Proxy {
     pub(crate) child: Child,
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it could not be handed a socket.
+    pub(crate) _reserved: Option<TcpSocket>,
 }
 
 impl Proxy {
@@ -57,7 +61,7 @@ impl Proxy {
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
         let address = line.trim().parse().map_err(|_| format!("`{}` has not started", role.join(" ")))?;
-        Ok(Self { child, address })
+        Ok(Self { child, address, _reserved: None })
     }
 
     /// CPU time that it has used so far.

@@ -1,6 +1,6 @@
 //! The two proxies, each in a process of its own.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use pingora_proxy::{ProxyHttp, Session};
 use portcullis::server::{Server, runtime};
 
 use crate::issuer::Error;
+use crate::port;
 use crate::process::end_with_parent;
 
 /// Portcullis, as its binary runs it. `prepare` is called with the admin listener's address before it is said to be ready.
@@ -38,8 +39,9 @@ pub(crate) fn portcullis(
 /// A proxy that does nothing but forward.
 pub(crate) fn bare(backend: SocketAddr) -> Result<(), Error> {
     end_with_parent();
-    // Pingora binds by itself and does not tell the port: this one is free, and nobody else looks for one now.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    // Pingora binds by itself and does not tell the port.
+    let (_reserved, address) = port::reserve()?;
+    let address = address.to_string();
     // As in `portcullis::server`.
     let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: 1024, ..ServerConf::default() };
     let mut service = pingora_proxy::http_proxy_service(&Arc::new(conf), Bare { backend });

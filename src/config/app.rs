@@ -92,6 +92,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     let identity_headers = identity_headers(section);
     let routes = routes(section, &endpoints.paths());
     let upstream_tls = upstream_tls(section, read.upstreams.as_deref());
+    let resolve_interval = section.defaulted("resolve_interval", "\"5s\"", |item| duration(item, "1s", "1h"));
     let timeouts = timeouts(section);
     let health_check = health_check(section);
 
@@ -117,6 +118,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         allowed_origins: allowed_origins?,
         routes: routes?,
         upstream_tls: upstream_tls?,
+        resolve_interval: resolve_interval?,
         timeouts: timeouts?,
         health_check: health_check?,
     })

@@ -348,6 +348,8 @@ pub struct App {
     pub routes: Vec<Route>,
     /// `[apps.NAME.upstream_tls]`: how `https` upstreams are verified.
     pub upstream_tls: UpstreamTls,
+    /// How often the host names of the upstreams are looked up without a cause.
+    pub resolve_interval: Duration,
     /// `[apps.NAME.timeouts]`.
     pub timeouts: Timeouts,
     /// `[apps.NAME.health_check]`.

@@ -8,10 +8,14 @@ use pingora_proxy::Session;
 
 use crate::gateway::context::Context;
 use crate::server::connections::{Connections, is_out_of_descriptors};
-use crate::upstream::http2;
+use crate::upstream::{http2, to_look_up};
 
 /// How often one request is sent again. An app that is being replaced may end several connections one after the other.
 const MAX_REPEATED: usize = 4;
+
+/// How often one request has a host name looked up before a connection is made. An answer is good for a second, so this
+/// suffices for every address that is tried.
+const MAX_LOOK_UPS: usize = 8;
 
 /// What becomes of a request that failed after the connection was made. Sent again are: any that the app says it has not
 /// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be answered, nor
@@ -43,6 +47,19 @@ pub(super) fn after_a_stale_connection(context: &mut Context, error: &mut Error)
         return false;
     }
     context.repeated += 1;
+    error.set_retry(true);
+    true
+}
+
+/// No connection was made, since the app may have moved: its name is looked up, and an address chosen again. `false`: it is
+/// not that.
+pub(super) fn after_an_old_answer(context: &mut Context, error: &mut Error) -> bool {
+    let Some(name) = to_look_up(error).filter(|_| context.looked_up < MAX_LOOK_UPS) else { return false };
+    context.look_up = Some(name);
+    context.looked_up += 1;
+    if let Some(trace) = &mut context.trace {
+        trace.postpone_exchange();
+    }
     error.set_retry(true);
     true
 }

@@ -17,7 +17,7 @@ use crate::server::watch::ConnectionWatch;
 use crate::session::{Asker, NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;
-use crate::upstream::Way;
+use crate::upstream::{Name, Way};
 
 /// One request.
 #[derive(Default)]
@@ -46,6 +46,10 @@ pub struct Context {
     pub(crate) way: Option<Way>,
     /// Upstream addresses that could not be connected to.
     pub tried: Vec<SocketAddr>,
+    /// The app's host name that is to be looked up before an address is chosen.
+    pub(crate) look_up: Option<Arc<Name>>,
+    /// How often that was necessary.
+    pub(crate) looked_up: usize,
     /// How often it was sent again, or to be sent on a connection that was no longer good.
     pub(crate) repeated: usize,
     /// What it waits for before it is tried again: no descriptor was left.

@@ -196,7 +196,7 @@ impl ProxyHttp for Gateway {
             http::Version::HTTP_2 if grpc::is_call(session.req_header()) => Needs::Http2,
             _ => Needs::Anything,
         };
-        let (peer, way) = app.upstreams.peer(&context.tried, needs).unzip();
+        let (peer, way) = app.upstreams.peer(&context.tried, needs, context.look_up.take()).await.unzip();
         context.way = way;
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         if let Some(trace) = &mut context.trace {
@@ -220,6 +220,7 @@ impl ProxyHttp for Gateway {
         mut error: Box<Error>,
     ) -> Box<Error> {
         if again::after_a_stale_connection(context, &mut error)
+            || again::after_an_old_answer(context, &mut error)
             || again::once_there_is_room(context, &mut error, &self.clients)
         {
             return error;

@@ -18,10 +18,11 @@ use crate::config::{self, Config};
 use crate::gateway::current::{ProcessStatus, ReloadStatus, number};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
+use crate::lookup::Lookup;
 use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
 use crate::telemetry::metrics::{self, AppMetrics};
 use crate::telemetry::traces::Traces;
-use crate::upstream::Upstreams;
+use crate::upstream::{Names, Upstreams};
 
 /// Routes that no configuration lists, the first one for requests that are on none.
 const OWN_ROUTES: [&str; 6] = ["-", "login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
@@ -61,6 +62,7 @@ pub struct State {
     by_host: HashMap<String, usize>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
+    names: Arc<Names>,
     refresh_ahead: u64,
 }
 
@@ -135,7 +137,7 @@ impl App {
 
 impl State {
     /// Builds the state; makes no connection.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, SetupError> {
+    pub fn new(config: &Config, clock: Arc<dyn Clock>, lookup: Arc<dyn Lookup>) -> Result<Self, SetupError> {
         let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
         let status = Arc::new(ProcessStatus::default());
         status.reload.store(Arc::new(ReloadStatus {
@@ -144,7 +146,8 @@ impl State {
             ..ReloadStatus::default()
         }));
         let sessions = Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config);
-        let shared = Shared { memory, clock, open_streams: Arc::default(), status };
+        let names = Arc::new(Names::new(lookup));
+        let shared = Shared { memory, clock, names, open_streams: Arc::default(), status };
         Self::build(config, 1, || sessions, shared, None)
     }
 
@@ -155,6 +158,7 @@ impl State {
         let shared = Shared {
             memory: Arc::clone(&self.memory),
             clock: Arc::clone(&self.clock),
+            names: Arc::clone(&self.names),
             open_streams: Arc::clone(&self.open_streams),
             status: Arc::clone(&self.status),
         };
@@ -168,7 +172,7 @@ impl State {
         shared: Shared,
         before: Option<&Self>,
     ) -> Result<Self, SetupError> {
-        let builder = Builder { config, before };
+        let builder = Builder { config, before, names: &shared.names };
         let mut calls = Calls::new();
         let providers = config
             .identity_providers
@@ -190,7 +194,8 @@ impl State {
         let tls = config.server.tls.as_ref();
         let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
         let numbers = config.identity_providers.iter().map(provider_number);
-        let Shared { memory, clock, open_streams, status } = shared;
+        let traces = builder.traces()?;
+        let Shared { memory, clock, names, open_streams, status } = shared;
         Ok(Self {
             apps,
             providers: providers.into_iter().map(|(provider, _)| provider).collect(),
@@ -204,12 +209,13 @@ impl State {
             generation,
             outline: config.outline.clone(),
             access_log: config.server.log.access,
-            traces: builder.traces()?,
+            traces,
             redirect_port: tls.and_then(|tls| tls.redirect_port),
             hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
             by_host,
             memory,
             clock,
+            names,
             refresh_ahead: config.refresh.ahead.as_secs(),
         })
     }
@@ -299,6 +305,7 @@ impl State {
 struct Shared {
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
+    names: Arc<Names>,
     open_streams: Arc<OpenStreams>,
     status: Arc<ProcessStatus>,
 }
@@ -320,6 +327,7 @@ type Calls = HashMap<String, Arc<ProviderCalls>>;
 struct Builder<'a> {
     config: &'a Config,
     before: Option<&'a State>,
+    names: &'a Names,
 }
 
 impl Builder<'_> {
@@ -380,7 +388,8 @@ impl Builder<'_> {
         if let Some(same) = same {
             return same;
         }
-        let of_upstreams = ["hosts", "upstreams", "upstream_tls", "timeouts", "health_check"];
+        let of_upstreams =
+            ["hosts", "upstreams", "resolve_interval", "upstream_tls", "timeouts", "health_check"];
         let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
         let upstreams =
             self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
@@ -402,7 +411,7 @@ impl Builder<'_> {
                 calls: Arc::clone(calls),
             }),
             cookies: CookieWriter::new(app.cookies.clone()),
-            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app))),
+            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app, self.names))),
             login: app.login.clone(),
             timeouts: app.timeouts.clone(),
             forward_access_token: app.forward_access_token,

@@ -46,6 +46,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::gateway::{Gateway, State, open_streams};
 use crate::identity_provider::SetupError;
+use crate::lookup::{Lookup, SystemLookup};
 use crate::telemetry::metrics::METRICS;
 use crate::tls::CertificateStore;
 
@@ -67,7 +68,7 @@ const BACKLOG: u32 = 4096;
 const POOLED_CONNECTIONS: usize = 1024;
 
 /// Pingora's own bound on tries; the gateway's is lower.
-const MAX_TRIES: usize = 8;
+const MAX_TRIES: usize = 16;
 
 /// Connections to the admin listener at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
@@ -133,25 +134,31 @@ pub struct Server {
 impl Server {
     /// Binds every address. Connections wait until [`Server::run`].
     pub async fn bind(config: Config) -> Result<Self, BindError> {
-        Self::bind_with_clock(config, Arc::new(SystemClock)).await
+        Self::bind_with(config, Arc::new(SystemClock), Arc::new(SystemLookup::default())).await
     }
 
     /// The same with the listeners of another process, which goes on until this one runs and accepts.
     pub async fn take_over(config: Config, inherited: Inherited) -> Result<Self, BindError> {
-        Self::bind_or_inherit(config, Arc::new(SystemClock), Some(inherited)).await
+        let lookup = Arc::new(SystemLookup::default());
+        Self::bind_or_inherit(config, Arc::new(SystemClock), lookup, Some(inherited)).await
     }
 
-    /// The same with another clock.
-    pub async fn bind_with_clock(config: Config, clock: Arc<dyn Clock>) -> Result<Self, BindError> {
-        Self::bind_or_inherit(config, clock, None).await
+    /// The same with another clock, and another way to look up the host names of apps.
+    pub async fn bind_with(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        lookup: Arc<dyn Lookup>,
+    ) -> Result<Self, BindError> {
+        Self::bind_or_inherit(config, clock, lookup, None).await
     }
 
     async fn bind_or_inherit(
         config: Config,
         clock: Arc<dyn Clock>,
+        lookup: Arc<dyn Lookup>,
         mut inherited: Option<Inherited>,
     ) -> Result<Self, BindError> {
-        let state = Arc::new(State::new(&config, clock)?);
+        let state = Arc::new(State::new(&config, clock, lookup)?);
         let mut listen = |key, purpose, address| {
             let known = inherited.as_mut().and_then(|inherited| inherited.take(purpose, address));
             let listener = known.map_or_else(|| bind(address), Ok).and_then(TcpListener::from_std);

@@ -39,6 +39,8 @@ pub(crate) struct Metrics {
     provider_seconds: HistogramVec,
     provider_errors: IntCounterVec,
     upstream_errors: IntCounterVec,
+    /// Look-ups of the apps' host names.
+    pub(crate) name_lookups: IntCounterVec,
     /// Connections that are open, on all public listeners.
     pub(crate) connections: IntGauge,
     config_generation: IntGauge,
@@ -133,6 +135,7 @@ impl Metrics {
                 "Failures of an app's upstreams.",
                 &app_reason,
             ),
+            name_lookups: name_lookups(&registry),
             connections: gauge("portcullis_open_connections", "Connections that are open, public ones."),
             config_generation: gauge(
                 "portcullis_config_generation",
@@ -156,6 +159,12 @@ impl Metrics {
             registry,
         }
     }
+}
+
+fn name_lookups(registry: &Registry) -> IntCounterVec {
+    let help = "Look-ups of the host names of apps' upstreams.";
+    let options = Opts::new("portcullis_name_lookups_total", help);
+    registered(registry, IntCounterVec::new(options, &["host", "outcome"]))
 }
 
 /// Names and labels are constants, and a test reads them all: neither can fail at run time.

@@ -7,11 +7,11 @@
 mod coded;
 mod lent;
 
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OkOrErr, Result};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::connect::Dialer;
 use super::pool::Pool;
 use super::socket::Socket;
 
@@ -43,17 +44,22 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Whether nothing has come while nobody asked: no bytes, no end.
-    pub(super) fn is_quiet(&mut self) -> bool {
-        if let Some(stream) = &mut self.tls {
-            // What TLS holds back, or what was only for it.
-            let mut byte = [0];
-            let mut nobody = Context::from_waker(Waker::noop());
-            if Pin::new(stream).poll_read(&mut nobody, &mut ReadBuf::new(&mut byte)).is_ready() {
-                return false;
-            }
-        }
-        self.socket.is_quiet()
+    /// Nobody uses it for now. `false`: something has come that nobody asked for, bytes or its end.
+    pub(super) fn rest(&mut self) -> bool {
+        self.is_quiet_within() && self.socket.rest()
+    }
+
+    /// It is used again. `false`: something has come meanwhile.
+    pub(super) fn resume(&mut self) -> bool {
+        self.socket.resume();
+        self.is_quiet_within() && self.socket.is_quiet()
+    }
+
+    /// Whether TLS holds nothing back. It takes what was only for it.
+    fn is_quiet_within(&mut self) -> bool {
+        let Some(stream) = &mut self.tls else { return true };
+        let mut nobody = Context::from_waker(Waker::noop());
+        Pin::new(stream).poll_read(&mut nobody, &mut ReadBuf::new(&mut [0])).is_pending()
     }
 }
 
@@ -108,40 +114,47 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Lends the connections of one upstream.
+/// Lends the connections to one address.
+#[derive(Debug)]
 pub(super) struct Lender {
-    /// How it is connected to, but for the address.
-    peer: HttpPeer,
-    pub(super) pool: Pool,
+    dialer: Arc<Dialer>,
+    /// How TLS is spoken there.
+    tls: Option<Tls>,
+    /// The address has it: where it is gone, nothing is kept.
+    pool: Weak<Pool>,
 }
 
-impl std::fmt::Debug for Lender {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Lender").field("pool", &self.pool).finish_non_exhaustive()
+struct Tls(HttpPeer);
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Tls").finish_non_exhaustive()
     }
 }
 
 impl Lender {
     /// For a peer whose connections speak HTTP/1.1, whatever else it offers.
-    pub(super) fn new(mut peer: HttpPeer) -> Self {
-        peer.options.set_http_version(1, 1);
-        peer.options.tcp_keepalive = None;
-        Self { peer, pool: Pool::default() }
+    pub(super) fn new(peer: &HttpPeer, dialer: Arc<Dialer>, pool: &Arc<Pool>) -> Self {
+        let tls = peer.is_tls().then(|| {
+            let mut peer = peer.clone();
+            peer.options.set_http_version(1, 1);
+            peer.options.tcp_keepalive = None;
+            Tls(peer)
+        });
+        Self { dialer, tls, pool: Arc::downgrade(pool) }
     }
 
     /// A connection that is good for a request, and whether it was kept.
-    async fn connection(&self, address: SocketAddr) -> Result<(Connection, bool)> {
-        if let Some(connection) = self.pool.take(address) {
+    async fn connection(&self) -> Result<(Connection, bool)> {
+        if let Some(connection) = self.pool.upgrade().and_then(|pool| pool.take()) {
             return Ok((connection, true));
         }
-        let limit = self.peer.options.connection_timeout;
-        if !self.peer.is_tls() {
-            let socket = Socket::connect(&PeerAddress::Inet(address), limit).await?;
+        let Some(Tls(peer)) = &self.tls else {
+            let socket = Socket::connect(&self.dialer).await?;
             return Ok((Connection { socket, tls: None }, false));
-        }
-        let plain = Arc::new(Plain { limit, socket: Mutex::default() });
-        let mut peer = self.peer.clone();
-        peer._address = PeerAddress::Inet(address);
+        };
+        let plain = Arc::new(Plain { dialer: Arc::clone(&self.dialer), socket: Mutex::default() });
+        let mut peer = peer.clone();
         peer.options.custom_l4 = Some(Arc::clone(&plain) as Arc<_>);
         let stream = TRANSPORT.new_stream(&peer).await?;
         if !matches!(stream.selected_alpn_proto(), None | Some(ALPN::H1)) {
@@ -151,19 +164,26 @@ impl Lender {
         let socket = socket.or_err(ErrorType::InternalError, "TLS without a connection")?;
         Ok((Connection { socket, tls: Some(stream) }, false))
     }
+
+    /// Takes one back that is good for another request, for as long as its app says.
+    fn take_back(&self, connection: Connection, said: Option<Duration>) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.give(connection, said);
+        }
+    }
 }
 
 /// Connects for TLS, and remembers with what.
 #[derive(Debug)]
 struct Plain {
-    limit: Option<Duration>,
+    dialer: Arc<Dialer>,
     socket: Mutex<Option<Socket>>,
 }
 
 #[async_trait]
 impl Connect for Plain {
-    async fn connect(&self, address: &PeerAddress) -> Result<PeerStream> {
-        let socket = Socket::connect(address, self.limit).await?;
+    async fn connect(&self, _: &PeerAddress) -> Result<PeerStream> {
+        let socket = Socket::connect(&self.dialer).await?;
         *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(socket.clone());
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
@@ -189,12 +209,10 @@ impl Loan {
 
 #[async_trait]
 impl Connect for Loan {
-    async fn connect(&self, address: &PeerAddress) -> Result<PeerStream> {
-        let inet: SocketAddr =
-            *address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
-        let (connection, was_kept) = self.lender.connection(inet).await?;
+    async fn connect(&self, _: &PeerAddress) -> Result<PeerStream> {
+        let (connection, was_kept) = self.lender.connection().await?;
         self.was_kept.store(was_kept, Ordering::Relaxed);
-        let lent = Lent::new(connection, Arc::clone(&self.lender), inet);
+        let lent = Lent::new(connection, Arc::clone(&self.lender));
         Ok(VirtualSocketStream::new(Box::new(lent)).into())
     }
 }

@@ -1,28 +1,27 @@
-//! Which way a request takes to an upstream: by a connection of HTTP/1.1 that is lent to it, by one that speaks HTTP/2 or may
+//! Which way a request takes to an address: by a connection of HTTP/1.1 that is lent to it, by one that speaks HTTP/2 or may
 //! choose, or by one of its own for a WebSocket.
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::upstreams::peer::HttpPeer;
 
+use super::connect::Dialer;
 use super::http1::{Lender, Loan};
-use super::{http2, web_socket};
+use super::pool::Pool;
+use super::web_socket;
 
-/// How long an upstream that has chosen HTTP/1.1 is not asked again.
+/// How long a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
 
 /// What a request needs of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     Anything,
-    /// HTTP/2, where the upstream may choose.
+    /// HTTP/2, where the app may choose.
     Http2,
-    /// HTTP/1.1, where the upstream may choose.
+    /// HTTP/1.1, where the app may choose.
     Http1,
     WebSocket,
 }
@@ -32,13 +31,13 @@ pub(crate) enum Needs {
 pub(crate) enum Way {
     /// By a connection that is lent to it.
     Loan(Arc<Loan>),
-    /// The upstream chooses; Pingora keeps the connection if that is HTTP/2.
+    /// The app chooses; Pingora keeps the connection if that is HTTP/2.
     Offer(Arc<Choice>),
     /// Otherwise.
     Other,
 }
 
-/// What an upstream has chosen that could have chosen HTTP/2.
+/// What an app has chosen that could have chosen HTTP/2.
 #[derive(Debug)]
 pub(crate) struct Choice {
     started: Instant,
@@ -67,26 +66,23 @@ impl Choice {
     }
 }
 
-/// The ways to one configured upstream. The peers are complete but for the address.
+/// The ways to one address, and the connections of HTTP/1.1 that are kept to it.
 pub(super) struct Route {
-    /// As configured.
+    dialer: Arc<Dialer>,
+    /// As configured, for connections that Pingora keeps.
     configured: HttpPeer,
     /// For connections that are lent; the lender knows how they are made.
     lent: HttpPeer,
     /// `None`: it is spoken to in HTTP/2 alone.
     lender: Option<Arc<Lender>>,
+    pool: Arc<Pool>,
     /// There where it may choose.
     choice: Option<Arc<Choice>>,
 }
 
-impl fmt::Debug for Route {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Route").field("lender", &self.lender).finish_non_exhaustive()
-    }
-}
-
 impl Route {
-    pub(super) fn new(configured: HttpPeer) -> Self {
+    /// For a peer that is complete but for how connections to it are made.
+    pub(super) fn new(mut configured: HttpPeer, dialer: &Arc<Dialer>) -> Self {
         let alpn = &configured.options.alpn;
         let (least, most) = (alpn.get_min_http_version(), alpn.get_max_http_version());
         // What Pingora sees of it is a bare connection.
@@ -95,25 +91,22 @@ impl Route {
         lent.options.total_connection_timeout = configured.options.total_connection_timeout;
         lent.options.read_timeout = configured.options.read_timeout;
         lent.options.write_timeout = configured.options.write_timeout;
-        let lender = (least == 1).then(|| Arc::new(Lender::new(configured.clone())));
+        let pool = Arc::default();
+        let lender = (least == 1).then(|| Arc::new(Lender::new(&configured, Arc::clone(dialer), &pool)));
         let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
-        Self { configured, lent, lender, choice }
+        configured.options.custom_l4 = Some(Arc::clone(dialer) as Arc<_>);
+        Self { dialer: Arc::clone(dialer), configured, lent, lender, pool, choice }
     }
 
-    pub(super) fn offers_http2(&self) -> bool {
-        http2::is_offered(&self.configured)
+    pub(super) fn configured(&self) -> &HttpPeer {
+        &self.configured
     }
 
-    /// A peer at this address.
-    pub(super) fn peer(&self, address: SocketAddr, needs: Needs) -> (Box<HttpPeer>, Way) {
-        let at = |peer: &HttpPeer| {
-            let mut peer = Box::new(peer.clone());
-            peer._address = PeerAddress::Inet(address);
-            peer
-        };
+    /// A peer for a request.
+    pub(super) fn peer(&self, needs: Needs) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
-            let mut peer = at(&self.configured);
-            web_socket::prepare(&mut peer);
+            let mut peer = Box::new(self.configured.clone());
+            web_socket::prepare(&mut peer, Arc::clone(&self.dialer));
             return (peer, Way::Other);
         }
         let offer = self.choice.as_ref().filter(|choice| match needs {
@@ -122,17 +115,17 @@ impl Route {
             Needs::Http1 | Needs::WebSocket => false,
         });
         if let Some(choice) = offer {
-            return (at(&self.configured), Way::Offer(Arc::clone(choice)));
+            return (Box::new(self.configured.clone()), Way::Offer(Arc::clone(choice)));
         }
-        let Some(lender) = &self.lender else { return (at(&self.configured), Way::Other) };
+        let Some(lender) = &self.lender else { return (Box::new(self.configured.clone()), Way::Other) };
         let loan = Arc::new(Loan::new(Arc::clone(lender)));
-        let mut peer = at(&self.lent);
+        let mut peer = Box::new(self.lent.clone());
         peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
         (peer, Way::Loan(loan))
     }
 
     /// Closes idle connections that are over.
-    pub(super) fn sweep(&self) -> usize {
-        self.lender.as_ref().map_or(0, |lender| lender.pool.sweep())
+    pub(super) fn sweep(&self) {
+        self.pool.sweep();
     }
 }

@@ -1,55 +1,93 @@
-//! A TCP connection to an app, which others may look at while it is used.
+//! A TCP connection to an app, which others may look at while it is used. Its end is evidence: see [`super::answer`].
 
+use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 
-use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::Result;
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
-use pingora_core::{Error, ErrorType, OrErr, Result};
 use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::task::unconstrained;
+
+use super::connect::Dialer;
+use super::names::Name;
 
 /// The connection. A clone is the same one.
 #[derive(Debug, Clone)]
-pub(super) struct Socket(Arc<TcpStream>);
+pub(super) struct Socket(Arc<Connected>);
+
+#[derive(Debug)]
+struct Connected {
+    stream: TcpStream,
+    /// Whose address it is connected to.
+    name: Option<Arc<Name>>,
+    /// Nobody uses it, and its end has not come: that we close it says nothing about the app.
+    is_at_rest: AtomicBool,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.as_ref().filter(|_| !self.is_at_rest.load(Ordering::Relaxed)) {
+            name.doubt();
+        }
+    }
+}
 
 impl Socket {
-    pub(super) async fn connect(address: &PeerAddress, limit: Option<Duration>) -> Result<Self> {
-        let address: SocketAddr =
-            *address.as_inet().ok_or_else(|| Error::explain(ErrorType::ConnectError, "not an IP address"))?;
-        let stream = timeout(limit.unwrap_or(Duration::MAX), TcpStream::connect(address))
-            .await
-            .or_err(ErrorType::ConnectTimedout, "connecting to an app")?
-            .map_err(|error| Error::because(kind(&error), "connecting to an app", error))?;
-        stream.set_nodelay(true).or_err(ErrorType::ConnectError, "connecting to an app")?;
-        Ok(Self(Arc::new(stream)))
+    pub(super) async fn connect(dialer: &Dialer) -> Result<Self> {
+        let stream = dialer.dial().await?;
+        let name = dialer.name().cloned();
+        Ok(Self(Arc::new(Connected { stream, name, is_at_rest: AtomicBool::new(false) })))
     }
 
     /// Whether nothing has come, not even the end. Asks the system: the runtime may not have heard of it yet.
     pub(super) fn is_quiet(&self) -> bool {
+        self.peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn peek(&self) -> io::Result<usize> {
         let mut byte = [0];
-        let peeked = recv(&*self.0, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        peeked.is_err_and(|error| io::Error::from(error).kind() == io::ErrorKind::WouldBlock)
+        Ok(recv(&self.0.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
+    }
+
+    /// Nobody uses it now: what comes is its end, and its name hears of that at once. `false`: something has come already.
+    pub(super) fn rest(&self) -> bool {
+        let is_quiet = self.wake(&self.0.name.clone().map_or_else(|| Waker::noop().clone(), Waker::from));
+        self.0.is_at_rest.store(is_quiet, Ordering::Relaxed);
+        is_quiet
+    }
+
+    /// It is used again, or its end has been found: what comes is no end any more.
+    pub(super) fn resume(&self) {
+        self.0.is_at_rest.store(false, Ordering::Relaxed);
+        if self.0.name.is_some() {
+            self.wake(Waker::noop());
+        }
+    }
+
+    /// Has this woken when something comes, and nobody who has read from it before. `false`: it has come.
+    fn wake(&self, waker: &Waker) -> bool {
+        let stream = &self.0.stream;
+        // Without this, a task that has had its turn would be woken although nothing has come.
+        let mut readable = pin!(unconstrained(poll_fn(|context| stream.poll_read_ready(context))));
+        let mut context = Context::from_waker(waker);
+        while readable.as_mut().poll(&mut context).is_ready() {
+            // The runtime may only not know yet that all has been read.
+            let tried = stream.try_io(Interest::READABLE, || self.peek());
+            if !tried.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return false;
+            }
+        }
+        true
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-/// What a failed connect is to Pingora.
-fn kind(error: &io::Error) -> ErrorType {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
-        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
-        _ => ErrorType::ConnectError,
     }
 }
 
@@ -59,7 +97,7 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = &self.0;
+        let stream = &self.0.stream;
         let room = buffer.remaining();
         if room == 0 {
             return Poll::Ready(Ok(()));
@@ -91,8 +129,8 @@ impl Socket {
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match write(&self.0) {
+            ready!(self.0.stream.poll_write_ready(context))?;
+            match write(&self.0.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 written => return Poll::Ready(written),
             }
@@ -122,7 +160,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shutdown(&*self.0, Shutdown::Write).map_err(io::Error::from))
+        Poll::Ready(shutdown(&self.0.stream, Shutdown::Write).map_err(io::Error::from))
     }
 }
 

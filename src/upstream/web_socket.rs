@@ -9,7 +9,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::Result;
@@ -20,15 +19,15 @@ use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket, VirtualSo
 use pingora_core::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::connect::Dialer;
 use super::socket::Socket;
 
 /// Connections for WebSockets are none for other requests.
 const GROUP: u64 = 1;
 
 /// Makes a peer's connection one for a WebSocket.
-pub(crate) fn prepare(peer: &mut HttpPeer) {
-    let timeout = peer.options.connection_timeout;
-    peer.options.custom_l4 = Some(Arc::new(Connector { timeout }));
+pub(crate) fn prepare(peer: &mut HttpPeer, dialer: Arc<Dialer>) {
+    peer.options.custom_l4 = Some(Arc::new(Connector(dialer)));
     // What one authority has vouched for is still told apart.
     peer.group_key ^= GROUP;
     peer.options.set_http_version(1, 1);
@@ -37,15 +36,12 @@ pub(crate) fn prepare(peer: &mut HttpPeer) {
 }
 
 #[derive(Debug)]
-struct Connector {
-    timeout: Option<Duration>,
-}
+struct Connector(Arc<Dialer>);
 
 #[async_trait]
 impl Connect for Connector {
-    async fn connect(&self, address: &PeerAddress) -> Result<Stream> {
-        let socket = Socket::connect(address, self.timeout).await?;
-        let socket = PatientSocket { socket, has_written: false };
+    async fn connect(&self, _: &PeerAddress) -> Result<Stream> {
+        let socket = PatientSocket { socket: Socket::connect(&self.0).await?, has_written: false };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
 }

@@ -9,12 +9,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::support::gateway::{ACCESS, Builder, REFRESH};
+use crate::support::port::Port;
 use crate::support::{Browser, Endpoint, Fault, Request, World, patiently, wait_for};
-
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("a bound socket").port()
-}
 
 /// The file that it logs into.
 fn log(directory: &Path) -> Stdio {
@@ -42,6 +38,8 @@ pub(crate) fn run(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> S
 pub(crate) struct Program {
     child: Child,
     directory: TempDir,
+    /// Its own, also while one process follows another.
+    _ports: [Port; 2],
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -63,38 +61,34 @@ impl Program {
     }
 
     async fn start_in(mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
-        for _ in 0..5 {
-            let [address, admin] =
-                [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-            let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
-            builder = builder.lay_over(&toml);
-            let directory = tempfile::tempdir().unwrap();
-            std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
-            let child = run(directory.path(), &[], &stderr);
-            let mut program = Self { child, directory, address, admin };
-            if program.is_ready().await {
-                return (program, builder);
-            }
-        }
-        panic!("the program does not start");
+        let ports = [Port::reserve(), Port::reserve()];
+        let [address, admin] = [&ports[0], &ports[1]].map(Port::address);
+        let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
+        builder = builder.lay_over(&toml);
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
+        let child = run(directory.path(), &[], stderr);
+        let mut program = Self { child, directory, _ports: ports, address, admin };
+        program.ready().await;
+        (program, builder)
     }
 
-    /// `false`: it has ended, as where one of the ports that were free is somebody else's by now.
-    async fn is_ready(&mut self) -> bool {
+    async fn ready(&mut self) {
         patiently("readiness", async {
             loop {
                 tokio::time::sleep(Duration::from_millis(50)).await;
-                if self.child.try_wait().unwrap().is_some() {
-                    return false;
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    let log = std::fs::read_to_string(self.file("log")).unwrap_or_default();
+                    panic!("the program does not start: {status}\n{log}");
                 }
                 if tokio::net::TcpStream::connect(self.admin).await.is_ok()
                     && Browser::new(self.admin, "localhost").get("/readyz").await.status() == 200
                 {
-                    return true;
+                    return;
                 }
             }
         })
-        .await
+        .await;
     }
 
     /// Starts another process in its place, and waits until the old one has ended; its exit code.

@@ -1,6 +1,5 @@
 //! HTTP/2 as attackers speak it: their connection or stream ends, the app sees nothing, and a bystander notices nothing.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::binary::{Program, free_port};
+use crate::binary::Program;
 use crate::http2::{Client, HOST, world};
 use crate::support::certificates::Authority;
 use crate::support::frames::{
@@ -17,6 +16,7 @@ use crate::support::frames::{
     PROTOCOL_ERROR, RST_STREAM, SETTINGS, block, frame,
 };
 use crate::support::gateway::ACCESS;
+use crate::support::port::Port;
 use crate::support::{Reply, World, patiently, wait_for};
 
 /// At once.
@@ -467,12 +467,12 @@ async fn no_flood_fills_the_memory() {
     let authority = Authority::new();
     authority.certify("store", &[HOST]);
     let limits = "[server.limits]\nheader_timeout = '2s'\nkeep_alive_timeout = '2s'\n[apps.store.timeouts]\nidle = '2s'\n";
-    let port = free_port();
-    let tls = authority.server(&["store"]).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    let port = Port::reserve();
+    let tls = authority.server(&["store"]).replace("127.0.0.1:0", &port.address().to_string());
     let builder = World::builder().await.lay_over(&tls).lay_over(limits);
     builder.store.on("/open/large", Reply::Download { length: 1 << 30, chunked: false });
     let (program, _builder) = Program::start_quietly(builder).await;
-    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let address = port.address();
     program.forget_peak_memory();
     let before = program.peak_memory();
     let value = "x".repeat(16_000);

@@ -2,19 +2,19 @@
 //! connection dead.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Method;
 use rustls::version::TLS13;
 
-use crate::binary::{Program, free_port};
+use crate::binary::Program;
 use crate::http2::{Client, HOST, world};
 use crate::support::certificates::{Authority, connect};
 use crate::support::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Fate, Frame, Frames, GOAWAY, HEADERS, PING,
     RST_STREAM, block, frame,
 };
+use crate::support::port::Port;
 use crate::support::{Endpoint, Fault, Reply, World, patiently, wait_for};
 
 const REFUSED_STREAM: u32 = 7;
@@ -65,10 +65,10 @@ async fn thousands_of_requests_ninety_at_a_time_go_over_one_connection() {
     // In a process of its own: the client is faster than the gateway.
     let authority = Authority::new();
     authority.certify("store", &[HOST]);
-    let port = free_port();
-    let tls = authority.server(&["store"]).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+    let port = Port::reserve();
+    let tls = authority.server(&["store"]).replace("127.0.0.1:0", &port.address().to_string());
     let (_program, _builder) = Program::start_quietly(World::builder().await.lay_over(&tls)).await;
-    let mut frames = Frames::connect(&authority, SocketAddr::from(([127, 0, 0, 1], port)), &[]).await;
+    let mut frames = Frames::connect(&authority, port.address(), &[]).await;
     let user = block(&fields("HEAD", "/api/user", None));
     let request = |number: u32| frame(HEADERS, END_STREAM | END_HEADERS, 2 * number + 1, &user);
     assert!(frames.send_all(&(0..90).map(request).collect::<Vec<_>>()).await);

@@ -1,20 +1,19 @@
 //! Clients that leave, in all ways that there are: nothing has failed, so nothing is a warning, and the log says who it was.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::binary::{Program, free_port};
+use crate::binary::Program;
 use crate::support::certificates::{Authority, connect};
 use crate::support::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, block, frame,
 };
 use crate::support::gateway::Builder;
 use crate::support::http2::{Call, Http2App, read, response, write};
+use crate::support::port::Port;
 use crate::support::{Endpoint, Fault, Reply, World, patiently, wait_for};
 
 /// What the client speaks.
@@ -143,7 +142,7 @@ struct Place {
     builder: Builder,
     app: Http2App,
     authority: Authority,
-    tls: SocketAddr,
+    tls: Port,
 }
 
 /// Answers as the path says.
@@ -165,8 +164,8 @@ impl Place {
         let authority = Authority::new();
         authority.certify("both", &["store.localhost", "forums.localhost"]);
         let app = Http2App::start(serve).await;
-        let port = free_port();
-        let tls = authority.server(&["both"]).replace("127.0.0.1:0", &format!("127.0.0.1:{port}"));
+        let port = Port::reserve();
+        let tls = authority.server(&["both"]).replace("127.0.0.1:0", &port.address().to_string());
         let upstream = format!("[apps.forums]\nupstreams = ['{}']", app.url());
         let log = "[server.log]\nformat = 'json'\naccess = 'all'";
         // Nobody is to be gone because of these.
@@ -175,7 +174,7 @@ impl Place {
         let builder =
             World::builder().await.lay_over(&tls).lay_over(&upstream).lay_over(log).lay_over(limits);
         let (program, builder) = Program::start_quietly(builder).await;
-        Self { program, builder, app, authority, tls: SocketAddr::from(([127, 0, 0, 1], port)) }
+        Self { program, builder, app, authority, tls: port }
     }
 
     async fn open(&self, protocol: Protocol) -> Client {
@@ -186,7 +185,7 @@ impl Place {
         }
         let alpn: &[u8] = if protocol == Protocol::Http2 { b"h2" } else { b"http/1.1" };
         let config = self.authority.client(&[&rustls::version::TLS13], &[alpn]);
-        let stream = connect(config, self.tls, "store.localhost").await.expect("a handshake");
+        let stream = connect(config, self.tls.address(), "store.localhost").await.expect("a handshake");
         Client::Tls(Box::new(stream))
     }
 

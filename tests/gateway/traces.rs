@@ -68,6 +68,26 @@ async fn a_request_has_a_span_and_its_exchange_another_which_the_app_is_told_of(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_up_the_app_s_name_is_part_of_the_exchange() {
+    let collector = Collector::start().await;
+    let builder = World::builder().await;
+    let address = builder.store.listening().address();
+    let toml = format!(
+        "{}[apps.store]\nupstreams = ['http://shop.test:{}']\nresolve_interval = '1h'",
+        collector.toml(),
+        address.port()
+    );
+    builder.names.point("shop.test", &[address.ip()]);
+    let world = builder.lay_over(&toml).start().await;
+    world.names.grow_old("shop.test").await;
+    world.browser().get("/open/a").await.assert_status(200);
+    let server = collector.span("GET /open/*").await;
+    let client = collector.child(&server, "client");
+    assert_eq!((client.name.as_str(), client.is_error), ("GET", false));
+    assert_eq!(world.names.asked("shop.test").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trusted_proxy_s_trace_goes_on_as_it_decided() {
     let collector = Collector::start().await;
     let world = World::with(&format!("{PROXIES}{}sample_ratio = 0.0", collector.toml())).await;

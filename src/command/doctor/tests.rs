@@ -59,6 +59,7 @@ fn app() -> App {
         timeouts: Timeouts { connect: limit, response: limit, idle: limit },
         upstream_tls: crate::config::UpstreamTls::default(),
         health_check: HealthCheck { interval: limit, timeout: limit, path: None },
+        resolve_interval: limit,
     }
 }
 

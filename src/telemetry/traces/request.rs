@@ -26,6 +26,10 @@ pub(crate) struct RequestTrace {
     server: Span,
     /// The exchange with the app that is under way, and whether the app has answered.
     app: Option<(Span, bool)>,
+    /// Where that takes place.
+    address: Option<SocketAddr>,
+    /// It has begun with looking for the address.
+    is_postponed: bool,
 }
 
 impl RequestTrace {
@@ -46,7 +50,7 @@ impl RequestTrace {
                 KeyValue::new("network.protocol.version", version),
             ]);
         }
-        Box::new(Self { traces: Arc::clone(traces), server, app: None })
+        Box::new(Self { traces: Arc::clone(traces), server, app: None, address: None, is_postponed: false })
     }
 
     /// What calls on behalf of the request belong to.
@@ -61,7 +65,11 @@ impl RequestTrace {
 
     /// Begins an exchange with the app; one that is under way has come to nothing.
     pub(crate) fn begin_exchange(&mut self, method: &http::Method, app: &str, address: Option<SocketAddr>) {
+        if std::mem::take(&mut self.is_postponed) && self.address == address {
+            return;
+        }
         self.fail_exchange("retried");
+        self.address = address;
         let mut span = self.parent().span(method_name(method), SpanKind::Client, Vec::new());
         if span.is_recording() {
             span.set_attributes([
@@ -76,6 +84,11 @@ impl RequestTrace {
             }
         }
         self.app = Some((span, false));
+    }
+
+    /// Nothing has happened yet: the exchange that comes is still this one, if it is at the same address.
+    pub(crate) fn postpone_exchange(&mut self) {
+        self.is_postponed = true;
     }
 
     /// Tells the app which span its own ones belong to. What a stranger said about that is gone.

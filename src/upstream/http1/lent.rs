@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -30,7 +29,6 @@ pub(super) struct Lent {
     /// There until this is dropped.
     connection: Option<Connection>,
     lender: Arc<Lender>,
-    address: SocketAddr,
     request: Outgoing,
     answer: Incoming,
     incoming: Buffers,
@@ -55,16 +53,15 @@ struct Buffers {
 /// What is in the buffers is not for logs.
 impl fmt::Debug for Lent {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Lent").field("address", &self.address).finish_non_exhaustive()
+        formatter.debug_struct("Lent").field("lender", &self.lender).finish_non_exhaustive()
     }
 }
 
 impl Lent {
-    pub(super) fn new(connection: Connection, lender: Arc<Lender>, address: SocketAddr) -> Self {
+    pub(super) fn new(connection: Connection, lender: Arc<Lender>) -> Self {
         Self {
             connection: Some(connection),
             lender,
-            address,
             request: Outgoing::new(),
             answer: Incoming::new(),
             incoming: Buffers::default(),
@@ -299,7 +296,7 @@ impl Drop for Lent {
         let Some(head) = self.answer.head().filter(|head| head.persists) else { return };
         let is_clean = !self.is_spoilt && self.request.is_ended() && self.answer.is_ended();
         if let Some(connection) = self.connection.take().filter(|_| is_clean && self.is_finished) {
-            self.lender.pool.give(self.address, connection, head.idle);
+            self.lender.take_back(connection, head.idle);
         }
     }
 }

@@ -1,8 +1,13 @@
+use std::net::{IpAddr, SocketAddr};
+
 use pingora_core::protocols::GetProxyDigest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::super::connect::Evidence;
+use super::super::names::{Name, Names};
 use super::*;
+use crate::lookup::{Lookup, LookupError};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -11,30 +16,74 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 struct Bench {
     listener: TcpListener,
     address: SocketAddr,
+    pool: Arc<Pool>,
     lender: Arc<Lender>,
 }
 
 impl Bench {
     async fn new() -> Self {
+        Self::with(Dialer::to).await
+    }
+
+    /// The same at a name.
+    async fn named() -> (Self, Arc<Name>) {
+        let name = Names::new(Arc::new(Here)).get("shop.test");
+        name.look_up().await;
+        let evidence = Evidence {
+            name: Arc::clone(&name),
+            address: Arc::clone(&name.answer().addresses[0]),
+            has_certificate: false,
+        };
+        let bench = Self::with(|address| Arc::new(Dialer::new(address, Some(evidence), None))).await;
+        (bench, name)
+    }
+
+    async fn with(dialer: impl FnOnce(SocketAddr) -> Arc<Dialer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let lender = Arc::new(Lender::new(HttpPeer::new(address, false, String::new())));
-        Self { listener, address, lender }
+        let pool = Arc::default();
+        let peer = HttpPeer::new(address, false, String::new());
+        let lender = Arc::new(Lender::new(&peer, dialer(address), &pool));
+        Self { listener, address, pool, lender }
     }
 
     /// A connection as Pingora has it, and the app's end of it.
     async fn connect(&self) -> (PeerStream, TcpStream) {
+        let lent = self.borrow(false).await;
+        (lent, self.listener.accept().await.unwrap().0)
+    }
+
+    /// A connection as Pingora has it.
+    async fn borrow(&self, is_kept: bool) -> PeerStream {
         let loan = Loan::new(Arc::clone(&self.lender));
         let lent = loan.connect(&PeerAddress::Inet(self.address)).await.unwrap();
-        assert!(!loan.was_kept());
+        assert_eq!(loan.was_kept(), is_kept);
         assert!(lent.get_proxy_digest().is_none());
-        (lent, self.listener.accept().await.unwrap().0)
+        lent
     }
 
     /// A connection that was kept.
     fn kept(&self) -> Option<Connection> {
-        self.lender.pool.take(self.address)
+        self.pool.take()
     }
+}
+
+/// Every name is this machine's.
+#[derive(Debug)]
+struct Here;
+
+#[async_trait]
+impl Lookup for Here {
+    async fn addresses(&self, _: &str) -> std::result::Result<Vec<IpAddr>, LookupError> {
+        Ok(vec![IpAddr::from([127, 0, 0, 1])])
+    }
+}
+
+/// One request and its answer.
+async fn exchange(lent: &mut PeerStream, app: &mut TcpStream) {
+    lent.write_all(GET.as_bytes()).await.unwrap();
+    app.write_all(OK.as_bytes()).await.unwrap();
+    assert_eq!(read_to_end(lent).await, OK.as_bytes());
 }
 
 /// Reads as Pingora does: to the answer's end, then once more before it would keep the connection.
@@ -143,9 +192,7 @@ async fn a_kept_connection_on_which_something_happens_is_not_used() {
     for what in ["nothing", "bytes", "end"] {
         let bench = Bench::new().await;
         let (mut lent, mut app) = bench.connect().await;
-        lent.write_all(GET.as_bytes()).await.unwrap();
-        app.write_all(OK.as_bytes()).await.unwrap();
-        read_to_end(&mut lent).await;
+        exchange(&mut lent, &mut app).await;
         drop(lent);
         match what {
             "bytes" => app.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap(),
@@ -159,7 +206,7 @@ async fn a_kept_connection_on_which_something_happens_is_not_used() {
 
 #[tokio::test]
 async fn idle_connections_are_closed_when_they_are_over() {
-    let bench = Bench::new().await;
+    let (bench, name) = Bench::named().await;
     let serve = async |(mut lent, mut app): (PeerStream, TcpStream), head: &str| {
         lent.write_all(GET.as_bytes()).await.unwrap();
         app.write_all(format!("HTTP/1.1 204 No\r\n{head}\r\n").as_bytes()).await.unwrap();
@@ -171,13 +218,100 @@ async fn idle_connections_are_closed_when_they_are_over() {
     let closed = serve(second, "").await;
     // The app may close it while a request is on its way.
     drop(serve(third, "Keep-Alive: timeout=1\r\n").await);
+    assert_eq!((bench.pool.len(), name.doubts()), (2, 1), "the third is none to keep");
     drop(closed);
-    assert_eq!(bench.lender.pool.sweep(), 1, "the one that was closed");
-    assert_eq!(bench.lender.pool.sweep(), 0);
+    bench.pool.sweep();
+    // The runtime has not had the time to tell.
+    assert_eq!((bench.pool.len(), name.doubts()), (1, 2), "without the one that was closed");
     let kept = bench.kept().expect("the one that lives");
     assert!(bench.kept().is_none());
     drop(kept);
     assert_eq!(living.read_to_end(&mut Vec::new()).await.unwrap(), GET.len());
+}
+
+#[tokio::test]
+async fn the_end_of_an_idle_connection_is_told_to_its_name_at_once() {
+    for what in ["bytes", "end", "reset"] {
+        let (bench, name) = Bench::named().await;
+        let (mut lent, mut app) = bench.connect().await;
+        exchange(&mut lent, &mut app).await;
+        drop(lent);
+        assert_eq!((bench.pool.len(), name.doubts()), (1, 0));
+        match what {
+            "bytes" => app.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap(),
+            "end" => app.shutdown().await.unwrap(),
+            _ => {
+                rustix::net::sockopt::set_socket_linger(&app, Some(Duration::ZERO)).unwrap();
+                drop(app);
+            }
+        }
+        // Nobody looks at it.
+        while name.doubts() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(bench.pool.len(), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_no_end_but_giving_a_connection_up_is_one() {
+    let (bench, name) = Bench::named().await;
+    let (mut lent, mut app) = bench.connect().await;
+    exchange(&mut lent, &mut app).await;
+    for _ in 0..3 {
+        drop(lent);
+        lent = bench.borrow(true).await;
+        lent.write_all(GET.as_bytes()).await.unwrap();
+        app.write_all(OK.as_bytes()).await.unwrap();
+        // It is there before anybody reads.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(read_to_end(&mut lent).await, OK.as_bytes());
+    }
+    assert_eq!(name.doubts(), 0);
+    lent.write_all(GET.as_bytes()).await.unwrap_err();
+    drop(lent);
+    assert_eq!((bench.pool.len(), name.doubts()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_task_that_has_had_its_turn_may_give_a_connection_back() {
+    let (bench, name) = Bench::named().await;
+    let (mut lent, mut app) = bench.connect().await;
+    exchange(&mut lent, &mut app).await;
+    let mut lent = Some(lent);
+    std::future::poll_fn(|context| {
+        // Whatever it asks the runtime for from now on is to come later.
+        while std::pin::pin!(tokio::task::consume_budget()).poll(context).is_ready() {}
+        drop(lent.take());
+        Poll::Ready(())
+    })
+    .await;
+    tokio::task::yield_now().await;
+    assert_eq!((bench.pool.len(), name.doubts()), (1, 0));
+    app.shutdown().await.unwrap();
+    while name.doubts() == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn connections_go_with_their_address() {
+    let (bench, name) = Bench::named().await;
+    let (mut idle, mut app_of_idle) = bench.connect().await;
+    let (mut lent, mut app_of_lent) = bench.connect().await;
+    exchange(&mut idle, &mut app_of_idle).await;
+    drop(idle);
+    let Bench { pool, lender, .. } = bench;
+    // A request under way may still know who lends.
+    drop(pool);
+    let mut seen = Vec::new();
+    app_of_idle.read_to_end(&mut seen).await.unwrap();
+    assert_eq!(name.doubts(), 0, "that we close it says nothing about the app");
+    exchange(&mut lent, &mut app_of_lent).await;
+    drop(lent);
+    app_of_lent.read_to_end(&mut seen).await.unwrap();
+    assert_eq!(seen, GET.repeat(2).as_bytes());
+    assert!(lender.pool.upgrade().is_none());
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::listening::Listening;
+use super::port::Port;
 use super::wire::{Body, Head, Wire};
 
 /// How the app answers on a path.
@@ -86,9 +87,15 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) async fn start(name: &'static str) -> Self {
+        Self::at(name, Port::reserve()).await
+    }
+
+    /// The same at a port that is reserved already.
+    pub(crate) async fn at(name: &'static str, port: Port) -> Self {
         let notebook = Arc::new(Mutex::new(Notebook::default()));
         let shared = notebook.clone();
-        let listening = Listening::start(move |wire, number| serve(name, wire, number, shared.clone())).await;
+        let listening =
+            Listening::at(port, move |wire, number| serve(name, wire, number, shared.clone())).await;
         Self { listening, notebook }
     }
 

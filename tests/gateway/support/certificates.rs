@@ -9,10 +9,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::listening::Listening;
+use super::port::Port;
 use super::wire::patiently;
 
 /// Signs certificates into a directory of its own.
@@ -128,6 +130,21 @@ pub(crate) async fn terminator_for(
     alpn: &[&[u8]],
     to: SocketAddr,
 ) -> SocketAddr {
+    let terminator = terminator_at(Port::reserve(), authority, file, alpn, to).await;
+    let address = terminator.address();
+    // To the end of the test.
+    std::mem::forget(terminator);
+    address
+}
+
+/// The same at a port that is reserved already; it ends with what is returned.
+pub(crate) async fn terminator_at(
+    port: Port,
+    authority: &Authority,
+    file: &str,
+    alpn: &[&[u8]],
+    to: SocketAddr,
+) -> Listening {
     let chain = CertificateDer::pem_file_iter(authority.path(&format!("{file}.pem"))).expect("a file");
     let key = PrivateKeyDer::from_pem_file(authority.path(&format!("{file}.key"))).expect("a key");
     let mut config =
@@ -139,17 +156,13 @@ pub(crate) async fn terminator_for(
             .expect("a pair");
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
     let acceptor = TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("a bound socket");
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut near) = acceptor.accept(stream).await else { return };
-                let Ok(mut far) = TcpStream::connect(to).await else { return };
-                let _either_side_ends = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-            });
+    Listening::at(port, move |wire, _| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut near) = acceptor.accept(wire.stream).await else { return };
+            let Ok(mut far) = TcpStream::connect(to).await else { return };
+            let _either_side_ends = tokio::io::copy_bidirectional(&mut near, &mut far).await;
         }
-    });
-    address
+    })
+    .await
 }

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::app::App;
 use super::client::{Answer, Browser};
+use super::names::Names;
 use super::provider::Provider;
 use super::wire::patiently;
 
@@ -33,12 +34,17 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts one from the text of a `gateway.toml`.
     pub(crate) async fn start(toml: &str, clock: Arc<dyn Clock>) -> Self {
+        Self::start_with(toml, clock, Arc::new(Names::default())).await
+    }
+
+    /// The same with a directory of host names.
+    pub(crate) async fn start_with(toml: &str, clock: Arc<dyn Clock>, names: Arc<Names>) -> Self {
         // Shown for the tests that fail; an error means that another test has done it.
         let logs = tracing_subscriber::fmt().with_env_filter("warn,portcullis=debug").with_test_writer();
         let _ = logs.with_ansi(false).try_init();
         let loaded = portcullis::config::parse(toml)
             .unwrap_or_else(|error| panic!("{error}: {:#?}\n{toml}", error.problems));
-        let server = Server::bind_with_clock(loaded.config, clock).await.expect("free ports");
+        let server = Server::bind_with(loaded.config, clock, names).await.expect("free ports");
         let address = *server.addresses().first().expect("one listener");
         let admin = server.admin_address().expect("an admin listener");
         let tls = server.tls_addresses().first().copied();
@@ -82,6 +88,7 @@ pub(crate) struct World {
     pub(crate) provider: Provider,
     pub(crate) store: App,
     pub(crate) forums: App,
+    pub(crate) names: Arc<Names>,
     pub(crate) gateway: Gateway,
     config: toml::Table,
 }
@@ -92,6 +99,7 @@ pub(crate) struct Builder {
     pub(crate) provider: Provider,
     pub(crate) store: App,
     pub(crate) forums: App,
+    pub(crate) names: Arc<Names>,
     config: toml::Table,
 }
 
@@ -112,7 +120,7 @@ impl World {
         let (store, forums) = (App::start("store").await, App::start("forums").await);
         let text = usual_config(&provider.issuer(), &store.url(), &forums.url());
         let config = toml::from_str(&text).expect("valid TOML");
-        Builder { clock, provider, store, forums, config }
+        Builder { clock, provider, store, forums, names: Arc::default(), config }
     }
 
     /// What the provider and the gateway take for the time.
@@ -204,9 +212,9 @@ impl Builder {
     /// Starts the gateway.
     pub(crate) async fn start_unready(self) -> World {
         let text = self.text();
-        let Self { clock, provider, store, forums, config } = self;
-        let gateway = Gateway::start(&text, clock.clone()).await;
-        World { clock, provider, store, forums, gateway, config }
+        let Self { clock, provider, store, forums, names, config } = self;
+        let gateway = Gateway::start_with(&text, clock.clone(), names.clone()).await;
+        World { clock, provider, store, forums, names, gateway, config }
     }
 }
 

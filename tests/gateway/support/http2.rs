@@ -10,10 +10,12 @@ use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request, Response, request};
 use rustls::version::TLS13;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::certificates::{Authority, connect};
 use super::listening::Listening;
+use super::port::Port;
 use super::{World, patiently};
 
 /// One request at the app, and the way to answer it.
@@ -69,8 +71,25 @@ impl Http2App {
         Self::with(h2::server::Builder::new(), handler).await
     }
 
+    /// The same at a port that is reserved already.
+    pub(crate) async fn at<F, R>(port: Port, handler: F) -> Self
+    where
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        Self::new(port, h2::server::Builder::new(), handler).await
+    }
+
     /// The same with settings.
     pub(crate) async fn with<F, R>(settings: h2::server::Builder, handler: F) -> Self
+    where
+        F: Fn(Call) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        Self::new(Port::reserve(), settings, handler).await
+    }
+
+    async fn new<F, R>(port: Port, settings: h2::server::Builder, handler: F) -> Self
     where
         F: Fn(Call) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
@@ -79,7 +98,8 @@ impl Http2App {
         let (goodbye, _) = watch::channel(0);
         let shared = Arc::new(Shared { handler, settings, seen: Mutex::default(), goodbye });
         let state = shared.clone();
-        let listening = Listening::start(move |wire, number| serve(wire.stream, number, state.clone())).await;
+        let listening =
+            Listening::at(port, move |wire, number| serve(wire.stream, number, state.clone())).await;
         Self { listening, shared }
     }
 
@@ -105,7 +125,22 @@ impl Http2App {
     }
 }
 
-async fn serve(stream: tokio::net::TcpStream, number: usize, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>) {
+    let Ok((stream, held)) = twice(stream) else { return };
+    serve_streams(stream, number, shared).await;
+    // What still comes is read: closing before that would reset the connection, and take back answers that are on their way.
+    let Ok(mut held) = TcpStream::from_std(held) else { return };
+    let _ended = tokio::io::copy(&mut held, &mut tokio::io::sink()).await;
+}
+
+/// A connection, and what keeps it from being closed.
+fn twice(stream: TcpStream) -> std::io::Result<(TcpStream, std::net::TcpStream)> {
+    let stream = stream.into_std()?;
+    let held = stream.try_clone()?;
+    Ok((TcpStream::from_std(stream)?, held))
+}
+
+async fn serve_streams(stream: TcpStream, number: usize, shared: Arc<Shared>) {
     let Ok(mut connection) = shared.settings.handshake::<_, Bytes>(stream).await else { return };
     let mut goodbye = shared.goodbye.subscribe();
     loop {

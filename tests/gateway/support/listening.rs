@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use super::port::Port;
 use super::wire::Wire;
 
 type Handler = Arc<dyn Fn(Wire, usize) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// A listener, its connections, and what serves them.
 pub(crate) struct Listening {
-    address: SocketAddr,
+    port: Port,
     handler: Handler,
     accepted: Arc<AtomicUsize>,
     tasks: Arc<Mutex<Vec<AbortHandle>>>,
@@ -27,9 +28,18 @@ impl Listening {
         F: Fn(Wire, usize) -> R + Send + Sync + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::at(Port::reserve(), handler).await
+    }
+
+    /// The same at a port that is reserved already.
+    pub(crate) async fn at<F, R>(port: Port, handler: F) -> Self
+    where
+        F: Fn(Wire, usize) -> R + Send + Sync + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        let listener = port.listen().await;
         let server = Self {
-            address: listener.local_addr().expect("a bound socket"),
+            port,
             handler: Arc::new(move |wire, number| Box::pin(handler(wire, number))),
             accepted: Arc::default(),
             tasks: Arc::default(),
@@ -40,7 +50,12 @@ impl Listening {
 
     /// Where it listens, up or down.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.port.address()
+    }
+
+    /// How many connections it has accepted.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
     }
 
     /// How many of its connections are served now.
@@ -58,14 +73,7 @@ impl Listening {
 
     /// Listens again on the same port.
     pub(crate) async fn up(&self) {
-        for _ in 0..200 {
-            if let Ok(listener) = TcpListener::bind(self.address).await {
-                self.serve(listener);
-                return;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-        }
-        panic!("the port of a server that was down is taken");
+        self.serve(self.port.listen().await);
     }
 
     fn serve(&self, listener: TcpListener) {

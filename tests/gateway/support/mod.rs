@@ -12,6 +12,8 @@ pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod keys;
 pub(crate) mod listening;
+pub(crate) mod names;
+pub(crate) mod port;
 pub(crate) mod provider;
 pub(crate) mod strict;
 pub(crate) mod wire;

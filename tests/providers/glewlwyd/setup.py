@@ -22,7 +22,7 @@ cookie = None
 
 
 def wait_until_it_listens():
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             return urllib.request.urlopen(BASE + "/config")
@@ -90,17 +90,18 @@ if len(sys.argv) > 2:
     call("POST", "/scope", {"name": "api", "display_name": "api", "description": "api", "password_required": True,
                             "password_max_age": 0, "scheme": {}})
 
-    rsa = key_pair(state, "rsa", "genrsa")
-    add_provider("oidc", rsa)
-    add_provider("oidcr", rsa, one_use="always")
-    add_provider("oidcs", rsa, one_use="always", access_token=4, refresh_token=20)
-    add_provider("oidck", rsa, one_use="always")
-    add_provider("oidce", key_pair(state, "ec", "ecparam", "-name", "prime256v1", "-genkey", "-noout"), kind="ecdsa")
-    key_pair(state, "rotated", "genrsa")
-
     add_client("gw", "gwsecret-0123456789")
     add_client("gw-sp", "p+q%2Fr:s")
     add_user("alice", ["admin", "user"])
     add_user("bob", ["user"])
     add_user("uni", ["user"])
     add_user("dis", ["user"], enabled=False)
+
+    rsa = key_pair(state, "rsa", "genrsa")
+    add_provider("oidc", rsa)
+    add_provider("oidcr", rsa, one_use="always")
+    add_provider("oidcs", rsa, one_use="always", access_token=4, refresh_token=20)
+    add_provider("oidck", rsa, one_use="always")
+    key_pair(state, "rotated", "genrsa")
+    # The last one: the tests take its metadata for a sign that everything is there.
+    add_provider("oidce", key_pair(state, "ec", "ecparam", "-name", "prime256v1", "-genkey", "-noout"), kind="ecdsa")

@@ -1,26 +1,32 @@
-//! An identity provider as a child process on a free port.
+//! An identity provider as a child process, on a port that is its own for as long as the test needs it.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::net::TcpSocket;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::task::block_in_place;
 
 /// Enough for Keycloak's first start, which downloads and builds.
-const START_LIMIT: Duration = Duration::from_secs(420);
+const START_LIMIT: Duration = Duration::from_secs(600);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 const POLL: Duration = Duration::from_millis(50);
+/// For an answer of a provider that is just starting.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 
 /// A provider that runs until it is stopped or dropped, or this process ends.
 pub(crate) struct Provider {
     name: &'static str,
-    port: u16,
+    address: SocketAddr,
+    /// Bound and never listening: nobody else is given the port, also while the provider is stopped.
+    _reserved: TcpSocket,
     state: PathBuf,
     process: Option<Process>,
 }
@@ -39,8 +45,8 @@ impl Provider {
         let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join("providers").join(format!("{name}-{number}"));
         let _ = fs::remove_dir_all(&state);
         fs::create_dir_all(&state).expect("a directory for the provider's state");
-        let port = free_port();
-        let mut provider = Self { name, port, state, process: None };
+        let (reserved, address) = reserve();
+        let mut provider = Self { name, address, _reserved: reserved, state, process: None };
         provider.run()?;
         Ok(provider)
     }
@@ -52,7 +58,7 @@ impl Provider {
 
     /// Where it listens, without a slash at the end.
     pub(crate) fn base(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.address)
     }
 
     /// The directory that it keeps its state in.
@@ -78,7 +84,7 @@ impl Provider {
             .arg(directory.join("lifeline.sh"))
             .arg("bash")
             .arg(directory.join(self.name).join("run.sh"))
-            .arg(self.port.to_string())
+            .arg(self.address.port().to_string())
             .arg(&self.state)
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("the log file twice"))
@@ -88,18 +94,30 @@ impl Provider {
         let lifeline = child.stdin.take().expect("piped above");
         let mut process = Process { child, lifeline };
         let said = || fs::read_to_string(&log_path).unwrap_or_default();
-        for _ in 0..START_LIMIT.as_millis() / POLL.as_millis() {
-            if said().lines().any(|line| line.starts_with("READY")) {
-                self.process = Some(process);
-                return Ok(());
-            }
+        let started = Instant::now();
+        while started.elapsed() < START_LIMIT {
             if process.child.try_wait().expect("its status").is_some() {
                 return Err(format!("{} did not start:\n{}", self.name, said()));
+            }
+            if self.is_ready() {
+                self.process = Some(process);
+                return Ok(());
             }
             thread::sleep(POLL);
         }
         process.end();
         Err(format!("{} was not ready within {START_LIMIT:?}:\n{}", self.name, said()))
+    }
+
+    /// Whether it answers where it does only when it is set up. What its programs print is not looked at.
+    fn is_ready(&self) -> bool {
+        let path = match self.name {
+            "keycloak" => "/realms/plain/.well-known/openid-configuration",
+            // The last thing that `setup.py` makes.
+            "glewlwyd" => "/api/oidce/.well-known/openid-configuration",
+            _ => "/.well-known/openid-configuration",
+        };
+        get(self.address, path).is_ok_and(|answer| answer.contains(" 200 "))
     }
 
     fn end(&mut self) {
@@ -161,8 +179,29 @@ impl Shared {
     }
 }
 
-/// Free now; taken by the provider a moment later.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("its address").port()
+/// The status line that a path is answered with.
+fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = Vec::new();
+    while !answer.contains(&b'\n') {
+        let mut bytes = [0; 1024];
+        match stream.read(&mut bytes)? {
+            0 => break,
+            count => answer.extend(bytes.iter().take(count)),
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+/// A port that no other program is given. The provider can bind it all the same, as every server does that binds the port of
+/// one that has just ended.
+fn reserve() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("a socket's option");
+    socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+    let address = socket.local_addr().expect("its address");
+    (socket, address)
 }

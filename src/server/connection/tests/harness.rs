@@ -22,7 +22,7 @@ use crate::server::listener::{Front, accept};
 use crate::server::watch::{ConnectionWatch, EndReason, Exchange};
 
 use super::streams;
-use crate::upstream::web_socket;
+use crate::upstream::{Dialer, web_socket};
 
 /// For waits that end early when all is well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -187,7 +187,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
         let mut peer = HttpPeer::new(self.upstream, false, String::new());
         if session.is_upgrade_req() {
-            web_socket::prepare(&mut peer);
+            web_socket::prepare(&mut peer, Dialer::to(self.upstream));
         }
         Ok(Box::new(peer))
     }

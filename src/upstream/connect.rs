@@ -1,0 +1,183 @@
+//! A new connection to an address: made only while there is evidence that the address is the app's. All are made here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora_core::connectors::l4::Connect;
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::protocols::l4::stream::Stream;
+use pingora_core::upstreams::peer::{Tracer, Tracing};
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::answer::{Address, Verdict};
+use super::names::Name;
+use crate::server::connections::is_out_of_descriptors;
+
+/// Why an address is an app's.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    pub(super) name: Arc<Name>,
+    pub(super) address: Arc<Address>,
+    /// Whoever answers there must prove it.
+    pub(super) has_certificate: bool,
+}
+
+impl Evidence {
+    /// Fails where no connection may be made.
+    fn check(&self) -> Result<()> {
+        match self.name.verdict(&self.address, self.has_certificate) {
+            Verdict::Good => Ok(()),
+            Verdict::AskFirst | Verdict::Lost => {
+                let cause = LookUpFirst(Arc::clone(&self.name));
+                Err(Error::because(ErrorType::ConnectError, "the app may have moved", cause))
+            }
+            Verdict::Doubtful => Error::e_explain(
+                ErrorType::new("AddressInDoubt"),
+                "nobody can say whether the app is still there",
+            ),
+        }
+    }
+
+    /// The address could not be connected to.
+    fn fail(&self) {
+        self.address.fail();
+        self.name.doubt();
+    }
+}
+
+/// A connection was not made before its app's name is looked up.
+#[derive(Debug, thiserror::Error)]
+#[error("its host name is to be looked up first")]
+struct LookUpFirst(Arc<Name>);
+
+/// The name that is to be looked up before an address is chosen again; `None`: it failed for another reason.
+pub(crate) fn to_look_up(error: &Error) -> Option<Arc<Name>> {
+    error.root_cause().downcast_ref::<LookUpFirst>().map(|LookUpFirst(name)| Arc::clone(name))
+}
+
+/// Connects to one address. Whoever has a connection tells [`Dialer::name`] when it ends.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    address: SocketAddr,
+    /// `None`: the configuration says where the app is.
+    evidence: Option<Evidence>,
+    timeout: Option<Duration>,
+}
+
+impl Dialer {
+    pub(super) fn new(address: SocketAddr, evidence: Option<Evidence>, timeout: Option<Duration>) -> Self {
+        Self { address, evidence, timeout }
+    }
+
+    /// One for an address that needs no evidence.
+    #[cfg(test)]
+    pub(crate) fn to(address: SocketAddr) -> Arc<Self> {
+        Arc::new(Self::new(address, None, None))
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(super) fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
+    /// The name that the address was found by.
+    pub(super) fn name(&self) -> Option<&Arc<Name>> {
+        self.evidence().map(|evidence| &evidence.name)
+    }
+
+    pub(super) async fn dial(&self) -> Result<TcpStream> {
+        let Some(evidence) = &self.evidence else { return self.tcp().await };
+        evidence.check()?;
+        self.tcp().await.inspect_err(|error| {
+            if is_of_the_address(error) {
+                evidence.fail();
+            }
+        })
+    }
+
+    async fn tcp(&self) -> Result<TcpStream> {
+        const WHAT: &str = "connecting to an app";
+        let stream = timeout(self.timeout.unwrap_or(Duration::MAX), TcpStream::connect(self.address))
+            .await
+            .or_err(ErrorType::ConnectTimedout, WHAT)?
+            .map_err(|error| Error::because(kind(&error), WHAT, error))?;
+        stream.set_nodelay(true).or_err(ErrorType::ConnectError, WHAT)?;
+        Ok(stream)
+    }
+}
+
+/// What a failed connect is to Pingora.
+fn kind(error: &io::Error) -> ErrorType {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
+        io::ErrorKind::TimedOut => ErrorType::ConnectTimedout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ErrorType::ConnectNoRoute,
+        _ => ErrorType::ConnectError,
+    }
+}
+
+/// Whether the address is to blame, not a want of descriptors here.
+fn is_of_the_address(error: &Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    !cause.is_some_and(is_out_of_descriptors)
+}
+
+/// For connections that Pingora keeps, which are those of HTTP/2: it tells them apart by their descriptors, so they are bare
+/// ones. All others are a [`super::socket::Socket`].
+#[async_trait]
+impl Connect for Dialer {
+    async fn connect(&self, _: &PeerAddress) -> Result<Stream> {
+        let mut stream: Stream = self.dial().await?.into();
+        stream.tracer = self.name().map(|name| Tracer(Box::new(Watch(Arc::clone(name)))));
+        Ok(stream)
+    }
+}
+
+/// Notices the end of a connection that Pingora has, whoever ends it.
+#[derive(Debug)]
+struct Watch(Arc<Name>);
+
+impl Tracing for Watch {
+    fn on_connected(&self) {}
+
+    fn on_disconnected(&self) {
+        self.0.doubt();
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Tracing> {
+        Box::new(Self(Arc::clone(&self.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_speaks_against_an_address() {
+        use rustix::io::Errno;
+        for (errno, speaks) in [
+            (Errno::CONNREFUSED, true),
+            (Errno::CONNRESET, true),
+            (Errno::HOSTUNREACH, true),
+            (Errno::NETUNREACH, true),
+            (Errno::TIMEDOUT, true),
+            (Errno::MFILE, false),
+            (Errno::NFILE, false),
+            (Errno::NOBUFS, false),
+            (Errno::NOMEM, false),
+        ] {
+            let error = Error::because(ErrorType::ConnectError, "", io::Error::from(errno));
+            assert_eq!(is_of_the_address(&error), speaks, "{errno:?}");
+        }
+        assert!(is_of_the_address(&Error::explain(ErrorType::ConnectTimedout, "no answer")));
+    }
+}

@@ -1,0 +1,98 @@
+//! Health checks: each address by itself, as its own upstream is spoken to, within its time in total.
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+
+use http::{HeaderValue, Uri, header};
+use pingora_core::connectors::http::Connector;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, OrErr, Result};
+use pingora_http::RequestHeader;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::config;
+
+/// So much of an answer's body is enough: an app that sends more is not asked to come to an end.
+const ENOUGH_BODY: usize = 64 * 1024;
+
+/// How the addresses of one app are checked.
+#[derive(Debug)]
+pub(super) struct Check {
+    settings: config::HealthCheck,
+    /// What a browser's request would have. `None`: a connection suffices.
+    host: Option<HeaderValue>,
+}
+
+impl Check {
+    pub(super) fn new(app: &config::App) -> Self {
+        let host =
+            app.hosts.first().map(|host| if host.contains(':') { format!("[{host}]") } else { host.clone() });
+        let host = host.and_then(|host| HeaderValue::from_str(&host).ok());
+        Self { settings: app.health_check.clone(), host: host.filter(|_| app.health_check.path.is_some()) }
+    }
+
+    pub(super) fn interval(&self) -> std::time::Duration {
+        self.settings.interval
+    }
+
+    /// Checks an address, where this peer would be connected to. An error says what is wrong with it.
+    pub(super) async fn run(&self, address: SocketAddr, peer: &HttpPeer) -> Result<()> {
+        let asking = async {
+            match self.settings.path.as_deref().zip(self.host.as_ref()) {
+                Some((path, host)) => get(path, host, peer).await,
+                None => {
+                    TcpStream::connect(address).await.map(drop).or_err(ErrorType::ConnectError, "connecting")
+                }
+            }
+        };
+        timeout(self.settings.timeout, asking).await.or_err(ErrorType::ReadTimedout, "a health check")?
+    }
+}
+
+/// Asks for a path, and wants an answer that the app is well.
+async fn get(path: &str, host: &HeaderValue, peer: &HttpPeer) -> Result<()> {
+    // Its connections are kept nowhere, so all checks can share it.
+    static CONNECTOR: LazyLock<Connector> = LazyLock::new(|| Connector::new(None));
+    let mut peer = peer.clone();
+    // That the address is still the app's matters to requests: a check has nothing to hide.
+    peer.options.custom_l4 = None;
+    // Or the connection would be kept for other streams.
+    peer.options.max_h2_streams = 1;
+    let (mut session, _) = CONNECTOR.get_http_session(&peer).await?;
+    let request = request(path, host, &peer, matches!(session, HttpSession::H2(_)))?;
+    session.write_request_header(Box::new(request)).await?;
+    session.finish_request_body().await?;
+    let status = loop {
+        session.read_response_header().await?;
+        let status = session.response_header().map(|response| response.status);
+        match status {
+            Some(status) if status.is_informational() && status != http::StatusCode::SWITCHING_PROTOCOLS => {}
+            _ => break status,
+        }
+    };
+    if !status.is_some_and(|status| status.is_success() || status.is_redirection()) {
+        return Error::e_explain(ErrorType::InvalidHTTPHeader, "the status is neither 2xx nor 3xx");
+    }
+    let mut length = 0;
+    while let Some(bytes) = session.read_response_body().await? {
+        length += bytes.len();
+        if length >= ENOUGH_BODY {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn request(path: &str, host: &HeaderValue, peer: &HttpPeer, is_http2: bool) -> Result<RequestHeader> {
+    let mut request = RequestHeader::build("GET", path.as_bytes(), None)?;
+    if is_http2 {
+        let scheme = if peer.is_tls() { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(host.as_bytes()).path_and_query(path).build();
+        request.set_uri(uri.or_err(ErrorType::InvalidHTTPHeader, "the host is no authority")?);
+    } else {
+        request.insert_header(header::HOST, host)?;
+    }
+    Ok(request)
+}

@@ -235,7 +235,7 @@ impl Sessions {
         Some(outcome)
     }
 
-    /// What [`Self::has_ended`] knows a session by.
+    /// What a session is known by.
     pub(crate) fn key(app: &SessionContext, refresh_token: &str) -> SessionKey {
         SessionKey::new(app.rules.sessions, refresh_token)
     }

@@ -107,5 +107,9 @@ fn check_chunked(coded: &[u8]) {
     }
     let Some((data, left)) = expected else { return };
     let read = read_chunked(coded);
-    assert_eq!(read, Some((data, coded.len() - left)), "another decoder reads the same and ends at the same place");
+    assert_eq!(
+        read,
+        Some((data, coded.len() - left)),
+        "another decoder reads the same and ends at the same place"
+    );
 }

@@ -44,6 +44,7 @@ pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
     let log =
         telemetry::start(&Log { format: LogFormat::Text, level: "warn".into(), access: AccessLog::Off });
     let (apps, replay_window) = (config.apps.clone(), config.refresh.replay_window);
+    let sealed = !config.session.seal_keys.is_empty();
     let server = Server::bind(config).await.map_err(|error| DemoError::Gateway(error.to_string()))?;
     let address = server.addresses().first().copied();
     let address = address.ok_or_else(|| DemoError::Gateway("it listens nowhere".into()))?;
@@ -56,11 +57,12 @@ pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
         // It takes over from nobody.
         let _ = server.run(stopped).await;
     });
-    let targets = apps.iter().map(|app| (app.name.clone(), target(app, address, replay_window))).collect();
+    let targets =
+        apps.iter().map(|app| (app.name.clone(), target(app, address, replay_window, sealed))).collect();
     Ok(Gateway { targets, stop, running, _log: log })
 }
 
-fn target(app: &App, gateway: SocketAddr, replay_window: Duration) -> Target {
+fn target(app: &App, gateway: SocketAddr, replay_window: Duration, sealed: bool) -> Target {
     let host = app.hosts.first().map_or("localhost", String::as_str);
     Target {
         gateway,
@@ -68,5 +70,6 @@ fn target(app: &App, gateway: SocketAddr, replay_window: Duration) -> Target {
         access_token_cookie: app.cookies.access_token.clone(),
         refresh_token_cookie: app.cookies.refresh_token.clone(),
         replay_window,
+        sealed,
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Target {
     pub(crate) refresh_token_cookie: String,
     /// Of the gateway: how long it repeats the outcome of a refresh.
     pub(crate) replay_window: Duration,
+    /// Whether the gateway seals the refresh token's cookie.
+    pub(crate) sealed: bool,
 }
 
 /// What was stolen.
@@ -105,22 +107,28 @@ fn new_tokens(target: &Target, headers: &header::HeaderMap) -> Vec<String> {
 fn caption(target: &Target, loot: Loot, status: u16, gained: bool, remaining: u64) -> String {
     match (loot, status) {
         (Loot::RefreshToken, 200) if gained => format!(
-            "The thief is in, with a fresh JWT: in the bare workflow the refresh token alone is the session. The provider \
-             rotated it, so the victim's browser now holds a used one. If the victim refreshes within the gateway's replay \
-             window ({} s), the gateway passes on what the thief got, and both share the session. If later, the provider \
-             notices the reuse and revokes the whole family: the victim is signed out at once, the thief at the next \
-             refresh. What stops the first step is described in the documentation, under security.",
+            "The thief is in, with a fresh JWT: where cookies are not sealed, the refresh token alone is the session. The \
+             provider rotated it, so the victim's browser now holds a used one. Until somebody uses what the thief got, and \
+             for the replay window ({} s) after that, the gateway gives the victim the same tokens, as it would after a lost \
+             answer: both share the session. Later it is reuse: the session ends for both, here and at the provider. \
+             `session.seal_keys` stops the first step.",
             target.replay_window.as_secs()
         ),
+        (Loot::RefreshToken, 401) if target.sealed => {
+            "Refused, and the provider was not asked: the gateway sealed the victim's cookie (`session.seal_keys`). A refresh \
+             token that was found elsewhere, such as at the provider or in a log, is worth nothing here. The victim's session \
+             goes on."
+                .into()
+        }
         (Loot::Jwt, 200) if remaining == 0 => {
             "The thief is in, though the JWT has just expired: the gateway tolerates a few seconds of clock skew (`leeway`). \
              After that it ends, because there is no refresh token."
                 .into()
         }
         (Loot::Jwt, 200) => format!(
-            "The thief is in, for {remaining} more s: a JWT is checked locally, nobody asks the provider, and signing out does \
-             not recall it. Without the refresh token it ends there. Short lifetimes keep this window small; what cuts it \
-             shorter is described in the documentation, under security."
+            "The thief is in, for {remaining} more s: a JWT is checked locally, and nobody asks the provider. Without the refresh \
+             token it ends there, or when the victim signs out. Short lifetimes keep this window small; what cuts it shorter \
+             is described in the documentation, under security."
         ),
         (Loot::Jwt, 401) if remaining == 0 => {
             "Too late for the thief: the stolen JWT has expired, and there is no refresh token to renew it.".into()

@@ -83,6 +83,13 @@ pub(crate) struct Successor {
     pub(crate) used_at: Option<Instant>,
 }
 
+impl Successor {
+    /// Whether the refresh token at hand leads to it no more: the replay window is over.
+    pub(super) fn is_over(&self, replay_window: Duration, now: Instant) -> bool {
+        self.used_at.is_some_and(|used_at| now >= used_at + replay_window)
+    }
+}
+
 impl fmt::Debug for Family {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Family").field("jwts", &self.jwts.len()).finish_non_exhaustive()

@@ -17,7 +17,7 @@ use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
 use crate::session::Outcome;
 use crate::session::expiring::Expiring;
-use crate::session::family::{Families, Jwt, Successor};
+use crate::session::family::{Families, Jwt};
 
 /// Outcomes that are remembered at once; the first to be forgotten go first. An outcome takes a few kilobytes.
 const MAX_ENTRIES: usize = 65_536;
@@ -236,9 +236,9 @@ impl Ledger {
             if let Some(waiter) = state.under_way.get(&key).filter(|waiter| waiter.has_changed().is_ok()) {
                 return Turn::Wait(waiter.clone());
             }
-            if let Some(Successor { token, used_at }) = state.families.successor(key) {
-                let is_over = used_at.is_some_and(|used_at| now >= used_at + window);
-                return if is_over { Turn::Reused(token) } else { Turn::Replaced(token) };
+            if let Some(successor) = state.families.successor(key) {
+                let is_over = successor.is_over(window, now);
+                return if is_over { Turn::Reused(successor.token) } else { Turn::Replaced(successor.token) };
             }
             let refused = state.refused.get(key);
             if let Some(Refused::Said(outcome)) = refused {
@@ -300,10 +300,13 @@ impl Ledger {
         });
     }
 
-    /// The newest tokens of a session, as far as they are kept, for who brings an older refresh token.
+    /// The newest tokens of a session, as far as they are kept, for who brings an older refresh token that still leads to them.
     pub(crate) fn newer(&self, key: SessionKey) -> Option<Outcome> {
-        self.with(|state, _| {
-            let newest = state.families.newest(key).filter(|newest| *newest != key)?;
+        let window = self.replay_window();
+        self.with(|state, now| {
+            let successor = state.families.successor(key)?;
+            let newest =
+                (!successor.is_over(window, now)).then_some(SessionKey::new(key.app, &successor.token))?;
             state.given.get(newest).map(|given| given.outcome.clone())
         })
     }

@@ -303,6 +303,33 @@ async fn a_request_that_was_on_its_way_for_long_ends_nothing_while_its_jwt_is_va
     }
 }
 
+/// Somebody uses what followed, and asks for more: whoever comes with both cookies of before is given nothing of that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_valid_jwt_leads_to_no_tokens_that_followed_those_in_use() {
+    let world = world("").await;
+    let browser = world.logged_in("ada").await;
+    let mut thief = browser.clone();
+    thief.jar.insert(ACCESS.into(), "junk".into());
+    for calls in [1, 2] {
+        // The refresh token alone, of which the first gives the second, and the second the third.
+        thief.get("/api/cart").await.assert_status(200);
+        thief.jar.insert(ACCESS.into(), "junk".into());
+        assert_eq!(world.provider.count(Endpoint::Refresh), calls);
+    }
+    let mut late = browser.clone();
+    tokio::time::sleep(WINDOW * 2).await;
+    // Its JWT is due, and still valid.
+    world.clock.advance(280);
+    for _ in 0..3 {
+        let answer = late.get("/api/cart").await;
+        answer.assert_status(200);
+        assert!(answer.set_cookies().is_empty(), "{:?}", answer.set_cookies());
+    }
+    assert_eq!(world.provider.count(Endpoint::Refresh), 2);
+    world.clock.advance(30);
+    late.get("/api/cart").await.assert_problem(401, "session_expired");
+}
+
 /// A refresh token that is sealed for the JWT of before does not belong to the one that the browser has by now.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_503_breaks_no_pair_of_cookies() {

@@ -382,6 +382,19 @@ async fn tokens_that_are_in_use_are_not_kept_for_longer_than_the_window() {
     assert!(ledger.newer(key("q1")).is_none(), "its JWT has expired");
 }
 
+/// Otherwise whoever has stolen both cookies and waits would be given the newest tokens, and their reuse would not be seen.
+#[tokio::test(start_paused = true)]
+async fn who_comes_with_a_token_of_before_the_one_in_use_is_given_nothing_newer_after_the_window() {
+    let ledger = Ledger::new(WINDOW);
+    refresh_for_nobody(&ledger, "r1", Some("r2"));
+    ledger.brought(key("r2"));
+    ledger.finish(key("r2"), renewed_as(Some("r3")), GAIN);
+    assert!(ledger.newer(key("r1")).is_some(), "within the window");
+    advance(WINDOW).await;
+    assert!(ledger.newer(key("r1")).is_none());
+    assert!(ledger.newer(key("r2")).is_some(), "nobody has used what followed");
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_gained_nothing_is_not_tried_again_at_once() {
     for (rest, early, due) in [

@@ -11,7 +11,7 @@ use crate::respond::Problem;
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 use super::super::head_fields::is_valid_host;
-use super::super::request_head::{HeadRefusal, MAX_FIELDS};
+use super::super::request_head::{HeadRefusal, MAX_FIELDS, check_target_bytes};
 
 /// Checks one head, and changes it to what the gateway expects. `max_size`: bytes that it may have as one of HTTP/1.1.
 pub(super) fn check(request: &mut RequestHeader, max_size: usize) -> Result<(), Problem> {
@@ -41,9 +41,7 @@ fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
     if target.first() != Some(&b'/') {
         return Err(HeadRefusal::TargetForm);
     }
-    if target.iter().any(|&byte| !byte.is_ascii_graphic() || byte == b'#') {
-        return Err(HeadRefusal::TargetByte);
-    }
+    check_target_bytes(target)?;
     // That a Host beside it says the same, and that there is one of them, Pingora has seen to.
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);

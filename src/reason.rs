@@ -165,6 +165,8 @@ reason_codes! {
     UpstreamUnavailable = "upstream_unavailable",
     /// The app did not answer in time.
     UpstreamTimeout = "upstream_timeout",
+    /// The app has sent the request back to where it came from.
+    LoopDetected = "loop_detected",
     /// The client left before its answer was complete.
     ClientGone = "client_gone",
     /// Something failed that should not.
@@ -199,6 +201,7 @@ impl ReasonCode {
                 | Self::TooManyCalls
                 | Self::UpstreamUnavailable
                 | Self::UpstreamTimeout
+                | Self::LoopDetected
                 | Self::ClientGone
                 | Self::InternalError
         );
@@ -228,6 +231,7 @@ impl ReasonCode {
             Code::UpstreamUnavailable => Self::UpstreamUnavailable,
             Code::IdentityProviderUnavailable => Self::ProviderUnavailable,
             Code::UpstreamTimeout => Self::UpstreamTimeout,
+            Code::LoopDetected => Self::LoopDetected,
         }
     }
 }

@@ -36,6 +36,7 @@ mod login;
 mod login_floods;
 mod login_outcomes;
 mod logout;
+mod loops;
 mod moved_connections;
 mod moved_upstreams;
 mod observability;

@@ -47,6 +47,8 @@ reason_codes! {
     MalformedRequest = "malformed_request",
     /// The head is larger than `server.limits.max_header_size`.
     HeaderTooLarge = "header_too_large",
+    /// More requests at once on a connection of HTTP/2 than it may have.
+    TooManyStreams = "too_many_streams",
     /// Head or body did not arrive in time.
     RequestTimeout = "request_timeout",
     /// The body is larger than its limit.

@@ -107,8 +107,6 @@ pub(crate) enum HeadRefusal {
     UpgradeRequest,
     /// The head exceeds `server.limits.max_header_size`, or its target or a field name what can be passed on.
     TooLarge,
-    /// Pingora has refused a request of HTTP/2 itself.
-    Malformed,
 }
 
 impl HeadRefusal {
@@ -137,7 +135,6 @@ impl HeadRefusal {
             Self::ConnectionOption => "Connection must not name a field that frames or routes the request.",
             Self::UpgradeRequest => "The upgrade request is malformed.",
             Self::TooLarge => "The request head is too large.",
-            Self::Malformed => "The target, the authority or the length is malformed.",
         }
     }
 

@@ -44,6 +44,7 @@ use crate::respond::{Code, Problem};
 use crate::server::connections::Connections;
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
+use crate::telemetry::metrics::METRICS;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::RequestTrace;
 use crate::upstream::{Needs, http2};
@@ -396,6 +397,8 @@ impl ProxyHttp for Gateway {
             let status = session.response_written().map_or(0, |response| response.status.as_u16());
             let duration = context.started.map(|started| started.elapsed());
             app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
+        } else if let Some(reason) = context.reason() {
+            METRICS.refused_heads.with_label_values(&[reason.as_str()]).inc();
         }
         let error = error.filter(|_| !early::is_answered(context));
         access_log::write(&self.state(context), session, context, error);

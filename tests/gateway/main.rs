@@ -47,6 +47,7 @@ mod provider_clock;
 mod proxying;
 mod refresh;
 mod refresh_failures;
+mod refused_heads;
 mod reload;
 mod reload_hostile;
 mod reload_provider;

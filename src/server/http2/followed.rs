@@ -48,16 +48,31 @@ pub(super) struct Heads {
 struct Waiting {
     last: u32,
     streams: Vec<u32>,
+    /// Answered or reset already.
+    over: Vec<(u32, Why)>,
 }
+
+/// Status, reason, and what went to the client.
+type Why = (Option<u16>, ReasonCode, &'static str);
 
 impl Heads {
     pub(super) fn new(watch: Arc<ConnectionWatch>, log: AccessLog) -> Self {
         Self { waiting: Mutex::default(), watch, log }
     }
 
-    /// Notes that a request was handed out; from now on its stream is somebody else's.
+    /// Notes that a request was handed out; from now on its stream is somebody else's. Its body may have been its end already.
     pub(super) fn hand_out(&self, stream: u32) {
-        self.take(stream);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.streams.retain(|other| *other != stream);
+        waiting.over.retain(|(other, _)| *other != stream);
+    }
+
+    /// Notes that all are handed out that ever will be: the others were refused.
+    pub(super) fn settle(&self) {
+        let over = std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner).over);
+        for (_, why) in over {
+            self.note(why);
+        }
     }
 
     fn came(&self, stream: u32) {
@@ -73,30 +88,32 @@ impl Heads {
         waiting.streams.push(stream);
     }
 
-    fn take(&self, stream: u32) -> bool {
+    fn is_over(&self, stream: u32, why: Why) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = waiting.streams.iter().position(|other| *other == stream);
-        place.map(|place| waiting.streams.remove(place)).is_some()
+        if let Some(place) = waiting.streams.iter().position(|other| *other == stream) {
+            waiting.streams.remove(place);
+            waiting.over.push((stream, why));
+        }
     }
 
     /// Notes what has been sent to the client.
     fn went(&self, frame: Frame) {
         match frame {
-            Frame::Headers(stream) if self.take(stream) => {
+            Frame::Headers(stream) => {
                 let detail = "The HTTP/2 layer has refused a head that is far too large.";
-                self.note(Some(431), ReasonCode::HeaderTooLarge, detail);
+                self.is_over(stream, (Some(431), ReasonCode::HeaderTooLarge, detail));
             }
-            Frame::Reset(stream, error) if self.take(stream) => self.note(None, reason(error), name(error)),
-            Frame::GoAway(error) if error != NO_ERROR => self.note(None, reason(error), name(error)),
-            _ => {}
+            Frame::Reset(stream, error) => self.is_over(stream, (None, reason(error), name(error))),
+            Frame::GoAway(NO_ERROR) => {}
+            Frame::GoAway(error) => self.note((None, reason(error), name(error))),
         }
     }
 
     /// For the log and the metrics.
-    pub(super) fn note(&self, status: Option<u16>, reason: ReasonCode, detail: &'static str) {
+    pub(super) fn note(&self, why: Why) {
+        let (_, reason, _) = why;
         METRICS.refused_heads.with_label_values(&[reason.as_str()]).inc();
-        let client = self.watch.peer().ip();
-        access_log::write_refused(self.log, &request_id::fresh(), (status, reason, detail), client);
+        access_log::write_refused(self.log, &request_id::fresh(), why, self.watch.peer().ip());
     }
 }
 

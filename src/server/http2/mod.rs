@@ -11,7 +11,8 @@ mod request;
 mod requests;
 mod stream;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -58,6 +59,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 
 /// How long a connection without requests may take to say goodbye, and one that asks for too much to stop that.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+type Accepted = (http::Request<h2::RecvStream>, h2::server::SendResponse<bytes::Bytes>);
 
 type Connection = h2::server::Connection<Followed, bytes::Bytes>;
 
@@ -117,7 +120,7 @@ pub(super) async fn serve<A>(
     let mut connection = match watch.unless_closing(shaking).await {
         Some(Ok(Ok(connection))) => connection,
         Some(Ok(Err(error))) if !error.is_io() => {
-            return heads.note(None, ReasonCode::MalformedRequest, "The HTTP/2 preface is malformed.");
+            return heads.note((None, ReasonCode::MalformedRequest, "The HTTP/2 preface is malformed."));
         }
         _ => {
             debug!(peer = %watch.peer(), "the HTTP/2 handshake failed");
@@ -138,7 +141,7 @@ pub(super) async fn serve<A>(
                 (phase, idle_until) = dismiss(&mut connection, Phase::Leaving);
                 continue;
             }
-            accepted = connection.accept() => accepted,
+            accepted = accept(&mut connection, &heads) => accepted,
             () = requests.one_ends(), if !requests.is_none() => {
                 let patience = if phase == Phase::Serving { settings.keep_alive_timeout } else { GOODBYE_TIMEOUT };
                 let now = Instant::now();
@@ -158,8 +161,7 @@ pub(super) async fn serve<A>(
             }
         };
         // The client has closed it, in whatever way, or was told by `h2` what it did wrong.
-        let Some(Ok((request, respond))) = accepted else { break None };
-        heads.hand_out(respond.stream_id().as_u32());
+        let Some((request, respond)) = accepted else { break None };
         let stream = RawStream::new(request, respond, Arc::clone(&digest));
         match phase {
             Phase::Refusing(until) if Instant::now() >= until => break Some(phase.farewell()),
@@ -181,6 +183,21 @@ pub(super) async fn serve<A>(
         let _gone_or_too_late =
             timeout(GOODBYE_TIMEOUT, poll_fn(|context| connection.poll_closed(context))).await;
     }
+}
+
+/// The next request; nothing once the connection has ended, in whatever way.
+async fn accept(connection: &mut Connection, heads: &Heads) -> Option<Accepted> {
+    let mut accepting = pin!(connection.accept());
+    let accepted = poll_fn(|context| {
+        let accepted = accepting.as_mut().poll(context);
+        if !matches!(accepted, Poll::Ready(Some(Ok(_)))) {
+            heads.settle();
+        }
+        accepted
+    });
+    let accepted = accepted.await?.ok()?;
+    heads.hand_out(accepted.1.stream_id().as_u32());
+    Some(accepted)
 }
 
 /// Tells the client to go (GOAWAY, RFC 9113 section 6.8); what it may have sent before it hears that is not lost. The phase

@@ -109,7 +109,7 @@ impl Requests {
     pub(super) fn refuse(&mut self, mut stream: RawStream, heads: &Heads) {
         self.refused = self.refused.saturating_add(1);
         stream.reset(Reason::REFUSED_STREAM);
-        heads.note(None, ReasonCode::TooManyStreams, "REFUSED_STREAM");
+        heads.note((None, ReasonCode::TooManyStreams, "REFUSED_STREAM"));
     }
 
     /// The connection is gone. What its requests do notices that by itself, and may have to come to an end in order.

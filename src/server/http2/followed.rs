@@ -50,6 +50,8 @@ struct Waiting {
     streams: Vec<u32>,
     /// Answered or reset already.
     over: Vec<(u32, Why)>,
+    /// The client was told to go, since it asks for too much.
+    is_told: bool,
 }
 
 /// Status, reason, and what went to the client.
@@ -69,10 +71,20 @@ impl Heads {
 
     /// Notes that all are handed out that ever will be: the others were refused.
     pub(super) fn settle(&self) {
-        let over = std::mem::take(&mut self.waiting.lock().unwrap_or_else(PoisonError::into_inner).over);
+        let over = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let over = std::mem::take(&mut waiting.over);
+            if waiting.is_told { Vec::new() } else { over }
+        };
         for (_, why) in over {
             self.note(why);
         }
+    }
+
+    /// From now on what is refused is expected: it is neither logged nor counted, or one client could fill the log.
+    pub(super) fn expect_refusals(&self) {
+        self.settle();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_told = true;
     }
 
     fn came(&self, stream: u32) {

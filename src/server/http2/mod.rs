@@ -165,7 +165,7 @@ pub(super) async fn serve<A>(
         let stream = RawStream::new(request, respond, Arc::clone(&digest));
         match phase {
             Phase::Refusing(until) if Instant::now() >= until => break Some(phase.farewell()),
-            Phase::Refusing(_) => requests.refuse(stream, &heads),
+            Phase::Refusing(_) => requests.refuse(stream),
             Phase::Serving | Phase::Leaving => {
                 watch.end_waiting();
                 requests.begin(stream, app, settings, &watch, &heads);
@@ -173,6 +173,7 @@ pub(super) async fn serve<A>(
         }
         if requests.are_too_many() && !matches!(phase, Phase::Refusing(_)) {
             // In order, for the sake of others whose requests a proxy sends over the same connection.
+            heads.expect_refusals();
             let until = Instant::now() + GOODBYE_TIMEOUT;
             (phase, idle_until) = dismiss(&mut connection, Phase::Refusing(until));
         }

@@ -73,7 +73,8 @@ impl Requests {
         // Those that have ended are not under way, also where nobody has had the time to look.
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= MAX_REQUESTS {
-            return self.refuse(stream, heads);
+            heads.note((None, ReasonCode::TooManyStreams, "REFUSED_STREAM"));
+            return self.refuse(stream);
         }
         self.refused = 0;
         if let Err(problem) = request::check(stream.request_mut(), settings.max_header_size) {
@@ -106,10 +107,9 @@ impl Requests {
     }
 
     /// Refuses a request that nobody has looked at: it may be sent again (RFC 9113 section 8.7).
-    pub(super) fn refuse(&mut self, mut stream: RawStream, heads: &Heads) {
+    pub(super) fn refuse(&mut self, mut stream: RawStream) {
         self.refused = self.refused.saturating_add(1);
         stream.reset(Reason::REFUSED_STREAM);
-        heads.note((None, ReasonCode::TooManyStreams, "REFUSED_STREAM"));
     }
 
     /// The connection is gone. What its requests do notices that by itself, and may have to come to an end in order.

@@ -47,6 +47,8 @@ reason_codes! {
     MalformedRequest = "malformed_request",
     /// The head is larger than `server.limits.max_header_size`.
     HeaderTooLarge = "header_too_large",
+    /// More requests at once on a connection of HTTP/2 than it may have.
+    TooManyStreams = "too_many_streams",
     /// Head or body did not arrive in time.
     RequestTimeout = "request_timeout",
     /// The body is larger than its limit.
@@ -165,6 +167,8 @@ reason_codes! {
     UpstreamUnavailable = "upstream_unavailable",
     /// The app did not answer in time.
     UpstreamTimeout = "upstream_timeout",
+    /// The app has sent the request back to where it came from.
+    LoopDetected = "loop_detected",
     /// The client left before its answer was complete.
     ClientGone = "client_gone",
     /// Something failed that should not.
@@ -199,6 +203,7 @@ impl ReasonCode {
                 | Self::TooManyCalls
                 | Self::UpstreamUnavailable
                 | Self::UpstreamTimeout
+                | Self::LoopDetected
                 | Self::ClientGone
                 | Self::InternalError
         );
@@ -228,6 +233,7 @@ impl ReasonCode {
             Code::UpstreamUnavailable => Self::UpstreamUnavailable,
             Code::IdentityProviderUnavailable => Self::ProviderUnavailable,
             Code::UpstreamTimeout => Self::UpstreamTimeout,
+            Code::LoopDetected => Self::LoopDetected,
         }
     }
 }

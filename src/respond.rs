@@ -51,6 +51,8 @@ pub enum Code {
     IdentityProviderUnavailable,
     /// The app did not answer in time.
     UpstreamTimeout,
+    /// The request has been here before.
+    LoopDetected,
 }
 
 impl Code {
@@ -77,6 +79,7 @@ impl Code {
             Self::UpstreamUnavailable => "upstream_unavailable",
             Self::IdentityProviderUnavailable => "identity_provider_unavailable",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::LoopDetected => "loop_detected",
         }
     }
 
@@ -102,6 +105,7 @@ impl Code {
             Self::UpstreamUnavailable => StatusCode::BAD_GATEWAY,
             Self::IdentityProviderUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::LoopDetected => StatusCode::LOOP_DETECTED,
         }
     }
 
@@ -128,6 +132,7 @@ impl Code {
             Self::UpstreamUnavailable => "Upstream unavailable",
             Self::IdentityProviderUnavailable => "Identity provider unavailable",
             Self::UpstreamTimeout => "Upstream timeout",
+            Self::LoopDetected => "Loop detected",
         }
     }
 }

@@ -36,8 +36,8 @@ const TOLD_BY_PROXIES: [&str; 11] = [
     "x-url-scheme",
 ];
 
-/// Fields that frame a message: in another spelling they mean nothing here, but may to an app.
-const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
+/// Fields that frame a message or say where it has been: in another spelling they mean nothing here, but may to an app.
+const SPELLED_EXACTLY: [&str; 3] = ["cdn-loop", "content-length", "transfer-encoding"];
 
 /// The canonical form of a header name: lower-case, every byte that is no letter or digit becomes `-`. Servers that
 /// hand headers on as variables (CGI, WSGI, Rack) take all spellings with one canonical form for the same header.
@@ -69,7 +69,7 @@ impl ReservedHeaders {
         let is_ours = match first {
             Some(b'x' | b'f' | b'p') if is_forwarding(name) => true,
             Some(b'x' | b'f' | b'c' | b't') => {
-                is_misspelt_framing(name)
+                is_misspelt(name)
                     || (!is_from_proxy && TOLD_BY_PROXIES.iter().any(|told| is_alias(name, told)))
             }
             _ => false,
@@ -83,8 +83,8 @@ fn is_forwarding(name: &str) -> bool {
         || name.get(.."x-forwarded-".len()).is_some_and(|start| is_alias(start, "x-forwarded-"))
 }
 
-fn is_misspelt_framing(name: &str) -> bool {
-    FRAMING.iter().any(|framing| is_alias(name, framing) && name != *framing)
+fn is_misspelt(name: &str) -> bool {
+    SPELLED_EXACTLY.iter().any(|exact| is_alias(name, exact) && name != *exact)
 }
 
 /// Whether `name` has the canonical form `reserved`.
@@ -129,6 +129,7 @@ mod tests {
             "Proxy",
             "Content_Length",
             "transfer.encoding",
+            "CDN_Loop",
         ] {
             assert!(is_reserved(name, false) && is_reserved(name, true), "{name}");
         }
@@ -141,6 +142,7 @@ mod tests {
             "content-length",
             "transfer-encoding",
             "content-type",
+            "cdn-loop",
             "proxy-x",
             "te",
         ] {

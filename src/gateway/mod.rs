@@ -12,6 +12,7 @@ mod failure;
 mod fusionauth_webhook;
 mod grpc;
 mod hop_by_hop;
+mod loops;
 pub(crate) mod open_streams;
 mod plain_headers;
 mod request_body;
@@ -43,6 +44,7 @@ use crate::respond::{Code, Problem};
 use crate::server::connections::Connections;
 use crate::server::watch::{self, ConnectionWatch};
 use crate::telemetry::access_log;
+use crate::telemetry::metrics::METRICS;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::RequestTrace;
 use crate::upstream::{Needs, http2};
@@ -52,6 +54,7 @@ pub use current::{CurrentState, ReloadStatus};
 pub use state::{App, State};
 
 use answer::Answer;
+use loops::Mark;
 
 /// Addresses of one app that a request tries to connect to.
 const MAX_CONNECT_ATTEMPTS: usize = 3;
@@ -63,12 +66,13 @@ pub struct Gateway {
     connections: Arc<http2::Connections>,
     /// The clients', of which idle ones make room where a descriptor for an app is needed.
     clients: Arc<Connections>,
+    mark: Mark,
 }
 
 impl Gateway {
     /// A gateway whose requests begin with the state of their moment.
     pub(crate) fn new(current: Arc<CurrentState>, clients: Arc<Connections>) -> Self {
-        Self { current, connections: Arc::default(), clients }
+        Self { current, connections: Arc::default(), clients, mark: Mark::random() }
     }
 
     /// The state that a request began with.
@@ -81,7 +85,10 @@ impl Gateway {
         let state = self.state(context);
         let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
         context.is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
-        context.request_id = Some(request_id::of(&session.req_header().headers, context.is_from_proxy));
+        let headers = &session.req_header().headers;
+        let is_back = self.mark.is_in(headers);
+        // One that is back keeps its id: that is the one which its client is told.
+        context.request_id = Some(request_id::of(headers, context.is_from_proxy || is_back));
         if let Some(traces) = &state.traces {
             context.trace = Some(RequestTrace::begin(traces, session.req_header(), context.is_from_proxy));
         }
@@ -92,6 +99,12 @@ impl Gateway {
             return Ok(true);
         };
         context.app = Some(Arc::clone(&app));
+        if is_back {
+            let problem =
+                Problem::new(Code::LoopDetected, "The app has sent the request back to where it came from.");
+            Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
+            return Ok(true);
+        }
         if let Some(location) = secure_transport::redirect(&state, session, context) {
             context.passed = Some(ReasonCode::Redirected);
             Box::pin(Answer::redirect(location).send(&state, session, context)).await?;
@@ -260,7 +273,8 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let Some(app) = context.app.clone() else { return Ok(()) };
-        upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
+        let client = session.req_header();
+        upstream_request::prepare(&self.state(context), &app, context, &self.mark, client, upstream)?;
         if upstream.version == http::Version::HTTP_2 {
             upstream_request::prepare_for_http2(session, upstream)?;
         } else {
@@ -383,6 +397,8 @@ impl ProxyHttp for Gateway {
             let status = session.response_written().map_or(0, |response| response.status.as_u16());
             let duration = context.started.map(|started| started.elapsed());
             app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
+        } else if let Some(reason) = context.reason() {
+            METRICS.refused_heads.with_label_values(&[reason.as_str()]).inc();
         }
         let error = error.filter(|_| !early::is_answered(context));
         access_log::write(&self.state(context), session, context, error);

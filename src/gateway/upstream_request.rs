@@ -7,6 +7,7 @@ use pingora_proxy::Session;
 
 use crate::forwarding::Origin;
 use crate::gateway::context::Context;
+use crate::gateway::loops::Mark;
 use crate::gateway::plain_headers;
 use crate::gateway::state::{App, State};
 use crate::telemetry::request_id::X_REQUEST_ID;
@@ -19,11 +20,13 @@ pub(super) fn prepare(
     state: &State,
     app: &App,
     context: &Context,
+    mark: &Mark,
     downstream: &RequestHeader,
     upstream: &mut RequestHeader,
 ) -> Result<()> {
     plain_headers::change_request(upstream, context.websocket, |headers| {
         change(state, app, context, downstream, headers);
+        mark.add(&downstream.headers, headers);
     })
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::request_head::{Framing, HeadRefusal, Upgrade};
+use super::request_head::{Framing, HeadRefusal, MAX_FIELD_NAME, Upgrade};
 
 /// What the fields of one head say, gathered line by line.
 pub(super) struct Fields<'a> {
@@ -41,6 +41,9 @@ impl<'a> Fields<'a> {
         let value = line.get(colon + 1..).unwrap_or_default();
         if name.is_empty() || !is_token(name) {
             return Err(HeadRefusal::FieldName);
+        }
+        if name.len() > MAX_FIELD_NAME {
+            return Err(HeadRefusal::TooLarge);
         }
         // Without a way out of the loop the compiler vectorises it, and values are nearly always good.
         let is_bad = |byte: u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;

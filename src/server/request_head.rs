@@ -8,12 +8,19 @@ use std::ops::Range;
 use bytes::BytesMut;
 use memchr::memchr;
 
+use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 
 use super::head_fields::{Fields, is_token, is_valid_host};
 
 /// Header fields beyond this number are refused (431).
 pub(super) const MAX_FIELDS: usize = 100;
+
+/// Bytes of a head, of a target in origin-form and of a field name beyond which they are refused (431) whatever is configured:
+/// Pingora reads no larger head, and the `http` crate counts the others in 16 bits.
+pub(super) const MAX_HEAD: usize = 1_048_575;
+pub(super) const MAX_TARGET: usize = 65_534;
+pub(super) const MAX_FIELD_NAME: usize = 65_535;
 
 /// The methods named in `Allow` when TRACE or CONNECT is refused.
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -69,6 +76,11 @@ pub(crate) enum HeadRefusal {
     Method,
     /// A control, space or non-ASCII byte, or `#`, in the target.
     TargetByte,
+    /// `<`, `>` or a backtick in the path, which the `http` crate does not carry. Other bytes that no path has are refused later, once
+    /// it is known for which app.
+    PathByte,
+    /// `"`, `<` or `>` in the query, which the `http` crate does not carry.
+    QueryByte,
     /// Neither origin-form nor an absolute-form that agrees with Host.
     TargetForm,
     /// A line that begins with white space (RFC 9112 section 5.2).
@@ -93,10 +105,8 @@ pub(crate) enum HeadRefusal {
     ConnectionOption,
     /// Several Upgrade fields, or a WebSocket handshake with a body.
     UpgradeRequest,
-    /// The head exceeds `server.limits.max_header_size`.
+    /// The head exceeds `server.limits.max_header_size`, or its target or a field name what can be passed on.
     TooLarge,
-    /// Pingora has refused a request of HTTP/2 itself.
-    Malformed,
 }
 
 impl HeadRefusal {
@@ -107,7 +117,9 @@ impl HeadRefusal {
             Self::RequestLine => "The request line is malformed.",
             Self::Version => "Only HTTP/1.1 and HTTP/1.0 are spoken here.",
             Self::Method => "TRACE and CONNECT are not served.",
-            Self::TargetByte => "The request target holds a byte that must be percent-encoded.",
+            Self::TargetByte | Self::PathByte | Self::QueryByte => {
+                "The request target holds a byte that must be percent-encoded."
+            }
             Self::TargetForm => {
                 "The request target must be a path, or an absolute URI that agrees with Host."
             }
@@ -123,7 +135,6 @@ impl HeadRefusal {
             Self::ConnectionOption => "Connection must not name a field that frames or routes the request.",
             Self::UpgradeRequest => "The upgrade request is malformed.",
             Self::TooLarge => "The request head is too large.",
-            Self::Malformed => "The target, the authority or the length is malformed.",
         }
     }
 
@@ -132,13 +143,21 @@ impl HeadRefusal {
         match self {
             Self::Method => Problem::new(Code::MethodNotAllowed, self.detail()).allow(ALLOWED_METHODS),
             Self::TooManyFields | Self::TooLarge => Problem::new(Code::HeaderTooLarge, self.detail()),
+            Self::PathByte => {
+                Problem::new(Code::BadRequest, self.detail()).because(ReasonCode::PathCharacter)
+            }
             _ => Problem::new(Code::BadRequest, self.detail()),
         }
     }
 }
 
 /// Checks one head, from its request line through its empty line.
+///
+/// What comes through here, Pingora accepts and passes on byte by byte: it never has an answer of its own to give.
 pub(crate) fn check(head: &[u8]) -> Result<RequestHead, HeadRefusal> {
+    if head.len() > MAX_HEAD {
+        return Err(HeadRefusal::TooLarge);
+    }
     let mut rest = head;
     let request_line = RequestLine::parse(next_line(&mut rest)?)?;
     let mut fields = Fields::new(request_line.is_http_11);
@@ -220,6 +239,26 @@ fn next_line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], HeadRefusal> {
     line.strip_suffix(b"\r").ok_or(HeadRefusal::BareLineFeed)
 }
 
+/// Whether a target has only bytes that can be passed on as they are.
+pub(super) fn check_target_bytes(target: &[u8]) -> Result<(), HeadRefusal> {
+    let path_length = memchr(b'?', target).unwrap_or(target.len());
+    let (path, query) = target.split_at_checked(path_length).unwrap_or((target, b""));
+    // Without a way out of the loops the compiler vectorises them, and targets are nearly always good.
+    let is_bad = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'#' | b'<' | b'>');
+    let bad = path.iter().fold(false, |bad, &byte| bad | is_bad(byte) | (byte == b'`'))
+        | query.iter().fold(false, |bad, &byte| bad | is_bad(byte) | (byte == b'"'));
+    if !bad {
+        return Ok(());
+    }
+    Err(if target.iter().any(|&byte| !byte.is_ascii_graphic() || byte == b'#') {
+        HeadRefusal::TargetByte
+    } else if path.iter().any(|byte| matches!(byte, b'<' | b'>' | b'`')) {
+        HeadRefusal::PathByte
+    } else {
+        HeadRefusal::QueryByte
+    })
+}
+
 /// `method SP request-target SP HTTP-version` (RFC 9112 section 3).
 struct RequestLine<'a> {
     method: &'a [u8],
@@ -249,9 +288,7 @@ impl<'a> RequestLine<'a> {
         if method.eq_ignore_ascii_case(b"TRACE") || method.eq_ignore_ascii_case(b"CONNECT") {
             return Err(HeadRefusal::Method);
         }
-        if target.iter().any(|&byte| !byte.is_ascii_graphic() || byte == b'#') {
-            return Err(HeadRefusal::TargetByte);
-        }
+        check_target_bytes(target)?;
         Ok(Self { method, target, is_http_11 })
     }
 
@@ -261,7 +298,7 @@ impl<'a> RequestLine<'a> {
             return Err(HeadRefusal::HostValue);
         }
         if self.target.first() == Some(&b'/') {
-            return Ok(None);
+            return if self.target.len() > MAX_TARGET { Err(HeadRefusal::TooLarge) } else { Ok(None) };
         }
         let scheme_length = [b"http://".as_slice(), b"https://"]
             .iter()
@@ -275,6 +312,10 @@ impl<'a> RequestLine<'a> {
         let authority = after_scheme.get(..authority_length).unwrap_or_default();
         if !authority.eq_ignore_ascii_case(host) {
             return Err(HeadRefusal::TargetForm);
+        }
+        // One more for the "/" that an empty path becomes.
+        if after_scheme.len() - authority_length >= MAX_TARGET {
+            return Err(HeadRefusal::TooLarge);
         }
         let start = self.method.len() + 1;
         Ok(Some(start..start + scheme_length + authority_length))

@@ -48,6 +48,17 @@ pub(crate) fn write(state: &State, session: &Session, context: &Context, error: 
 
 /// Writes the line of a request whose head was refused before anything was read from it.
 pub(crate) fn write_refused_head(log: AccessLog, id: &HeaderValue, problem: &Problem, client: IpAddr) {
+    let why = (Some(problem.status.as_u16()), problem.reason, problem.detail);
+    write_refused(log, id, why, client);
+}
+
+/// The same of one that may have had no answer.
+pub(crate) fn write_refused(
+    log: AccessLog,
+    id: &HeaderValue,
+    (status, reason, detail): (Option<u16>, ReasonCode, &str),
+    client: IpAddr,
+) {
     if log == AccessLog::Off {
         return;
     }
@@ -56,9 +67,9 @@ pub(crate) fn write_refused_head(log: AccessLog, id: &HeaderValue, problem: &Pro
         request_id = text(Some(id)),
         app = "-",
         route = "-",
-        status = problem.status.as_u16(),
-        reason = problem.reason.as_str(),
-        detail = problem.detail,
+        status,
+        reason = reason.as_str(),
+        detail,
         client = %client,
         "request"
     );

@@ -45,7 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
     config_generation: IntGauge,
     config_loaded: IntGauge,
-    /// Heads that were refused before they were a request of an app.
+    /// Requests that were refused and are of no app: malformed heads, unknown hosts.
     pub(crate) refused_heads: IntCounterVec,
     /// Spans that were exported, or lost.
     pub(crate) spans: IntCounterVec,
@@ -147,7 +147,7 @@ impl Metrics {
             ),
             refused_heads: counter(
                 "portcullis_refused_heads_total",
-                "Heads that were refused before an app was looked for.",
+                "Requests that were refused and are of no app.",
                 &["reason"],
             ),
             spans: counter(

@@ -5,27 +5,31 @@
 //! in `request.rs`, its deadlines are in `deadlines.rs`.
 
 mod deadlines;
+mod followed;
+mod raw_stream;
 mod request;
 mod requests;
 mod stream;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use h2::Reason;
 use pingora_core::apps::HttpServerApp;
-use pingora_core::protocols::http::v2::server::{
-    H2Accept, H2Options, HttpSession, default_h2_options, handshake,
-};
 use pingora_core::protocols::{Digest, Stream};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
+use crate::reason::ReasonCode;
+
 use super::connection::ConnectionSettings;
 use super::watch::ConnectionWatch;
 
+use followed::{Followed, Heads};
+use raw_stream::RawStream;
 use requests::Requests;
 
 /// Streams of one connection at once. One more is refused, and may be sent again.
@@ -56,14 +60,16 @@ const SEND_BUFFER: usize = 64 * 1024;
 /// How long a connection without requests may take to say goodbye, and one that asks for too much to stop that.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
-type Connection = h2::server::Connection<Stream, bytes::Bytes>;
+type Accepted = (http::Request<h2::RecvStream>, h2::server::SendResponse<bytes::Bytes>);
+
+type Connection = h2::server::Connection<Followed, bytes::Bytes>;
 
 /// Every bound of a connection.
-fn options(settings: &ConnectionSettings) -> H2Options {
+fn options(settings: &ConnectionSettings) -> h2::server::Builder {
     // Beyond the limit, so that somewhat too large a head is refused by us, with its reason and a line in the log. Here each field
     // counts for 32 bytes more (RFC 9113 section 6.5.2), and a cookie for a field.
     let max_header_list = settings.max_header_size.saturating_mul(2).saturating_add(8 * 1024);
-    let mut options = default_h2_options();
+    let mut options = h2::server::Builder::new();
     options
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(max_header_list).unwrap_or(u32::MAX))
@@ -108,10 +114,18 @@ pub(super) async fn serve<A>(
     A: HttpServerApp + Send + Sync + 'static,
 {
     let digest = Arc::new(Digest { socket_digest: stream.get_socket_digest(), ..Digest::default() });
-    let shaking = timeout(settings.header_timeout, handshake(stream, Some(options(settings))));
-    let Some(Ok(Ok(mut connection))) = watch.unless_closing(shaking).await else {
-        debug!(peer = %watch.peer(), "the HTTP/2 handshake failed");
-        return;
+    let heads = Arc::new(Heads::new(Arc::clone(&watch), settings.access_log));
+    let followed = Followed::new(stream, Arc::clone(&heads));
+    let shaking = timeout(settings.header_timeout, options(settings).handshake::<_, bytes::Bytes>(followed));
+    let mut connection = match watch.unless_closing(shaking).await {
+        Some(Ok(Ok(connection))) => connection,
+        Some(Ok(Err(error))) if !error.is_io() => {
+            return heads.note((None, ReasonCode::MalformedRequest, "The HTTP/2 preface is malformed."));
+        }
+        _ => {
+            debug!(peer = %watch.peer(), "the HTTP/2 handshake failed");
+            return;
+        }
     };
     let mut requests = Requests::new();
     let mut phase = Phase::Serving;
@@ -127,7 +141,7 @@ pub(super) async fn serve<A>(
                 (phase, idle_until) = dismiss(&mut connection, Phase::Leaving);
                 continue;
             }
-            accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
+            accepted = accept(&mut connection, &heads) => accepted,
             () = requests.one_ends(), if !requests.is_none() => {
                 let patience = if phase == Phase::Serving { settings.keep_alive_timeout } else { GOODBYE_TIMEOUT };
                 let now = Instant::now();
@@ -146,19 +160,20 @@ pub(super) async fn serve<A>(
                 continue;
             }
         };
-        match (accepted, phase) {
-            // The client has closed it, in whatever way, or was told by `h2` what it did wrong.
-            (Ok(None) | Err(_), _) => break None,
-            (_, Phase::Refusing(until)) if Instant::now() >= until => break Some(phase.farewell()),
-            (Ok(Some(H2Accept::Session(session))), Phase::Refusing(_)) => requests.refuse(session),
-            (Ok(Some(H2Accept::Session(session))), _) => {
+        // The client has closed it, in whatever way, or was told by `h2` what it did wrong.
+        let Some((request, respond)) = accepted else { break None };
+        let stream = RawStream::new(request, respond, Arc::clone(&digest));
+        match phase {
+            Phase::Refusing(until) if Instant::now() >= until => break Some(phase.farewell()),
+            Phase::Refusing(_) => requests.refuse(stream),
+            Phase::Serving | Phase::Leaving => {
                 watch.end_waiting();
-                requests.begin(session, app, settings, &watch);
+                requests.begin(stream, app, settings, &watch, &heads);
             }
-            (Ok(Some(H2Accept::Rejected)), _) => requests.note_malformed(settings, &watch),
         }
         if requests.are_too_many() && !matches!(phase, Phase::Refusing(_)) {
             // In order, for the sake of others whose requests a proxy sends over the same connection.
+            heads.expect_refusals();
             let until = Instant::now() + GOODBYE_TIMEOUT;
             (phase, idle_until) = dismiss(&mut connection, Phase::Refusing(until));
         }
@@ -169,6 +184,21 @@ pub(super) async fn serve<A>(
         let _gone_or_too_late =
             timeout(GOODBYE_TIMEOUT, poll_fn(|context| connection.poll_closed(context))).await;
     }
+}
+
+/// The next request; nothing once the connection has ended, in whatever way.
+async fn accept(connection: &mut Connection, heads: &Heads) -> Option<Accepted> {
+    let mut accepting = pin!(connection.accept());
+    let accepted = poll_fn(|context| {
+        let accepted = accepting.as_mut().poll(context);
+        if !matches!(accepted, Poll::Ready(Some(Ok(_)))) {
+            heads.settle();
+        }
+        accepted
+    });
+    let accepted = accepted.await?.ok()?;
+    heads.hand_out(accepted.1.stream_id().as_u32());
+    Some(accepted)
 }
 
 /// Tells the client to go (GOAWAY, RFC 9113 section 6.8); what it may have sent before it hears that is not lost. The phase

@@ -4,14 +4,14 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri, header};
-use pingora_core::protocols::http::v2::server::HttpSession;
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::respond::Problem;
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 use super::super::head_fields::is_valid_host;
-use super::super::request_head::{HeadRefusal, MAX_FIELDS};
+use super::super::request_head::{HeadRefusal, MAX_FIELDS, MAX_TARGET, check_target_bytes};
+use super::raw_stream::RawStream;
 
 /// Checks one head, and changes it to what the gateway expects. `max_size`: bytes that it may have as one of HTTP/1.1.
 pub(super) fn check(request: &mut RequestHeader, max_size: usize) -> Result<(), Problem> {
@@ -41,12 +41,19 @@ fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
     if target.first() != Some(&b'/') {
         return Err(HeadRefusal::TargetForm);
     }
-    if target.iter().any(|&byte| !byte.is_ascii_graphic() || byte == b'#') {
-        return Err(HeadRefusal::TargetByte);
+    check_target_bytes(target)?;
+    if target.len() > MAX_TARGET {
+        return Err(HeadRefusal::TooLarge);
     }
-    // That a Host beside it says the same, and that there is one of them, Pingora has seen to.
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+    let mut hosts = request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+    let (host, another) = (hosts.next(), hosts.next());
+    if another.is_some() {
+        return Err(HeadRefusal::HostCount);
+    }
+    if authority.zip(host).is_some_and(|(authority, host)| authority != host) {
+        return Err(HeadRefusal::TargetForm);
+    }
     let host = authority.or(host).ok_or(HeadRefusal::HostCount)?;
     if !is_valid_host(host) {
         return Err(HeadRefusal::HostValue);
@@ -89,7 +96,7 @@ fn check_fields(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
 
 /// Answers a request that nothing else has seen.
 pub(super) async fn refuse(
-    session: &mut HttpSession,
+    stream: &mut RawStream,
     problem: &Problem,
     id: HeaderValue,
 ) -> pingora_core::Result<()> {
@@ -102,7 +109,7 @@ pub(super) async fn refuse(
     if let Some(methods) = problem.allow {
         head.insert_header(header::ALLOW, methods)?;
     }
-    let is_head = session.req_header().method == http::Method::HEAD;
-    session.write_response_header(head, is_head)?;
-    session.write_body(if is_head { Bytes::new() } else { body }, true).await
+    let is_head = stream.request().method == http::Method::HEAD;
+    stream.write_head(head, is_head)?;
+    stream.write_body(if is_head { Bytes::new() } else { body }, true).await
 }

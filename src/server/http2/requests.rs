@@ -6,18 +6,19 @@ use h2::Reason;
 use http::HeaderValue;
 use pingora_core::apps::HttpServerApp;
 use pingora_core::protocols::http::ServerSession;
-use pingora_core::protocols::http::v2::server::HttpSession;
 use tokio::task::JoinSet;
 
 use crate::config::AccessLog;
+use crate::reason::ReasonCode;
 use crate::respond::Problem;
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::{access_log, request_id};
 
 use super::super::closing::unless_cut_off;
 use super::super::connection::ConnectionSettings;
-use super::super::request_head::HeadRefusal;
 use super::super::watch::{ConnectionWatch, EndReason, STREAM};
+use super::followed::Heads;
+use super::raw_stream::RawStream;
 use super::stream::Http2Stream;
 use super::{MAX_STREAMS, request};
 
@@ -61,19 +62,31 @@ impl Requests {
     /// Serves a request in a task of its own, with deadlines and an end of its own; or refuses it, unless there is room.
     pub(super) fn begin<A>(
         &mut self,
-        mut session: HttpSession,
+        mut stream: RawStream,
         app: &Arc<A>,
         settings: &ConnectionSettings,
         connection: &ConnectionWatch,
+        heads: &Heads,
     ) where
         A: HttpServerApp + Send + Sync + 'static,
     {
         // Those that have ended are not under way, also where nobody has had the time to look.
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= MAX_REQUESTS {
-            return self.refuse(session);
+            heads.note((None, ReasonCode::TooManyStreams, "REFUSED_STREAM"));
+            return self.refuse(stream);
         }
-        (self.refused, self.malformed) = (0, 0);
+        self.refused = 0;
+        if let Err(problem) = request::check(stream.request_mut(), settings.max_header_size) {
+            self.malformed = self.malformed.saturating_add(1);
+            let id = request_id::fresh();
+            note_refusal(&problem, &id, settings.access_log, connection);
+            self.tasks.spawn(async move {
+                let _gone_already = request::refuse(&mut stream, &problem, id).await;
+            });
+            return;
+        }
+        self.malformed = 0;
         let watch = Arc::new(ConnectionWatch::new(connection.peer(), connection.tls()));
         if self.watches.len() >= 2 * self.tasks.len().max(16) {
             self.watches.retain(|watch| watch.strong_count() > 0);
@@ -82,14 +95,8 @@ impl Requests {
         let app = Arc::clone(app);
         let settings = settings.clone();
         self.tasks.spawn(async move {
-            if let Err(problem) = request::check(session.req_header_mut(), settings.max_header_size) {
-                let id = request_id::fresh();
-                note_refusal(&problem, &id, settings.access_log, &watch);
-                let _gone_already = request::refuse(&mut session, &problem, id).await;
-                return;
-            }
             watch.begin_exchange();
-            let stream = Http2Stream::new(session, Arc::clone(&watch), settings.body_min_rate);
+            let stream = Http2Stream::new(stream, Arc::clone(&watch), settings.body_min_rate);
             // Pingora looks at this for every request; the connection's end is looked at elsewhere.
             let (_, never) = tokio::sync::watch::channel(false);
             let session = ServerSession::new_custom(Box::new(stream));
@@ -100,16 +107,9 @@ impl Requests {
     }
 
     /// Refuses a request that nobody has looked at: it may be sent again (RFC 9113 section 8.7).
-    pub(super) fn refuse(&mut self, mut session: HttpSession) {
+    pub(super) fn refuse(&mut self, mut stream: RawStream) {
         self.refused = self.refused.saturating_add(1);
-        session.shutdown_with_reason(Reason::REFUSED_STREAM);
-    }
-
-    /// Notes one that was answered already, since it has two readings.
-    pub(super) fn note_malformed(&mut self, settings: &ConnectionSettings, connection: &ConnectionWatch) {
-        self.malformed = self.malformed.saturating_add(1);
-        let problem = HeadRefusal::Malformed.problem();
-        note_refusal(&problem, &request_id::fresh(), settings.access_log, connection);
+        stream.reset(Reason::REFUSED_STREAM);
     }
 
     /// The connection is gone. What its requests do notices that by itself, and may have to come to an end in order.

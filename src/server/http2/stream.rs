@@ -11,18 +11,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use h2::Reason;
 use http::{HeaderMap, Method, StatusCode};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::custom::CustomMessageWrite;
 use pingora_core::protocols::http::custom::server::Session;
-use pingora_core::protocols::http::v2::server::HttpSession;
+use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
 use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::super::watch::{ConnectionWatch, EndReason};
 use super::deadlines::Deadlines;
+use super::raw_stream::RawStream;
 
 /// How long a client may take nothing of an answer, where the gateway sets no other time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -33,14 +35,14 @@ const MERGED: usize = 16 * 1024;
 
 /// One request and its answer.
 pub(super) struct Http2Stream {
-    inner: HttpSession,
+    inner: RawStream,
     deadlines: Deadlines,
     /// The last byte of the answer is sent.
     is_answered: bool,
 }
 
 impl Http2Stream {
-    pub(super) fn new(mut inner: HttpSession, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
+    pub(super) fn new(mut inner: RawStream, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
         inner.set_write_timeout(Some(WRITE_TIMEOUT));
         let deadlines = Deadlines::new(watch, body_min_rate);
         Self { inner, deadlines, is_answered: false }
@@ -60,7 +62,7 @@ impl Http2Stream {
                 if or_idle {
                     inner.read_body_or_idle(no_body_expected).await
                 } else {
-                    inner.read_body_bytes().await
+                    inner.read_body().await
                 }
             });
             poll_fn(|context| match reading.as_mut().poll(context) {
@@ -88,7 +90,7 @@ impl Http2Stream {
                 break;
             }
             let next = {
-                let mut reading = pin!(self.inner.read_body_bytes());
+                let mut reading = pin!(self.inner.read_body());
                 poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await
             };
             match next? {
@@ -107,14 +109,14 @@ impl Http2Stream {
 
     /// An answer whose head is all of it must say so in its head: nothing may follow.
     fn has_no_body(&self, response: &ResponseHeader) -> bool {
-        self.inner.req_header().method == Method::HEAD
+        self.inner.request().method == Method::HEAD
             || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
     }
 
     fn write_head(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
         let end = end || (!response.status.is_informational() && self.has_no_body(&response));
         self.deadlines.check_cut_off()?;
-        self.inner.write_response_header(response, end)?;
+        self.inner.write_head(response, end)?;
         self.is_answered |= end;
         Ok(())
     }
@@ -150,11 +152,11 @@ impl Http2Stream {
 #[async_trait]
 impl Session for Http2Stream {
     fn req_header(&self) -> &RequestHeader {
-        self.inner.req_header()
+        self.inner.request()
     }
 
     fn req_header_mut(&mut self) -> &mut RequestHeader {
-        self.inner.req_header_mut()
+        self.inner.request_mut()
     }
 
     async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
@@ -214,7 +216,7 @@ impl Session for Http2Stream {
     }
 
     fn get_write_timeout(&self) -> Option<Duration> {
-        self.inner.get_write_timeout()
+        self.inner.write_timeout()
     }
 
     fn set_total_drain_timeout(&mut self, _timeout: Option<Duration>) {}
@@ -224,15 +226,16 @@ impl Session for Http2Stream {
     }
 
     fn request_summary(&self) -> String {
-        self.inner.request_summary()
+        // For Pingora's own log, which nobody reads: a target is not for logs.
+        self.inner.request().method.to_string()
     }
 
     fn response_written(&self) -> Option<&ResponseHeader> {
-        self.inner.response_written()
+        self.inner.written()
     }
 
     async fn shutdown(&mut self, _code: u32, _context: &str) {
-        self.inner.shutdown();
+        self.inner.reset(Reason::INTERNAL_ERROR);
     }
 
     fn is_body_done(&mut self) -> bool {
@@ -240,7 +243,7 @@ impl Session for Http2Stream {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.is_answered |= self.inner.response_written().is_some();
+        self.is_answered |= self.inner.written().is_some();
         self.inner.finish()
     }
 
@@ -249,43 +252,43 @@ impl Session for Http2Stream {
     }
 
     fn body_bytes_sent(&self) -> usize {
-        self.inner.body_bytes_sent()
+        self.inner.bytes_sent()
     }
 
     fn body_bytes_read(&self) -> usize {
-        self.inner.body_bytes_read()
+        self.inner.bytes_read()
     }
 
     fn digest(&self) -> Option<&Digest> {
-        self.inner.digest()
+        Some(self.inner.digest())
     }
 
     fn digest_mut(&mut self) -> Option<&mut Digest> {
-        self.inner.digest_mut()
+        Arc::get_mut(self.inner.digest_mut())
     }
 
     fn client_addr(&self) -> Option<&SocketAddr> {
-        self.inner.client_addr()
+        self.inner.digest().socket_digest.as_ref()?.peer_addr()
     }
 
     fn server_addr(&self) -> Option<&SocketAddr> {
-        self.inner.server_addr()
+        self.inner.digest().socket_digest.as_ref()?.local_addr()
     }
 
     fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        self.inner.pseudo_raw_h1_request_header()
+        http_req_header_to_wire(self.inner.request()).map(BytesMut::freeze).unwrap_or_default()
     }
 
     fn enable_retry_buffering(&mut self) {
-        self.inner.enable_retry_buffering();
+        self.inner.keep_body();
     }
 
     fn retry_buffer_truncated(&self) -> bool {
-        self.inner.retry_buffer_truncated()
+        self.inner.is_kept_in_part()
     }
 
     fn get_retry_buffer(&self) -> Option<Bytes> {
-        self.inner.get_retry_buffer()
+        self.inner.kept_body()
     }
 
     // There are no messages beside the body.

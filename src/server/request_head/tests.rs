@@ -8,6 +8,8 @@ use super::HeadRefusal::{
 };
 use super::{Framing, Upgrade, check};
 
+mod pingora;
+
 fn with_fields(fields: &str) -> Vec<u8> {
     format!("POST /a HTTP/1.1\r\nHost: store.localhost\r\n{fields}\r\n").into_bytes()
 }

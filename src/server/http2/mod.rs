@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
 
 use super::connection::ConnectionSettings;
+use super::stall::{Leftovers, WRITE_TIMEOUT};
 use super::watch::ConnectionWatch;
 
 use requests::Requests;
@@ -114,6 +115,7 @@ pub(super) async fn serve<A>(
         return;
     };
     let mut requests = Requests::new();
+    let mut leftovers = Leftovers::new(digest.socket_digest.clone());
     let mut phase = Phase::Serving;
     // When it is closed if no request is under way.
     let mut idle_until = Instant::now() + settings.header_timeout;
@@ -139,6 +141,11 @@ pub(super) async fn serve<A>(
             }
             () = sleep_until(idle_until), if requests.is_none() => {
                 if phase != Phase::Serving {
+                    // What has been answered may not have been taken yet.
+                    if phase == Phase::Leaving && leftovers.are_being_taken(WRITE_TIMEOUT) {
+                        idle_until = Instant::now() + GOODBYE_TIMEOUT;
+                        continue;
+                    }
                     break Some(phase.farewell());
                 }
                 // Told first, so that no request is lost that is on its way.

@@ -1,9 +1,10 @@
-//! Calls of gRPC, uploads, and requests of HTTP/1.0, to an app that speaks HTTP/2. What a call of gRPC is.
+//! Requests to an app that speaks HTTP/2. What a call of gRPC is.
 //!
 //! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
 //! app that takes messages only between its answers would stand still for ever, one that has refused an upload would not be
-//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know.
-//! Everything else is as for other requests; Pingora's phases are called in the same order.
+//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know. All
+//! requests take it, so that they share connections. Everything else is as for other apps; Pingora's phases are called in the
+//! same order.
 
 mod upload;
 
@@ -20,11 +21,6 @@ use crate::gateway::{Gateway, hop_by_hop};
 use crate::upstream::{Way, http2};
 
 use upload::Upload;
-
-/// Whether a request is to take this way, if the app speaks HTTP/2.
-pub(super) fn is_due(request: &RequestHeader, is_bodiless: bool) -> bool {
-    request.version == Version::HTTP_10 || is_call(request) || !is_bodiless
-}
 
 /// Whether this is a call of gRPC: over HTTP/2 alone, and not gRPC-Web, which is ordinary HTTP.
 pub(super) fn is_call(request: &RequestHeader) -> bool {

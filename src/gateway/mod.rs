@@ -173,10 +173,6 @@ impl ProxyHttp for Gateway {
         if !context.app.as_ref().is_some_and(|app| app.upstreams.offers_http2()) {
             return Ok(true);
         }
-        let is_bodiless = session.as_mut().is_body_empty();
-        if !grpc::is_due(session.req_header(), is_bodiless) {
-            return Ok(true);
-        }
         let is_proxied = Box::pin(grpc::proxy(self, session, context)).await?;
         Ok(!is_proxied)
     }

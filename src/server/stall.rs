@@ -26,19 +26,24 @@ pub(crate) fn acknowledged(socket: RawFd) -> Option<u64> {
     get_tcp_info(socket).ok().map(|info| info.tcpi_bytes_acked)
 }
 
-/// The same, of no more than what had been written by a certain moment.
+/// Bytes that the other side has not acknowledged, from which on it is taken to be behind what its connection is for.
+const BEHIND: u64 = 32 * 1024;
+
+/// The same, of no more than what had been written by a certain moment: what is written for others later is no progress.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     end: Option<u64>,
 }
 
 impl Backlog {
-    /// What has been written by now, and so many bytes that may be on their way there.
+    /// What has been written by now; where the other side is behind, also so many bytes that wait in front of the next ones.
     pub(crate) fn new(socket: Option<&SocketDigest>, ahead: u64) -> Self {
         let info = socket.and_then(SocketDigest::tcp_info);
         let end = info.map(|info| {
             let sent = info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans);
-            sent + u64::from(info.tcpi_notsent_bytes) + ahead
+            let written = sent + u64::from(info.tcpi_notsent_bytes);
+            let is_behind = written.saturating_sub(info.tcpi_bytes_acked) >= BEHIND;
+            written + if is_behind { ahead } else { 0 }
         });
         Self { end }
     }

@@ -49,6 +49,18 @@ where
     slowly("a handshake", connector.connect(name, stream)).await.expect("a handshake")
 }
 
+/// A connection whose streams have this window, and which has one that never matters.
+async fn http2(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    window: u32,
+) -> h2::client::SendRequest<Bytes> {
+    let mut builder = h2::client::Builder::new();
+    builder.initial_window_size(window).initial_connection_window_size(1 << 30);
+    let (requests, connection) = builder.handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    requests
+}
+
 /// All that comes until the end, with head.
 async fn download(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str) -> usize {
     let request = format!("GET {path} HTTP/1.1\r\nHost: store.localhost\r\nConnection: close\r\n\r\n");
@@ -78,10 +90,7 @@ async fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() {
 async fn a_client_of_http2_that_reads_slowly_but_steadily_gets_all_of_its_answers() {
     let (authority, world) = world(MUCH / 2).await;
     let stream = tls(&authority, &[b"h2"], Slow::connect(world.gateway.tls.unwrap()).await).await;
-    let mut builder = h2::client::Builder::new();
-    builder.initial_window_size(1 << 30).initial_connection_window_size(1 << 30);
-    let (requests, connection) = builder.handshake::<_, Bytes>(stream).await.expect("HTTP/2");
-    tokio::spawn(connection);
+    let requests = http2(stream, 1 << 30).await;
     let mut client = Http2Client { requests, cookies: None };
     let mut answers = Vec::new();
     for path in ["/open/large", "/open/chunked"] {
@@ -126,7 +135,9 @@ async fn a_client_that_reads_nothing_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_takes_nothing_is_ended_beside_one_that_does() {
     let (authority, world) = world(8 << 20).await;
-    let mut client = Http2Client::start(&authority, &world).await;
+    let stream =
+        tls(&authority, &[b"h2"], TcpStream::connect(world.gateway.tls.unwrap()).await.unwrap()).await;
+    let mut client = Http2Client { requests: http2(stream, 64 * 1024).await, cookies: None };
     let get = |client: &mut Http2Client| {
         let request = client.request("GET", "/open/large").body(()).unwrap();
         client.requests.send_request(request, true).expect("an open connection").0

@@ -115,7 +115,8 @@ pub(super) async fn serve<A>(
         return;
     };
     let mut requests = Requests::new();
-    let mut leftovers = Leftovers::new(digest.socket_digest.clone());
+    // Once something has been answered.
+    let mut leftovers = None;
     let mut phase = Phase::Serving;
     // When it is closed if no request is under way.
     let mut idle_until = Instant::now() + settings.header_timeout;
@@ -142,7 +143,9 @@ pub(super) async fn serve<A>(
             () = sleep_until(idle_until), if requests.is_none() => {
                 if phase != Phase::Serving {
                     // What has been answered may not have been taken yet.
-                    if phase == Phase::Leaving && leftovers.are_being_taken(WRITE_TIMEOUT) {
+                    if phase == Phase::Leaving
+                        && leftovers.as_mut().is_some_and(|leftovers: &mut Leftovers| leftovers.are_being_taken(WRITE_TIMEOUT))
+                    {
                         idle_until = Instant::now() + GOODBYE_TIMEOUT;
                         continue;
                     }
@@ -160,6 +163,7 @@ pub(super) async fn serve<A>(
             (Ok(Some(H2Accept::Session(session))), Phase::Refusing(_)) => requests.refuse(session),
             (Ok(Some(H2Accept::Session(session))), _) => {
                 watch.end_waiting();
+                leftovers.get_or_insert_with(|| Leftovers::new(digest.socket_digest.clone()));
                 requests.begin(session, app, settings, &watch);
             }
             (Ok(Some(H2Accept::Rejected)), _) => requests.note_malformed(settings, &watch),

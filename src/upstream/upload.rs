@@ -102,5 +102,5 @@ fn too_late(why: &'static str) -> io::Error {
 /// Whether an exchange failed since the app took nothing, or said nothing, for too long.
 pub(crate) fn is_too_late(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.is_some_and(|cause| cause.is::<TooLate>())
+    cause.and_then(|cause| cause.downcast_ref::<TooLate>()).is_some()
 }

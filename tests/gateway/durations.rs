@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use crate::health_checks::health;
 use crate::support::gateway::ACCESS;
 use crate::support::http2::{Call, Http2App, read, response};
 use crate::support::listening::Listening;
@@ -340,7 +341,7 @@ async fn an_app_that_cannot_be_connected_to_is_given_up_in_its_own_time() {
     // Whoever accepts and says nothing shakes no hands.
     let mute = Listening::start(|wire, _| async move {
         let _held = wire;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     for url in [format!("http://{}", deaf.address), format!("https://{}", mute.address())] {
@@ -392,6 +393,9 @@ async fn a_health_check_may_take_as_long_as_is_configured() {
 
 use crate::health_checks::health;
 
+const REQUEST: &[u8] = b"GET /open/x HTTP/1.1\r\nHost: store.localhost\r\n\r\n";
+const PAUSE: Duration = Duration::from_millis(1500);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_has_its_own_time_and_so_has_the_pause_before_it() {
     let with = async |limits| World::with(&format!("[server.limits]\n{limits}")).await;
@@ -399,11 +403,9 @@ async fn a_head_has_its_own_time_and_so_has_the_pause_before_it() {
         with("header_timeout = '1s'\nkeep_alive_timeout = '10m'"),
         with("header_timeout = '10m'\nkeep_alive_timeout = '1s'"),
     );
-    const REQUEST: &[u8] = b"GET /open/x HTTP/1.1\r\nHost: store.localhost\r\n\r\n";
-    const PAUSE: Duration = Duration::from_millis(1500);
     let second = Duration::from_secs(1);
     let end = async |mut wire: Wire| {
-        patiently("the end", async { while wire.fill().await.unwrap_or(false) {} }).await
+        patiently("the end", async { while wire.fill().await.unwrap_or(false) {} }).await;
     };
 
     // A fresh connection, and half a head.

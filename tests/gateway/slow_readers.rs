@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::support::app::web_socket_accept;
 use crate::support::certificates::Authority;
 use crate::support::http2::{Call, Http2App, Http2Client, answer, response, write};
 use crate::support::listening::Listening;
@@ -20,7 +21,8 @@ use crate::support::{Reply, World, patiently, wait_for};
 /// Far shorter than the time in which a reader makes room in the sender's system.
 const IDLE: Duration = Duration::from_secs(2);
 
-const SHORT: &str = "[apps.store.timeouts]\nidle = '2s'\nresponse = '2s'\n";
+const SHORT: &str =
+    "[apps.store.timeouts]\nidle = '2s'\nresponse = '2s'\n[server.limits]\nkeep_alive_timeout = '300ms'\n";
 
 /// For what takes its time.
 async fn slowly<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -173,21 +175,21 @@ async fn slow_app(takes: bool) -> Listening {
         let Ok(Some(head)) = wire.head().await else { return };
         let Framing::Length(length) = head.request_framing() else { return };
         if !takes {
-            return std::future::pending().await;
+            std::future::pending::<()>().await;
         }
-        let mut taken = std::mem::take(&mut wire.buffer).len();
+        let mut count = std::mem::take(&mut wire.buffer).len();
         let mut slow = Slow::new(wire.stream);
         let mut bytes = vec![0; 64 * 1024];
-        while (taken as u64) < length {
+        while (count as u64) < length {
             match slow.read(&mut bytes).await {
-                Ok(read @ 1..) => taken += read,
+                Ok(read @ 1..) => count += read,
                 _ => return,
             }
         }
-        let text = taken.to_string();
+        let text = count.to_string();
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len());
         let _gone_already = slow.write_all(answer.as_bytes()).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await
 }
@@ -238,20 +240,22 @@ async fn an_app_that_takes_nothing_of_an_upload_is_not_waited_for() {
     assert!(started.elapsed() >= IDLE, "{:?}", started.elapsed());
 }
 
-/// The same over HTTP/2: it gives its window back bit by bit, or not at all.
+/// The same over HTTP/2, far more slowly: it gives a small window back bit by bit, or not at all.
 async fn slow_http2_app(takes: bool) -> Http2App {
-    Http2App::start(move |mut call: Call| async move {
-        let mut taken = 0;
+    let mut settings = h2::server::Builder::new();
+    settings.initial_window_size(8 * 1024);
+    Http2App::with(settings, move |mut call: Call| async move {
+        let mut count = 0;
         while let Some(Ok(bytes)) = call.body.data().await {
-            taken += bytes.len();
+            count += bytes.len();
             if !takes {
-                return std::future::pending().await;
+                std::future::pending::<()>().await;
             }
-            tokio::time::sleep(Duration::from_millis(bytes.len() as u64 / 256)).await;
+            tokio::time::sleep(Duration::from_millis(bytes.len() as u64 / 16)).await;
             let _ = call.body.flow_control().release_capacity(bytes.len());
         }
         let Ok(mut stream) = call.respond.send_response(response(200), false) else { return };
-        let _ = write(&mut stream, Bytes::from(taken.to_string())).await;
+        let _ = write(&mut stream, Bytes::from(count.to_string())).await;
         let _ = stream.send_data(Bytes::new(), true);
     })
     .await
@@ -261,8 +265,8 @@ async fn slow_http2_app(takes: bool) -> Http2App {
 async fn an_app_of_http2_that_reads_slowly_but_steadily_loses_no_upload() {
     let app = slow_http2_app(true).await;
     let world = World::with(&format!("[apps.store]\nupstreams = ['{}']\n{SHORT}", app.url())).await;
-    let answer = upload(&world, MUCH / 4).await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&(MUCH / 4).to_string()), "{answer}");
+    let answer = upload(&world, MUCH / 20).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&(MUCH / 20).to_string()), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -277,4 +281,64 @@ async fn an_app_of_http2_that_takes_nothing_of_an_upload_is_not_waited_for() {
     let answer = upload(&world, 64 << 20).await;
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     assert!(started.elapsed() >= IDLE, "{:?}", started.elapsed());
+}
+
+/// After a WebSocket's handshake the app reads this slowly, or the client does; the other one has long sent everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_web_socket_whose_one_side_reads_slowly_but_steadily_is_not_idle() {
+    const WELL: &[u8] = b"\x81\x04well";
+    let app = Listening::start(|mut wire, _| async move {
+        let Ok(Some(head)) = wire.head().await else { return };
+        let accept = web_socket_accept(head.get("sec-websocket-key").unwrap_or_default());
+        let response = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        wire.send(response).await.unwrap();
+        let mut bytes = vec![0; 64 * 1024];
+        if head.word(1) == "/open/down" {
+            // A binary message of this length (RFC 6455 section 5.2).
+            let message = [&[0x82, 127][..], &(MUCH as u64).to_be_bytes(), &vec![0; MUCH]].concat();
+            let _gone_already = wire.send(message).await;
+            let _ended = wire.stream.read(&mut bytes).await;
+            return;
+        }
+        let mut count = std::mem::take(&mut wire.buffer).len();
+        let mut slow = Slow::new(wire.stream);
+        while count < MUCH {
+            match slow.read(&mut bytes).await {
+                Ok(read @ 1..) => count += read,
+                _ => return,
+            }
+        }
+        let _gone_already = slow.write_all(WELL).await;
+        let _ended = slow.read(&mut bytes).await;
+    })
+    .await;
+    let world =
+        World::with(&format!("[apps.store]\nupstreams = ['http://{}']\n{SHORT}", app.address())).await;
+    let head = |path| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: store.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    let up = async {
+        let mut wire = world.browser().open().await;
+        wire.send(head("/open/up")).await.unwrap();
+        assert_eq!(patiently("the handshake", wire.head()).await.unwrap().expect("a head").status(), 101);
+        slowly("room", wire.send(vec![b'u'; MUCH])).await.expect("an open connection");
+        let mut said = vec![0; WELL.len()];
+        slowly("what the app says", wire.stream.read_exact(&mut said)).await.expect("an open connection");
+        assert_eq!(said, WELL);
+    };
+    let down = async {
+        let mut stream = Slow::connect(world.gateway.address).await;
+        stream.write_all(head("/open/down").as_bytes()).await.unwrap();
+        let mut all = Vec::new();
+        let _ended = slowly("the end", stream.read_to_end(&mut all)).await;
+        let close = all.split_off(all.len() - 8);
+        assert!(all.len() > MUCH, "{}", all.len());
+        assert_eq!(&close[..4], b"\x88\x06\x03\xe9", "closed with 1001 in the end");
+    };
+    tokio::join!(up, down);
 }

@@ -10,6 +10,7 @@ mod names;
 mod pool;
 mod route;
 mod socket;
+mod upload;
 pub(crate) mod web_socket;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -27,6 +28,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use crate::config;
+use crate::server::watch::ConnectionWatch;
 
 use health::Check;
 use member::{Host, Member, Upstream};
@@ -36,6 +38,7 @@ pub(crate) use connect::Dialer;
 pub(crate) use connect::to_look_up;
 pub(crate) use names::{Name, Names};
 pub(crate) use route::{Needs, Way};
+pub(crate) use upload::is_too_late;
 
 /// How often idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -161,22 +164,28 @@ impl Upstreams {
         &self,
         tried: &[SocketAddr],
         needs: Needs,
+        client: Option<&Arc<ConnectionWatch>>,
         look_up: Option<Arc<Name>>,
     ) -> Option<(Box<HttpPeer>, Way)> {
         if let Some(name) = look_up {
             name.look_up().await;
         }
-        if let Some(peer) = self.select(tried, needs) {
+        if let Some(peer) = self.select(tried, needs, client) {
             return Some(peer);
         }
         // At most a second until it may be asked for once more: by then the app may be back, somewhere else.
         self.look_up(true).await;
-        self.select(tried, needs)
+        self.select(tried, needs, client)
     }
 
-    fn select(&self, tried: &[SocketAddr], needs: Needs) -> Option<(Box<HttpPeer>, Way)> {
+    fn select(
+        &self,
+        tried: &[SocketAddr],
+        needs: Needs,
+        client: Option<&Arc<ConnectionWatch>>,
+    ) -> Option<(Box<HttpPeer>, Way)> {
         let members = self.members();
-        self.next(&members.all, tried).map(|member| member.route.peer(needs))
+        self.next(&members.all, tried).map(|member| member.route.peer(needs, client))
     }
 
     fn next<'a>(&self, all: &'a [Arc<Member>], tried: &[SocketAddr]) -> Option<&'a Arc<Member>> {
@@ -265,8 +274,8 @@ fn template(upstream: &config::Upstream, app: &config::App) -> HttpPeer {
     let mut peer = HttpPeer::new(placeholder, upstream.tls, server_name);
     peer.options.connection_timeout = Some(timeouts.connect);
     peer.options.total_connection_timeout = Some(timeouts.connect);
-    peer.options.read_timeout = Some(timeouts.idle);
-    peer.options.write_timeout = Some(timeouts.idle);
+    // How long reads and writes may take, others say: the watch of the client's connection, and `upload.rs`. Pingora's own time-outs
+    // of a read know neither a head from a body nor what the app takes meanwhile.
     peer.options.idle_timeout = Some(POOLED_CONNECTION_LIFETIME);
     set_trust(&mut peer, &app.upstream_tls);
     http2::offer(&mut peer, upstream, &app.upstream_tls);

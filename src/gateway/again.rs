@@ -8,7 +8,7 @@ use pingora_proxy::Session;
 
 use crate::gateway::context::Context;
 use crate::server::connections::{Connections, is_out_of_descriptors};
-use crate::upstream::{http2, to_look_up};
+use crate::upstream::{http2, is_too_late, to_look_up};
 
 /// How often one request is sent again. An app that is being replaced may end several connections one after the other.
 const MAX_REPEATED: usize = 4;
@@ -29,6 +29,8 @@ pub(super) fn decide(session: &Session, error: &mut Error, context: &mut Context
         ErrorType::H2Downgrade => Some(error.retry()),
         // Whatever it was, the app may have done what was asked.
         ErrorType::InvalidH2 => Some(false),
+        // It has all of it, or could have had.
+        _ if is_too_late(error) => Some(false),
         _ => http2::was_not_processed(error).then_some(true),
     };
     match is_harmless {

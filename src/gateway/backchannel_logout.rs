@@ -25,7 +25,7 @@ const MAX_LOGOUT_BODY: usize = 32 * 1024;
 /// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits for nothing but the
 /// body and perhaps the keys: a provider may hold back its answer to our own call until it has this one (Keycloak).
 pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
-    let answer = match try_logout(state, app, session).await? {
+    let answer = match try_logout(state, app, session, context).await? {
         Ok(()) => Answer::ok(),
         Err(problem) => Answer::from(&problem),
     };
@@ -36,8 +36,9 @@ async fn try_logout(
     state: &State,
     app: &App,
     session: &mut Session,
+    context: &Context,
 ) -> Result<std::result::Result<(), Problem>> {
-    let token = match read_logout_token(state, session).await? {
+    let token = match read_logout_token(state, session, context).await? {
         Ok(token) => token,
         Err(problem) => return Ok(Err(refused(app, problem.detail, problem.clone()))),
     };
@@ -65,6 +66,7 @@ fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
 async fn read_logout_token(
     state: &State,
     session: &mut Session,
+    context: &Context,
 ) -> Result<std::result::Result<Zeroizing<String>, Problem>> {
     let headers = &session.req_header().headers;
     let header = |name| headers.get(name).map(HeaderValue::as_bytes);
@@ -76,7 +78,7 @@ async fn read_logout_token(
         }
         Err(problem) => return Ok(Err(problem)),
     }
-    let body = match request_body::read(&state.limits, MAX_LOGOUT_BODY, session).await? {
+    let body = match request_body::read(&state.limits, MAX_LOGOUT_BODY, session, context).await? {
         Ok(body) => body,
         Err(problem) => return Ok(Err(problem)),
     };

@@ -50,10 +50,11 @@ async fn try_login(
             Ok(format) => format,
             Err(problem) => return Ok(Err(problem)),
         };
-    let body = match request_body::read(&state.limits, state.limits.max_login_body_size, session).await? {
-        Ok(body) => body,
-        Err(problem) => return Ok(Err(problem)),
-    };
+    let body =
+        match request_body::read(&state.limits, state.limits.max_login_body_size, session, context).await? {
+            Ok(body) => body,
+            Err(problem) => return Ok(Err(problem)),
+        };
     let credentials = match parse_credentials(format, &body, &app.login) {
         Ok(credentials) => credentials,
         Err(problem) => return Ok(Err(problem)),

@@ -13,6 +13,7 @@ use crate::respond::{Code, Problem};
 use crate::server::watch::EndReason;
 use crate::telemetry::access_log::text;
 use crate::telemetry::metrics;
+use crate::upstream;
 
 /// Answers as far as that is still possible.
 pub(super) async fn answer(
@@ -106,7 +107,7 @@ fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
 fn problem(error: &Error, context: &Context) -> Option<Problem> {
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
     match context.connection.as_ref().and_then(|connection| connection.ended()) {
-        Some(EndReason::ResponseTimeout) => return Some(too_late),
+        Some(EndReason::ResponseTimeout | EndReason::AppIdle) => return Some(too_late),
         Some(EndReason::BodyTooSlow) => {
             return Some(Problem::new(Code::RequestTimeout, "The body did not arrive in time."));
         }
@@ -118,6 +119,7 @@ fn problem(error: &Error, context: &Context) -> Option<Problem> {
     }
     match culprit(error.esource(), error.etype(), context.upstream.is_some()) {
         Culprit::Client => None,
+        Culprit::App if upstream::is_too_late(error) => Some(too_late),
         Culprit::SlowApp => Some(too_late),
         Culprit::App if context.connect_timed_out => Some(too_late),
         Culprit::App => Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now.")),
@@ -204,6 +206,7 @@ mod tests {
         use crate::server::watch::ConnectionWatch;
         for (reason, code) in [
             (EndReason::ResponseTimeout, Some(Code::UpstreamTimeout)),
+            (EndReason::AppIdle, Some(Code::UpstreamTimeout)),
             (EndReason::BodyTooSlow, Some(Code::RequestTimeout)),
             (EndReason::MalformedBody, Some(Code::BadRequest)),
             (EndReason::Idle, None),

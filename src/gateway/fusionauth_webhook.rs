@@ -25,7 +25,7 @@ const SIGNATURE: &str = "x-fusionauth-signature-jwt";
 
 /// Answers FusionAuth. Events that end no session are 200, too: an event may be transactional there, and wait for that.
 pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
-    let answer = match read_body(state, session).await? {
+    let answer = match read_body(state, session, context).await? {
         Ok(body) => match take(state, app, &session.req_header().headers, &body).await {
             Ok(()) => Answer::ok(),
             Err(problem) => Answer::from(&problem),
@@ -35,11 +35,15 @@ pub(super) async fn answer(state: &State, app: &App, session: &mut Session, cont
     answer.send(state, session, context).await
 }
 
-async fn read_body(state: &State, session: &mut Session) -> Result<std::result::Result<Body, Problem>> {
+async fn read_body(
+    state: &State,
+    session: &mut Session,
+    context: &Context,
+) -> Result<std::result::Result<Body, Problem>> {
     let headers = &session.req_header().headers;
     let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
-        Ok(BodyFormat::Json) => request_body::read(&state.limits, MAX_BODY, session).await,
+        Ok(BodyFormat::Json) => request_body::read(&state.limits, MAX_BODY, session, context).await,
         Ok(BodyFormat::Form) => Ok(Err(Problem::new(Code::UnsupportedMediaType, "Send `application/json`."))),
         Err(problem) => Ok(Err(problem)),
     }

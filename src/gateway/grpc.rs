@@ -1,9 +1,10 @@
-//! Calls of gRPC, uploads, and requests of HTTP/1.0, to an app that speaks HTTP/2. What a call of gRPC is.
+//! Requests to an app that speaks HTTP/2. What a call of gRPC is.
 //!
 //! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
 //! app that takes messages only between its answers would stand still for ever, one that has refused an upload would not be
-//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know.
-//! Everything else is as for other requests; Pingora's phases are called in the same order.
+//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know. All
+//! requests take it, so that they share connections. Everything else is as for other apps; Pingora's phases are called in the
+//! same order.
 
 mod upload;
 
@@ -16,15 +17,10 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, early, hop_by_hop};
+use crate::gateway::{Gateway, hop_by_hop};
 use crate::upstream::{Way, http2};
 
 use upload::Upload;
-
-/// Whether a request is to take this way, if the app speaks HTTP/2. A short body is never waited for.
-pub(super) fn is_due(request: &RequestHeader, is_bodiless: bool) -> bool {
-    request.version == Version::HTTP_10 || is_call(request) || !is_bodiless && !early::has_short_body(request)
-}
 
 /// Whether this is a call of gRPC: over HTTP/2 alone, and not gRPC-Web, which is ordinary HTTP.
 pub(super) fn is_call(request: &RequestHeader) -> bool {
@@ -101,11 +97,17 @@ async fn call(
     let head = request_head(gateway, peer, session, context).await?;
     let has_no_body = session.as_mut().is_body_empty();
     upstream.write_request_header(Box::new(head), has_no_body).map_err(Error::into_up)?;
-    upstream.read_timeout = peer.options.read_timeout;
+    let timeouts = context.app.as_ref().map(|app| app.timeouts.clone());
+    let timeouts = timeouts.ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
+    let socket = upstream.digest().and_then(|digest| digest.socket_digest.clone());
     let sending = upstream.take_request_body_writer();
-    let mut upload = Upload::new(sending.filter(|_| !has_no_body), session, peer.options.write_timeout);
+    let sending = sending.filter(|_| !has_no_body);
+    let mut upload = Upload::new(sending, session, timeouts.idle, socket, context.connection.clone());
     let mut answer = Answer { upstream, has_head: false, has_body: false };
     loop {
+        // Usually the client's connection knows how long the app is waited for, and it is always read; but not here.
+        let patience = if answer.has_head { timeouts.idle } else { timeouts.response };
+        answer.upstream.read_timeout = upload.is_deaf(session).then_some(patience);
         let part = tokio::select! {
             moved = upload.advance(session) => {
                 moved?;

@@ -130,7 +130,6 @@ impl Gateway {
                 open_streams::watch(&state, &app, session, context);
                 context.is_watched = true;
             }
-            session.set_write_timeout(Some(app.timeouts.idle));
             connection.set_write_timeout(app.timeouts.idle);
         }
         Ok(!passed)
@@ -187,10 +186,6 @@ impl ProxyHttp for Gateway {
         if !context.app.as_ref().is_some_and(|app| app.upstreams.offers_http2()) {
             return Ok(true);
         }
-        let is_bodiless = session.as_mut().is_body_empty();
-        if !grpc::is_due(session.req_header(), is_bodiless) {
-            return Ok(true);
-        }
         let is_proxied = Box::pin(grpc::proxy(self, session, context)).await?;
         Ok(!is_proxied)
     }
@@ -209,7 +204,9 @@ impl ProxyHttp for Gateway {
             http::Version::HTTP_2 if grpc::is_call(session.req_header()) => Needs::Http2,
             _ => Needs::Anything,
         };
-        let (peer, way) = app.upstreams.peer(&context.tried, needs, context.look_up.take()).await.unzip();
+        let client = context.connection.as_ref();
+        let peer = app.upstreams.peer(&context.tried, needs, client, context.look_up.take());
+        let (peer, way) = peer.await.unzip();
         context.way = way;
         context.upstream = peer.as_ref().and_then(|peer| peer._address.as_inet().copied());
         if let Some(trace) = &mut context.trace {
@@ -362,6 +359,8 @@ impl ProxyHttp for Gateway {
             if context.websocket {
                 // Also where the app answers otherwise: its connection has no time-out of its own.
                 connection.set_idle_timeout(app.timeouts.idle);
+            } else {
+                connection.set_answer_timeout(app.timeouts.idle);
             }
         }
         open_streams::watch_response(&state, app, session, response, context);

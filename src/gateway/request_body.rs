@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use zeroize::Zeroize;
 
 use crate::config;
+use crate::gateway::context::Context;
 use crate::gateway::expect;
 use crate::respond::{Code, Problem};
 
@@ -28,11 +29,12 @@ impl Drop for Body {
     }
 }
 
-/// Reads a whole body of at most `max_size` bytes, within `login_body_timeout`. The inner error is to be answered.
+/// Reads a whole body of at most `max_size` bytes, within `login_body_timeout` and nothing else. The inner error is to be answered.
 pub(super) async fn read(
     limits: &config::Limits,
     max_size: usize,
     session: &mut Session,
+    context: &Context,
 ) -> Result<std::result::Result<Body, Problem>> {
     const TOO_LARGE: Problem = Problem::new(Code::BodyTooLarge, "The body is too large.");
     let headers = &session.req_header().headers;
@@ -42,6 +44,9 @@ pub(super) async fn read(
         return Ok(Err(TOO_LARGE));
     }
     expect::go_on(session).await?;
+    if let Some(connection) = &context.connection {
+        connection.exempt_from_body_rate();
+    }
     let reading = async {
         let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));
         while let Some(chunk) = session.read_request_body().await? {

@@ -79,6 +79,7 @@ fn read_head<T>(
 pub(crate) struct Outgoing {
     part: Part,
     is_head: bool,
+    has_body: bool,
 }
 
 /// Bytes that do not belong to the one message.
@@ -87,11 +88,16 @@ pub(crate) struct Surplus;
 
 impl Outgoing {
     pub(crate) const fn new() -> Self {
-        Self { part: Part::Head(Vec::new()), is_head: false }
+        Self { part: Part::Head(Vec::new()), is_head: false, has_body: false }
     }
 
     pub(crate) const fn is_ended(&self) -> bool {
         matches!(self.part, Part::Ended)
+    }
+
+    /// Whether it is known to be more than a head.
+    pub(crate) const fn has_body(&self) -> bool {
+        self.has_body
     }
 
     /// Whether the answer will have no body.
@@ -106,6 +112,7 @@ impl Outgoing {
             let Some((head, length)) = read_head(before, rest, RequestHead::read) else { return Ok(()) };
             self.is_head = head.is_head;
             self.part = Part::body(head.body, Decoder::of_request());
+            self.has_body = !self.is_ended();
             rest = rest.get(length..).unwrap_or_default();
         }
         let length = self.part.follow_body(rest);

@@ -21,8 +21,8 @@ use super::{
 use crate::access::key_set::KeySet;
 use crate::config::{self, LogoutMethod, ProviderKind, RefreshApi, Secret};
 
-/// How long a refresh's answer is read, from when the refresh is asked for. Longer than any request waits: a rotated
-/// refresh token would be lost with the answer.
+/// How long a refresh's answer is read at least, from when the refresh is asked for. Never for less than a request waits: a
+/// rotated refresh token would be lost with the answer.
 pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
 
 /// The pause after a failure in the background; it doubles up to [`LONGEST_PAUSE`].
@@ -123,7 +123,7 @@ impl IdentityProvider {
     }
 
     /// Exchanges a refresh token for new tokens (RFC 6749 section 6, or FusionAuth's own API, which takes the old
-    /// access token, too). Reads the answer for up to [`REFRESH_READ_LIMIT`] and never repeats the call: a caller
+    /// access token, too). Reads the answer for up to [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller
     /// that cannot wait so long stops waiting, but should let this run to its end.
     pub async fn refresh_grant(
         &self,
@@ -143,6 +143,10 @@ impl IdentityProvider {
         }
     }
 
+    fn refresh_read_limit(&self) -> Duration {
+        REFRESH_READ_LIMIT.max(self.config.request_timeout)
+    }
+
     /// Sends a refresh grant: what it means is not looked at.
     pub(super) async fn send_refresh_grant(
         &self,
@@ -150,7 +154,7 @@ impl IdentityProvider {
         refresh_token: &str,
     ) -> Result<Answer, String> {
         let form = Form::new().field("grant_type", "refresh_token").field("refresh_token", refresh_token);
-        self.send_grant(client, "refresh", form, REFRESH_READ_LIMIT).await
+        self.send_grant(client, "refresh", form, self.refresh_read_limit()).await
     }
 
     /// FusionAuth's `POST /api/jwt/refresh`.
@@ -162,7 +166,7 @@ impl IdentityProvider {
         let endpoints = self.discovery.endpoints();
         let url = endpoints.jwt_refresh.as_ref().ok_or("the refresh API's address is not known")?;
         let body = jwt_refresh_body(refresh_token, access_token)?;
-        let call = self.http.post_json(url, body, REFRESH_READ_LIMIT);
+        let call = self.http.post_json(url, body, self.refresh_read_limit());
         measured(self.name(), "refresh", call).await.map_err(|error| error.to_string())
     }
 

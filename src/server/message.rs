@@ -46,6 +46,8 @@ pub(super) struct Message {
     is_drained: bool,
     /// When a body byte or, where an idle time-out is set, any byte last came or went.
     last_moved: Option<Instant>,
+    /// Since when the app's answer has been waited for: nothing has come of it, nor of the body.
+    quiet_since: Option<Instant>,
     rate: BodyRate,
     /// The client has closed its writing side: since when nothing has gone to it.
     silent_since: Option<Instant>,
@@ -66,6 +68,7 @@ impl Message {
             is_to_head: head.is_head,
             is_drained: head.is_drained(),
             last_moved: None,
+            quiet_since: None,
             rate: BodyRate::new(min_rate),
             silent_since: None,
         }
@@ -153,6 +156,7 @@ impl Message {
         };
         self.awaits_continue = false;
         self.silent_since = None;
+        self.quiet_since = None;
         if let Body::Tunnel(frames) = &mut self.body {
             frames.advance(bytes.get(..written).unwrap_or_default());
         } else if self.awaits_upgrade {
@@ -242,31 +246,44 @@ impl Message {
         }
         self.awaits_continue = false;
         self.last_moved = Some(now);
+        self.quiet_since = None;
         self.rate.add(bytes as u64, now);
     }
 
     /// Ready with the reason when this message has been waited for long enough.
     fn poll_deadlines(&mut self, wire: &mut Wire, context: &mut Context<'_>) -> Poll<EndReason> {
+        let mut passed = None;
         loop {
-            let Some((deadline, reason)) = self.nearest_deadline(wire) else {
+            let Some((deadline, reason)) = self.nearest_deadline(wire, context) else {
                 return Poll::Pending;
             };
             let Some(deadline) = deadline else {
                 return Poll::Ready(reason);
             };
-            ready!(wire.poll_deadline(context, deadline));
-            // The body's deadline only says that its window is full; whether that was enough is seen above.
-            if reason != EndReason::BodyTooSlow {
+            // The body's deadline only says that its window is full; whether that was enough is seen above. The others may have
+            // been put off meanwhile by what the app or the client took.
+            if reason != EndReason::BodyTooSlow && passed == Some(deadline) {
                 return Poll::Ready(reason);
             }
+            ready!(wire.poll_deadline(context, deadline));
+            passed = Some(deadline);
         }
     }
 
     /// What ends the waiting next, and when; no instant means now.
-    fn nearest_deadline(&mut self, wire: &Wire) -> Option<(Option<Instant>, EndReason)> {
+    fn nearest_deadline(
+        &mut self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+    ) -> Option<(Option<Instant>, EndReason)> {
         let idle = wire.watch.idle_timeout().map(|timeout| {
             let since = *self.last_moved.get_or_insert_with(Instant::now);
-            (since + timeout, EndReason::Idle)
+            let taken = wire.poll_tail(context, timeout).unwrap_or(since).max(wire.watch.app_took_at());
+            (since.max(taken) + timeout, EndReason::Idle)
+        });
+        let app_idle = wire.watch.answer_timeout().filter(|_| idle.is_none()).map(|timeout| {
+            let since = *self.quiet_since.get_or_insert_with(Instant::now);
+            (since.max(wire.watch.app_took_at()) + timeout, EndReason::AppIdle)
         });
         if self.is_upgraded() {
             return idle.map(|(deadline, reason)| (Some(deadline), reason));
@@ -289,7 +306,7 @@ impl Message {
         };
         let response = wire.watch.response_deadline(self.last_moved).filter(|_| idle.is_none());
         let response = response.map(|deadline| (deadline, EndReason::ResponseTimeout));
-        let all = [left, body, idle, response].into_iter().flatten();
+        let all = [left, body, idle, app_idle, response].into_iter().flatten();
         all.min_by_key(|(deadline, _)| *deadline).map(|(deadline, reason)| (Some(deadline), reason))
     }
 }
@@ -303,6 +320,7 @@ pub(super) fn ended(reason: EndReason) -> io::Error {
         EndReason::ClientLeft => (io::ErrorKind::ConnectionAborted, "the client has left"),
         EndReason::Answered => (io::ErrorKind::ConnectionAborted, "the request was answered before its end"),
         EndReason::Idle => (io::ErrorKind::TimedOut, "the upgraded connection was idle"),
+        EndReason::AppIdle => (io::ErrorKind::TimedOut, "the app is silent"),
         EndReason::SessionEnded => (io::ErrorKind::ConnectionAborted, "the session has ended"),
         EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),
     };

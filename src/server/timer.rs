@@ -10,14 +10,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// only when that deadline is nearer than all before it, or when it has fired. A connection under load so goes
 /// through thousands of deadlines with a handful of timer operations.
 #[derive(Debug, Default)]
-pub(super) struct Timer {
+pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
     fires_at: Option<Instant>,
 }
 
 impl Timer {
     /// Ready once `deadline` has passed; otherwise the task is woken by then.
-    pub(super) fn poll_deadline(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub(crate) fn poll_deadline(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         loop {
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
             match self.fires_at {

@@ -48,6 +48,8 @@ pub(crate) enum EndReason {
     ClientLeft,
     /// Nothing moved on an upgraded connection for the app's `idle` time-out.
     Idle,
+    /// The app sent nothing more of its answer, and took nothing of the request, for its `idle` time-out: the answer is cut.
+    AppIdle,
     /// The session behind an open stream is no longer good: see [`Exchange`].
     SessionEnded,
     /// The server's grace period is over.
@@ -55,13 +57,14 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::ResponseTimeout,
         Self::BodyTooSlow,
         Self::MalformedBody,
         Self::Answered,
         Self::ClientLeft,
         Self::Idle,
+        Self::AppIdle,
         Self::SessionEnded,
         Self::Shutdown,
     ];
@@ -123,6 +126,10 @@ pub(crate) struct ConnectionWatch {
     response_armed_at: AtomicU64,
     /// Milliseconds; 0 is none.
     idle_timeout: AtomicU64,
+    /// Milliseconds; 0 is none.
+    answer_timeout: AtomicU64,
+    /// When the app was last seen to take something of the request; 0 is never.
+    app_took_at: AtomicU64,
     /// Milliseconds; 0 is the default.
     write_timeout: AtomicU64,
     rate_exempt: AtomicBool,
@@ -148,6 +155,8 @@ impl ConnectionWatch {
             response_timeout: AtomicU64::new(0),
             response_armed_at: AtomicU64::new(0),
             idle_timeout: AtomicU64::new(0),
+            answer_timeout: AtomicU64::new(0),
+            app_took_at: AtomicU64::new(0),
             write_timeout: AtomicU64::new(0),
             rate_exempt: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -189,6 +198,21 @@ impl ConnectionWatch {
     /// How long the connection of this request may be silent in both directions from now on.
     pub(crate) fn set_idle_timeout(&self, timeout: Duration) {
         self.idle_timeout.store(milliseconds(timeout), Ordering::Release);
+    }
+
+    /// From now on: where the app is silent in the middle of its answer for `timeout`, reads fail with [`EndReason::AppIdle`].
+    pub(crate) fn set_answer_timeout(&self, timeout: Duration) {
+        self.answer_timeout.store(milliseconds(timeout), Ordering::Release);
+    }
+
+    /// The app has taken something of the request at this instant.
+    pub(crate) fn note_app_took(&self, at: Instant) {
+        self.app_took_at.fetch_max(self.since_opened(at), Ordering::Relaxed);
+    }
+
+    /// When it was last seen to do so; before this exchange, if it was not.
+    pub(super) fn app_took_at(&self) -> Instant {
+        self.opened + Duration::from_millis(self.app_took_at.load(Ordering::Relaxed))
     }
 
     /// From now on: a client that takes nothing of its answer for `timeout` loses the connection.
@@ -269,6 +293,8 @@ impl ConnectionWatch {
         self.state.fetch_add(EXCHANGE, Ordering::AcqRel);
         self.response_timeout.store(0, Ordering::Relaxed);
         self.idle_timeout.store(0, Ordering::Relaxed);
+        self.answer_timeout.store(0, Ordering::Relaxed);
+        self.app_took_at.store(0, Ordering::Relaxed);
         self.write_timeout.store(0, Ordering::Relaxed);
         self.rate_exempt.store(false, Ordering::Relaxed);
         self.continues.store(false, Ordering::Relaxed);
@@ -308,24 +334,28 @@ impl ConnectionWatch {
             return None;
         }
         let armed = self.opened + Duration::from_millis(self.response_armed_at.load(Ordering::Relaxed));
-        let since = last_moved.map_or(armed, |moved| moved.max(armed));
+        let since = last_moved.map_or(armed, |moved| moved.max(armed)).max(self.app_took_at());
         Some(since + Duration::from_millis(timeout))
+    }
+
+    /// How long the app may take to its response head.
+    pub(crate) fn response_timeout(&self) -> Option<Duration> {
+        some(&self.response_timeout)
+    }
+
+    /// How long it may be silent in the middle of its answer.
+    pub(super) fn answer_timeout(&self) -> Option<Duration> {
+        some(&self.answer_timeout)
     }
 
     /// The upgraded connection's time-out.
     pub(super) fn idle_timeout(&self) -> Option<Duration> {
-        match self.idle_timeout.load(Ordering::Acquire) {
-            0 => None,
-            timeout => Some(Duration::from_millis(timeout)),
-        }
+        some(&self.idle_timeout)
     }
 
     /// How long a write may wait for the client; `None`: the default.
-    pub(super) fn write_timeout(&self) -> Option<Duration> {
-        match self.write_timeout.load(Ordering::Acquire) {
-            0 => None,
-            timeout => Some(Duration::from_millis(timeout)),
-        }
+    pub(crate) fn write_timeout(&self) -> Option<Duration> {
+        some(&self.write_timeout)
     }
 
     /// Whether the body's rate matters.
@@ -370,6 +400,14 @@ impl ConnectionWatch {
 
 fn reason_in(state: u64) -> Option<EndReason> {
     EndReason::ALL.into_iter().find(|&reason| reason as u64 == state & REASON)
+}
+
+/// A time-out in milliseconds, of which 0 is none.
+fn some(timeout: &AtomicU64) -> Option<Duration> {
+    match timeout.load(Ordering::Acquire) {
+        0 => None,
+        timeout => Some(Duration::from_millis(timeout)),
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -15,14 +15,12 @@ use pingora_core::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::stall::{Stall, WRITE_TIMEOUT, acknowledged};
 use super::timer::Timer;
 use super::watch::ConnectionWatch;
 
 /// Bytes per read into the read-ahead.
 const READ_SIZE: usize = 8 * 1024;
-
-/// How long a client may take nothing of an answer, where the gateway sets no other time.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Writes are gathered up to this size, so that a response's head and a small body leave in one segment.
 const WRITE_BUFFER_SIZE: usize = 16 * 1024;
@@ -38,9 +36,10 @@ pub(super) struct Wire {
     /// The client sends no more.
     pub(super) is_at_end: bool,
     timer: Timer,
-    write_timer: Timer,
-    /// Since when a write waits for the client.
-    stalled_since: Option<Instant>,
+    /// A write that waits for the client.
+    stall: Stall,
+    /// What was written long ago and may not have been taken yet.
+    tail: Stall,
     pub(super) watch: Arc<ConnectionWatch>,
 }
 
@@ -60,8 +59,8 @@ impl Wire {
             is_unflushed: false,
             is_at_end: false,
             timer: Timer::default(),
-            write_timer: Timer::default(),
-            stalled_since: None,
+            stall: Stall::default(),
+            tail: Stall::default(),
             watch,
         }
     }
@@ -130,7 +129,7 @@ impl Wire {
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Ready(flushed) => {
                 self.is_unflushed = false;
-                self.stalled_since = None;
+                self.stall.end();
                 Poll::Ready(flushed)
             }
             Poll::Pending => self.poll_stalled(context).map(Err),
@@ -170,17 +169,26 @@ impl Wire {
     fn poll_send(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let Poll::Ready(sent) = Pin::new(&mut self.stream).poll_write(context, bytes) {
             self.is_unflushed = true;
-            self.stalled_since = None;
+            self.stall.end();
+            self.tail.end();
             return Poll::Ready(sent);
         }
         self.poll_stalled(context).map(Err)
     }
 
+    /// While nothing is written: when the client was last seen to take something of what was written before. It is looked at as
+    /// long as it takes something within each `timeout`.
+    pub(super) fn poll_tail(&mut self, context: &mut Context<'_>, timeout: Duration) -> Option<Instant> {
+        let socket = self.stream.id();
+        let _ready_or_looked_at_later = self.tail.poll(context, timeout, || acknowledged(socket));
+        self.tail.last_taken()
+    }
+
     /// While the client takes nothing: ready when it has done so for too long.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let since = *self.stalled_since.get_or_insert_with(Instant::now);
         let timeout = self.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
-        ready!(self.write_timer.poll_deadline(context, since + timeout));
+        let socket = self.stream.id();
+        ready!(self.stall.poll(context, timeout, || acknowledged(socket)));
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer"))
     }
 }

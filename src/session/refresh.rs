@@ -451,7 +451,10 @@ impl Call {
         let (provider, client) = (app.provider.name(), &app.client.id);
         let turn = match &self.place {
             Place::OfSession => {
-                timeout(REFRESH_READ_LIMIT, app.calls.refreshes.acquire()).await.ok().map(Some)
+                timeout(REFRESH_READ_LIMIT.max(app.request_timeout), app.calls.refreshes.acquire())
+                    .await
+                    .ok()
+                    .map(Some)
             }
             Place::OfStranger { .. } => Some(None),
             Place::None => None,

@@ -58,6 +58,9 @@ async fn get(path: &str, host: &HeaderValue, peer: &HttpPeer) -> Result<()> {
     let mut peer = peer.clone();
     // That the address is still the app's matters to requests: a check has nothing to hide.
     peer.options.custom_l4 = None;
+    // It has a time in total.
+    peer.options.connection_timeout = None;
+    peer.options.total_connection_timeout = None;
     // Or the connection would be kept for other streams.
     peer.options.max_h2_streams = 1;
     let (mut session, _) = CONNECTOR.get_http_session(&peer).await?;

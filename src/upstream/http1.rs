@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connect::Dialer;
 use super::pool::Pool;
 use super::socket::Socket;
+use crate::server::watch::ConnectionWatch;
 
 use lent::Lent;
 
@@ -193,12 +194,14 @@ impl Connect for Plain {
 #[derive(Debug)]
 pub(crate) struct Loan {
     lender: Arc<Lender>,
+    /// Of the request that it is for.
+    client: Option<Arc<ConnectionWatch>>,
     was_kept: AtomicBool,
 }
 
 impl Loan {
-    pub(super) fn new(lender: Arc<Lender>) -> Self {
-        Self { lender, was_kept: AtomicBool::new(false) }
+    pub(super) fn new(lender: Arc<Lender>, client: Option<Arc<ConnectionWatch>>) -> Self {
+        Self { lender, client, was_kept: AtomicBool::new(false) }
     }
 
     /// Whether the connection had served another request.
@@ -212,7 +215,7 @@ impl Connect for Loan {
     async fn connect(&self, _: &PeerAddress) -> Result<PeerStream> {
         let (connection, was_kept) = self.lender.connection().await?;
         self.was_kept.store(was_kept, Ordering::Relaxed);
-        let lent = Lent::new(connection, Arc::clone(&self.lender));
+        let lent = Lent::new(connection, Arc::clone(&self.lender), self.client.clone());
         Ok(VirtualSocketStream::new(Box::new(lent)).into())
     }
 }

@@ -22,6 +22,9 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 /// The same on all streams of a connection: as much as all of them may have, so that slow clients hold up nobody else.
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 64;
 
+/// What other requests may have in front of one that waits for its turn on a connection: `h2` keeps so much of each.
+pub(crate) const AHEAD: u64 = MAX_STREAMS as u64 * 400 * 1024;
+
 /// A connection that carries many requests and has gone silent must not take more of them for as long as TCP waits by itself.
 /// Not by PING: servers of gRPC take frequent ones for an attack.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -11,6 +11,7 @@ use super::connect::Dialer;
 use super::http1::{Lender, Loan};
 use super::pool::Pool;
 use super::web_socket;
+use crate::server::watch::ConnectionWatch;
 
 /// How long a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
@@ -89,8 +90,6 @@ impl Route {
         let mut lent = HttpPeer::new(configured._address.clone(), false, String::new());
         lent.options.connection_timeout = configured.options.connection_timeout;
         lent.options.total_connection_timeout = configured.options.total_connection_timeout;
-        lent.options.read_timeout = configured.options.read_timeout;
-        lent.options.write_timeout = configured.options.write_timeout;
         let pool = Arc::default();
         let lender = (least == 1).then(|| Arc::new(Lender::new(&configured, Arc::clone(dialer), &pool)));
         let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
@@ -102,11 +101,11 @@ impl Route {
         &self.configured
     }
 
-    /// A peer for a request.
-    pub(super) fn peer(&self, needs: Needs) -> (Box<HttpPeer>, Way) {
+    /// A peer for a request. `client`: the end that it came from.
+    pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ConnectionWatch>>) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
             let mut peer = Box::new(self.configured.clone());
-            web_socket::prepare(&mut peer, Arc::clone(&self.dialer));
+            web_socket::prepare(&mut peer, Arc::clone(&self.dialer), client.cloned());
             return (peer, Way::Other);
         }
         let offer = self.choice.as_ref().filter(|choice| match needs {
@@ -118,7 +117,7 @@ impl Route {
             return (Box::new(self.configured.clone()), Way::Offer(Arc::clone(choice)));
         }
         let Some(lender) = &self.lender else { return (Box::new(self.configured.clone()), Way::Other) };
-        let loan = Arc::new(Loan::new(Arc::clone(lender)));
+        let loan = Arc::new(Loan::new(Arc::clone(lender), client.cloned()));
         let mut peer = Box::new(self.lent.clone());
         peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
         (peer, Way::Loan(loan))

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use tokio::task::unconstrained;
 
 use super::connect::Dialer;
 use super::names::Name;
+use crate::server::stall::acknowledged;
 
 /// The connection. A clone is the same one.
 #[derive(Debug, Clone)]
@@ -84,6 +86,11 @@ impl Socket {
             }
         }
         true
+    }
+
+    /// How much the app has taken: see [`acknowledged`].
+    pub(super) fn acknowledged(&self) -> Option<u64> {
+        acknowledged(self.0.stream.as_raw_fd())
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {

@@ -21,27 +21,31 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::Dialer;
 use super::socket::Socket;
+use super::upload::Upload;
+use crate::server::watch::ConnectionWatch;
 
 /// Connections for WebSockets are none for other requests.
 const GROUP: u64 = 1;
 
 /// Makes a peer's connection one for a WebSocket.
-pub(crate) fn prepare(peer: &mut HttpPeer, dialer: Arc<Dialer>) {
-    peer.options.custom_l4 = Some(Arc::new(Connector(dialer)));
+pub(crate) fn prepare(peer: &mut HttpPeer, dialer: Arc<Dialer>, client: Option<Arc<ConnectionWatch>>) {
+    peer.options.custom_l4 = Some(Arc::new(Connector { dialer, client }));
     // What one authority has vouched for is still told apart.
     peer.group_key ^= GROUP;
     peer.options.set_http_version(1, 1);
-    // The watch of the browser's connection ends a WebSocket that is idle in both directions.
-    peer.options.read_timeout = None;
 }
 
 #[derive(Debug)]
-struct Connector(Arc<Dialer>);
+struct Connector {
+    dialer: Arc<Dialer>,
+    client: Option<Arc<ConnectionWatch>>,
+}
 
 #[async_trait]
 impl Connect for Connector {
     async fn connect(&self, _: &PeerAddress) -> Result<Stream> {
-        let socket = PatientSocket { socket: Socket::connect(&self.0).await?, has_written: false };
+        let (socket, upload) = (Socket::connect(&self.dialer).await?, Upload::new(self.client.clone()));
+        let socket = PatientSocket { socket, upload, has_written: false };
         Ok(VirtualSocketStream::new(Box::new(socket)).into())
     }
 }
@@ -50,31 +54,41 @@ impl Connect for Connector {
 #[derive(Debug)]
 struct PatientSocket {
     socket: Socket,
+    upload: Upload,
     has_written: bool,
 }
 
 impl AsyncRead for PatientSocket {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if std::mem::take(&mut self.has_written) {
+        let Self { socket, upload, has_written } = self.get_mut();
+        if std::mem::take(has_written) {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Pin::new(&mut self.socket).poll_read(context, buffer)
+        let read = Pin::new(&mut *socket).poll_read(context, buffer);
+        if read.is_pending() {
+            // The watch of the browser's connection ends a WebSocket that is idle in both directions.
+            upload.poll_taken(context, socket);
+        }
+        read
     }
 }
 
 impl AsyncWrite for PatientSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.has_written = true;
-        Pin::new(&mut self.socket).poll_write(context, bytes)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let Self { socket, upload, has_written } = self.get_mut();
+        *has_written = true;
+        match Pin::new(&mut *socket).poll_write(context, bytes) {
+            Poll::Pending => upload.poll_write(context, socket).map(Err),
+            written @ Poll::Ready(_) => {
+                upload.wrote();
+                written
+            }
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -16,7 +16,7 @@ use crate::support::{App, Reply, World, patiently, wait_for};
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What an address is worth, by the gateway's metrics; `None`: it is not among them.
-async fn health(world: &World, address: SocketAddr) -> Option<bool> {
+pub(crate) async fn health(world: &World, address: SocketAddr) -> Option<bool> {
     let metrics = world.gateway.admin_get("/metrics").await.text();
     let series = format!("portcullis_upstream_healthy{{app=\"store\",upstream=\"{address}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value == "1")

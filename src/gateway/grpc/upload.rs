@@ -1,14 +1,21 @@
 //! A call's messages on their way to the app.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use h2::SendStream;
 use http::Version;
+use pingora_core::protocols::SocketDigest;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
-use tokio::time::timeout;
+use tokio::time::Instant;
+
+use crate::server::stall::{Backlog, Stall};
+use crate::server::watch::ConnectionWatch;
+use crate::upstream::http2;
 
 /// What was read of the client and is not sent yet. Nothing more is read before.
 pub(super) struct Upload {
@@ -17,7 +24,11 @@ pub(super) struct Upload {
     pending: Bytes,
     /// The client has sent everything.
     is_read: bool,
-    patience: Duration,
+    /// How long the app may take nothing.
+    idle: Duration,
+    waiting: Stall,
+    socket: Option<Arc<SocketDigest>>,
+    client: Option<Arc<ConnectionWatch>>,
 }
 
 impl Upload {
@@ -25,13 +36,15 @@ impl Upload {
     pub(super) fn new(
         sending: Option<SendStream<Bytes>>,
         session: &mut Session,
-        patience: Option<Duration>,
+        idle: Duration,
+        socket: Option<Arc<SocketDigest>>,
+        client: Option<Arc<ConnectionWatch>>,
     ) -> Self {
         let downstream = session.as_mut();
         downstream.enable_retry_buffering();
         let pending = downstream.get_retry_buffer().unwrap_or_default();
         let is_read = downstream.is_body_done();
-        Self { sending, pending, is_read, patience: patience.unwrap_or(Duration::MAX) }
+        Self { sending, pending, is_read, idle, waiting: Stall::default(), socket, client }
     }
 
     /// Sends or reads something. It is not ready while there is nothing to do; it fails where the client is gone or a deadline
@@ -42,23 +55,41 @@ impl Upload {
         };
         if !self.pending.is_empty() {
             sending.reserve_capacity(self.pending.len());
+            let Self { idle, waiting, socket, client, .. } = self;
+            let mut backlog = None;
+            let taking = poll_fn(|context| {
+                if let Poll::Ready(capacity) = sending.poll_capacity(context) {
+                    return Poll::Ready(Some(capacity));
+                }
+                let socket = socket.as_deref();
+                let backlog = backlog.get_or_insert_with(|| Backlog::new(socket, http2::AHEAD));
+                let stalled = waiting.poll(context, *idle, || backlog.acknowledged(socket));
+                if let Some((client, taken)) = client.as_ref().zip(waiting.last_taken()) {
+                    client.note_app_took(taken);
+                }
+                stalled.map(|()| None)
+            });
             let capacity = tokio::select! {
                 biased;
-                capacity = timeout(self.patience, poll_fn(|context| sending.poll_capacity(context))) => capacity,
+                capacity = taking => capacity,
                 error = gone(session) => return Err(error),
             };
             return match capacity {
-                Ok(Some(Ok(capacity))) => {
+                Some(Some(Ok(capacity))) => {
+                    self.waiting.end();
+                    if let Some(client) = &self.client {
+                        client.note_app_took(Instant::now());
+                    }
                     let bytes = self.pending.split_to(capacity.min(self.pending.len()));
                     self.send(bytes);
                     Ok(())
                 }
                 // The answer says why.
-                Ok(_) => {
+                Some(_) => {
                     self.sending = None;
                     Ok(())
                 }
-                Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the app takes no message")
+                None => Error::e_explain(ErrorType::WriteTimedout, "the app takes no message")
                     .map_err(Error::into_up),
             };
         }
@@ -73,6 +104,11 @@ impl Upload {
         Ok(())
     }
 
+    /// Whether nobody would hear that a deadline of the client's connection is over: see [`gone`].
+    pub(super) fn is_deaf(&self, session: &mut Session) -> bool {
+        self.sending.is_none() && is_unread(session)
+    }
+
     fn send(&mut self, bytes: Bytes) {
         let is_last = self.is_read && self.pending.is_empty();
         let sent = self.sending.as_mut().map(|sending| sending.send_data(bytes, is_last));
@@ -82,9 +118,14 @@ impl Upload {
     }
 }
 
+/// Whether what is read next of the client would be the rest of its body.
+fn is_unread(session: &mut Session) -> bool {
+    session.req_header().version != Version::HTTP_2 && !session.as_mut().is_body_done()
+}
+
 /// Waits until the client is gone, or a deadline over.
 async fn gone(session: &mut Session) -> Box<Error> {
-    if session.req_header().version != Version::HTTP_2 && !session.as_mut().is_body_done() {
+    if is_unread(session) {
         // What came next would be the rest of the body, which nobody takes now: only the app's deadlines count.
         return std::future::pending().await;
     }

@@ -26,6 +26,7 @@ use tracing::debug;
 use crate::reason::ReasonCode;
 
 use super::connection::ConnectionSettings;
+use super::stall::{Leftovers, WRITE_TIMEOUT};
 use super::watch::ConnectionWatch;
 
 use followed::{Followed, Heads};
@@ -128,6 +129,8 @@ pub(super) async fn serve<A>(
         }
     };
     let mut requests = Requests::new();
+    // Once something has been answered.
+    let mut leftovers = None;
     let mut phase = Phase::Serving;
     // When it is closed if no request is under way.
     let mut idle_until = Instant::now() + settings.header_timeout;
@@ -153,6 +156,13 @@ pub(super) async fn serve<A>(
             }
             () = sleep_until(idle_until), if requests.is_none() => {
                 if phase != Phase::Serving {
+                    // What has been answered may not have been taken yet.
+                    if phase == Phase::Leaving
+                        && leftovers.as_mut().is_some_and(|leftovers: &mut Leftovers| leftovers.are_being_taken(WRITE_TIMEOUT))
+                    {
+                        idle_until = Instant::now() + GOODBYE_TIMEOUT;
+                        continue;
+                    }
                     break Some(phase.farewell());
                 }
                 // Told first, so that no request is lost that is on its way.
@@ -168,6 +178,7 @@ pub(super) async fn serve<A>(
             Phase::Refusing(_) => requests.refuse(stream),
             Phase::Serving | Phase::Leaving => {
                 watch.end_waiting();
+                leftovers.get_or_insert_with(|| Leftovers::new(digest.socket_digest.clone()));
                 requests.begin(stream, app, settings, &watch, &heads);
             }
         }

@@ -4,7 +4,6 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -15,7 +14,6 @@ use pingora_core::protocols::http::body_buffer::FixedBuffer;
 use pingora_core::protocols::http::{date, v2};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use tokio::time::timeout;
 
 /// Bytes of a body that are kept for sending it again.
 const MAX_KEPT: usize = 64 * 1024;
@@ -42,7 +40,6 @@ pub(super) struct RawStream {
     bytes_sent: usize,
     kept: Option<FixedBuffer>,
     digest: Arc<Digest>,
-    write_timeout: Option<Duration>,
 }
 
 impl RawStream {
@@ -64,7 +61,6 @@ impl RawStream {
             bytes_sent: 0,
             kept: None,
             digest,
-            write_timeout: None,
         }
     }
 
@@ -82,15 +78,6 @@ impl RawStream {
 
     pub(super) const fn digest_mut(&mut self) -> &mut Arc<Digest> {
         &mut self.digest
-    }
-
-    /// How long the client may take nothing of the answer.
-    pub(super) const fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.write_timeout = timeout;
-    }
-
-    pub(super) const fn write_timeout(&self) -> Option<Duration> {
-        self.write_timeout
     }
 
     pub(super) const fn bytes_read(&self) -> usize {
@@ -179,6 +166,7 @@ impl RawStream {
         Ok(())
     }
 
+    /// Writes a piece of the body, however long the client takes for it.
     pub(super) async fn write_body(&mut self, bytes: Bytes, is_end: bool) -> Result<()> {
         if self.is_ended {
             return Ok(());
@@ -187,15 +175,7 @@ impl RawStream {
             return Error::e_explain(ErrorType::H2Error, "a body before its head");
         };
         let length = bytes.len();
-        let writing = v2::write_body(sending, bytes, is_end, self.write_timeout);
-        let written = match self.write_timeout {
-            None => writing.await,
-            Some(limit) => match timeout(limit, writing).await {
-                Ok(written) => written,
-                Err(_) => Error::e_explain(ErrorType::WriteTimedout, "the client takes nothing"),
-            },
-        };
-        written.map_err(Error::into_down)?;
+        v2::write_body(sending, bytes, is_end, None).await.map_err(Error::into_down)?;
         self.bytes_sent += length;
         self.is_ended |= is_end;
         Ok(())

@@ -22,30 +22,35 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use super::super::stall::{Backlog, Stall, WRITE_TIMEOUT};
 use super::super::watch::{ConnectionWatch, EndReason};
 use super::deadlines::Deadlines;
 use super::raw_stream::RawStream;
-
-/// How long a client may take nothing of an answer, where the gateway sets no other time.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A piece of a body below this size is merged with what else has arrived, up to so much.
 const SMALL: usize = 1024;
 const MERGED: usize = 16 * 1024;
 
+/// So much of an answer is written at once: what has got through is noticed by its pieces.
+const PIECE: usize = 16 * 1024;
+
+/// What the other streams of the connection may have in front of a piece that waits for its turn.
+const AHEAD: u64 = super::MAX_STREAMS as u64 * super::SEND_BUFFER as u64;
+
 /// One request and its answer.
 pub(super) struct Http2Stream {
     inner: RawStream,
     deadlines: Deadlines,
+    /// A write that waits for the client.
+    stall: Stall,
     /// The last byte of the answer is sent.
     is_answered: bool,
 }
 
 impl Http2Stream {
-    pub(super) fn new(mut inner: RawStream, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
-        inner.set_write_timeout(Some(WRITE_TIMEOUT));
+    pub(super) fn new(inner: RawStream, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
         let deadlines = Deadlines::new(watch, body_min_rate);
-        Self { inner, deadlines, is_answered: false }
+        Self { inner, deadlines, stall: Stall::default(), is_answered: false }
     }
 
     /// A read, unless it fails for a reason of ours.
@@ -117,17 +122,52 @@ impl Http2Stream {
         let end = end || (!response.status.is_informational() && self.has_no_body(&response));
         self.deadlines.check_cut_off()?;
         self.inner.write_head(response, end)?;
+        self.deadlines.wrote();
         self.is_answered |= end;
         Ok(())
     }
 
-    async fn write(&mut self, bytes: Bytes, end: bool) -> Result<()> {
+    async fn write(&mut self, mut bytes: Bytes, end: bool) -> Result<()> {
         if self.is_answered {
             return Ok(());
         }
         self.deadlines.check_cut_off()?;
-        self.inner.write_body(bytes, end).await?;
+        loop {
+            let piece = bytes.split_to(bytes.len().min(PIECE));
+            let is_last = bytes.is_empty();
+            self.write_piece(piece, end && is_last).await?;
+            if is_last {
+                break;
+            }
+        }
         self.is_answered |= end;
+        Ok(())
+    }
+
+    /// Gives up on a client that takes nothing for too long: neither of this stream, nor of what was sent on its connection
+    /// before, and may hold this up.
+    async fn write_piece(&mut self, piece: Bytes, end: bool) -> Result<()> {
+        let Self { inner, deadlines, stall, .. } = self;
+        stall.end();
+        let timeout = deadlines.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
+        let socket = inner.digest().socket_digest.clone();
+        let mut backlog = None;
+        {
+            let mut writing = pin!(inner.write_body(piece, end));
+            poll_fn(|context| {
+                if let Poll::Ready(written) = writing.as_mut().poll(context) {
+                    return Poll::Ready(written);
+                }
+                let backlog = backlog.get_or_insert_with(|| Backlog::new(socket.as_deref(), AHEAD));
+                let acknowledged = || backlog.acknowledged(socket.as_deref());
+                stall.poll(context, timeout, acknowledged).map(|()| {
+                    let explanation = "the client takes nothing of its answer";
+                    Error::e_explain(ErrorType::WriteTimedout, explanation).map_err(Error::into_down)
+                })
+            })
+            .await?;
+        }
+        deadlines.wrote();
         Ok(())
     }
 
@@ -211,12 +251,11 @@ impl Session for Http2Stream {
         None
     }
 
-    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.inner.set_write_timeout(timeout);
-    }
+    /// The gateway sets that of the watch.
+    fn set_write_timeout(&mut self, _timeout: Option<Duration>) {}
 
     fn get_write_timeout(&self) -> Option<Duration> {
-        self.inner.write_timeout()
+        None
     }
 
     fn set_total_drain_timeout(&mut self, _timeout: Option<Duration>) {}

@@ -20,6 +20,8 @@ use super::{Connection, Lender};
 use crate::http1::chunked::Decoder;
 use crate::http1::follow::{Incoming, Outgoing};
 use crate::http1::merged::{Failure, Merger};
+use crate::server::watch::ConnectionWatch;
+use crate::upstream::upload::Upload;
 
 /// How much of an answer is taken while the app takes no more of the request.
 const MAX_AHEAD: usize = 256 * 1024;
@@ -32,6 +34,8 @@ pub(super) struct Lent {
     request: Outgoing,
     answer: Incoming,
     incoming: Buffers,
+    /// There where the request has a body.
+    upload: Upload,
     /// Something was written or read that must not be.
     is_spoilt: bool,
     /// Pingora has read the answer to its end and would keep the connection.
@@ -58,13 +62,18 @@ impl fmt::Debug for Lent {
 }
 
 impl Lent {
-    pub(super) fn new(connection: Connection, lender: Arc<Lender>) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        lender: Arc<Lender>,
+        client: Option<Arc<ConnectionWatch>>,
+    ) -> Self {
         Self {
             connection: Some(connection),
             lender,
             request: Outgoing::new(),
             answer: Incoming::new(),
             incoming: Buffers::default(),
+            upload: Upload::new(client),
             is_spoilt: false,
             is_finished: false,
         }
@@ -175,6 +184,7 @@ impl Lent {
         let Some(connection) = &mut self.connection else { return gone() };
         match write(Pin::new(&mut *connection), context) {
             Poll::Ready(Ok(written)) => {
+                self.upload.wrote();
                 if written == slices.iter().map(|slice| slice.len()).sum::<usize>() {
                     self.request = request;
                 } else {
@@ -185,8 +195,28 @@ impl Lent {
             Poll::Pending if self.poll_answer_ahead(context) => {
                 Poll::Ready(Err(self.refuse("the app has answered and takes no more")))
             }
-            failed_or_pending => failed_or_pending,
+            Poll::Pending => self.poll_stalled(context),
+            failed @ Poll::Ready(Err(_)) => failed,
         }
+    }
+
+    /// A write waits for the app.
+    fn poll_stalled<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let Some(connection) = &self.connection else { return gone() };
+        let failed = ready!(self.upload.poll_write(context, &connection.socket));
+        self.is_spoilt = true;
+        Poll::Ready(Err(failed))
+    }
+
+    /// A read waits for the app. Where there is no body, the client's connection knows how long: its other end is always read
+    /// then.
+    fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.request.has_body() {
+            return Poll::Pending;
+        }
+        let Some(connection) = &self.connection else { return gone() };
+        let has_head = self.answer.head().is_some();
+        self.upload.poll_read(context, &connection.socket, has_head).map(Err)
     }
 
     fn follow_some(&mut self, slices: &[io::IoSlice<'_>], written: usize) {
@@ -216,6 +246,20 @@ impl AsyncRead for Lent {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        match this.poll_next(context, buffer) {
+            Poll::Pending => this.poll_silent(context),
+            read @ Poll::Ready(_) => {
+                this.upload.read();
+                read
+            }
+        }
+    }
+}
+
+impl Lent {
+    /// The next bytes of the answer.
+    fn poll_next(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self;
         let ahead = &mut this.incoming.ahead;
         if !ahead.is_empty() {
             let length = ahead.len().min(buffer.remaining());
@@ -272,7 +316,8 @@ impl AsyncWrite for Lent {
             Poll::Pending if this.poll_answer_ahead(context) => {
                 Poll::Ready(Err(this.refuse("the app has answered and takes no more")))
             }
-            flushed_or_pending => flushed_or_pending,
+            Poll::Pending => this.poll_stalled(context),
+            flushed @ Poll::Ready(_) => flushed,
         }
     }
 

@@ -55,7 +55,7 @@ impl Bench {
 
     /// A connection as Pingora has it.
     async fn borrow(&self, is_kept: bool) -> PeerStream {
-        let loan = Loan::new(Arc::clone(&self.lender));
+        let loan = Loan::new(Arc::clone(&self.lender), None);
         let lent = loan.connect(&PeerAddress::Inet(self.address)).await.unwrap();
         assert_eq!(loan.was_kept(), is_kept);
         assert!(lent.get_proxy_digest().is_none());

@@ -187,7 +187,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
         let mut peer = HttpPeer::new(self.upstream, false, String::new());
         if session.is_upgrade_req() {
-            web_socket::prepare(&mut peer, Dialer::to(self.upstream));
+            web_socket::prepare(&mut peer, Dialer::to(self.upstream), None);
         }
         Ok(Box::new(peer))
     }

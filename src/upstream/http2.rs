@@ -75,7 +75,7 @@ pub(crate) fn stops_upload(error: &Error) -> bool {
     })
 }
 
-/// Connections for what is proxied without Pingora: see `gateway/grpc.rs`.
+/// The connections of HTTP/2 that are kept. Requests take them without Pingora's proxying: see `gateway/grpc.rs`.
 #[derive(Default)]
 pub(crate) struct Connections(OnceLock<Connector>);
 

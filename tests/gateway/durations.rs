@@ -391,7 +391,6 @@ async fn a_health_check_may_take_as_long_as_is_configured() {
     }
 }
 
-
 const REQUEST: &[u8] = b"GET /open/x HTTP/1.1\r\nHost: store.localhost\r\n\r\n";
 const PAUSE: Duration = Duration::from_millis(1500);
 

@@ -259,30 +259,29 @@ impl AsyncRead for Lent {
 impl Lent {
     /// The next bytes of the answer.
     fn poll_next(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self;
-        let ahead = &mut this.incoming.ahead;
+        let ahead = &mut self.incoming.ahead;
         if !ahead.is_empty() {
             let length = ahead.len().min(buffer.remaining());
             buffer.put_slice(ahead.get(..length).unwrap_or_default());
             ahead.advance(length);
             return Poll::Ready(Ok(()));
         }
-        if this.answer.is_ended() && this.incoming.merger.as_ref().is_none_or(Merger::is_done) {
+        if self.answer.is_ended() && self.incoming.merger.as_ref().is_none_or(Merger::is_done) {
             // Nobody reads on after the answer but who would keep the connection, and wants to know whether it is quiet. To be
             // told of its end keeps it out of any other pool.
-            this.is_finished = true;
+            self.is_finished = true;
             return Poll::Ready(Ok(()));
         }
-        if let Some(merger) = this.incoming.merger.take() {
-            return this.poll_read_coded(merger, context, buffer);
+        if let Some(merger) = self.incoming.merger.take() {
+            return self.poll_read_coded(merger, context, buffer);
         }
-        if this.incoming.is_at_end {
+        if self.incoming.is_at_end {
             return Poll::Ready(Ok(()));
         }
-        let Some(connection) = &mut this.connection else { return gone() };
+        let Some(connection) = &mut self.connection else { return gone() };
         let before = buffer.filled().len();
         ready!(Pin::new(&mut *connection).poll_read(context, buffer))?;
-        let length = this.accept(buffer.filled().get(before..).unwrap_or_default());
+        let length = self.accept(buffer.filled().get(before..).unwrap_or_default());
         buffer.set_filled(before + length);
         Poll::Ready(Ok(()))
     }

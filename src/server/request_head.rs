@@ -245,9 +245,9 @@ pub(super) fn check_target_bytes(target: &[u8]) -> Result<(), HeadRefusal> {
     let (path, query) = target.split_at_checked(path_length).unwrap_or((target, b""));
     // Without a way out of the loops the compiler vectorises them, and targets are nearly always good.
     let is_bad = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'#' | b'<' | b'>');
-    let bad = path.iter().fold(false, |bad, &byte| bad | is_bad(byte) | (byte == b'`'))
-        | query.iter().fold(false, |bad, &byte| bad | is_bad(byte) | (byte == b'"'));
-    if !bad {
+    let bad_path = path.iter().fold(0, |bad, &byte| bad | u8::from(is_bad(byte) || byte == b'`'));
+    let bad_query = query.iter().fold(0, |bad, &byte| bad | u8::from(is_bad(byte) || byte == b'"'));
+    if bad_path | bad_query == 0 {
         return Ok(());
     }
     Err(if target.iter().any(|&byte| !byte.is_ascii_graphic() || byte == b'#') {

@@ -174,7 +174,6 @@ async fn every_refused_head_of_http_1_1_is_answered_logged_and_counted() {
         let _ = wire.send(&bytes).await;
         let answer = patiently(&shown, receive(&mut wire, "GET", usize::MAX)).await;
         let answer = answer.unwrap_or_else(|| panic!("no answer to {shown}"));
-        eprintln!("{shown}: {}", answer.head.first_line);
         answer.assert_problem(status, code);
         assert_eq!(answer.header("server"), None, "{shown}");
         let id = answer.header("x-request-id").unwrap_or_else(|| panic!("no id for {shown}"));
@@ -220,11 +219,12 @@ async fn body(frames: &mut Frames, stream: u32) -> Value {
     serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {}", body.escape_ascii()))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_refused_head_of_http_2_is_logged_and_counted_whoever_refuses_it() {
-    let gateway = gateway("[server.limits]\nmax_header_size = '4KiB'").await;
-    let mut expected: Vec<(Option<u16>, &str)> = Vec::new();
-    // By us, with a problem.
+/// Status and reason.
+type Refused = (Option<u16>, &'static str);
+
+/// With a problem.
+async fn by_us(gateway: &Gateway) -> Vec<Refused> {
+    let mut expected = Vec::new();
     for (fields, status, code, reason) in [
         (
             vec![(":method", "GET"), (":scheme", "https"), (":path", "/open/x")],
@@ -271,6 +271,12 @@ async fn every_refused_head_of_http_2_is_logged_and_counted_whoever_refuses_it()
         assert_eq!((&body["status"], &body["code"]), (&json!(status), &json!(code)), "{fields:?}: {body}");
         expected.push((Some(status), reason));
     }
+    expected
+}
+
+/// Without a word.
+async fn by_the_layer(gateway: &Gateway) -> Vec<Refused> {
+    let mut expected = Vec::new();
     // By the HTTP/2 layer, which resets the stream.
     for fields in [
         get("/open/x?q=\"a\""),
@@ -307,7 +313,12 @@ async fn every_refused_head_of_http_2_is_logged_and_counted_whoever_refuses_it()
         assert_eq!(frames.fate(1).await, Fate::GoAway(PROTOCOL_ERROR), "{fields:?}");
         expected.push((None, "malformed_request"));
     }
-    // By the HTTP/2 layer, with a bare answer, each time in other bytes.
+    expected
+}
+
+/// With a bare answer, each time in other bytes.
+async fn by_the_layer_with_an_answer(gateway: &Gateway) -> Vec<Refused> {
+    let mut expected = Vec::new();
     let mut frames = gateway.frames().await;
     let (start, field) = (block(&get("/open/x")), block(&[("x", &"y".repeat(12_000))]));
     for stream in [1, 3, 5] {
@@ -324,7 +335,12 @@ async fn every_refused_head_of_http_2_is_logged_and_counted_whoever_refuses_it()
         .await;
         expected.push((Some(431), "header_too_large"));
     }
-    // One too many.
+    expected
+}
+
+/// More at once than may be.
+async fn one_too_many(gateway: &Gateway) -> Vec<Refused> {
+    let mut expected = Vec::new();
     gateway.builder.store.on("/open/slow", Reply::after(300, Reply::with_headers("")));
     let mut frames = gateway.frames().await;
     let all = (0..150)
@@ -342,6 +358,16 @@ async fn every_refused_head_of_http_2_is_logged_and_counted_whoever_refuses_it()
             _ => {}
         }
     }
+    expected
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_refused_head_of_http_2_is_logged_and_counted_whoever_refuses_it() {
+    let gateway = gateway("[server.limits]\nmax_header_size = '4KiB'").await;
+    let mut expected = by_us(&gateway).await;
+    expected.extend(by_the_layer(&gateway).await);
+    expected.extend(by_the_layer_with_an_answer(&gateway).await);
+    expected.extend(one_too_many(&gateway).await);
     assert!(expected.contains(&(None, "too_many_streams")));
     let mut counted = BTreeMap::new();
     for (_, reason) in &expected {
@@ -364,7 +390,8 @@ async fn every_refused_head_of_http_2_is_logged_and_counted_whoever_refuses_it()
         .collect();
     let mut expected: Vec<(Option<u64>, String)> =
         expected.into_iter().map(|(status, reason)| (status.map(u64::from), reason.to_owned())).collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
 }
 

@@ -46,7 +46,8 @@ fn passes(head: &[u8]) -> bool {
     let fields = request.headers.iter();
     let mut fields: Vec<(Vec<u8>, Vec<u8>)> =
         fields.map(|(name, value)| (name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec())).collect();
-    (expected.sort(), fields.sort());
+    expected.sort();
+    fields.sort();
     assert_eq!(fields, expected);
     true
 }

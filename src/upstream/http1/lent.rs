@@ -80,6 +80,10 @@ impl Lent {
             return 0;
         }
         let heads = self.answer.follow_heads(bytes, self.request.is_head());
+        if self.answer.refusal().is_some() {
+            self.is_spoilt = true;
+            return 0;
+        }
         let rest = bytes.get(heads..).unwrap_or_default();
         if heads > 0 && self.answer.is_chunked() {
             self.incoming.merger = Some(Merger::new(Decoder::of_answer()));
@@ -127,7 +131,7 @@ impl Lent {
 
     /// While the app takes no more of the request: takes what it answers meanwhile. Whether that is all of the answer.
     fn poll_answer_ahead(&mut self, context: &mut Context<'_>) -> bool {
-        while !self.answer.is_ended() && !self.incoming.is_at_end && self.waiting() < MAX_AHEAD {
+        while !self.is_over() && self.waiting() < MAX_AHEAD {
             let Some(connection) = &mut self.connection else { return true };
             let mut space = [const { std::mem::MaybeUninit::<u8>::uninit() }; READ_SIZE];
             let mut piece = ReadBuf::uninit(&mut space);
@@ -151,7 +155,23 @@ impl Lent {
                 self.incoming.merger = Some(merger);
             }
         }
-        self.answer.is_ended() || self.incoming.is_at_end
+        self.is_over()
+    }
+
+    /// No more of the answer is taken from the app.
+    fn is_over(&self) -> bool {
+        self.answer.is_ended() || self.incoming.is_at_end || self.answer.refusal().is_some()
+    }
+
+    /// A head that has no one meaning reaches nobody. What came before it, interim heads, may.
+    fn check_heads(&mut self) -> io::Result<()> {
+        match self.answer.refusal() {
+            None => Ok(()),
+            Some(refusal) => {
+                self.is_spoilt = true;
+                Err(io::Error::new(io::ErrorKind::InvalidData, refusal))
+            }
+        }
     }
 
     fn waiting(&self) -> usize {
@@ -223,6 +243,7 @@ impl AsyncRead for Lent {
             ahead.advance(length);
             return Poll::Ready(Ok(()));
         }
+        this.check_heads()?;
         if this.answer.is_ended() && this.incoming.merger.as_ref().is_none_or(Merger::is_done) {
             // Nobody reads on after the answer but who would keep the connection, and wants to know whether it is quiet. To be
             // told of its end keeps it out of any other pool.
@@ -240,7 +261,7 @@ impl AsyncRead for Lent {
         ready!(Pin::new(&mut *connection).poll_read(context, buffer))?;
         let length = this.accept(buffer.filled().get(before..).unwrap_or_default());
         buffer.set_filled(before + length);
-        Poll::Ready(Ok(()))
+        Poll::Ready(this.check_heads())
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct RequestHead {
 pub(crate) struct AnswerHead {
     /// 1xx but 101: another head follows.
     pub(crate) is_interim: bool,
+    /// 101: what follows is no HTTP.
+    pub(crate) is_switch: bool,
     pub(crate) body: BodyEnd,
     /// Another request may follow on the connection.
     pub(crate) persists: bool,
@@ -194,10 +196,11 @@ impl AnswerHead {
         let announced = fields.body();
         let persists = !fields.closes && fields.max != Some(0);
         let idle = fields.timeout.map(Duration::from_secs);
-        let unknown = Self { is_interim: false, body: BodyEnd::Unknown, persists: false, idle: None };
+        let unknown =
+            Self { is_interim: false, is_switch: false, body: BodyEnd::Unknown, persists: false, idle: None };
         match status {
-            101 => Ok(unknown),
             100..=199 if is_http_10 => Err(AppHeadRefusal::InterimOfHttp10),
+            101 => Ok(Self { is_switch: true, ..unknown }),
             // An app that announces a body here may send it, and only later.
             100..=199 => {
                 Ok(Self { is_interim: true, persists: persists && announced == BodyEnd::None, ..unknown })
@@ -213,7 +216,7 @@ impl AnswerHead {
                     && body != BodyEnd::Unknown
                     && (body == BodyEnd::None || !is_without);
                 let body = if is_without && body != BodyEnd::Unknown { BodyEnd::None } else { body };
-                Ok(Self { is_interim: false, body, persists, idle })
+                Ok(Self { body, persists, idle, ..unknown })
             }
         }
     }
@@ -317,6 +320,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n 5\r\n", Folded),
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection:\r\n\tclose\r\n", Folded),
             ("HTTP/1.0 103 Early Hints\r\n", InterimOfHttp10),
+            ("HTTP/1.0 101 Switching Protocols\r\n", InterimOfHttp10),
             ("HTTP/1.1 600 OK\r\n", Status),
             ("HTTP/1.1 099 OK\r\n", Status),
             ("HTTP/1.1 2000 OK\r\n", StatusLine),

@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connect::Dialer;
 use super::pool::Pool;
 use super::socket::Socket;
+use super::web_socket::Patience;
 
 use lent::Lent;
 
@@ -144,14 +145,20 @@ impl Lender {
         Self { dialer, tls, pool: Arc::downgrade(pool) }
     }
 
-    /// A connection that is good for a request, and whether it was kept.
-    async fn connection(&self) -> Result<(Connection, bool)> {
-        if let Some(connection) = self.pool.upgrade().and_then(|pool| pool.take()) {
-            return Ok((connection, true));
-        }
+    /// For WebSockets alone, at a peer that speaks HTTP/2 otherwise.
+    pub(super) fn for_web_sockets(peer: &HttpPeer, dialer: Arc<Dialer>) -> Self {
+        Self::new(peer, dialer, &Arc::default())
+    }
+
+    /// A connection that was kept and is good for a request.
+    fn kept(&self) -> Option<Connection> {
+        self.pool.upgrade()?.take()
+    }
+
+    async fn connect(&self) -> Result<Connection> {
         let Some(Tls(peer)) = &self.tls else {
             let socket = Socket::connect(&self.dialer).await?;
-            return Ok((Connection { socket, tls: None }, false));
+            return Ok(Connection { socket, tls: None });
         };
         let plain = Arc::new(Plain { dialer: Arc::clone(&self.dialer), socket: Mutex::default() });
         let mut peer = peer.clone();
@@ -162,7 +169,7 @@ impl Lender {
         }
         let socket = plain.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let socket = socket.or_err(ErrorType::InternalError, "TLS without a connection")?;
-        Ok((Connection { socket, tls: Some(stream) }, false))
+        Ok(Connection { socket, tls: Some(stream) })
     }
 
     /// Takes one back that is good for another request, for as long as its app says.
@@ -194,11 +201,17 @@ impl Connect for Plain {
 pub(crate) struct Loan {
     lender: Arc<Lender>,
     was_kept: AtomicBool,
+    /// It gets a connection of its own.
+    is_for_web_socket: bool,
 }
 
 impl Loan {
     pub(super) fn new(lender: Arc<Lender>) -> Self {
-        Self { lender, was_kept: AtomicBool::new(false) }
+        Self { lender, was_kept: AtomicBool::new(false), is_for_web_socket: false }
+    }
+
+    pub(super) fn for_web_socket(lender: Arc<Lender>) -> Self {
+        Self { is_for_web_socket: true, ..Self::new(lender) }
     }
 
     /// Whether the connection had served another request.
@@ -210,9 +223,14 @@ impl Loan {
 #[async_trait]
 impl Connect for Loan {
     async fn connect(&self, _: &PeerAddress) -> Result<PeerStream> {
-        let (connection, was_kept) = self.lender.connection().await?;
-        self.was_kept.store(was_kept, Ordering::Relaxed);
-        let lent = Lent::new(connection, Arc::clone(&self.lender));
+        let kept = if self.is_for_web_socket { None } else { self.lender.kept() };
+        self.was_kept.store(kept.is_some(), Ordering::Relaxed);
+        let connection = match kept {
+            Some(kept) => kept,
+            None => self.lender.connect().await?,
+        };
+        let patience = self.is_for_web_socket.then(Patience::default);
+        let lent = Lent::new(connection, Arc::clone(&self.lender), patience);
         Ok(VirtualSocketStream::new(Box::new(lent)).into())
     }
 }

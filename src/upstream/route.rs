@@ -10,7 +10,6 @@ use pingora_core::upstreams::peer::HttpPeer;
 use super::connect::Dialer;
 use super::http1::{Lender, Loan};
 use super::pool::Pool;
-use super::web_socket;
 
 /// How long a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
@@ -68,13 +67,13 @@ impl Choice {
 
 /// The ways to one address, and the connections of HTTP/1.1 that are kept to it.
 pub(super) struct Route {
-    dialer: Arc<Dialer>,
     /// As configured, for connections that Pingora keeps.
     configured: HttpPeer,
     /// For connections that are lent; the lender knows how they are made.
     lent: HttpPeer,
-    /// `None`: it is spoken to in HTTP/2 alone.
+    /// `None`: it is spoken to in HTTP/2 alone, but for WebSockets.
     lender: Option<Arc<Lender>>,
+    web_sockets: Arc<Lender>,
     pool: Arc<Pool>,
     /// There where it may choose.
     choice: Option<Arc<Choice>>,
@@ -94,8 +93,9 @@ impl Route {
         let pool = Arc::default();
         let lender = (least == 1).then(|| Arc::new(Lender::new(&configured, Arc::clone(dialer), &pool)));
         let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
+        let web_sockets = Arc::new(Lender::for_web_sockets(&configured, Arc::clone(dialer)));
         configured.options.custom_l4 = Some(Arc::clone(dialer) as Arc<_>);
-        Self { dialer: Arc::clone(dialer), configured, lent, lender, pool, choice }
+        Self { configured, lent, lender, web_sockets, pool, choice }
     }
 
     pub(super) fn configured(&self) -> &HttpPeer {
@@ -105,9 +105,13 @@ impl Route {
     /// A peer for a request.
     pub(super) fn peer(&self, needs: Needs) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
-            let mut peer = Box::new(self.configured.clone());
-            web_socket::prepare(&mut peer, Arc::clone(&self.dialer));
-            return (peer, Way::Other);
+            let lender = self.lender.as_ref().unwrap_or(&self.web_sockets);
+            let loan = Arc::new(Loan::for_web_socket(Arc::clone(lender)));
+            let mut peer = Box::new(self.lent.clone());
+            peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
+            // The watch of the browser's connection ends a WebSocket that is idle in both directions.
+            peer.options.read_timeout = None;
+            return (peer, Way::Loan(loan));
         }
         let offer = self.choice.as_ref().filter(|choice| match needs {
             Needs::Http2 => true,

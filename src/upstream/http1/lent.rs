@@ -1,7 +1,7 @@
 //! A connection while it is lent: what goes over it is followed, byte by byte, on both ways.
 //!
 //! - Only the bytes of one request are written, and none after its answer.
-//! - Only the bytes of its answer are read. Small chunks are merged.
+//! - Only the bytes of its answer are read, of heads that have one meaning. Small chunks are merged.
 //! - It goes back to the pool when the request was written to its end, then its answer was read to its end, and the answer says
 //!   that another may follow. A byte too much, on either way, and it does not.
 
@@ -20,6 +20,7 @@ use super::{Connection, Lender};
 use crate::http1::chunked::Decoder;
 use crate::http1::follow::{Incoming, Outgoing};
 use crate::http1::merged::{Failure, Merger};
+use crate::upstream::web_socket::Patience;
 
 /// How much of an answer is taken while the app takes no more of the request.
 const MAX_AHEAD: usize = 256 * 1024;
@@ -36,6 +37,8 @@ pub(super) struct Lent {
     is_spoilt: bool,
     /// Pingora has read the answer to its end and would keep the connection.
     is_finished: bool,
+    /// Of a WebSocket's handshake, and of what follows it.
+    patience: Option<Patience>,
 }
 
 /// What was read and not handed on.
@@ -58,7 +61,7 @@ impl fmt::Debug for Lent {
 }
 
 impl Lent {
-    pub(super) fn new(connection: Connection, lender: Arc<Lender>) -> Self {
+    pub(super) fn new(connection: Connection, lender: Arc<Lender>, patience: Option<Patience>) -> Self {
         Self {
             connection: Some(connection),
             lender,
@@ -67,7 +70,13 @@ impl Lent {
             incoming: Buffers::default(),
             is_spoilt: false,
             is_finished: false,
+            patience,
         }
+    }
+
+    /// The connection has become a WebSocket: bytes go both ways, and nobody follows them here.
+    fn is_web_socket(&self) -> bool {
+        self.patience.is_some() && self.answer.head().is_some_and(|head| head.is_switch)
     }
 
     /// Takes in what was read: what of it belongs to the answer, as far as that is handed on as it is. A coded body is put
@@ -185,6 +194,13 @@ impl Lent {
         slices: &[io::IoSlice<'_>],
         write: impl FnOnce(Pin<&mut Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if let Some(patience) = &mut self.patience {
+            patience.note_write();
+        }
+        if self.is_web_socket() {
+            let Some(connection) = &mut self.connection else { return gone() };
+            return write(Pin::new(&mut *connection), context);
+        }
         if self.answer.is_ended() && !self.request.is_ended() {
             return Poll::Ready(Err(self.refuse("the app has answered already")));
         }
@@ -236,6 +252,9 @@ impl AsyncRead for Lent {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.patience.as_mut().is_some_and(|patience| patience.gives_others_a_turn(context)) {
+            return Poll::Pending;
+        }
         let ahead = &mut this.incoming.ahead;
         if !ahead.is_empty() {
             let length = ahead.len().min(buffer.remaining());
@@ -290,7 +309,7 @@ impl AsyncWrite for Lent {
         let this = self.get_mut();
         let Some(connection) = &mut this.connection else { return gone() };
         match Pin::new(&mut *connection).poll_flush(context) {
-            Poll::Pending if this.poll_answer_ahead(context) => {
+            Poll::Pending if !this.is_web_socket() && this.poll_answer_ahead(context) => {
                 Poll::Ready(Err(this.refuse("the app has answered and takes no more")))
             }
             flushed_or_pending => flushed_or_pending,

@@ -159,10 +159,9 @@ fn has_plain_length(headers: &HeaderMap) -> bool {
 fn trim_values(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
         let trimmed = list_field::trim(value.as_bytes());
-        if trimmed.len() < value.len() {
-            if let Ok(trimmed) = HeaderValue::from_bytes(trimmed) {
-                *value = trimmed;
-            }
+        let is_less = trimmed.len() < value.len();
+        if let Some(trimmed) = is_less.then(|| HeaderValue::from_bytes(trimmed).ok()).flatten() {
+            *value = trimmed;
         }
     }
 }

@@ -389,8 +389,8 @@ mod tests {
             (&["timeout=5s"], Some(0)),
             (&["timeout=9", "timeout="], Some(0)),
         ] {
-            let fields: String = values.iter().map(|value| format!("Keep-Alive: {value}\r\n")).collect();
-            let bytes = format!("HTTP/1.1 204 No\r\n{fields}\r\n");
+            let lines: Vec<_> = values.iter().map(|value| format!("Keep-Alive: {value}\r\n")).collect();
+            let bytes = format!("HTTP/1.1 204 No\r\n{}\r\n", lines.concat());
             let (head, _) = AnswerHead::read(bytes.as_bytes(), false).expect("a head");
             let idle = head.expect("one that has a meaning").idle;
             assert_eq!(idle, seconds.map(Duration::from_secs), "{values:?}");

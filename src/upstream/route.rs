@@ -10,6 +10,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use super::connect::Dialer;
 use super::http1::{Lender, Loan};
 use super::pool::Pool;
+use super::web_socket;
 
 /// How long a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
@@ -105,12 +106,8 @@ impl Route {
     /// A peer for a request.
     pub(super) fn peer(&self, needs: Needs) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
-            let lender = self.lender.as_ref().unwrap_or(&self.web_sockets);
-            let loan = Arc::new(Loan::for_web_socket(Arc::clone(lender)));
             let mut peer = Box::new(self.lent.clone());
-            peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
-            // The watch of the browser's connection ends a WebSocket that is idle in both directions.
-            peer.options.read_timeout = None;
+            let loan = web_socket::lend(&mut peer, self.lender.as_ref().unwrap_or(&self.web_sockets));
             return (peer, Way::Loan(loan));
         }
         let offer = self.choice.as_ref().filter(|choice| match needs {

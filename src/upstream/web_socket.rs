@@ -5,7 +5,28 @@
 //! (`proxy_handle_upstream` in pingora-proxy's `proxy_h1.rs`). A connection whose first read after a write comes one turn
 //! later lets the end of the body, which is there already, always go first.
 
+use std::sync::Arc;
 use std::task::Context;
+
+use pingora_core::upstreams::peer::HttpPeer;
+
+use super::http1::{Lender, Loan};
+
+/// Makes a peer's connection one that is lent for a WebSocket.
+pub(super) fn lend(peer: &mut HttpPeer, lender: &Arc<Lender>) -> Arc<Loan> {
+    let loan = Arc::new(Loan::for_web_socket(Arc::clone(lender)));
+    peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
+    // The watch of the browser's connection ends a WebSocket that is idle in both directions.
+    peer.options.read_timeout = None;
+    loan
+}
+
+/// The same without a lender of its address.
+#[cfg(test)]
+pub(crate) fn prepare(peer: &mut HttpPeer, dialer: Arc<super::Dialer>) {
+    let lender = Arc::new(Lender::for_web_sockets(peer, dialer));
+    lend(peer, &lender);
+}
 
 /// Gives everything else that is ready a turn before the first read after a write.
 #[derive(Debug, Default)]

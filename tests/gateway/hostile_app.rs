@@ -69,6 +69,7 @@ async fn framing_with_two_readings_is_502() {
             "2\r\nok\r\n0\r\n\r\n",
         ),
         ("an unknown coding", "Transfer-Encoding: x\r\n", "ok"),
+        ("both", "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", "3\r\nok!\r\n0\r\n\r\n"),
         ("CR in a value", "Content-Length: 2\r\nX-A: a\rSet-Cookie: b=c\r\n", "ok"),
         ("NUL in a value", "Content-Length: 2\r\nX-A: a\0b\r\n", "ok"),
     ] {
@@ -78,10 +79,6 @@ async fn framing_with_two_readings_is_502() {
         answer.assert_problem(502, "upstream_unavailable");
         assert_nobody_else_is_hit(&world, what).await;
     }
-    let both = format!("{OK}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nok!\r\n0\r\n\r\n");
-    world.store.on("/open/odd", Reply::RawThenClose(both.into_bytes()));
-    let answer = world.browser().get("/open/odd").await;
-    assert!(answer.header("content-length").is_none() || answer.header("transfer-encoding").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,6 +112,8 @@ async fn a_flood_of_interim_responses_ends_with_the_response_time_out() {
     let flood = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(20_000);
     world.store.on("/open/flood", Reply::Raw(flood.clone().into_bytes()));
     world.browser().get("/open/flood").await.assert_problem(504, "upstream_timeout");
+    // One that ends is passed on, as long as it takes.
+    let world = World::start().await;
     world.store.on("/open/flood", Reply::Raw(format!("{flood}{OK}Content-Length: 2\r\n\r\nok").into_bytes()));
     world.browser().get("/open/flood").await.assert_status(200);
 }

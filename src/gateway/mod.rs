@@ -269,6 +269,9 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let Some(app) = context.app.clone() else { return Ok(()) };
+        if upstream.version != http::Version::HTTP_2 {
+            again::on_a_lent_connection(context)?;
+        }
         upstream_request::prepare(&self.state(context), &app, context, session.req_header(), upstream)?;
         if upstream.version == http::Version::HTTP_2 {
             upstream_request::prepare_for_http2(session, upstream)?;

@@ -46,6 +46,7 @@
 
 pub mod access;
 mod admin;
+mod app_head;
 pub mod clock;
 pub mod command;
 pub mod config;
@@ -55,6 +56,7 @@ pub mod fuzzing;
 pub mod gateway;
 mod http1;
 pub mod identity_provider;
+mod list_field;
 pub mod lookup;
 pub mod reason;
 pub mod respond;

@@ -3,12 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use pingora_core::{Error, ErrorType};
+use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use crate::gateway::context::Context;
 use crate::server::connections::{Connections, is_out_of_descriptors};
-use crate::upstream::{http2, is_too_late, to_look_up};
+use crate::upstream::{Way, http2, is_too_late, to_look_up};
 
 /// How often one request is sent again. An app that is being replaced may end several connections one after the other.
 const MAX_REPEATED: usize = 4;
@@ -16,6 +16,25 @@ const MAX_REPEATED: usize = 4;
 /// How often one request has a host name looked up before a connection is made. An answer is good for a second, so this
 /// suffices for every address that is tried.
 const MAX_LOOK_UPS: usize = 8;
+
+/// The app has chosen HTTP/1.1, and nothing has been sent: the request is to go by a connection that is lent to it.
+#[derive(Debug, thiserror::Error)]
+#[error("the app could have chosen HTTP/2")]
+struct ChoseHttp1;
+
+/// Whether a request leaves its connection for one that is lent, where both directions are followed. Once: where each of several
+/// addresses is still to be asked, it goes by the next one as it is.
+pub(super) fn on_a_lent_connection(context: &mut Context) -> Result<()> {
+    let Some(Way::Offer(choice)) = &context.way else { return Ok(()) };
+    choice.was_http1();
+    if context.repeated > 0 {
+        return Ok(());
+    }
+    if let Some(trace) = &mut context.trace {
+        trace.postpone_exchange();
+    }
+    Err(Error::because(ErrorType::ConnectError, "the app has chosen HTTP/1.1", ChoseHttp1))
+}
 
 /// What becomes of a request that failed after the connection was made. Sent again are: any that the app says it has not
 /// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be answered, nor
@@ -31,6 +50,7 @@ pub(super) fn decide(session: &Session, error: &mut Error, context: &mut Context
         ErrorType::InvalidH2 => Some(false),
         // It has all of it, or could have had.
         _ if is_too_late(error) => Some(false),
+        _ if error.root_cause().is::<ChoseHttp1>() => Some(true),
         _ => http2::was_not_processed(error).then_some(true),
     };
     match is_harmless {

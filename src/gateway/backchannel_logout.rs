@@ -1,6 +1,5 @@
 //! OpenID Connect Back-Channel Logout: the provider says, behind the browsers' backs, whose sessions end.
 
-use http::{HeaderValue, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
 use zeroize::Zeroizing;
@@ -68,9 +67,7 @@ async fn read_logout_token(
     session: &mut Session,
     context: &Context,
 ) -> Result<std::result::Result<Zeroizing<String>, Problem>> {
-    let headers = &session.req_header().headers;
-    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
-    match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
+    match request_body::format(&session.req_header().headers) {
         Ok(BodyFormat::Form) => {}
         Ok(BodyFormat::Json) => {
             let detail = "Send `application/x-www-form-urlencoded`.";

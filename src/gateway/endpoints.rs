@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use http::header;
 use pingora_core::Result;
 use pingora_proxy::Session;
 use tracing::error;
@@ -15,7 +14,7 @@ use crate::gateway::state::{App, State};
 use crate::gateway::{request_body, session_cookies};
 use crate::reason::ReasonCode;
 use crate::respond::Problem;
-use crate::session::{BodyFormat, Tokens, parse_credentials, unavailable};
+use crate::session::{Tokens, parse_credentials, unavailable};
 use crate::telemetry::audit::{self, Event};
 
 /// Answers a login.
@@ -38,18 +37,10 @@ async fn try_login(
     session: &mut Session,
     context: &mut Context,
 ) -> Result<std::result::Result<Arc<Tokens>, Problem>> {
-    let headers = &session.req_header().headers;
-    // One that comes twice has two readings, and is taken for none that is known.
-    let header = |name| match headers.get_all(name).iter().collect::<Vec<_>>()[..] {
-        [] => None,
-        [value] => Some(value.as_bytes()),
-        _ => Some(b"".as_slice()),
+    let format = match request_body::format(&session.req_header().headers) {
+        Ok(format) => format,
+        Err(problem) => return Ok(Err(problem)),
     };
-    let format =
-        match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
-            Ok(format) => format,
-            Err(problem) => return Ok(Err(problem)),
-        };
     let body =
         match request_body::read(&state.limits, state.limits.max_login_body_size, session, context).await? {
             Ok(body) => body,

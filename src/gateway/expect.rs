@@ -8,16 +8,12 @@ use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use crate::list_field;
+
 /// Whether the client may wait for 100 before it sends its body. One of HTTP/1.0 knows none; over HTTP/2 the field was
 /// dropped.
 fn is_awaited(request: &RequestHeader) -> bool {
-    let mut expectations = request
-        .headers
-        .get_all(header::EXPECT)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    request.version == Version::HTTP_11
-        && expectations.any(|expectation| expectation.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
+    request.version == Version::HTTP_11 && list_field::has(&request.headers, &header::EXPECT, b"100-continue")
 }
 
 /// Tells a client that waits for it to send its body. To be called once it is certain that somebody wants it.

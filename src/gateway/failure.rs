@@ -1,9 +1,12 @@
 //! Who is to blame when a request breaks off, and what its client is told.
 
+use std::io;
+
 use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
-use tracing::{info, warn};
+use tracing::{field, info, warn};
 
+use crate::app_head::AppHeadRefusal;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::early;
@@ -42,7 +45,17 @@ pub(super) async fn answer(
     if matches!(*error.esource(), ErrorSource::Downstream) {
         info!(app, request_id, code, source, error = error.etype().as_str(), started, "request failed");
     } else {
-        warn!(app, request_id, code, source, error = error.etype().as_str(), started, "request failed");
+        let refusal = refusal(error).map(field::display);
+        warn!(
+            app,
+            request_id,
+            code,
+            source,
+            error = error.etype().as_str(),
+            head = refusal,
+            started,
+            "request failed"
+        );
     }
     let error_code = problem.status.as_u16();
     if started {
@@ -67,6 +80,13 @@ pub(super) async fn answer(
         }
     }
     FailToProxy { error_code, can_reuse_downstream: written && may_continue }
+}
+
+/// Why an app's head was refused, if that is it. Other errors may quote what the app has said, so they are not logged.
+fn refusal(error: &Error) -> Option<AppHeadRefusal> {
+    let cause = error.root_cause();
+    let from_io = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<AppHeadRefusal>();
+    cause.downcast_ref::<AppHeadRefusal>().or_else(from_io).copied()
 }
 
 /// Who has made a request fail.

@@ -1,6 +1,6 @@
 //! FusionAuth's webhook: signed events, some of which end sessions.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use pingora_core::Result;
 use pingora_proxy::Session;
 use tracing::{debug, warn};
@@ -40,9 +40,7 @@ async fn read_body(
     session: &mut Session,
     context: &Context,
 ) -> Result<std::result::Result<Body, Problem>> {
-    let headers = &session.req_header().headers;
-    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
-    match BodyFormat::from_headers(header(header::CONTENT_TYPE), header(header::CONTENT_ENCODING)) {
+    match request_body::format(&session.req_header().headers) {
         Ok(BodyFormat::Json) => request_body::read(&state.limits, MAX_BODY, session, context).await,
         Ok(BodyFormat::Form) => Ok(Err(Problem::new(Code::UnsupportedMediaType, "Send `application/json`."))),
         Err(problem) => Ok(Err(problem)),

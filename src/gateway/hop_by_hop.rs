@@ -1,6 +1,9 @@
 //! Fields that are for one connection only (RFC 9110 section 7.6.1).
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, Version, header};
+use pingora_http::RequestHeader;
+
+use crate::list_field;
 
 /// How long a connection is kept, as peers from before HTTP/1.1 say it.
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -22,13 +25,46 @@ pub(super) const OF_REQUESTS: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// The options that `Connection` lists: names of fields, `close`, `upgrade`.
-pub(super) fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all(header::CONNECTION).iter();
-    values.flat_map(|value| value.as_bytes().split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
-}
-
 /// The fields that `Connection` says are for this hop only.
 pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
-    connection_options(headers).filter_map(|name| HeaderName::from_bytes(name).ok()).collect()
+    list_field::of(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
+        .collect()
+}
+
+/// Whether a client of HTTP/1.x keeps its connection after the answer, by all that its `Connection` fields say (RFC 9112 section
+/// 9.3).
+pub(super) fn persists(request: &RequestHeader) -> bool {
+    let has = |option| list_field::has(&request.headers, &header::CONNECTION, option);
+    !has(b"close") && (request.version == Version::HTTP_11 || has(b"keep-alive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_keeps_the_connection() {
+        const HTTP_10: Version = Version::HTTP_10;
+        const HTTP_11: Version = Version::HTTP_11;
+        for (version, fields, expected) in [
+            (HTTP_11, &[][..], true),
+            (HTTP_11, &["x", "close"], false),
+            (HTTP_11, &["keep-alive", "Close"], false),
+            (HTTP_11, &["x, close ,y"], false),
+            (HTTP_11, &["closed", "x"], true),
+            (HTTP_10, &[], false),
+            (HTTP_10, &["x"], false),
+            (HTTP_10, &["x", "Keep-Alive"], true),
+            (HTTP_10, &["x, keep-alive"], true),
+            (HTTP_10, &["keep-alive", "close"], false),
+        ] {
+            let mut request = RequestHeader::build("GET", b"/", None).expect("valid");
+            request.set_version(version);
+            for field in fields {
+                request.append_header(header::CONNECTION, *field).expect("valid");
+            }
+            assert_eq!(persists(&request), expected, "{version:?} {fields:?}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod loops;
 pub(crate) mod open_streams;
 mod plain_headers;
 mod request_body;
+mod response_head;
 mod response_headers;
 mod secure_transport;
 mod session_cookies;
@@ -39,6 +40,7 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::warn;
 
 use crate::forwarding::is_trusted;
+use crate::list_field;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::server::connections::Connections;
@@ -58,6 +60,9 @@ use loops::Mark;
 
 /// Addresses of one app that a request tries to connect to.
 const MAX_CONNECT_ATTEMPTS: usize = 3;
+
+/// How long Pingora would wait for a next request, in seconds. It is not asked to: the front has its own deadline.
+const KEEP_ALIVE: u64 = 60;
 
 /// The gateway as Pingora sees it.
 #[derive(Debug, Clone)]
@@ -83,6 +88,11 @@ impl Gateway {
     /// Decides and does what does not need the app. `true`: the request has been answered.
     async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         let state = self.state(context);
+        if session.req_header().headers.contains_key(header::CONNECTION) {
+            // Pingora has read the first of these fields alone.
+            let persists = hop_by_hop::persists(session.req_header());
+            session.set_keepalive(persists.then_some(KEEP_ALIVE));
+        }
         let peer = context.connection.as_ref().map(|connection| connection.peer().ip());
         context.is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
         let headers = &session.req_header().headers;
@@ -150,8 +160,7 @@ fn is_websocket(request: &RequestHeader) -> bool {
             .headers
             .get(header::UPGRADE)
             .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && hop_by_hop::connection_options(&request.headers)
-            .any(|option| option.eq_ignore_ascii_case(b"upgrade"))
+        && list_field::has(&request.headers, &header::CONNECTION, b"upgrade")
 }
 
 #[async_trait]
@@ -270,6 +279,9 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
     ) -> Result<()> {
         let Some(app) = context.app.clone() else { return Ok(()) };
+        if upstream.version != http::Version::HTTP_2 {
+            again::on_a_lent_connection(context)?;
+        }
         let client = session.req_header();
         upstream_request::prepare(&self.state(context), &app, context, &self.mark, client, upstream)?;
         if upstream.version == http::Version::HTTP_2 {
@@ -323,29 +335,19 @@ impl ProxyHttp for Gateway {
         let is_switching = response.status == StatusCode::SWITCHING_PROTOCOLS;
         context.close_while_stopping(session);
         early::let_interim_pass(session, response, context);
-        if is_switching && !(context.websocket && response_headers::is_websocket(response)) {
-            // Nobody asked: what follows would be taken for answers to other requests.
-            let explanation = "the app switches protocols unasked";
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
-        }
-        if !response_headers::has_one_framing(response) {
-            let explanation = "the app's response has a transfer coding other than one `chunked`";
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, explanation).map_err(Error::into_up);
-        }
-        if response.version == http::Version::HTTP_2 && response_headers::are_too_large(&response.headers) {
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's head is too large")
-                .map_err(Error::into_up);
-        }
+        let head = response_head::judge(response, session.req_header(), context.websocket)?;
+        // Ours, whatever the app's (RFC 9112 section 2.3).
+        response.set_version(http::Version::HTTP_11);
         let state = self.state(context);
         let Some(app) = &context.app else { return Ok(()) };
         response_headers::remove_overwriting_cookies(app, response)?;
         if response.status.is_informational() && !is_switching {
-            return Ok(());
+            return head.clean_interim(response);
         }
         let client = session.req_header().version;
         let status = response.status;
         plain_headers::change_response(response, is_switching, |headers| {
-            response_headers::clean(status, headers, client);
+            head.clean(headers);
             response_headers::add(headers, context, &state);
         })?;
         if let Some(trace) = &mut context.trace {

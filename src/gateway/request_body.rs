@@ -1,7 +1,7 @@
 //! The bodies of requests that Portcullis answers itself.
 
 use bytes::BytesMut;
-use http::header;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora_core::Result;
 use pingora_proxy::Session;
 use tokio::time::timeout;
@@ -11,6 +11,7 @@ use crate::config;
 use crate::gateway::context::Context;
 use crate::gateway::expect;
 use crate::respond::{Code, Problem};
+use crate::session::BodyFormat;
 
 /// A body, zeroised when dropped.
 pub(super) struct Body(BytesMut);
@@ -27,6 +28,16 @@ impl Drop for Body {
     fn drop(&mut self) {
         self.0.as_mut().zeroize();
     }
+}
+
+/// What a body is, by its head. A field that comes twice has two readings, and is taken for none that is known.
+pub(super) fn format(headers: &HeaderMap) -> std::result::Result<BodyFormat, Problem> {
+    let only = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let first = values.next();
+        if values.next().is_some() { Some(b"".as_slice()) } else { first }
+    };
+    BodyFormat::from_headers(only(header::CONTENT_TYPE), only(header::CONTENT_ENCODING))
 }
 
 /// Reads a whole body of at most `max_size` bytes, within `login_body_timeout` and nothing else. The inner error is to be answered.
@@ -62,4 +73,30 @@ pub(super) async fn read(
     }
     session.set_keepalive(None);
     Ok(Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_twice_is_not_known() {
+        const JSON: (HeaderName, &str) = (header::CONTENT_TYPE, "application/json");
+        const FORM: (HeaderName, &str) = (header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        const PLAIN: (HeaderName, &str) = (header::CONTENT_ENCODING, "identity");
+        for (fields, expected) in [
+            (&[JSON][..], Some(BodyFormat::Json)),
+            (&[FORM, PLAIN], Some(BodyFormat::Form)),
+            (&[JSON, JSON], None),
+            (&[FORM, JSON], None),
+            (&[JSON, PLAIN, PLAIN], None),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(name, HeaderValue::from_static(value));
+            }
+            assert_eq!(format(&headers).ok(), expected, "{fields:?}");
+        }
+    }
 }

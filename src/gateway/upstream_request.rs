@@ -76,9 +76,8 @@ pub(super) fn prepare_for_http2(session: &Session, upstream: &mut RequestHeader)
 
 /// What one over HTTP/1.1 needs beyond that.
 pub(super) fn prepare_for_http1(context: &Context, upstream: &mut RequestHeader) -> Result<()> {
-    let Some(Way::Offer(choice)) = &context.way else { return Ok(()) };
+    let Some(Way::Offer(_)) = &context.way else { return Ok(()) };
     // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is lent.
-    choice.was_http1();
     upstream.insert_header(header::CONNECTION, "close")?;
     Ok(())
 }

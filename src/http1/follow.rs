@@ -1,5 +1,7 @@
 //! Where a message on a connection stands, by the bytes that went over it.
 
+use crate::app_head::AppHeadRefusal;
+
 use super::chunked::Decoder;
 use super::head::{AnswerHead, BodyEnd, RequestHead};
 
@@ -126,11 +128,14 @@ impl Outgoing {
 pub(crate) struct Incoming {
     part: Part,
     head: Option<AnswerHead>,
+    /// An interim head has said that nothing may follow.
+    is_last: bool,
+    refusal: Option<AppHeadRefusal>,
 }
 
 impl Incoming {
     pub(crate) const fn new() -> Self {
-        Self { part: Part::Head(Vec::new()), head: None }
+        Self { part: Part::Head(Vec::new()), head: None, is_last: false, refusal: None }
     }
 
     pub(crate) const fn is_ended(&self) -> bool {
@@ -140,6 +145,11 @@ impl Incoming {
     /// What the final head says, once that has come.
     pub(crate) const fn head(&self) -> Option<&AnswerHead> {
         self.head.as_ref()
+    }
+
+    /// Why a head is none to go by. It is not known then what comes after it.
+    pub(crate) const fn refusal(&self) -> Option<AppHeadRefusal> {
+        self.refusal
     }
 
     pub(crate) const fn is_chunked(&self) -> bool {
@@ -162,13 +172,23 @@ impl Incoming {
                 }
                 return bytes.len();
             };
+            let mut head = match head {
+                Ok(head) => head,
+                Err(refusal) => {
+                    self.refusal = Some(refusal);
+                    self.part = Part::Unknown;
+                    return bytes.len();
+                }
+            };
             rest = rest.get(length..).unwrap_or_default();
             if head.is_interim {
+                self.is_last |= !head.persists;
                 self.part = Part::Head(Vec::new());
                 if rest.is_empty() {
                     break;
                 }
             } else {
+                head.persists &= !self.is_last;
                 self.part = Part::body(head.body, Decoder::of_answer());
                 self.head = Some(head);
             }

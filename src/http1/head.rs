@@ -1,12 +1,15 @@
 //! What a head that is written, or that an app sends, says of its message: where the body ends, and whether another message
 //! may follow on the connection.
 //!
-//! It judges only what it has to. What it finds odd still passes, since Pingora reads it too and may refuse it; but then it
-//! is not known where the message ends, and nothing may follow.
+//! An app's head that has more than one meaning is refused by the rule of [`crate::app_head`], as far as the bytes are needed to
+//! see it. What else is odd passes, since Pingora reads it too and may refuse it; but then nothing may follow.
 
 use std::time::Duration;
 
 use memchr::memchr;
+
+use crate::app_head::{AppHeadRefusal, Framing, check_status, number};
+use crate::list_field::{members, trim};
 
 /// Where a body ends (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub(crate) struct RequestHead {
 pub(crate) struct AnswerHead {
     /// 1xx but 101: another head follows.
     pub(crate) is_interim: bool,
+    /// 101: what follows is no HTTP.
+    pub(crate) is_switch: bool,
     pub(crate) body: BodyEnd,
     /// Another request may follow on the connection.
     pub(crate) persists: bool,
@@ -43,21 +48,27 @@ pub(crate) struct AnswerHead {
 
 /// The fields that matter here.
 #[derive(Debug, Default)]
-struct Fields<'a> {
-    length: Option<u64>,
-    is_chunked: bool,
+struct Fields {
+    framing: Framing,
     closes: bool,
-    keep_alive: Option<&'a [u8]>,
-    /// Something has two readings, or none.
+    /// Of all that is said about it, the least.
+    timeout: Option<u64>,
+    /// As many more requests as may follow.
+    max: Option<u64>,
+    /// The line before frames the message.
+    is_framing: bool,
+    /// A length, or a coding, came again.
+    is_repeated: bool,
+    /// Something that others may read otherwise.
     is_odd: bool,
+    refusal: Option<AppHeadRefusal>,
 }
 
 /// One head at the beginning of `bytes`: its first line, its fields, and its length. `None`: its end has not come.
-fn read(bytes: &[u8]) -> Option<(&[u8], Fields<'_>, usize)> {
+fn read(bytes: &[u8]) -> Option<(&[u8], Fields, usize)> {
     let mut fields = Fields::default();
     let mut at = 0;
     let first = next_line(bytes, &mut at, &mut fields)?;
-    fields.is_odd |= first.is_empty();
     loop {
         let line = next_line(bytes, &mut at, &mut fields)?;
         if line.is_empty() {
@@ -68,7 +79,7 @@ fn read(bytes: &[u8]) -> Option<(&[u8], Fields<'_>, usize)> {
 }
 
 /// The line that begins at `at`, without its end; afterwards `at` is behind it.
-fn next_line<'a>(bytes: &'a [u8], at: &mut usize, fields: &mut Fields<'_>) -> Option<&'a [u8]> {
+fn next_line<'a>(bytes: &'a [u8], at: &mut usize, fields: &mut Fields) -> Option<&'a [u8]> {
     let rest = bytes.get(*at..)?;
     let end = memchr(b'\n', rest)?;
     let line = rest.get(..end)?;
@@ -79,107 +90,150 @@ fn next_line<'a>(bytes: &'a [u8], at: &mut usize, fields: &mut Fields<'_>) -> Op
     Some(stripped.unwrap_or(line))
 }
 
-impl<'a> Fields<'a> {
-    fn add(&mut self, line: &'a [u8]) {
+impl Fields {
+    fn add(&mut self, line: &[u8]) {
         // Nearly every field is out after its first letter.
         match line.first() {
             Some(b'c' | b'C' | b't' | b'T' | b'k' | b'K') => {}
             Some(b' ' | b'\t') => {
                 self.is_odd = true;
+                if self.is_framing {
+                    self.refuse(Err(AppHeadRefusal::Folded));
+                }
                 return;
             }
-            _ => return,
+            _ => {
+                self.is_framing = false;
+                return;
+            }
         }
+        self.is_framing = false;
         let Some(colon) = memchr(b':', line) else { return };
         let name = line.get(..colon).unwrap_or_default();
-        let value = line.get(colon + 1..).unwrap_or_default().trim_ascii();
-        match name.trim_ascii_end() {
+        let value = line.get(colon + 1..).unwrap_or_default();
+        match trim(name) {
             name if name.eq_ignore_ascii_case(b"content-length") => {
-                self.is_odd |= self.length.is_some();
-                self.length = number(value);
-                self.is_odd |= self.length.is_none();
+                self.is_repeated |= self.framing.length.is_some();
+                let added = self.framing.add_length(value);
+                self.refuse(added);
             }
             name if name.eq_ignore_ascii_case(b"transfer-encoding") => {
-                self.is_odd |= self.is_chunked || !value.eq_ignore_ascii_case(b"chunked");
-                self.is_chunked = true;
+                let added = self.framing.add_coding(value);
+                self.refuse(added);
             }
             name if name.eq_ignore_ascii_case(b"connection") => {
-                let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-                self.closes |= options.any(|option| option.eq_ignore_ascii_case(b"close"));
+                self.closes |= members([value]).any(|option| option.eq_ignore_ascii_case(b"close"));
             }
-            name if name.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = Some(value),
-            _ => {}
+            name if name.eq_ignore_ascii_case(b"keep-alive") => self.add_keep_alive(value),
+            _ => return,
+        }
+        self.is_framing = true;
+    }
+
+    /// The first refusal stays.
+    fn refuse(&mut self, checked: Result<(), AppHeadRefusal>) {
+        self.refusal = self.refusal.or(checked.err());
+    }
+
+    /// `Keep-Alive: timeout=5, max=100`. One that cannot be read is taken for 0: it says that there is a bound, but not which.
+    fn add_keep_alive(&mut self, value: &[u8]) {
+        for parameter in members([value]) {
+            let equals = memchr(b'=', parameter);
+            let name = trim(parameter.get(..equals.unwrap_or(parameter.len())).unwrap_or_default());
+            let known = match name {
+                _ if name.eq_ignore_ascii_case(b"timeout") => &mut self.timeout,
+                _ if name.eq_ignore_ascii_case(b"max") => &mut self.max,
+                _ => continue,
+            };
+            let value = equals.and_then(|at| parameter.get(at + 1..)).map(trim).unwrap_or_default();
+            let said =
+                bound(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value));
+            *known = Some(known.map_or(said, |known| known.min(said)));
         }
     }
 
     fn body(&self) -> BodyEnd {
-        match self.length {
-            _ if self.is_odd => BodyEnd::Unknown,
-            Some(_) if self.is_chunked => BodyEnd::Unknown,
-            None if self.is_chunked => BodyEnd::Chunked,
-            Some(length @ 1..) => BodyEnd::Length(length),
-            Some(0) | None => BodyEnd::None,
+        match self.framing {
+            _ if self.is_odd || self.refusal.is_some() => BodyEnd::Unknown,
+            Framing { length: Some(_), is_chunked: true } => BodyEnd::Unknown,
+            Framing { is_chunked: true, .. } => BodyEnd::Chunked,
+            Framing { length: Some(length @ 1..), .. } => BodyEnd::Length(length),
+            Framing { length: Some(0) | None, .. } => BodyEnd::None,
         }
-    }
-
-    /// `Keep-Alive: timeout=5`.
-    fn idle(&self) -> Option<Duration> {
-        let parameters = self.keep_alive?.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        let mut timeouts = parameters.filter_map(|parameter| {
-            let (name, value) = parameter.split_at_checked("timeout=".len())?;
-            name.eq_ignore_ascii_case(b"timeout=").then(|| number(value)).flatten()
-        });
-        timeouts.next().map(Duration::from_secs)
     }
 }
 
-/// Digits and nothing else, below 2^63.
-fn number(value: &[u8]) -> Option<u64> {
+/// Digits, be they ever so many; else 0.
+fn bound(value: &[u8]) -> u64 {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(value).ok().filter(|_| is_number)?.parse::<u64>().ok()?;
-    (number >> 63 == 0).then_some(number)
+    number(value).unwrap_or(if is_number { u64::MAX } else { 0 })
 }
 
 impl RequestHead {
     /// Reads a head at the beginning of `bytes`, and says how long it is. `None`: its end has not come.
     pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let (first, fields, length) = read(bytes)?;
-        Some((Self { body: fields.body(), is_head: first.starts_with(b"HEAD ") }, length))
+        // What we write says each thing once.
+        let body = if fields.is_repeated || first.is_empty() { BodyEnd::Unknown } else { fields.body() };
+        Some((Self { body, is_head: first.starts_with(b"HEAD ") }, length))
     }
 }
 
 impl AnswerHead {
     /// Reads the head of an answer, to a HEAD request or another, at the beginning of `bytes`, and says how long it is.
     /// `None`: its end has not come.
-    pub(crate) fn read(bytes: &[u8], is_to_head: bool) -> Option<(Self, usize)> {
+    pub(crate) fn read(bytes: &[u8], is_to_head: bool) -> Option<(Result<Self, AppHeadRefusal>, usize)> {
         let (first, fields, length) = read(bytes)?;
-        let unknown = Self { is_interim: false, body: BodyEnd::Unknown, persists: false, idle: None };
-        let (minor, status) = match first {
-            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor, b' ', status @ ..] => (*minor, status),
-            _ => return Some((unknown, length)),
-        };
-        let head = match status {
-            [b'1', b'0', b'1', ..] => unknown,
-            [b'1', ..] => Self { is_interim: true, ..unknown },
+        Some((Self::judge(first, &fields, is_to_head), length))
+    }
+
+    fn judge(first: &[u8], fields: &Fields, is_to_head: bool) -> Result<Self, AppHeadRefusal> {
+        let (is_http_10, status) = status_line(first)?;
+        if let Some(refusal) = fields.refusal {
+            return Err(refusal);
+        }
+        fields.framing.check(is_http_10)?;
+        let announced = fields.body();
+        let persists = !fields.closes && fields.max != Some(0);
+        let idle = fields.timeout.map(Duration::from_secs);
+        let unknown =
+            Self { is_interim: false, is_switch: false, body: BodyEnd::Unknown, persists: false, idle: None };
+        match status {
+            100..=199 if is_http_10 => Err(AppHeadRefusal::InterimOfHttp10),
+            101 => Ok(Self { is_switch: true, ..unknown }),
+            // An app that announces a body here may send it, and only later.
+            100..=199 => {
+                Ok(Self { is_interim: true, persists: persists && announced == BodyEnd::None, ..unknown })
+            }
             _ => {
-                let is_without = is_to_head || matches!(status, [b'2' | b'3', b'0', b'4', ..]);
-                let body = match fields.body() {
-                    BodyEnd::None if fields.length.is_none() && !is_without => BodyEnd::Unknown,
+                let is_without = is_to_head || matches!(status, 204 | 304);
+                let body = match announced {
+                    BodyEnd::None if fields.framing.length.is_none() && !is_without => BodyEnd::Unknown,
                     body => body,
                 };
-                // Where a body is announced that must not come, an app may send it all the same, and only later.
-                let persists = minor == b'1' && !fields.closes && (body == BodyEnd::None || !is_without);
+                let persists = persists
+                    && !is_http_10
+                    && body != BodyEnd::Unknown
+                    && (body == BodyEnd::None || !is_without);
                 let body = if is_without && body != BodyEnd::Unknown { BodyEnd::None } else { body };
-                Self {
-                    is_interim: false,
-                    body,
-                    persists: persists && body != BodyEnd::Unknown,
-                    idle: fields.idle(),
-                }
+                Ok(Self { body, persists, idle, ..unknown })
             }
-        };
-        Some((head, length))
+        }
     }
+}
+
+/// Whether it is one of HTTP/1.0, and the status (RFC 9112 section 4).
+fn status_line(line: &[u8]) -> Result<(bool, u16), AppHeadRefusal> {
+    let rest = line.strip_prefix(b"HTTP/1.").ok_or(AppHeadRefusal::StatusLine)?;
+    let (minor, status) = match rest {
+        [minor @ (b'0' | b'1'), b' ', status @ ..] => (*minor, status),
+        _ => return Err(AppHeadRefusal::StatusLine),
+    };
+    let ([a, b, c] | [a, b, c, b' ', ..]) = status else { return Err(AppHeadRefusal::StatusLine) };
+    let status = number(&[*a, *b, *c]).and_then(|status| u16::try_from(status).ok());
+    let status = status.ok_or(AppHeadRefusal::StatusLine)?;
+    check_status(status)?;
+    Ok((minor == b'0', status))
 }
 
 #[cfg(test)]
@@ -218,35 +272,72 @@ mod tests {
                 (None, false),
             ),
             ("1.0 204 No\r\n", (None, false), (None, false)),
-            // Two readings, or none.
-            ("1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n", (Unknown, false), (Unknown, false)),
-            ("1.1 200 OK\r\nContent-Length: 5, 5\r\n", (Unknown, false), (Unknown, false)),
-            ("1.1 200 OK\r\nContent-Length: +5\r\n", (Unknown, false), (Unknown, false)),
-            ("1.1 200 OK\r\nContent-Length: 9223372036854775808\r\n", (Unknown, false), (Unknown, false)),
-            (
-                "1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-                (Unknown, false),
-                (Unknown, false),
-            ),
-            ("1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n", (Unknown, false), (Unknown, false)),
-            (
-                "1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-                (Unknown, false),
-                (Unknown, false),
-            ),
+            // The same said twice.
+            ("1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n", (Length(5), true), (None, false)),
+            ("1.1 200 OK\r\nContent-Length: 5, 5\r\n", (Length(5), true), (None, false)),
             ("1.1 200 OK\r\nContent-Length : 5\r\n", (Length(5), true), (None, false)),
-            ("1.1 200 OK\r\nContent-Length: 5\r\n folded\r\n", (Unknown, false), (Unknown, false)),
+            // No more requests.
+            (
+                "1.1 200 OK\r\nContent-Length: 5\r\nKeep-Alive: timeout=5, max=0\r\n",
+                (Length(5), false),
+                (None, false),
+            ),
+            ("1.1 204 No\r\nKeep-Alive: max=3\r\nKeep-Alive: MAX=\"0\"\r\n", (None, false), (None, false)),
+            ("1.1 204 No\r\nKeep-Alive: max=1\r\n", (None, true), (None, true)),
+            ("1.1 204 No\r\nKeep-Alive: max=x\r\n", (None, false), (None, false)),
+            // Others may read it otherwise.
+            ("1.1 200 OK\r\nContent-Length: 5\r\nX: y\r\n folded\r\n", (Unknown, false), (Unknown, false)),
             ("1.1 200 OK\r\nContent-Length: 5\r\nX: y\n", (Unknown, false), (Unknown, false)),
             ("1.1 101 Switching Protocols\r\nContent-Length: 5\r\n", (Unknown, false), (Unknown, false)),
-            ("2 200 OK\r\nContent-Length: 5\r\n", (Unknown, false), (Unknown, false)),
         ];
         for (text, to_get, to_head) in cases {
             let bytes = format!("HTTP/{text}\r\nrest");
             for (is_to_head, expected) in [(false, to_get), (true, to_head)] {
                 let (head, length) = AnswerHead::read(bytes.as_bytes(), is_to_head).expect(text);
+                let head = head.expect(text);
                 assert_eq!((head.body, head.persists), *expected, "{text:?}, to HEAD: {is_to_head}");
                 assert_eq!(&bytes[length..], "rest", "{text:?}");
                 assert!(!head.is_interim, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_one_meaning_is_refused() {
+        use AppHeadRefusal::{
+            Coding, CodingOfHttp10, Folded, InterimOfHttp10, Length, Status, StatusLine, TwoFramings,
+        };
+        for (text, refusal) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n", Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length: +5\r\n", Length),
+            ("HTTP/1.1 204 No\r\nContent-Length: 5, 6\r\n", Length),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", TwoFramings),
+            ("HTTP/1.1 304 No\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n", TwoFramings),
+            ("HTTP/1.1 103 Hi\r\nTransfer-Encoding: chunked\r\nContent-Length: 0\r\n", TwoFramings),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n", Coding),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Coding),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n", CodingOfHttp10),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n 5\r\n", Folded),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection:\r\n\tclose\r\n", Folded),
+            ("HTTP/1.0 103 Early Hints\r\n", InterimOfHttp10),
+            ("HTTP/1.0 101 Switching Protocols\r\n", InterimOfHttp10),
+            ("HTTP/1.1 600 OK\r\n", Status),
+            ("HTTP/1.1 099 OK\r\n", Status),
+            ("HTTP/1.1 2000 OK\r\n", StatusLine),
+            ("HTTP/1.1 20 OK\r\n", StatusLine),
+            ("HTTP/1.1  200 OK\r\n", StatusLine),
+            ("HTTP/1.1 2x0 OK\r\n", StatusLine),
+            ("HTTP/1.1\r\n", StatusLine),
+            ("HTTP/1.2 200 OK\r\n", StatusLine),
+            ("HTTP/2 200 OK\r\n", StatusLine),
+            ("http/1.1 200 OK\r\n", StatusLine),
+            (" HTTP/1.1 200 OK\r\n", StatusLine),
+            ("\r\nHTTP/1.1 204 No\r\n", StatusLine),
+        ] {
+            for is_to_head in [false, true] {
+                let (head, length) =
+                    AnswerHead::read(format!("{text}\r\nrest").as_bytes(), is_to_head).expect(text);
+                assert_eq!((head, length), (Err(refusal), text.len() + 2), "{text:?}");
             }
         }
     }
@@ -256,8 +347,15 @@ mod tests {
         for status in ["100 Continue", "102 Processing", "103 Early Hints", "199 x"] {
             let bytes = format!("HTTP/1.1 {status}\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\n");
             let (head, length) = AnswerHead::read(bytes.as_bytes(), false).expect("a head");
-            assert!(head.is_interim, "{status}");
+            let head = head.expect("one that has a meaning");
+            assert!(head.is_interim && head.persists, "{status}");
             assert!(bytes[length..].starts_with("HTTP/1.1 200"));
+        }
+        for announced in ["Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "Connection: close\r\n"]
+        {
+            let bytes = format!("HTTP/1.1 103 Early Hints\r\n{announced}\r\n");
+            let (head, _) = AnswerHead::read(bytes.as_bytes(), false).expect("a head");
+            assert_eq!(head.map(|head| (head.is_interim, head.persists)), Ok((true, false)), "{announced:?}");
         }
     }
 
@@ -268,24 +366,34 @@ mod tests {
             assert_eq!(AnswerHead::read(&bytes[..end], false), None, "{end}");
         }
         assert!(AnswerHead::read(bytes, false).is_some());
-        // Something else before it: nobody knows what it is.
-        let (head, _) = AnswerHead::read(b"\r\nHTTP/1.1 204 No\r\n\r\n", false).expect("a head");
-        assert_eq!((head.body, head.persists), (BodyEnd::Unknown, false));
     }
 
     #[test]
     fn how_long_an_app_keeps_a_connection() {
-        for (value, seconds) in [
-            ("timeout=5", Some(5)),
-            ("max=100, Timeout=7", Some(7)),
-            ("timeout=0", Some(0)),
-            ("max=100", None),
-            ("timeout=x", None),
-            ("", None),
+        for (values, seconds) in [
+            (&["timeout=5"][..], Some(5)),
+            (&["max=100, Timeout=7"], Some(7)),
+            (&["timeout = \"7\""], Some(7)),
+            (&["timeout=0"], Some(0)),
+            // All of them are one list, and the least counts.
+            (&["max=100", "timeout=9"], Some(9)),
+            (&["timeout=9", "timeout=4"], Some(4)),
+            (&["timeout=4, x, timeout=9"], Some(4)),
+            (&["max=100"], None),
+            (&["timeouts=5", "5", "x=timeout=5", ""], None),
+            (&["timeout=99999999999999999999"], Some(u64::MAX)),
+            // There is a bound, nobody knows which.
+            (&["timeout=x"], Some(0)),
+            (&["timeout"], Some(0)),
+            (&["timeout=-5"], Some(0)),
+            (&["timeout=5s"], Some(0)),
+            (&["timeout=9", "timeout="], Some(0)),
         ] {
-            let bytes = format!("HTTP/1.1 204 No\r\nKeep-Alive: {value}\r\n\r\n");
+            let lines: Vec<_> = values.iter().map(|value| format!("Keep-Alive: {value}\r\n")).collect();
+            let bytes = format!("HTTP/1.1 204 No\r\n{}\r\n", lines.concat());
             let (head, _) = AnswerHead::read(bytes.as_bytes(), false).expect("a head");
-            assert_eq!(head.idle, seconds.map(Duration::from_secs), "{value:?}");
+            let idle = head.expect("one that has a meaning").idle;
+            assert_eq!(idle, seconds.map(Duration::from_secs), "{values:?}");
         }
     }
 
@@ -302,6 +410,7 @@ mod tests {
                 BodyEnd::Unknown,
                 false,
             ),
+            ("POST / HTTP/1.1\r\nContent-Length: 7\r\nContent-Length: 7\r\n", BodyEnd::Unknown, false),
         ] {
             let (head, length) = RequestHead::read(format!("{text}\r\nbody").as_bytes()).expect("a head");
             assert_eq!((head, length), (RequestHead { body, is_head }, text.len() + 2), "{text:?}");

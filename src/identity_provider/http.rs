@@ -180,8 +180,9 @@ async fn read(mut response: Response) -> Result<Answer, CallError> {
         .map(|value| value.trim().to_ascii_lowercase())
         .unwrap_or_default();
     let [date, retry_after] = [DATE, RETRY_AFTER].map(|name| header(name).map(str::to_owned));
-    let asks_for = header(WWW_AUTHENTICATE).and_then(|value| value.split_ascii_whitespace().next());
-    let asks_for = asks_for.map(str::to_owned);
+    let challenges =
+        response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+    let asks_for = challenges.flat_map(str::split_ascii_whitespace).next().map(str::to_owned);
     let status = response.status().as_u16();
     let announced = usize::try_from(response.content_length().unwrap_or(0)).unwrap_or(usize::MAX);
     if announced > MAX_ANSWER {

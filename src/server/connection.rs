@@ -128,7 +128,7 @@ where
     let Returned { wire, message } = slot.take()?;
     let ended = watch.finish_exchange();
     let is_reusable = is_reusable || watch.continues_after_failure();
-    if is_reusable && message.is_complete() && ended.is_none() {
+    if is_reusable && !head.closes && message.is_complete() && ended.is_none() {
         return Some(wire);
     }
     close(wire, &message, ended).await;

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use memchr::memchr;
 
+use crate::list_field::{members, trim};
+
 use super::request_head::{Framing, HeadRefusal, MAX_FIELD_NAME, Upgrade};
 
 /// What the fields of one head say, gathered line by line.
@@ -14,6 +16,8 @@ pub(super) struct Fields<'a> {
     is_chunked: bool,
     upgrade: Option<(&'a [u8], Range<usize>)>,
     connection_upgrade: bool,
+    /// `Connection: close`.
+    pub(super) closes: bool,
     /// `Expect: 100-continue`.
     pub(super) expect_continue: bool,
 }
@@ -27,6 +31,7 @@ impl<'a> Fields<'a> {
             is_chunked: false,
             upgrade: None,
             connection_upgrade: false,
+            closes: false,
             expect_continue: false,
         }
     }
@@ -54,9 +59,8 @@ impl<'a> Fields<'a> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.add_host(trim(value)),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                let mut expectations = value.split(|&byte| byte == b',').map(trim);
                 self.expect_continue |=
-                    expectations.any(|expectation| expectation.eq_ignore_ascii_case(b"100-continue"));
+                    members([value]).any(|expectation| expectation.eq_ignore_ascii_case(b"100-continue"));
                 Ok(())
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.add_upgrade(trim(value), range),
@@ -82,7 +86,8 @@ impl<'a> Fields<'a> {
     }
 
     fn add_connection(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
-        for option in value.split(|&byte| byte == b',').map(trim) {
+        for option in members([value]) {
+            self.closes |= option.eq_ignore_ascii_case(b"close");
             self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
             // A hop that obeys would remove the field and read another message (or none) than we did.
             if [b"content-length".as_slice(), b"transfer-encoding", b"host"]
@@ -156,14 +161,6 @@ impl<'a> Fields<'a> {
     pub(super) fn upgrade_line(&self) -> Option<Range<usize>> {
         self.upgrade.as_ref().map(|(_, range)| range.clone())
     }
-}
-
-/// Optional white space off both ends (RFC 9110 section 5.6.3): SP and HTAB only.
-fn trim(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
-        value = rest;
-    }
-    value
 }
 
 /// Whether every byte may stand in a token (RFC 9110 section 5.6.2).

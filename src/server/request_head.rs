@@ -56,6 +56,8 @@ pub(crate) struct RequestHead {
     pub(crate) expect_continue: bool,
     /// The upgrade that is asked for, if any.
     pub(crate) upgrade: Option<Upgrade>,
+    /// The client wants no other answer on this connection (RFC 9112 section 9.6).
+    pub(crate) closes: bool,
     /// `http://authority` of an absolute-form target (RFC 9112 section 3.2.2), as a range of the head.
     absolute_prefix: Option<Range<usize>>,
     /// The line of an `Upgrade` field that must not be passed on, with its CRLF.
@@ -189,7 +191,8 @@ pub(crate) fn check(head: &[u8]) -> Result<RequestHead, HeadRefusal> {
     };
     let expect_continue = fields.expect_continue && request_line.is_http_11 && framing != Framing::None;
     let is_head = request_line.method == b"HEAD";
-    Ok(RequestHead { is_head, framing, expect_continue, upgrade, absolute_prefix, dropped_line })
+    let closes = fields.closes;
+    Ok(RequestHead { is_head, framing, expect_continue, upgrade, closes, absolute_prefix, dropped_line })
 }
 
 /// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,

@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connect::Dialer;
 use super::pool::Pool;
 use super::socket::Socket;
+use super::web_socket::Patience;
 use crate::server::watch::ConnectionWatch;
 
 use lent::Lent;
@@ -145,14 +146,20 @@ impl Lender {
         Self { dialer, tls, pool: Arc::downgrade(pool) }
     }
 
-    /// A connection that is good for a request, and whether it was kept.
-    async fn connection(&self) -> Result<(Connection, bool)> {
-        if let Some(connection) = self.pool.upgrade().and_then(|pool| pool.take()) {
-            return Ok((connection, true));
-        }
+    /// For WebSockets alone, at a peer that speaks HTTP/2 otherwise.
+    pub(super) fn for_web_sockets(peer: &HttpPeer, dialer: Arc<Dialer>) -> Self {
+        Self::new(peer, dialer, &Arc::default())
+    }
+
+    /// A connection that was kept and is good for a request.
+    fn kept(&self) -> Option<Connection> {
+        self.pool.upgrade()?.take()
+    }
+
+    async fn connect(&self) -> Result<Connection> {
         let Some(Tls(peer)) = &self.tls else {
             let socket = Socket::connect(&self.dialer).await?;
-            return Ok((Connection { socket, tls: None }, false));
+            return Ok(Connection { socket, tls: None });
         };
         let plain = Arc::new(Plain { dialer: Arc::clone(&self.dialer), socket: Mutex::default() });
         let mut peer = peer.clone();
@@ -163,7 +170,7 @@ impl Lender {
         }
         let socket = plain.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         let socket = socket.or_err(ErrorType::InternalError, "TLS without a connection")?;
-        Ok((Connection { socket, tls: Some(stream) }, false))
+        Ok(Connection { socket, tls: Some(stream) })
     }
 
     /// Takes one back that is good for another request, for as long as its app says.
@@ -197,11 +204,17 @@ pub(crate) struct Loan {
     /// Of the request that it is for.
     client: Option<Arc<ConnectionWatch>>,
     was_kept: AtomicBool,
+    /// It gets a connection of its own.
+    is_for_web_socket: bool,
 }
 
 impl Loan {
     pub(super) fn new(lender: Arc<Lender>, client: Option<Arc<ConnectionWatch>>) -> Self {
-        Self { lender, client, was_kept: AtomicBool::new(false) }
+        Self { lender, client, was_kept: AtomicBool::new(false), is_for_web_socket: false }
+    }
+
+    pub(super) fn for_web_socket(lender: Arc<Lender>, client: Option<Arc<ConnectionWatch>>) -> Self {
+        Self { is_for_web_socket: true, ..Self::new(lender, client) }
     }
 
     /// Whether the connection had served another request.
@@ -213,9 +226,14 @@ impl Loan {
 #[async_trait]
 impl Connect for Loan {
     async fn connect(&self, _: &PeerAddress) -> Result<PeerStream> {
-        let (connection, was_kept) = self.lender.connection().await?;
-        self.was_kept.store(was_kept, Ordering::Relaxed);
-        let lent = Lent::new(connection, Arc::clone(&self.lender), self.client.clone());
+        let kept = if self.is_for_web_socket { None } else { self.lender.kept() };
+        self.was_kept.store(kept.is_some(), Ordering::Relaxed);
+        let connection = match kept {
+            Some(kept) => kept,
+            None => self.lender.connect().await?,
+        };
+        let patience = self.is_for_web_socket.then(Patience::default);
+        let lent = Lent::new(connection, Arc::clone(&self.lender), self.client.clone(), patience);
         Ok(VirtualSocketStream::new(Box::new(lent)).into())
     }
 }

@@ -69,13 +69,13 @@ impl Choice {
 
 /// The ways to one address, and the connections of HTTP/1.1 that are kept to it.
 pub(super) struct Route {
-    dialer: Arc<Dialer>,
     /// As configured, for connections that Pingora keeps.
     configured: HttpPeer,
     /// For connections that are lent; the lender knows how they are made.
     lent: HttpPeer,
-    /// `None`: it is spoken to in HTTP/2 alone.
+    /// `None`: it is spoken to in HTTP/2 alone, but for WebSockets.
     lender: Option<Arc<Lender>>,
+    web_sockets: Arc<Lender>,
     pool: Arc<Pool>,
     /// There where it may choose.
     choice: Option<Arc<Choice>>,
@@ -93,8 +93,9 @@ impl Route {
         let pool = Arc::default();
         let lender = (least == 1).then(|| Arc::new(Lender::new(&configured, Arc::clone(dialer), &pool)));
         let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
+        let web_sockets = Arc::new(Lender::for_web_sockets(&configured, Arc::clone(dialer)));
         configured.options.custom_l4 = Some(Arc::clone(dialer) as Arc<_>);
-        Self { dialer: Arc::clone(dialer), configured, lent, lender, pool, choice }
+        Self { configured, lent, lender, web_sockets, pool, choice }
     }
 
     pub(super) fn configured(&self) -> &HttpPeer {
@@ -104,9 +105,10 @@ impl Route {
     /// A peer for a request. `client`: the end that it came from.
     pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ConnectionWatch>>) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
-            let mut peer = Box::new(self.configured.clone());
-            web_socket::prepare(&mut peer, Arc::clone(&self.dialer), client.cloned());
-            return (peer, Way::Other);
+            let mut peer = Box::new(self.lent.clone());
+            let lender = self.lender.as_ref().unwrap_or(&self.web_sockets);
+            let loan = web_socket::lend(&mut peer, lender, client.cloned());
+            return (peer, Way::Loan(loan));
         }
         let offer = self.choice.as_ref().filter(|choice| match needs {
             Needs::Http2 => true,

@@ -5,6 +5,7 @@ mod support;
 
 mod admin_token;
 mod answers;
+mod answers_of_apps;
 mod backchannel_logout;
 mod binary;
 mod canary;

@@ -366,7 +366,7 @@ async fn a_call_of_grpc_follows_its_name() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_requests_follow_a_name_as_well() {
-    // One that may choose HTTP/2 is asked for its choice first, on a connection that is then not used.
+    // One that may choose HTTP/2 is asked for its choice first, on a connection that carries no request.
     for (http2, connections) in [(false, 1), (true, 2)] {
         let [old, new] = neighbours();
         let app = App::start("behind").await;

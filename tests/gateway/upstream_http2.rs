@@ -238,6 +238,19 @@ async fn over_tls_the_app_chooses_and_is_verified_either_way() {
             None => answer.assert_problem(502, "upstream_unavailable"),
         }
     }
+    // An app that has only just chosen HTTP/1.1 is held to its rules from the first answer on.
+    let toml = format!(
+        "[apps.store]\nupstreams = ['https://{only_old}']\n[apps.store.upstream_tls]\nca = '{ca}'\n\
+         server_name = 'store.internal'\n"
+    );
+    let two_framings =
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    old.on("/open/odd", Reply::Raw(two_framings.into()));
+    let world = World::with(&toml).await;
+    world.browser().get("/open/odd").await.assert_problem(502, "upstream_unavailable");
+    let world = World::with(&toml).await;
+    let upload = Request::post("/open/page").form("a=1");
+    assert_eq!(world.browser().send(upload).await.json()["body"], "a=1", "it goes once, whole");
     let secure = new.seen().iter().all(|seen| seen.uri.starts_with("https://"));
     assert!(secure && new.seen().len() == 2, "{:?}", new.seen());
 }

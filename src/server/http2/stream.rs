@@ -173,7 +173,7 @@ impl Http2Stream {
 
     /// One step of an answer; whether it was the last.
     async fn write_task(&mut self, task: HttpTask) -> Result<bool> {
-        match task {
+        let written = match task {
             HttpTask::Header(head, end) => self.write_head(head, end).map(|()| end),
             HttpTask::Body(Some(bytes), end) if !bytes.is_empty() => {
                 self.write(bytes, end).await.map(|()| end)
@@ -184,8 +184,10 @@ impl Http2Stream {
             HttpTask::UpgradedBody(..) => {
                 Error::e_explain(ErrorType::InternalError, "HTTP/2 streams are not upgraded")
             }
-            HttpTask::Failed(error) => Err(error),
-        }
+            // The app's, not the client's: it must stay known whose it is.
+            HttpTask::Failed(error) => return Err(error),
+        };
+        written.map_err(Error::into_down)
     }
 }
 
@@ -236,7 +238,7 @@ impl Session for Http2Stream {
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
         let mut is_end = false;
         for task in tasks {
-            is_end |= self.write_task(task).await.map_err(Error::into_down)?;
+            is_end |= self.write_task(task).await?;
         }
         if is_end {
             self.finish().await.map_err(Error::into_down)?;

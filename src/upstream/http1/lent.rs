@@ -1,7 +1,7 @@
 //! A connection while it is lent: what goes over it is followed, byte by byte, on both ways.
 //!
 //! - Only the bytes of one request are written, and none after its answer.
-//! - Only the bytes of its answer are read. Small chunks are merged.
+//! - Only the bytes of its answer are read, of heads that have one meaning. Small chunks are merged.
 //! - It goes back to the pool when the request was written to its end, then its answer was read to its end, and the answer says
 //!   that another may follow. A byte too much, on either way, and it does not.
 
@@ -22,6 +22,7 @@ use crate::http1::follow::{Incoming, Outgoing};
 use crate::http1::merged::{Failure, Merger};
 use crate::server::watch::ConnectionWatch;
 use crate::upstream::upload::Upload;
+use crate::upstream::web_socket::Patience;
 
 /// How much of an answer is taken while the app takes no more of the request.
 const MAX_AHEAD: usize = 256 * 1024;
@@ -34,12 +35,13 @@ pub(super) struct Lent {
     request: Outgoing,
     answer: Incoming,
     incoming: Buffers,
-    /// There where the request has a body.
     upload: Upload,
     /// Something was written or read that must not be.
     is_spoilt: bool,
     /// Pingora has read the answer to its end and would keep the connection.
     is_finished: bool,
+    /// Of a WebSocket's handshake, and of what follows it.
+    patience: Option<Patience>,
 }
 
 /// What was read and not handed on.
@@ -66,6 +68,7 @@ impl Lent {
         connection: Connection,
         lender: Arc<Lender>,
         client: Option<Arc<ConnectionWatch>>,
+        patience: Option<Patience>,
     ) -> Self {
         Self {
             connection: Some(connection),
@@ -76,7 +79,13 @@ impl Lent {
             upload: Upload::new(client),
             is_spoilt: false,
             is_finished: false,
+            patience,
         }
+    }
+
+    /// The connection has become a WebSocket: bytes go both ways, and nobody follows them here.
+    fn is_web_socket(&self) -> bool {
+        self.patience.is_some() && self.answer.head().is_some_and(|head| head.is_switch)
     }
 
     /// Takes in what was read: what of it belongs to the answer, as far as that is handed on as it is. A coded body is put
@@ -89,6 +98,10 @@ impl Lent {
             return 0;
         }
         let heads = self.answer.follow_heads(bytes, self.request.is_head());
+        if self.answer.refusal().is_some() {
+            self.is_spoilt = true;
+            return 0;
+        }
         let rest = bytes.get(heads..).unwrap_or_default();
         if heads > 0 && self.answer.is_chunked() {
             self.incoming.merger = Some(Merger::new(Decoder::of_answer()));
@@ -136,7 +149,7 @@ impl Lent {
 
     /// While the app takes no more of the request: takes what it answers meanwhile. Whether that is all of the answer.
     fn poll_answer_ahead(&mut self, context: &mut Context<'_>) -> bool {
-        while !self.answer.is_ended() && !self.incoming.is_at_end && self.waiting() < MAX_AHEAD {
+        while !self.is_over() && self.waiting() < MAX_AHEAD {
             let Some(connection) = &mut self.connection else { return true };
             let mut space = [const { std::mem::MaybeUninit::<u8>::uninit() }; READ_SIZE];
             let mut piece = ReadBuf::uninit(&mut space);
@@ -160,7 +173,23 @@ impl Lent {
                 self.incoming.merger = Some(merger);
             }
         }
-        self.answer.is_ended() || self.incoming.is_at_end
+        self.is_over()
+    }
+
+    /// No more of the answer is taken from the app.
+    fn is_over(&self) -> bool {
+        self.answer.is_ended() || self.incoming.is_at_end || self.answer.refusal().is_some()
+    }
+
+    /// A head that has no one meaning reaches nobody. What came before it, interim heads, may.
+    fn check_heads(&mut self) -> io::Result<()> {
+        match self.answer.refusal() {
+            None => Ok(()),
+            Some(refusal) => {
+                self.is_spoilt = true;
+                Err(io::Error::new(io::ErrorKind::InvalidData, refusal))
+            }
+        }
     }
 
     fn waiting(&self) -> usize {
@@ -174,6 +203,18 @@ impl Lent {
         slices: &[io::IoSlice<'_>],
         write: impl FnOnce(Pin<&mut Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        if let Some(patience) = &mut self.patience {
+            patience.note_write();
+        }
+        if self.is_web_socket() {
+            let Some(connection) = &mut self.connection else { return gone() };
+            let written = write(Pin::new(&mut *connection), context);
+            if written.is_pending() {
+                return self.poll_stalled(context);
+            }
+            self.upload.wrote();
+            return written;
+        }
         if self.answer.is_ended() && !self.request.is_ended() {
             return Poll::Ready(Err(self.refuse("the app has answered already")));
         }
@@ -211,10 +252,15 @@ impl Lent {
     /// A read waits for the app. Where there is no body, the client's connection knows how long: its other end is always read
     /// then.
     fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(connection) = &self.connection else { return gone() };
+        if self.patience.is_some() {
+            // The watch of the browser's connection ends a WebSocket that is idle in both directions.
+            self.upload.poll_taken(context, &connection.socket);
+            return Poll::Pending;
+        }
         if !self.request.has_body() {
             return Poll::Pending;
         }
-        let Some(connection) = &self.connection else { return gone() };
         let has_head = self.answer.head().is_some();
         self.upload.poll_read(context, &connection.socket, has_head).map(Err)
     }
@@ -246,6 +292,9 @@ impl AsyncRead for Lent {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.patience.as_mut().is_some_and(|patience| patience.gives_others_a_turn(context)) {
+            return Poll::Pending;
+        }
         match this.poll_next(context, buffer) {
             Poll::Pending => this.poll_silent(context),
             read @ Poll::Ready(_) => {
@@ -266,6 +315,7 @@ impl Lent {
             ahead.advance(length);
             return Poll::Ready(Ok(()));
         }
+        self.check_heads()?;
         if self.answer.is_ended() && self.incoming.merger.as_ref().is_none_or(Merger::is_done) {
             // Nobody reads on after the answer but who would keep the connection, and wants to know whether it is quiet. To be
             // told of its end keeps it out of any other pool.
@@ -283,7 +333,7 @@ impl Lent {
         ready!(Pin::new(&mut *connection).poll_read(context, buffer))?;
         let length = self.accept(buffer.filled().get(before..).unwrap_or_default());
         buffer.set_filled(before + length);
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.check_heads())
     }
 }
 
@@ -312,7 +362,7 @@ impl AsyncWrite for Lent {
         let this = self.get_mut();
         let Some(connection) = &mut this.connection else { return gone() };
         match Pin::new(&mut *connection).poll_flush(context) {
-            Poll::Pending if this.poll_answer_ahead(context) => {
+            Poll::Pending if !this.is_web_socket() && this.poll_answer_ahead(context) => {
                 Poll::Ready(Err(this.refuse("the app has answered and takes no more")))
             }
             Poll::Pending => this.poll_stalled(context),

@@ -32,7 +32,7 @@ async fn an_address_that_guesses_is_slowed_down_and_nobody_else() {
     let log = "[server.log]\nformat = 'json'\nlevel = 'error'";
     let builder =
         World::builder().await.lay_over(&format!("[server]\nadmin_token = '{TOKEN}'")).lay_over(log);
-    let (program, _builder) = Program::start_quietly(builder).await;
+    let (mut program, _builder) = Program::start_quietly(builder).await;
     let mut guesses = 0;
     let refused = patiently("the end of patience", async {
         loop {
@@ -65,6 +65,9 @@ async fn an_address_that_guesses_is_slowed_down_and_nobody_else() {
     ] {
         assert!(metrics.lines().any(|line| line == series), "{series}: {metrics}");
     }
+    // Its last lines may still be in the queue: they are written before it ends by itself.
+    program.signal("TERM").await;
+    program.exited().await;
     let log = program.end().await;
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let count = |event: &str, reason: &str, client: &str| {

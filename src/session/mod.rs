@@ -48,7 +48,7 @@ use known_sites::KnownSites;
 use ledger::Ledger;
 pub(crate) use ledger::SessionKey;
 use login_turns::LoginTurns;
-use stranger_calls::StrangerCalls;
+use stranger_calls::{StrangerCalls, UnknownSessionCalls};
 use throttle::Throttle;
 
 /// The app and the provider of a session.
@@ -74,6 +74,8 @@ pub(crate) struct ProviderCalls {
     refreshes: Semaphore,
     /// Refreshes with a refresh token that anyone may have made up.
     strangers: Arc<StrangerCalls>,
+    /// Of the others those that this process does not know.
+    unknown_sessions: Arc<UnknownSessionCalls>,
     logins: LoginTurns,
     revocations: Semaphore,
     /// Revocations that wait for their first attempt: anyone can bring a made-up refresh token.
@@ -86,7 +88,8 @@ impl Default for ProviderCalls {
     fn default() -> Self {
         Self {
             refreshes: Semaphore::new(256),
-            strangers: Arc::default(),
+            strangers: StrangerCalls::of_strangers(),
+            unknown_sessions: UnknownSessionCalls::of_unknown_sessions(),
             logins: LoginTurns::default(),
             revocations: Semaphore::new(64),
             queued_revocations: Semaphore::new(16_384),

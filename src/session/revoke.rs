@@ -81,7 +81,8 @@ impl Sessions {
         // The new JWT may be of another time than what revoked the one before.
         let age = self.age(app, grant, previous);
         let of_previous = || {
-            let identity = &previous?.identity;
+            let previous = previous.filter(|previous| self.may_belong(app, grant, previous))?;
+            let identity = &previous.identity;
             revocations.of_token(identity.marks(), identity.issued_at().or(age), now)
         };
         let of_session =
@@ -89,6 +90,16 @@ impl Sessions {
         of_session
             .or_else(|| revocations.of_session_since(new.marks(), age, now))
             .or_else(|| self.revocation_of(new))
+    }
+
+    /// Whether an old JWT may be one of the session of a refresh token. Where it is known when that began, its JWTs are as well.
+    fn may_belong(&self, app: &SessionContext, grant: &Grant, previous: &Previous) -> bool {
+        if grant.record.is_some() {
+            return app.rules.session.is_bound(grant, Some(previous.access_token.as_str()), Some(previous));
+        }
+        let key = Self::key(app, &grant.refresh_token);
+        let token = previous.identity.marks().token;
+        self.ledger.started_at(key).is_none() || self.ledger.has_jwt(key, |(marks, _)| marks.token == token)
     }
 
     /// When a session certainly existed already, or began, in Unix seconds. `None`: nothing tells.

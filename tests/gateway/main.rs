@@ -55,6 +55,7 @@ mod routes;
 mod session_fuzz;
 mod session_pairs;
 mod session_protection;
+mod session_siblings;
 mod small_pieces;
 mod stand_ins;
 mod status_page;

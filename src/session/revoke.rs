@@ -6,6 +6,9 @@ use crate::access::revocations::{Mark, Revocation};
 use crate::session::family::Jwt;
 use crate::session::{SessionContext, Sessions};
 
+/// A JWT that has expired by so many seconds may come to be valid again: our clock may have been ahead.
+const MAX_STEP: u64 = 600;
+
 /// Whose sessions end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoked<'a> {
@@ -114,6 +117,11 @@ impl Sessions {
         sealed.or_else(begun).or_else(|| previous?.identity.issued_at())
     }
 
+    /// Whether a JWT is revoked now.
+    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
+        self.revocation_of(identity).is_some()
+    }
+
     pub(super) fn revocation_of(&self, identity: &Identity) -> Option<Revocation> {
         self.memory.revocations.of_token(identity.marks(), identity.issued_at(), self.clock.now())
     }
@@ -124,8 +132,9 @@ impl Sessions {
             return self.revoke_mark(app.rules.token.provider, session, is_replaced);
         }
         let now = self.clock.now();
-        let kept_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
-        if now < kept_until {
+        let usable_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
+        if now < usable_until.saturating_add(MAX_STEP) {
+            let kept_until = usable_until.max(now.saturating_add(MAX_STEP));
             self.memory.revocations.revoke(marks.token, is_replaced, kept_until, now);
         }
     }

@@ -59,7 +59,7 @@ struct Login {
     /// What may have ended its session, and since when.
     ends: Vec<(Instant, &'static str)>,
     /// Since when it is certainly over.
-    over_at: Option<Instant>,
+    over_at: Option<(Instant, &'static str)>,
     /// The cookies that its browser had, one after the other, and when each were first sent.
     states: Vec<(Jar, Option<Instant>)>,
 }
@@ -191,7 +191,7 @@ impl Person {
                 let login = sent.login.map(|login| &state.logins[login]);
                 let expected = login.map(|login| format!("id-of-{}", login.user));
                 assert_eq!(Some(user), expected, "somebody else's identity: {}", answer.text());
-                let is_over = login.is_some_and(|login| login.over_at.is_some_and(|at| at < sent.at));
+                let is_over = login.is_some_and(|login| login.over_at.is_some_and(|(at, _)| at < sent.at));
                 assert!(!is_over, "{target} found a session that was over{}", state.notes());
                 state.story.signed_in += 1;
             }
@@ -241,7 +241,7 @@ impl Person {
                 assert_eq!(answer.json()["sub"], format!("id-of-{user}"));
                 state.keep_cookies(&answer, &sent, None);
                 assert_eq!(state.login, Some(number), "a login is always written");
-                state.is_over(sent.login);
+                state.is_over(sent.login, "another login");
                 state.logins[number].came_at = Some(Instant::now());
                 state.latest = Some((Instant::now(), number));
             }
@@ -257,7 +257,7 @@ impl Person {
         let Some(answer) = self.exchange(scene, request, &sent, rng).await else { return };
         answer.assert_status(204);
         let mut state = self.state.lock().unwrap();
-        state.is_over(sent.login);
+        state.is_over(sent.login, "a logout");
         state.keep_cookies(&answer, &sent, None);
     }
 
@@ -273,7 +273,7 @@ impl Person {
             let is_exact = scene.is_exact();
             scene.revoke_user(&user).await;
             if is_exact && scene.is_exact() {
-                self.state.lock().unwrap().is_over(Some(login));
+                self.state.lock().unwrap().is_over(Some(login), "a revocation");
             }
         } else {
             scene.provider.end_sessions_of(&user);
@@ -287,16 +287,18 @@ impl Person {
             let over = state.logins.iter().filter(|login| login.over_at.is_some());
             over.flat_map(|login| {
                 let last = login.states.iter().rev().take(3);
-                last.map(|(jar, _)| (login.user.clone(), jar.clone())).collect::<Vec<_>>()
+                let reason = login.over_at.map_or("", |(_, reason)| reason);
+                last.map(|(jar, _)| (login.user.clone(), reason, jar.clone())).collect::<Vec<_>>()
             })
             .collect()
         };
-        for (user, jar) in &over {
+        for (user, reason, jar) in &over {
             let mut browser = Browser::new(scene.gateway.address, "store.localhost");
             browser.jar = jar.clone();
             let answer = browser.get("/either/ghost").await;
             let found = whose(&answer, "/either/ghost");
-            assert_eq!(found, None, "the session of {user} was over{}", self.state.lock().unwrap().notes());
+            let notes = self.state.lock().unwrap().notes();
+            assert_eq!(found, None, "the session of {user} was over by {reason}: {}{notes}", short(jar));
         }
         over.len()
     }
@@ -357,7 +359,7 @@ impl State {
     fn note(&mut self, what: &str) {
         let at = self.began.get_or_insert_with(Instant::now).elapsed().as_millis();
         self.notes.push_back(format!("{at:>6} ms {what}"));
-        if self.notes.len() > 60 {
+        if self.notes.len() > 200 {
             self.notes.pop_front();
         }
     }
@@ -376,9 +378,12 @@ impl State {
     }
 
     /// It must not be found any more.
-    fn is_over(&mut self, login: Option<usize>) {
-        if let Some(login) = login.and_then(|login| self.logins.get_mut(login)) {
-            login.over_at.get_or_insert_with(Instant::now);
+    fn is_over(&mut self, login: Option<usize>, reason: &'static str) {
+        let Some(number) = login else { return };
+        // The cookies may be a mixture then.
+        let is_one_of_many = self.is_one_of_many(&self.logins[number]);
+        if !is_one_of_many {
+            self.logins[number].over_at.get_or_insert_with(|| (Instant::now(), reason));
         }
     }
 

@@ -454,7 +454,7 @@ impl Call {
     /// for that.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
-            spawn_revocation(&self.app, newest.unwrap_or(&self.refresh_token).clone(), None);
+            spawn_revocation(&self.app, newest.unwrap_or(&self.refresh_token).clone());
         }
     }
 

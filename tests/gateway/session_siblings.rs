@@ -224,3 +224,28 @@ async fn a_logout_ends_a_jwt_whose_time_has_not_come() {
         }
     }
 }
+
+/// They are made up as fast as one likes, and each would be revoked at the provider.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logouts_with_made_up_refresh_tokens_keep_no_session_from_being_revoked() {
+    let world = world("").await;
+    let mut browser = world.logged_in("ada").await;
+    let token = browser.jar[REFRESH].clone();
+    let (gate, opened) = watch::channel(false);
+    world.provider.fail(Endpoint::Revoke, Fault::Held(opened));
+    let mut strangers = Vec::new();
+    for number in 0..200 {
+        let mut stranger = world.browser();
+        stranger.jar.insert(REFRESH.into(), format!("made-up-{number}"));
+        let logout = async move { stranger.send(Request::post("/api/logout")).await.status() };
+        strangers.push(tokio::spawn(logout));
+    }
+    wait_for("as many as may be to be on their way", || world.provider.count(Endpoint::Revoke) >= 8).await;
+    let logout = tokio::spawn(async move { browser.send(Request::post("/api/logout")).await.status() });
+    wait_for("the revocation", || !world.provider.is_alive(&token)).await;
+    gate.send_replace(true);
+    assert_eq!(logout.await.unwrap(), 204);
+    for stranger in strangers {
+        assert_eq!(stranger.await.unwrap(), 204);
+    }
+}

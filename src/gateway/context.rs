@@ -140,9 +140,12 @@ impl Context {
     }
 
     /// The cookies for the final response, whose head goes out now. None where they are no longer the newest, or where they
-    /// would bring back a session that was ended meanwhile: see `session/cookie_changes.rs`.
+    /// would bring back a session that was ended, or a JWT that was revoked, meanwhile: see `session/cookie_changes.rs`.
     pub(crate) fn cookies(&self, state: &State) -> &[HeaderValue] {
         let Some(cookies) = &self.new_cookies else { return &[] };
+        if self.tokens.as_ref().is_some_and(|tokens| state.sessions.is_revoked(&tokens.identity)) {
+            return &[];
+        }
         let began = self.started.map_or_else(tokio::time::Instant::now, tokio::time::Instant::from_std);
         let app = self.app.as_ref().map_or(0, |app| app.rules().sessions);
         let asker = Asker { app, client: self.client, began };

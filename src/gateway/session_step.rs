@@ -198,6 +198,7 @@ async fn refresh<'a>(
                 Err(error) => {
                     error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
                     audit::record(Event::RefreshRefused, ReasonCode::CookiesTooLarge, &app.session, None);
+                    state.sessions.gained_nothing(&app.session, newest);
                     context.new_cookies = rotated_cookies(app, newest, &pending, request);
                     without_refresh(app, pending, RETRY_AFTER)
                 }

@@ -111,11 +111,14 @@ impl Default for Families {
 }
 
 impl Families {
-    /// A login has brought a session's first tokens at `started_at` (Unix seconds).
+    /// A login has brought a session's first tokens at `started_at` (Unix seconds). What the refresh token has given before is
+    /// remembered: it ends together.
     pub(super) fn begin(&mut self, key: SessionKey, identity: &Identity, started_at: u64, now: Instant) {
         let member = Member::default();
+        let jwts = self.jwts(key);
         with(&member, |family| {
             family.first = Some(key);
+            family.jwts = jwts;
             family.remember(identity);
             family.started_at = Some(started_at);
         });

@@ -199,9 +199,15 @@ impl Ledger {
         Duration::from_millis(self.replay_window.load(Ordering::Relaxed))
     }
 
-    /// A login has brought the first tokens of a session at `started_at` (Unix seconds).
+    /// A login has brought the first tokens of a session at `started_at` (Unix seconds). Its refresh token may be the one of a
+    /// session that has ended: some providers have one for each user.
     pub(crate) fn begin(&self, key: SessionKey, identity: &Identity, started_at: u64) {
-        self.with(|state, now| state.families.begin(key, identity, started_at, now));
+        self.with(|state, now| {
+            state.ended.remove(key);
+            state.refused.remove(key);
+            state.given.remove(key);
+            state.families.begin(key, identity, started_at, now);
+        });
     }
 
     /// A request has brought a refresh token. From now on the replay window of those before it runs.
@@ -284,6 +290,11 @@ impl Ledger {
             }
             outcome
         })
+    }
+
+    /// What this refresh token was given together with is of no use to its browser: refreshes of it rest.
+    pub(crate) fn gained_nothing(&self, key: SessionKey) {
+        self.with(|state, now| state.rest(key, Rest::All, now));
     }
 
     /// The JWT beside this refresh token could not be verified, and now it could.
@@ -385,6 +396,8 @@ impl State {
         self.families.renew(key, next, identity, now);
         let is_rotated = given != key;
         let kept = if is_rotated { window.max(lasts.min(UNUSED_IS_KEPT)) } else { window };
+        // As long as no other JWT is asked for, this one may come to be good.
+        let kept = if gain.rest.is_some() { kept.max(REST) } else { kept };
         self.given.insert(given, Given { outcome: outcome.clone(), is_rotated }, now + kept);
         self.refused.remove(given);
         if let Some(rest) = gain.rest {

@@ -102,7 +102,7 @@ async fn call(
         }
         drop(turn);
         if let Err(Ok(TokenSet { refresh_token: Some(refresh_token), .. })) = sender.send(granted) {
-            spawn_revocation(&context, refresh_token, None);
+            spawn_revocation(&context, refresh_token);
         }
     };
     tokio::spawn(traces::under(traces::parent(), audit::caused_by(audit::cause(), work)));

@@ -44,9 +44,13 @@ impl Sessions {
             audit::record(Event::Logout, ReasonCode::Requested, app, identity.map(Identity::subject));
         }
         let Some(grant) = grant else { return };
+        let is_strangers = grant.record.is_none()
+            && identity.is_none()
+            && !self.ledger.is_known(Self::key(app, &grant.refresh_token));
         let (newest, _) = self.end(app, grant, !REPLACED, None);
         let (asked, first_attempt) = oneshot::channel();
-        spawn_revocation(app, newest, Some(asked));
+        let work = revoke(Arc::clone(app), newest, Some(asked), is_strangers);
+        tokio::spawn(traces::under(traces::parent(), work));
         let _ = timeout(app.request_timeout, first_attempt).await;
     }
 
@@ -67,7 +71,7 @@ impl Sessions {
             if is_new {
                 audit::record(Event::SessionEnded, ReasonCode::Replaced, app, old.map(Identity::subject));
             }
-            spawn_revocation(app, newest, None);
+            spawn_revocation(app, newest);
         }
     }
 
@@ -75,7 +79,7 @@ impl Sessions {
     pub fn expire(&self, app: &Arc<SessionContext>, grant: &Grant, reason: ReasonCode) {
         if let (newest, true) = self.end(app, grant, !REPLACED, None) {
             audit::record(Event::SessionEnded, reason, app, None);
-            spawn_revocation(app, newest, None);
+            spawn_revocation(app, newest);
         }
     }
 
@@ -95,7 +99,7 @@ impl Sessions {
         let newest = Grant { refresh_token: newest.clone(), record: grant.record };
         self.ledger.end(Self::key(app, &grant.refresh_token), !REPLACED);
         let (newest, _) = self.end(app, &newest, !REPLACED, None);
-        spawn_revocation(app, newest, None);
+        spawn_revocation(app, newest);
     }
 
     /// Marks the token and its successors as ended, and revokes their JWTs. The last of them is the one that the provider
@@ -136,24 +140,24 @@ fn is_spared(spared: Option<&TokenMarks>, marks: &TokenMarks) -> bool {
 }
 
 /// Revokes in a task of its own.
-pub(super) fn spawn_revocation(
-    app: &Arc<SessionContext>,
-    refresh_token: Zeroizing<String>,
-    asked: Option<oneshot::Sender<()>>,
-) {
-    let work = revoke(Arc::clone(app), refresh_token, asked);
+pub(super) fn spawn_revocation(app: &Arc<SessionContext>, refresh_token: Zeroizing<String>) {
+    let work = revoke(Arc::clone(app), refresh_token, None, false);
     tokio::spawn(traces::under(traces::parent(), work));
 }
 
-/// Revokes, and tries again where the provider is unavailable. `asked` is told after the first attempt.
+/// Revokes, and tries again where the provider is unavailable. `asked` is told after the first attempt. `is_strangers`: anyone
+/// may have made it up; those never take the places of sessions.
 async fn revoke(
     app: Arc<SessionContext>,
     refresh_token: Zeroizing<String>,
     mut asked: Option<oneshot::Sender<()>>,
+    is_strangers: bool,
 ) {
     let (provider, client) = (app.provider.name(), &app.client.id);
     let mut pauses = PAUSES.iter();
-    let Ok(mut queued) = app.calls.queued_revocations.try_acquire().map(Some) else {
+    let calls = &app.calls;
+    let bounds = if is_strangers { &calls.stranger_revocations } else { &calls.revocations };
+    let Ok(mut queued) = bounds.queued.try_acquire().map(Some) else {
         warn!(provider, client, "revocation impossible: too many are waiting");
         return;
     };
@@ -161,7 +165,7 @@ async fn revoke(
     let mut place = None;
     loop {
         let result = {
-            let _permit = app.calls.revocations.acquire().await;
+            let _permit = bounds.calls.acquire().await;
             drop(queued.take());
             app.provider.revoke(&app.client, &refresh_token).await
         };

@@ -48,7 +48,7 @@ use known_sites::KnownSites;
 use ledger::Ledger;
 pub(crate) use ledger::SessionKey;
 use login_turns::LoginTurns;
-use stranger_calls::StrangerCalls;
+use stranger_calls::{StrangerCalls, UnknownSessionCalls};
 use throttle::Throttle;
 
 /// The app and the provider of a session.
@@ -74,22 +74,40 @@ pub(crate) struct ProviderCalls {
     refreshes: Semaphore,
     /// Refreshes with a refresh token that anyone may have made up.
     strangers: Arc<StrangerCalls>,
+    /// Of the others those that this process does not know.
+    unknown_sessions: Arc<UnknownSessionCalls>,
     logins: LoginTurns,
-    revocations: Semaphore,
-    /// Revocations that wait for their first attempt: anyone can bring a made-up refresh token.
-    queued_revocations: Semaphore,
+    revocations: FirstRevocations,
+    /// Those of refresh tokens that anyone may have made up.
+    stranger_revocations: FirstRevocations,
     /// Revocations that wait for another attempt.
     waiting_revocations: Semaphore,
+}
+
+/// Bounds revocations.
+#[derive(Debug)]
+struct FirstRevocations {
+    /// At once.
+    calls: Semaphore,
+    /// Those that wait for their first attempt.
+    queued: Semaphore,
+}
+
+impl FirstRevocations {
+    fn new(calls: usize, queued: usize) -> Self {
+        Self { calls: Semaphore::new(calls), queued: Semaphore::new(queued) }
+    }
 }
 
 impl Default for ProviderCalls {
     fn default() -> Self {
         Self {
             refreshes: Semaphore::new(256),
-            strangers: Arc::default(),
+            strangers: StrangerCalls::of_strangers(),
+            unknown_sessions: UnknownSessionCalls::of_unknown_sessions(),
             logins: LoginTurns::default(),
-            revocations: Semaphore::new(64),
-            queued_revocations: Semaphore::new(16_384),
+            revocations: FirstRevocations::new(64, 16_384),
+            stranger_revocations: FirstRevocations::new(8, 1024),
             waiting_revocations: Semaphore::new(1024),
         }
     }

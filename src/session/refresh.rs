@@ -12,14 +12,14 @@ use zeroize::Zeroizing;
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
 use crate::access::memory::Memory;
-use crate::access::revocations::Revocation;
+use crate::access::revocations::{Mark, Revocation};
 use crate::access::token::TokenError;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::reason::ReasonCode;
 use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
-use crate::session::stranger_calls::StrangerCall;
+use crate::session::stranger_calls;
 use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens, login};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::{Held, METRICS};
@@ -208,11 +208,20 @@ impl Sessions {
     /// Whom a call is for.
     fn place(&self, request: &Request<'_>, key: SessionKey) -> Place {
         let Request { app, grant, previous, client } = *request;
-        if grant.record.is_some() || previous.is_some() || self.ledger.is_known(key) {
-            return Place::OfSession;
+        if grant.record.is_some() || self.ledger.is_known(key) {
+            return Place::OfSession { _call: None };
         }
-        let place = app.calls.strangers.enter(client.map(site));
-        place.map_or(Place::None, |call| Place::OfStranger { _call: call })
+        let place = match previous {
+            Some(previous) => {
+                let call = app.calls.unknown_sessions.enter(previous.identity.marks().subject);
+                call.map(|call| Place::OfSession { _call: Some(call) })
+            }
+            None => {
+                let call = app.calls.strangers.enter(client.map(site));
+                call.map(|call| Place::OfStranger { _call: call })
+            }
+        };
+        place.unwrap_or(Place::None)
     }
 
     /// The provider's keys may be known by now.
@@ -245,6 +254,11 @@ impl Sessions {
         if identity.is_first_use() {
             self.ledger.brought_jwt(identity.marks().token);
         }
+    }
+
+    /// New tokens cannot be given to the browser. `newest`: their refresh token.
+    pub(crate) fn gained_nothing(&self, app: &SessionContext, newest: &str) {
+        self.ledger.gained_nothing(Self::key(app, newest));
     }
 
     fn is_fresh(&self, tokens: &Tokens) -> bool {
@@ -362,10 +376,10 @@ struct Request<'a> {
 /// Among whom a call waits for its turn.
 enum Place {
     /// Those for sessions.
-    OfSession,
+    OfSession { _call: Option<stranger_calls::Call<Mark>> },
     /// Those for strangers.
-    OfStranger { _call: StrangerCall },
-    /// There is none for this stranger now.
+    OfStranger { _call: stranger_calls::Call<Option<IpAddr>> },
+    /// There is none for whoever asks now.
     None,
 }
 
@@ -415,10 +429,8 @@ impl Call {
                 };
                 Gain { lasts: Duration::from_secs(identity.expires_at().saturating_sub(now)), rest }
             }
-            Outcome::Unverified(tokens) => {
-                let is_same = self.old_jwt.as_ref().is_some_and(|old| **old == *tokens.access_token);
-                Gain { rest: Some(if is_same { Rest::All } else { Rest::Early }), ..Gain::default() }
-            }
+            // The next one would be as useless. This one is looked at again, should it be the keys or the clock.
+            Outcome::Unverified(_) => Gain { rest: Some(Rest::All), ..Gain::default() },
             _ => Gain::default(),
         }
     }
@@ -442,7 +454,7 @@ impl Call {
     /// for that.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
-            spawn_revocation(&self.app, newest.unwrap_or(&self.refresh_token).clone(), None);
+            spawn_revocation(&self.app, newest.unwrap_or(&self.refresh_token).clone());
         }
     }
 
@@ -450,7 +462,7 @@ impl Call {
         let app = &self.app;
         let (provider, client) = (app.provider.name(), &app.client.id);
         let turn = match &self.place {
-            Place::OfSession => {
+            Place::OfSession { .. } => {
                 timeout(REFRESH_READ_LIMIT.max(app.request_timeout), app.calls.refreshes.acquire())
                     .await
                     .ok()
@@ -460,7 +472,7 @@ impl Call {
             Place::None => None,
         };
         let Some(_permit) = turn else {
-            if matches!(self.place, Place::OfSession) {
+            if matches!(self.place, Place::OfSession { .. }) {
                 warn!(provider, client, "refresh impossible: too many are under way");
             }
             audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, app, None);

@@ -6,6 +6,9 @@ use crate::access::revocations::{Mark, Revocation};
 use crate::session::family::Jwt;
 use crate::session::{SessionContext, Sessions};
 
+/// A JWT that has expired by so many seconds may come to be valid again: our clock may have been ahead.
+const MAX_STEP: u64 = 600;
+
 /// Whose sessions end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoked<'a> {
@@ -81,7 +84,8 @@ impl Sessions {
         // The new JWT may be of another time than what revoked the one before.
         let age = self.age(app, grant, previous);
         let of_previous = || {
-            let identity = &previous?.identity;
+            let previous = previous.filter(|previous| self.may_belong(app, grant, previous))?;
+            let identity = &previous.identity;
             revocations.of_token(identity.marks(), identity.issued_at().or(age), now)
         };
         let of_session =
@@ -89,6 +93,16 @@ impl Sessions {
         of_session
             .or_else(|| revocations.of_session_since(new.marks(), age, now))
             .or_else(|| self.revocation_of(new))
+    }
+
+    /// Whether an old JWT may be one of the session of a refresh token. Where it is known when that began, its JWTs are as well.
+    fn may_belong(&self, app: &SessionContext, grant: &Grant, previous: &Previous) -> bool {
+        if grant.record.is_some() {
+            return app.rules.session.is_bound(grant, Some(previous.access_token.as_str()), Some(previous));
+        }
+        let key = Self::key(app, &grant.refresh_token);
+        let token = previous.identity.marks().token;
+        self.ledger.started_at(key).is_none() || self.ledger.has_jwt(key, |(marks, _)| marks.token == token)
     }
 
     /// When a session certainly existed already, or began, in Unix seconds. `None`: nothing tells.
@@ -103,6 +117,11 @@ impl Sessions {
         sealed.or_else(begun).or_else(|| previous?.identity.issued_at())
     }
 
+    /// Whether a JWT is revoked now.
+    pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
+        self.revocation_of(identity).is_some()
+    }
+
     pub(super) fn revocation_of(&self, identity: &Identity) -> Option<Revocation> {
         self.memory.revocations.of_token(identity.marks(), identity.issued_at(), self.clock.now())
     }
@@ -113,8 +132,9 @@ impl Sessions {
             return self.revoke_mark(app.rules.token.provider, session, is_replaced);
         }
         let now = self.clock.now();
-        let kept_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
-        if now < kept_until {
+        let usable_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
+        if now < usable_until.saturating_add(MAX_STEP) {
+            let kept_until = usable_until.max(now.saturating_add(MAX_STEP));
             self.memory.revocations.revoke(marks.token, is_replaced, kept_until, now);
         }
     }

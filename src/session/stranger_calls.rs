@@ -1,48 +1,71 @@
-//! Refreshes for strangers: with a refresh token that anyone may have made up, since it is not sealed, was not given by
-//! this process, and comes without a genuine JWT. They have places of their own, so that the refreshes of sessions never
-//! wait for them, and one address has few of these.
+//! Refreshes for whom nothing speaks but what anyone may have made up, or little more. They are bounded by who asks, so that
+//! the refreshes of sessions never wait for them.
+//!
+//! - A refresh token that is not sealed, was not given by this process, and comes without a genuine JWT: a stranger's. These
+//!   have places of their own, and one address has few of them.
+//! - The same beside a genuine JWT, as every session has after a restart: among the sessions, but each subject has few. Whoever
+//!   has, or had, an account has such a JWT.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Calls at once for all strangers.
-const MAX_CALLS: usize = 64;
+use crate::access::revocations::Mark;
 
-/// The same for one address.
-const MAX_PER_SITE: usize = 8;
+/// Who calls now, and how many may.
+#[derive(Debug)]
+pub(super) struct FewCalls<Caller> {
+    most: usize,
+    most_of_one: usize,
+    calls: Mutex<HashMap<Caller, usize>>,
+}
 
-/// Who is calling now, by address.
-#[derive(Debug, Default)]
-pub(super) struct StrangerCalls(Mutex<HashMap<Option<IpAddr>, usize>>);
+/// Strangers, by address.
+pub(super) type StrangerCalls = FewCalls<Option<IpAddr>>;
+
+/// Sessions that are not known here, by the subject of their JWT.
+pub(super) type UnknownSessionCalls = FewCalls<Mark>;
 
 /// A place, given up when dropped.
 #[derive(Debug)]
-pub(super) struct StrangerCall {
-    calls: Arc<StrangerCalls>,
-    site: Option<IpAddr>,
+pub(super) struct Call<Caller: Copy + Eq + Hash> {
+    calls: Arc<FewCalls<Caller>>,
+    caller: Caller,
 }
 
 impl StrangerCalls {
-    /// A place for an address, or `None` at once if there is none.
-    pub(super) fn enter(self: &Arc<Self>, site: Option<IpAddr>) -> Option<StrangerCall> {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_site = calls.get(&site).copied().unwrap_or_default();
-        if of_site >= MAX_PER_SITE || calls.values().sum::<usize>() >= MAX_CALLS {
-            return None;
-        }
-        calls.insert(site, of_site + 1);
-        Some(StrangerCall { calls: Arc::clone(self), site })
+    pub(super) fn of_strangers() -> Arc<Self> {
+        Arc::new(Self { most: 64, most_of_one: 8, calls: Mutex::default() })
     }
 }
 
-impl Drop for StrangerCall {
+impl UnknownSessionCalls {
+    pub(super) fn of_unknown_sessions() -> Arc<Self> {
+        Arc::new(Self { most: usize::MAX, most_of_one: 16, calls: Mutex::default() })
+    }
+}
+
+impl<Caller: Copy + Eq + Hash> FewCalls<Caller> {
+    /// A place, or `None` at once if there is none.
+    pub(super) fn enter(self: &Arc<Self>, caller: Caller) -> Option<Call<Caller>> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_caller = calls.get(&caller).copied().unwrap_or_default();
+        if of_caller >= self.most_of_one || calls.values().sum::<usize>() >= self.most {
+            return None;
+        }
+        calls.insert(caller, of_caller + 1);
+        Some(Call { calls: Arc::clone(self), caller })
+    }
+}
+
+impl<Caller: Copy + Eq + Hash> Drop for Call<Caller> {
     fn drop(&mut self) {
-        let mut calls = self.calls.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_site) = calls.get_mut(&self.site) {
-            *of_site -= 1;
-            if *of_site == 0 {
-                calls.remove(&self.site);
+        let mut calls = self.calls.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_caller) = calls.get_mut(&self.caller) {
+            *of_caller -= 1;
+            if *of_caller == 0 {
+                calls.remove(&self.caller);
             }
         }
     }
@@ -60,14 +83,26 @@ mod tests {
 
     #[test]
     fn one_address_has_few_places_and_all_have_not_many() {
-        let calls = Arc::<StrangerCalls>::default();
-        let of_one: Vec<_> = (0..MAX_PER_SITE).map(|_| calls.enter(Some(site(0))).unwrap()).collect();
+        let calls = StrangerCalls::of_strangers();
+        let of_one: Vec<_> = (0..calls.most_of_one).map(|_| calls.enter(Some(site(0))).unwrap()).collect();
         assert!(calls.enter(Some(site(0))).is_none());
         let others: Vec<_> = (1..=255).map_while(|number| calls.enter(Some(site(number)))).collect();
-        assert_eq!(of_one.len() + others.len(), MAX_CALLS);
+        assert_eq!(of_one.len() + others.len(), calls.most);
         drop(of_one);
         assert!(calls.enter(Some(site(0))).is_some());
         drop(others);
-        assert!(calls.0.lock().unwrap().is_empty(), "nothing is left behind");
+        assert!(calls.calls.lock().unwrap().is_empty(), "nothing is left behind");
+    }
+
+    #[test]
+    fn one_subject_has_few_places_whatever_others_do() {
+        let calls = UnknownSessionCalls::of_unknown_sessions();
+        let subject = |number: u64| Mark::subject(0, &number.to_string());
+        let of_one: Vec<_> = (0..calls.most_of_one).map(|_| calls.enter(subject(0)).unwrap()).collect();
+        assert!(calls.enter(subject(0)).is_none());
+        let others: Vec<_> = (1..1000).map_while(|number| calls.enter(subject(number))).collect();
+        assert_eq!(others.len(), 999);
+        drop((of_one, others));
+        assert!(calls.calls.lock().unwrap().is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -356,5 +357,37 @@ async fn a_late_503_breaks_no_pair_of_cookies() {
             }
         };
         crate::support::patiently("the session goes on", signed_in).await;
+    }
+}
+
+/// Nobody has come with its cookies since, so that its end has not been found out by a request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_tokens_of_a_session_that_was_revoked_meanwhile_are_not_written() {
+    const ADMIN_TOKEN: &str = "[server]\nadmin_token = 'an admin token of the tests'\n";
+    for settings in SETTINGS {
+        for whose in ["sub", "sid", "jti"] {
+            let world = world(&format!("{ADMIN_TOKEN}{settings}")).await;
+            world.provider.set(|settings| settings.claims = json!({"sid": "s1"}));
+            let mut browser = world.logged_in("ada").await;
+            world.expire_access_tokens();
+            world.provider.set(|settings| settings.claims = json!({"sid": "s1", "jti": "j1"}));
+            let slow = slow_tab(&world, &browser, "/api/report").await;
+            let revoked = match whose {
+                "sub" => "id-of-ada",
+                "sid" => "s1",
+                _ => "j1",
+            };
+            let request = Request::post("/sessions/revoke")
+                .header("Authorization", "Bearer an admin token of the tests")
+                .json(&json!({ whose: revoked }));
+            Browser::new(world.gateway.admin, "localhost").send(request).await.assert_status(204);
+            browser.jar.clear();
+            world.provider.set(|settings| settings.claims = json!({}));
+            browser.log_in("bob").await;
+            let late = release(slow).await;
+            assert!(late.set_cookies().is_empty(), "{settings} {whose}: {:?}", late.set_cookies());
+            browser.keep_cookies(&late);
+            assert_signed_in(&mut browser, "bob").await;
+        }
     }
 }

@@ -59,6 +59,7 @@ mod routes;
 mod session_fuzz;
 mod session_pairs;
 mod session_protection;
+mod session_siblings;
 mod slow_readers;
 mod small_pieces;
 mod stand_ins;

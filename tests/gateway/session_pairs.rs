@@ -185,7 +185,7 @@ async fn a_jwt_of_the_future_ends_no_session() {
                 let world = world(settings).await;
                 world.provider.set(|settings| settings.rotation = rotation);
                 let now = world.provider_now();
-                let dates = json!({ claim: now + 400, "exp": now + 700 });
+                let dates = json!({ claim: now + 400, "exp": now + 1100 });
                 let future = world.provider.mint("ada", "store", &dates);
                 let mut browser = world.logged_in("ada").await;
                 if settings != SEALED {

@@ -2,7 +2,8 @@
 //! a provider that take their time, reloads, clocks that step, sealed and plain cookies, providers of every kind.
 //!
 //! The properties: a browser is signed out only by a logout, a revocation, another login, or a definite no of the provider;
-//! and nobody ever gets what was meant for somebody else. Each login is of another user, so that any mix-up shows.
+//! what a logout, a revocation or another login has ended stays so, for whoever has kept its cookies; and nobody ever gets
+//! what was meant for somebody else. Each login is of another user, so that any mix-up shows.
 //!
 //! `SESSION_FUZZ_SECONDS` says how long, `SESSION_FUZZ_SEED` which decisions are made. A machine's own timing is part of the
 //! story, so that a seed makes a failure likely again, not certain. No property depends on how fast the machine is.
@@ -55,6 +56,7 @@ async fn nobody_is_signed_out_but_for_a_reason_and_nobody_gets_what_is_anothers(
     }
     // What is to be survived has happened.
     assert!(told.requests > 100 && told.left > 10 && told.logins > 10 && told.refreshes > 10, "{told:?}");
+    assert!(told.ghosts > 0, "{told:?}");
     assert!(told.signed_in * 4 > told.requests, "many requests find their session: {told:?}");
 }
 
@@ -80,6 +82,7 @@ async fn run(rotation: Rotation, settings: &str, mut rng: Rng, time: Duration) -
     let mut story = Story::default();
     for person in persons {
         person.is_as_it_should_be(&scene).await;
+        person.go_home(&scene).await;
         story.add(&person.story());
     }
     story.refreshes = scene.refreshes();

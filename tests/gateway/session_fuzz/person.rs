@@ -31,6 +31,8 @@ pub(super) struct Story {
     /// Requests that were told to come again.
     pub(super) unavailable: usize,
     pub(super) refreshes: usize,
+    /// Cookies of sessions that were over, and found nobody.
+    pub(super) ghosts: usize,
 }
 
 impl Story {
@@ -42,17 +44,22 @@ impl Story {
         self.signed_out += other.signed_out;
         self.unavailable += other.unavailable;
         self.refreshes += other.refreshes;
+        self.ghosts += other.ghosts;
     }
 }
 
 /// One login, of a user of its own.
 struct Login {
     user: String,
+    /// It came without the cookies of a session.
+    is_bare: bool,
     sent_at: Instant,
     /// When its answer came.
     came_at: Option<Instant>,
     /// What may have ended its session, and since when.
     ends: Vec<(Instant, &'static str)>,
+    /// Since when it is certainly over.
+    over_at: Option<(Instant, &'static str)>,
     /// The cookies that its browser had, one after the other, and when each were first sent.
     states: Vec<(Jar, Option<Instant>)>,
 }
@@ -85,6 +92,7 @@ struct Sent {
     login: Option<usize>,
     /// Which of the login's cookies.
     state: usize,
+    at: Instant,
 }
 
 enum Act {
@@ -149,7 +157,7 @@ impl Person {
             let (_, sent_at) = &mut login.states[place];
             sent_at.get_or_insert_with(Instant::now);
         }
-        Sent { target: target.to_owned(), jar, login, state: place }
+        Sent { target: target.to_owned(), jar, login, state: place, at: Instant::now() }
     }
 
     /// The answer, unless the client leaves before that.
@@ -183,6 +191,8 @@ impl Person {
                 let login = sent.login.map(|login| &state.logins[login]);
                 let expected = login.map(|login| format!("id-of-{}", login.user));
                 assert_eq!(Some(user), expected, "somebody else's identity: {}", answer.text());
+                let is_over = login.is_some_and(|login| login.over_at.is_some_and(|(at, _)| at < sent.at));
+                assert!(!is_over, "{target} found a session that was over{}", state.notes());
                 state.story.signed_in += 1;
             }
             (503, None) => {
@@ -210,9 +220,11 @@ impl Person {
             let user = format!("p{}n{number}", self.number);
             let login = Login {
                 user: user.clone(),
+                is_bare: sent.login.is_none(),
                 sent_at: Instant::now(),
                 came_at: None,
                 ends: Vec::new(),
+                over_at: None,
                 states: Vec::new(),
             };
             state.logins.push(login);
@@ -229,6 +241,7 @@ impl Person {
                 assert_eq!(answer.json()["sub"], format!("id-of-{user}"));
                 state.keep_cookies(&answer, &sent, None);
                 assert_eq!(state.login, Some(number), "a login is always written");
+                state.is_over(sent.login, "another login");
                 state.logins[number].came_at = Some(Instant::now());
                 state.latest = Some((Instant::now(), number));
             }
@@ -243,7 +256,9 @@ impl Person {
         let request = Request::post("/api/logout");
         let Some(answer) = self.exchange(scene, request, &sent, rng).await else { return };
         answer.assert_status(204);
-        self.state.lock().unwrap().keep_cookies(&answer, &sent, None);
+        let mut state = self.state.lock().unwrap();
+        state.is_over(sent.login, "a logout");
+        state.keep_cookies(&answer, &sent, None);
     }
 
     async fn end(&self, scene: &Scene, rng: &mut Rng) {
@@ -253,18 +268,58 @@ impl Person {
             state.may_end(Some(login), "a revocation");
             (login, state.logins[login].user.clone())
         };
-        let _ = login;
         if rng.bool() {
+            // A clock that is behind does not reach what was issued later.
+            let is_exact = scene.is_exact();
             scene.revoke_user(&user).await;
+            if is_exact && scene.is_exact() {
+                self.state.lock().unwrap().is_over(Some(login), "a revocation");
+            }
         } else {
             scene.provider.end_sessions_of(&user);
         }
     }
 
+    /// Cookies of sessions that are over, which somebody has kept.
+    async fn nothing_haunts(&self, scene: &Scene) -> usize {
+        let over: Vec<_> = {
+            let state = self.state.lock().unwrap();
+            let over = state.logins.iter().filter(|login| login.over_at.is_some());
+            over.flat_map(|login| {
+                let last = login.states.iter().rev().take(3);
+                let reason = login.over_at.map_or("", |(_, reason)| reason);
+                last.map(|(jar, _)| (login.user.clone(), reason, jar.clone())).collect::<Vec<_>>()
+            })
+            .collect()
+        };
+        for (user, reason, jar) in &over {
+            let mut browser = Browser::new(scene.gateway.address, "store.localhost");
+            browser.jar = jar.clone();
+            let answer = browser.get("/either/ghost").await;
+            let found = whose(&answer, "/either/ghost");
+            let notes = self.state.lock().unwrap().notes();
+            assert_eq!(found, None, "the session of {user} was over by {reason}: {}{notes}", short(jar));
+        }
+        over.len()
+    }
+
+    /// Logs out, after which nothing is left.
+    pub(super) async fn go_home(&self, scene: &Scene) {
+        let mut rng = Rng::with_seed(0);
+        for _ in 0..10 {
+            let is_signed_in = self.state.lock().unwrap().login.is_some();
+            if is_signed_in {
+                self.log_out(scene, &mut rng).await;
+            }
+        }
+        let ghosts = self.nothing_haunts(scene).await;
+        self.state.lock().unwrap().story.ghosts += ghosts;
+    }
+
     /// When all is calm, whoever is signed in is.
     pub(super) async fn is_as_it_should_be(&self, scene: &Scene) {
         let mut rng = Rng::with_seed(0);
-        for _ in 0..12 {
+        for _ in 0..24 {
             let (is_signed_in, before) = {
                 let state = self.state.lock().unwrap();
                 (state.login.is_some(), state.story.signed_in)
@@ -315,13 +370,32 @@ impl State {
     fn note(&mut self, what: &str) {
         let at = self.began.get_or_insert_with(Instant::now).elapsed().as_millis();
         self.notes.push_back(format!("{at:>6} ms {what}"));
-        if self.notes.len() > 60 {
+        if self.notes.len() > 200 {
             self.notes.pop_front();
         }
     }
 
     fn notes(&self) -> String {
         self.notes.iter().fold(String::new(), |all, note| all + "\n" + note)
+    }
+
+    /// Of two logins at once that brought no cookies nobody can tell that they are of one browser, which keeps those of the
+    /// last one. The other session has no end then.
+    fn is_one_of_many(&self, login: &Login) -> bool {
+        let ended = |login: &Login, at: Instant| login.came_at.is_some_and(|came_at| came_at < at);
+        let is_at_once = |other: &Login| !ended(other, login.sent_at) && !ended(login, other.sent_at);
+        let mut others = self.logins.iter().filter(|other| other.user != login.user);
+        login.is_bare && others.any(|other| other.is_bare && is_at_once(other))
+    }
+
+    /// It must not be found any more.
+    fn is_over(&mut self, login: Option<usize>, reason: &'static str) {
+        let Some(number) = login else { return };
+        // The cookies may be a mixture then.
+        let is_one_of_many = self.is_one_of_many(&self.logins[number]);
+        if !is_one_of_many {
+            self.logins[number].over_at.get_or_insert_with(|| (Instant::now(), reason));
+        }
     }
 
     /// From now on there is a reason for its end.
@@ -354,11 +428,8 @@ impl State {
     fn keep_cookies(&mut self, answer: &Answer, sent: &Sent, composed_after: Option<Instant>) {
         let is_later_than_login = |this: &Self| {
             this.latest.zip(composed_after).is_some_and(|((came_at, latest), composed_after)| {
-                // Of two logins at once that brought no cookies nobody can tell that they are of one browser.
                 let other = sent.login.map(|login| &this.logins[login]);
-                let at_once = other.is_some_and(|other| {
-                    other.came_at.is_none_or(|other_came_at| this.logins[latest].sent_at < other_came_at)
-                });
+                let at_once = other.is_some_and(|other| this.is_one_of_many(other));
                 composed_after > came_at && sent.login != Some(latest) && !at_once
             })
         };

@@ -108,6 +108,11 @@ impl Scene {
         }
     }
 
+    /// The gateway's clock is the provider's.
+    pub(super) fn is_exact(&self) -> bool {
+        self.skewed.skew.load(Ordering::SeqCst) == 0
+    }
+
     /// All is as it should be again.
     pub(super) fn calm(&self) {
         self.skewed.skew.store(0, Ordering::SeqCst);

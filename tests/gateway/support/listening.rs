@@ -18,7 +18,15 @@ pub(crate) struct Listening {
     port: Port,
     handler: Handler,
     accepted: Arc<AtomicUsize>,
-    tasks: Arc<Mutex<Vec<AbortHandle>>>,
+    tasks: Arc<Mutex<Tasks>>,
+}
+
+/// Who accepts, and who serves a connection.
+#[derive(Default)]
+struct Tasks {
+    /// How often it has gone down: what was accepted before and comes late is not served.
+    downs: usize,
+    handles: Vec<AbortHandle>,
 }
 
 impl Listening {
@@ -61,12 +69,14 @@ impl Listening {
     /// How many of its connections are served now.
     pub(crate) fn open(&self) -> usize {
         let tasks = self.tasks.lock().unwrap();
-        tasks.iter().filter(|task| !task.is_finished()).count().saturating_sub(1)
+        tasks.handles.iter().filter(|task| !task.is_finished()).count().saturating_sub(1)
     }
 
     /// Stops listening and drops every connection.
     pub(crate) fn down(&self) {
-        for task in self.tasks.lock().unwrap().drain(..) {
+        let mut tasks = self.tasks.lock().unwrap();
+        tasks.downs += 1;
+        for task in tasks.handles.drain(..) {
             task.abort();
         }
     }
@@ -77,15 +87,22 @@ impl Listening {
     }
 
     fn serve(&self, listener: TcpListener) {
-        let (handler, accepted, tasks) = (self.handler.clone(), self.accepted.clone(), self.tasks.clone());
+        let (handler, accepted, shared) = (self.handler.clone(), self.accepted.clone(), self.tasks.clone());
+        let mut tasks = self.tasks.lock().unwrap();
+        let downs = tasks.downs;
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // Locked until it is entered, so that it is either served and found by `down`, or not served.
+                let mut tasks = shared.lock().unwrap();
+                if tasks.downs != downs {
+                    return;
+                }
                 let number = accepted.fetch_add(1, Ordering::SeqCst) + 1;
                 let connection = tokio::spawn(handler(Wire::new(stream), number));
-                tasks.lock().unwrap().push(connection.abort_handle());
+                tasks.handles.push(connection.abort_handle());
             }
         });
-        self.tasks.lock().unwrap().push(accepting.abort_handle());
+        tasks.handles.push(accepting.abort_handle());
     }
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     /// Seconds that an access token lives.
     pub(crate) lifetime: u64,
     pub(crate) rotation: Rotation,
+    /// Each user has one refresh token at a client, which every login gives.
+    pub(crate) one_refresh_token: bool,
     /// Appended to each refresh token.
     pub(crate) odd_characters: String,
     /// Laid over the claims of every token; `null` removes one.
@@ -86,6 +88,7 @@ impl Provider {
         let settings = Settings {
             lifetime: 300,
             rotation: Rotation::Rotate,
+            one_refresh_token: false,
             odd_characters: String::new(),
             claims: json!({}),
             padding: 0,
@@ -234,7 +237,8 @@ impl State {
     fn new_refresh_token(&mut self, family: u64, user: &str, client: &str) -> String {
         self.counter += 1;
         let padding = noise(self.settings.refresh_padding, self.counter);
-        let token = format!("rt{}-{user}-{client}{}{padding}", self.counter, self.settings.odd_characters);
+        let number = if self.settings.one_refresh_token { 0 } else { self.counter };
+        let token = format!("rt{number}-{user}-{client}{}{padding}", self.settings.odd_characters);
         let (user, client) = (user.to_owned(), client.to_owned());
         self.grants.insert(token.clone(), Grant { family, user, client, used: false });
         token

@@ -19,8 +19,10 @@ const MAX_STREAMS: usize = 64;
 /// Bytes of an answer that an app may send ahead of a client that takes it slowly.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The same on all streams of a connection: as much as all of them may have, so that slow clients hold up nobody else.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 64;
+/// The same on all streams of a connection: more than all of them may have, so that slow clients hold up nobody else. It bounds
+/// no bytes, then, but frames: `h2` ends a connection where those that wait to be read lack half of this to 256 bytes, in all.
+/// So all streams may be full of frames of 8 bytes, as event streams and gRPC have them.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// A connection that carries many requests and has gone silent must not take more of them for as long as TCP waits by itself.
 /// Not by PING: servers of gRPC take frequent ones for an attack.

@@ -49,12 +49,15 @@ fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
 /// Takes a request to the app and its answer back, again where that is right. `false`: the app does not speak HTTP/2.
 pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     loop {
-        let peer = gateway.upstream_peer(session, context).await?;
+        let mut peer = gateway.upstream_peer(session, context).await?;
         // Also where the app wants HTTP/1.1 by now: see below.
         if !http2::is_offered(&peer) {
             // Or the next one's turn would be lost: with two addresses, one would never have any.
             context.peer = Some(peer);
             return Ok(false);
+        }
+        if !is_call(session.req_header()) {
+            http2::use_alone(&mut peer);
         }
         let error = match gateway.connections.open(&peer).await {
             Ok(Some((mut upstream, is_reused))) => {

@@ -47,6 +47,15 @@ pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &conf
     });
 }
 
+/// Lets a request have its connection for itself, as over HTTP/1.1. An app that does not take one upload may stop all others on the
+/// same connection: the window of that is often no larger than a stream's.
+pub(crate) fn use_alone(peer: &mut HttpPeer) {
+    /// Connections for one request at a time are none for others.
+    const GROUP: u64 = 2;
+    peer.options.max_h2_streams = 1;
+    peer.group_key ^= GROUP;
+}
+
 /// Whether a peer may be spoken to in HTTP/2.
 pub(crate) fn is_offered(peer: &HttpPeer) -> bool {
     peer.options.alpn.get_max_http_version() == 2

@@ -191,6 +191,30 @@ async fn a_slow_client_holds_up_nobody_else_on_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_the_app_does_not_take_holds_up_no_other() {
+    let app = Http2App::start(async |call: Call| {
+        if call.head.uri.path() == "/open/unread" {
+            let _unread = call;
+            return std::future::pending().await;
+        }
+        echo(call).await;
+    })
+    .await;
+    let world = world(&app, "").await;
+    let mut waiting = world.browser().open().await;
+    let head = "POST /open/unread HTTP/1.1\r\nHost: store.localhost\r\nContent-Length: 100000\r\n\r\n";
+    waiting.send(format!("{head}{}", "x".repeat(100_000))).await.unwrap();
+    wait_for("the request at the app", || app.seen().len() == 1).await;
+    let mut browser = world.browser();
+    for number in 1..=3 {
+        let upload = Request::post("/open/page").form(&"a".repeat(200_000));
+        assert_eq!(browser.send(upload).await.json()["length"], 200_000, "{number}");
+    }
+    let connections: Vec<_> = app.seen().iter().map(|seen| seen.connection).collect();
+    assert!(!connections[1..].contains(&1), "it has one for itself: {connections:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_take_nothing_of_answers_in_small_pieces_end_no_connection() {
     const PIECES: usize = 30_000;
     /// SETTINGS_INITIAL_WINDOW_SIZE.

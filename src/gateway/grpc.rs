@@ -21,9 +21,10 @@ use crate::upstream::{Way, http2};
 
 use upload::Upload;
 
-/// Whether a request is to take this way, if the app speaks HTTP/2. A short body is never waited for.
+/// Whether a request is to take this way, if the app speaks HTTP/2.
 pub(super) fn is_due(request: &RequestHeader, is_bodiless: bool) -> bool {
-    request.version == Version::HTTP_10 || is_call(request) || !is_bodiless && !early::has_short_body(request)
+    let is_harmless = is_bodiless || early::has_body_within(request, http2::HARMLESS_BODY);
+    request.version == Version::HTTP_10 || is_call(request) || !is_harmless
 }
 
 /// Whether this is a call of gRPC: over HTTP/2 alone, and not gRPC-Web, which is ordinary HTTP.

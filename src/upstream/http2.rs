@@ -16,6 +16,10 @@ use crate::config;
 /// Requests at once on one connection to an app; further ones open another.
 const MAX_STREAMS: usize = 64;
 
+/// Bytes of a body that holds up nobody else though the app does not take it: those of all requests on a connection together fit
+/// into the least window that it has (RFC 9113 section 6.9.2).
+pub(crate) const HARMLESS_BODY: u64 = 65_535 / MAX_STREAMS as u64;
+
 /// Bytes of an answer that an app may send ahead of a client that takes it slowly.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
@@ -47,8 +51,8 @@ pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &conf
     });
 }
 
-/// Lets a request have its connection for itself, as over HTTP/1.1. An app that does not take one upload may stop all others on the
-/// same connection: the window of that is often no larger than a stream's.
+/// Lets a request have its connection for itself, as over HTTP/1.1. An app that does not take one upload would stop all others on
+/// the same connection: the window of that is often no larger than a stream's.
 pub(crate) fn use_alone(peer: &mut HttpPeer) {
     /// Connections for one request at a time are none for others.
     const GROUP: u64 = 2;

@@ -3,7 +3,7 @@
 //! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
 //! app that takes messages only between its answers would stand still for ever, one that has refused an upload would not be
 //! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know. All
-//! requests take it, so that they share connections. Everything else is as for other apps; Pingora's phases are called in the
+//! requests take it, so that those without a body to speak of share connections. Everything else is as for other apps; Pingora's phases are called in the
 //! same order.
 
 mod upload;
@@ -17,7 +17,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, hop_by_hop};
+use crate::gateway::{Gateway, early, hop_by_hop};
 use crate::upstream::{Way, http2};
 
 use upload::Upload;
@@ -35,6 +35,11 @@ pub(super) fn calls_itself_grpc(headers: &HeaderMap) -> bool {
     after_grpc(headers).is_some()
 }
 
+/// Whether a request holds up no other on its connection, though the app takes nothing of its body.
+fn is_harmless(session: &mut Session) -> bool {
+    session.as_mut().is_body_empty() || early::has_body_within(session.req_header(), http2::HARMLESS_BODY)
+}
+
 /// What follows `application/grpc` in the content type.
 fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
     const GRPC: &[u8] = b"application/grpc";
@@ -45,12 +50,17 @@ fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
 /// Takes a request to the app and its answer back, again where that is right. `false`: the app does not speak HTTP/2.
 pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
     loop {
-        let peer = gateway.upstream_peer(session, context).await?;
+        let mut peer = gateway.upstream_peer(session, context).await?;
         // Also where the app wants HTTP/1.1 by now: see below.
         if !http2::is_offered(&peer) {
             // Or the next one's turn would be lost: with two addresses, one would never have any.
             context.peer = Some(peer);
             return Ok(false);
+        }
+        if is_call(session.req_header()) {
+            http2::share_with_calls(&mut peer);
+        } else if !is_harmless(session) {
+            http2::use_alone(&mut peer);
         }
         let error = match gateway.connections.open(&peer).await {
             Ok(Some((mut upstream, is_reused))) => {

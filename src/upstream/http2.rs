@@ -16,11 +16,17 @@ use crate::config;
 /// Requests at once on one connection to an app; further ones open another.
 const MAX_STREAMS: usize = 64;
 
+/// Bytes of a body that holds up nobody else though the app does not take it: those of all requests on a connection together fit
+/// into the least window that it has (RFC 9113 section 6.9.2).
+pub(crate) const HARMLESS_BODY: u64 = 65_535 / MAX_STREAMS as u64;
+
 /// Bytes of an answer that an app may send ahead of a client that takes it slowly.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The same on all streams of a connection: as much as all of them may have, so that slow clients hold up nobody else.
-const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 64;
+/// The same on all streams of a connection: more than all of them may have, so that slow clients hold up nobody else. It bounds
+/// no bytes, then, but frames: `h2` ends a connection where those that wait to be read lack half of this to 256 bytes, in all.
+/// So all streams may be full of frames of 8 bytes, as event streams and gRPC have them.
+const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// What other requests may have in front of one that waits for its turn on a connection: `h2` keeps so much of each.
 pub(crate) const AHEAD: u64 = MAX_STREAMS as u64 * 400 * 1024;
@@ -46,6 +52,21 @@ pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &conf
         #[cfg(target_os = "linux")]
         user_timeout: SILENCE,
     });
+}
+
+/// Lets a call of gRPC share its connection with other calls alone. What a call streams may not be taken for long.
+pub(crate) fn share_with_calls(peer: &mut HttpPeer) {
+    const GROUP: u64 = 4;
+    peer.group_key ^= GROUP;
+}
+
+/// Lets a request have its connection for itself, as over HTTP/1.1. An app that does not take one upload would stop all others on
+/// the same connection: the window of that is often no larger than a stream's.
+pub(crate) fn use_alone(peer: &mut HttpPeer) {
+    /// Connections for one request at a time are none for others.
+    const GROUP: u64 = 2;
+    peer.options.max_h2_streams = 1;
+    peer.group_key ^= GROUP;
 }
 
 /// Whether a peer may be spoken to in HTTP/2.

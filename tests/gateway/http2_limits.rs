@@ -186,6 +186,34 @@ async fn uploads_that_were_answered_early_may_still_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_nobody_reads_hold_up_no_other() {
+    let (authority, world) = world("").await;
+    let browser = world.logged_in("ada").await;
+    world.expire_access_tokens();
+    world.provider.fail_next(Endpoint::Refresh, Fault::delay(60_000));
+    let cookies = browser.cookie_header().unwrap();
+    let mut frames = Frames::start(&authority, &world, &[]).await;
+    // The windows are given.
+    settled(&mut frames).await;
+    for stream in (0..25).map(|number| 2 * number + 1) {
+        frames.request(0, stream, &fields("POST", "/api/cart", Some(&cookies))).await;
+        // As much as a stream may have.
+        let pieces = vec![frame(DATA, 0, stream, &[b'x'; 13_107]); 5];
+        assert!(frames.send_all(&pieces).await);
+    }
+    frames.request(0, 51, &fields("POST", "/open/page", None)).await;
+    assert!(frames.send(DATA, END_STREAM, 51, b"a=1").await);
+    loop {
+        let frame = frames.next().await.expect("an answer");
+        assert!(![GOAWAY, RST_STREAM].contains(&frame.kind), "{frame:?}");
+        if frame.kind == HEADERS {
+            assert_eq!(frame.stream, 51);
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_messages_may_fill_the_windows_that_were_given() {
     let (authority, world) = world("").await;
     let browser = world.logged_in("ada").await;

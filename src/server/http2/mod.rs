@@ -47,13 +47,14 @@ const MAX_RESETS_BY_US: usize = 1024;
 const REMEMBERED_RESETS: usize = 2 * MAX_STREAMS as usize;
 const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
-/// Bytes of bodies that a client may send ahead: on one stream, and on all of a connection.
+/// Bytes of bodies that a client may send ahead: on one stream, and on all of a connection. Those are as many as all streams may
+/// have: bodies that an app takes slowly hold up no others.
 const STREAM_WINDOW: u32 = 64 * 1024;
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
 
-/// What frames that wait to be read may lack to 256 bytes, in all: so the connection's window may be filled with messages of 32
-/// bytes, and not with 1,000,000 of one.
-const SMALL_FRAMES: usize = 8 * CONNECTION_WINDOW as usize;
+/// What frames that wait to be read may lack to 256 bytes, in all: so 1 MiB may wait in messages of 32 bytes, and not 1,000,000 of
+/// one.
+const SMALL_FRAMES: usize = 8 * 1024 * 1024;
 
 /// Bytes of an answer that wait to be sent on one stream.
 const SEND_BUFFER: usize = 64 * 1024;

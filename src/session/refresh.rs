@@ -211,17 +211,15 @@ impl Sessions {
         if grant.record.is_some() || self.ledger.is_known(key) {
             return Place::OfSession { _call: None };
         }
-        let place = match previous {
-            Some(previous) => {
-                let call = app.calls.unknown_sessions.enter(previous.identity.marks().subject);
-                call.map(|call| Place::OfSession { _call: Some(call) })
-            }
-            None => {
-                let call = app.calls.strangers.enter(client.map(site));
-                call.map(|call| Place::OfStranger { _call: call })
-            }
+        let of_stranger = || {
+            let call = app.calls.strangers.enter(client.map(site));
+            call.map(|call| Place::OfStranger { _call: call })
         };
-        place.unwrap_or(Place::None)
+        let of_unknown = |previous: &Previous| {
+            let call = app.calls.unknown_sessions.enter(previous.identity.marks().subject);
+            call.map(|call| Place::OfSession { _call: Some(call) })
+        };
+        previous.map_or_else(of_stranger, of_unknown).unwrap_or(Place::None)
     }
 
     /// The provider's keys may be known by now.

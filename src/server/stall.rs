@@ -116,6 +116,11 @@ impl Stall {
         self.waiting.as_ref().filter(|waiting| waiting.has_taken).map(|waiting| waiting.since)
     }
 
+    /// When the other side was last seen to take something in this wait, or else when the wait began.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|waiting| waiting.since)
+    }
+
     /// While it is waited for: ready when nothing was taken for `timeout`.
     pub(crate) fn poll(
         &mut self,

@@ -176,12 +176,13 @@ impl Wire {
         self.poll_stalled(context).map(Err)
     }
 
-    /// While nothing is written: when the client was last seen to take something of what was written before. It is looked at as
-    /// long as it takes something within each `timeout`.
+    /// While nothing is written: when the client was last seen to take something of what was written before, or when it was first
+    /// looked at since. Until then something was written, which may have taken long. It is looked at as long as it takes something
+    /// within each `timeout`.
     pub(super) fn poll_tail(&mut self, context: &mut Context<'_>, timeout: Duration) -> Option<Instant> {
         let socket = self.stream.id();
         let _ready_or_looked_at_later = self.tail.poll(context, timeout, || acknowledged(socket));
-        self.tail.last_taken()
+        self.tail.since()
     }
 
     /// While the client takes nothing: ready when it has done so for too long.

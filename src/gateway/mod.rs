@@ -12,6 +12,7 @@ mod failure;
 mod fusionauth_webhook;
 mod grpc;
 mod hop_by_hop;
+mod http2_upstream;
 mod loops;
 pub(crate) mod open_streams;
 mod plain_headers;
@@ -195,7 +196,7 @@ impl ProxyHttp for Gateway {
         if !context.app.as_ref().is_some_and(|app| app.upstreams.offers_http2()) {
             return Ok(true);
         }
-        let is_proxied = Box::pin(grpc::proxy(self, session, context)).await?;
+        let is_proxied = Box::pin(http2_upstream::proxy(self, session, context)).await?;
         Ok(!is_proxied)
     }
 

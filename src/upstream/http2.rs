@@ -96,7 +96,7 @@ pub(crate) fn stops_upload(error: &Error) -> bool {
     })
 }
 
-/// The connections of HTTP/2 that are kept. Requests take them without Pingora's proxying: see `gateway/grpc.rs`.
+/// The connections of HTTP/2 that are kept. Requests take them without Pingora's proxying: see `gateway/http2_upstream.rs`.
 #[derive(Default)]
 pub(crate) struct Connections(OnceLock<Connector>);
 

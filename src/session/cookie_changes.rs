@@ -180,12 +180,15 @@ impl Changes {
     /// Whether the cookies were taken away since the request came in, or before, and somebody has logged in since at the
     /// same address: that may be the same browser, whose requests come in another order than it sent them.
     fn is_gone(&self, owner: Owner, asker: &Asker) -> bool {
-        self.gone.get(owner).is_some_and(|gone| gone.at >= asker.began || self.has_logged_in(asker))
+        self.gone
+            .get(owner)
+            .is_some_and(|gone| gone.at >= asker.began || self.has_logged_in(asker, asker.began))
     }
 
-    fn has_logged_in(&self, asker: &Asker) -> bool {
+    /// Whether somebody has logged in at the same address since then.
+    fn has_logged_in(&self, asker: &Asker, since: Instant) -> bool {
         let logged_in_at = asker.client.and_then(|client| self.logins.get((asker.app, client)));
-        logged_in_at.is_some_and(|at| *at >= asker.began)
+        logged_in_at.is_some_and(|at| *at >= since)
     }
 
     fn has_changed(&self, state: CookieState, since: Instant) -> bool {
@@ -233,8 +236,12 @@ impl Sessions {
                 // Whoever logs in is answered with that login.
                 Change::Begin(_) => true,
                 Change::Renew { jwt, .. } => {
-                    // A refresh token alone is for the JWT that the request brought. It would not belong to another one.
-                    let fits = jwt.is_some() || !changes.has_changed(before.state, asker.sent_after());
+                    // A refresh token alone is for the JWT that the request brought. It would not belong to another one, be it of a
+                    // refresh, or of a login at once with the one that these cookies are of.
+                    let sent_after = asker.sent_after();
+                    let fits = jwt.is_some()
+                        || !changes.has_changed(before.state, sent_after)
+                            && !changes.has_logged_in(asker, sent_after);
                     is_newest && fits && !changes.is_gone(owner, asker)
                 }
                 Change::Clear => {
@@ -371,6 +378,15 @@ mod tests {
                     (0, 1, renew(30), true),
                     (2, 1, renew_alone(30), false),
                     (100, 1, renew_alone(30), true),
+                ],
+            ),
+            (
+                "a refresh token alone, for the cookies of one of two logins at once without cookies",
+                vec![
+                    (0, 0, begin(40), true),
+                    (0, 0, begin(41), true),
+                    (2, 40, renew_alone(42), false),
+                    (100, 40, renew_alone(42), true),
                 ],
             ),
             (

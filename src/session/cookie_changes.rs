@@ -317,6 +317,7 @@ mod tests {
 
     /// Answers in the order in which their heads go out: when the request came in, what it brought, what the answer does,
     /// and whether that is written.
+    #[expect(clippy::too_many_lines, reason = "one table")]
     #[tokio::test(start_paused = true)]
     async fn what_goes_out_is_decided_when_the_head_goes_out() {
         type Answer = (u64, u8, Change, bool);

@@ -22,8 +22,8 @@ const MAX_LOOK_UPS: usize = 8;
 #[error("the app could have chosen HTTP/2")]
 struct ChoseHttp1;
 
-/// Whether a request, which Pingora sends again to another address, leaves its connection for one that is lent, where both directions are followed. Once: where each of several
-/// addresses is still to be asked, it goes by the next one as it is.
+/// Whether a request, which Pingora sends again to another address, leaves its connection for one that is lent, where both
+/// directions are followed. Once: where each of several addresses is still to be asked, it goes by the next one as it is.
 pub(super) fn on_a_lent_connection(context: &mut Context) -> Result<()> {
     let Some(Way::Offer(choice)) = &context.way else { return Ok(()) };
     choice.was_http1();

@@ -77,6 +77,8 @@ struct Renewed {
 /// What a refresh token was replaced by.
 #[derive(Debug)]
 pub(crate) struct Successor {
+    /// What the token below is known by.
+    pub(super) key: SessionKey,
     /// The newest refresh token of the family.
     pub(crate) token: Zeroizing<String>,
     /// When a request first brought it, or one between; `None`: none ever did.
@@ -227,7 +229,7 @@ impl Families {
             let newest = family.newest.as_ref().filter(|newest| newest.key != key)?;
             let mut uses = family.uses.iter();
             let used_at = uses.find(|(generation, _)| *generation > member.generation).map(|(_, at)| *at);
-            Some(Successor { token: newest.token.clone(), used_at })
+            Some(Successor { key: newest.key, token: newest.token.clone(), used_at })
         })
     }
 

@@ -315,10 +315,8 @@ impl Ledger {
     pub(crate) fn newer(&self, key: SessionKey) -> Option<Outcome> {
         let window = self.replay_window();
         self.with(|state, now| {
-            let successor = state.families.successor(key)?;
-            let newest =
-                (!successor.is_over(window, now)).then_some(SessionKey::new(key.app, &successor.token))?;
-            state.given.get(newest).map(|given| given.outcome.clone())
+            let successor = state.families.successor(key).filter(|next| !next.is_over(window, now))?;
+            state.given.get(successor.key).map(|given| given.outcome.clone())
         })
     }
 

@@ -6,20 +6,20 @@ use tokio::sync::watch;
 use crate::support::gateway::{ACCESS, REFRESH};
 use crate::support::{Answer, Browser, Endpoint, Fault, Gateway, Request, Rotation, World, wait_for};
 
-const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n";
-const BOUND: &str = "[session]\nbind_refresh = true\n";
+pub(crate) const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n";
+pub(crate) const BOUND: &str = "[session]\nbind_refresh = true\n";
 const ADMIN_TOKEN: &str = "an admin token of the tests";
 
-async fn world(settings: &str) -> World {
+pub(crate) async fn world(settings: &str) -> World {
     World::with(&format!("[server]\nadmin_token = '{ADMIN_TOKEN}'\n{settings}")).await
 }
 
-async fn revoke(gateway: &Gateway, body: &Value) {
+pub(crate) async fn revoke(gateway: &Gateway, body: &Value) {
     let request = Request::post("/sessions/revoke").header("Authorization", &format!("Bearer {ADMIN_TOKEN}"));
     Browser::new(gateway.admin, "localhost").send(request.json(body)).await.assert_status(204);
 }
 
-fn subject(answer: &Answer) -> Option<String> {
+pub(crate) fn subject(answer: &Answer) -> Option<String> {
     (answer.status() == 200).then(|| answer.seen_by_app("x-auth-user")).flatten()
 }
 

@@ -1,27 +1,11 @@
 //! Cases that are near to those of `late_answers`, `session_pairs` and `provider_answers`.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 
+use crate::session_pairs::{BOUND, SEALED, revoke, subject, world};
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Answer, Browser, Endpoint, Fault, Gateway, Request, Rotation, World, wait_for};
-
-const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n";
-const BOUND: &str = "[session]\nbind_refresh = true\n";
-const ADMIN_TOKEN: &str = "an admin token of the tests";
-
-async fn world(settings: &str) -> World {
-    World::with(&format!("[server]\nadmin_token = '{ADMIN_TOKEN}'\n{settings}")).await
-}
-
-async fn revoke(gateway: &Gateway, body: &Value) {
-    let request = Request::post("/sessions/revoke").header("Authorization", &format!("Bearer {ADMIN_TOKEN}"));
-    Browser::new(gateway.admin, "localhost").send(request.json(body)).await.assert_status(204);
-}
-
-fn subject(answer: &Answer) -> Option<String> {
-    (answer.status() == 200).then(|| answer.seen_by_app("x-auth-user")).flatten()
-}
+use crate::support::{Endpoint, Fault, Request, Rotation, wait_for};
 
 /// A provider may give one refresh token for each user and client, however often they log in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -49,6 +49,20 @@ impl Fault {
         matches!(self, Self::Delay(_) | Self::Held(_) | Self::Lost | Self::Truncated | Self::SlowDrip(_))
     }
 
+    /// Waits until the provider begins to answer.
+    ///
+    /// # Errors
+    ///
+    /// The test that holds the answer is over.
+    pub(crate) async fn wait(&self) -> Result<(), watch::error::RecvError> {
+        match self {
+            Self::Delay(delay) => tokio::time::sleep(*delay).await,
+            Self::Held(gate) => drop(gate.clone().wait_for(|is_open| *is_open).await?),
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Sends `usual` as the fault has it; gives the connection back if it goes on.
     pub(crate) async fn send(self, mut wire: Wire, usual: Vec<u8>) -> Option<Wire> {
         match self {
@@ -58,13 +72,7 @@ impl Fault {
                 wire.send(head + &body).await.ok()?;
                 return Some(wire);
             }
-            Self::Delay(delay) => {
-                tokio::time::sleep(delay).await;
-                wire.send(usual).await.ok()?;
-                return Some(wire);
-            }
-            Self::Held(mut gate) => {
-                gate.wait_for(|is_open| *is_open).await.ok()?;
+            Self::Delay(_) | Self::Held(_) => {
                 wire.send(usual).await.ok()?;
                 return Some(wire);
             }

@@ -215,6 +215,11 @@ async fn serve(mut wire: Wire, state: Arc<Mutex<State>>, clock: Arc<dyn Clock>) 
             body.len()
         );
         let usual = (head + &body).into_bytes();
+        if let Some(fault) = &fault
+            && fault.wait().await.is_err()
+        {
+            return;
+        }
         let next = match fault {
             Some(fault) => fault.send(wire, usual).await,
             None => wire.send(usual).await.ok().map(|()| wire),

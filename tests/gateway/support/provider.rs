@@ -348,13 +348,19 @@ async fn serve(mut wire: Wire, state: Arc<Mutex<State>>, clock: Arc<dyn Clock>) 
             let effective = fault.as_ref().is_none_or(Fault::takes_effect);
             (fault, if effective { state.answer(&call, clock.now()) } else { Vec::new() })
         };
+        if let Some(fault) = &fault
+            && fault.wait().await.is_err()
+        {
+            return;
+        }
+        // Before the answer goes: who has it may send the next call at once, and those two are not parallel.
+        if let Some(running) = state.lock().unwrap().running.get_mut(&call.endpoint) {
+            *running -= 1;
+        }
         let next = match fault {
             Some(fault) => fault.send(wire, usual).await,
             None => wire.send(usual).await.ok().map(|()| wire),
         };
-        if let Some(running) = state.lock().unwrap().running.get_mut(&call.endpoint) {
-            *running -= 1;
-        }
         let Some(next) = next else { return };
         wire = next;
     }

@@ -48,53 +48,53 @@ impl Fault {
     pub(crate) fn takes_effect(&self) -> bool {
         matches!(self, Self::Delay(_) | Self::Held(_) | Self::Lost | Self::Truncated | Self::SlowDrip(_))
     }
+}
 
-    /// Waits until the provider begins to answer.
-    ///
-    /// # Errors
-    ///
-    /// The test that holds the answer is over.
-    pub(crate) async fn wait(&self) -> Result<(), watch::error::RecvError> {
-        match self {
-            Self::Delay(delay) => tokio::time::sleep(*delay).await,
-            Self::Held(gate) => drop(gate.clone().wait_for(|is_open| *is_open).await?),
-            _ => {}
+/// Sends `usual`, or what `fault` makes of it; gives the connection back if it goes on. `ends` is called when the call is over
+/// for the provider, before who has asked can know it.
+pub(crate) async fn answer(
+    fault: Option<Fault>,
+    mut wire: Wire,
+    usual: Vec<u8>,
+    ends: impl FnOnce(),
+) -> Option<Wire> {
+    match &fault {
+        Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
+        Some(Fault::Held(gate)) => {
+            gate.clone().wait_for(|is_open| *is_open).await.ok()?;
         }
-        Ok(())
+        _ => {}
     }
-
-    /// Sends `usual` as the fault has it; gives the connection back if it goes on.
-    pub(crate) async fn send(self, mut wire: Wire, usual: Vec<u8>) -> Option<Wire> {
-        match self {
-            Self::Answer { status, headers, body } => {
-                let head =
-                    format!("HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
-                wire.send(head + &body).await.ok()?;
-                return Some(wire);
-            }
-            Self::Delay(_) | Self::Held(_) => {
-                wire.send(usual).await.ok()?;
-                return Some(wire);
-            }
-            Self::Lost | Self::Reset => wire.reset(),
-            Self::Garbage => wire.send("\u{1f44b} this is not HTTP\r\n\r\n").await.ok()?,
-            Self::Truncated => wire.send(&usual[..usual.len() - 20]).await.ok()?,
-            Self::SlowDrip(pause) => {
-                for byte in usual {
-                    wire.send([byte]).await.ok()?;
-                    tokio::time::sleep(pause).await;
-                }
-            }
-            Self::Huge => {
-                let head =
-                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
-                wire.send(head).await.ok()?;
-                let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
-                for _ in 0..1600 {
-                    wire.send(&chunk).await.ok()?;
-                }
+    ends();
+    match fault {
+        None | Some(Fault::Delay(_) | Fault::Held(_)) => {
+            wire.send(usual).await.ok()?;
+            return Some(wire);
+        }
+        Some(Fault::Answer { status, headers, body }) => {
+            let head =
+                format!("HTTP/1.1 {status} Scripted\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
+            wire.send(head + &body).await.ok()?;
+            return Some(wire);
+        }
+        Some(Fault::Lost | Fault::Reset) => wire.reset(),
+        Some(Fault::Garbage) => wire.send("\u{1f44b} this is not HTTP\r\n\r\n").await.ok()?,
+        Some(Fault::Truncated) => wire.send(&usual[..usual.len() - 20]).await.ok()?,
+        Some(Fault::SlowDrip(pause)) => {
+            for byte in usual {
+                wire.send([byte]).await.ok()?;
+                tokio::time::sleep(pause).await;
             }
         }
-        None
+        Some(Fault::Huge) => {
+            let head =
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+            wire.send(head).await.ok()?;
+            let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x10000));
+            for _ in 0..1600 {
+                wire.send(&chunk).await.ok()?;
+            }
+        }
     }
+    None
 }

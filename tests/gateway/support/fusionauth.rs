@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use portcullis::clock::Clock;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::keys::Key;
 use super::listening::Listening;
 use super::provider::PASSWORD;
@@ -215,16 +215,7 @@ async fn serve(mut wire: Wire, state: Arc<Mutex<State>>, clock: Arc<dyn Clock>) 
             body.len()
         );
         let usual = (head + &body).into_bytes();
-        if let Some(fault) = &fault
-            && fault.wait().await.is_err()
-        {
-            return;
-        }
-        let next = match fault {
-            Some(fault) => fault.send(wire, usual).await,
-            None => wire.send(usual).await.ok().map(|()| wire),
-        };
-        let Some(next) = next else { return };
+        let Some(next) = fault::answer(fault, wire, usual, || {}).await else { return };
         wire = next;
     }
 }

@@ -7,7 +7,7 @@ use portcullis::clock::Clock;
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Endpoint, classify, client_of};
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::keys::Key;
 use super::listening::Listening;
 use super::wire::Wire;
@@ -348,20 +348,13 @@ async fn serve(mut wire: Wire, state: Arc<Mutex<State>>, clock: Arc<dyn Clock>) 
             let effective = fault.as_ref().is_none_or(Fault::takes_effect);
             (fault, if effective { state.answer(&call, clock.now()) } else { Vec::new() })
         };
-        if let Some(fault) = &fault
-            && fault.wait().await.is_err()
-        {
-            return;
-        }
-        // Before the answer goes: who has it may send the next call at once, and those two are not parallel.
-        if let Some(running) = state.lock().unwrap().running.get_mut(&call.endpoint) {
-            *running -= 1;
-        }
-        let next = match fault {
-            Some(fault) => fault.send(wire, usual).await,
-            None => wire.send(usual).await.ok().map(|()| wire),
+        // Who has the answer may send the next call at once: those two are not parallel.
+        let ends = || {
+            if let Some(running) = state.lock().unwrap().running.get_mut(&call.endpoint) {
+                *running -= 1;
+            }
         };
-        let Some(next) = next else { return };
+        let Some(next) = fault::answer(fault, wire, usual, ends).await else { return };
         wire = next;
     }
 }

@@ -4,13 +4,15 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The members of a list that these values make together. Empty ones are none.
-pub(crate) fn members<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn members<'a>(
+    values: impl IntoIterator<Item = &'a [u8], IntoIter: DoubleEndedIterator>,
+) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     let parts = values.into_iter().flat_map(|value| value.split(|&byte| byte == b','));
     parts.map(trim).filter(|member| !member.is_empty())
 }
 
 /// The members of a list field.
-pub(crate) fn of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     members(headers.get_all(name).iter().map(HeaderValue::as_bytes))
 }
 

@@ -117,9 +117,7 @@ impl Context {
     /// The client's address, as far as proxies are trusted.
     pub(crate) fn client_address(&self, state: &State, headers: &HeaderMap) -> Option<IpAddr> {
         let connection = self.connection.as_ref()?;
-        let nobody = HeaderValue::from_static("");
-        let (peer, tls) = (connection.peer(), connection.tls());
-        Some(Origin::new(headers, peer, tls, &nobody, &state.trusted_proxies).client())
+        Some(Origin::new(headers, connection.peer(), connection.tls(), &state.trusted_proxies).client())
     }
 
     /// Whether its connection to the app had served another request.

@@ -21,7 +21,7 @@ pub(super) fn redirect(state: &State, session: &Session, context: &Context) -> O
     let request = session.req_header();
     let host = request.headers.get(header::HOST)?;
     let (peer, tls) = (connection.peer(), connection.tls());
-    if Origin::new(&request.headers, peer, tls, host, &state.trusted_proxies).is_https() {
+    if Origin::new(&request.headers, peer, tls, &state.trusted_proxies).is_https() {
         return None;
     }
     // An app has it, so it is one of the configuration's; its port is that of the plain listener.

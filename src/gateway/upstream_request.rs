@@ -54,7 +54,11 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
     let Some((connection, host)) = context.connection.as_ref().zip(host) else { return };
     let (peer, tls) = (connection.peer(), connection.tls());
     let origin = if context.is_from_proxy {
-        Origin::new(&downstream.headers, peer, tls, host, &state.trusted_proxies).headers()
+        let origin = Origin::new(&downstream.headers, peer, tls, &state.trusted_proxies);
+        let is_of_app =
+            |host: &str| state.app(host).is_some_and(|found| std::ptr::eq(&raw const **found, app));
+        let host = origin.host(&downstream.headers, host, is_of_app);
+        origin.headers(host)
     } else {
         connection.direct_origin().headers(peer, tls, host)
     };

@@ -1,5 +1,6 @@
 //! `X-Forwarded-*` and `Forwarded`: regenerated, and believed from trusted proxies only.
 
+use crate::support::client::raw;
 use crate::support::{Browser, Request, World};
 
 fn dressed_up(path: &str) -> Request {
@@ -71,6 +72,55 @@ async fn a_trusted_proxys_are_believed_and_the_client_is_the_rightmost_untrusted
     let client = chain.split(',').map(str::trim).rev().find(|hop| !trusted(hop));
     assert_eq!(client, Some("203.0.113.9"), "{chain}");
     assert_eq!(answer.seen_by_app("x-forwarded-proto").as_deref(), Some("https"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_stranger_wrote_left_of_it_does_not_change_what_the_proxy_says() {
+    let world = World::with("[server]\ntrusted_proxies = [\"127.0.0.0/8\"]").await;
+    for junk in [&b"\xff"[..], b"\x80\xc3(", b"", b"\"", b"<script>", b"203.0.113.5 203.0.113.6", b"[::1"] {
+        for (name, said, other) in [
+            ("X-Forwarded-For", "203.0.113.5", ("x-forwarded-for", "203.0.113.5, 127.0.0.1")),
+            ("X-Forwarded-For", "203.0.113.5:4711", ("x-forwarded-for", "203.0.113.5, 127.0.0.1")),
+            ("X-Forwarded-For", "[2001:db8::5]:4711", ("x-forwarded-for", "2001:db8::5, 127.0.0.1")),
+            ("Forwarded", "for=203.0.113.5", ("x-forwarded-for", "203.0.113.5, 127.0.0.1")),
+            ("X-Forwarded-Proto", "https", ("x-forwarded-proto", "https")),
+        ] {
+            for separator in [&b", "[..], b",,", b"\r\n"] {
+                let again = if separator == b"\r\n" { format!("{name}: ") } else { String::new() };
+                let head = format!("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n{name}: ");
+                let end = format!("{again}{said}\r\n\r\n");
+                let bytes = [head.as_bytes(), junk, separator, end.as_bytes()].concat();
+                let (answer, _) = raw(world.gateway.address, bytes).await;
+                let seen = answer.expect("an answer").seen_by_app(other.0);
+                assert_eq!(seen.as_deref(), Some(other.1), "{name}: {}", junk.escape_ascii());
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_proxy_names_a_host_of_the_app_or_none() {
+    let extra = "[server]\ntrusted_proxies = [\"127.0.0.0/8\"]\n[apps.store]\nhosts = [\"store.localhost\", \"shop.localhost\"]";
+    let world = World::with(extra).await;
+    for (claimed, expected) in [
+        ("shop.localhost", "shop.localhost"),
+        ("SHOP.localhost:8443", "SHOP.localhost:8443"),
+        ("evil.example, shop.localhost", "shop.localhost"),
+        ("evil.example", "store.localhost"),
+        ("shop.localhost, evil.example", "store.localhost"),
+        // Of another app.
+        ("forums.localhost", "store.localhost"),
+        ("shop.localhost@evil.example", "store.localhost"),
+        ("shop.localhost:80@evil.example", "store.localhost"),
+        ("", "store.localhost"),
+    ] {
+        let answer =
+            world.browser().send(Request::get("/open/page").header("X-Forwarded-Host", claimed)).await;
+        answer.assert_status(200);
+        assert_eq!(answer.seen_by_app("x-forwarded-host").as_deref(), Some(expected), "{claimed}");
+        let forwarded = answer.seen_by_app("forwarded").expect("RFC 7239");
+        assert!(forwarded.contains(&format!("host=\"{expected}\"")), "{forwarded}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

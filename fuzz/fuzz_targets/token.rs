@@ -158,6 +158,7 @@ fn check_identity(verified: portcullis::access::token::VerifiedClaims) {
     let rules = IdentityRules {
         roles_claim: ClaimPath::Segments(vec!["roles".into()]),
         headers: Vec::new(),
+        max_header_size: 4096,
         user_claims: vec![ClaimPath::Roles, ClaimPath::Segments(vec!["sub".into()])],
     };
     let subject = Value::from(verified.subject());

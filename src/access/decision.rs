@@ -193,6 +193,7 @@ impl AppRules {
             identity: IdentityRules {
                 roles_claim: app.roles_claim.clone(),
                 headers: app.identity_headers.iter().map(Into::into).collect(),
+                max_header_size: app.max_identity_header_size,
                 user_claims: app.user.claims.clone(),
             },
             reserved_headers: ReservedHeaders::new(app.identity_headers.iter().map(|header| &header.name)),

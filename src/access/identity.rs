@@ -6,13 +6,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 
+use crate::access::claims::{Members, scalar_text};
 use crate::access::identity_rules::IdentityRules;
+use crate::access::omission::{Omission, Omitted};
 use crate::access::revocations::TokenMarks;
-use crate::access::token::{TokenError, VerifiedClaims};
+use crate::access::token::{ClaimFault, TokenError, VerifiedClaims};
 use crate::config::ClaimPath;
-
-/// Bytes of one identity header; a longer claim is refused rather than cut.
-const MAX_HEADER_VALUE: usize = 4 * 1024;
 
 /// The verified identity of a request, prepared for one app.
 #[derive(Debug)]
@@ -20,6 +19,7 @@ pub struct Identity {
     claims: VerifiedClaims,
     roles: Vec<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    omissions: Box<[Omission]>,
     is_used: AtomicBool,
 }
 
@@ -27,20 +27,34 @@ impl Identity {
     /// Prepares verified claims for an app.
     pub fn new(claims: VerifiedClaims, settings: &IdentityRules) -> Result<Self, TokenError> {
         let roles = claims.claims().roles(&settings.roles_claim);
-        let texts = settings.headers.iter().filter_map(|header| {
-            let text = header_text(&claims, &roles, &header.claim)?;
-            Some((header, text))
-        });
-        let texts: Vec<_> = texts.collect();
+        let mut omissions = Vec::new();
+        if let Some(kind) = claims.claims().unreadable_roles(&settings.roles_claim) {
+            let claim = settings.roles_claim.to_string();
+            omissions.push(Omission { claim, header: None, omitted: Omitted::Unreadable(kind) });
+        }
+        let mut texts = Vec::with_capacity(settings.headers.len());
+        for header in &settings.headers {
+            let (text, omitted) = header_text(&claims, &roles, &header.claim);
+            let size = text.as_ref().map_or(0, String::len);
+            let too_large = (size > settings.max_header_size)
+                .then_some(Omitted::TooLarge { size, max: settings.max_header_size });
+            let text = text.filter(|_| too_large.is_none());
+            if let Some(omitted) = too_large.or(omitted) {
+                let (claim, name) = (header.claim.to_string(), header.name.clone());
+                omissions.push(Omission { claim, header: Some(name), omitted });
+            }
+            texts.extend(text.map(|text| (header, text)));
+        }
         // One piece of memory for all values: with thousands of sessions every other piece is a cache miss.
         let mut values = Bytes::from(texts.iter().map(|(_, text)| text.as_str()).collect::<String>());
         let mut headers = Vec::with_capacity(texts.len());
         for (header, text) in texts {
             let value = header_value(values.split_to(text.len()))
-                .ok_or_else(|| TokenError::UnusableClaim(header.claim.to_string()))?;
+                .map_err(|fault| TokenError::UnusableClaim(header.claim.to_string(), fault))?;
             headers.push((header.name.clone(), value));
         }
-        Ok(Self { claims, roles, headers, is_used: AtomicBool::new(false) })
+        let omissions = omissions.into_boxed_slice();
+        Ok(Self { claims, roles, headers, omissions, is_used: AtomicBool::new(false) })
     }
 
     /// `true` the first time this is asked, which is when a request has brought the token.
@@ -90,6 +104,11 @@ impl Identity {
         &self.headers
     }
 
+    /// What the app is not told although the JWT has it.
+    pub fn omissions(&self) -> &[Omission] {
+        &self.omissions
+    }
+
     /// Whether it expires within `ahead` seconds and three quarters of its lifetime are over. A token that does not
     /// say when it was issued is not refreshed early.
     pub fn is_about_to_expire(&self, ahead: u64, now: u64) -> bool {
@@ -114,37 +133,43 @@ impl Identity {
     }
 }
 
-/// A claim as text; lists are joined with commas, objects and empty lists are left out.
-fn header_text(claims: &VerifiedClaims, roles: &[String], path: &ClaimPath) -> Option<String> {
+/// A claim as the text of a header, and what of it the header does not say. Absent claims and empty lists give none.
+fn header_text(
+    claims: &VerifiedClaims,
+    roles: &[String],
+    path: &ClaimPath,
+) -> (Option<String>, Option<Omitted>) {
+    let joined = |members: &[String]| {
+        // One with a comma in it would read as two.
+        let fit: Vec<_> = members.iter().filter(|member| !member.contains(',')).map(String::as_str).collect();
+        let omitted = members.len() - fit.len();
+        ((!fit.is_empty()).then(|| fit.join(",")), (omitted > 0).then_some(Omitted::Commas(omitted)))
+    };
     match path {
-        // A role with a comma in it would read as two.
-        ClaimPath::Roles => {
-            let roles: Vec<_> = roles.iter().filter(|role| !role.contains(',')).map(String::as_str).collect();
-            (!roles.is_empty()).then(|| roles.join(","))
-        }
-        ClaimPath::Segments(segments) => match claims.claims().at(segments)? {
-            Value::Array(values) => {
-                let texts: Vec<_> = values.iter().filter_map(scalar_text).collect();
-                (!texts.is_empty()).then(|| texts.join(","))
-            }
-            value => scalar_text(value),
+        ClaimPath::Roles => joined(roles),
+        ClaimPath::Segments(segments) => match claims.claims().at(segments) {
+            None => (None, None),
+            Some(value) => match Members::of(value) {
+                None => (scalar_text(value), None),
+                Some(Members { texts, unreadable }) => {
+                    let (text, commas) = joined(&texts);
+                    (text, commas.or(unreadable.map(Omitted::Unreadable)))
+                }
+            },
         },
     }
 }
 
-fn scalar_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+/// RFC 9110 section 5.5: no control characters, and no blank at the ends, which would vanish on the way; text beyond ASCII
+/// goes as UTF-8.
+fn header_value(text: Bytes) -> Result<HeaderValue, ClaimFault> {
+    if text.iter().any(|&byte| byte < 0x20 || byte == 0x7f) {
+        return Err(ClaimFault::ControlCharacter);
     }
-}
-
-/// RFC 9110 section 5.5: no control characters; text beyond ASCII goes as UTF-8.
-fn header_value(text: Bytes) -> Option<HeaderValue> {
-    let acceptable = text.len() <= MAX_HEADER_VALUE && !text.iter().any(|&byte| byte < 0x20 || byte == 0x7f);
-    acceptable.then(|| HeaderValue::from_maybe_shared(text).ok()).flatten()
+    if text.first() == Some(&b' ') || text.last() == Some(&b' ') {
+        return Err(ClaimFault::Blank);
+    }
+    HeaderValue::from_maybe_shared(text).map_err(|_| ClaimFault::ControlCharacter)
 }
 
 #[cfg(test)]

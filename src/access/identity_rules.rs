@@ -11,6 +11,8 @@ pub struct IdentityRules {
     pub roles_claim: ClaimPath,
     /// Which headers the app receives.
     pub headers: Vec<HeaderRule>,
+    /// Bytes of one header; a longer one is left out.
+    pub max_header_size: usize,
     /// What the user object shows.
     pub user_claims: Vec<ClaimPath>,
 }

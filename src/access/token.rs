@@ -128,8 +128,19 @@ pub enum TokenError {
     #[error("`{0}` is in the future")]
     NotYetValid(&'static str),
     /// A claim that is configured as an identity header cannot be one.
-    #[error("claim `{0}` cannot be a header value")]
-    UnusableClaim(String),
+    #[error("claim `{0}` cannot be a header value: it {1}")]
+    UnusableClaim(String, ClaimFault),
+}
+
+/// Why a claim cannot be a header value (RFC 9110 section 5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimFault {
+    /// It would end the header, or be refused.
+    #[error("has a control character")]
+    ControlCharacter,
+    /// It would vanish on the way: two names would become one.
+    #[error("begins or ends with a blank")]
+    Blank,
 }
 
 impl TokenError {
@@ -149,7 +160,7 @@ impl TokenError {
             Self::AuthorizedParty => ReasonCode::TokenAuthorizedParty,
             Self::Expired => ReasonCode::TokenExpired,
             Self::NotYetValid(_) => ReasonCode::TokenNotYetValid,
-            Self::UnusableClaim(_) => ReasonCode::TokenUnusableClaim,
+            Self::UnusableClaim(..) => ReasonCode::TokenUnusableClaim,
         }
     }
 }

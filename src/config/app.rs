@@ -16,6 +16,7 @@ use super::values::claim::literal_claim_path;
 use super::values::duration::duration;
 use super::values::host::host;
 use super::values::path::request_path;
+use super::values::size::size;
 use super::values::url::{origin, upstream};
 use super::values::{is_table_name, plain_text};
 
@@ -90,6 +91,9 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         fusionauth_webhook::check(section, webhook, provider);
     }
     let identity_headers = identity_headers(section);
+    let max_identity_header_size = section.defaulted("max_identity_header_size", "\"4KiB\"", |item| {
+        usize::try_from(size(item, "64B", "16KiB")?).ok()
+    });
     let routes = routes(section, &endpoints.paths());
     let upstream_tls = upstream_tls(section, read.upstreams.as_deref());
     let resolve_interval = section.defaulted("resolve_interval", "\"5s\"", |item| duration(item, "1s", "1h"));
@@ -114,6 +118,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         fusionauth_webhook: endpoints.fusionauth_webhook?,
         cookies: read.cookies.clone()?,
         identity_headers: identity_headers?,
+        max_identity_header_size: max_identity_header_size?,
         forward_access_token: forward_access_token?,
         allowed_origins: allowed_origins?,
         routes: routes?,

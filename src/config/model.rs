@@ -340,6 +340,8 @@ pub struct App {
     pub cookies: Cookies,
     /// `[apps.NAME.identity_headers]`, in the file's order.
     pub identity_headers: Vec<IdentityHeader>,
+    /// Bytes of one identity header; a longer one is left out.
+    pub max_identity_header_size: usize,
     /// Adds `Authorization: Bearer <JWT>` to what is forwarded.
     pub forward_access_token: bool,
     /// Origins other than the app's own that may send state-changing requests, as `scheme://host[:port]`, lower-case.

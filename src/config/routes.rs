@@ -1,7 +1,7 @@
 //! `[[apps.*.routes]]`, and which of them no request can ever reach.
 
 use super::model::{Access, Route, RoutePath};
-use super::reader::Section;
+use super::reader::{Item, Section};
 use super::spelling::quote;
 use super::values::path::route_path;
 use super::values::{plain_text, word};
@@ -35,7 +35,7 @@ fn route(section: &Section<'_>) -> Option<Route> {
         )
     });
     let roles = section.optional("roles", "no role is asked for", |item| {
-        item.some("list the roles of which any suffices, or leave the key out", plain_text)
+        item.some("list the roles of which any suffices, or leave the key out", role)
     });
     if section.has("roles") && access.is_some_and(|access| access != Access::Required) {
         let _: Option<()> = section.fault_at(
@@ -49,6 +49,18 @@ fn route(section: &Section<'_>) -> Option<Route> {
         access: access?, // What is wrong with the roles has been said; the path can still be compared with others.
         roles: roles.flatten().unwrap_or_default(),
     })
+}
+
+/// Roles of tokens are compared without blanks at their ends.
+fn role(item: &Item<'_>) -> Option<String> {
+    let role = plain_text(item)?;
+    if role.trim() == role {
+        return Some(role);
+    }
+    item.fault(
+        format!("{} begins or ends with a blank: nobody can have it", quote(&role)),
+        format!("write `\"{}\"`", role.trim()),
+    )
 }
 
 fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Route)], own_paths: &[&str]) {

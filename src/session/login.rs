@@ -112,7 +112,7 @@ async fn call(
 /// The answer where the provider gave a JWT that cannot be used.
 fn unusable(app: &SessionContext, error: &TokenError) -> Problem {
     let (provider, client) = (app.provider.name(), &app.client.id);
-    if let TokenError::UnusableClaim(_) = error {
+    if let TokenError::UnusableClaim(..) = error {
         let reason = error.code();
         audit::record_detail(Event::LoginRefused, reason, app, &error.to_string());
         return Problem::new(Code::Forbidden, "This account cannot be used with this app.").because(reason);

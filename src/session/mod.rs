@@ -35,6 +35,7 @@ use crate::access::token::{self, TokenError, Verification};
 use crate::clock::Clock;
 use crate::config;
 use crate::identity_provider::{ChallengeKind, Client, IdentityProvider, UnknownKeySource};
+use crate::telemetry::metrics;
 
 pub(crate) use cookie_changes::{Asker, Brought, Change, NewCookies};
 pub use credentials::{BodyFormat, parse as parse_credentials};
@@ -250,7 +251,18 @@ impl SessionContext {
         let Verification { claims, validity } = token::verify(access_token, &self.rules.token, keys, now)?;
         self.compare_clocks(claims.issued_at(), now);
         validity.check()?;
-        Identity::new(claims, &self.rules.identity).map(Arc::new)
+        let identity = Identity::new(claims, &self.rules.identity)?;
+        self.tell_omissions(&identity);
+        Ok(Arc::new(identity))
+    }
+
+    /// Warns of what the app is not told: it may take the absence for a fact.
+    fn tell_omissions(&self, identity: &Identity) {
+        let (app, subject) = (&self.app, identity.subject());
+        for omission in identity.omissions() {
+            warn!(app, subject, %omission, "the app is not told all that the JWT says");
+            metrics::count_omission(app);
+        }
     }
 
     /// Warns where the provider's clock is ahead by more than `leeway`, be its JWTs taken or not.

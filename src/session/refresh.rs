@@ -502,7 +502,7 @@ impl Call {
         };
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
-            Err(error @ TokenError::UnusableClaim(_)) => {
+            Err(error @ TokenError::UnusableClaim(..)) => {
                 audit::record_detail(Event::SessionEnded, error.code(), app, &error.to_string());
                 return Outcome::Dead;
             }

@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     provider_seconds: HistogramVec,
     provider_errors: IntCounterVec,
     upstream_errors: IntCounterVec,
+    omissions: IntCounterVec,
     /// Look-ups of the apps' host names.
     pub(crate) name_lookups: IntCounterVec,
     /// Connections that are open, on all public listeners.
@@ -135,6 +136,11 @@ impl Metrics {
                 "Failures of an app's upstreams.",
                 &app_reason,
             ),
+            omissions: counter(
+                "portcullis_identity_omissions_total",
+                "Claims of new JWTs that an app is not told, or not as a whole.",
+                &app,
+            ),
             name_lookups: name_lookups(&registry),
             connections: gauge("portcullis_open_connections", "Connections that are open, public ones."),
             config_generation: gauge(
@@ -171,6 +177,11 @@ fn name_lookups(registry: &Registry) -> IntCounterVec {
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
     let metric = metric.and_then(|metric| registry.register(Box::new(metric.clone())).map(|()| metric));
     metric.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Counts a claim that an app is not told, or not as a whole.
+pub(crate) fn count_omission(app: &str) {
+    METRICS.omissions.with_label_values(&[app]).inc();
 }
 
 /// Counts what the audit log tells.

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use crate::binary::Program;
 use crate::support::client::{raw, receive, request_bytes};
 use crate::support::gateway::ACCESS;
-use crate::support::{Request, World, patiently};
+use crate::support::{Browser, Request, World, patiently};
 
 /// Every header of the app's latest request on `path` whose canonical name is one of ours.
 fn seen(world: &World, path: &str) -> Vec<(String, String)> {
@@ -125,9 +126,113 @@ async fn list_claims_are_joined_and_absent_ones_are_absent() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_has_the_same_members_for_the_app_as_for_the_route() {
+    let world = World::with(
+        r#"
+        [apps.store]
+        roles_claim = "groups"
+        [apps.store.identity_headers]
+        X-Auth-Roles = "roles"
+        X-Auth-Groups = "groups"
+        X-Auth-Teams = "teams"
+        "#,
+    )
+    .await;
+    for (groups, expected, is_admin) in [
+        (json!(["users,admin"]), None, false),
+        (json!(["users,admin", "staff"]), Some("staff"), false),
+        (json!([" admin ", "staff\t"]), Some("admin,staff"), true),
+        (json!(["staff", " ", ""]), Some("staff"), false),
+        (json!({"admin": {"2093": "x.example"}, "user": {"2093": "x.example"}}), Some("admin,user"), true),
+        (json!([{"admin": {"2093": "x.example"}}, {"user": {}}]), Some("admin,user"), true),
+        (json!({"admin": true, "user": false}), Some("admin"), true),
+        (json!({"admin": false, "user": true}), Some("user"), false),
+        (json!({"admin": {"roles": ["user"]}}), None, false),
+        (json!([{"id": "1", "name": "admin"}]), None, false),
+    ] {
+        world.provider.set(|settings| settings.claims = json!({"groups": groups, "teams": groups}));
+        let mut browser = world.logged_in("ada").await;
+        let answer = browser.get("/api/cart").await;
+        answer.assert_status(200);
+        for header in ["x-auth-roles", "x-auth-groups", "x-auth-teams"] {
+            let seen: Option<Vec<_>> = answer.seen_by_app(header).map(|value| {
+                let mut members: Vec<_> = value.split(',').map(str::to_owned).collect();
+                members.sort();
+                members
+            });
+            let expected = expected.map(|list| list.split(',').map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(seen, expected, "{header} of {groups}");
+        }
+        let status = browser.get("/api/admin/users").await.status();
+        assert_eq!(status, if is_admin { 200 } else { 403 }, "{groups}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_that_grow_cost_a_header_and_never_a_session() {
+    let world = World::with(
+        r#"
+        [apps.store]
+        max_identity_header_size = "256B"
+        [apps.store.identity_headers]
+        X-Auth-User = "sub"
+        X-Auth-Groups = "groups"
+        "#,
+    )
+    .await;
+    world.provider.set(|settings| settings.claims = json!({"groups": ["staff"]}));
+    let mut browser = world.logged_in("ada").await;
+    assert_eq!(browser.get("/api/cart").await.seen_by_app("x-auth-groups").as_deref(), Some("staff"));
+
+    let many: Vec<_> = (0..100).map(|number| format!("group-{number}")).collect();
+    world.provider.set(|settings| settings.claims = json!({"groups": many}));
+    world.expire_access_tokens();
+    let answer = browser.get("/api/cart").await;
+    answer.assert_status(200);
+    assert_eq!(answer.seen_by_app("x-auth-user").as_deref(), Some("id-of-ada"));
+    assert_eq!(answer.seen_by_app("x-auth-groups"), None);
+
+    // Nor is it a login.
+    let mut newcomer = world.logged_in("bob").await;
+    let answer = newcomer.get("/api/cart").await;
+    assert_eq!(answer.seen_by_app("x-auth-user").as_deref(), Some("id-of-bob"));
+    assert_eq!(answer.seen_by_app("x-auth-groups"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_says_what_the_app_is_not_told_and_no_value() {
+    let builder = World::builder().await.lay_over(
+        r#"
+        [apps.store]
+        max_identity_header_size = "64B"
+        roles_claim = "urn:projects"
+        [apps.store.identity_headers]
+        X-Auth-Groups = "groups"
+        X-Auth-Teams = "teams"
+        "#,
+    );
+    let (program, builder) = Program::start(builder).await;
+    let claims = json!({
+        "groups": "hush-group ".repeat(9).trim().split(' ').collect::<Vec<_>>(),
+        "teams": ["hush,team"],
+        "urn:projects": {"roles": ["hush-role"]},
+    });
+    builder.provider.set(|settings| settings.claims = claims);
+    let mut browser = Browser::new(program.address, "store.localhost");
+    browser.log_in("ada").await.assert_status(200);
+    let what = "the app is not told all that the JWT says";
+    program
+        .logged(&[what, "id-of-ada", "x-auth-groups", "98 bytes", "`max_identity_header_size` is 64"])
+        .await;
+    program.logged(&[what, "x-auth-teams", "comma"]).await;
+    program.logged(&[what, "`roles_claim`", "`urn:projects`", "an object"]).await;
+    assert!(!program.end().await.contains("hush"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_that_cannot_be_a_header_value_refuses_the_login_and_is_no_5xx_loop() {
     let world = World::start().await;
-    for email in ["a\r\nX-Auth-Roles: admin", "a\nb", "a\u{0}b", "a\rb"] {
+    for email in ["a\r\nX-Auth-Roles: admin", "a\nb", "a\u{0}b", "a\rb", " a@x", "a@x ", "a@x\t", "  "] {
         world.provider.set(|settings| settings.claims = json!({"email": email}));
         let mut browser = world.browser();
         let answer = browser.try_log_in("ada", "correct horse").await;

@@ -357,7 +357,13 @@ fn roles() {
         (json!({"roles": ["x"]}), "/admin", "403 forbidden"),
         (json!({"roles": ["Admin"]}), "/admin", "403 forbidden"),
         (json!({"roles": ["x,admin"]}), "/admin", "403 forbidden"),
-        (json!({"roles": {"admin": true}}), "/admin", "403 forbidden"),
+        // As the app would read it.
+        (json!({"roles": [" admin "]}), "/admin", "forward alice"),
+        // A map whose keys are the roles.
+        (json!({"roles": {"admin": true}}), "/admin", "forward alice"),
+        (json!({"roles": {"admin": {"1": "a.example"}}}), "/admin", "forward alice"),
+        (json!({"roles": {"admin": false}}), "/admin", "403 forbidden"),
+        (json!({"roles": {"admin": {"roles": ["x"]}}}), "/admin", "403 forbidden"),
         (json!({}), "/admin", "403 forbidden"),
         (json!({}), "/x", "forward alice"),
     ] {

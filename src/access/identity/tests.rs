@@ -22,7 +22,12 @@ fn rules(claim: &str) -> IdentityRules {
         claim: path(claim),
     };
     let user_claims = ["sub", "email", "roles", "realm_access.roles", "none"].map(path).to_vec();
-    IdentityRules { roles_claim: path("realm_access.roles"), headers: vec![(&header).into()], user_claims }
+    IdentityRules {
+        roles_claim: path("realm_access.roles"),
+        headers: vec![(&header).into()],
+        max_header_size: 4096,
+        user_claims,
+    }
 }
 
 fn identity(changes: &Value, rules: &IdentityRules) -> Result<Identity, TokenError> {
@@ -52,7 +57,18 @@ fn header_values() {
         ("list", json!({"list": ["a", 1, false, null, {"x": 1}, ["y"], "b"]}), Some("a,1,false,b")),
         ("list", json!({"list": []}), None),
         ("list", json!({"list": [{"x": 1}]}), None),
+        // The borders of a list's members are commas, so that none has one, nor a blank at its ends.
+        ("list", json!({"list": ["users,admins"]}), None),
+        ("list", json!({"list": ["users,admins", " b", "c ", "\td", " ", "e f"]}), Some("b,c,d,e f")),
+        ("roles", json!({"realm_access": {"roles": ["users,admins", " b "]}}), Some("b")),
+        // What is no list has none.
+        ("name", json!({"name": "Doe, John"}), Some("Doe, John")),
+        // Maps whose keys are the members.
+        ("o", json!({"o": {"x": true, "y": false}}), Some("x")),
+        ("o", json!({"o": {"x": {"1": "a.example"}, "y,z": {}}}), Some("x")),
+        ("roles", json!({"realm_access": {"roles": {"admin": {"1": "a.example"}}}}), Some("admin")),
         ("o", json!({"o": {"x": 1}}), None),
+        ("o", json!({"o": {"x": "text"}}), None),
         ("o.x", json!({"o": {"x": 1}}), Some("1")),
         ("o.x.y", json!({"o": {"x": 1}}), None),
         ("o.0", json!({"o": ["x"]}), None),
@@ -70,25 +86,105 @@ fn header_values() {
 
 #[test]
 fn claims_that_cannot_be_header_values() {
-    let long_list = vec!["role"; 1000];
-    for (path, changes) in [
-        ("x", json!({"x": "a\r\nX-Auth-User: admin"})),
-        ("x", json!({"x": "a\rb"})),
-        ("x", json!({"x": "a\nb"})),
-        ("x", json!({"x": "a\u{0}b"})),
-        ("x", json!({"x": "a\tb"})),
-        ("x", json!({"x": "a\u{7f}"})),
-        ("x", json!({"x": "\u{1b}[2J"})),
-        ("x", json!({"x": ["fine", "a\nb"]})),
-        ("x", json!({"x": "x".repeat(4097)})),
-        ("x", json!({"x": long_list.clone()})),
-        ("roles", json!({"realm_access": {"roles": ["a\r\nb"]}})),
-        ("roles", json!({"realm_access": {"roles": long_list}})),
+    use ClaimFault::{Blank, ControlCharacter};
+    for (path, changes, fault) in [
+        ("x", json!({"x": "a\r\nX-Auth-User: admin"}), ControlCharacter),
+        ("x", json!({"x": "a\rb"}), ControlCharacter),
+        ("x", json!({"x": "a\nb"}), ControlCharacter),
+        ("x", json!({"x": "a\u{0}b"}), ControlCharacter),
+        ("x", json!({"x": "a\tb"}), ControlCharacter),
+        ("x", json!({"x": "a\t"}), ControlCharacter),
+        ("x", json!({"x": "a\u{7f}"}), ControlCharacter),
+        ("x", json!({"x": "\u{1b}[2J"}), ControlCharacter),
+        ("x", json!({"x": ["fine", "a\nb"]}), ControlCharacter),
+        ("x", json!({"x": {"a\nb": true}}), ControlCharacter),
+        ("roles", json!({"realm_access": {"roles": ["a\r\nb"]}}), ControlCharacter),
+        ("x", json!({"x": " alice"}), Blank),
+        ("x", json!({"x": "alice "}), Blank),
+        ("x", json!({"x": " "}), Blank),
+        ("sub", json!({"sub": " alice"}), Blank),
     ] {
-        assert_eq!(header(path, &changes), Err(TokenError::UnusableClaim(path.into())), "{path}");
+        let expected = TokenError::UnusableClaim(path.into(), fault);
+        assert_eq!(header(path, &changes), Err(expected), "{path} of {changes}");
     }
     // What is no header does not matter.
     assert_eq!(header("sub", &json!({"x": "a\nb"})), Ok(Some(b"alice".to_vec())));
+}
+
+#[test]
+fn what_the_app_is_not_told_is_known() {
+    let long_list = vec!["role"; 1000];
+    for (path, changes, expected) in [
+        ("x", json!({"x": "x".repeat(4096)}), vec![]),
+        ("x", json!({}), vec![]),
+        ("x", json!({"x": []}), vec![]),
+        ("x", json!({"x": null}), vec![]),
+        ("x", json!({"x": ["a", "b"]}), vec![]),
+        (
+            "x",
+            json!({"x": "x".repeat(4097)}),
+            vec![
+                "header `x-auth-claim` is left out: claim `x` has 4097 bytes, and `max_identity_header_size` is 4096",
+            ],
+        ),
+        (
+            "x",
+            json!({"x": long_list.clone()}),
+            vec![
+                "header `x-auth-claim` is left out: claim `x` has 4999 bytes, and `max_identity_header_size` is 4096",
+            ],
+        ),
+        (
+            "roles",
+            json!({"realm_access": {"roles": long_list}}),
+            vec![
+                "header `x-auth-claim` is left out: claim `roles` has 4999 bytes, and `max_identity_header_size` is 4096",
+            ],
+        ),
+        (
+            "x",
+            json!({"x": ["a,b", "c", "d,"]}),
+            vec!["header `x-auth-claim` is without 2 of the members of claim `x`: they have a comma"],
+        ),
+        (
+            "x",
+            json!({"x": {"y": "z"}}),
+            vec![
+                "header `x-auth-claim`: claim `x` is or has an object whose keys are no members, which is no text",
+            ],
+        ),
+        (
+            "sub",
+            json!({"realm_access": {"roles": {"roles": ["a"]}}}),
+            vec![
+                "`roles_claim`: claim `realm_access.roles` is or has an object whose keys are no members, in which no \
+                 roles can be read",
+            ],
+        ),
+    ] {
+        let identity = identity(&changes, &rules(path)).unwrap();
+        let told: Vec<_> = identity.omissions().iter().map(ToString::to_string).collect();
+        assert_eq!(told, expected, "{path} of {changes}");
+    }
+}
+
+#[test]
+fn a_header_that_is_too_large_takes_nothing_else_along() {
+    let mut rules = rules("roles");
+    let email = IdentityHeader {
+        name: HeaderName::from_static("x-auth-email"),
+        display_name: "X".into(),
+        claim: path("email"),
+    };
+    rules.headers.push((&email).into());
+    rules.max_header_size = 64;
+    let many: Vec<_> = (0..100).map(|number| format!("role-{number}")).collect();
+    let changes = json!({"realm_access": {"roles": many}, "email": "a@example.com"});
+    let identity = identity(&changes, &rules).unwrap();
+    let names: Vec<_> = identity.headers().iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["x-auth-email"]);
+    // Our own check knows them all.
+    assert!(identity.has_any_role(&[String::from("role-99")]));
 }
 
 #[test]

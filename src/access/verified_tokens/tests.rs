@@ -16,7 +16,12 @@ const SCOPE: Scope = Scope { app: 0, key_generation: 1 };
 fn identity(exp: u64) -> Arc<Identity> {
     let token = mint(&claims(&json!({"exp": exp, "iat": null})));
     let verified = verify(&token, &token_rules(), &key_set(), NOW).unwrap().claims;
-    let rules = IdentityRules { roles_claim: ClaimPath::Roles, headers: vec![], user_claims: vec![] };
+    let rules = IdentityRules {
+        roles_claim: ClaimPath::Roles,
+        headers: vec![],
+        max_header_size: 4096,
+        user_claims: vec![],
+    };
     Arc::new(Identity::new(verified, &rules).unwrap())
 }
 

@@ -103,6 +103,10 @@ impl Trial<'_> {
                     let message = "the JWT lives for more than an hour: so long a stolen one can be used";
                     report.warning(self.subject, message, "let the provider issue JWTs of a few minutes");
                 }
+                for omission in identity.omissions() {
+                    let message = format!("the app is not told all that the JWT says: {omission}");
+                    report.warning(self.subject, message, omission.fix());
+                }
                 if identity.roles().is_empty() {
                     let message = format!("the test user has no roles in `{}`", self.app.roles_claim);
                     report.warning(self.subject, message, "give it one, or correct `roles_claim`");
@@ -226,7 +230,7 @@ fn token_fix(error: &TokenError) -> &'static str {
         }
         TokenError::NotYetValid(_) | TokenError::Expired => "synchronise both clocks (NTP)",
         TokenError::Malformed(_) => "let the provider issue JWTs as access tokens, not opaque ones",
-        TokenError::UnusableClaim(_) => {
+        TokenError::UnusableClaim(..) => {
             "take the claim out of `identity_headers`, or correct it at the provider"
         }
         _ => "`docs/behaviour.md`, \"Verification\", says what a JWT must be like",

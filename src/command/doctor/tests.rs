@@ -49,6 +49,7 @@ fn app() -> App {
             refresh_token_lifetime: None,
         },
         identity_headers: Vec::new(),
+        max_identity_header_size: 4096,
         forward_access_token: false,
         allowed_origins: Vec::new(),
         routes: vec![Route {

@@ -119,6 +119,10 @@ fn token_step(
             };
             steps.add("JWT", &state);
             steps.add("", &format!("sub {:?}, roles {:?}", identity.subject(), identity.roles()));
+            for omission in identity.omissions() {
+                steps.add("", &format!("not told to the app: {omission}"));
+                steps.add("", &format!("hint: {}", omission.fix()));
+            }
             let access_token = Zeroizing::new(access_token.to_owned());
             let code = if expired { "token_expired" } else { "session_valid" };
             (Some(Previous { identity, access_token, still_valid: !expired, over: None }), code)
@@ -144,8 +148,8 @@ const fn token_hint(error: &TokenError) -> &'static str {
             "hint: the clocks differ: synchronise them; `iat` may be half a minute ahead, `nbf` by `leeway`"
         }
         TokenError::Type => "hint: an ID or refresh token in the JWT's place",
-        TokenError::UnusableClaim(_) => {
-            "hint: the claim has control characters or is too long for `identity_headers`"
+        TokenError::UnusableClaim(..) => {
+            "hint: take the claim out of `identity_headers`, or correct it at the provider"
         }
         _ => "hint: it is damaged, forged, or not a JWT of this provider",
     }

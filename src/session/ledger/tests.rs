@@ -33,7 +33,12 @@ fn renewed_as(refresh_token: Option<&str>) -> Outcome {
     let jti = COUNT.fetch_add(1, Ordering::Relaxed).to_string();
     let access_token = mint(&claims(&serde_json::json!({ "jti": jti })));
     let verified = verify(&access_token, &token_rules(), &key_set(), NOW).unwrap().claims;
-    let rules = IdentityRules { roles_claim: ClaimPath::Roles, headers: vec![], user_claims: vec![] };
+    let rules = IdentityRules {
+        roles_claim: ClaimPath::Roles,
+        headers: vec![],
+        max_header_size: 4096,
+        user_claims: vec![],
+    };
     let identity = Arc::new(Identity::new(verified, &rules).unwrap());
     Outcome::Renewed(Arc::new(Tokens {
         access_token: access_token.into(),

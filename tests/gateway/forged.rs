@@ -92,7 +92,7 @@ fn claims(now: u64) -> Vec<Value> {
         json!({"events": {"http://schemas.openid.net/event/backchannel-logout": {}}}),
         json!({"email": "a\r\nX-Auth-Roles: admin"}),
         json!({"email": "a\u{0}"}),
-        json!({"email": "a".repeat(5000)}),
+        json!({"email": " ada@example.com"}),
     ]
 }
 

@@ -131,7 +131,7 @@ pub(crate) struct Theft {
     /// Whether the gateway asked the provider about that refresh token.
     pub(crate) asked: bool,
     /// What had ended the login at the provider by then.
-    pub(crate) ended: Option<End>,
+    pub(crate) login_ended: Option<End>,
     /// How long the stolen JWT was still to live, in seconds.
     pub(crate) remaining: u64,
     /// Of the gateway, in seconds.

@@ -85,7 +85,7 @@ pub(crate) async fn strike(
         code: code(&body),
         gained: jwt.and_then(|jwt| scene.logins.give_to_thief(scene.app, &jwt)),
         asked: scene.journal.asked_about(&token, started),
-        ended: scene.logins.end_of(scene.app, &tokens.jti),
+        login_ended: scene.logins.end_of(scene.app, &tokens.jti),
         remaining: tokens.expires_at.saturating_sub(SystemClock.now()),
         replay_window: target.replay_window.as_secs(),
         token,

@@ -67,7 +67,7 @@ export function startFlow(settings) {
 /** Tells the panel who is signed in: null for nobody, undefined if that could not be found out. */
 export function setUser(someone) {
   user = someone;
-  redraw();
+  draw();
   tick();
 }
 
@@ -263,7 +263,7 @@ function redraw() {
 function draw() {
   const known = login ? [login.tokens] : [];
   const story = tell({ requests, exchanges: [...exchanges.values()], isPublic: options.isPublic, since: loaded, heard, known });
-  hold(story.held);
+  hold(story.held, story.pair);
   const steps = story.steps.slice(0, SHOWN);
   const keep = new Set(steps.map((step) => step.key));
   for (const [key, { element }] of drawn) {
@@ -293,13 +293,15 @@ function draw() {
 }
 
 /** Takes note of which tokens the browser holds, and tells its other pages. */
-function hold(observed) {
+function hold(observed, pair) {
   const changed = Boolean(observed) && (observed.jti !== null) !== held || (observed?.jti && observed.jti !== jti);
   if (observed) held = observed.jti !== null;
   if (observed?.jti) jti = observed.jti;
   if (changed) {
-    login = login?.tokens.jti === jti ? login : null;
+    // Until the demo says what has become of them.
+    if (login?.tokens.jti !== jti) login = pair ? { family: pair.family, tokens: pair, used: false, ended: null } : null;
     askForState();
+    tick();
   }
   const sub = user?.sub ?? null;
   const news = JSON.stringify([sub, observed?.jti]);

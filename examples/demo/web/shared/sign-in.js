@@ -24,7 +24,7 @@ export function signInForm({ title, text, send, done }) {
     try {
       const user = await send(username.value, password.value);
       done(user);
-      toast(`Signed in as ${user.name || username.value}.`, "good");
+      toast(`Welcome, ${user.name || username.value}. You are signed in.`, "good");
     } catch (problem) {
       error.textContent =
         problem.code === "invalid_credentials" ? "User name or password is wrong. Please try again." : problem.message;

@@ -10,8 +10,8 @@ const SLACK = 3; // milliseconds by which two clocks of one machine may differ
 const SOON = 5000; // milliseconds within which the gateway does something in the background
 
 /**
- * The steps since `since`, newest first: { key, title, badge, tone, started, arrows, caption }, and `held`: what the browser
- * holds by them ({ at, jti }, or undefined where nothing is known). `heard` and `known`: see tokens.js.
+ * The `steps` since `since`, newest first: { key, title, badge, tone, started, arrows, caption }; what the browser `held` last
+ * ({ at, jti }, or undefined where nothing is known); the `pair` of tokens of that name. `heard` and `known`: see tokens.js.
  */
 export function tell({ requests, exchanges, isPublic, since, heard = [], known = [] }) {
   const by = (kind) => exchanges.filter((exchange) => exchange.kind === kind);
@@ -43,7 +43,7 @@ export function tell({ requests, exchanges, isPublic, since, heard = [], known =
   const calls = (grant) => by("provider").filter((call) => call.grant === grant);
   const context = { isPublic, refreshes: calls("refresh_token"), revocations: calls("revocation"), thefts: by("thief") };
   const recent = steps.filter((one) => one.ended >= since);
-  return { steps: recent.map((one) => describe(one, context)).reverse(), held: observed.at(-1) };
+  return { steps: recent.map((one) => describe(one, context)).reverse(), held: observed.at(-1), pair: pairs.get(observed.at(-1)?.jti) };
 }
 
 function step(parts) {

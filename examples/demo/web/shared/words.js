@@ -56,12 +56,12 @@ export const NOTES = {
   sealed: {
     title: "Sealed cookies are on", badge: "configuration", tone: "good",
     caption: "The gateway loaded its configuration again, with session.seal_keys and without a restart. Whoever signs in from now on gets a sealed " +
-      "refresh token. A session from before goes on until its JWT is due; then it ends with 401 session_expired.",
+      "refresh token. A session from before goes on until its JWT has expired; then it ends with 401 session_expired.",
   },
   unsealed: {
     title: "Sealed cookies are off", badge: "configuration", tone: "warn",
     caption: "The gateway loaded its configuration again, without session.seal_keys and without a restart. Whoever signs in from now on gets the refresh " +
-      "token itself as a cookie. A session from before goes on until its JWT is due; then it ends with 401 session_expired.",
+      "token itself as a cookie. A session from before ends when its JWT is due for a refresh, with 401 session_expired.",
   },
 };
 
@@ -81,7 +81,7 @@ export function theftWords(theft) {
   };
 }
 
-function refreshTokenCaption({ status, sealed, again, gained, asked, ended, replay_window: window }) {
+function refreshTokenCaption({ status, sealed, again, gained, asked, login_ended: ended, replay_window: window }) {
   const unasked = asked ? "" : ", and the provider was not asked";
   if (status === 200 && gained) {
     const how = again ? "The thief is in again, with a fresh JWT." : "The thief is in, with a fresh JWT: while cookies are not sealed, a refresh token alone is a session.";
@@ -100,7 +100,7 @@ function refreshTokenCaption({ status, sealed, again, gained, asked, ended, repl
   return otherwise(status, unasked);
 }
 
-function jwtCaption({ status, remaining, ended }) {
+function jwtCaption({ status, remaining, login_ended: ended }) {
   if (status === 200 && remaining === 0) {
     return "The thief is in, though the JWT has just expired: the gateway tolerates a few seconds of clock skew (leeway). After that it ends, " +
       "because there is no refresh token.";

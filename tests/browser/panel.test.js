@@ -116,6 +116,20 @@ describe("the panel tells of this browser", () => {
     await eventually(async () => (await refreshToken(first)) !== old && (await refreshToken(second)) === (await refreshToken(first)), "the refresh in both tabs");
   });
 
+  test("nothing that it cannot know, where the provider is not the demo's own", async () => {
+    const page = await user.open("about:blank");
+    await page.route("**/demo/state*", (route) => route.fulfill({ json: { login: null, gateway: null } }));
+    await page.route("**/api/user", (route) => route.fulfill({ json: { sub: "1", name: "Alice Liddell" } }));
+    await page.route("**/api/shopping-cart", (route) => route.fulfill({ json: { lines: [], total_cents: 0 } }));
+    await page.goto(demo.store);
+    await page.locator(".session-state", { hasText: "Alice Liddell" }).waitFor();
+    await page.locator(".session-tokens", { hasText: "not known here: the identity provider is not the demo's own" }).waitFor();
+    assert.equal(await page.locator(".life-fill.good, .life-fill.due").count(), 0);
+    for (const id of ["flow-seal", "flow-steal-jwt", "flow-steal-refresh", "flow-expire", "flow-status"]) {
+      assert.equal(await page.locator(`#${id}`).isVisible(), false, id);
+    }
+  });
+
   test("that nobody answers, in no good colour", () => elsewhere((toml) => toml, async (gone, { open: visit }) => {
     const page = await visit(gone.store);
     await signIn(page, "bob", "builder");

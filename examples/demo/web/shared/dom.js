@@ -1,6 +1,8 @@
 // Small helpers to build the page without a framework.
 
 const SVG = "http://www.w3.org/2000/svg";
+// At once: more would cover what they are about.
+const TOASTS = 2;
 const FOCUSABLE = "a[href], button, input, textarea, select, [tabindex]";
 
 /** An element: h("p", { class: "note", onclick }, "text", child). A false child is left out. */
@@ -62,5 +64,6 @@ export function toast(text, tone = "info") {
   const box = document.getElementById("toasts");
   const message = h("p", { class: `toast ${tone}` }, text);
   box.append(message);
+  while (box.children.length > TOASTS) box.firstElementChild.remove();
   setTimeout(() => message.remove(), 6000);
 }

@@ -80,7 +80,7 @@ function build(panel) {
   parts.stealJwt = button("flow-steal-jwt", "Steal the JWT", "Uses it without a refresh token", "/demo/steal-jwt");
   parts.poke = h("button", { id: "flow-poke", type: "button", class: "action", onclick: () => options.poke() }, "Send a request");
   parts.pulse = h("input", { type: "checkbox", id: "flow-pulse" });
-  parts.seal = h("button", { id: "flow-seal", type: "button", class: "switch", role: "switch", "aria-checked": "true", "aria-describedby": "flow-seal-note", onclick: switchSeal },
+  parts.seal = h("button", { id: "flow-seal", type: "button", class: "switch", role: "switch", "aria-checked": "true", "aria-describedby": "flow-seal-note", title: "Loads the gateway's configuration again, and signs you out first: no session survives that", onclick: switchSeal },
     h("span", { class: "switch-track", "aria-hidden": "true" }), "Sealed cookies");
   parts.sealNote = h("span", { class: "action-label", id: "flow-seal-note" });
   parts.own = h("div", { class: "actions-own" },
@@ -234,9 +234,10 @@ function tick() {
   parts.fill.style.inlineSize = `${words.share * 100}%`;
   parts.fill.className = `life-fill ${words.bar === "idle" ? "" : words.bar}`;
   if (current) parts.mark.style.insetInlineStart = `${(ahead(current.tokens.lifetime) / current.tokens.lifetime) * 100}%`;
-  const thief = thiefWords(login);
-  parts.thief.hidden = !thief;
-  parts.thief.textContent = `The thief has ${thief}`;
+  const thief = thiefWords(login, now() / 1000);
+  parts.thief.hidden = !thief.text;
+  parts.thief.textContent = thief.text;
+  parts.thief.classList.toggle("bad", thief.bad);
   parts.expire.disabled = !current || Boolean(current.ended);
   parts.expire.hidden = parts.own.hidden = gateway === null;
   const robbed = login?.thief;
@@ -247,7 +248,7 @@ function tick() {
   parts.seal.disabled = !gateway || switching;
   if (gateway) {
     parts.seal.setAttribute("aria-checked", String(gateway.sealed));
-    parts.sealNote.textContent = gateway.sealed ? "on: as session.seal_keys does" : "off: no session.seal_keys";
+    parts.sealNote.textContent = gateway.sealed ? "on: session.seal_keys is set" : "off: no session.seal_keys";
   }
 }
 

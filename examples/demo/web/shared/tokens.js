@@ -23,7 +23,8 @@ export const endsSession = ({ path, status, code }) =>
 export function holdings({ requests, apps, heard = [], pairs }) {
   const observed = requests.filter(({ ended }) => ended !== null).map((request) => {
     const { started, ended: at } = request;
-    const jti = request.jti ?? apps.get(request.id)?.jti ?? (endsSession(request) ? null : undefined);
+    // Without an answer, the browser has what it had.
+    const jti = request.status === 0 ? undefined : request.jti ?? apps.get(request.id)?.jti ?? (endsSession(request) ? null : undefined);
     return { started, at, jti, signOut: request.path === "/api/logout" };
   });
   const all = [...heard, ...observed.filter(({ jti }) => jti !== undefined)].sort((a, b) => a.at - b.at);

@@ -40,11 +40,12 @@ export function sessionWords({ user, login, gateway, connected, left }) {
   };
 }
 
-/** What the thief has of this browser's login. */
-export function thiefWords(login) {
+/** What the thief has of this browser's login, and whether it is of use: { text, bad }. `time`: seconds since the Unix epoch. */
+export function thiefWords(login, time) {
   const { jwt, refresh_token: token, own } = login?.thief ?? {};
   const has = [own ? `${own.jwt} · ${own.refresh_token}, from the gateway` : token && `a copy of ${token}`, jwt && `a copy of ${jwt}`];
-  return has.filter(Boolean).join("; ");
+  const text = has.filter(Boolean).join("; ");
+  return { text: text && `The thief has ${text}`, bad: !login?.ended && Boolean(own || (jwt && login.tokens.expires_at > time)) };
 }
 
 export const NOTES = {

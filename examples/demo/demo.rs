@@ -72,7 +72,7 @@ impl Demo {
         let texts = Texts { sealed: settings.sealed()?, unsealed: settings.unsealed()? };
         journal.set_sealed(sealed);
         let gateway = gateway::start(texts, sealed).await?;
-        let links = links(&gateway);
+        let links = links(&gateway, &issuer);
         let turn = Arc::new(Mutex::new(()));
         for (app, cell) in cells {
             let (target, links) = (gateway.target(app)?, links.clone());
@@ -102,9 +102,7 @@ impl Demo {
 
     /// For the browser tests.
     pub(crate) fn as_json(&self) -> String {
-        let mut addresses = links(&self.gateway);
-        addresses["provider"] = json!(self.issuer);
-        addresses.to_string()
+        links(&self.gateway, &self.issuer).to_string()
     }
 
     /// Serves until Ctrl-C or the end of the gateway.
@@ -123,9 +121,9 @@ impl Demo {
 }
 
 /// Where a browser finds what.
-fn links(gateway: &Gateway) -> Value {
+fn links(gateway: &Gateway, issuer: &str) -> Value {
     let (store, forums) = (gateway.url("store"), gateway.url("forums"));
-    json!({ "store": store, "forums": forums, "status": gateway.status_page() })
+    json!({ "store": store, "forums": forums, "status": gateway.status_page(), "provider": issuer })
 }
 
 pub(crate) fn api(app: &str) -> Router {

@@ -36,7 +36,7 @@ pub(crate) struct Control {
 /// The gateway, as far as the panel has to do with it.
 pub(crate) struct Reach {
     pub(crate) target: Target,
-    /// Of both apps and the status page.
+    /// Of both apps, the status page and the provider.
     pub(crate) links: Value,
     pub(crate) seal: Arc<SealSwitch>,
     /// One change at a time, so that the notes are in the order of the changes.

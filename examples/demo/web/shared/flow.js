@@ -94,7 +94,7 @@ function build(panel) {
   parts.mark = h("div", { class: "life-mark", title: "From here on, a request refreshes the JWT" });
   parts.life = h("div", { class: "life idle", role: "img" }, parts.fill, parts.mark);
   parts.live = h("p", { class: "visually-hidden", role: "status" });
-  parts.status = h("a", { id: "flow-status", target: "_blank", rel: "noopener", hidden: true }, "The gateway's status page");
+  parts.status = h("a", { id: "flow-status", target: "_blank", rel: "noopener", hidden: true });
   parts.steps = h("ol", { class: "steps", id: "flow-steps", tabindex: "0", "aria-label": "What happened, newest first" });
   parts.toggleText = h("span", {});
   parts.failures = h("span", { class: "flow-failures", id: "flow-failures", hidden: true });
@@ -210,6 +210,7 @@ async function askForState() {
   const sealed = [...exchanges.values()].find((one) => one.issued?.jti === wanted)?.sealed;
   if (login) login.tokens = { ...login.tokens, family: login.family, sealed: sealed ?? gateway?.sealed };
   link(parts.status, gateway?.links.status);
+  if (!parts.status.hidden) parts.status.textContent = `The gateway's status page: ${parts.status.host}`;
   link(document.getElementById("other-app"), gateway?.links[options.other]);
   redraw();
   tick();

@@ -113,7 +113,7 @@ function jwtCaption({ status, remaining, login_ended: ended }) {
   }
   if (status === 401 && remaining === 0) return "Too late for the thief: the stolen JWT has expired, and there is no refresh token to renew it.";
   if (status === 401 && ended === "revoked") {
-    return `Refused, although the JWT has ${remaining} s left: the session has ended, by a sign-out or because of reuse, and the gateway recalled its JWTs.`;
+    return `Refused, although the JWT has ${remaining} s left: the session has ended, by a sign-out, another sign-in of the same browser, or reuse, and the gateway recalled its JWTs.`;
   }
   if (status === 401) return `Refused, although the JWT has ${remaining} s left: the gateway does not take it any more.`;
   return otherwise(status, "");

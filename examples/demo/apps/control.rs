@@ -133,7 +133,7 @@ fn as_event(exchange: &Exchange) -> axum::response::sse::Event {
     axum::response::sse::Event::default().id(exchange.id.to_string()).data(data)
 }
 
-/// What the provider knows of a JWT and its login, and how the gateway is set. `gateway`: null where it is not the demo's own.
+/// What the provider knows of a JWT and its login, and how the gateway is set: null where it is not the demo's own.
 async fn state(State(control): State<Shared>, Query(Which { jti }): Query<Which>) -> Json<Value> {
     let login = jti.and_then(|jti| control.logins.state(control.app, &jti));
     let gateway = control.gateway.get();

@@ -1,6 +1,7 @@
 //! The apps without the rest, for a gateway and an identity provider elsewhere: `--app store=0.0.0.0:3001`.
 //!
-//! Their pages work as ever. What needs the demo's own provider, the buttons of the side panel, finds no session.
+//! Their pages work as ever. What needs the demo's own provider and gateway, the buttons of the side panel,
+//! is not offered.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -42,14 +43,8 @@ pub(crate) async fn serve_all(wanted: &[App]) -> Result<(), DemoError> {
     for App { name, address } in wanted {
         let listener = bind(*address, name).await?;
         let (journal, logins) = (Arc::clone(&journal), provider.logins());
-        let control = Control::new(
-            name,
-            protected_path(name),
-            journal,
-            logins,
-            Arc::new(OnceLock::new()),
-            thief.clone(),
-        );
+        let nowhere = Arc::new(OnceLock::new());
+        let control = Control::new(name, protected_path(name), journal, logins, nowhere, thief.clone());
         servers.push(serve(listener, apps::complete(api(name), control)));
         println!("{name} at http://{address}");
     }

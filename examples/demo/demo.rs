@@ -6,13 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use crate::apps::control::Control;
+use crate::apps::control::{Control, Reach};
 use crate::apps::{self, forums, store, thief};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Texts};
 use crate::journal::Journal;
 use crate::provider::{Provider, USERS};
 use crate::settings::{APPS, Settings};
@@ -33,6 +34,8 @@ impl Demo {
     pub(crate) async fn start(options: &Options) -> Result<Self, DemoError> {
         let text = std::fs::read_to_string(&options.config)
             .map_err(|error| DemoError::Config(format!("{}: {error}", options.config.display())))?;
+        // As it is, so that error messages point at the file's own lines.
+        let sealed = !gateway::parse(&text)?.session.seal_keys.is_empty();
         let mut settings = Settings::parse(&text)?;
         if options.free_ports {
             settings.free_all_ports()?;
@@ -54,23 +57,28 @@ impl Demo {
         let mut servers = vec![serve(listener, provider.into_router())];
 
         let thief = thief::client().map_err(|error| DemoError::Gateway(error.to_string()))?;
-        let mut targets = Vec::new();
+        let mut cells = Vec::new();
         for app in APPS {
             let listener = bind((Ipv4Addr::LOCALHOST, port(settings.app_port(app))?).into(), app).await?;
             settings.set_upstream(app, listener.local_addr()?)?;
-            let target = Arc::new(OnceLock::new());
-            let (journal, logins, cell) = (Arc::clone(&journal), Arc::clone(&logins), Arc::clone(&target));
-            let control = Control::new(app, protected_path(app), journal, logins, cell, thief.clone());
+            settings.name_tokens(app)?;
+            let cell = Arc::new(OnceLock::new());
+            let (journal, logins, gateway) = (Arc::clone(&journal), Arc::clone(&logins), Arc::clone(&cell));
+            let control = Control::new(app, protected_path(app), journal, logins, gateway, thief.clone());
             servers.push(serve(listener, apps::complete(api(app), control)));
-            targets.push((app, target));
+            cells.push((app, cell));
         }
 
-        // Untouched where the ports are its own, so that error messages point at the file as it is.
-        let text = if options.free_ports { settings.to_text()? } else { text };
-        let gateway = gateway::start(&text).await?;
-        for (app, target) in targets {
+        let texts = Texts { sealed: settings.sealed()?, unsealed: settings.unsealed()? };
+        journal.set_sealed(sealed);
+        let gateway = gateway::start(texts, sealed).await?;
+        let links = links(&gateway, &issuer);
+        let turn = Arc::new(Mutex::new(()));
+        for (app, cell) in cells {
+            let (target, links) = (gateway.target(app)?, links.clone());
+            let reach = Reach { target, links, seal: Arc::clone(&gateway.seal), turn: Arc::clone(&turn) };
             // The cell is fresh: it cannot be taken.
-            let _ = target.set(gateway.target(app)?);
+            let _ = cell.set(reach);
         }
         Ok(Self { gateway, servers, issuer })
     }
@@ -79,9 +87,12 @@ impl Demo {
     pub(crate) fn greeting(&self) -> String {
         let mut text = String::from("\n  Portcullis demo\n\n");
         for app in APPS {
-            let _ = writeln!(text, "    {app:8} {}", self.url(app));
+            let _ = writeln!(text, "    {app:12} {}", self.gateway.url(app));
         }
-        let _ = writeln!(text, "    {:8} {}\n\n  Sign in as", "provider", self.issuer);
+        let status_page = self.gateway.status_page();
+        let status_page = status_page.as_deref().unwrap_or("none: `server.admin_listen` is false");
+        let _ = writeln!(text, "    {:12} {status_page}", "status page");
+        let _ = writeln!(text, "    {:12} {}\n\n  Sign in as", "provider", self.issuer);
         for user in &USERS {
             let _ = writeln!(text, "    {:6} {:11} {}", user.username, user.password, user.roles.join(", "));
         }
@@ -91,8 +102,7 @@ impl Demo {
 
     /// For the browser tests.
     pub(crate) fn as_json(&self) -> String {
-        json!({ "store": self.url("store"), "forums": self.url("forums"), "provider": self.issuer })
-            .to_string()
+        links(&self.gateway, &self.issuer).to_string()
     }
 
     /// Serves until Ctrl-C or the end of the gateway.
@@ -108,10 +118,12 @@ impl Demo {
         // A connection that will not end must not keep anybody waiting.
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.gateway.stop()).await;
     }
+}
 
-    fn url(&self, app: &str) -> String {
-        self.gateway.target(app).map(|target| format!("http://{}", target.host)).unwrap_or_default()
-    }
+/// Where a browser finds what.
+fn links(gateway: &Gateway, issuer: &str) -> Value {
+    let (store, forums) = (gateway.url("store"), gateway.url("forums"));
+    json!({ "store": store, "forums": forums, "status": gateway.status_page(), "provider": issuer })
 }
 
 pub(crate) fn api(app: &str) -> Router {

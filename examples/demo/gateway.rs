@@ -1,10 +1,12 @@
 //! The gateway, started as any embedder would: a configuration, a server, a future that ends it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis::config::{self, AccessLog, App, Log, LogFormat};
-use portcullis::server::Server;
+use portcullis::config::{self, AccessLog, App, Config, Log, LogFormat};
+use portcullis::server::{Reloader, Server};
 use portcullis::telemetry::{self, LogEnd};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -15,9 +17,41 @@ use crate::apps::thief::Target;
 /// The running gateway.
 pub(crate) struct Gateway {
     targets: Vec<(String, Target)>,
+    /// Where its status page is.
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) seal: Arc<SealSwitch>,
     stop: oneshot::Sender<()>,
     pub(crate) running: JoinHandle<()>,
     _log: LogEnd,
+}
+
+/// The configuration with and without `session.seal_keys`.
+#[derive(Debug)]
+pub(crate) struct Texts {
+    pub(crate) sealed: String,
+    pub(crate) unsealed: String,
+}
+
+/// Loads the running gateway's configuration again, with `session.seal_keys` or without, as SIGHUP would after an edit.
+#[derive(Debug)]
+pub(crate) struct SealSwitch {
+    reloader: Reloader,
+    texts: Texts,
+    sealed: AtomicBool,
+}
+
+impl SealSwitch {
+    pub(crate) fn is_on(&self) -> bool {
+        self.sealed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn set(&self, sealed: bool) -> Result<(), DemoError> {
+        let text = if sealed { &self.texts.sealed } else { &self.texts.unsealed };
+        let reloaded = self.reloader.reload(parse(text)?).await;
+        reloaded.map_err(|error| DemoError::Gateway(error.to_string()))?;
+        self.sealed.store(sealed, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 impl Gateway {
@@ -29,6 +63,21 @@ impl Gateway {
             .ok_or_else(|| DemoError::Config(format!("the demo needs `apps.{app}`")))
     }
 
+    /// Where a browser finds an app.
+    pub(crate) fn url(&self, app: &str) -> String {
+        self.target(app).map(|target| format!("http://{}", target.host)).unwrap_or_default()
+    }
+
+    /// Where a browser finds the status page.
+    pub(crate) fn status_page(&self) -> Option<String> {
+        let address = self.admin?;
+        // One that listens on every address is found on this machine's own.
+        let here =
+            if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() };
+        let ip = if address.ip().is_unspecified() { here } else { address.ip() };
+        Some(format!("http://{}/", SocketAddr::new(ip, address.port())))
+    }
+
     /// Lets requests in flight end, and waits for that.
     pub(crate) async fn stop(self) {
         // An error says that it has ended already.
@@ -37,17 +86,23 @@ impl Gateway {
     }
 }
 
-/// Starts the gateway on a configuration's text.
-pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
-    let config = config::parse(text).map_err(|error| DemoError::Gateway(error.to_string()))?.config;
+/// Reads a configuration.
+pub(crate) fn parse(text: &str) -> Result<Config, DemoError> {
+    config::parse(text).map(|parsed| parsed.config).map_err(|error| DemoError::Gateway(error.to_string()))
+}
+
+/// Starts the gateway.
+pub(crate) async fn start(texts: Texts, sealed: bool) -> Result<Gateway, DemoError> {
+    let config = parse(if sealed { &texts.sealed } else { &texts.unsealed })?;
     // Quieter than in production: the side panel tells what happens. `RUST_LOG` changes it.
     let log =
         telemetry::start(&Log { format: LogFormat::Text, level: "warn".into(), access: AccessLog::Off });
     let (apps, replay_window) = (config.apps.clone(), config.refresh.replay_window);
-    let sealed = !config.session.seal_keys.is_empty();
     let server = Server::bind(config).await.map_err(|error| DemoError::Gateway(error.to_string()))?;
     let address = server.addresses().first().copied();
     let address = address.ok_or_else(|| DemoError::Gateway("it listens nowhere".into()))?;
+    let admin = server.admin_address();
+    let seal = Arc::new(SealSwitch { reloader: server.reloader(), texts, sealed: AtomicBool::new(sealed) });
     let (stop, stopped) = oneshot::channel();
     let running = tokio::spawn(async move {
         let stopped = async {
@@ -57,12 +112,11 @@ pub(crate) async fn start(text: &str) -> Result<Gateway, DemoError> {
         // It takes over from nobody.
         let _ = server.run(stopped).await;
     });
-    let targets =
-        apps.iter().map(|app| (app.name.clone(), target(app, address, replay_window, sealed))).collect();
-    Ok(Gateway { targets, stop, running, _log: log })
+    let targets = apps.iter().map(|app| (app.name.clone(), target(app, address, replay_window))).collect();
+    Ok(Gateway { targets, admin, seal, stop, running, _log: log })
 }
 
-fn target(app: &App, gateway: SocketAddr, replay_window: Duration, sealed: bool) -> Target {
+fn target(app: &App, gateway: SocketAddr, replay_window: Duration) -> Target {
     let host = app.hosts.first().map_or("localhost", String::as_str);
     Target {
         gateway,
@@ -70,6 +124,5 @@ fn target(app: &App, gateway: SocketAddr, replay_window: Duration, sealed: bool)
         access_token_cookie: app.cookies.access_token.clone(),
         refresh_token_cookie: app.cookies.refresh_token.clone(),
         replay_window,
-        sealed,
     }
 }

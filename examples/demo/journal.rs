@@ -1,11 +1,11 @@
 //! What the demo's provider, apps and thief saw, as it happens: the source of the side panel's sequence diagrams.
 //!
-//! The gateway takes no part in this. Every call at the provider comes from the gateway and every request at an app came
-//! through it, so those arrows are known without asking it.
+//! The gateway takes no part in this, but for naming the JWT of a request to its app (`jti`). Every call at the provider
+//! comes from the gateway and every request at an app came through it, so those arrows are known without asking it.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
     pub(crate) app: Option<String>,
     pub(crate) started: f64,
     pub(crate) ended: f64,
+    /// Whether the gateway sealed the refresh token's cookie then.
+    pub(crate) sealed: bool,
     #[serde(flatten)]
     pub(crate) what: What,
 }
@@ -37,8 +39,20 @@ pub(crate) enum What {
     App(AppRequest),
     /// A request that the demo made with stolen cookies.
     Thief(Theft),
-    /// Something that somebody did at the provider, outside of any request.
-    Note { title: String, text: String },
+    /// Something that somebody did outside of any request. The page has the words.
+    Note { event: Event },
+}
+
+/// What somebody did outside of any request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// The provider ended a login, as an administrator would.
+    LoginEnded,
+    /// The gateway's configuration was loaded again, with `session.seal_keys`.
+    Sealed,
+    /// The same without.
+    Unsealed,
 }
 
 /// What the provider saw of one call.
@@ -55,15 +69,21 @@ pub(crate) struct ProviderCall {
     pub(crate) outcome: String,
     /// The subject, where the provider knows it.
     pub(crate) sub: Option<String>,
+    /// The login that it was about, where the provider knows it.
+    pub(crate) family: Option<String>,
+    /// The fingerprint of the refresh token that came along.
+    pub(crate) presented: Option<String>,
     /// What it handed out.
     pub(crate) issued: Option<Issued>,
     /// Whether it is the end of a token family, because a used refresh token came again.
     pub(crate) reuse: bool,
 }
 
-/// A fresh pair of tokens, by their fingerprints.
+/// A pair of tokens, by their fingerprints.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Issued {
+    /// By which the pair is found again in what the gateway tells of a request.
+    pub(crate) jti: String,
     pub(crate) jwt: String,
     pub(crate) refresh_token: String,
     /// Of the JWT, in seconds.
@@ -81,6 +101,8 @@ pub(crate) struct AppRequest {
     /// Who it is by the identity headers, if the gateway sent them.
     pub(crate) user: Option<String>,
     pub(crate) roles: Vec<String>,
+    /// Which JWT the gateway went by, if it says so: the one that the browser holds once it has the answer.
+    pub(crate) jti: Option<String>,
     /// Whether a session cookie reached the app: it must not.
     pub(crate) session_cookie: bool,
     /// The mark that the page put on its own request, by which it finds it again in the diagram.
@@ -89,21 +111,54 @@ pub(crate) struct AppRequest {
     pub(crate) navigation: bool,
 }
 
-/// An attack that the demo carried out.
+/// An attack that the demo carried out: what was seen, of which the page makes sentences.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Theft {
-    pub(crate) title: String,
+    pub(crate) loot: Loot,
+    /// Whose tokens they were.
+    pub(crate) family: String,
+    /// Whether the thief had it from before, as opposed to stealing it now.
+    pub(crate) again: bool,
     /// `GET /api/shopping-cart`.
     pub(crate) request: String,
-    /// What the thief sent, as fingerprints.
-    pub(crate) presented: String,
+    /// The fingerprint of the stolen token.
+    pub(crate) token: String,
     pub(crate) status: u16,
-    /// What came back, as fingerprints.
-    pub(crate) gained: String,
-    /// Whether the thief got what a signed-in user gets.
-    pub(crate) succeeded: bool,
-    pub(crate) caption: String,
+    /// The gateway's reason, where it refused.
+    pub(crate) code: Option<String>,
+    /// The tokens that came back as cookies.
+    pub(crate) gained: Option<Issued>,
+    /// Whether the gateway asked the provider about that refresh token.
+    pub(crate) asked: bool,
+    /// What had ended the login at the provider by then.
+    pub(crate) login_ended: Option<End>,
+    /// How long the stolen JWT was still to live, in seconds.
+    pub(crate) remaining: u64,
+    /// Of the gateway, in seconds.
+    pub(crate) replay_window: u64,
     pub(crate) request_id: String,
+}
+
+/// What was stolen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Loot {
+    /// The refresh token, to be sent along with a junk JWT.
+    RefreshToken,
+    /// The JWT alone.
+    Jwt,
+}
+
+/// What ended a login at the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum End {
+    /// The gateway revoked its refresh token.
+    Revoked,
+    /// An administrator did, here by a button.
+    Expired,
+    /// A used refresh token came again.
+    Reused,
 }
 
 /// The last exchanges, and everybody who wants to hear of new ones.
@@ -112,11 +167,30 @@ pub(crate) struct Journal {
     recent: Mutex<VecDeque<Exchange>>,
     live: broadcast::Sender<Exchange>,
     last_id: AtomicU64,
+    sealed: AtomicBool,
 }
 
 impl Journal {
     pub(crate) fn new() -> Self {
-        Self { recent: Mutex::default(), live: broadcast::channel(KEPT).0, last_id: AtomicU64::new(0) }
+        Self {
+            recent: Mutex::default(),
+            live: broadcast::channel(KEPT).0,
+            last_id: AtomicU64::new(0),
+            sealed: AtomicBool::new(false),
+        }
+    }
+
+    /// Says how the gateway sets its cookies from now on.
+    pub(crate) fn set_sealed(&self, sealed: bool) {
+        self.sealed.store(sealed, Ordering::Relaxed);
+    }
+
+    /// Whether the provider was asked about this refresh token since then.
+    pub(crate) fn asked_about(&self, refresh_token: &str, since: f64) -> bool {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.iter().rev().take_while(|exchange| exchange.ended >= since).any(|exchange| {
+            matches!(&exchange.what, What::Provider(call) if call.presented.as_deref() == Some(refresh_token))
+        })
     }
 
     /// Writes down something that began at `started` and has just ended.
@@ -127,6 +201,7 @@ impl Journal {
             app: app.map(str::to_owned),
             started,
             ended: now_in_ms(),
+            sealed: self.sealed.load(Ordering::Relaxed),
             what,
         };
         if recent.len() == KEPT {

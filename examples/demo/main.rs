@@ -1,8 +1,10 @@
 //! `cargo run --example demo`: an identity provider, two apps and the gateway in front of them, in one process.
 //!
-//! It runs on the repository's `gateway.toml` and prints where to go. The files, as a visitor would read them:
-//! [`demo`] puts everything together, [`alone`] serves apps for a gateway elsewhere, [`provider`] is the identity provider, [`apps`] are the store and the forums with
-//! their side panel, [`journal`] is what the panel is told, [`settings`] takes addresses from `gateway.toml`.
+//! It runs on the repository's `gateway.toml`, to which it adds that the gateway names the JWT of each request (its
+//! `jti`), and prints where to go. The files, as a visitor would read them: [`demo`] puts everything together,
+//! [`gateway`] runs the gateway and switches sealed cookies, [`alone`] serves apps for a gateway elsewhere, [`provider`]
+//! is the identity provider, [`apps`] are the store and the forums with their side panel, [`journal`] is what the panel
+//! is told, [`settings`] takes addresses from `gateway.toml` and changes them.
 
 mod alone;
 mod apps;

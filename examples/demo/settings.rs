@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use toml::{Table, Value};
 
 use crate::DemoError;
@@ -9,8 +11,13 @@ use crate::DemoError;
 /// The two apps, by their names in `gateway.toml`.
 pub(crate) const APPS: [&str; 2] = ["store", "forums"];
 
+/// The defaults of what [`Settings::name_tokens`] adds to.
+const IDENTITY_HEADERS: [(&str, &str); 3] =
+    [("X-Auth-User", "sub"), ("X-Auth-Email", "email"), ("X-Auth-Roles", "roles")];
+const CLAIMS: [&str; 5] = ["sub", "email", "name", "preferred_username", "roles"];
+
 /// `gateway.toml` as it is written, before the gateway reads it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     table: Table,
 }
@@ -25,8 +32,58 @@ impl Settings {
     pub(crate) fn free_all_ports(&mut self) -> Result<(), DemoError> {
         let server = self.table_at(&["server"])?;
         server.insert("listen".into(), Value::Array(vec!["127.0.0.1:0".into()]));
-        server.insert("admin_listen".into(), Value::Boolean(false));
+        if server.get("admin_listen").is_none_or(Value::is_str) {
+            server.insert("admin_listen".into(), "127.0.0.1:0".into());
+        }
         Ok(())
+    }
+
+    /// Has the gateway name the JWT of each request to the app and to the page, so that the side panel knows which tokens
+    /// are this browser's: no script can read them.
+    pub(crate) fn name_tokens(&mut self, app: &str) -> Result<(), DemoError> {
+        let app = self.table_at(&["apps", app])?;
+        let headers = app.entry("identity_headers").or_insert_with(|| {
+            Table::from_iter(IDENTITY_HEADERS.map(|(name, claim)| (name.to_owned(), claim.into()))).into()
+        });
+        if let Some(headers) = headers.as_table_mut() {
+            headers.insert("X-Demo-Jti".into(), "jti".into());
+        }
+        let user = app.entry("user").or_insert_with(|| Table::new().into());
+        let claims = user.as_table_mut().map(|user| user.entry("claims").or_insert_with(|| list(&CLAIMS)));
+        if let Some(claims) =
+            claims.and_then(Value::as_array_mut).filter(|claims| !claims.contains(&"jti".into()))
+        {
+            claims.push("jti".into());
+        }
+        Ok(())
+    }
+
+    /// The text for the gateway with sealed cookies; the keys are the file's, if it has any.
+    pub(crate) fn sealed(&self) -> Result<String, DemoError> {
+        let mut settings = self.clone();
+        let session = settings.session()?;
+        let keys = session.get("seal_keys").and_then(Value::as_array);
+        if keys.is_none_or(Vec::is_empty) {
+            let mut key = [0; 32];
+            aws_lc_rs::rand::fill(&mut key).map_err(|_| DemoError::Key)?;
+            session.insert("seal_keys".into(), list(&[&STANDARD.encode(key)]));
+        }
+        settings.to_text()
+    }
+
+    /// The same without what makes or needs them, so that everything about sessions is at its default.
+    pub(crate) fn unsealed(&self) -> Result<String, DemoError> {
+        let mut settings = self.clone();
+        let session = settings.session()?;
+        for key in ["seal_keys", "bind_refresh", "absolute_lifetime", "idle_lifetime"] {
+            session.remove(key);
+        }
+        settings.to_text()
+    }
+
+    fn session(&mut self) -> Result<&mut Table, DemoError> {
+        let session = self.table.entry("session").or_insert_with(|| Table::new().into());
+        session.as_table_mut().ok_or_else(|| missing("session"))
     }
 
     /// Every address that the gateway will listen on.
@@ -62,8 +119,7 @@ impl Settings {
         Ok(())
     }
 
-    /// The text for the gateway.
-    pub(crate) fn to_text(&self) -> Result<String, DemoError> {
+    fn to_text(&self) -> Result<String, DemoError> {
         toml::to_string(&self.table).map_err(|error| DemoError::Config(error.to_string()))
     }
 
@@ -91,6 +147,10 @@ fn port_of(address: Option<&Value>, key: &str) -> Result<u16, DemoError> {
     let address: Option<SocketAddr> = text.and_then(|text| text.trim_end_matches('/').parse().ok());
     let local = address.filter(|address| address.ip() == Ipv4Addr::LOCALHOST);
     local.map(|address| address.port()).ok_or_else(|| missing(key))
+}
+
+fn list(texts: &[&str]) -> Value {
+    texts.iter().copied().map(Value::from).collect::<Vec<_>>().into()
 }
 
 fn missing(key: &str) -> DemoError {

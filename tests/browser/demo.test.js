@@ -216,11 +216,12 @@ describe("the attacks", () => {
       }, "the end of the victim's session");
       // The gateway knows the token for a used one: it asks for no new JWT, and ends the family at the provider.
       await page.getByText("family revoked").first().waitFor();
+      await page.locator(".step.bad", { hasText: "session ended" }).locator(".caption", { hasText: "The gateway noticed the reuse" }).first().waitFor();
       assert.deepEqual(strict.calls("refresh_token", token).map(({ status }) => status), [200]);
 
       // The thief's successor token is dead, too.
       await page.locator("#flow-steal-refresh").click();
-      await page.locator(".step.attack .caption", { hasText: "worth nothing any more" }).waitFor();
+      await page.locator(".step.attack.good .caption", { hasText: "worth nothing any more" }).waitFor();
     } finally {
       // First the page: it would complain about the end of its event stream.
       await page.close();

@@ -3,6 +3,7 @@
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import http from "node:http";
+import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,12 +18,8 @@ export const LIFETIME = 8_000;
 
 /** The demo on free ports, with other settings in `gateway.toml` where wanted. `calls` are those of the gateway at the provider. */
 export async function startDemo(change = (toml) => toml) {
-  const directory = await mkdtemp(join(tmpdir(), "portcullis-demo-"));
-  const config = join(directory, "gateway.toml");
-  await writeFile(config, change(await readFile(join(ROOT, "gateway.toml"), "utf8")));
-  const args = ["--config", config, "--free-ports", "--jwt-lifetime", `${LIFETIME / 1000}s`];
-  const [program, ...first] = process.env.DEMO ? [process.env.DEMO] : ["cargo", "run", "--quiet", "--example", "demo", "--"];
-  const child = spawn(program, [...first, ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+  const { directory, config } = await configOf(change);
+  const child = spawnDemo(["--config", config, "--free-ports", "--jwt-lifetime", `${LIFETIME / 1000}s`]);
   const addresses = await new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the demo ended with ${code}`)));
@@ -30,7 +27,10 @@ export async function startDemo(change = (toml) => toml) {
   });
   const exchanges = [];
   const streams = [listen(addresses.store, exchanges), listen(addresses.forums, exchanges)];
+  let stopped = false;
   const stop = async () => {
+    if (stopped) return;
+    stopped = true;
     streams.forEach((stream) => stream.destroy());
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGINT");
@@ -38,6 +38,53 @@ export async function startDemo(change = (toml) => toml) {
     await rm(directory, { recursive: true });
   };
   return { ...addresses, stop, calls: (grant, text = "") => exchanges.filter((one) => one.grant === grant && one.detail.includes(text)) };
+}
+
+/** `gateway.toml` in a directory of its own, changed. */
+async function configOf(change) {
+  const directory = await mkdtemp(join(tmpdir(), "portcullis-demo-"));
+  const config = join(directory, "gateway.toml");
+  await writeFile(config, change(await readFile(join(ROOT, "gateway.toml"), "utf8")));
+  return { directory, config };
+}
+
+function spawnDemo(args) {
+  const [program, ...first] = process.env.DEMO ? [process.env.DEMO] : ["cargo", "run", "--quiet", "--example", "demo", "--"];
+  return spawn(program, [...first, ...args], { cwd: ROOT, stdio: ["ignore", "pipe", "inherit"] });
+}
+
+/** What the demo tells people when it starts, and the addresses that are to be in it. */
+export async function bannerOf() {
+  const ports = await freePorts(5);
+  const [listen, admin, provider, store, forums] = ports;
+  const change = (toml) => [[8080, listen], [9090, admin], [9000, provider], [3001, store], [3002, forums]]
+    .reduce((text, [from, to]) => text.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), toml);
+  const { directory, config } = await configOf(change);
+  const child = spawnDemo(["--config", config]);
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  let text = "";
+  await new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", (code) => reject(new Error(`the demo ended with ${code}`)));
+    child.stdout.setEncoding("utf8").on("data", (chunk) => {
+      text += chunk;
+      if (text.includes("Ctrl-C")) resolve();
+    });
+  });
+  child.kill("SIGINT");
+  await ended;
+  await rm(directory, { recursive: true });
+  return { text, store: `http://store.localhost:${listen}`, status: `http://127.0.0.1:${admin}/` };
+}
+
+async function freePorts(count) {
+  const servers = await Promise.all(Array.from({ length: count }, () => new Promise((resolve, reject) => {
+    const server = net.createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => resolve(server));
+  })));
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
 }
 
 /** Follows the demo's event stream. By address and Host: not every resolver knows *.localhost. */
@@ -99,8 +146,8 @@ export async function signIn(page, name, password) {
 
 /** The fingerprint of the refresh token that the side panel shows. */
 export async function refreshToken(page) {
-  const text = await page.locator(".session-tokens").textContent();
-  return /rt·[0-9a-f]+/.exec(text)?.[0];
+  const text = await page.locator(".session-tokens", { hasText: "rt·" }).textContent();
+  return /rt·[0-9a-f]+/.exec(text)[0];
 }
 
 /** Waits until the newest JWT is due for a refresh. */

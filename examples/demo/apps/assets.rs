@@ -23,13 +23,16 @@ macro_rules! asset {
 const STORE_PAGE: Asset = asset!("", "text/html; charset=utf-8", "store/index.html");
 const FORUMS_PAGE: Asset = asset!("", "text/html; charset=utf-8", "forums/index.html");
 
-const SHARED: [Asset; 7] = [
+const SHARED: [Asset; 10] = [
     asset!("base.css", "text/css; charset=utf-8", "shared/base.css"),
     asset!("flow.css", "text/css; charset=utf-8", "shared/flow.css"),
     asset!("api.js", "text/javascript; charset=utf-8", "shared/api.js"),
     asset!("dom.js", "text/javascript; charset=utf-8", "shared/dom.js"),
     asset!("flow.js", "text/javascript; charset=utf-8", "shared/flow.js"),
     asset!("story.js", "text/javascript; charset=utf-8", "shared/story.js"),
+    asset!("diagram.js", "text/javascript; charset=utf-8", "shared/diagram.js"),
+    asset!("tokens.js", "text/javascript; charset=utf-8", "shared/tokens.js"),
+    asset!("words.js", "text/javascript; charset=utf-8", "shared/words.js"),
     asset!("sign-in.js", "text/javascript; charset=utf-8", "shared/sign-in.js"),
 ];
 

@@ -13,6 +13,9 @@ use crate::journal::{AppRequest, Journal, What, now_in_ms};
 /// The header by which a page recognises its own requests in the diagram.
 pub(crate) const REQUEST_ID: &str = "x-demo-request";
 
+/// The identity header by which the demo's gateway names the JWT of a request.
+pub(crate) const JTI: &str = "x-demo-jti";
+
 /// Which app, and where it is written down.
 #[derive(Debug, Clone)]
 pub(crate) struct Recorder {
@@ -42,6 +45,7 @@ pub(crate) async fn record(State(recorder): State<Recorder>, request: Request, n
         request_id: text(headers, REQUEST_ID).map(|id| id.chars().take(64).collect()),
         navigation: text(headers, "sec-fetch-dest") == Some("document"),
         user: identity.as_ref().map(Identity::display_name),
+        jti: text(headers, JTI).map(str::to_owned),
         roles: identity.map(|identity| identity.roles).unwrap_or_default(),
         status: 0,
     };

@@ -1,6 +1,7 @@
 //! The two attacks of the workflow, carried out for real: a request through the gateway with somebody else's tokens.
 //!
-//! The page cannot read its own HttpOnly cookies, so the tokens come from the provider's memory.
+//! The page cannot read its own HttpOnly cookies, so the tokens come from the provider's memory. What the outcome means is
+//! the page's to say; here is what was seen.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use axum::http::header;
 use portcullis::clock::{Clock, SystemClock};
 
 use super::record::REQUEST_ID;
-use crate::journal::{Theft, fingerprint, now_in_ms};
-use crate::provider::Tokens;
+use crate::journal::{Journal, Loot, Theft, fingerprint, now_in_ms};
+use crate::provider::{Logins, Tokens};
 
 /// Where and how to attack: the gateway, the app's host, its cookies' names.
 #[derive(Debug, Clone)]
@@ -22,17 +23,25 @@ pub(crate) struct Target {
     pub(crate) refresh_token_cookie: String,
     /// Of the gateway: how long it repeats the outcome of a refresh.
     pub(crate) replay_window: Duration,
-    /// Whether the gateway seals the refresh token's cookie.
-    pub(crate) sealed: bool,
 }
 
-/// What was stolen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loot {
-    /// The refresh token, to be sent along with a junk JWT.
-    RefreshToken,
-    /// The JWT alone.
-    Jwt,
+/// What the thief has in hand.
+#[derive(Debug)]
+pub(crate) struct Stolen {
+    pub(crate) loot: Loot,
+    pub(crate) tokens: Tokens,
+    pub(crate) family: String,
+    /// Whether he had it from before.
+    pub(crate) again: bool,
+}
+
+/// Where the thief's deeds show: at the provider, and in the diagram.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) app: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) logins: &'a Logins,
+    pub(crate) journal: &'a Journal,
 }
 
 /// The thief's HTTP client. Made once: that takes longer than a request.
@@ -44,98 +53,56 @@ pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
 pub(crate) async fn strike(
     client: &reqwest::Client,
     target: &Target,
-    path: &str,
-    tokens: &Tokens,
-    loot: Loot,
+    scene: Scene<'_>,
+    stolen: Stolen,
 ) -> Result<Theft, reqwest::Error> {
-    let jwt = fingerprint("jwt", &tokens.access_token);
-    let refresh_token = fingerprint("rt", &tokens.refresh_token);
-    let (cookie, presented) = match loot {
-        Loot::RefreshToken => {
-            let (access, refresh) = (&target.access_token_cookie, &target.refresh_token_cookie);
-            let cookie = format!("{access}=junk; {refresh}={}", tokens.refresh_token);
-            (cookie, format!("junk JWT, stolen {refresh_token}"))
-        }
-        Loot::Jwt => (
-            format!("{}={}", target.access_token_cookie, tokens.access_token),
-            format!("stolen {jwt}, nothing else"),
+    let Stolen { loot, tokens, family, again } = stolen;
+    let (access, refresh) = (&target.access_token_cookie, &target.refresh_token_cookie);
+    let (cookie, token) = match loot {
+        Loot::RefreshToken => (
+            format!("{access}=junk; {refresh}={}", tokens.refresh_token),
+            fingerprint("rt", &tokens.refresh_token),
         ),
+        Loot::Jwt => (format!("{access}={}", tokens.access_token), fingerprint("jwt", &tokens.access_token)),
     };
-    let request_id = format!("thief-{:.0}", now_in_ms() * 1000.0);
+    let started = now_in_ms();
+    let request_id = format!("thief-{:.0}", started * 1000.0);
     let request = client
-        .get(format!("http://{}{path}", target.gateway))
+        .get(format!("http://{}{}", target.gateway, scene.path))
         .header(header::HOST, &target.host)
         .header(header::COOKIE, cookie)
         .header(REQUEST_ID, &request_id);
     let response = request.send().await?;
     let status = response.status().as_u16();
-    let gained = new_tokens(target, response.headers());
-    let remaining = tokens.expires_at.saturating_sub(SystemClock.now());
+    let jwt = new_jwt(access, response.headers());
+    let body = response.text().await.unwrap_or_default();
     Ok(Theft {
-        title: match loot {
-            Loot::RefreshToken => "Attack: a stolen refresh token with a junk JWT",
-            Loot::Jwt => "Attack: a stolen JWT",
-        }
-        .into(),
-        request: format!("GET {path}"),
-        presented,
+        loot,
+        family,
+        again,
+        request: format!("GET {}", scene.path),
         status,
-        succeeded: status == 200,
-        caption: caption(target, loot, status, !gained.is_empty(), remaining),
-        gained: gained.join(", "),
+        code: code(&body),
+        gained: jwt.and_then(|jwt| scene.logins.give_to_thief(scene.app, &jwt)),
+        asked: scene.journal.asked_about(&token, started),
+        login_ended: scene.logins.end_of(scene.app, &tokens.jti),
+        remaining: tokens.expires_at.saturating_sub(SystemClock.now()),
+        replay_window: target.replay_window.as_secs(),
+        token,
         request_id,
     })
 }
 
-/// The fingerprints of the tokens that an answer sets as cookies; cleared cookies do not count.
-fn new_tokens(target: &Target, headers: &header::HeaderMap) -> Vec<String> {
+/// The JWT that an answer sets as a cookie; a cleared cookie does not count.
+fn new_jwt(cookie: &str, headers: &header::HeaderMap) -> Option<String> {
     let cookies = headers.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = cookies.filter_map(|cookie| cookie.split(';').next()?.trim().split_once('='));
-    let tokens = pairs.filter(|(_, value)| !value.is_empty()).filter_map(|(name, value)| {
-        if name == target.access_token_cookie {
-            Some(fingerprint("jwt", value))
-        } else if name == target.refresh_token_cookie {
-            Some(fingerprint("rt", value))
-        } else {
-            None
-        }
-    });
-    tokens.collect()
+    let mut pairs = cookies.filter_map(|cookie| cookie.split(';').next()?.trim().split_once('='));
+    let (_, jwt) = pairs.find(|(name, value)| *name == cookie && !value.is_empty())?;
+    Some(jwt.to_owned())
 }
 
-/// What the outcome means: only what was seen, and what follows from it.
-fn caption(target: &Target, loot: Loot, status: u16, gained: bool, remaining: u64) -> String {
-    match (loot, status) {
-        (Loot::RefreshToken, 200) if gained => format!(
-            "The thief is in, with a fresh JWT: where cookies are not sealed, the refresh token alone is the session. The \
-             provider rotated it, so the victim's browser now holds a used one. Until somebody uses what the thief got, and \
-             for the replay window ({} s) after that, the gateway gives the victim the same tokens, as it would after a lost \
-             answer: both share the session. Later it is reuse: the session ends for both, here and at the provider. \
-             `session.seal_keys` stops the first step.",
-            target.replay_window.as_secs()
-        ),
-        (Loot::RefreshToken, 401) if target.sealed => {
-            "Refused, and the provider was not asked: the gateway sealed the victim's cookie (`session.seal_keys`). A refresh \
-             token that was found elsewhere, such as at the provider or in a log, is worth nothing here. The victim's session \
-             goes on."
-                .into()
-        }
-        (Loot::Jwt, 200) if remaining == 0 => {
-            "The thief is in, though the JWT has just expired: the gateway tolerates a few seconds of clock skew (`leeway`). \
-             After that it ends, because there is no refresh token."
-                .into()
-        }
-        (Loot::Jwt, 200) => format!(
-            "The thief is in, for {remaining} more s: a JWT is checked locally, and nobody asks the provider. Without the refresh \
-             token it ends there, or when the victim signs out. Short lifetimes keep this window small; what cuts it shorter \
-             is described in the documentation, under security."
-        ),
-        (Loot::Jwt, 401) if remaining == 0 => {
-            "Too late for the thief: the stolen JWT has expired, and there is no refresh token to renew it.".into()
-        }
-        (_, 200) => "The thief got an answer for a signed-in user, and no new token.".into(),
-        (_, 401) => "Refused: what the thief holds is worth nothing any more.".into(),
-        (_, 503) => "No decision: the provider could not be asked, so nobody was let in.".into(),
-        _ => format!("The gateway answered {status}, and the thief got nothing."),
-    }
+/// The `code` of a problem (RFC 9457).
+fn code(body: &str) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_str(body).ok()?;
+    Some(problem.get("code")?.as_str()?.to_owned())
 }

@@ -23,12 +23,12 @@ use self::answer::{OAuthError, uncached};
 use self::client::Form;
 use self::keys::SigningKey;
 pub(crate) use self::logins::Logins;
-use self::logins::Refresh;
 pub(crate) use self::logins::Tokens;
+use self::logins::{Refresh, Whose};
 use self::users::Directory;
 pub(crate) use self::users::USERS;
 use crate::DemoError;
-use crate::journal::{Issued, Journal, ProviderCall, What, fingerprint, now_in_ms};
+use crate::journal::{Journal, ProviderCall, What, fingerprint, now_in_ms};
 
 const SCOPES: [&str; 4] = ["openid", "offline_access", "profile", "email"];
 
@@ -93,12 +93,7 @@ impl Provider {
             }
         };
         let lifetime = self.logins.lifetime();
-        let issued = Issued {
-            jwt: fingerprint("jwt", &tokens.access_token),
-            refresh_token: fingerprint("rt", &tokens.refresh_token),
-            lifetime,
-            expires_at: tokens.expires_at,
-        };
+        let issued = self.logins.issued(&tokens);
         call.outcome = format!("{} ({lifetime} s), {}", issued.jwt, issued.refresh_token);
         call.issued = Some(issued);
         Ok(json!({
@@ -118,8 +113,9 @@ impl Provider {
         call.detail = format!("grant_type=password, {}", username.chars().take(40).collect::<String>());
         let user = self.directory.authenticate(username, password);
         let user = user.ok_or_else(|| OAuthError::invalid_grant("invalid user credentials"))?;
-        call.sub = Some(user.sub.into());
-        self.logins.start(client_id, user).map_err(|_| server_error())
+        let (tokens, whose) = self.logins.start(client_id, user).map_err(|_| server_error())?;
+        is_about(call, whose);
+        Ok(tokens)
     }
 
     fn refresh_grant(
@@ -130,23 +126,33 @@ impl Provider {
     ) -> Result<Tokens, OAuthError> {
         call.grant = "refresh_token".into();
         let refresh_token = form.require("refresh_token")?;
-        call.detail = format!("grant_type=refresh_token, {}", fingerprint("rt", refresh_token));
+        let presented = fingerprint("rt", refresh_token);
+        call.detail = format!("grant_type=refresh_token, {presented}");
+        call.presented = Some(presented);
         let refresh = self.logins.refresh(client_id, refresh_token).map_err(|_| server_error())?;
-        let (user, text) = match refresh {
-            Refresh::Rotated(tokens, user) => {
-                call.sub = Some(user.sub.into());
+        let text = match refresh {
+            Refresh::Rotated(tokens, whose) => {
+                is_about(call, whose);
                 return Ok(tokens);
             }
-            Refresh::Reused(user) => {
+            Refresh::Reused(whose) => {
+                is_about(call, whose);
                 call.reuse = true;
-                (Some(user), "refresh token reused, the whole family is revoked")
+                "refresh token reused, the whole family is revoked"
             }
-            Refresh::Dead(user) => (Some(user), "session not active"),
-            Refresh::Unknown => (None, "invalid refresh token"),
+            Refresh::Dead(whose) => {
+                is_about(call, whose);
+                "session not active"
+            }
+            Refresh::Unknown => "invalid refresh token",
         };
-        call.sub = user.map(|user| user.sub.into());
         Err(OAuthError::invalid_grant(text))
     }
+}
+
+fn is_about(call: &mut ProviderCall, whose: Whose) {
+    call.sub = Some(whose.sub.into());
+    call.family = Some(whose.family);
 }
 
 fn server_error() -> OAuthError {
@@ -204,9 +210,12 @@ async fn revoke(State(provider): State<Arc<Provider>>, headers: HeaderMap, body:
         client_id = Some(client);
         let token = form.require("token")?;
         call.detail = fingerprint("rt", token);
-        let user = provider.logins.revoke(client, token);
-        call.sub = user.map(|user| user.sub.into());
-        call.outcome = if user.is_some() { "family revoked" } else { "not known here" }.into();
+        call.presented = Some(call.detail.clone());
+        call.outcome = "not known here".into();
+        if let Some(whose) = provider.logins.revoke(client, token) {
+            is_about(&mut call, whose);
+            call.outcome = "family revoked".into();
+        }
         Ok(json!({}))
     });
     finish(&provider, client_id, started, call, outcome)

@@ -1,7 +1,7 @@
 // The forums' page: reading for everybody, writing for members, and a WebSocket that brings what others write.
 
 import { api } from "/assets/api.js";
-import { h, show, toast } from "/assets/dom.js";
+import { focusOn, h, show, toast } from "/assets/dom.js";
 import { setUser, startFlow } from "/assets/flow.js";
 import { signInForm } from "/assets/sign-in.js";
 
@@ -11,6 +11,9 @@ startFlow({
   appName: "Forums",
   isPublic: (path) => path === "/" || path.startsWith("/assets/"),
   poke: () => attempt(() => api("GET", "/api/profile")),
+  askWho,
+  signOut,
+  other: "store",
 });
 
 /** Does something that may find out that the session has ended. */
@@ -29,8 +32,19 @@ async function whoAmI() {
     await signedIn(await api("GET", "/api/user"));
   } catch (problem) {
     if (problem.status === 404 || problem.status === 401) signedOut(problem.code === "session_expired" ? "Your session has ended. Please sign in again." : "");
-    else toast(problem.message, "bad");
+    else {
+      // Whoever was signed in may still be.
+      setUser(undefined);
+      toast(problem.message, "bad");
+    }
   }
+}
+
+/** Another page of this browser may have signed in or out meanwhile. */
+async function askWho() {
+  const before = state.user?.sub;
+  await whoAmI();
+  if (state.user?.sub !== before) route();
 }
 
 async function signedIn(user) {
@@ -54,10 +68,18 @@ function signedOut(message) {
   if (changed) route();
 }
 
+/** Says whether it went well: without an answer, the session goes on. */
 async function signOut() {
-  await attempt(() => api("POST", "/api/logout"));
+  try {
+    await api("POST", "/api/logout");
+  } catch (problem) {
+    toast(`You are still signed in: ${problem.message}`, "bad");
+    return false;
+  }
   signedOut("");
   toast("You are signed out.");
+  focusOn(document.getElementById("side"));
+  return true;
 }
 
 /** The live connection. It ends with the session, and comes back as long as there is one. */
@@ -105,6 +127,8 @@ async function route() {
 async function drawList() {
   const { threads, signed_in_as: name } = await api("GET", "/api/threads");
   if (state.thread) return;
+  // The session has ended, and on this route that is no error.
+  if (!name && state.user) whoAmI();
   show("main",
     h("div", { class: "heading" }, h("div", {}, h("h1", {}, "Conversations"),
       h("p", { class: "muted" }, name ? `Signed in as ${name}` : "You are reading as a guest.")),
@@ -195,6 +219,7 @@ function drawSignIn() {
     send: (username, password) => api("POST", "/api/login", { form: { username, password } }),
     done: async (user) => {
       await signedIn(user);
+      focusOn(document.getElementById("side"));
       await route();
     },
   }));
@@ -228,6 +253,5 @@ function ago(seconds) {
 }
 
 window.addEventListener("hashchange", route);
-// Another tab may have signed in or out meanwhile.
-document.addEventListener("visibilitychange", () => !document.hidden && whoAmI());
+document.addEventListener("visibilitychange", () => !document.hidden && askWho());
 whoAmI().then(route);

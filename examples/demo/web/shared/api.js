@@ -1,6 +1,7 @@
 // Every request of the page goes through here. The side panel is told of each; the app itself does not care.
 
 const listeners = new Set();
+const IDENTITIES = ["/api/login", "/api/user"];
 let number = 0;
 const page = Math.random().toString(36).slice(2, 8);
 
@@ -30,7 +31,7 @@ export class Problem extends Error {
 /** Sends a request, and gives what the JSON answer says. Throws a Problem for everything but 2xx. */
 export async function api(method, path, { json, form } = {}) {
   number += 1;
-  const request = { id: `${page}-${number}`, method, path, started: now(), ended: null, status: 0, code: null };
+  const request = { id: `${page}-${number}`, method, path, started: now(), ended: null, status: 0, code: null, jti: undefined };
   const tell = () => listeners.forEach((listener) => listener(request));
   tell();
   const headers = { accept: "application/json", "x-demo-request": request.id };
@@ -46,6 +47,8 @@ export async function api(method, path, { json, form } = {}) {
     request.status = response.status;
     const type = response.headers.get("content-type") || "";
     const answer = type.includes("json") ? await response.json().catch(() => ({})) : {};
+    // The user object: which JWT it is from.
+    if (response.ok && IDENTITIES.includes(path)) request.jti = answer.jti;
     if (!response.ok) {
       request.code = answer.code || null;
       throw new Problem(response.status, answer);

@@ -1,6 +1,6 @@
 // How both sign-in forms behave. What they send, and how, is each app's own affair.
 
-import { h } from "./dom.js";
+import { h, toast } from "./dom.js";
 
 const USERS = [
   ["alice", "wonderland", "administrator"],
@@ -16,12 +16,15 @@ export function signInForm({ title, text, send, done }) {
   const button = h("button", { class: "primary", type: "submit" }, "Sign in");
   const submit = async (event) => {
     event.preventDefault();
+    // Not `disabled`: that would take the focus away.
+    if (button.getAttribute("aria-disabled") === "true") return;
     error.hidden = true;
-    button.disabled = true;
+    button.setAttribute("aria-disabled", "true");
     button.textContent = "Signing in …";
     try {
       const user = await send(username.value, password.value);
       done(user);
+      toast(`Welcome, ${user.name || username.value}. You are signed in.`, "good");
     } catch (problem) {
       error.textContent =
         problem.code === "invalid_credentials" ? "User name or password is wrong. Please try again." : problem.message;
@@ -29,7 +32,7 @@ export function signInForm({ title, text, send, done }) {
       password.value = "";
       password.focus();
     } finally {
-      button.disabled = false;
+      button.removeAttribute("aria-disabled");
       button.textContent = "Sign in";
     }
   };

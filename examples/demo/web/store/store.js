@@ -1,7 +1,7 @@
 // The store's page. It knows a form, an API, and what to do when a request says that nobody is signed in.
 
 import { api } from "/assets/api.js";
-import { h, show, toast } from "/assets/dom.js";
+import { focusOn, h, show, toast } from "/assets/dom.js";
 import { setUser, startFlow } from "/assets/flow.js";
 import { signInForm } from "/assets/sign-in.js";
 import { picture } from "/assets/art.js";
@@ -14,6 +14,9 @@ startFlow({
   appName: "Store",
   isPublic: (path) => path === "/" || path === "/api/products" || path.startsWith("/assets/"),
   poke: () => attempt(loadCart),
+  askWho,
+  signOut,
+  other: "forums",
 });
 
 /** Does something that may find out that the session has ended. */
@@ -40,8 +43,19 @@ async function whoAmI() {
     await attempt(loadCart);
   } catch (problem) {
     if (problem.status === 404 || problem.status === 401) signedOut(problem.code === "session_expired" ? "Your session has ended. Please sign in again." : "");
-    else toast(problem.message, "bad");
+    else {
+      // Whoever was signed in may still be.
+      setUser(undefined);
+      toast(problem.message, "bad");
+    }
   }
+}
+
+/** Another page of this browser may have signed in or out meanwhile. */
+async function askWho() {
+  const before = state.user?.sub;
+  await whoAmI();
+  if (state.user?.sub !== before) route();
 }
 
 function signedIn(user) {
@@ -62,10 +76,18 @@ function signedOut(message) {
   if (changed && location.hash && location.hash !== "#shop") location.hash = "#shop";
 }
 
+/** Says whether it went well: without an answer, the session goes on. */
 async function signOut() {
-  await attempt(() => api("POST", "/api/logout"));
+  try {
+    await api("POST", "/api/logout");
+  } catch (problem) {
+    toast(`You are still signed in: ${problem.message}`, "bad");
+    return false;
+  }
   signedOut("");
   toast("You are signed out.");
+  focusOn(document.getElementById("side"));
+  return true;
 }
 
 async function loadCart() {
@@ -125,6 +147,7 @@ function drawCart() {
       send: (username, password) => api("POST", "/api/login", { json: { username, password } }),
       done: (user) => {
         signedIn(user);
+        focusOn(document.getElementById("side"));
         attempt(loadCart);
       },
     }));
@@ -207,6 +230,5 @@ function route() {
 }
 
 window.addEventListener("hashchange", route);
-// Another tab may have signed in or out meanwhile.
-document.addEventListener("visibilitychange", () => !document.hidden && whoAmI());
+document.addEventListener("visibilitychange", () => !document.hidden && askWho());
 start().catch((problem) => toast(problem.message, "bad"));

@@ -9,13 +9,14 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::access::decision::{AppRules, Knowledge, Numbers};
+use crate::access::decision::{AppRules, Knowledge};
 use crate::access::memory::Memory;
+use crate::access::numbers;
 use crate::access::revocations::Record;
 use crate::access::routes::{Destination, Rule};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::gateway::current::{ProcessStatus, ReloadStatus, number};
+use crate::gateway::current::{ProcessStatus, ReloadStatus};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
 use crate::lookup::Lookup;
@@ -193,7 +194,7 @@ impl State {
         metrics::config_was_taken(shared.clock.now());
         let tls = config.server.tls.as_ref();
         let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
-        let numbers = config.identity_providers.iter().map(provider_number);
+        let numbers = config.identity_providers.iter().map(numbers::of_provider);
         let traces = builder.traces()?;
         let Shared { memory, clock, names, open_streams, status } = shared;
         Ok(Self {
@@ -310,12 +311,6 @@ struct Shared {
     status: Arc<ProcessStatus>,
 }
 
-/// What a provider's revocations hang on: `sid`, `sub` and `jti` are an issuer's own (RFC 7519 section 4.1), whatever its
-/// table is called here.
-fn provider_number(settings: &config::IdentityProvider) -> usize {
-    number(&["identity_provider", &settings.issuer])
-}
-
 /// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken for
 /// the same.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
@@ -393,18 +388,13 @@ impl Builder<'_> {
         let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
         let upstreams =
             self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
-        let numbers = Numbers {
-            provider: provider_number(settings),
-            sessions: number(&["sessions", &settings.issuer, &app.client_id]),
-            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
-        };
-        let index = number(&["app", &app.name, &settings.issuer, &app.client_id]);
-        let rules = AppRules::new(index, app, settings, &self.config.session);
+        let rules = AppRules::new(app, settings, &self.config.session);
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         Arc::new(App {
             name: app.name.clone(),
             session: Arc::new(SessionContext {
                 app: app.name.clone(),
-                rules: rules.numbered(&numbers),
+                rules: rules.of_generation(generation),
                 client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
                 provider: Arc::clone(provider),
                 request_timeout: settings.request_timeout,

@@ -17,6 +17,7 @@ mod draining;
 mod durations;
 mod exchanges;
 mod exchanges_property;
+mod explained;
 mod forged;
 mod forwarded;
 mod framing;

@@ -111,6 +111,10 @@ pub async fn explain(
         steps.add("", "not if one of `trusted_proxies` says that it came by https: ask with that URL then");
         return Ok(steps.0);
     }
+    if !asked.is_secure && !app.cookies.are_kept_over_http(&asked.host) {
+        steps.add("http", "plain: browsers keep none of the session's cookies, which are `Secure`: a login is forgotten at once");
+        steps.add("", "hint: ask and sign in by https, at a `localhost` name, or see `cookies.secure` (for development)");
+    }
     // A valid configuration refers to a provider that there is.
     let Some(provider) = config.identity_providers.get(app.identity_provider) else { return Ok(steps.0) };
     let rules = AppRules::new(app, provider, &config.session);

@@ -23,6 +23,7 @@ const MIN_ADMIN_TOKEN: usize = 16;
 
 /// The server as far as it could be read, for the checks that look at the whole file.
 pub(super) struct ReadServer<'a> {
+    pub(super) section: Section<'a>,
     pub(super) listen: Option<Vec<SocketAddr>>,
     pub(super) listen_tls: Option<Vec<SocketAddr>>,
     /// `None` as well where there is to be none.
@@ -63,7 +64,7 @@ pub(super) fn server<'a>(root: &Section<'a>) -> ReadServer<'a> {
             ..rest
         })
     });
-    ReadServer { listen, listen_tls, admin_listen: admin_listen.flatten(), tls, server }
+    ReadServer { section, listen, listen_tls, admin_listen: admin_listen.flatten(), tls, server }
 }
 
 /// All but the public listeners.

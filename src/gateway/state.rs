@@ -87,6 +87,7 @@ pub struct App {
     /// What its requests count.
     pub(crate) metrics: AppMetrics,
     duplicate_cookies: Once,
+    logins_over_http: Once,
     routes: Vec<(String, config::Access)>,
 }
 
@@ -126,6 +127,20 @@ impl App {
             warn!(
                 app = self.name,
                 "a session cookie came twice and is cleared: was `cookies.domain` changed, or does a sibling host set it?"
+            );
+        });
+    }
+
+    /// Says once that somebody has logged in whose browser drops the cookies.
+    pub(crate) fn warn_of_login_over_http(&self, host: &str) {
+        self.logins_over_http.call_once(|| {
+            warn!(
+                app = self.name,
+                host,
+                "a login came by plain http, where browsers keep no `Secure` cookies: it was answered with 200, and the next \
+                 request has no session. Use https (`server.listen_tls`); or list the proxy that ends TLS in \
+                 `server.trusted_proxies`, and let it send `X-Forwarded-Proto: https`; or, for development, take a \
+                 `localhost` name"
             );
         });
     }
@@ -407,6 +422,7 @@ impl Builder<'_> {
             forward_access_token: app.forward_access_token,
             metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
             duplicate_cookies: Once::new(),
+            logins_over_http: Once::new(),
             routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
         })
     }

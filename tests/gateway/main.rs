@@ -44,6 +44,7 @@ mod moved_connections;
 mod moved_upstreams;
 mod observability;
 mod outages;
+mod plain_http;
 mod private_authorities;
 mod provider_answers;
 mod provider_clock;

@@ -50,3 +50,212 @@ fn a_file_that_is_not_there_is_a_bad_configuration() {
     assert_eq!(output.status.code(), Some(64));
     assert!(text.starts_with("error: the file cannot be read: "), "{text}");
 }
+
+/// What `check` says on standard error of a file with these bytes, which must be one problem.
+fn complaint(directory: &Path, text: &[u8]) -> String {
+    let path = directory.join("gateway.toml");
+    std::fs::write(&path, text).unwrap();
+    let output = portcullis(&["check", "--config", path.to_str().unwrap()]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    assert!(text.contains("1 problem in"), "{text}");
+    text
+}
+
+const USABLE: &str = "[identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.shop]\n\
+    hosts = ['shop.localhost']\nupstreams = ['http://127.0.0.1:3000']\nclient_id = 'shop'\n";
+
+/// `text` in UTF-16, without a mark.
+fn utf16(text: &str, big: bool) -> Vec<u8> {
+    text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+}
+
+/// Contents that are no text in UTF-8, with what must be said of them.
+fn foreign(text: &str) -> Vec<(Vec<u8>, &'static [&'static str])> {
+    let marked = |mark: &[u8], text: Vec<u8>| [mark.to_vec(), text].concat();
+    vec![
+        (marked(b"\xff\xfe", utf16(text, false)), &["UTF-16", "save it as UTF-8"]),
+        (marked(b"\xfe\xff", utf16(text, true)), &["UTF-16", "save it as UTF-8"]),
+        (utf16(text, false), &["UTF-16", "save it as UTF-8"]),
+        (utf16(text, true), &["UTF-16", "save it as UTF-8"]),
+        (marked(b"# K\xf6ln\n", text.as_bytes().to_vec()), &["not UTF-8", "line 1"]),
+        (marked(b"# a\n# \xc3\n", text.as_bytes().to_vec()), &["not UTF-8", "line 2"]),
+        (marked(b"\x7fELF\x02\x01\x01\0\0\0", text.as_bytes().to_vec()), &["not a text"]),
+        (vec![b'#'; 5 * 1024 * 1024], &["larger than"]),
+    ]
+}
+
+#[test]
+fn a_configuration_that_is_no_text_is_one_clear_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    for (bytes, words) in foreign(USABLE) {
+        let text = complaint(directory.path(), &bytes);
+        for word in words {
+            assert!(text.contains(word), "{word:?} in {text}");
+        }
+    }
+    for empty in ["", "\u{feff}", "\n \r\n"] {
+        let text = complaint(directory.path(), empty.as_bytes());
+        assert!(text.contains("the file is empty") && text.contains("docs/configuration.md"), "{text}");
+    }
+    // What editors of other systems write is read.
+    let secret = format!("{USABLE}client_secret = 'a'\n");
+    for good in [format!("\u{feff}{secret}"), secret.replace('\n', "\r\n")] {
+        let file = write(directory.path(), &good);
+        assert_eq!(portcullis(&["check", "--config", &file]).status.code(), Some(0), "{good}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_opened_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("folder")).unwrap();
+    std::fs::write(path("plain"), "").unwrap();
+    std::os::unix::fs::symlink(path("gone"), path("dangling")).unwrap();
+    std::os::unix::fs::symlink(path("loop"), path("loop")).unwrap();
+    for (file, words) in [
+        ("missing.toml", &["there is no such file", "--config"][..]),
+        ("none/gateway.toml", &["its directory", "none` does not exist"]),
+        ("folder", &["it is a directory", "gateway.toml"]),
+        ("dangling", &["it is a link to", "gone", "does not exist"]),
+        ("plain/gateway.toml", &["plain` is no directory"]),
+        ("loop", &["symbolic links"]),
+    ] {
+        for command in ["check", "run", "doctor", "healthcheck"] {
+            let output = portcullis(&[command, "--config", &path(file)]);
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{command} {file}");
+            assert!(text.contains(&path(file)) && text.contains("1 problem in"), "{text}");
+            for word in words {
+                assert!(text.contains(word), "{word:?} in {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_secrets_and_certificates_say_why_they_are_unusable() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("folder")).unwrap();
+    std::os::unix::fs::symlink(path("gone"), path("dangling")).unwrap();
+    let secret = format!("{USABLE}client_secret = {{ file = 'FILE' }}\n");
+    let authority =
+        format!("{USABLE}client_secret = {{ env = 'PATH' }}\n[apps.shop.upstream_tls]\nca = 'FILE'\n");
+    let authority = authority.replace("http://127.0.0.1", "https://127.0.0.1");
+    let own = rcgen::generate_simple_self_signed([String::from("shop.localhost")]).unwrap();
+    std::fs::write(path("good.key"), own.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("good.pem"), own.cert.pem()).unwrap();
+    let tls = "[server]\nlisten_tls = ['127.0.0.1:8443']\n[server.tls]\ncertificates = [CERTIFICATE]\n";
+    let tls = |files: &str| {
+        format!("{}{USABLE}client_secret = {{ env = 'PATH' }}\n", tls.replace("CERTIFICATE", files))
+    };
+    let certificate = tls("{ certificate = 'FILE', key = 'good.key' }");
+    let key = tls("{ certificate = 'good.pem', key = 'FILE' }");
+    let kinds = [
+        (&secret, "apps.shop.client_secret"),
+        (&authority, "apps.shop.upstream_tls.ca"),
+        (&certificate, "server.tls.certificates[0].certificate"),
+        (&key, "server.tls.certificates[0].key"),
+    ];
+    for (config, name) in kinds {
+        let complaint = |file: &str| {
+            let text = complaint(directory.path(), config.replace("FILE", file).as_bytes());
+            assert!(text.contains(&format!("`{name}`")) && text.contains(file), "{text}");
+            text
+        };
+        for (file, words) in [
+            ("missing", &["there is no such file"][..]),
+            ("nowhere/file", &["its directory", "does not exist"]),
+            ("folder", &["it is a directory"]),
+            ("dangling", &["it is a link to", "does not exist"]),
+        ] {
+            let text = complaint(file);
+            assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
+        }
+        for (bytes, words) in foreign("AAAA\n") {
+            std::fs::write(path("file"), bytes).unwrap();
+            let text = complaint("file");
+            assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
+            assert!(!text.contains("AAAA"), "{text}");
+        }
+        for empty in ["", "\u{feff}", "\n"] {
+            std::fs::write(path("file"), empty).unwrap();
+            assert!(complaint("file").contains("is empty"), "{name}");
+        }
+    }
+    // A mark in front, as some editors write it, is no part of a secret or a PEM file.
+    std::fs::write(path("file"), format!("\u{feff}{}", own.cert.pem())).unwrap();
+    for config in [&authority, &certificate] {
+        let file = write(directory.path(), &config.replace("FILE", "file"));
+        assert_eq!(portcullis(&["check", "--config", &file]).status.code(), Some(0), "{config}");
+    }
+    for (config, content, words) in [
+        (&authority, own.cert.der().to_vec(), "openssl x509 -inform der"),
+        (&certificate, own.cert.der().to_vec(), "openssl x509 -inform der"),
+        (&authority, own.signing_key.serialize_pem().into_bytes(), "a private key, and no certificate"),
+        (&certificate, own.signing_key.serialize_pem().into_bytes(), "a private key, and no certificate"),
+        (&key, own.cert.pem().into_bytes(), "a certificate, and no private key"),
+        (&key, own.signing_key.serialize_der(), "openssl pkey -inform der"),
+        (
+            &key,
+            b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_vec(),
+            "is encrypted",
+        ),
+    ] {
+        std::fs::write(path("file"), content).unwrap();
+        let text = complaint(directory.path(), config.replace("FILE", "file").as_bytes());
+        assert!(text.contains(words), "{words} in {text}");
+    }
+}
+
+#[test]
+fn files_of_the_command_line_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &format!("{USABLE}client_secret = 'a'\n"));
+    let folder = directory.path().to_str().unwrap();
+    for option in ["--cookies", "--jwks"] {
+        for (path, words) in [("no/such", "its directory `no` does not exist"), (folder, "it is a directory")]
+        {
+            let output =
+                portcullis(&["explain", "--config", &file, "GET", "http://shop.localhost/", option, path]);
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{text}");
+            assert!(text.contains(option) && text.contains(path) && text.contains(words), "{text}");
+        }
+    }
+}
+
+/// As documented: 64, and nothing was started.
+#[test]
+fn a_wrong_command_line_has_its_exit_code() {
+    for arguments in [
+        &["serve"][..],
+        &["chekc"],
+        &["check", "--confg", "gateway.toml"],
+        &["--config"],
+        &["--nonsense"],
+        &["check", "gateway.toml"],
+        &["explain"],
+        &["explain", "GET"],
+        &["explain", "GET", "http://store.localhost/", "--jwks"],
+        &["explain", "GE T", "http://store.localhost/"],
+        &["explain", "GET", "store.localhost/"],
+        &["doctor", "--username"],
+        &["healthcheck", "--reddy"],
+        &["run", "--config", "gateway.toml", "--config", "gateway.toml"],
+        &["run", "run"],
+    ] {
+        let output = portcullis(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {text}");
+        assert!(text.starts_with("error: ") && output.stdout.is_empty(), "{arguments:?}: {text}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["help"], &["check", "--help"], &["help", "explain"]]
+    {
+        let output = portcullis(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
+    }
+}

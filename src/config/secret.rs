@@ -1,10 +1,6 @@
 //! Secrets: the one place that reads the environment and files other than the configuration. No message shows a secret.
 
-use std::fs::File;
-use std::io::Read;
-
-use zeroize::Zeroizing;
-
+use super::file::{Unreadable, read_text};
 use super::model::Secret;
 use super::reader::Item;
 use super::tree::Value;
@@ -73,21 +69,23 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
 }
 
 fn from_file(item: &Item<'_>, path: &str) -> Option<Secret> {
-    let mut text = Zeroizing::new(String::new());
-    let read = File::open(item.report.directory.join(path))
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_string(&mut text));
-    match read {
-        Ok(length) if u64::try_from(length).is_ok_and(|length| length > LARGEST_FILE) => item.fault(
-            format!("the file `{path}` is larger than 64 KiB"),
-            "name a file that has the secret alone",
-        ),
-        Ok(_) => {
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            Some(Secret::new(line.strip_suffix('\r').unwrap_or(line)))
+    let text = match read_text(&item.report.directory.join(path), LARGEST_FILE) {
+        Ok(text) => text,
+        Err(error) => {
+            let hint = match error {
+                Unreadable::TooLarge(_) => "name a file that has the secret alone",
+                Unreadable::Binary(_) => {
+                    "put a text into it: `openssl rand -base64 32` makes one, `openssl rand 32` does not"
+                }
+                _ => error.hint(),
+            };
+            return item.fault(format!("the file `{path}` cannot be read: {error}"), hint);
         }
-        Err(error) => item.fault(
-            format!("the file `{path}` cannot be read: {error}"),
-            "check its path and that Portcullis may read it",
-        ),
+    };
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return item.fault(format!("the file `{path}` is empty"), "put the secret into it");
     }
+    Some(Secret::new(line))
 }

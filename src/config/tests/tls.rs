@@ -109,8 +109,8 @@ fn what_is_refused() {
             "tls = { certificates = [{ certificate = 'a.pem', key = 'none.key' }] }",
             "`none.key` cannot be read",
         ),
-        ("tls = { certificates = [{ certificate = 'a.key', key = 'a.key' }] }", "has no PEM certificate"),
-        ("tls = { certificates = [{ certificate = 'a.pem', key = 'a.pem' }] }", "has no PEM private key"),
+        ("tls = { certificates = [{ certificate = 'a.key', key = 'a.key' }] }", "and no certificate"),
+        ("tls = { certificates = [{ certificate = 'a.pem', key = 'a.pem' }] }", "and no private key"),
         ("tls = { certificates = [{ certificate = 'a.pem' }] }", "this key is missing"),
         (
             "tls = { certificates = [{ certificate = 'a.pem', key = '-----BEGIN hunter2' }] }",

@@ -259,3 +259,69 @@ fn a_wrong_command_line_has_its_exit_code() {
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
     }
 }
+
+#[test]
+fn what_is_there_twice_is_named_with_both_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("# shop\n{USABLE}");
+    // The tables are on lines 2 and 4, `hosts` is on line 5.
+    let table = "this table is there twice: on line";
+    let key = "this key is there twice: on line";
+    for (rest, name, message) in [
+        ("[apps.shop]\nclient_id = 'x'\n", "apps.shop", format!("{table} 4, and again on line 8")),
+        ("[ apps . \"shop\" ] # again\n", "apps.shop", format!("{table} 4, and again on line 8")),
+        ("[identity_providers.main]\n", "identity_providers.main", format!("{table} 2, and again on line 8")),
+        ("[server]\n[session]\n\n[server]\n", "server", format!("{table} 8, and again on line 11")),
+        (
+            "[apps.shop.login]\n[apps.shop.login]\n",
+            "apps.shop.login",
+            format!("{table} 8, and again on line 9"),
+        ),
+        (
+            "login.path = '/a'\n[apps.shop.login]\n",
+            "apps.shop.login",
+            format!("{table} 8, and again on line 9"),
+        ),
+        (
+            "login = { path = '/a' }\n[apps.shop.login]\n",
+            "apps.shop.login",
+            format!("{table} 8, and again on line 9"),
+        ),
+        ("[apps.shop.hosts]\n", "apps.shop.hosts", format!("{table} 5, and again on line 8")),
+        ("[[apps.shop]]\n", "apps.shop", format!("{table} 4, and again on line 8")),
+        ("[[apps.shop.hosts]]\n", "apps.shop.hosts", format!("{table} 5, and again on line 8")),
+        ("hosts = ['b']\n", "apps.shop.hosts", format!("{key} 5, and again on line 8")),
+        ("\"hosts\" = ['b']\n", "apps.shop.hosts", format!("{key} 5, and again on line 8")),
+        (
+            "login.path = '/a'\nlogin.path = '/b'\n",
+            "apps.shop.login.path",
+            format!("{key} 8, and again on line 9"),
+        ),
+        ("[apps]\nshop.hosts = ['b']\n", "apps.shop", format!("{key} 4, and again on line 9")),
+        (
+            "[[apps.shop.routes]]\npath = '/a'\n[[apps.shop.routes]]\npath = '/b'\npath = '/c'\n",
+            "apps.shop.routes.path",
+            format!("{key} 11, and again on line 12"),
+        ),
+        (
+            "user.claims = [\n  'sub', # [apps.other]\n  'email',\n]\nclient_id = 'b'\n",
+            "apps.shop.client_id",
+            format!("{key} 7, and again on line 12"),
+        ),
+        (
+            "cookies = { secure = true, secure = true }\n",
+            "secure",
+            String::from("this key is there twice in one inline table on line 8"),
+        ),
+    ] {
+        let text = complaint(directory.path(), format!("{usable}{rest}").as_bytes());
+        let first = format!("error: `{name}`: {message}\n");
+        let line = message.rsplit(' ').next().unwrap();
+        assert!(
+            text.starts_with(&first) && text.contains(&format!("gateway.toml:{line}\n")),
+            "{first}{text}"
+        );
+        let windows = complaint(directory.path(), format!("{usable}{rest}").replace('\n', "\r\n").as_bytes());
+        assert!(windows.starts_with(&first), "{first}{windows}");
+    }
+}

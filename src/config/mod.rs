@@ -1,6 +1,6 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
-//! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
+//! `file` reads files, `tree` parses TOML (`twice` says what is there twice), `reader` walks it and collects problems, `values` has the types of single values, and each of
 //! `server` (with `tls`), `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
 //! `whole` compares the tables with each other.
 
@@ -27,6 +27,7 @@ mod tests;
 mod tls;
 mod tracing;
 mod tree;
+mod twice;
 mod values;
 mod whole;
 

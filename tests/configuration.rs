@@ -325,3 +325,107 @@ fn what_is_there_twice_is_named_with_both_lines() {
         assert!(windows.starts_with(&first), "{first}{windows}");
     }
 }
+
+/// The warnings of `check`, each in one line.
+fn warnings(directory: &Path, text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    let file = write(directory, text);
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["check", "--config", &file])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = text.split("\nwarning: ").skip(1);
+    found.map(|warning| warning.split("\n\n").next().unwrap().replace('\n', " ")).collect()
+}
+
+#[test]
+fn secrets_that_stand_for_others_are_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    for (secret, words) in [
+        ("${STORE_CANARY}", "nobody has expanded"),
+        ("$STORE_CANARY", "nobody has expanded"),
+        ("{{ canary }}", "nobody has expanded"),
+        ("%STORE_CANARY%", "nobody has expanded"),
+        ("/run/secrets/canary", "is a path"),
+        ("<canary>", "is a placeholder"),
+        ("change-me", "is a placeholder"),
+    ] {
+        std::fs::write(directory.path().join("store"), secret).unwrap();
+        for (written, hint) in [
+            (format!("\"{secret}\""), "write `{ env = \"NAME\" }` or `{ file = "),
+            (String::from("{ env = \"MESSAGES_SECRET\" }"), "environment variable `MESSAGES_SECRET`"),
+            (String::from("{ file = \"store\" }"), "the file `store` holds"),
+        ] {
+            let text = format!("{USABLE}client_secret = {written}\n");
+            let found = warnings(directory.path(), &text, &[("MESSAGES_SECRET", secret)]);
+            let [warning] = found.as_slice() else { panic!("{written}, {secret}: {found:#?}") };
+            assert!(warning.starts_with("`apps.shop.client_secret` (line 7): "), "{warning}");
+            assert!(warning.contains(words) && warning.contains(hint), "{words}, {hint}: {warning}");
+            assert!(!warning.contains(secret), "it is shown: {warning}");
+        }
+        let sealed =
+            format!("session.seal_keys = [\"{secret}\"]\n{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+        let refused = complaint(directory.path(), sealed.as_bytes());
+        assert!(refused.contains(words) && refused.contains("openssl rand -base64 32"), "{refused}");
+    }
+    let named = format!("{USABLE}client_secret = {{ env = \"${{PATH}}\" }}\n");
+    assert!(complaint(directory.path(), named.as_bytes()).contains("without `$` and braces"));
+    let real = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    assert!(warnings(directory.path(), &real, &[("PATH", "s3cr3t$and%more")]).is_empty());
+}
+
+#[test]
+fn a_variable_anywhere_else_is_said_not_to_be_expanded() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    for (from, to, key) in [
+        ("client_id = 'shop'", "client_id = '${CLIENT_ID}'", "apps.shop.client_id"),
+        ("client_id = 'shop'", "client_id = '{{ client_id }}'", "apps.shop.client_id"),
+        (
+            "client_id = 'shop'",
+            "client_id = 'shop'\naudience = ['a', '${AUDIENCE}']",
+            "apps.shop.audience[1]",
+        ),
+        ("'http://127.0.0.1:3000'", "'http://${APP}:3000'", "apps.shop.upstreams[0]"),
+    ] {
+        let found = warnings(directory.path(), &usable.replace(from, to), &[]);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("`{key}` ")), "{found:#?}");
+        assert!(found[0].contains("nothing in this file is expanded"), "{found:#?}");
+    }
+    for (from, to) in [("'https://id.example.com'", "'${ISSUER}'"), ("'shop.localhost'", "'${HOST}'")] {
+        let text = complaint(directory.path(), usable.replace(from, to).as_bytes());
+        assert!(text.contains("nothing in this file is expanded"), "{text}");
+    }
+}
+
+#[test]
+fn an_admin_listener_for_everybody_is_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    for (address, is_warned) in [
+        ("0.0.0.0:9090", true),
+        ("[::]:9090", true),
+        ("[::ffff:0.0.0.0]:9090", true),
+        ("203.0.113.7:9090", true),
+        ("[2001:db8::7]:9090", true),
+        ("127.0.0.1:9090", false),
+        ("127.8.0.1:9090", false),
+        ("[::1]:9090", false),
+        ("[::ffff:127.0.0.1]:9090", false),
+        ("10.0.0.7:9090", false),
+        ("172.16.0.7:9090", false),
+        ("192.168.1.7:9090", false),
+        ("100.64.0.7:9090", false),
+        ("[fd00::7]:9090", false),
+        ("[fe80::7]:9090", false),
+    ] {
+        let text = format!("server.admin_listen = '{address}'\n{usable}");
+        let found = warnings(directory.path(), &text, &[]);
+        assert_eq!(found.len(), usize::from(is_warned), "{address}: {found:#?}");
+        let words =
+            ["`server.admin_listen` (line 1)", address, "the status page and the metrics", "127.0.0.1"];
+        assert!(!is_warned || words.iter().all(|word| found[0].contains(word)), "{found:#?}");
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! `file` reads files, `tree` parses TOML (`twice` says what is there twice), `reader` walks it and collects problems, `values` has the types of single values, and each of
 //! `server` (with `tls`), `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
-//! `whole` compares the tables with each other.
+//! `whole` compares the tables with each other, `stand_in` finds variables that nobody has expanded.
 
 mod app;
 mod authorities;
@@ -22,6 +22,7 @@ mod secret;
 mod server;
 mod session;
 mod spelling;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -85,6 +86,7 @@ fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigError> {
     let entries = tree::parse(text).map_err(ConfigError::single)?;
     let report = Report::new(directory);
     let config = read(&Section::root(&entries, &report));
+    stand_in::look(&entries, &report);
     let outline = Outline::new(&entries, report.take_secrets(), directory);
     let (problems, warnings) = report.finish();
     match config {

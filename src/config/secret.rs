@@ -3,6 +3,7 @@
 use super::file::{Unreadable, read_text};
 use super::model::Secret;
 use super::reader::Item;
+use super::stand_in::StandIn;
 use super::tree::Value;
 
 /// More than any secret needs; a device file must not fill the memory.
@@ -13,17 +14,16 @@ const FORMS: &str = "write `{ env = \"NAME\" }` or `{ file = \"/run/secrets/name
 /// `{ env = "NAME" }`, `{ file = "path" }`, or a plain string with a warning.
 pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
     let mut file = None;
-    let secret = match item.value() {
-        Value::Text(text) => {
-            item.warn("the secret stands in the file itself", FORMS);
-            Secret::new(text.as_str())
-        }
+    let (secret, place) = match item.value() {
+        Value::Text(text) => (Secret::new(text.as_str()), None),
         Value::Table(entries) => match entries.as_slice() {
             [entry] => match (entry.key.as_str(), &entry.node.value) {
-                ("env", Value::Text(name)) => from_environment(item, name)?,
+                ("env", Value::Text(name)) => {
+                    (from_environment(item, name)?, Some(format!("the environment variable `{name}`")))
+                }
                 ("file", Value::Text(path)) => {
                     file = Some(path.as_str());
-                    from_file(item, path)?
+                    (from_file(item, path)?, Some(format!("what the file `{path}` holds")))
                 }
                 ("env" | "file", _) => {
                     return item.fault(format!("`{}` of a secret is not a string", entry.key), FORMS);
@@ -43,6 +43,14 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
             "remove it; one line break at the end of a file is fine",
         );
     }
+    match (StandIn::of(secret.expose()), place) {
+        (Some(stands), None) => item.warn(format!("the secret {}", stands.message()), FORMS),
+        (Some(stands), Some(place)) => {
+            item.warn(format!("{place} {}", stands.message()), "put the secret itself there");
+        }
+        (None, None) => item.warn("the secret stands in the file itself", FORMS),
+        (None, Some(_)) => {}
+    }
     item.report.secret(item.path(), secret.expose(), file);
     Some(secret)
 }
@@ -54,7 +62,10 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if !is_name {
         // Not shown: someone may have put the secret itself here.
-        return item.fault("`env` is not the name of an environment variable", FORMS);
+        return item.fault(
+            "`env` is not the name of an environment variable",
+            "write the name alone, without `$` and braces: `{ env = \"NAME\" }`",
+        );
     }
     match std::env::var(name) {
         Ok(text) => Some(Secret::new(text)),

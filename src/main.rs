@@ -22,6 +22,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// `EX_USAGE` of sysexits.h: the configuration or the command line is wrong.
 const EXIT_CONFIG: u8 = 64;
 
+/// Bytes of a file that the command line names.
+const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+
 /// A reverse-proxy authentication gateway.
 #[derive(Debug, Parser)]
 #[command(version, about, args_conflicts_with_subcommands = true)]
@@ -88,7 +91,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command_line = CommandLine::parse();
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
+        Err(told) => {
+            // Help and version come this way, too. Clap's own code for a wrong command line is another.
+            let code = if told.use_stderr() { EXIT_CONFIG } else { 0 };
+            let _ = told.print();
+            return ExitCode::from(code);
+        }
+    };
     match command_line.command.unwrap_or(Command::Run { config: command_line.config, upgrade: false }) {
         Command::Run { config, upgrade } => run(&config.config, upgrade),
         Command::Check(file) => with_config(&file.config, |loaded| {
@@ -122,7 +133,7 @@ fn with_config(path: &Path, act: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
     }
 }
 
-fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+fn fail(error: impl std::fmt::Display, code: u8) -> ExitCode {
     eprintln!("error: {error}");
     ExitCode::from(code)
 }
@@ -216,13 +227,16 @@ fn explain(
     cookies: Option<&Path>,
     jwks: Option<&Path>,
 ) -> ExitCode {
-    let cookies = match cookies.map(std::fs::read_to_string).transpose() {
-        Ok(text) => text.map(Zeroizing::new),
-        Err(error) => return fail(&error, EXIT_CONFIG),
+    let read = |option: &str, path: Option<&Path>| {
+        let text = path.map(|path| {
+            config::read_text(path, LARGEST_FILE)
+                .map_err(|error| format!("`{option} {}` cannot be read: {error}", path.display()))
+        });
+        text.transpose()
     };
-    let jwks = match jwks.map(std::fs::read).transpose() {
-        Ok(json) => json,
-        Err(error) => return fail(&error, EXIT_CONFIG),
+    let (cookies, jwks) = match (read("--cookies", cookies), read("--jwks", jwks)) {
+        (Ok(cookies), Ok(jwks)) => (cookies, jwks.map(|text| text.as_bytes().to_vec())),
+        (Err(error), _) | (_, Err(error)) => return fail(error, EXIT_CONFIG),
     };
     let question = explain::Question { method, url, origin, cookies, jwks };
     let runtime = match runtime(1) {

@@ -50,3 +50,382 @@ fn a_file_that_is_not_there_is_a_bad_configuration() {
     assert_eq!(output.status.code(), Some(64));
     assert!(text.starts_with("error: the file cannot be read: "), "{text}");
 }
+
+/// What `check` says on standard error of a file with these bytes, which must be one problem.
+fn complaint(directory: &Path, text: &[u8]) -> String {
+    let path = directory.join("gateway.toml");
+    std::fs::write(&path, text).unwrap();
+    let output = portcullis(&["check", "--config", path.to_str().unwrap()]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    assert!(text.contains("1 problem in"), "{text}");
+    text
+}
+
+const USABLE: &str = "[identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.shop]\n\
+    hosts = ['shop.localhost']\nupstreams = ['http://127.0.0.1:3000']\nclient_id = 'shop'\n";
+
+/// `text` in UTF-16, without a mark.
+fn utf16(text: &str, big: bool) -> Vec<u8> {
+    text.encode_utf16().flat_map(|unit| if big { unit.to_be_bytes() } else { unit.to_le_bytes() }).collect()
+}
+
+/// Contents that are no text in UTF-8, with what must be said of them.
+fn foreign(text: &str) -> Vec<(Vec<u8>, &'static [&'static str])> {
+    let marked = |mark: &[u8], text: Vec<u8>| [mark.to_vec(), text].concat();
+    vec![
+        (marked(b"\xff\xfe", utf16(text, false)), &["UTF-16", "save it as UTF-8"]),
+        (marked(b"\xfe\xff", utf16(text, true)), &["UTF-16", "save it as UTF-8"]),
+        (utf16(text, false), &["UTF-16", "save it as UTF-8"]),
+        (utf16(text, true), &["UTF-16", "save it as UTF-8"]),
+        (marked(b"# K\xf6ln\n", text.as_bytes().to_vec()), &["not UTF-8", "line 1"]),
+        (marked(b"# a\n# \xc3\n", text.as_bytes().to_vec()), &["not UTF-8", "line 2"]),
+        (marked(b"\x7fELF\x02\x01\x01\0\0\0", text.as_bytes().to_vec()), &["not a text"]),
+        (vec![b'#'; 5 * 1024 * 1024], &["larger than"]),
+    ]
+}
+
+#[test]
+fn a_configuration_that_is_no_text_is_one_clear_problem() {
+    let directory = tempfile::tempdir().unwrap();
+    for (bytes, words) in foreign(USABLE) {
+        let text = complaint(directory.path(), &bytes);
+        for word in words {
+            assert!(text.contains(word), "{word:?} in {text}");
+        }
+    }
+    for empty in ["", "\u{feff}", "\n \r\n"] {
+        let text = complaint(directory.path(), empty.as_bytes());
+        assert!(text.contains("the file is empty") && text.contains("docs/configuration.md"), "{text}");
+    }
+    // What editors of other systems write is read.
+    let secret = format!("{USABLE}client_secret = 'a'\n");
+    for good in [format!("\u{feff}{secret}"), secret.replace('\n', "\r\n")] {
+        let file = write(directory.path(), &good);
+        assert_eq!(portcullis(&["check", "--config", &file]).status.code(), Some(0), "{good}");
+    }
+}
+
+#[test]
+fn a_configuration_that_cannot_be_opened_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::create_dir(path("folder")).unwrap();
+    std::fs::write(path("plain"), "").unwrap();
+    std::os::unix::fs::symlink(path("gone"), path("dangling")).unwrap();
+    std::os::unix::fs::symlink(path("loop"), path("loop")).unwrap();
+    for (file, words) in [
+        ("missing.toml", &["there is no such file", "--config"][..]),
+        ("none/gateway.toml", &["its directory", "none` does not exist"]),
+        ("folder", &["it is a directory", "gateway.toml"]),
+        ("dangling", &["it is a link to", "gone", "does not exist"]),
+        ("plain/gateway.toml", &["plain` is no directory"]),
+        ("loop", &["symbolic links"]),
+    ] {
+        for command in ["check", "run", "doctor", "healthcheck"] {
+            let output = portcullis(&[command, "--config", &path(file)]);
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{command} {file}");
+            assert!(text.contains(&path(file)) && text.contains("1 problem in"), "{text}");
+            for word in words {
+                assert!(text.contains(word), "{word:?} in {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_secrets_and_certificates_say_why_they_are_unusable() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("folder")).unwrap();
+    std::os::unix::fs::symlink(path("gone"), path("dangling")).unwrap();
+    let secret = format!("{USABLE}client_secret = {{ file = 'FILE' }}\n");
+    let authority =
+        format!("{USABLE}client_secret = {{ env = 'PATH' }}\n[apps.shop.upstream_tls]\nca = 'FILE'\n");
+    let authority = authority.replace("http://127.0.0.1", "https://127.0.0.1");
+    let own = rcgen::generate_simple_self_signed([String::from("shop.localhost")]).unwrap();
+    std::fs::write(path("good.key"), own.signing_key.serialize_pem()).unwrap();
+    std::fs::write(path("good.pem"), own.cert.pem()).unwrap();
+    let tls = "[server]\nlisten_tls = ['127.0.0.1:8443']\n[server.tls]\ncertificates = [CERTIFICATE]\n";
+    let tls = |files: &str| {
+        format!("{}{USABLE}client_secret = {{ env = 'PATH' }}\n", tls.replace("CERTIFICATE", files))
+    };
+    let certificate = tls("{ certificate = 'FILE', key = 'good.key' }");
+    let key = tls("{ certificate = 'good.pem', key = 'FILE' }");
+    let kinds = [
+        (&secret, "apps.shop.client_secret"),
+        (&authority, "apps.shop.upstream_tls.ca"),
+        (&certificate, "server.tls.certificates[0].certificate"),
+        (&key, "server.tls.certificates[0].key"),
+    ];
+    for (config, name) in kinds {
+        let complaint = |file: &str| {
+            let text = complaint(directory.path(), config.replace("FILE", file).as_bytes());
+            assert!(text.contains(&format!("`{name}`")) && text.contains(file), "{text}");
+            text
+        };
+        for (file, words) in [
+            ("missing", &["there is no such file"][..]),
+            ("nowhere/file", &["its directory", "does not exist"]),
+            ("folder", &["it is a directory"]),
+            ("dangling", &["it is a link to", "does not exist"]),
+        ] {
+            let text = complaint(file);
+            assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
+        }
+        for (bytes, words) in foreign("AAAA\n") {
+            std::fs::write(path("file"), bytes).unwrap();
+            let text = complaint("file");
+            assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
+            assert!(!text.contains("AAAA"), "{text}");
+        }
+        for empty in ["", "\u{feff}", "\n"] {
+            std::fs::write(path("file"), empty).unwrap();
+            assert!(complaint("file").contains("is empty"), "{name}");
+        }
+    }
+    // A mark in front, as some editors write it, is no part of a secret or a PEM file.
+    std::fs::write(path("file"), format!("\u{feff}{}", own.cert.pem())).unwrap();
+    for config in [&authority, &certificate] {
+        let file = write(directory.path(), &config.replace("FILE", "file"));
+        assert_eq!(portcullis(&["check", "--config", &file]).status.code(), Some(0), "{config}");
+    }
+    for (config, content, words) in [
+        (&authority, own.cert.der().to_vec(), "openssl x509 -inform der"),
+        (&certificate, own.cert.der().to_vec(), "openssl x509 -inform der"),
+        (&authority, own.signing_key.serialize_pem().into_bytes(), "a private key, and no certificate"),
+        (&certificate, own.signing_key.serialize_pem().into_bytes(), "a private key, and no certificate"),
+        (&key, own.cert.pem().into_bytes(), "a certificate, and no private key"),
+        (&key, own.signing_key.serialize_der(), "openssl pkey -inform der"),
+        (
+            &key,
+            b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n".to_vec(),
+            "is encrypted",
+        ),
+    ] {
+        std::fs::write(path("file"), content).unwrap();
+        let text = complaint(directory.path(), config.replace("FILE", "file").as_bytes());
+        assert!(text.contains(words), "{words} in {text}");
+    }
+}
+
+#[test]
+fn files_of_the_command_line_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(directory.path(), &format!("{USABLE}client_secret = 'a'\n"));
+    let folder = directory.path().to_str().unwrap();
+    for option in ["--cookies", "--jwks"] {
+        for (path, words) in [("no/such", "its directory `no` does not exist"), (folder, "it is a directory")]
+        {
+            let output =
+                portcullis(&["explain", "--config", &file, "GET", "http://shop.localhost/", option, path]);
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(64), "{text}");
+            assert!(text.contains(option) && text.contains(path) && text.contains(words), "{text}");
+        }
+    }
+}
+
+/// As documented: 64, and nothing was started.
+#[test]
+fn a_wrong_command_line_has_its_exit_code() {
+    for arguments in [
+        &["serve"][..],
+        &["chekc"],
+        &["check", "--confg", "gateway.toml"],
+        &["--config"],
+        &["--nonsense"],
+        &["check", "gateway.toml"],
+        &["explain"],
+        &["explain", "GET"],
+        &["explain", "GET", "http://store.localhost/", "--jwks"],
+        &["explain", "GE T", "http://store.localhost/"],
+        &["explain", "GET", "store.localhost/"],
+        &["doctor", "--username"],
+        &["healthcheck", "--reddy"],
+        &["run", "--config", "gateway.toml", "--config", "gateway.toml"],
+        &["run", "run"],
+    ] {
+        let output = portcullis(arguments);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}: {text}");
+        assert!(text.starts_with("error: ") && output.stdout.is_empty(), "{arguments:?}: {text}");
+    }
+    for arguments in [&["--help"][..], &["--version"], &["help"], &["check", "--help"], &["help", "explain"]]
+    {
+        let output = portcullis(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_is_there_twice_is_named_with_both_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("# shop\n{USABLE}");
+    // The tables are on lines 2 and 4, `hosts` is on line 5.
+    let table = "this table is there twice: on line";
+    let key = "this key is there twice: on line";
+    for (rest, name, message) in [
+        ("[apps.shop]\nclient_id = 'x'\n", "apps.shop", format!("{table} 4, and again on line 8")),
+        ("[ apps . \"shop\" ] # again\n", "apps.shop", format!("{table} 4, and again on line 8")),
+        ("[identity_providers.main]\n", "identity_providers.main", format!("{table} 2, and again on line 8")),
+        ("[server]\n[session]\n\n[server]\n", "server", format!("{table} 8, and again on line 11")),
+        (
+            "[apps.shop.login]\n[apps.shop.login]\n",
+            "apps.shop.login",
+            format!("{table} 8, and again on line 9"),
+        ),
+        (
+            "login.path = '/a'\n[apps.shop.login]\n",
+            "apps.shop.login",
+            format!("{table} 8, and again on line 9"),
+        ),
+        (
+            "login = { path = '/a' }\n[apps.shop.login]\n",
+            "apps.shop.login",
+            format!("{table} 8, and again on line 9"),
+        ),
+        ("[apps.shop.hosts]\n", "apps.shop.hosts", format!("{table} 5, and again on line 8")),
+        ("[[apps.shop]]\n", "apps.shop", format!("{table} 4, and again on line 8")),
+        ("[[apps.shop.hosts]]\n", "apps.shop.hosts", format!("{table} 5, and again on line 8")),
+        ("hosts = ['b']\n", "apps.shop.hosts", format!("{key} 5, and again on line 8")),
+        ("\"hosts\" = ['b']\n", "apps.shop.hosts", format!("{key} 5, and again on line 8")),
+        (
+            "login.path = '/a'\nlogin.path = '/b'\n",
+            "apps.shop.login.path",
+            format!("{key} 8, and again on line 9"),
+        ),
+        ("[apps]\nshop.hosts = ['b']\n", "apps.shop", format!("{key} 4, and again on line 9")),
+        (
+            "[[apps.shop.routes]]\npath = '/a'\n[[apps.shop.routes]]\npath = '/b'\npath = '/c'\n",
+            "apps.shop.routes.path",
+            format!("{key} 11, and again on line 12"),
+        ),
+        (
+            "user.claims = [\n  'sub', # [apps.other]\n  'email',\n]\nclient_id = 'b'\n",
+            "apps.shop.client_id",
+            format!("{key} 7, and again on line 12"),
+        ),
+        (
+            "cookies = { secure = true, secure = true }\n",
+            "secure",
+            String::from("this key is there twice in one inline table on line 8"),
+        ),
+    ] {
+        let text = complaint(directory.path(), format!("{usable}{rest}").as_bytes());
+        let first = format!("error: `{name}`: {message}\n");
+        let line = message.rsplit(' ').next().unwrap();
+        assert!(
+            text.starts_with(&first) && text.contains(&format!("gateway.toml:{line}\n")),
+            "{first}{text}"
+        );
+        let windows = complaint(directory.path(), format!("{usable}{rest}").replace('\n', "\r\n").as_bytes());
+        assert!(windows.starts_with(&first), "{first}{windows}");
+    }
+}
+
+/// The warnings of `check`, each in one line.
+fn warnings(directory: &Path, text: &str, environment: &[(&str, &str)]) -> Vec<String> {
+    let file = write(directory, text);
+    let output = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["check", "--config", &file])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let found = text.split("\nwarning: ").skip(1);
+    found.map(|warning| warning.split("\n\n").next().unwrap().replace('\n', " ")).collect()
+}
+
+#[test]
+fn secrets_that_stand_for_others_are_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    for (secret, words) in [
+        ("${STORE_CANARY}", "nobody has expanded"),
+        ("$STORE_CANARY", "nobody has expanded"),
+        ("{{ canary }}", "nobody has expanded"),
+        ("%STORE_CANARY%", "nobody has expanded"),
+        ("/run/secrets/canary", "is a path"),
+        ("<canary>", "is a placeholder"),
+        ("change-me", "is a placeholder"),
+    ] {
+        std::fs::write(directory.path().join("store"), secret).unwrap();
+        for (written, hint) in [
+            (format!("\"{secret}\""), "write `{ env = \"NAME\" }` or `{ file = "),
+            (String::from("{ env = \"MESSAGES_SECRET\" }"), "environment variable `MESSAGES_SECRET`"),
+            (String::from("{ file = \"store\" }"), "the file `store` holds"),
+        ] {
+            let text = format!("{USABLE}client_secret = {written}\n");
+            let found = warnings(directory.path(), &text, &[("MESSAGES_SECRET", secret)]);
+            let [warning] = found.as_slice() else { panic!("{written}, {secret}: {found:#?}") };
+            assert!(warning.starts_with("`apps.shop.client_secret` (line 7): "), "{warning}");
+            assert!(warning.contains(words) && warning.contains(hint), "{words}, {hint}: {warning}");
+            assert!(!warning.contains(secret), "it is shown: {warning}");
+        }
+        let sealed =
+            format!("session.seal_keys = [\"{secret}\"]\n{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+        let refused = complaint(directory.path(), sealed.as_bytes());
+        assert!(refused.contains(words) && refused.contains("openssl rand -base64 32"), "{refused}");
+    }
+    let named = format!("{USABLE}client_secret = {{ env = \"${{PATH}}\" }}\n");
+    assert!(complaint(directory.path(), named.as_bytes()).contains("without `$` and braces"));
+    let real = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    assert!(warnings(directory.path(), &real, &[("PATH", "s3cr3t$and%more")]).is_empty());
+}
+
+#[test]
+fn a_variable_anywhere_else_is_said_not_to_be_expanded() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    for (from, to, key) in [
+        ("client_id = 'shop'", "client_id = '${CLIENT_ID}'", "apps.shop.client_id"),
+        ("client_id = 'shop'", "client_id = '{{ client_id }}'", "apps.shop.client_id"),
+        (
+            "client_id = 'shop'",
+            "client_id = 'shop'\naudience = ['a', '${AUDIENCE}']",
+            "apps.shop.audience[1]",
+        ),
+        ("'http://127.0.0.1:3000'", "'http://${APP}:3000'", "apps.shop.upstreams[0]"),
+    ] {
+        let found = warnings(directory.path(), &usable.replace(from, to), &[]);
+        assert!(found.len() == 1 && found[0].starts_with(&format!("`{key}` ")), "{found:#?}");
+        assert!(found[0].contains("nothing in this file is expanded"), "{found:#?}");
+    }
+    for (from, to) in [("'https://id.example.com'", "'${ISSUER}'"), ("'shop.localhost'", "'${HOST}'")] {
+        let text = complaint(directory.path(), usable.replace(from, to).as_bytes());
+        assert!(text.contains("nothing in this file is expanded"), "{text}");
+    }
+}
+
+#[test]
+fn an_admin_listener_for_everybody_is_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    for (address, is_warned) in [
+        ("0.0.0.0:9090", true),
+        ("[::]:9090", true),
+        ("[::ffff:0.0.0.0]:9090", true),
+        ("203.0.113.7:9090", true),
+        ("[2001:db8::7]:9090", true),
+        ("127.0.0.1:9090", false),
+        ("127.8.0.1:9090", false),
+        ("[::1]:9090", false),
+        ("[::ffff:127.0.0.1]:9090", false),
+        ("10.0.0.7:9090", false),
+        ("172.16.0.7:9090", false),
+        ("192.168.1.7:9090", false),
+        ("100.64.0.7:9090", false),
+        ("[fd00::7]:9090", false),
+        ("[fe80::7]:9090", false),
+    ] {
+        let text = format!("server.admin_listen = '{address}'\n{usable}");
+        let found = warnings(directory.path(), &text, &[]);
+        assert_eq!(found.len(), usize::from(is_warned), "{address}: {found:#?}");
+        let words =
+            ["`server.admin_listen` (line 1)", address, "the status page and the metrics", "127.0.0.1"];
+        assert!(!is_warned || words.iter().all(|word| found[0].contains(word)), "{found:#?}");
+    }
+}

@@ -33,7 +33,7 @@ impl Prepared {
         let jwks = issuer.jwks()?.to_string();
         let token = issuer.token(ISSUER_URL, "user-00000001", NOW)?;
         Ok(Self {
-            rules: AppRules::new(0, app, provider, &config.session),
+            rules: AppRules::new(app, provider, &config.session),
             keys: KeySet::from_jwks(jwks.as_bytes(), &provider.algorithms)?,
             memory: Memory::new(1024, NOW),
             headers: headers(&token)?,

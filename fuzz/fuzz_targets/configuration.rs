@@ -46,12 +46,12 @@ fn check_loaded(text: &str, loaded: &Loaded) {
     assert!(!config.server.trusted_proxies.iter().any(|network| network.prefix_len() == 0));
     assert!(!config.server.limits.header_timeout.is_zero() && config.server.limits.max_connections > 0);
     let mut hosts = HashSet::new();
-    for (index, app) in config.apps.iter().enumerate() {
+    for app in &config.apps {
         assert!(!app.hosts.is_empty() && !app.upstreams.is_empty());
         for host in &app.hosts {
             assert!(hosts.insert(host.to_string().to_ascii_lowercase()), "{host:?} has two apps");
         }
-        check_app(index, app, config);
+        check_app(app, config);
     }
     for provider in &config.identity_providers {
         assert!(!provider.issuer.is_empty() && !provider.algorithms.is_empty());
@@ -64,7 +64,7 @@ fn check_loaded(text: &str, loaded: &Loaded) {
     check_secrets(text, loaded);
 }
 
-fn check_app(index: usize, app: &App, config: &Config) {
+fn check_app(app: &App, config: &Config) {
     let cookies = &app.cookies;
     assert_ne!(cookies.access_token, cookies.refresh_token);
     for name in [&cookies.access_token, &cookies.refresh_token] {
@@ -74,7 +74,7 @@ fn check_app(index: usize, app: &App, config: &Config) {
     assert_eq!(paths.len(), 3);
     assert!(paths.iter().all(|path| path.starts_with('/')));
     let provider = config.identity_providers.get(app.identity_provider).expect("a provider");
-    let _rules = AppRules::new(index, app, provider, &config.session);
+    let _rules = AppRules::new(app, provider, &config.session);
 }
 
 /// A secret that stands in the file once is not shown again.

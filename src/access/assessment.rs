@@ -79,10 +79,10 @@ pub(super) enum Assessment {
 }
 
 impl SessionRules {
-    pub(super) fn new(app: &config::App, session: &config::Session) -> Self {
+    pub(super) fn new(app: &config::App, session: &config::Session, provider: usize) -> Self {
         let seconds = |lifetime: Option<std::time::Duration>| lifetime.map(|lifetime| lifetime.as_secs());
         Self {
-            provider: app.identity_provider,
+            provider,
             seal: Seal::new(&session.seal_keys, &app.name, &app.cookies.refresh_token),
             bind_refresh: session.bind_refresh,
             lifetimes: Lifetimes {

@@ -14,6 +14,7 @@ use crate::access::identity::Identity;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
+use crate::access::numbers::Numbers;
 use crate::access::path;
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::{Destination, Routes, Rule};
@@ -148,37 +149,22 @@ pub struct Ending<'a> {
     pub reason: Reason,
 }
 
-/// By which numbers things of an app are remembered.
-#[derive(Debug, Clone, Copy)]
-pub struct Numbers {
-    /// Of the issuer.
-    pub provider: usize,
-    /// See [`AppRules::sessions`].
-    pub sessions: usize,
-    /// See [`AppRules::generation`].
-    pub generation: u64,
-}
-
 impl AppRules {
     /// Prepares an app's configuration for decisions.
-    pub fn new(
-        index: usize,
-        app: &config::App,
-        provider: &config::IdentityProvider,
-        session: &config::Session,
-    ) -> Self {
+    pub fn new(app: &config::App, provider: &config::IdentityProvider, session: &config::Session) -> Self {
+        let numbers = Numbers::of(app, provider);
         Self {
-            index,
-            sessions: index,
+            index: numbers.app,
+            sessions: numbers.sessions,
             generation: 0,
             routes: Routes::new(app),
             cookies: CookieNames {
                 access_token: app.cookies.access_token.clone(),
                 refresh_token: app.cookies.refresh_token.clone(),
             },
-            session: SessionRules::new(app, session),
+            session: SessionRules::new(app, session, numbers.provider),
             token: TokenRules {
-                provider: app.identity_provider,
+                provider: numbers.provider,
                 issuer: provider.issuer.clone(),
                 client_id: app.client_id.clone(),
                 audience: app.audience.clone(),
@@ -203,13 +189,10 @@ impl AppRules {
         }
     }
 
-    /// The same with numbers that mean the same after a change of the configuration.
+    /// The same as this generation of rules.
     #[must_use]
-    pub fn numbered(mut self, numbers: &Numbers) -> Self {
-        self.token.provider = numbers.provider;
-        self.session.provider = numbers.provider;
-        self.sessions = numbers.sessions;
-        self.generation = numbers.generation;
+    pub fn of_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
         self
     }
 }

@@ -17,6 +17,7 @@ pub mod key_set;
 pub mod lifetime;
 pub mod logout_token;
 pub mod memory;
+pub mod numbers;
 pub mod omission;
 pub mod path;
 pub mod reserved_headers;

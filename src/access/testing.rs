@@ -140,6 +140,12 @@ pub(crate) fn token_rules() -> TokenRules {
     }
 }
 
+/// The same rules as of a provider that has the number 0, for marks that tests make by hand.
+pub(crate) fn with_provider_zero(mut rules: AppRules) -> AppRules {
+    (rules.token.provider, rules.session.provider) = (0, 0);
+    rules
+}
+
 /// The rules of the one app of a configuration; `settings` are lines of `[apps.store]`.
 pub(crate) fn app_rules(settings: &str) -> AppRules {
     app_rules_in("", settings)
@@ -152,5 +158,5 @@ pub(crate) fn app_rules_in(tables: &str, settings: &str) -> AppRules {
          upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n{settings}\n"
     );
     let config = config::parse(&text).unwrap().config;
-    AppRules::new(0, &config.apps[0], &config.identity_providers[0], &config.session)
+    with_provider_zero(AppRules::new(&config.apps[0], &config.identity_providers[0], &config.session))
 }

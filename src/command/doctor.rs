@@ -36,7 +36,7 @@ pub async fn run_at(config: &Config, test_user: Option<&Credentials>, clock: &dy
             }
         };
         let reachable = provider::check(&identity_provider, settings, &subject, clock, &mut report).await;
-        for (app_index, app) in config.apps.iter().enumerate() {
+        for app in &config.apps {
             if app.identity_provider != index {
                 continue;
             }
@@ -52,7 +52,6 @@ pub async fn run_at(config: &Config, test_user: Option<&Credentials>, clock: &dy
                     config,
                     settings,
                     app,
-                    index: app_index,
                     user,
                     subject: &subject,
                     clock,

@@ -93,8 +93,8 @@ pub async fn explain(
 ) -> Result<String, ExplainError> {
     let asked = read(question)?;
     let mut steps = Steps(format!("{} {}\n", asked.method, asked.url));
-    let found = config.apps.iter().enumerate().find(|(_, app)| app.hosts.contains(&asked.host));
-    let Some((index, app)) = found else {
+    let found = config.apps.iter().find(|app| app.hosts.contains(&asked.host));
+    let Some(app) = found else {
         steps.add("app", &format!("none has the host `{}`", asked.host));
         steps.answer("404 unknown_host", "unknown_host");
         return Ok(steps.0);
@@ -111,9 +111,13 @@ pub async fn explain(
         steps.add("", "not if one of `trusted_proxies` says that it came by https: ask with that URL then");
         return Ok(steps.0);
     }
+    if !asked.is_secure && !app.cookies.are_kept_over_http(&asked.host) {
+        steps.add("http", "plain: browsers keep none of the session's cookies, which are `Secure`: a login is forgotten at once");
+        steps.add("", "hint: ask and sign in by https, at a `localhost` name, or see `cookies.secure` (for development)");
+    }
     // A valid configuration refers to a provider that there is.
     let Some(provider) = config.identity_providers.get(app.identity_provider) else { return Ok(steps.0) };
-    let rules = AppRules::new(index, app, provider, &config.session);
+    let rules = AppRules::new(app, provider, &config.session);
     let raw = raw_path(asked.url);
     let head = RequestHead {
         method: &asked.method,

@@ -7,6 +7,14 @@ use super::values::cookie_name::cookie_name;
 use super::values::duration::duration;
 use super::values::{host, word};
 
+impl Cookies {
+    /// Whether browsers keep them where the app's host is reached by plain http. `Secure` ones they keep at names and
+    /// addresses of their own machine alone (and Safari not even there), and say nothing of it.
+    pub fn are_kept_over_http(&self, host: &str) -> bool {
+        !self.secure || host::is_loopback(host)
+    }
+}
+
 /// Reads the table; `hosts` are those of the app.
 pub(super) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
     let section = app.section("cookies");

@@ -1,13 +1,14 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
-//! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
+//! `file` reads files, `tree` parses TOML (`twice` says what is there twice), `reader` walks it and collects problems, `values` has the types of single values, and each of
 //! `server` (with `tls`), `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
-//! `whole` compares the tables with each other.
+//! `whole` compares the tables with each other, `stand_in` finds variables that nobody has expanded.
 
 mod app;
 mod authorities;
 mod cookies;
 mod endpoints;
+mod file;
 mod fusionauth_webhook;
 mod identity_headers;
 mod identity_provider;
@@ -21,21 +22,28 @@ mod secret;
 mod server;
 mod session;
 mod spelling;
+mod stand_in;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod tracing;
 mod tree;
+mod twice;
 mod values;
 mod whole;
 
 use std::path::Path;
 
+pub(crate) use file::text;
+pub use file::{Unreadable, read_bytes, read_text};
 pub use model::*;
 pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
 
 use reader::{Report, Section};
+
+/// More than any configuration needs; a device file must not fill the memory.
+const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// A configuration that may be used, and what should be said about it.
 #[derive(Debug, Clone)]
@@ -49,14 +57,23 @@ pub struct Loaded {
 /// Reads, parses and checks a file, including the secrets it refers to; `{ file = ".." }` is relative to the file's own
 /// directory.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigError::single(Problem::new(
-            String::new(),
-            None,
-            format!("the file cannot be read: {error}"),
-            String::from("name the configuration with `--config PATH`"),
-        ))
+    let problem = |message: String, hint: &str| {
+        ConfigError::single(Problem::new(String::new(), None, message, hint.to_owned()))
+    };
+    let text = read_text(path, LARGEST_FILE).map_err(|error| {
+        let hint = match error {
+            Unreadable::Missing | Unreadable::NoDirectory(_) => "name the configuration with `--config PATH`",
+            Unreadable::Directory => "name the file in it, such as `--config DIRECTORY/gateway.toml`",
+            _ => error.hint(),
+        };
+        problem(format!("the file cannot be read: {error}"), hint)
     })?;
+    if text.trim().is_empty() {
+        return Err(problem(
+            String::from("the file is empty"),
+            "docs/configuration.md begins with a minimal one",
+        ));
+    }
     parse_in(&text, path.parent().unwrap_or(Path::new("")))
 }
 
@@ -69,6 +86,7 @@ fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigError> {
     let entries = tree::parse(text).map_err(ConfigError::single)?;
     let report = Report::new(directory);
     let config = read(&Section::root(&entries, &report));
+    stand_in::look(&entries, &report);
     let outline = Outline::new(&entries, report.take_secrets(), directory);
     let (problems, warnings) = report.finish();
     match config {

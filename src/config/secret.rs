@@ -1,12 +1,9 @@
 //! Secrets: the one place that reads the environment and files other than the configuration. No message shows a secret.
 
-use std::fs::File;
-use std::io::Read;
-
-use zeroize::Zeroizing;
-
+use super::file::{Unreadable, read_text};
 use super::model::Secret;
 use super::reader::Item;
+use super::stand_in::StandIn;
 use super::tree::Value;
 
 /// More than any secret needs; a device file must not fill the memory.
@@ -17,17 +14,16 @@ const FORMS: &str = "write `{ env = \"NAME\" }` or `{ file = \"/run/secrets/name
 /// `{ env = "NAME" }`, `{ file = "path" }`, or a plain string with a warning.
 pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
     let mut file = None;
-    let secret = match item.value() {
-        Value::Text(text) => {
-            item.warn("the secret stands in the file itself", FORMS);
-            Secret::new(text.as_str())
-        }
+    let (secret, place) = match item.value() {
+        Value::Text(text) => (Secret::new(text.as_str()), None),
         Value::Table(entries) => match entries.as_slice() {
             [entry] => match (entry.key.as_str(), &entry.node.value) {
-                ("env", Value::Text(name)) => from_environment(item, name)?,
+                ("env", Value::Text(name)) => {
+                    (from_environment(item, name)?, Some(format!("the environment variable `{name}`")))
+                }
                 ("file", Value::Text(path)) => {
                     file = Some(path.as_str());
-                    from_file(item, path)?
+                    (from_file(item, path)?, Some(format!("what the file `{path}` holds")))
                 }
                 ("env" | "file", _) => {
                     return item.fault(format!("`{}` of a secret is not a string", entry.key), FORMS);
@@ -47,6 +43,14 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
             "remove it; one line break at the end of a file is fine",
         );
     }
+    match (StandIn::of(secret.expose()), place) {
+        (Some(stands), None) => item.warn(format!("the secret {}", stands.message()), FORMS),
+        (Some(stands), Some(place)) => {
+            item.warn(format!("{place} {}", stands.message()), "put the secret itself there");
+        }
+        (None, None) => item.warn("the secret stands in the file itself", FORMS),
+        (None, Some(_)) => {}
+    }
     item.report.secret(item.path(), secret.expose(), file);
     Some(secret)
 }
@@ -58,7 +62,10 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if !is_name {
         // Not shown: someone may have put the secret itself here.
-        return item.fault("`env` is not the name of an environment variable", FORMS);
+        return item.fault(
+            "`env` is not the name of an environment variable",
+            "write the name alone, without `$` and braces: `{ env = \"NAME\" }`",
+        );
     }
     match std::env::var(name) {
         Ok(text) => Some(Secret::new(text)),
@@ -73,21 +80,23 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
 }
 
 fn from_file(item: &Item<'_>, path: &str) -> Option<Secret> {
-    let mut text = Zeroizing::new(String::new());
-    let read = File::open(item.report.directory.join(path))
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_string(&mut text));
-    match read {
-        Ok(length) if u64::try_from(length).is_ok_and(|length| length > LARGEST_FILE) => item.fault(
-            format!("the file `{path}` is larger than 64 KiB"),
-            "name a file that has the secret alone",
-        ),
-        Ok(_) => {
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            Some(Secret::new(line.strip_suffix('\r').unwrap_or(line)))
+    let text = match read_text(&item.report.directory.join(path), LARGEST_FILE) {
+        Ok(text) => text,
+        Err(error) => {
+            let hint = match error {
+                Unreadable::TooLarge(_) => "name a file that has the secret alone",
+                Unreadable::Binary(_) => {
+                    "put a text into it: `openssl rand -base64 32` makes one, `openssl rand 32` does not"
+                }
+                _ => error.hint(),
+            };
+            return item.fault(format!("the file `{path}` cannot be read: {error}"), hint);
         }
-        Err(error) => item.fault(
-            format!("the file `{path}` cannot be read: {error}"),
-            "check its path and that Portcullis may read it",
-        ),
+    };
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return item.fault(format!("the file `{path}` is empty"), "put the secret into it");
     }
+    Some(Secret::new(line))
 }

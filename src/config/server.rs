@@ -1,6 +1,6 @@
 //! `[server]` with its limits and log, and `[refresh]`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::model::{AccessLog, Limits, Log, LogFormat, Refresh, Server};
@@ -23,6 +23,7 @@ const MIN_ADMIN_TOKEN: usize = 16;
 
 /// The server as far as it could be read, for the checks that look at the whole file.
 pub(super) struct ReadServer<'a> {
+    pub(super) section: Section<'a>,
     pub(super) listen: Option<Vec<SocketAddr>>,
     pub(super) listen_tls: Option<Vec<SocketAddr>>,
     /// `None` as well where there is to be none.
@@ -63,7 +64,7 @@ pub(super) fn server<'a>(root: &Section<'a>) -> ReadServer<'a> {
             ..rest
         })
     });
-    ReadServer { listen, listen_tls, admin_listen: admin_listen.flatten(), tls, server }
+    ReadServer { section, listen, listen_tls, admin_listen: admin_listen.flatten(), tls, server }
 }
 
 /// All but the public listeners.
@@ -132,9 +133,36 @@ impl PartialEq for Listener {
 fn admin_listen(item: &Item<'_>) -> Option<Option<SocketAddr>> {
     match item.value() {
         Value::Boolean(false) => Some(None),
-        Value::Text(_) => socket_address(item).map(Some),
+        Value::Text(_) => {
+            let address = socket_address(item)?;
+            if is_public(address.ip().to_canonical()) {
+                item.warn(
+                    format!(
+                        "whoever reaches `{address}` reads the status page and the metrics and may try `POST /sessions/revoke`: \
+                         nobody else is kept out"
+                    ),
+                    "listen on `127.0.0.1`, or on an address of a network of your own; else let a firewall or network policy say who \
+                     comes",
+                );
+            }
+            Some(Some(address))
+        }
         _ => item
             .wrong_type("an address or `false`", "write an address such as `\"127.0.0.1:9090\"`, or `false`"),
+    }
+}
+
+/// Whether strangers may reach it: it stands for all addresses of the machine, or is none of a private network (RFC 1918,
+/// RFC 6598, RFC 4193), of a link or of this machine.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let is_shared = matches!(address.octets(), [100, 64..=127, ..]);
+            !(address.is_loopback() || address.is_private() || address.is_link_local() || is_shared)
+        }
+        IpAddr::V6(address) => {
+            !(address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local())
+        }
     }
 }
 

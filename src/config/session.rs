@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::model::{SealKey, Session};
 use super::reader::{Item, Section, boolean};
 use super::secret::secret;
+use super::stand_in::StandIn;
 use super::values::duration::duration;
 
 const SEAL_KEY_HINT: &str = "make one with `openssl rand -base64 32`, and keep it as you keep client secrets";
@@ -77,7 +78,8 @@ fn seal_key(item: &Item<'_>) -> Option<SealKey> {
         GeneralPurpose::new(alphabet, config).decode(text.expose()).ok().map(Zeroizing::new)
     });
     let Some(decoded) = decoded else {
-        return item.fault("the key is not base64", SEAL_KEY_HINT);
+        let what = StandIn::of(text.expose()).map_or("is not base64", StandIn::message);
+        return item.fault(format!("the key {what}"), SEAL_KEY_HINT);
     };
     let Some(key) = decoded.first_chunk().filter(|_| decoded.len() == SealKey::LENGTH) else {
         let message = format!("the key has {} bytes instead of {}", decoded.len(), SealKey::LENGTH);

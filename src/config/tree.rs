@@ -3,6 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use super::Problem;
+use super::twice::{self, Twice};
 
 /// A key with its value.
 pub(super) struct Entry {
@@ -60,7 +61,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
     match DeTable::parse(text) {
         Ok(table) => Ok(entries(table.into_inner(), &lines)),
         Err(error) => {
-            let (line, column) = lines.position(error.span().map_or(0, |span| span.start));
+            let span = error.span().unwrap_or_default();
+            let (line, column) = lines.position(span.start);
+            if error.message() == "duplicate key"
+                && let Some(twice) = twice::find(text, span)
+            {
+                return Err(twice_problem(twice, line, &lines));
+            }
             Err(Problem::new(
                 String::new(),
                 Some(line),
@@ -69,6 +76,22 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
             ))
         }
     }
+}
+
+/// TOML has each table and each key once.
+fn twice_problem(twice: Twice, line: usize, lines: &Lines) -> Problem {
+    let Twice { key, is_table, first } = twice;
+    let what = if is_table { "table" } else { "key" };
+    let message = match first.map(|offset| lines.position(offset).0) {
+        Some(first) => format!("this {what} is there twice: on line {first}, and again on line {line}"),
+        None => format!("this {what} is there twice in one inline table on line {line}"),
+    };
+    let hint = if is_table {
+        "put what belongs together under one of them, or give the second one a name of its own"
+    } else {
+        "remove one of the two"
+    };
+    Problem::new(key, Some(line), message, format!("{hint}; nothing else of the file has been checked yet"))
 }
 
 /// Parses a single value, such as the text of a default.

@@ -21,6 +21,7 @@ pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], app
             tls.check_hosts(&app.section, app.hosts.iter().flatten());
         }
     }
+    check_plain_http(server, apps);
     for (index, provider) in providers.iter().enumerate() {
         // An app whose provider could not be read may have meant this one.
         let is_used = apps.iter().any(|app| app.identity_provider.is_none_or(|used| used == index));
@@ -30,6 +31,41 @@ pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], app
                 .warn_here("no app uses this identity provider", "remove it, or name it in an app");
         }
     }
+}
+
+/// Where nobody can say that a request came by https, browsers drop the cookies of a login without a word.
+fn check_plain_http(server: &ReadServer<'_>, apps: &[ReadApp<'_>]) {
+    let Some(settings) = &server.server else { return };
+    let redirects = settings.tls.as_ref().is_some_and(|tls| tls.redirect_port.is_some());
+    let has_tls = !settings.listen_tls.is_empty();
+    // Beside TLS, one for this machine alone is no way for browsers.
+    let is_plain =
+        settings.listen.iter().any(|address| !has_tls || !address.ip().to_canonical().is_loopback());
+    if !is_plain || redirects || !settings.trusted_proxies.is_empty() {
+        return;
+    }
+    let lost = apps.iter().filter_map(|app| Some((app.cookies.as_ref()?, app.hosts.as_ref()?)));
+    let mut lost =
+        lost.flat_map(|(cookies, hosts)| hosts.iter().filter(|host| !cookies.are_kept_over_http(host)));
+    let Some(host) = lost.next() else { return };
+    let others = match lost.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    server.section.warn_at(
+        "listen",
+        format!(
+            "{}{others} is served over plain http, where browsers keep no `Secure` cookies: a login is answered with 200, and \
+             nobody is logged in",
+            quote(host)
+        ),
+        if has_tls {
+            "set `server.tls.redirect_port`, which sends browsers to https, or listen on `127.0.0.1` only"
+        } else {
+            "set `server.listen_tls`, or list the proxy that ends TLS in `server.trusted_proxies`; for development take hosts \
+             such as `store.localhost`, or `cookies.secure = false` with names without `__Host-`"
+        },
+    );
 }
 
 fn check_hosts(app: &ReadApp<'_>, other: &ReadApp<'_>) {

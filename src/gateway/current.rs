@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::gateway::state::State;
 
@@ -59,30 +58,5 @@ impl ProcessStatus {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
-    }
-}
-
-/// A number that these names always have, in any order of the configuration, after a restart and in another process: keys
-/// of tables and what is sealed into cookies are made with it.
-pub(super) fn number(names: &[&str]) -> usize {
-    let mut context = Context::new(&SHA256);
-    for name in names {
-        context.update(&(name.len() as u64).to_be_bytes());
-        context.update(name.as_bytes());
-    }
-    let digest = context.finish();
-    usize::from_be_bytes(digest.as_ref().first_chunk().copied().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_have_their_own_numbers() {
-        assert_eq!(number(&["store", "a"]), number(&["store", "a"]));
-        assert_ne!(number(&["store", "a"]), number(&["storea"]));
-        assert_ne!(number(&["store", "a"]), number(&["stor", "ea"]));
-        assert_ne!(number(&["a", "b"]), number(&["b", "a"]));
     }
 }

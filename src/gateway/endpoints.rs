@@ -11,7 +11,7 @@ use crate::access::identity::Identity;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
-use crate::gateway::{request_body, session_cookies};
+use crate::gateway::{request_body, secure_transport, session_cookies};
 use crate::reason::ReasonCode;
 use crate::respond::Problem;
 use crate::session::{Tokens, parse_credentials, unavailable};
@@ -66,6 +66,7 @@ async fn try_login(
     }
     let is_same = |old: &Grant| tokens.refresh_token.as_ref() == Some(&old.refresh_token);
     audit::record(Event::Login, ReasonCode::Requested, &app.session, Some(tokens.identity.subject()));
+    secure_transport::warn_of_login(state, app, session, context);
     context.identity = Some(Arc::clone(&tokens.identity));
     if !old.grant.as_ref().is_some_and(is_same) {
         state.sessions.replace(&app.session, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity);

@@ -5,7 +5,7 @@ use pingora_proxy::Session;
 
 use crate::forwarding::Origin;
 use crate::gateway::context::Context;
-use crate::gateway::state::State;
+use crate::gateway::state::{App, State};
 
 /// Notes whether this request's answer carries `Strict-Transport-Security`: over TLS alone, by RFC 6797 section 7.2.
 pub(super) fn prepare(state: &State, context: &mut Context) {
@@ -17,6 +17,24 @@ pub(super) fn prepare(state: &State, context: &mut Context) {
 /// it came by https.
 pub(super) fn redirect(state: &State, session: &Session, context: &Context) -> Option<HeaderValue> {
     let port = state.redirect_port?;
+    let name = plain_host(state, session, context)?;
+    let port = if port == 443 { String::new() } else { format!(":{port}") };
+    let mut location = format!("https://{name}{port}").into_bytes();
+    location.extend_from_slice(session.req_header().raw_path());
+    HeaderValue::from_bytes(&location).ok()
+}
+
+/// Says so, once for each app, where a browser will drop the cookies of this login without a word.
+pub(super) fn warn_of_login(state: &State, app: &App, session: &Session, context: &Context) {
+    if let Some(host) = plain_host(state, session, context)
+        && !app.cookies.is_kept_over_http(host.trim_matches(['[', ']']))
+    {
+        app.warn_of_login_over_http(&host);
+    }
+}
+
+/// The host, without port, of a request that came by plain http, as far as is known; a trusted proxy may say otherwise.
+fn plain_host(state: &State, session: &Session, context: &Context) -> Option<String> {
     let connection = context.connection.as_ref()?;
     let request = session.req_header();
     let host = request.headers.get(header::HOST)?;
@@ -30,8 +48,5 @@ pub(super) fn redirect(state: &State, session: &Session, context: &Context) -> O
         Some(end) => host.get(..=end)?,
         None => host.split(':').next()?,
     };
-    let port = if port == 443 { String::new() } else { format!(":{port}") };
-    let mut location = format!("https://{name}{port}").into_bytes();
-    location.extend_from_slice(request.raw_path());
-    HeaderValue::from_bytes(&location).ok()
+    Some(name.to_owned())
 }

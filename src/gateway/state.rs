@@ -9,13 +9,14 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::access::decision::{AppRules, Knowledge, Numbers};
+use crate::access::decision::{AppRules, Knowledge};
 use crate::access::memory::Memory;
+use crate::access::numbers;
 use crate::access::revocations::Record;
 use crate::access::routes::{Destination, Rule};
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::gateway::current::{ProcessStatus, ReloadStatus, number};
+use crate::gateway::current::{ProcessStatus, ReloadStatus};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
 use crate::lookup::Lookup;
@@ -86,6 +87,7 @@ pub struct App {
     /// What its requests count.
     pub(crate) metrics: AppMetrics,
     duplicate_cookies: Once,
+    logins_over_http: Once,
     routes: Vec<(String, config::Access)>,
 }
 
@@ -125,6 +127,20 @@ impl App {
             warn!(
                 app = self.name,
                 "a session cookie came twice and is cleared: was `cookies.domain` changed, or does a sibling host set it?"
+            );
+        });
+    }
+
+    /// Says once that somebody has logged in whose browser drops the cookies.
+    pub(crate) fn warn_of_login_over_http(&self, host: &str) {
+        self.logins_over_http.call_once(|| {
+            warn!(
+                app = self.name,
+                host,
+                "a login came by plain http, where browsers keep no `Secure` cookies: it was answered with 200, and the next \
+                 request has no session. Use https (`server.listen_tls`); or list the proxy that ends TLS in \
+                 `server.trusted_proxies`, and let it send `X-Forwarded-Proto: https`; or, for development, take a \
+                 `localhost` name"
             );
         });
     }
@@ -193,7 +209,7 @@ impl State {
         metrics::config_was_taken(shared.clock.now());
         let tls = config.server.tls.as_ref();
         let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
-        let numbers = config.identity_providers.iter().map(provider_number);
+        let numbers = config.identity_providers.iter().map(numbers::of_provider);
         let traces = builder.traces()?;
         let Shared { memory, clock, names, open_streams, status } = shared;
         Ok(Self {
@@ -310,12 +326,6 @@ struct Shared {
     status: Arc<ProcessStatus>,
 }
 
-/// What a provider's revocations hang on: `sid`, `sub` and `jti` are an issuer's own (RFC 7519 section 4.1), whatever its
-/// table is called here.
-fn provider_number(settings: &config::IdentityProvider) -> usize {
-    number(&["identity_provider", &settings.issuer])
-}
-
 /// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken for
 /// the same.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
@@ -393,18 +403,13 @@ impl Builder<'_> {
         let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
         let upstreams =
             self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
-        let numbers = Numbers {
-            provider: provider_number(settings),
-            sessions: number(&["sessions", &settings.issuer, &app.client_id]),
-            generation: GENERATIONS.fetch_add(1, Ordering::Relaxed),
-        };
-        let index = number(&["app", &app.name, &settings.issuer, &app.client_id]);
-        let rules = AppRules::new(index, app, settings, &self.config.session);
+        let rules = AppRules::new(app, settings, &self.config.session);
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         Arc::new(App {
             name: app.name.clone(),
             session: Arc::new(SessionContext {
                 app: app.name.clone(),
-                rules: rules.numbered(&numbers),
+                rules: rules.of_generation(generation),
                 client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
                 provider: Arc::clone(provider),
                 request_timeout: settings.request_timeout,
@@ -417,6 +422,7 @@ impl Builder<'_> {
             forward_access_token: app.forward_access_token,
             metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
             duplicate_cookies: Once::new(),
+            logins_over_http: Once::new(),
             routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
         })
     }

@@ -26,6 +26,11 @@ impl CookieWriter {
         Self { settings }
     }
 
+    /// Whether browsers keep what it writes where `host` is reached by plain http.
+    pub fn is_kept_over_http(&self, host: &str) -> bool {
+        self.settings.are_kept_over_http(host)
+    }
+
     /// The cookies of a new access token, and those that clear what an older, longer one left behind.
     pub fn access_token(&self, token: &str, presented: Presented) -> Result<Vec<HeaderValue>, TooLarge> {
         self.write(&self.settings.access_token, token, presented.access_token)

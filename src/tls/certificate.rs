@@ -1,8 +1,6 @@
 //! One certificate with its chain and its key, from PEM files.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +12,8 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
-use crate::config::CertificateFiles;
+use super::not_pem::NotPem;
+use crate::config::{CertificateFiles, Unreadable, read_bytes};
 
 /// More than any chain or key needs; a device file must not fill the memory.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -30,17 +29,17 @@ pub(crate) enum CertificateError {
         /// It is the key's.
         is_key: bool,
         /// Why.
-        source: io::Error,
+        source: Unreadable,
     },
     /// The certificate's file holds no certificate in PEM.
-    #[error("the file `{}` has no PEM certificate (`-----BEGIN CERTIFICATE-----`)", .0.display())]
-    NoCertificate(PathBuf),
+    #[error("the file `{}` {}", .0.display(), told(.1.as_ref(), "has no PEM certificate (`-----BEGIN CERTIFICATE-----`)"))]
+    NoCertificate(PathBuf, Option<NotPem>),
     /// What stands there is no X.509 certificate.
     #[error("the first certificate of `{}` is malformed", .0.display())]
     Malformed(PathBuf),
     /// The key's file holds no private key in PEM.
-    #[error("the file `{}` has no PEM private key (`-----BEGIN PRIVATE KEY-----`)", .0.display())]
-    NoKey(PathBuf),
+    #[error("the file `{}` {}", .0.display(), told(.1.as_ref(), "has no PEM private key (`-----BEGIN PRIVATE KEY-----`)"))]
+    NoKey(PathBuf, Option<NotPem>),
     /// A key that cannot sign, such as one of an unknown kind.
     #[error("the key in `{}` cannot be used: RSA, ECDSA P-256/P-384/P-521 and Ed25519 keys can", .0.display())]
     UnusableKey(PathBuf),
@@ -54,24 +53,31 @@ impl CertificateError {
     pub(crate) fn is_about_key(&self) -> bool {
         match self {
             Self::Unreadable { is_key, .. } => *is_key,
-            Self::NoCertificate(_) | Self::Malformed(_) => false,
-            Self::NoKey(_) | Self::UnusableKey(_) | Self::Mismatch(_) => true,
+            Self::NoCertificate(..) | Self::Malformed(_) => false,
+            Self::NoKey(..) | Self::UnusableKey(_) | Self::Mismatch(_) => true,
         }
     }
 
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Unreadable { .. } => "check its path and that Portcullis may read it",
-            Self::NoCertificate(_) | Self::Malformed(_) => {
+            Self::Unreadable { source, .. } => source.hint(),
+            Self::NoCertificate(_, Some(found)) => found.hint_for_certificate(),
+            Self::NoKey(_, Some(found)) => found.hint_for_key(),
+            Self::NoCertificate(_, None) | Self::Malformed(_) => {
                 "name a PEM file with the certificate first and then its chain, such as `fullchain.pem`"
             }
-            Self::NoKey(_) | Self::UnusableKey(_) => "name a PEM file with an unencrypted private key",
+            Self::NoKey(_, None) | Self::UnusableKey(_) => "name a PEM file with an unencrypted private key",
             Self::Mismatch(_) => {
                 "name the key that the certificate was made for; the first one of the file counts"
             }
         }
     }
+}
+
+/// What was found instead, if that is known.
+fn told(found: Option<&NotPem>, otherwise: &str) -> String {
+    found.map_or_else(|| otherwise.to_owned(), NotPem::to_string)
 }
 
 /// A certificate that can be shown to clients.
@@ -110,17 +116,19 @@ impl Certificate {
     /// Checks what was read from the two files.
     pub(super) fn parse(files: &CertificateFiles, contents: &Contents) -> Result<Self, CertificateError> {
         let (certificate, key) = (&files.certificate, &files.key);
+        let no_certificate =
+            || CertificateError::NoCertificate(certificate.clone(), NotPem::of(&contents.certificate));
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&contents.certificate)
             .collect::<Result<_, _>>()
-            .map_err(|_| CertificateError::NoCertificate(certificate.clone()))?;
-        let first = chain.first().ok_or_else(|| CertificateError::NoCertificate(certificate.clone()))?;
+            .map_err(|_| no_certificate())?;
+        let first = chain.first().ok_or_else(no_certificate)?;
         let (_, parsed) = x509_parser::parse_x509_certificate(first)
             .map_err(|_| CertificateError::Malformed(certificate.clone()))?;
         let names = names(&parsed);
         let validity = parsed.validity();
         let (not_before, not_after) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        let private =
-            PrivateKeyDer::from_pem_slice(&contents.key).map_err(|_| CertificateError::NoKey(key.clone()))?;
+        let private = PrivateKeyDer::from_pem_slice(&contents.key)
+            .map_err(|_| CertificateError::NoKey(key.clone(), NotPem::of(&contents.key)))?;
         let certified = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => CertificateError::Mismatch(key.clone()),
             rustls::Error::InvalidCertificate(_) => CertificateError::Malformed(certificate.clone()),
@@ -157,7 +165,7 @@ impl Certificate {
 
 /// What the two files hold; the key is zeroised.
 pub(super) struct Contents {
-    certificate: Vec<u8>,
+    certificate: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
 }
 
@@ -167,10 +175,8 @@ impl Contents {
             let path = path.to_owned();
             move |source| CertificateError::Unreadable { path, is_key, source }
         };
-        let (mut certificate, mut key) = (Vec::new(), Zeroizing::new(Vec::new()));
-        read_into(&files.certificate, &mut certificate).map_err(unreadable(&files.certificate, false))?;
-        read_into(&files.key, &mut key).map_err(unreadable(&files.key, true))?;
-        Ok(Self { certificate, key })
+        let read = |path: &Path, is_key| read_bytes(path, LARGEST_FILE).map_err(unreadable(path, is_key));
+        Ok(Self { certificate: read(&files.certificate, false)?, key: read(&files.key, true)? })
     }
 
     /// Tells two contents apart without keeping the key.
@@ -179,11 +185,6 @@ impl Contents {
         both.extend_from_slice(digest::digest(&digest::SHA256, &self.key).as_ref());
         both
     }
-}
-
-fn read_into(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
-    File::open(path)?.take(LARGEST_FILE).read_to_end(bytes)?;
-    Ok(())
 }
 
 /// The cryptography of every TLS connection.

@@ -146,6 +146,7 @@ proptest! {
         let expired = mint(&claims(&json!({"exp": NOW - 10})));
         prop_assert!(!decide(&expired));
         prop_assert_eq!(occupied(table), 1);
-        prop_assert!(table.get(&good, SCOPE, NOW).is_some());
+        let scope = Scope { app: rules.index, ..SCOPE };
+        prop_assert!(table.get(&good, scope, NOW).is_some());
     }
 }

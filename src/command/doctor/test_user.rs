@@ -25,7 +25,6 @@ pub(super) struct Trial<'a> {
     pub(super) config: &'a Config,
     pub(super) settings: &'a config::IdentityProvider,
     pub(super) app: &'a config::App,
-    pub(super) index: usize,
     pub(super) user: &'a Credentials,
     pub(super) subject: &'a str,
     pub(super) clock: &'a dyn Clock,
@@ -83,7 +82,7 @@ impl Trial<'_> {
                 Err(_) => return,
             },
         };
-        let rules = AppRules::new(self.index, self.app, self.settings, &self.config.session);
+        let rules = AppRules::new(self.app, self.settings, &self.config.session);
         let now = self.clock.now();
         let verified = token::verify(&tokens.access_token, &rules.token, &keys, now).and_then(
             |Verification { claims, validity }| {

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::numbers;
 use crate::access::revocations::Mark;
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::testing::{self, NOW, claims, mint};
@@ -69,12 +70,13 @@ fn jwt(changes: &Value) -> String {
 
 /// A sealed refresh token, given together with `jwt` to a user who logged in at `started_at`.
 fn sealed(app: &str, jwt: &str, started_at: u64) -> String {
-    let key = crate::config::parse(&sealing()).unwrap().config.session.seal_keys;
-    let seal = Seal::new(&key, app, "__Host-refresh_token").unwrap();
+    let config = crate::config::parse(&sealing()).unwrap().config;
+    let provider = numbers::of_provider(&config.identity_providers[0]);
+    let seal = Seal::new(&config.session.seal_keys, app, "__Host-refresh_token").unwrap();
     let record = SessionRecord {
         id: [7; 16],
-        subject: Mark::subject(0, "alice"),
-        access_token: Mark::token(0, jwt.trim_start_matches("__Host-access_token=")),
+        subject: Mark::subject(provider, "alice"),
+        access_token: Mark::token(provider, jwt.trim_start_matches("__Host-access_token=")),
         access_token_expires_at: NOW + 300,
         started_at,
         renewed_at: started_at,

@@ -58,6 +58,20 @@ impl<'a> Report<'a> {
         self.warnings.borrow_mut().push(warning);
     }
 
+    /// Adds to what was found at a key, or else warns of it.
+    pub(in crate::config) fn remark(&self, key: &str, line: usize, message: String, hint: &str) {
+        let mut problems = self.problems.borrow_mut();
+        match problems.iter_mut().find(|problem| problem.key == key) {
+            Some(problem) => problem.hint = format!("{}; or {hint}", problem.hint),
+            None => self.warning(Problem::new(key.to_owned(), Some(line), message, hint.to_owned())),
+        }
+    }
+
+    /// Whether a secret was read there.
+    pub(in crate::config) fn is_secret(&self, key: &str) -> bool {
+        self.secrets.borrow().iter().any(|seen| seen.key == key)
+    }
+
     /// Notes a secret that was read.
     pub(in crate::config) fn secret(&self, key: &str, text: &str, file: Option<&str>) {
         let mut bytes = [0; 32];

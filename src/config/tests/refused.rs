@@ -43,7 +43,8 @@ fn cases(fixture: &str) -> Vec<(&str, &str)> {
 
 #[test]
 fn the_base_of_the_cases_is_accepted() {
-    assert_eq!(accepted(&format!("{PROVIDER}{APP}")).warnings, []);
+    let behind_tls = "server.trusted_proxies = ['10.1.0.0/16']\n";
+    assert_eq!(accepted(&format!("{behind_tls}{PROVIDER}{APP}")).warnings, []);
 }
 
 #[test]

@@ -49,6 +49,29 @@ fn a_good_certificate_is_accepted_without_a_word() {
     }
 }
 
+/// Plain http beside TLS: browsers that are not sent on lose the cookies of their logins.
+#[test]
+fn plain_http_beside_tls_is_warned_about_unless_it_redirects() {
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), "shop", &["*.example.com", "127.0.0.1"], 2100);
+    let certificates = "certificates = [{ certificate = 'shop.pem', key = 'shop.key' }]";
+    for (listen, redirect, is_warned) in [
+        ("'0.0.0.0:80'", "", true),
+        ("'0.0.0.0:80'", ", redirect_port = 443", false),
+        ("'127.0.0.1:80', '[::1]:80'", "", false),
+        ("'127.0.0.1:80', '[::]:81'", "", true),
+        ("", "", false),
+    ] {
+        let text = format!(
+            "[server]\nlisten = [{listen}]\nlisten_tls = ['0.0.0.0:443']\ntls = {{ {certificates}{redirect} }}\n{REST}"
+        );
+        let warnings = parse_in(&text, directory.path()).unwrap().warnings;
+        let keys: Vec<_> = warnings.iter().map(|warning| warning.key.as_str()).collect();
+        assert_eq!(keys, if is_warned { vec!["server.listen"] } else { vec![] }, "{listen}{redirect}");
+        assert!(warnings.iter().all(|warning| warning.hint.contains("redirect_port")), "{warnings:?}");
+    }
+}
+
 #[test]
 fn what_browsers_would_refuse_is_warned_about() {
     let directory = tempfile::tempdir().unwrap();
@@ -86,8 +109,8 @@ fn what_is_refused() {
             "tls = { certificates = [{ certificate = 'a.pem', key = 'none.key' }] }",
             "`none.key` cannot be read",
         ),
-        ("tls = { certificates = [{ certificate = 'a.key', key = 'a.key' }] }", "has no PEM certificate"),
-        ("tls = { certificates = [{ certificate = 'a.pem', key = 'a.pem' }] }", "has no PEM private key"),
+        ("tls = { certificates = [{ certificate = 'a.key', key = 'a.key' }] }", "and no certificate"),
+        ("tls = { certificates = [{ certificate = 'a.pem', key = 'a.pem' }] }", "and no private key"),
         ("tls = { certificates = [{ certificate = 'a.pem' }] }", "this key is missing"),
         (
             "tls = { certificates = [{ certificate = 'a.pem', key = '-----BEGIN hunter2' }] }",

@@ -77,11 +77,15 @@ const MINIMAL: &str = "
     client_id = 'shop'
     ";
 
+/// Somebody says whether a request came by https.
+const BEHIND_TLS: &str = "server.trusted_proxies = ['10.1.0.0/16']";
+
 #[test]
 fn secret_files_are_relative_to_the_configuration() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.toml");
-    std::fs::write(&path, format!("{MINIMAL}client_secret = {{ file = 'secrets/shop' }}")).unwrap();
+    std::fs::write(&path, format!("{BEHIND_TLS}{MINIMAL}client_secret = {{ file = 'secrets/shop' }}"))
+        .unwrap();
     std::fs::create_dir(directory.path().join("secrets")).unwrap();
     for (content, expected) in
         [("s3cret", "s3cret"), ("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), (" s \n", " s ")]
@@ -111,7 +115,9 @@ fn a_minimal_file_has_the_documented_defaults() {
 #[test]
 fn traces_are_off_unless_a_collector_is_named() {
     let tracing = |text: &str| {
-        let text = format!("{MINIMAL}client_secret = {{ env = 'CARGO_PKG_NAME' }}\n[server.tracing]\n{text}");
+        let text = format!(
+            "{BEHIND_TLS}{MINIMAL}client_secret = {{ env = 'CARGO_PKG_NAME' }}\n[server.tracing]\n{text}"
+        );
         let loaded = accepted(&text);
         (loaded.config.server.tracing, loaded.warnings)
     };
@@ -329,4 +335,63 @@ fn replace(tree: &mut toml::Value, left: &mut usize, value: &toml::Value) {
             *left = left.wrapping_sub(1);
         }
     }
+}
+
+/// Where browsers keep the cookies of a login, and where that cannot be known.
+#[test]
+fn plain_http_is_warned_about_where_browsers_drop_the_cookies() {
+    let warnings = |server: &str, hosts: &str, cookies: &str| {
+        let text = format!(
+            "[server]\n{server}\n[identity_providers.main]\nissuer = 'https://id.example.com'\nclient_auth = 'none'\n\
+             [apps.shop]\nhosts = [{hosts}]\nupstreams = ['http://127.0.0.1:3000']\nclient_id = 'shop'\n\
+             [apps.shop.cookies]\n{cookies}"
+        );
+        let warnings = accepted(&text).warnings;
+        let found = warnings.into_iter().find(|warning| warning.key == "server.listen");
+        found.map(|warning| format!("{} {}", warning.message, warning.hint))
+    };
+    let plain = "listen = ['0.0.0.0:80']";
+    for host in [
+        "shop.example.com",
+        "shop",
+        "shop.local",
+        "localhost.example.com",
+        "notlocalhost",
+        "192.168.1.7",
+        "10.0.0.1",
+        "0.0.0.0",
+        "::",
+        "fe80::1",
+        "128.0.0.1",
+        "localhost.localdomain",
+    ] {
+        let warning =
+            warnings(plain, &format!("'{host}'"), "").unwrap_or_else(|| panic!("no word of {host}"));
+        assert!(warning.contains(&format!("`{host}`")) && warning.contains("trusted_proxies"), "{warning}");
+        assert!(warnings("", &format!("'{host}'"), "").is_some(), "{host} at the default listener");
+    }
+    for host in
+        ["localhost", "shop.localhost", "a.b.localhost", "LOCALHOST", "127.0.0.1", "127.8.9.10", "::1"]
+    {
+        assert_eq!(warnings(plain, &format!("'{host}'"), ""), None, "{host}");
+    }
+    let names = "access_token = 'a'\nrefresh_token = 'r'\n";
+    for (server, cookies, is_warned) in [
+        (plain, names, true),
+        (plain, "access_token = '__Secure-a'", true),
+        (plain, "secure = false\naccess_token = 'a'\nrefresh_token = 'r'\n", false),
+        ("listen = ['0.0.0.0:80']\ntrusted_proxies = ['10.1.0.0/16']", "", false),
+        ("listen = ['127.0.0.1:80']", "", true),
+    ] {
+        assert_eq!(
+            warnings(server, "'shop.example.com'", cookies).is_some(),
+            is_warned,
+            "{server} {cookies}"
+        );
+    }
+    let several = warnings(plain, "'shop.localhost', 'a.example.com', 'b.example.com', 'c.example.com'", "");
+    assert!(
+        several.as_ref().is_some_and(|text| text.starts_with("`a.example.com` (and 2 more)")),
+        "{several:?}"
+    );
 }

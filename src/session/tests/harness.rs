@@ -13,7 +13,7 @@ use crate::access::assessment::{Grant, Previous};
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::memory::Memory;
-use crate::access::testing::{NOW, claims, jwk, mint};
+use crate::access::testing::{NOW, claims, jwk, mint, with_provider_zero};
 use crate::access::token::verify;
 use crate::clock::ManualClock;
 use crate::config;
@@ -51,7 +51,11 @@ impl Harness {
         let config = config::parse(&text).unwrap().config;
         let app = Arc::new(SessionContext {
             app: String::from("store"),
-            rules: AppRules::new(0, &config.apps[0], &config.identity_providers[0], &config.session),
+            rules: with_provider_zero(AppRules::new(
+                &config.apps[0],
+                &config.identity_providers[0],
+                &config.session,
+            )),
             client: Client { id: String::from("store"), secret: None },
             provider,
             request_timeout,

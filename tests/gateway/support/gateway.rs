@@ -115,7 +115,12 @@ impl World {
     }
 
     pub(crate) async fn builder() -> Builder {
-        let clock = Arc::new(ManualClock::new(SystemClock.now()));
+        Self::builder_before(0).await
+    }
+
+    /// One whose time begins so many seconds ago.
+    pub(crate) async fn builder_before(seconds: u64) -> Builder {
+        let clock = Arc::new(ManualClock::new(SystemClock.now() - seconds));
         let provider = Provider::start(clock.clone()).await;
         let (store, forums) = (App::start("store").await, App::start("forums").await);
         let text = usual_config(&provider.issuer(), &store.url(), &forums.url());

@@ -1,13 +1,12 @@
 //! `[identity_providers.*]`.
 
-use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::authorities::authorities;
-use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi, Secret};
+use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi};
 use super::provider_logout::provider_logout;
 use super::reader::{Item, Section, boolean};
-use super::secret::secret;
+use super::signatures::signatures;
 use super::spelling::{list, quote};
 use super::values::duration::duration;
 use super::values::url::{endpoint, is_confidential, parse_issuer};
@@ -55,6 +54,7 @@ fn read(
     );
     let scope = section.optional("scope", "no scope is asked for", scope);
     let (algorithms, hmac_secret) = signatures(section);
+    let access_token_is_id_token = section.defaulted("access_token_is_id_token", "false", boolean);
     let leeway = section.defaulted("leeway", "\"5s\"", |item| duration(item, "0s", "5m"));
     let token_endpoint = section.optional("token_endpoint", "discovered from the issuer", endpoint);
     let logout = provider_logout(section, kind);
@@ -95,6 +95,7 @@ fn read(
         revocation_client_auth: at_revocation,
         algorithms: algorithms?,
         hmac_secret: hmac_secret?,
+        access_token_is_id_token: access_token_is_id_token?,
         leeway: leeway?,
         token_endpoint: token_endpoint?,
         revocation_endpoint: logout.revocation_endpoint?,
@@ -159,70 +160,6 @@ fn scope(item: &Item<'_>) -> Option<String> {
         return item.fault(format!("{} is not a scope", quote(text)), HINT);
     }
     Some(text.to_owned())
-}
-
-#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
-fn signatures(section: &Section<'_>) -> (Option<Vec<Algorithm>>, Option<Option<Secret>>) {
-    let algorithms = section.defaulted("algorithms", r#"["RS256", "ES256", "EdDSA"]"#, |item| {
-        item.some("name the algorithms that the provider signs with, such as `[\"RS256\"]`", algorithm)
-    });
-    let secret = section.optional("hmac_secret", "HMAC is refused", secret);
-    if let (Some(algorithms), Some(secret)) = (&algorithms, &secret) {
-        check_signatures(section, algorithms, secret.as_ref());
-    }
-    (algorithms, secret)
-}
-
-fn algorithm(item: &Item<'_>) -> Option<Algorithm> {
-    const HINT: &str = "write one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`, \
-                        or with `hmac_secret` one of `HS256`, `HS384`, `HS512`";
-    let text = item.text("a string", HINT)?;
-    if text.eq_ignore_ascii_case("none") {
-        return item.fault(format!("{} accepts tokens that anybody can write", quote(text)), HINT);
-    }
-    match text.parse() {
-        Ok(algorithm) => Some(algorithm),
-        Err(_) => item.fault(format!("{} is not an algorithm that can be verified here", quote(text)), HINT),
-    }
-}
-
-/// RFC 8725 section 3.1: one kind of key, and no secret that is guessed faster than the hash.
-fn check_signatures(section: &Section<'_>, algorithms: &[Algorithm], secret: Option<&Secret>) {
-    let needed = algorithms.iter().filter_map(|algorithm| hmac_length(*algorithm)).max();
-    let mixed = algorithms.iter().any(|algorithm| hmac_length(*algorithm).is_none());
-    let _: Option<()> = match (needed, secret) {
-        (Some(_), _) if mixed => section.fault_at(
-            "algorithms",
-            "HMAC stands next to asymmetric algorithms: a public key could be used as a secret",
-            "keep one kind, and rather the asymmetric one",
-        ),
-        (Some(_), None) => section.fault_at(
-            "algorithms",
-            "HMAC needs a secret",
-            "add `hmac_secret`, or use an asymmetric algorithm, such as `[\"RS256\"]`",
-        ),
-        (None, Some(_)) => section.fault_at(
-            "hmac_secret",
-            "a secret for HMAC stands next to asymmetric algorithms",
-            "remove it, or write `algorithms = [\"HS256\"]`",
-        ),
-        (Some(length), Some(secret)) if secret.expose().len() < length => section.fault_at(
-            "hmac_secret",
-            format!("the secret has fewer than the {length} bytes of its hash (RFC 7518 section 3.2)"),
-            "let the provider generate a longer one",
-        ),
-        _ => None,
-    };
-}
-
-/// Bytes of the hash, for HMAC.
-pub(super) fn hmac_length(algorithm: Algorithm) -> Option<usize> {
-    match algorithm {
-        Algorithm::HS256 => Some(32),
-        Algorithm::HS384 => Some(48),
-        Algorithm::HS512 => Some(64),
-        _ => None,
-    }
 }
 
 /// The endpoints that have to be found under the issuer, and which of them nothing works without.

@@ -1,7 +1,7 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
 //! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
-//! `server` (with `tls`), `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
+//! `server` (with `tls`), `identity_provider` (with `signatures` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
 //! `whole` compares the tables with each other.
 
 mod app;
@@ -20,6 +20,7 @@ mod routes;
 mod secret;
 mod server;
 mod session;
+mod signatures;
 mod spelling;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use std::path::Path;
 pub use model::*;
 pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
+pub use signatures::algorithm_named;
 
 use reader::{Report, Section};
 

@@ -235,6 +235,8 @@ pub struct IdentityProvider {
     pub algorithms: Vec<Algorithm>,
     /// For HS256/384/512, which are accepted only if this is set, and then alone.
     pub hmac_secret: Option<Secret>,
+    /// Its access tokens are built like ID tokens, with `at_hash` or `c_hash`.
+    pub access_token_is_id_token: bool,
     /// Clock skew tolerated for `exp`, `nbf`, `iat`.
     pub leeway: Duration,
     /// `None`: discovered.

@@ -8,7 +8,7 @@ use super::codes::{self, AtLogin, AtRefresh};
 use super::error_answer::{ErrorAnswer, Form};
 use super::http::Answer;
 use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError, classify, token_answer};
-use crate::access::key_set::KeySet;
+use crate::access::key_set::{KeySet, KeySetError};
 
 /// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
 const NO_USER: &str = "portcullis-doctor-no-such-user";
@@ -70,6 +70,8 @@ pub struct KeysFound {
     pub usable: usize,
     /// The algorithms or key types that the JWKS names, for a hint.
     pub offered: Vec<String>,
+    /// What is wrong with keys that would be for it.
+    pub faulty: Vec<&'static str>,
     /// Why no key can be used.
     pub problem: Option<String>,
 }
@@ -99,7 +101,13 @@ impl IdentityProvider {
             return Err(format!("status {}", answer.status));
         }
         let keys = KeySet::from_jwks(answer.json(), &self.config.algorithms);
+        let faulty = match &keys {
+            Ok(keys) => keys.faulty().to_vec(),
+            Err(KeySetError::NoUsableKey { faulty, .. }) => faulty.clone(),
+            Err(KeySetError::Malformed(_)) => Vec::new(),
+        };
         let verdict = KeysFound {
+            faulty,
             usable: keys.as_ref().map_or(0, KeySet::len),
             offered: offered(answer.json()),
             problem: keys.err().map(|error| error.to_string()),

@@ -46,6 +46,7 @@ mod outages;
 mod private_authorities;
 mod provider_answers;
 mod provider_clock;
+mod provider_tokens;
 mod proxying;
 mod refresh;
 mod refresh_failures;

@@ -17,6 +17,7 @@ pub(crate) fn config(issuer: &str) -> IdentityProvider {
         revocation_client_auth: ClientAuthentication::Basic,
         algorithms: vec![jsonwebtoken::Algorithm::EdDSA],
         hmac_secret: None,
+        access_token_is_id_token: false,
         leeway: Duration::from_secs(5),
         token_endpoint: None,
         revocation_endpoint: None,

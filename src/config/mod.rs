@@ -2,7 +2,7 @@
 //!
 //! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
 //! `server` (with `tls`), `identity_provider` (with `signatures` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
-//! `whole` compares the tables with each other.
+//! `whole` (with `shared_tokens`) compares the tables with each other.
 
 mod app;
 mod authorities;
@@ -20,6 +20,7 @@ mod routes;
 mod secret;
 mod server;
 mod session;
+mod shared_tokens;
 mod signatures;
 mod spelling;
 #[cfg(test)]

@@ -191,12 +191,24 @@ fn to_find(
     ToFind { needed, asks_issuer }
 }
 
-/// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one.
+/// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one. Where all that
+/// is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`, though nobody answers there.
 fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_confidential: bool) {
+    const REVOKES_NOTHING: &str = "set it, if the provider has one";
     match parse_issuer(issuer) {
-        Ok(url) if to_find.asks_issuer && only_confidential => {
-            check_confidential(section, "issuer", Some(&url));
+        Ok(url) if !to_find.needed.is_empty() && only_confidential => {
+            let names = list(&to_find.needed);
+            let hint = format!(
+                "use `https`, or set {names} if the issuer is a name and no address, or `allow_insecure_http = true` where \
+                 the network itself is trusted"
+            );
+            check_confidential(section, "issuer", Some(&url), &hint);
         }
+        Ok(url) if to_find.asks_issuer && only_confidential && !is_confidential(&url) => section.warn_at(
+            "revocation_endpoint",
+            "it is not discovered, since the issuer is not asked over `http`: a logout will revoke nothing",
+            REVOKES_NOTHING,
+        ),
         Err((message, hint)) if !to_find.needed.is_empty() => {
             let names = list(&to_find.needed);
             let _: Option<()> = section.fault_at(
@@ -208,7 +220,7 @@ fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_conf
         Err(_) if to_find.asks_issuer => section.warn_at(
             "revocation_endpoint",
             "it cannot be discovered, since the issuer is no URL: a logout will revoke nothing",
-            "set it, if the provider has one",
+            REVOKES_NOTHING,
         ),
         _ => {}
     }
@@ -223,17 +235,18 @@ fn check_endpoints(section: &Section<'_>, allows_http: bool, endpoints: &[(&str,
         );
         return;
     }
+    const HINT: &str = "use `https`, or set `allow_insecure_http = true` where the network itself is trusted";
     for (key, url) in endpoints {
-        check_confidential(section, key, *url);
+        check_confidential(section, key, *url, HINT);
     }
 }
 
-fn check_confidential(section: &Section<'_>, key: &str, url: Option<&Url>) {
+fn check_confidential(section: &Section<'_>, key: &str, url: Option<&Url>, hint: &str) {
     if let Some(url) = url.filter(|url| !is_confidential(url)) {
         let _: Option<()> = section.fault_at(
             key,
             format!("{} sends passwords and tokens in clear to another machine", quote(url.as_str())),
-            "use `https`, or set `allow_insecure_http = true` where the network itself is trusted",
+            hint,
         );
     }
 }

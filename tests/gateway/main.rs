@@ -44,6 +44,7 @@ mod moved_upstreams;
 mod observability;
 mod outages;
 mod private_authorities;
+mod provider_access;
 mod provider_answers;
 mod provider_clock;
 mod provider_tokens;

@@ -8,6 +8,7 @@ use super::provider_logout::provider_logout;
 use super::reader::{Item, Section, boolean};
 use super::signatures::signatures;
 use super::spelling::{list, quote};
+use super::token_parameters;
 use super::values::duration::duration;
 use super::values::url::{endpoint, is_confidential, parse_issuer};
 use super::values::{is_table_name, plain_text, word};
@@ -53,6 +54,7 @@ fn read(
         plain_text,
     );
     let scope = section.optional("scope", "no scope is asked for", scope);
+    let token_parameters = token_parameters::of_provider(section);
     let (algorithms, hmac_secret) = signatures(section);
     let access_token_is_id_token = section.defaulted("access_token_is_id_token", "false", boolean);
     let leeway = section.defaulted("leeway", "\"5s\"", |item| duration(item, "0s", "5m"));
@@ -91,6 +93,7 @@ fn read(
         kind: kind?,
         issuer: issuer?,
         scope: scope?,
+        token_parameters: token_parameters?,
         client_auth: at_token,
         revocation_client_auth: at_revocation,
         algorithms: algorithms?,

@@ -1,7 +1,7 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
 //! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
-//! `server` (with `tls`), `identity_provider` (with `signatures` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
+//! `server` (with `tls`), `identity_provider` (with `signatures`, `token_parameters` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
 //! `whole` (with `shared_tokens`) compares the tables with each other.
 
 mod app;
@@ -26,6 +26,7 @@ mod spelling;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod token_parameters;
 mod tracing;
 mod tree;
 mod values;
@@ -37,6 +38,7 @@ pub use model::*;
 pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
 pub use signatures::algorithm_named;
+pub use token_parameters::{ParameterValue, TokenParameter};
 
 use reader::{Report, Section};
 

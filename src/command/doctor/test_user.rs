@@ -35,7 +35,7 @@ pub(super) struct Trial<'a> {
 impl Trial<'_> {
     /// Logs in twice, since a provider that detects reuse ends the login that it was tried with.
     pub(super) async fn run(&self, report: &mut Report) {
-        let client = Client { id: self.app.client_id.clone(), secret: self.app.client_secret.clone() };
+        let client = Client::of(self.app);
         let Some(tokens) = self.login(&client, report).await else { return };
         self.check_token(&tokens, report).await;
         super::cookie_size::check(self.config, self.app, &tokens, self.subject, report);

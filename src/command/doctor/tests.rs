@@ -31,6 +31,7 @@ fn app() -> App {
         audience: Vec::new(),
         authorized_parties: vec![String::from("store")],
         roles_claim: ClaimPath::Roles,
+        token_parameters: Vec::new(),
         login: Login {
             path: String::from("/api/login"),
             username_field: String::from("username"),

@@ -324,3 +324,17 @@ async fn each_kind_of_token_that_is_refused_is_named_with_what_to_do() {
         assert!(step(&text, "JWT").contains(said), "{said}: {text}");
     }
 }
+
+#[tokio::test]
+async fn the_login_names_the_parameters_that_the_provider_gets() {
+    let config = CONFIG.replace(
+        "forward_access_token",
+        "token_parameters = { audience = 'canary-a', resource = ['canary-b'] }\nforward_access_token",
+    );
+    let question = |url: &str| Question { method: "post".into(), url: url.to_owned(), ..Question::default() };
+    let text = asked(&config, question("https://store.example.com/api/login")).await.unwrap();
+    assert_eq!(step(&text, "provider"), "gets audience, resource with each grant (`token_parameters`)");
+    assert!(!text.contains("canary"), "{text}");
+    let text = asked(&config, question("https://store.example.com/api/logout")).await.unwrap();
+    assert!(!text.contains("audience"), "{text}");
+}

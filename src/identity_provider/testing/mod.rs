@@ -13,6 +13,7 @@ pub(crate) fn config(issuer: &str) -> IdentityProvider {
         kind: ProviderKind::OAuth2,
         issuer: issuer.to_owned(),
         scope: Some(String::from("openid offline_access")),
+        token_parameters: Vec::new(),
         client_auth: ClientAuthentication::Basic,
         revocation_client_auth: ClientAuthentication::Basic,
         algorithms: vec![jsonwebtoken::Algorithm::EdDSA],

@@ -52,7 +52,7 @@ impl Harness {
         let app = Arc::new(SessionContext {
             app: String::from("store"),
             rules: AppRules::new(0, &config.apps[0], &config.identity_providers[0], &config.session),
-            client: Client { id: String::from("store"), secret: None },
+            client: Client { id: String::from("store"), secret: None, parameters: Vec::new() },
             provider,
             request_timeout,
             calls: Arc::default(),

@@ -85,6 +85,8 @@ reason_codes! {
     TokenTooLong = "token_too_long",
     /// It is no JWT.
     TokenMalformed = "token_malformed",
+    /// It is encrypted (JWE).
+    TokenEncrypted = "token_encrypted",
     /// Its `alg` is not configured.
     TokenAlgorithm = "token_algorithm",
     /// It is another kind of token.
@@ -101,7 +103,7 @@ reason_codes! {
     TokenIssuer = "token_issuer",
     /// Another `aud`.
     TokenAudience = "token_audience",
-    /// Another `azp` or `client_id`.
+    /// A claim names another client.
     TokenAuthorizedParty = "token_authorized_party",
     /// It has expired, and nothing refreshes it.
     TokenExpired = "token_expired",

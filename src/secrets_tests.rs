@@ -52,7 +52,9 @@ fn the_configuration() {
 
 #[test]
 fn what_goes_to_and_comes_from_a_provider() {
-    assert_discreet(&Client { id: "shop".into(), secret: Some(config::Secret::new(CANARY)) });
+    let value = config::ParameterValue { text: config::Secret::new(CANARY), is_secret: true };
+    let parameters = vec![config::TokenParameter { name: "api_key".into(), values: vec![value] }];
+    assert_discreet(&Client { id: "shop".into(), secret: Some(config::Secret::new(CANARY)), parameters });
     assert_discreet(&Credentials { username: CANARY.into(), password: secret() });
     assert_discreet(&TokenSet { access_token: secret(), refresh_token: Some(secret()) });
     assert_discreet(&LoginError::Challenge(ChallengeKind::TwoFactor, json!({"two_factor_id": CANARY})));

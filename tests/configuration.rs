@@ -429,3 +429,35 @@ fn an_admin_listener_for_everybody_is_warned_about() {
         assert!(!is_warned || words.iter().all(|word| found[0].contains(word)), "{found:#?}");
     }
 }
+
+#[test]
+fn check_warns_of_apps_whose_tokens_open_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let app = |name: &str, client: &str, audience: &str| {
+        format!(
+            "[apps.{name}]\nhosts = ['{name}.example.com']\nupstreams = ['http://127.0.0.1:3000']\n\
+             client_id = '{client}'\naudience = '{audience}'\n"
+        )
+    };
+    let provider = "[identity_providers.main]\nissuer = 'https://id.example.com'\nclient_auth = 'none'\n";
+    for (forums, warned) in [
+        (
+            app("forums", "store", "api"),
+            Some("`apps.forums.client_id` (line 12): `store` is the client of `apps.store`, too"),
+        ),
+        (
+            app("forums", "forums", "api"),
+            Some("`apps.forums.audience` (line 13): `api` is an audience of `apps.store`, too"),
+        ),
+        (app("forums", "forums", "forums"), None),
+    ] {
+        let file = write(directory.path(), &format!("{provider}{}{forums}", app("store", "store", "api")));
+        let output = portcullis(&["check", "--config", &file]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        match warned {
+            Some(words) => assert!(text.contains(words), "{words}: {text}"),
+            None => assert!(!text.contains("warning"), "{text}"),
+        }
+    }
+}

@@ -171,6 +171,7 @@ impl AppRules {
                 authorized_parties: app.authorized_parties.clone(),
                 algorithms: provider.algorithms.clone(),
                 leeway: provider.leeway.as_secs(),
+                access_token_is_id_token: provider.access_token_is_id_token,
             },
             webhook: app
                 .fusionauth_webhook

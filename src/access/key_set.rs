@@ -2,10 +2,15 @@
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::alphabet::URL_SAFE;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
+use serde_json::Value;
+
+use crate::config::algorithm_named;
 
 /// One key.
 pub struct VerificationKey {
@@ -48,22 +53,32 @@ impl VerificationKey {
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<VerificationKey>,
+    faulty: Vec<&'static str>,
 }
 
 /// Why a text is no usable JWKS.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum KeySetError {
     /// Not JSON, or without a `keys` array.
     #[error("not a JWK set: {0}")]
     Malformed(String),
     /// No key in it can verify a signature of an accepted algorithm.
-    #[error("no usable signature key among {0} keys")]
-    NoUsableKey(usize),
+    #[error("no usable signature key among {total} keys{}", because(faulty.as_slice()))]
+    NoUsableKey {
+        /// How many there are.
+        total: usize,
+        /// What is wrong with those that would be for it.
+        faulty: Vec<&'static str>,
+    },
+}
+
+fn because(faulty: &[&'static str]) -> String {
+    if faulty.is_empty() { String::new() } else { format!(": {}", faulty.join("; ")) }
 }
 
 #[derive(Deserialize)]
 struct Document {
-    keys: Vec<serde_json::Value>,
+    keys: Vec<Value>,
 }
 
 impl KeySet {
@@ -73,15 +88,26 @@ impl KeySet {
         let document: Document =
             serde_json::from_slice(json).map_err(|error| KeySetError::Malformed(error.to_string()))?;
         let total = document.keys.len();
-        let keys: Vec<_> = document.keys.into_iter().filter_map(|jwk| usable(jwk, accepted)).collect();
-        if keys.is_empty() { Err(KeySetError::NoUsableKey(total)) } else { Ok(Self { keys }) }
+        let (mut keys, mut faulty) = (Vec::new(), Vec::new());
+        for jwk in document.keys {
+            match usable(jwk, accepted) {
+                Ok(key) => keys.push(key),
+                Err(Useless::Faulty(problem)) if !faulty.contains(&problem) => faulty.push(problem),
+                Err(_) => {}
+            }
+        }
+        if keys.is_empty() {
+            Err(KeySetError::NoUsableKey { total, faulty })
+        } else {
+            Ok(Self { keys, faulty })
+        }
     }
 
     /// A set of one HMAC secret, which no JWKS ever publishes.
     pub fn from_hmac_secret(secret: &[u8]) -> Self {
         let key = DecodingKey::from_secret(secret);
         let key = VerificationKey { id: None, algorithms: HMAC, key, prepared: Vec::new() };
-        Self { keys: vec![key] }
+        Self { keys: vec![key], faulty: Vec::new() }
     }
 
     /// The keys that may have made a signature of `algorithm`. With a `key_id` only the keys of that id and those
@@ -105,6 +131,11 @@ impl KeySet {
         self.keys.len()
     }
 
+    /// What is wrong with keys that were left out though they would be for it.
+    pub fn faulty(&self) -> &[&'static str] {
+        &self.faulty
+    }
+
     /// Whether there is no key (yet).
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -121,47 +152,149 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS512,
 ];
 
-/// The algorithms that a key may be used with: by its type and curve (RFC 8725 section 3.1), narrowed by its `alg`.
-fn usable(jwk: serde_json::Value, accepted: &[Algorithm]) -> Option<VerificationKey> {
-    let jwk: Jwk = serde_json::from_value(jwk).ok()?;
+/// Why a key is left out.
+enum Useless {
+    /// It is for something else.
+    NotMeant,
+    /// It would be for signatures that are accepted.
+    Faulty(&'static str),
+}
+
+/// A key with the algorithms that it may be used with: by its type and curve (RFC 8725 section 3.1), narrowed by its `alg`.
+fn usable(mut jwk: Value, accepted: &[Algorithm]) -> Result<VerificationKey, Useless> {
+    let is_canonical = canonicalise(&mut jwk);
+    let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| Useless::NotMeant)?;
     let common = &jwk.common;
     if !matches!(common.public_key_use, None | Some(PublicKeyUse::Signature)) {
-        return None;
+        return Err(Useless::NotMeant);
     }
     if common.key_operations.as_ref().is_some_and(|operations| !operations.contains(&KeyOperations::Verify)) {
-        return None;
+        return Err(Useless::NotMeant);
     }
     let by_type: &'static [Algorithm] = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => RSA,
         AlgorithmParameters::EllipticCurve(parameters) => match parameters.curve {
             EllipticCurve::P256 => &[Algorithm::ES256],
             EllipticCurve::P384 => &[Algorithm::ES384],
-            _ => return None,
+            _ => return Err(Useless::NotMeant),
         },
         AlgorithmParameters::OctetKeyPair(parameters) if parameters.curve == EllipticCurve::Ed25519 => {
             &[Algorithm::EdDSA]
         }
         // Symmetric keys have no place in a public document.
-        _ => return None,
+        _ => return Err(Useless::NotMeant),
     };
     let algorithms = match common.key_algorithm {
         None => by_type,
-        Some(named) => {
-            let position =
-                by_type.iter().position(|algorithm| named.to_string() == format!("{algorithm:?}"))?;
-            by_type.get(position..=position)?
-        }
+        Some(named) => by_type
+            .iter()
+            .position(|algorithm| named.to_string() == format!("{algorithm:?}"))
+            .and_then(|position| by_type.get(position..=position))
+            .ok_or(Useless::NotMeant)?,
     };
-    if !algorithms.iter().any(|algorithm| accepted.contains(algorithm)) {
-        return None;
+    let mut wanted = algorithms.iter().copied().filter(|algorithm| accepted.contains(algorithm)).peekable();
+    if wanted.peek().is_none() {
+        return Err(Useless::NotMeant);
     }
-    let key = DecodingKey::from_jwk(&jwk).ok()?;
-    let usable = algorithms.iter().filter(|algorithm| accepted.contains(algorithm));
-    let prepared = usable.filter_map(|&algorithm| Some((algorithm, prepare(&key, algorithm)?))).collect();
-    Some(VerificationKey { id: common.key_id.clone(), algorithms, key, prepared })
+    is_canonical.map_err(Useless::Faulty)?;
+    let key = DecodingKey::from_jwk(&jwk).map_err(|_| Useless::Faulty("a key is malformed"))?;
+    check_strength(&key)?;
+    let prepared: Option<Vec<_>> =
+        wanted.map(|algorithm| Some((algorithm, prepare(&key, algorithm)?))).collect();
+    let prepared = prepared.ok_or(Useless::Faulty("a key is no RSA key, or no point of its curve"))?;
+    Ok(VerificationKey { id: common.key_id.clone(), algorithms, key, prepared })
 }
 
-/// Parses a public key once for all signatures. `None` is left to `jsonwebtoken`, which says no where the key is bad.
+/// What is verified with: RFC 7518 section 3.3 wants 2,048 bits at least, and the library takes no more than 8,192.
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+
+/// Whether no signature could be verified with a key that is otherwise well formed. Zeros in front are gone.
+fn check_strength(key: &DecodingKey) -> Result<(), Useless> {
+    let DecodingKeyKind::RsaModulusExponent { n, .. } = key.kind() else { return Ok(()) };
+    let unused = n.first().map_or(0, |first| first.leading_zeros() as usize);
+    let bits = n.len().saturating_mul(8).saturating_sub(unused);
+    if bits < *RSA_BITS.start() {
+        return Err(Useless::Faulty("an RSA key has fewer than 2048 bits, and may have been broken"));
+    }
+    if bits > *RSA_BITS.end() {
+        return Err(Useless::Faulty("an RSA key has more than 8192 bits"));
+    }
+    Ok(())
+}
+
+/// Brings a JWK into the notation that the standards want, where another one can mean nothing else: base64url without
+/// padding (RFC 7515 section 2), where some write padding or base64's other alphabet; numbers of RSA in as few octets as
+/// possible (RFC 7518 section 6.3.1.1), where Java's `BigInteger` puts a zero in front; coordinates of a curve in just as many as it
+/// has (section 6.2.1.2), where others have one too many or leave zeros out; one name for one algorithm (RFC 9864).
+/// An error is about a key that cannot be mended.
+pub fn canonicalise(jwk: &mut Value) -> Result<(), &'static str> {
+    let text = |jwk: &Value, member: &str| jwk.get(member).and_then(Value::as_str).map(str::to_owned);
+    if let Some(algorithm) = text(jwk, "alg").and_then(|name| algorithm_named(&name)) {
+        set(jwk, "alg", format!("{algorithm:?}"));
+    }
+    let size = match text(jwk, "crv").as_deref() {
+        Some("P-256") => 32,
+        Some("P-384") => 48,
+        _ => 0,
+    };
+    let (members, length): (&[&str], _) = match text(jwk, "kty").as_deref() {
+        Some("RSA") => (&["n", "e"], Length::Least),
+        Some("EC") if size > 0 => (&["x", "y"], Length::Of(size)),
+        Some("OKP") => (&["x"], Length::AsItIs),
+        _ => return Ok(()),
+    };
+    for member in members {
+        let written = text(jwk, member).ok_or("a key lacks a part")?;
+        let octets = decode(&written).ok_or("a part of a key is not base64url")?;
+        let octets = length.fit(octets).ok_or("a coordinate of a key is too long for its curve")?;
+        set(jwk, member, URL_SAFE_NO_PAD.encode(octets));
+    }
+    Ok(())
+}
+
+fn set(jwk: &mut Value, member: &str, text: String) {
+    if let Some(value) = jwk.get_mut(member) {
+        *value = Value::String(text);
+    }
+}
+
+/// How many octets a part of a key has.
+enum Length {
+    /// An unsigned number without leading zeros.
+    Least,
+    /// An unsigned number in exactly so many.
+    Of(usize),
+    /// No number.
+    AsItIs,
+}
+
+impl Length {
+    fn fit(&self, octets: Vec<u8>) -> Option<Vec<u8>> {
+        let zeros = octets.iter().take_while(|octet| **octet == 0).count();
+        let number = octets.get(zeros..).unwrap_or_default();
+        match self {
+            Self::Least => Some(number.to_vec()),
+            Self::Of(size) => {
+                let missing = size.checked_sub(number.len())?;
+                Some([vec![0; missing].as_slice(), number].concat())
+            }
+            Self::AsItIs => Some(octets),
+        }
+    }
+}
+
+/// Base64 in either alphabet, with or without padding.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    const LENIENT: GeneralPurpose = GeneralPurpose::new(
+        &URL_SAFE,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    LENIENT.decode(text.replace('+', "-").replace('/', "_")).ok()
+}
+
+/// Parses a public key once for all signatures. `None`: it is none.
 fn prepare(key: &DecodingKey, algorithm: Algorithm) -> Option<ParsedPublicKey> {
     match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, e } => {

@@ -6,6 +6,7 @@
 
 pub mod assessment;
 pub mod claims;
+mod client_claims;
 pub mod cookie_codec;
 pub mod cookies;
 pub mod cross_site;

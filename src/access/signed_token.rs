@@ -1,8 +1,6 @@
 //! What every signed token goes through, whatever it says: length, parts, header, signature (RFC 7515, RFC 8725), and how
 //! its claims are read. Signatures are checked by `key_set`, everything else strictly by ourselves.
 
-use std::str::FromStr;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
@@ -11,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
 use crate::access::token::TokenError;
+use crate::config::algorithm_named;
 use crate::strict_json;
 
 /// Bytes of a token; longer ones are refused before anything is parsed.
@@ -41,11 +40,22 @@ pub(super) fn open(
     if token.len() > MAX_TOKEN_LENGTH {
         return Err(TokenError::TooLong);
     }
-    let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed("not three parts"))?;
+    let no_jwt =
+        || if token.is_empty() { TokenError::Malformed("not three parts") } else { TokenError::Opaque };
+    let (message, signature) = token.rsplit_once('.').ok_or_else(no_jwt)?;
     let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed("not three parts"))?;
+    if is_encrypted(token, payload) {
+        return Err(TokenError::Encrypted);
+    }
     let (algorithm, key_id) = check_header(&object(header)?, algorithms, is_type)?;
     check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
     Ok(Claims(object(payload)?))
+}
+
+/// A JWE has five parts, and an `enc` in its header (RFC 7516 sections 3.1 and 4.1.2). `rest` is without first and last part.
+fn is_encrypted(token: &str, rest: &str) -> bool {
+    let has_enc = |header| object(header).is_ok_and(|header| header.contains_key("enc"));
+    rest.bytes().filter(|byte| *byte == b'.').count() == 2 && token.split('.').next().is_some_and(has_enc)
 }
 
 fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
@@ -74,7 +84,7 @@ fn check_header(
     let algorithm = header
         .get("alg")
         .and_then(Value::as_str)
-        .and_then(|name| Algorithm::from_str(name).ok())
+        .and_then(algorithm_named)
         .filter(|algorithm| algorithms.contains(algorithm))
         .ok_or(TokenError::Algorithm)?;
     match header.get("kid") {

@@ -137,6 +137,7 @@ pub(crate) fn token_rules() -> TokenRules {
         authorized_parties: vec!["store".into()],
         algorithms: vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA],
         leeway: 5,
+        access_token_is_id_token: false,
     }
 }
 

@@ -6,6 +6,7 @@ use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
 use crate::access::claims::Claims;
+use crate::access::client_claims;
 use crate::access::key_set::KeySet;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::signed_token::{self, audience, date, string};
@@ -25,12 +26,14 @@ pub struct TokenRules {
     pub client_id: String,
     /// Any of these must be in `aud`; empty: see `check_audience`.
     pub audience: Vec<String>,
-    /// The only values that `azp` and `client_id` may have.
+    /// The only values that a claim which names the client may have.
     pub authorized_parties: Vec<String>,
     /// The only algorithms.
     pub algorithms: Vec<Algorithm>,
     /// Seconds of clock skew tolerated for `exp` and `nbf`; for `iat` at least half a minute.
     pub leeway: u64,
+    /// The provider builds access tokens like ID tokens, with `at_hash` or `c_hash`.
+    pub access_token_is_id_token: bool,
 }
 
 /// Claims with a valid signature that are meant for this app.
@@ -94,12 +97,24 @@ pub enum TokenError {
     /// Not three parts of base64url with JSON objects in the first two.
     #[error("malformed: {0}")]
     Malformed(&'static str),
+    /// In one part: nothing but its provider can read it.
+    #[error("it is opaque, not a JWT: configure the provider to issue JWTs as access tokens")]
+    Opaque,
+    /// A JWE (RFC 7516).
+    #[error("it is encrypted (JWE): configure the provider to sign it only")]
+    Encrypted,
     /// `alg` is missing, unknown or not configured.
     #[error("`alg` is not one of the configured algorithms")]
     Algorithm,
     /// `typ`, or a claim, says that it is another kind of token.
     #[error("it is another kind of token")]
     Type,
+    /// A claim that only ID tokens have.
+    #[error(
+        "it has `{0}`, as ID tokens have: where the provider's access tokens are built like that (Dex), set \
+         `access_token_is_id_token = true` there"
+    )]
+    IdToken(&'static str),
     /// `crit` or `b64` (RFC 7515 section 4.1.11, RFC 7797): we understand no extension.
     #[error("it needs an extension that is not supported")]
     CriticalExtension,
@@ -118,9 +133,9 @@ pub enum TokenError {
     /// `aud` does not name this app.
     #[error("`aud` does not name this app")]
     Audience,
-    /// `azp` or `client_id` names another client.
-    #[error("`azp` or `client_id` names another client")]
-    AuthorizedParty,
+    /// This claim names another client.
+    #[error("`{0}` names another client")]
+    AuthorizedParty(&'static str),
     /// `exp` is over.
     #[error("it has expired")]
     Expired,
@@ -148,16 +163,17 @@ impl TokenError {
     pub const fn code(&self) -> ReasonCode {
         match self {
             Self::TooLong => ReasonCode::TokenTooLong,
-            Self::Malformed(_) => ReasonCode::TokenMalformed,
+            Self::Malformed(_) | Self::Opaque => ReasonCode::TokenMalformed,
+            Self::Encrypted => ReasonCode::TokenEncrypted,
             Self::Algorithm => ReasonCode::TokenAlgorithm,
-            Self::Type => ReasonCode::TokenType,
+            Self::Type | Self::IdToken(_) => ReasonCode::TokenType,
             Self::CriticalExtension => ReasonCode::TokenCriticalExtension,
             Self::UnknownKey => ReasonCode::TokenUnknownKey,
             Self::Signature => ReasonCode::TokenSignature,
             Self::Claim(_) => ReasonCode::TokenClaim,
             Self::Issuer => ReasonCode::TokenIssuer,
             Self::Audience => ReasonCode::TokenAudience,
-            Self::AuthorizedParty => ReasonCode::TokenAuthorizedParty,
+            Self::AuthorizedParty(_) => ReasonCode::TokenAuthorizedParty,
             Self::Expired => ReasonCode::TokenExpired,
             Self::NotYetValid(_) => ReasonCode::TokenNotYetValid,
             Self::UnusableClaim(..) => ReasonCode::TokenUnusableClaim,
@@ -213,7 +229,7 @@ fn check_claims(
     rules: &TokenRules,
     now: u64,
 ) -> Result<Verification, TokenError> {
-    check_not_another_kind(&claims)?;
+    rules.check_not_another_kind(&claims)?;
     if string(&claims, "iss")?.ok_or(TokenError::Claim("iss"))? != rules.issuer {
         return Err(TokenError::Issuer);
     }
@@ -248,37 +264,41 @@ fn check_claims(
     Ok(Verification { claims: VerifiedClaims { claims, subject, expires_at, issued_at, marks }, validity })
 }
 
-/// ID, refresh and logout tokens may bear the same `typ` header as access tokens (Keycloak). They are told apart by
-/// the claims that only they have: Keycloak's `typ`, Cognito's `token_use`, `at_hash` and `c_hash` (OpenID Connect
-/// Core section 3.1.3.6), `events` (back-channel logout section 2.4).
-fn check_not_another_kind(claims: &Claims) -> Result<(), TokenError> {
-    const OTHER_KINDS: [&str; 5] = ["id", "refresh", "offline", "logout", "serialized-id"];
-    let named = |claim: &str, kinds: &[&str]| {
-        claims
-            .get(claim)
-            .and_then(Value::as_str)
-            .is_some_and(|kind| kinds.iter().any(|other| kind.eq_ignore_ascii_case(other)))
-    };
-    let only_in_others = ["at_hash", "c_hash", "events"].iter().any(|claim| claims.get(claim).is_some());
-    if named("typ", &OTHER_KINDS) || named("token_use", &["id"]) || only_in_others {
-        return Err(TokenError::Type);
-    }
-    Ok(())
-}
-
 impl TokenRules {
+    /// ID, refresh and logout tokens may bear the same `typ` header as access tokens (Keycloak). They are told apart by
+    /// the claims that only they have: Keycloak's `typ`, Cognito's `token_use`, `events` (back-channel logout section 2.4),
+    /// `at_hash` and `c_hash` (OpenID Connect Core section 3.1.3.6). Only the last two may be permitted: who writes the
+    /// kind into a token does not build access tokens like others.
+    fn check_not_another_kind(&self, claims: &Claims) -> Result<(), TokenError> {
+        const OTHER_KINDS: [&str; 5] = ["id", "refresh", "offline", "logout", "serialized-id"];
+        let named = |claim: &str, kinds: &[&str]| {
+            claims
+                .get(claim)
+                .and_then(Value::as_str)
+                .is_some_and(|kind| kinds.iter().any(|other| kind.eq_ignore_ascii_case(other)))
+        };
+        if named("typ", &OTHER_KINDS) || named("token_use", &["id"]) || claims.get("events").is_some() {
+            return Err(TokenError::Type);
+        }
+        match ["at_hash", "c_hash"].into_iter().find(|claim| claims.get(claim).is_some()) {
+            Some(claim) if !self.access_token_is_id_token => Err(TokenError::IdToken(claim)),
+            _ => Ok(()),
+        }
+    }
+
     /// A JWT must have been made for this app's client: `aud` names what is configured, or, where nothing is, the
-    /// client itself, or `azp` or `client_id` names the client (a stock Keycloak's `aud` is `account` for everyone).
-    /// An `azp` or `client_id` of another client is refused whatever `aud` says.
+    /// client itself, or a claim names the client that it was issued to (a stock Keycloak's `aud` is `account` for everyone).
+    /// One that was issued to another client is refused whatever `aud` says.
     fn check_audience(&self, claims: &Claims) -> Result<(), TokenError> {
         let audience = audience(claims)?;
-        let parties = [string(claims, "azp")?, string(claims, "client_id")?];
-        let mut named = parties.iter().flatten();
-        if named.any(|party| !self.authorized_parties.iter().any(|authorized| authorized == party)) {
-            return Err(TokenError::AuthorizedParty);
+        let clients = client_claims::clients(&self.issuer, claims)?;
+        let is_authorized = |client| self.authorized_parties.iter().any(|authorized| authorized == client);
+        if let Some((claim, _)) = clients.iter().find(|(_, client)| !is_authorized(*client)) {
+            return Err(TokenError::AuthorizedParty(claim));
         }
         let accepted = if self.audience.is_empty() {
-            audience.contains(&self.client_id.as_str()) || parties.contains(&Some(self.client_id.as_str()))
+            audience.contains(&self.client_id.as_str())
+                || clients.iter().any(|(_, client)| *client == self.client_id)
         } else {
             self.audience.iter().any(|wanted| audience.contains(&wanted.as_str()))
         };

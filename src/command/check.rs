@@ -113,6 +113,9 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
     if let Some(endpoint) = &app.fusionauth_webhook {
         rows.push(row("FusionAuth's webhook", format!("POST {}", endpoint.path)));
     }
+    if !app.token_parameters.is_empty() {
+        rows.push(row("token parameters", joined(&app.token_parameter_names())));
+    }
     rows.push(row("cookies", joined(&[&app.cookies.access_token, &app.cookies.refresh_token])));
     rows.push(row("identity headers", joined(&headers)));
     if app.forward_access_token {
@@ -202,6 +205,7 @@ mod tests {
             hosts = ["shop.example.com", "[::1]"]
             upstreams = ["https://[::1]:3000", "http://shop.internal"]
             client_id = "shop"
+            token_parameters = { audience = "hunter2-a", resource = ["hunter2-b", "hunter2-c"], key = { env = "CARGO_PKG_NAME" } }
             forward_access_token = true
             backchannel_logout.path = "/api/ended"
             fusionauth_webhook.path = "/api/events"

@@ -11,6 +11,7 @@ use super::reader::{Item, Section, boolean};
 use super::routes::routes;
 use super::secret::secret;
 use super::spelling::{list, quote};
+use super::token_parameters;
 use super::tree::Value;
 use super::values::claim::literal_claim_path;
 use super::values::duration::duration;
@@ -90,6 +91,8 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     if let (Some(Some(webhook)), Some(provider)) = (&endpoints.fusionauth_webhook, provider) {
         fusionauth_webhook::check(section, webhook, provider);
     }
+    let token_parameters =
+        token_parameters::of_app(section, provider.map(|provider| provider.token_parameters.as_slice()));
     let identity_headers = identity_headers(section);
     let max_identity_header_size = section.defaulted("max_identity_header_size", "\"4KiB\"", |item| {
         usize::try_from(size(item, "64B", "16KiB")?).ok()
@@ -111,6 +114,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         authorized_parties: authorized_parties?.unwrap_or_else(|| vec![client_id.clone()]),
         client_id,
         roles_claim: roles_claim?,
+        token_parameters: token_parameters?,
         login: endpoints.login?,
         user: endpoints.user?,
         logout: endpoints.logout?,

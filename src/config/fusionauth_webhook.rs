@@ -2,10 +2,10 @@
 
 use jsonwebtoken::Algorithm;
 
-use super::identity_provider::hmac_length;
 use super::model::{FusionAuthWebhook, IdentityProvider, ProviderKind, WebhookSecret};
 use super::reader::Section;
 use super::secret::secret;
+use super::signatures::hmac_length;
 use super::values::path::endpoint_path;
 use super::values::word;
 

@@ -1,14 +1,14 @@
 //! `[identity_providers.*]`.
 
-use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::authorities::authorities;
-use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi, Secret};
+use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi};
 use super::provider_logout::provider_logout;
 use super::reader::{Item, Section, boolean};
-use super::secret::secret;
+use super::signatures::signatures;
 use super::spelling::{list, quote};
+use super::token_parameters;
 use super::values::duration::duration;
 use super::values::url::{endpoint, is_confidential, parse_issuer};
 use super::values::{is_table_name, plain_text, word};
@@ -54,7 +54,9 @@ fn read(
         plain_text,
     );
     let scope = section.optional("scope", "no scope is asked for", scope);
+    let token_parameters = token_parameters::of_provider(section);
     let (algorithms, hmac_secret) = signatures(section);
+    let access_token_is_id_token = section.defaulted("access_token_is_id_token", "false", boolean);
     let leeway = section.defaulted("leeway", "\"5s\"", |item| duration(item, "0s", "5m"));
     let token_endpoint = section.optional("token_endpoint", "discovered from the issuer", endpoint);
     let logout = provider_logout(section, kind);
@@ -91,10 +93,12 @@ fn read(
         kind: kind?,
         issuer: issuer?,
         scope: scope?,
+        token_parameters: token_parameters?,
         client_auth: at_token,
         revocation_client_auth: at_revocation,
         algorithms: algorithms?,
         hmac_secret: hmac_secret?,
+        access_token_is_id_token: access_token_is_id_token?,
         leeway: leeway?,
         token_endpoint: token_endpoint?,
         revocation_endpoint: logout.revocation_endpoint?,
@@ -161,70 +165,6 @@ fn scope(item: &Item<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
-fn signatures(section: &Section<'_>) -> (Option<Vec<Algorithm>>, Option<Option<Secret>>) {
-    let algorithms = section.defaulted("algorithms", r#"["RS256", "ES256", "EdDSA"]"#, |item| {
-        item.some("name the algorithms that the provider signs with, such as `[\"RS256\"]`", algorithm)
-    });
-    let secret = section.optional("hmac_secret", "HMAC is refused", secret);
-    if let (Some(algorithms), Some(secret)) = (&algorithms, &secret) {
-        check_signatures(section, algorithms, secret.as_ref());
-    }
-    (algorithms, secret)
-}
-
-fn algorithm(item: &Item<'_>) -> Option<Algorithm> {
-    const HINT: &str = "write one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`, \
-                        or with `hmac_secret` one of `HS256`, `HS384`, `HS512`";
-    let text = item.text("a string", HINT)?;
-    if text.eq_ignore_ascii_case("none") {
-        return item.fault(format!("{} accepts tokens that anybody can write", quote(text)), HINT);
-    }
-    match text.parse() {
-        Ok(algorithm) => Some(algorithm),
-        Err(_) => item.fault(format!("{} is not an algorithm that can be verified here", quote(text)), HINT),
-    }
-}
-
-/// RFC 8725 section 3.1: one kind of key, and no secret that is guessed faster than the hash.
-fn check_signatures(section: &Section<'_>, algorithms: &[Algorithm], secret: Option<&Secret>) {
-    let needed = algorithms.iter().filter_map(|algorithm| hmac_length(*algorithm)).max();
-    let mixed = algorithms.iter().any(|algorithm| hmac_length(*algorithm).is_none());
-    let _: Option<()> = match (needed, secret) {
-        (Some(_), _) if mixed => section.fault_at(
-            "algorithms",
-            "HMAC stands next to asymmetric algorithms: a public key could be used as a secret",
-            "keep one kind, and rather the asymmetric one",
-        ),
-        (Some(_), None) => section.fault_at(
-            "algorithms",
-            "HMAC needs a secret",
-            "add `hmac_secret`, or use an asymmetric algorithm, such as `[\"RS256\"]`",
-        ),
-        (None, Some(_)) => section.fault_at(
-            "hmac_secret",
-            "a secret for HMAC stands next to asymmetric algorithms",
-            "remove it, or write `algorithms = [\"HS256\"]`",
-        ),
-        (Some(length), Some(secret)) if secret.expose().len() < length => section.fault_at(
-            "hmac_secret",
-            format!("the secret has fewer than the {length} bytes of its hash (RFC 7518 section 3.2)"),
-            "let the provider generate a longer one",
-        ),
-        _ => None,
-    };
-}
-
-/// Bytes of the hash, for HMAC.
-pub(super) fn hmac_length(algorithm: Algorithm) -> Option<usize> {
-    match algorithm {
-        Algorithm::HS256 => Some(32),
-        Algorithm::HS384 => Some(48),
-        Algorithm::HS512 => Some(64),
-        _ => None,
-    }
-}
-
 /// The endpoints that have to be found under the issuer, and which of them nothing works without.
 struct ToFind {
     needed: Vec<&'static str>,
@@ -254,12 +194,24 @@ fn to_find(
     ToFind { needed, asks_issuer }
 }
 
-/// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one.
+/// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one. Where all that
+/// is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`, though nobody answers there.
 fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_confidential: bool) {
+    const REVOKES_NOTHING: &str = "set it, if the provider has one";
     match parse_issuer(issuer) {
-        Ok(url) if to_find.asks_issuer && only_confidential => {
-            check_confidential(section, "issuer", Some(&url));
+        Ok(url) if !to_find.needed.is_empty() && only_confidential => {
+            let names = list(&to_find.needed);
+            let hint = format!(
+                "use `https`, or set {names} if the issuer is a name and no address, or `allow_insecure_http = true` where \
+                 the network itself is trusted"
+            );
+            check_confidential(section, "issuer", Some(&url), &hint);
         }
+        Ok(url) if to_find.asks_issuer && only_confidential && !is_confidential(&url) => section.warn_at(
+            "revocation_endpoint",
+            "it is not discovered, since the issuer is not asked over `http`: a logout will revoke nothing",
+            REVOKES_NOTHING,
+        ),
         Err((message, hint)) if !to_find.needed.is_empty() => {
             let names = list(&to_find.needed);
             let _: Option<()> = section.fault_at(
@@ -271,7 +223,7 @@ fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_conf
         Err(_) if to_find.asks_issuer => section.warn_at(
             "revocation_endpoint",
             "it cannot be discovered, since the issuer is no URL: a logout will revoke nothing",
-            "set it, if the provider has one",
+            REVOKES_NOTHING,
         ),
         _ => {}
     }
@@ -286,17 +238,18 @@ fn check_endpoints(section: &Section<'_>, allows_http: bool, endpoints: &[(&str,
         );
         return;
     }
+    const HINT: &str = "use `https`, or set `allow_insecure_http = true` where the network itself is trusted";
     for (key, url) in endpoints {
-        check_confidential(section, key, *url);
+        check_confidential(section, key, *url, HINT);
     }
 }
 
-fn check_confidential(section: &Section<'_>, key: &str, url: Option<&Url>) {
+fn check_confidential(section: &Section<'_>, key: &str, url: Option<&Url>, hint: &str) {
     if let Some(url) = url.filter(|url| !is_confidential(url)) {
         let _: Option<()> = section.fault_at(
             key,
             format!("{} sends passwords and tokens in clear to another machine", quote(url.as_str())),
-            "use `https`, or set `allow_insecure_http = true` where the network itself is trusted",
+            hint,
         );
     }
 }

@@ -1,8 +1,10 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
-//! `file` reads files, `tree` parses TOML (`twice` says what is there twice), `reader` walks it and collects problems, `values` has the types of single values, and each of
-//! `server` (with `tls`), `identity_provider` (with `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
-//! `whole` compares the tables with each other, `stand_in` finds variables that nobody has expanded.
+//! `file` reads files, `tree` parses TOML (`twice` says what is there twice), `reader` walks it and collects problems,
+//! `values` has the types of single values, and each of `server` (with `tls`), `identity_provider` (with `signatures`,
+//! `token_parameters` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`,
+//! `identity_headers`, `routes`) reads its own table. `whole` (with `shared_tokens`) compares the tables with each other,
+//! `stand_in` finds variables that nobody has expanded.
 
 mod app;
 mod authorities;
@@ -21,11 +23,14 @@ mod routes;
 mod secret;
 mod server;
 mod session;
+mod shared_tokens;
+mod signatures;
 mod spelling;
 mod stand_in;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod token_parameters;
 mod tracing;
 mod tree;
 mod twice;
@@ -39,6 +44,8 @@ pub use file::{Unreadable, read_bytes, read_text};
 pub use model::*;
 pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
+pub use signatures::algorithm_named;
+pub use token_parameters::{ParameterValue, TokenParameter};
 
 use reader::{Report, Section};
 

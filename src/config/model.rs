@@ -13,6 +13,8 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::token_parameters::TokenParameter;
+
 /// A whole `gateway.toml`.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -227,6 +229,8 @@ pub struct IdentityProvider {
     pub issuer: String,
     /// Requested at the password grant; `None` sends no `scope`.
     pub scope: Option<String>,
+    /// Sent with the password and refresh grants; those of each app are in [`App::token_parameters`].
+    pub token_parameters: Vec<TokenParameter>,
     /// How a client authenticates at the token endpoint.
     pub client_auth: ClientAuthentication,
     /// How a client authenticates at the revocation endpoint; default: as at the token endpoint.
@@ -235,6 +239,8 @@ pub struct IdentityProvider {
     pub algorithms: Vec<Algorithm>,
     /// For HS256/384/512, which are accepted only if this is set, and then alone.
     pub hmac_secret: Option<Secret>,
+    /// Its access tokens are built like ID tokens, with `at_hash` or `c_hash`.
+    pub access_token_is_id_token: bool,
     /// Clock skew tolerated for `exp`, `nbf`, `iat`.
     pub leeway: Duration,
     /// `None`: discovered.
@@ -326,6 +332,8 @@ pub struct App {
     pub authorized_parties: Vec<String>,
     /// Where the roles are.
     pub roles_claim: ClaimPath,
+    /// Sent with its password and refresh grants: the provider's, and its own.
+    pub token_parameters: Vec<TokenParameter>,
     /// `[apps.NAME.login]`.
     pub login: Login,
     /// `[apps.NAME.user]`.

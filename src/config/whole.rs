@@ -6,6 +6,7 @@ use super::app::ReadApp;
 use super::identity_provider::ReadProvider;
 use super::model::{Cookies, Upstream};
 use super::server::ReadServer;
+use super::shared_tokens;
 use super::spelling::quote;
 use super::values::host::is_loopback;
 
@@ -15,6 +16,7 @@ pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], app
         for other in apps.iter().take(index) {
             check_hosts(app, other);
             check_cookies(app, other);
+            shared_tokens::check(app, other, providers);
         }
         check_upstreams(app, server);
         if let Some(tls) = &server.tls {

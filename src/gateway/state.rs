@@ -410,7 +410,7 @@ impl Builder<'_> {
             session: Arc::new(SessionContext {
                 app: app.name.clone(),
                 rules: rules.of_generation(generation),
-                client: Client { id: app.client_id.clone(), secret: app.client_secret.clone() },
+                client: Client::of(app),
                 provider: Arc::clone(provider),
                 request_timeout: settings.request_timeout,
                 calls: Arc::clone(calls),

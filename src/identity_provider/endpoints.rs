@@ -112,16 +112,26 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// An http(s) URL out of an issuer, which may be a free text.
+/// An http(s) URL out of an issuer, which may be a free text. One with a query or a fragment is nothing to discover from
+/// (OpenID Connect Discovery 1.0 section 3).
 pub(super) fn issuer_url(issuer: &str) -> Option<Url> {
-    Url::parse(issuer).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+    let is_address = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    Url::parse(issuer).ok().filter(is_address)
 }
 
 /// Where FusionAuth is: its `token_endpoint` says so better than an issuer, which is a free text there.
 fn fusionauth_base(config: &config::IdentityProvider) -> Option<Url> {
     let Some(token) = &config.token_endpoint else { return issuer_url(&config.issuer) };
     let Some(path) = token.path().strip_suffix("/oauth2/token") else {
-        return issuer_url(&config.issuer).or_else(|| token.join("/").ok());
+        // An issuer that must not be asked is only a name.
+        let asked =
+            issuer_url(&config.issuer).filter(|url| check_url(url, config.allow_insecure_http).is_ok());
+        return asked.or_else(|| token.join("/").ok());
     };
     let mut base = token.clone();
     base.set_path(path);
@@ -157,6 +167,8 @@ mod tests {
             ("https://login.acme.com/auth/", None, "https://login.acme.com/auth/"),
             ("acme.com", Some("http://localhost:9011/oauth2/token"), "http://localhost:9011/"),
             ("https://acme.com", Some("https://fa.acme.com/x/oauth2/token"), "https://fa.acme.com/x/"),
+            // A name, since it must not be asked.
+            ("http://acme.com", Some("https://fa.acme.com/oauth2/token"), "https://fa.acme.com/"),
         ];
         for (issuer, token_endpoint, base) in cases {
             let mut config = testing::config("http://127.0.0.1:1");
@@ -167,6 +179,24 @@ mod tests {
             assert_eq!(text(endpoints.jwks.as_ref()), format!("{base}.well-known/jwks.json"));
             assert_eq!(text(endpoints.jwt_refresh.as_ref()), format!("{base}api/jwt/refresh"));
             assert_eq!(text(endpoints.revocation.as_ref()), format!("{base}api/logout"));
+        }
+    }
+
+    #[test]
+    fn fusionauth_behind_another_path_is_where_its_token_endpoint_is_unless_the_issuer_may_be_asked() {
+        for (issuer, revocation) in [
+            ("https://acme.com", "https://acme.com/api/logout"),
+            ("http://localhost:9011", "http://localhost:9011/api/logout"),
+            ("http://acme.com", "https://fa.acme.com/api/logout"),
+            ("acme.com", "https://fa.acme.com/api/logout"),
+            ("https://acme.com?tenant=a", "https://fa.acme.com/api/logout"),
+        ] {
+            let mut config = testing::config(issuer);
+            config.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::OAuth2 };
+            config.token_endpoint = Some("https://fa.acme.com/token".parse().unwrap());
+            config.jwks_uri = Some("https://fa.acme.com/jwks".parse().unwrap());
+            let endpoints = Endpoints::configured(&config).unwrap();
+            assert_eq!(text(endpoints.revocation.as_ref()), revocation, "{issuer}");
         }
     }
 

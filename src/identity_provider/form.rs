@@ -44,6 +44,16 @@ impl Form {
         self
     }
 
+    /// Adds what the token endpoint wants beside a grant.
+    pub(super) fn parameters(mut self, client: &Client) -> Self {
+        for parameter in &client.parameters {
+            for value in &parameter.values {
+                self = self.field(&parameter.name, value.text.expose());
+            }
+        }
+        self
+    }
+
     /// The body to send.
     pub(super) fn into_bytes(self) -> Bytes {
         Bytes::from_owner(ZeroizingBytes(self.0))
@@ -104,7 +114,7 @@ mod tests {
     use crate::config::Secret;
 
     fn client(secret: &str) -> Client {
-        Client { id: String::from("shop:1"), secret: Some(Secret::new(secret)) }
+        Client { id: String::from("shop:1"), secret: Some(Secret::new(secret)), parameters: Vec::new() }
     }
 
     fn credentials(method: ClientAuthentication, client: &Client) -> (String, Option<String>) {
@@ -138,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_client_without_a_secret_names_itself_in_the_body() {
-        let client = Client { id: String::from("spa"), secret: None };
+        let client = Client { id: String::from("spa"), secret: None, parameters: Vec::new() };
         assert_eq!(
             credentials(ClientAuthentication::Basic, &client),
             (String::from("a=b&client_id=spa"), None)

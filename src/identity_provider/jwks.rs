@@ -14,7 +14,7 @@ use super::UnknownKeySource;
 use super::discovery::Discovery;
 use super::http::{HttpClient, measured};
 use super::single_flight::SingleFlight;
-use crate::access::key_set::KeySet;
+use crate::access::key_set::{KeySet, canonicalise};
 use crate::config;
 
 /// The least time between two fetches that the provider's own token answers cause.
@@ -185,6 +185,9 @@ impl KeyStore {
         }
         state.fingerprint = fingerprint;
         let count = keys.len();
+        for problem in keys.faulty() {
+            tracing::warn!(identity_provider = self.provider, problem, "a key of the JWKS is left out");
+        }
         // In this order: who reads the generation first and the keys second never takes old keys for new ones.
         self.current.store(Arc::new(keys));
         self.generation.fetch_add(1, Ordering::Release);
@@ -205,8 +208,12 @@ fn fingerprint(json: &[u8], accepted: &[Algorithm]) -> BTreeSet<String> {
         let alone = serde_json::json!({ "keys": [key] }).to_string();
         KeySet::from_jwks(alone.as_bytes(), accepted).is_ok()
     };
-    let identify =
-        |key: &Value| IDENTIFYING.map(|member| key.get(member).unwrap_or(&Value::Null).to_string()).join(",");
+    let identify = |key: &Value| {
+        let mut key = key.clone();
+        // Of a usable one.
+        let _ = canonicalise(&mut key);
+        IDENTIFYING.map(|member| key.get(member).unwrap_or(&Value::Null).to_string()).join(",")
+    };
     keys.iter().filter(is_usable).map(identify).collect()
 }
 

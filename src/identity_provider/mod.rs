@@ -49,6 +49,26 @@ pub struct Client {
     pub id: String,
     /// `client_secret`; `None` for a public client.
     pub secret: Option<config::Secret>,
+    /// What the token endpoint wants beside its grants.
+    pub parameters: Vec<config::TokenParameter>,
+}
+
+impl Client {
+    /// That of an app.
+    pub fn of(app: &config::App) -> Self {
+        Self {
+            id: app.client_id.clone(),
+            secret: app.client_secret.clone(),
+            parameters: app.token_parameters.clone(),
+        }
+    }
+
+    /// The secrets that are sent with its calls: no text that repeats one goes into a log.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let values = self.parameters.iter().flat_map(|parameter| &parameter.values);
+        let of_parameters = values.filter(|value| value.is_secret).map(|value| value.text.expose());
+        self.secret.as_ref().map(config::Secret::expose).into_iter().chain(of_parameters)
+    }
 }
 
 /// What a user typed into the app's login form.

@@ -8,7 +8,7 @@ use super::codes::{self, AtLogin, AtRefresh};
 use super::error_answer::{ErrorAnswer, Form};
 use super::http::Answer;
 use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError, classify, token_answer};
-use crate::access::key_set::KeySet;
+use crate::access::key_set::{KeySet, KeySetError};
 
 /// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
 const NO_USER: &str = "portcullis-doctor-no-such-user";
@@ -53,6 +53,8 @@ pub enum PasswordGrantVerdict {
     NotAllowed(String),
     /// It refused the scope.
     ScopeRefused(String),
+    /// It refused what the token would be for (RFC 8707).
+    TargetRefused(String),
     /// It signed in a user that cannot exist.
     AcceptsAnyone,
     /// The answer can mean this or that.
@@ -70,6 +72,8 @@ pub struct KeysFound {
     pub usable: usize,
     /// The algorithms or key types that the JWKS names, for a hint.
     pub offered: Vec<String>,
+    /// What is wrong with keys that would be for it.
+    pub faulty: Vec<&'static str>,
     /// Why no key can be used.
     pub problem: Option<String>,
 }
@@ -99,7 +103,13 @@ impl IdentityProvider {
             return Err(format!("status {}", answer.status));
         }
         let keys = KeySet::from_jwks(answer.json(), &self.config.algorithms);
+        let faulty = match &keys {
+            Ok(keys) => keys.faulty().to_vec(),
+            Err(KeySetError::NoUsableKey { faulty, .. }) => faulty.clone(),
+            Err(KeySetError::Malformed(_)) => Vec::new(),
+        };
         let verdict = KeysFound {
+            faulty,
             usable: keys.as_ref().map_or(0, KeySet::len),
             offered: offered(answer.json()),
             problem: keys.err().map(|error| error.to_string()),
@@ -190,6 +200,7 @@ fn password_grant_verdict(answer: &Answer) -> PasswordGrantVerdict {
         (200 | 201, ..) if token_answer::parse(answer.json()).is_ok() => PasswordGrantVerdict::AcceptsAnyone,
         (408 | 425 | 429 | 500.., ..) => PasswordGrantVerdict::Unavailable(text),
         (_, "invalid_scope" | "not_allowed", _) => PasswordGrantVerdict::ScopeRefused(text),
+        (_, "invalid_target" | "invalid_resource", _) => PasswordGrantVerdict::TargetRefused(text),
         (_, "unauthorized_client" | "unsupported_grant_type", _) => PasswordGrantVerdict::NotAllowed(text),
         (.., Some(AtLogin::Operator)) if row.is_some_and(classify::is_by_reason) => {
             PasswordGrantVerdict::NotAllowed(text)
@@ -263,12 +274,13 @@ mod tests {
     #[test]
     fn password_grant_verdicts() {
         use PasswordGrantVerdict::{
-            AcceptsAnyone, Allowed, NotAllowed, NotTheProvider, ScopeRefused, Unavailable, Unclear,
+            AcceptsAnyone, Allowed, NotAllowed, NotTheProvider, ScopeRefused, TargetRefused, Unavailable,
+            Unclear,
         };
         type Check = fn(&PasswordGrantVerdict) -> bool;
         let disabled = r#"{"error":"invalid_grant","error_reason":"grant_type_disabled"}"#;
         let page = String::from("<html>blocked</html>");
-        let cases: [(u16, String, Check); 15] = [
+        let cases: [(u16, String, Check); 17] = [
             (400, code("invalid_grant"), |verdict| *verdict == Allowed),
             (400, code("access_denied"), |verdict| *verdict == Allowed),
             (403, code("access_denied"), |verdict| matches!(verdict, Unclear(_))),
@@ -280,6 +292,8 @@ mod tests {
             (400, code("unsupported_grant_type"), |verdict| matches!(verdict, NotAllowed(_))),
             (400, disabled.to_owned(), |verdict| matches!(verdict, NotAllowed(_))),
             (400, code("invalid_scope"), |verdict| matches!(verdict, ScopeRefused(_))),
+            (400, code("invalid_target"), |verdict| matches!(verdict, TargetRefused(_))),
+            (400, code("invalid_resource"), |verdict| matches!(verdict, TargetRefused(_))),
             (400, String::new(), |verdict| matches!(verdict, Unclear(_))),
             (404, String::new(), |verdict| matches!(verdict, Unclear(_))),
             (503, String::new(), |verdict| matches!(verdict, Unavailable(_))),

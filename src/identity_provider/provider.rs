@@ -19,7 +19,7 @@ use super::{
     UnknownKeySource, classify,
 };
 use crate::access::key_set::KeySet;
-use crate::config::{self, LogoutMethod, ProviderKind, RefreshApi, Secret};
+use crate::config::{self, LogoutMethod, ProviderKind, RefreshApi};
 
 /// How long a refresh's answer is read at least, from when the refresh is asked for. Never for less than a request waits: a
 /// rotated refresh token would be lost with the answer.
@@ -95,7 +95,7 @@ impl IdentityProvider {
             Ok(Err(problem)) => return Err(LoginError::Unavailable(problem, None)),
             Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout), None)),
         };
-        let secrets = [credentials.password.as_str(), secret_text(client)];
+        let secrets = secrets_of(client, &[&credentials.password]);
         let outcome = classify::login(&answer, &secrets);
         if matches!(outcome, Err(LoginError::InvalidCredentials)) {
             // A provider that answers a wrong client secret like a wrong password is found out by this line only.
@@ -119,7 +119,7 @@ impl IdentityProvider {
         if let Some(scope) = &self.config.scope {
             form = form.field("scope", scope);
         }
-        self.send_grant(client, "login", form, self.config.request_timeout).await
+        self.send_grant(client, "login", form.parameters(client), self.config.request_timeout).await
     }
 
     /// Exchanges a refresh token for new tokens (RFC 6749 section 6, or FusionAuth's own API, which takes the old
@@ -131,7 +131,7 @@ impl IdentityProvider {
         refresh_token: &str,
         access_token: Option<&str>,
     ) -> Result<TokenSet, RefreshError> {
-        let secrets = [refresh_token, access_token.unwrap_or_default(), secret_text(client)];
+        let secrets = secrets_of(client, &[refresh_token, access_token.unwrap_or_default()]);
         let unavailable = |problem| RefreshError::Unavailable(problem, None);
         let with_jwt_api = self.config.kind == ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt };
         if with_jwt_api {
@@ -154,7 +154,7 @@ impl IdentityProvider {
         refresh_token: &str,
     ) -> Result<Answer, String> {
         let form = Form::new().field("grant_type", "refresh_token").field("refresh_token", refresh_token);
-        self.send_grant(client, "refresh", form, self.refresh_read_limit()).await
+        self.send_grant(client, "refresh", form.parameters(client), self.refresh_read_limit()).await
     }
 
     /// FusionAuth's `POST /api/jwt/refresh`.
@@ -200,7 +200,7 @@ impl IdentityProvider {
             Ok(Err(error)) => return Err(RevokeError::Unavailable(error.to_string())),
             Err(_) => return Err(RevokeError::Unavailable(timed_out(limit))),
         };
-        let secrets = [refresh_token, secret_text(client)];
+        let secrets = secrets_of(client, &[refresh_token]);
         match self.config.logout {
             LogoutMethod::Revocation => classify::revocation(&answer, &secrets),
             LogoutMethod::EndSession => classify::end_session(&answer, &secrets),
@@ -360,8 +360,9 @@ fn timed_out(limit: Duration) -> String {
     CallError::TimedOut(limit).to_string()
 }
 
-fn secret_text(client: &Client) -> &str {
-    client.secret.as_ref().map(Secret::expose).unwrap_or_default()
+/// What no text for a log may repeat.
+fn secrets_of<'a>(client: &'a Client, of_call: &[&'a str]) -> Vec<&'a str> {
+    of_call.iter().copied().chain(client.secrets()).collect()
 }
 
 /// `{"refreshToken": .., "token": ..}`, written into a buffer that is zeroised.

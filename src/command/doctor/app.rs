@@ -17,7 +17,7 @@ pub(super) async fn check(
     subject: &str,
     report: &mut Report,
 ) -> bool {
-    let client = Client { id: app.client_id.clone(), secret: app.client_secret.clone() };
+    let client = Client::of(app);
     if !check_client(provider.probe_client(&client).await, settings, subject, report) {
         return false;
     }
@@ -115,6 +115,11 @@ fn check_password_grant(
             subject,
             format!("the provider refuses the scope: {text}"),
             &format!("change `scope = {:?}`", settings.scope.as_deref().unwrap_or_default()),
+        ),
+        PasswordGrantVerdict::TargetRefused(text) => report.error(
+            subject,
+            format!("the provider refuses, or misses, what the token is to be for: {text}"),
+            "correct `audience` or `resource` under `token_parameters`, as the provider documents it",
         ),
         PasswordGrantVerdict::AcceptsAnyone => report.error(
             subject,

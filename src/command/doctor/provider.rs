@@ -90,6 +90,9 @@ fn discovery_fix(error: &DiscoveryError) -> String {
     }
 }
 
+/// What to do about a key that is left out.
+const MEND: &str = "replace the key at the provider by a sound one, with RSA of at least 2048 bits";
+
 fn check_keys(
     probed: Result<Probed<KeysFound>, String>,
     settings: &config::IdentityProvider,
@@ -106,7 +109,15 @@ fn check_keys(
     };
     let keys = probed.verdict;
     let offered = keys.offered.join(", ");
+    if keys.problem.is_none() {
+        for problem in &keys.faulty {
+            report.warning(subject, format!("JWKS: left out, {problem}"), MEND);
+        }
+    }
     match keys.problem {
+        Some(problem) if !keys.faulty.is_empty() => {
+            report.error(subject, format!("JWKS: {problem}"), MEND);
+        }
         None => report.ok(subject, format!("JWKS has {} usable key(s): {offered}", keys.usable)),
         Some(problem) if offered.is_empty() => report.error(
             subject,

@@ -1,6 +1,7 @@
 //! What only a login can show: whether the JWT verifies here, how large its cookies are, whether refresh tokens rotate and
 //! with which grace, and whether a logout revokes. It leaves no session behind.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(super) struct Trial<'a> {
 impl Trial<'_> {
     /// Logs in twice, since a provider that detects reuse ends the login that it was tried with.
     pub(super) async fn run(&self, report: &mut Report) {
-        let client = Client { id: self.app.client_id.clone(), secret: self.app.client_secret.clone() };
+        let client = Client::of(self.app);
         let Some(tokens) = self.login(&client, report).await else { return };
         self.check_token(&tokens, report).await;
         super::cookie_size::check(self.config, self.app, &tokens, self.subject, report);
@@ -93,7 +94,7 @@ impl Trial<'_> {
         );
         match verified {
             Err(error) => {
-                report.error(self.subject, format!("the JWT is refused here: {error}"), token_fix(&error));
+                report.error(self.subject, format!("the JWT is refused here: {error}"), &token_fix(&error));
             }
             Ok(identity) => {
                 let lifetime = identity.expires_at().saturating_sub(identity.issued_at().unwrap_or(now));
@@ -213,13 +214,17 @@ impl Trial<'_> {
     }
 }
 
-fn token_fix(error: &TokenError) -> &'static str {
-    match error {
+fn token_fix(error: &TokenError) -> Cow<'static, str> {
+    Cow::Borrowed(match error {
+        TokenError::AuthorizedParty(claim) => {
+            return Cow::Owned(format!(
+                "list what the provider writes into `{claim}` under `authorized_parties`, if tokens of that client are to open the app"
+            ));
+        }
         TokenError::Issuer => "set `issuer` to what the provider writes into `iss`, byte by byte",
         TokenError::Audience => {
             "set `audience` to what the provider writes into `aud`, or add an audience mapper there"
         }
-        TokenError::AuthorizedParty => "list what the provider writes into `azp` under `authorized_parties`",
         TokenError::Algorithm => {
             "add the algorithm to `algorithms`, or let the provider sign with another one"
         }
@@ -228,10 +233,21 @@ fn token_fix(error: &TokenError) -> &'static str {
             "add `sub` to the access token (Keycloak: no \"lightweight\" access tokens)"
         }
         TokenError::NotYetValid(_) | TokenError::Expired => "synchronise both clocks (NTP)",
-        TokenError::Malformed(_) => "let the provider issue JWTs as access tokens, not opaque ones",
+        TokenError::Opaque | TokenError::Malformed(_) => {
+            "let the provider issue JWTs as access tokens; some do so only for an `audience` or `resource`, which \
+             `token_parameters` sends"
+        }
+        TokenError::Encrypted => {
+            "turn off the encryption of access tokens there; Auth0 encrypts them where no `audience` is asked for, which \
+             `token_parameters` does"
+        }
+        TokenError::IdToken(_) => {
+            "set `access_token_is_id_token = true` only if all access tokens of the provider are like that, as Dex's; \
+             else look why it answers with an ID token"
+        }
         TokenError::UnusableClaim(..) => {
             "take the claim out of `identity_headers`, or correct it at the provider"
         }
         _ => "`docs/behaviour.md`, \"Verification\", says what a JWT must be like",
-    }
+    })
 }

@@ -31,6 +31,7 @@ fn app() -> App {
         audience: Vec::new(),
         authorized_parties: vec![String::from("store")],
         roles_claim: ClaimPath::Roles,
+        token_parameters: Vec::new(),
         login: Login {
             path: String::from("/api/login"),
             username_field: String::from("username"),
@@ -272,6 +273,30 @@ async fn where_logouts_end_the_provider_s_session() {
     assert!(problems(&report)[0].1.contains("no end_session_endpoint"), "{report}");
 }
 
+#[tokio::test]
+async fn an_unsound_key_of_the_provider_is_named() {
+    let server = healthy().await;
+    // 1024 bits, behind as many zeros.
+    let n = crate::access::testing::base64url([[0; 128], [0xff; 128]].concat());
+    let weak = serde_json::json!({"kty": "RSA", "kid": "weak", "n": n, "e": "AQAB"}).to_string();
+    let settings = || {
+        let mut settings = testing::config(&server.base);
+        settings.algorithms = vec![jsonwebtoken::Algorithm::RS256, jsonwebtoken::Algorithm::EdDSA];
+        settings
+    };
+    let publish = |keys: &[&str]| {
+        let jwks: &'static str = format!(r#"{{"keys":[{}]}}"#, keys.join(",")).leak();
+        server.script("/jwks", move || dated(200, jwks));
+    };
+    publish(&[&weak]);
+    let found = problems(&diagnose(settings()).await);
+    let words = "an RSA key has fewer than 2048 bits";
+    assert!(matches!(&found[..], [(Level::Error, text)] if text.contains(words)), "{found:?}");
+    publish(&[&weak, JWK]);
+    let found = problems(&diagnose(settings()).await);
+    assert!(matches!(&found[..], [(Level::Warning, text)] if text.contains(words)), "{found:?}");
+}
+
 mod with_a_test_user {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -358,8 +383,12 @@ mod with_a_test_user {
     #[tokio::test]
     async fn each_fault_is_named_with_its_fix() {
         const WITHOUT: (u16, &str) = (200, r#"{"access_token":"JWT","token_type":"Bearer"}"#);
+        // {"alg":"dir","enc":"A256GCM"}
+        const ENCRYPTED: (u16, &str) =
+            (200, r#"{"access_token":"eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..aXY.dGV4dA.dGFn"}"#);
+        const OPAQUE: (u16, &str) = (200, r#"{"access_token":"2YotnFZFEjr1zCsicMWpAA"}"#);
         let long = "r".repeat(6000);
-        let cases: [(Answers, serde_json::Value, Level, &str); 11] = [
+        let cases: [(Answers, serde_json::Value, Level, &str); 17] = [
             (
                 &[LOGIN, REFRESH],
                 object!({"iat": NOW + 20}),
@@ -370,7 +399,28 @@ mod with_a_test_user {
             (&[LOGIN, REFRESH], object!({"iat": NOW - 16}), Level::Warning, "provider's is 16 s behind ours"),
             (&[DEAD], object!({}), Level::Error, "refuses the test user's name or password"),
             (&[(503, "")], object!({}), Level::Error, "raise `request_timeout`"),
-            (&[LOGIN, REFRESH], object!({"azp": "other"}), Level::Error, "`authorized_parties`"),
+            (
+                &[LOGIN, REFRESH],
+                object!({"azp": "other"}),
+                Level::Error,
+                "list what the provider writes into `azp` under `authorized_parties`",
+            ),
+            (
+                &[LOGIN, REFRESH],
+                object!({"cid": "other"}),
+                Level::Error,
+                "list what the provider writes into `cid` under `authorized_parties`",
+            ),
+            (
+                &[LOGIN],
+                object!({"at_hash": "x"}),
+                Level::Error,
+                "set `access_token_is_id_token = true` only if",
+            ),
+            (&[LOGIN], object!({"c_hash": "x"}), Level::Error, "it has `c_hash`, as ID tokens have"),
+            (&[LOGIN], object!({"typ": "ID"}), Level::Error, "another kind of token"),
+            (&[ENCRYPTED], object!({}), Level::Error, "it is encrypted (JWE)"),
+            (&[OPAQUE], object!({}), Level::Error, "it is opaque, not a JWT"),
             (&[LOGIN, REFRESH], object!({"exp": NOW + 7200}), Level::Warning, "more than an hour"),
             (&[LOGIN, REFRESH], object!({"roles": []}), Level::Warning, "no roles in `roles`"),
             (&[LOGIN, REFRESH], object!({"padding": long}), Level::Warning, "often 8 KiB"),

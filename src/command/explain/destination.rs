@@ -55,6 +55,10 @@ pub(super) fn steps(
         },
     };
     endpoint(steps, head.method, &own, is_decided);
+    if own.name == "login" && !app.token_parameters.is_empty() {
+        let names = app.token_parameter_names().join(", ");
+        steps.add("provider", &format!("gets {names} with each grant (`token_parameters`)"));
+    }
     false
 }
 

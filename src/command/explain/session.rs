@@ -141,8 +141,15 @@ const fn token_hint(error: &TokenError) -> &'static str {
         TokenError::Audience => {
             "hint: set `audience` to what the provider writes into `aud`, or add an audience mapper there"
         }
-        TokenError::AuthorizedParty => {
+        TokenError::AuthorizedParty(_) => {
             "hint: another client's token; `authorized_parties` lists those that are taken"
+        }
+        TokenError::Opaque => "hint: made up, or the provider gives opaque access tokens and not JWTs",
+        TokenError::Encrypted => {
+            "hint: only the provider's own services can read it: turn off the encryption of access tokens there"
+        }
+        TokenError::IdToken(_) => {
+            "hint: an ID token in the JWT's place, unless the provider builds access tokens so: `access_token_is_id_token`"
         }
         TokenError::NotYetValid(_) => {
             "hint: the clocks differ: synchronise them; `iat` may be half a minute ahead, `nbf` by `leeway`"

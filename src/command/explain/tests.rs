@@ -311,3 +311,32 @@ async fn it_says_where_the_cookies_may_be() {
     let text = with_cookies(CONFIG, "GET", "/cart", "# Netscape HTTP Cookie File\n").await;
     assert!(text.contains("the file has none for this host"), "{text}");
 }
+
+#[tokio::test]
+async fn each_kind_of_token_that_is_refused_is_named_with_what_to_do() {
+    let header = testing::base64url(r#"{"alg":"dir","enc":"A256GCM"}"#);
+    for (cookie, said) in [
+        (jwt(&json!({"azp": null, "cid": "forums"})), "`cid` names another client (token_authorized_party)"),
+        (jwt(&json!({"azp": "forums"})), "`azp` names another client (token_authorized_party)"),
+        (jwt(&json!({"at_hash": "x"})), "`access_token_is_id_token = true`"),
+        (format!("__Host-access_token={header}..aXY.dGV4dA.dGFn"), "it is encrypted (JWE)"),
+        (String::from("__Host-access_token=2YotnFZFEjr1zCsicMWpAA"), "it is opaque, not a JWT"),
+    ] {
+        let text = with_cookies(CONFIG, "get", "/cart", &cookie).await;
+        assert!(step(&text, "JWT").contains(said), "{said}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn the_login_names_the_parameters_that_the_provider_gets() {
+    let config = CONFIG.replace(
+        "forward_access_token",
+        "token_parameters = { audience = 'canary-a', resource = ['canary-b'] }\nforward_access_token",
+    );
+    let question = |url: &str| Question { method: "post".into(), url: url.to_owned(), ..Question::default() };
+    let text = asked(&config, question("https://store.example.com/api/login")).await.unwrap();
+    assert_eq!(step(&text, "provider"), "gets audience, resource with each grant (`token_parameters`)");
+    assert!(!text.contains("canary"), "{text}");
+    let text = asked(&config, question("https://store.example.com/api/logout")).await.unwrap();
+    assert!(!text.contains("audience"), "{text}");
+}

@@ -180,6 +180,36 @@ fn permitted_with_a_warning() {
 }
 
 #[test]
+fn a_logout_that_will_revoke_nothing_is_warned_of() {
+    let app = "client_auth = 'none'\n[apps.shop]\nhosts = ['a.example']\nupstreams = ['http://127.0.0.1:3000']\nclient_id = 'a'";
+    for (provider, why) in [
+        ("issuer = 'http://adfs.example.com/trust'", Some("the issuer is not asked over `http`")),
+        ("issuer = 'acme.com'", Some("the issuer is no URL")),
+        ("issuer = 'https://id.example.com?tenant=a'", Some("the issuer is no URL")),
+        ("issuer = 'http://acme.com'\nkind = 'fusionauth'", Some("the issuer is not asked over `http`")),
+        ("issuer = 'https://id.example.com'", None),
+        ("issuer = 'http://127.0.0.1:9000'", None),
+        ("issuer = 'http://adfs.example.com/trust'\nrevocation_endpoint = 'https://i/r'", None),
+    ] {
+        let text = format!(
+            "[identity_providers.main]\n{provider}\ntoken_endpoint = 'https://i/t'\njwks_uri = 'https://i/j'\n{app}"
+        );
+        let warnings = accepted(&text).warnings;
+        match why {
+            None => assert_eq!(warnings, [], "{provider}"),
+            Some(why) => {
+                assert_eq!(warnings.len(), 1, "{provider}: {warnings:?}");
+                assert_eq!(warnings[0].key, "identity_providers.main.revocation_endpoint");
+                assert!(
+                    warnings[0].message.contains(why) && warnings[0].message.contains("revoke nothing"),
+                    "{warnings:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn what_must_not_be_refused() {
     for (provider, app) in [
         ("issuer = 'http://127.0.0.1:9000'", ""),
@@ -194,6 +224,20 @@ fn what_must_not_be_refused() {
         ),
         (
             "issuer = 'http://id.internal'\ntoken_endpoint = 'https://i/t'\njwks_uri = 'https://i/j'\nrevocation_endpoint = 'https://i/r'",
+            "",
+        ),
+        // Names of issuers, with all that is needed.
+        (
+            "issuer = 'http://adfs.example.com/adfs/services/trust'\ntoken_endpoint = 'https://i/t'\njwks_uri = 'https://i/j'",
+            "",
+        ),
+        ("issuer = 'urn:example:adfs'\ntoken_endpoint = 'https://i/t'\njwks_uri = 'https://i/j'", ""),
+        (
+            "issuer = 'http://acme.com'\nkind = 'fusionauth'\ntoken_endpoint = 'https://f/t'\njwks_uri = 'https://f/j'",
+            "",
+        ),
+        (
+            "issuer = 'http://i'\ntoken_endpoint = 'https://i/t'\nalgorithms = ['HS256']\nhmac_secret = '0123456789012345678901234567890123456789'",
             "",
         ),
         ("issuer = 'https://i'\nkind = 'fusionauth'\nrefresh_api = 'jwt'", ""),

@@ -132,7 +132,7 @@ pub(crate) fn provider(config: &config::IdentityProvider) -> Arc<IdentityProvide
 }
 
 pub(crate) fn client() -> Client {
-    Client { id: String::from("store"), secret: Some(Secret::new("p+q%2Fr:s")) }
+    Client { id: String::from("store"), secret: Some(Secret::new("p+q%2Fr:s")), parameters: Vec::new() }
 }
 
 pub(crate) fn credentials(username: &str, password: &str) -> Credentials {

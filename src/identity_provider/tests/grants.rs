@@ -163,7 +163,11 @@ async fn nothing_secret_reaches_the_log_or_an_error() {
         .finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     let (server, provider) = Server::with_provider().await;
-    let client = Client { id: String::from("store"), secret: Some(Secret::new("canary-secret")) };
+    let client = Client {
+        id: String::from("store"),
+        secret: Some(Secret::new("canary-secret")),
+        parameters: Vec::new(),
+    };
     let echo = r#"{"error":"CODE","error_description":"canary-secret canary-password canary-refresh\r\nx"}"#;
     let mut errors = Vec::new();
     for code in ["invalid_grant", "invalid_client", "server_error", "canary-refresh canary-password"] {

@@ -15,7 +15,7 @@ const BEHAVIOUR: &str = include_str!("../../../docs/behaviour.md");
 type Change = fn(&mut config::IdentityProvider, &str);
 
 /// Each key with another value than before, and whether the endpoints and the keys of before are used on.
-const KEYS: [(&str, Change, bool, bool); 20] = [
+const KEYS: [(&str, Change, bool, bool); 22] = [
     (
         "kind",
         |config, _| config.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::OAuth2 },
@@ -38,6 +38,17 @@ const KEYS: [(&str, Change, bool, bool); 20] = [
     ("revocation_endpoint", |config, base| config.revocation_endpoint = Some(url(base, "r")), true, true),
     ("logout", |config, _| config.logout = LogoutMethod::EndSession, true, true),
     ("end_session_endpoint", |config, base| config.end_session_endpoint = Some(url(base, "e")), true, true),
+    ("access_token_is_id_token", |config, _| config.access_token_is_id_token = true, true, true),
+    (
+        "token_parameters",
+        |config, _| {
+            let value = config::ParameterValue { text: Secret::new("a"), is_secret: false };
+            config.token_parameters =
+                vec![config::TokenParameter { name: String::from("audience"), values: vec![value] }];
+        },
+        true,
+        true,
+    ),
     ("jwks_uri", |config, base| config.jwks_uri = Some(url(base, "k")), true, false),
     ("connect_timeout", |config, _| config.connect_timeout = Duration::from_secs(9), true, true),
     ("request_timeout", |config, _| config.request_timeout = Duration::from_secs(9), true, true),

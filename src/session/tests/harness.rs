@@ -56,7 +56,7 @@ impl Harness {
                 &config.identity_providers[0],
                 &config.session,
             )),
-            client: Client { id: String::from("store"), secret: None },
+            client: Client { id: String::from("store"), secret: None, parameters: Vec::new() },
             provider,
             request_timeout,
             calls: Arc::default(),

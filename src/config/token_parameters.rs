@@ -1,0 +1,126 @@
+//! `token_parameters` of `[identity_providers.*]` and of `[apps.*]`: what a token endpoint wants beside the grant itself.
+
+use super::model::{App, Secret};
+use super::reader::{Item, Section};
+use super::secret::secret;
+use super::spelling::quote;
+use super::tree::Value;
+
+/// A parameter of the password and refresh grants, such as `audience` (Auth0) or `resource` (RFC 8707).
+#[derive(Debug, Clone)]
+pub struct TokenParameter {
+    /// Its name.
+    pub name: String,
+    /// Sent once for each.
+    pub values: Vec<ParameterValue>,
+}
+
+/// A value of a [`TokenParameter`].
+#[derive(Debug, Clone)]
+pub struct ParameterValue {
+    /// What is sent.
+    pub text: Secret,
+    /// It came from the environment or a file: nothing that repeats it is shown.
+    pub is_secret: bool,
+}
+
+impl App {
+    /// Their names, as people may see them: no value.
+    pub fn token_parameter_names(&self) -> Vec<&str> {
+        self.token_parameters.iter().map(|parameter| parameter.name.as_str()).collect()
+    }
+}
+
+/// What the grants and the client's authentication use themselves (RFC 6749 sections 2.3.1, 4.3.2 and 6, RFC 7521 section 4.2),
+/// and the key of ours that it belongs to.
+const OWN: [(&str, &str); 9] = [
+    ("grant_type", "which grant it is cannot be chosen"),
+    ("username", "it comes from the login"),
+    ("password", "it comes from the login"),
+    ("refresh_token", "it comes from the session"),
+    ("scope", "write it as `identity_providers.*.scope`"),
+    ("client_id", "write it as `apps.*.client_id`"),
+    ("client_secret", "write it as `apps.*.client_secret`"),
+    ("client_assertion", "`client_auth` says how clients authenticate"),
+    ("client_assertion_type", "`client_auth` says how clients authenticate"),
+];
+
+/// The longest value, in bytes.
+const LONGEST: usize = 4096;
+
+/// The provider's own.
+pub(super) fn of_provider(section: &Section<'_>) -> Option<Vec<TokenParameter>> {
+    read(section, false)
+}
+
+/// The provider's with the app's in their place. An empty list takes one away.
+pub(super) fn of_app(
+    section: &Section<'_>,
+    provider: Option<&[TokenParameter]>,
+) -> Option<Vec<TokenParameter>> {
+    let own = read(section, true)?;
+    let is_own = |parameter: &&TokenParameter| own.iter().any(|other| other.name == parameter.name);
+    let kept = provider.unwrap_or_default().iter().filter(|parameter| !is_own(parameter)).cloned();
+    let mut parameters: Vec<_> = kept.collect();
+    parameters.extend(own.into_iter().filter(|parameter| !parameter.values.is_empty()));
+    Some(parameters)
+}
+
+fn read(section: &Section<'_>, may_be_empty: bool) -> Option<Vec<TokenParameter>> {
+    section.record("token_parameters", "{}");
+    let mut parameters = Vec::new();
+    let mut is_sound = true;
+    for (name, item) in section.open_section("token_parameters").values() {
+        match usable_name(name, &item).and_then(|()| values(&item, may_be_empty)) {
+            Some(values) => parameters.push(TokenParameter { name: name.to_owned(), values }),
+            None => is_sound = false,
+        }
+    }
+    is_sound.then_some(parameters)
+}
+
+/// Some servers do not look at case.
+fn usable_name(name: &str, item: &Item<'_>) -> Option<()> {
+    if let Some((own, hint)) = OWN.iter().find(|(own, _)| name.eq_ignore_ascii_case(own)) {
+        return item.fault(format!("`{own}` is a parameter that Portcullis sends itself"), *hint);
+    }
+    if name.is_empty() || name.len() > 255 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return item.fault(
+            format!("{} is not a parameter's name", quote(name)),
+            "write the name as the provider documents it, such as `audience`",
+        );
+    }
+    Some(())
+}
+
+const HINT: &str = "write a string, a list of strings to send it several times, or for a secret `{ env = \"NAME\" }` or \
+                    `{ file = \"path\" }`";
+
+fn values(item: &Item<'_>, may_be_empty: bool) -> Option<Vec<ParameterValue>> {
+    match item.value() {
+        Value::Text(_) => Some(vec![plain(text(item)?)]),
+        Value::Table(_) => Some(vec![ParameterValue { text: secret(item)?, is_secret: true }]),
+        Value::List(nodes) if nodes.is_empty() && may_be_empty => Some(Vec::new()),
+        Value::List(_) => Some(item.some(HINT, text)?.into_iter().map(plain).collect()),
+        _ => item.wrong_type("a string or a list", HINT),
+    }
+}
+
+fn plain(text: String) -> ParameterValue {
+    ParameterValue { text: Secret::new(text), is_secret: false }
+}
+
+fn text(item: &Item<'_>) -> Option<String> {
+    let text = item.text("a string", HINT)?;
+    // RFC 6749 section 3.2: one without a value counts as left out.
+    if text.is_empty() {
+        return item.fault("the value is empty", "give it a value, or leave the key out");
+    }
+    if text.len() > LONGEST || text.chars().any(char::is_control) {
+        return item.fault(
+            "the value is too long or has control characters",
+            "write at most 4096 bytes without control characters",
+        );
+    }
+    Some(text.to_owned())
+}

@@ -435,7 +435,7 @@ fn check_warns_of_apps_whose_tokens_open_each_other() {
     let directory = tempfile::tempdir().unwrap();
     let app = |name: &str, client: &str, audience: &str| {
         format!(
-            "[apps.{name}]\nhosts = ['{name}.example.com']\nupstreams = ['http://127.0.0.1:3000']\n\
+            "[apps.{name}]\nhosts = ['{name}.localhost']\nupstreams = ['http://127.0.0.1:3000']\n\
              client_id = '{client}'\naudience = '{audience}'\n"
         )
     };

@@ -24,7 +24,16 @@ pub(super) fn check(app: &ReadApp<'_>, other: &ReadApp<'_>, providers: &[ReadPro
                 "{} is the client of `{place}`, too: a token of one app opens the other",
                 quote(&this.client_id)
             ),
-            "give each app a client of its own, or, where the provider writes one for each into `aud`, an `audience` of its own",
+            "give each app a client of its own",
+        ),
+        Some(Shared::ClientAlone) => app.section.warn_at(
+            "client_id",
+            format!(
+                "{} is the client of `{place}`, too: only `aud` tells their tokens apart, and a refresh token of one app is \
+                 good for the other",
+                quote(&this.client_id)
+            ),
+            "give each app a client of its own",
         ),
         Some(Shared::Audience(audience)) => app.section.warn_at(
             "audience",
@@ -43,6 +52,8 @@ pub(super) fn check(app: &ReadApp<'_>, other: &ReadApp<'_>, providers: &[ReadPro
 enum Shared<'a> {
     /// Nothing tells the tokens apart.
     Client,
+    /// The audience alone does.
+    ClientAlone,
     /// The client alone does.
     Audience(&'a str),
 }
@@ -55,7 +66,8 @@ fn shared<'a>(this: &'a App, that: &'a App) -> Option<Shared<'a>> {
     }
     // Without an audience the client suffices, whatever `aud` says.
     let any_audience = this.audience.is_empty() || that.audience.is_empty();
-    (any_audience || audience.is_some()).then_some(Shared::Client)
+    let is_all_shared = any_audience || audience.is_some();
+    Some(if is_all_shared { Shared::Client } else { Shared::ClientAlone })
 }
 
 /// What may be in `aud`.
@@ -74,7 +86,7 @@ mod tests {
     fn warnings(providers: &str, store: &str, forums: &str) -> Vec<(String, String)> {
         let app = |name: &str, settings: &str| {
             format!(
-                "[apps.{name}]\nhosts = ['{name}.example.com']\nupstreams = ['http://127.0.0.1:3000']\n\
+                "[apps.{name}]\nhosts = ['{name}.localhost']\nupstreams = ['http://127.0.0.1:3000']\n\
                  client_secret = {{ env = 'CARGO_PKG_NAME' }}\n{settings}\n"
             )
         };
@@ -93,7 +105,11 @@ mod tests {
         for (store, forums, expected) in [
             ("client_id = 'store'", "client_id = 'forums'", None),
             ("client_id = 'store'", "client_id = 'store'", Some(client)),
-            ("client_id = 'store'\naudience = 'a'", "client_id = 'store'\naudience = ['b', 'c']", None),
+            (
+                "client_id = 'store'\naudience = 'a'",
+                "client_id = 'store'\naudience = ['b', 'c']",
+                Some(client),
+            ),
             (
                 "client_id = 'store'\naudience = 'a'",
                 "client_id = 'store'\naudience = ['b', 'a']",

@@ -181,7 +181,7 @@ fn permitted_with_a_warning() {
 
 #[test]
 fn a_logout_that_will_revoke_nothing_is_warned_of() {
-    let app = "client_auth = 'none'\n[apps.shop]\nhosts = ['a.example']\nupstreams = ['http://127.0.0.1:3000']\nclient_id = 'a'";
+    let app = "client_auth = 'none'\n[apps.shop]\nhosts = ['a.localhost']\nupstreams = ['http://127.0.0.1:3000']\nclient_id = 'a'";
     for (provider, why) in [
         ("issuer = 'http://adfs.example.com/trust'", Some("the issuer is not asked over `http`")),
         ("issuer = 'acme.com'", Some("the issuer is no URL")),

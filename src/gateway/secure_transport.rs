@@ -3,6 +3,7 @@
 use http::{HeaderValue, header};
 use pingora_proxy::Session;
 
+use crate::authority::Authority;
 use crate::forwarding::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::state::State;
@@ -25,11 +26,8 @@ pub(super) fn redirect(state: &State, session: &Session, context: &Context) -> O
         return None;
     }
     // An app has it, so it is one of the configuration's; its port is that of the plain listener.
-    let host = host.to_str().ok()?.to_ascii_lowercase();
-    let name = match host.find(']') {
-        Some(end) => host.get(..=end)?,
-        None => host.split(':').next()?,
-    };
+    let host = Authority::parse(host.as_bytes())?;
+    let name = host.url_host();
     let port = if port == 443 { String::new() } else { format!(":{port}") };
     let mut location = format!("https://{name}{port}").into_bytes();
     location.extend_from_slice(request.raw_path());

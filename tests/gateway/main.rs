@@ -26,6 +26,7 @@ mod grpc;
 mod half_closed;
 mod health_checks;
 mod hostile_app;
+mod hosts;
 mod http2;
 mod http2_attacks;
 mod http2_limits;

@@ -60,6 +60,7 @@ mod http1;
 pub mod identity_provider;
 mod list_field;
 pub mod lookup;
+mod media_type;
 pub mod reason;
 pub mod respond;
 #[cfg(test)]
@@ -68,6 +69,7 @@ pub mod server;
 pub mod session;
 mod strict_form;
 mod strict_json;
+mod strict_multipart;
 pub mod telemetry;
 mod tls;
 mod upstream;

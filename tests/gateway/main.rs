@@ -36,6 +36,7 @@ mod late_answers;
 mod leaving;
 mod lifecycle;
 mod login;
+mod login_bodies;
 mod login_floods;
 mod login_outcomes;
 mod logout;

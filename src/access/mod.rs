@@ -18,6 +18,7 @@ pub mod lifetime;
 pub mod logout_token;
 pub mod memory;
 pub mod path;
+pub mod preflight;
 pub mod reserved_headers;
 pub mod revocations;
 mod route_index;
@@ -26,6 +27,7 @@ pub mod seal;
 mod signed_token;
 pub mod token;
 pub mod verified_tokens;
+pub mod web_socket;
 
 #[cfg(test)]
 mod architecture_tests;

@@ -24,6 +24,7 @@ mod fusionauth;
 mod fusionauth_webhook;
 mod grpc;
 mod half_closed;
+mod handshakes;
 mod health_checks;
 mod hostile_app;
 mod hosts;

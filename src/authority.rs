@@ -55,12 +55,9 @@ impl<'a> Authority<'a> {
 }
 
 /// The port that a scheme's URLs have where they name none.
-pub(crate) const fn default_port(scheme: &[u8]) -> Option<u16> {
-    match scheme {
-        scheme if scheme.eq_ignore_ascii_case(b"https") => Some(443),
-        scheme if scheme.eq_ignore_ascii_case(b"http") => Some(80),
-        _ => None,
-    }
+pub(crate) fn default_port(scheme: &[u8]) -> Option<u16> {
+    const PORTS: [(&[u8], u16); 2] = [(b"https", 443), (b"http", 80)];
+    PORTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme)).map(|(_, port)| *port)
 }
 
 /// A name without the one dot that an absolute name may end with. No label of it is empty.

@@ -61,10 +61,10 @@ fn of_multipart<'a>(body: &[u8], boundary: &str, login: &'a config::Login) -> Re
     let mut fields = Fields::new(login);
     for part in parts {
         let is_wanted = part.name == login.username_field || part.name == login.password_field;
-        if let Some(charset) = charset(&part).filter(|charset| !is_utf8(charset)) {
-            if is_wanted || part.name == CHARSET_FIELD {
-                return Err(other_charset(charset));
-            }
+        if let Some(charset) = charset(&part).filter(|charset| !is_utf8(charset))
+            && (is_wanted || part.name == CHARSET_FIELD)
+        {
+            return Err(other_charset(charset));
         }
         fields.add(&part.name, true, || text(&part));
     }

@@ -241,11 +241,11 @@ async fn sealed_cookies_and_what_they_are_bound_to() {
 /// Whatever the headers are, the answer is what `decide` says of them.
 #[tokio::test]
 async fn headers_as_they_are_given() {
+    const PREFLIGHT: [&str; 2] = ["Origin: https://www.example.com", "Access-Control-Request-Method: PUT"];
     let ask = |method: &str, url: &str, headers: &[&str]| {
         let headers = headers.iter().map(|&line| line.to_owned()).collect();
         asked(CONFIG, Question { method: method.into(), url: url.into(), headers, ..Question::default() })
     };
-    const PREFLIGHT: [&str; 2] = ["Origin: https://www.example.com", "Access-Control-Request-Method: PUT"];
     let login = "https://store.example.com/api/login";
     for (method, url, headers, reason) in [
         ("POST", login, &["Origin: null", "Sec-Fetch-Site: same-origin"][..], "served"),

@@ -97,7 +97,7 @@ impl Origin {
     ) -> HeaderValue {
         let claimed = last_member(headers, &X_FORWARDED_HOST).filter(|_| self.is_from_proxy);
         let claimed = claimed.and_then(|claimed| std::str::from_utf8(claimed).ok());
-        let claimed = claimed.filter(|claimed| is_host(claimed) && is_of_app(claimed));
+        let claimed = claimed.filter(|claimed| is_of_app(claimed));
         claimed.and_then(|claimed| HeaderValue::from_str(claimed).ok()).unwrap_or_else(|| host.clone())
     }
 
@@ -203,11 +203,6 @@ fn last_member<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]
 fn is_https(scheme: &[u8]) -> Option<bool> {
     let is = |name: &[u8]| scheme.eq_ignore_ascii_case(name);
     if is(b"https") || is(b"wss") { Some(true) } else { (is(b"http") || is(b"ws")).then_some(false) }
-}
-
-fn is_host(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@
 //! | [`identity_provider`] | everything that leaves for a provider, and what its answers mean |
 //! | [`reason`] | why a request passed or was refused, as stable codes |
 //! | [`respond`] | the codes, statuses and bodies of our own answers |
+//! | `authority` | which hosts and ports are the same |
 //! | `http1` | where a message of HTTP/1.1 ends; chunked coding |
 //! | `tls` | certificates and which of them a client is shown |
 //! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
@@ -47,6 +48,7 @@
 pub mod access;
 mod admin;
 mod app_head;
+mod authority;
 pub mod clock;
 pub mod command;
 pub mod config;
@@ -58,6 +60,7 @@ mod http1;
 pub mod identity_provider;
 mod list_field;
 pub mod lookup;
+mod media_type;
 pub mod reason;
 pub mod respond;
 #[cfg(test)]
@@ -66,6 +69,7 @@ pub mod server;
 pub mod session;
 mod strict_form;
 mod strict_json;
+mod strict_multipart;
 pub mod telemetry;
 mod tls;
 mod upstream;

@@ -68,6 +68,9 @@ enum Command {
         /// Where the request is said to come from, such as `https://store.example.com`
         #[arg(long)]
         origin: Option<String>,
+        /// Another header of the request, such as `Sec-Fetch-Site: same-origin`; may be given several times
+        #[arg(long = "header", value_name = "NAME: VALUE")]
+        headers: Vec<String>,
         /// Verifies with the keys of this JWKS, instead of asking the identity provider for them
         #[arg(long, value_name = "FILE")]
         jwks: Option<PathBuf>,
@@ -106,9 +109,11 @@ fn main() -> ExitCode {
             print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
         }),
-        Command::Explain { config, method, url, cookies, origin, jwks } => {
+        Command::Explain { config, method, url, cookies, origin, headers, jwks } => {
             with_config(&config.config, |loaded| {
-                explain(&loaded, method, url, origin, cookies.as_deref(), jwks.as_deref())
+                let question =
+                    explain::Question { method, url, origin, headers, ..explain::Question::default() };
+                explain(&loaded, question, cookies.as_deref(), jwks.as_deref())
             })
         }
         Command::Doctor { config, username } => {
@@ -221,9 +226,7 @@ async fn stop_signal() {
 
 fn explain(
     loaded: &Loaded,
-    method: String,
-    url: String,
-    origin: Option<String>,
+    question: explain::Question,
     cookies: Option<&Path>,
     jwks: Option<&Path>,
 ) -> ExitCode {
@@ -238,7 +241,7 @@ fn explain(
         (Ok(cookies), Ok(jwks)) => (cookies, jwks.map(|text| text.as_bytes().to_vec())),
         (Err(error), _) | (_, Err(error)) => return fail(error, EXIT_CONFIG),
     };
-    let question = explain::Question { method, url, origin, cookies, jwks };
+    let question = explain::Question { cookies, jwks, ..question };
     let runtime = match runtime(1) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),

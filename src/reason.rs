@@ -33,7 +33,7 @@ reason_codes! {
     Preflight = "preflight",
     /// Sent on to `https`.
     Redirected = "redirected",
-    /// An optional route, without a session.
+    /// An optional route, or the user path, without anything of a session.
     Anonymous = "anonymous",
     /// The JWT is valid.
     SessionValid = "session_valid",
@@ -75,6 +75,12 @@ reason_codes! {
     Method = "method",
     /// Another origin.
     CrossSite = "cross_site",
+    /// Another version of the WebSocket protocol.
+    WebSocketVersion = "web_socket_version",
+    /// A WebSocket handshake without its key.
+    WebSocketHandshake = "web_socket_handshake",
+    /// The body of a login has not the two fields that are expected.
+    LoginBody = "login_body",
     /// No cookies of the session.
     NoSession = "no_session",
     /// A session cookie came twice.
@@ -236,6 +242,7 @@ impl ReasonCode {
             Code::IdentityProviderUnavailable => Self::ProviderUnavailable,
             Code::UpstreamTimeout => Self::UpstreamTimeout,
             Code::LoopDetected => Self::LoopDetected,
+            Code::UpgradeRequired => Self::WebSocketVersion,
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! A [`Problem`] never carries a token, a password, or which of user name and password was wrong.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
@@ -37,6 +39,8 @@ pub enum Code {
     BodyTooLarge,
     /// The login's body is neither JSON nor a form.
     UnsupportedMediaType,
+    /// Another version of the WebSocket protocol.
+    UpgradeRequired,
     /// Login throttled.
     TooManyAttempts,
     /// The request head exceeds its limit.
@@ -72,6 +76,7 @@ impl Code {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UpgradeRequired => "upgrade_required",
             Self::TooManyAttempts => "too_many_attempts",
             Self::HeaderTooLarge => "header_too_large",
             Self::RequestTimeout => "request_timeout",
@@ -99,6 +104,7 @@ impl Code {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -125,6 +131,7 @@ impl Code {
             Self::MethodNotAllowed => "Method not allowed",
             Self::BodyTooLarge => "Body too large",
             Self::UnsupportedMediaType => "Unsupported media type",
+            Self::UpgradeRequired => "Upgrade required",
             Self::TooManyAttempts => "Too many attempts",
             Self::HeaderTooLarge => "Request header too large",
             Self::RequestTimeout => "Request timeout",
@@ -145,7 +152,7 @@ pub struct Problem {
     /// Why.
     pub code: Code,
     /// For people: what to do about it.
-    pub detail: &'static str,
+    pub detail: Cow<'static, str>,
     /// What the provider wants next, with its ids and methods.
     pub challenge: Option<serde_json::Value>,
     /// Seconds for `Retry-After`.
@@ -174,7 +181,16 @@ impl Problem {
     pub const fn new(code: Code, detail: &'static str) -> Self {
         let (challenge, retry_after, allow) = (None, None, None);
         let reason = ReasonCode::of(code);
+        let detail = Cow::Borrowed(detail);
         Self { status: code.status(), code, detail, challenge, retry_after, allow, reason }
+    }
+
+    /// Says more to people than can be known before. Nothing of it may be a secret, nor tell what the same request with
+    /// another password would be told.
+    #[must_use]
+    pub fn with_detail(mut self, detail: String) -> Self {
+        self.detail = Cow::Owned(detail);
+        self
     }
 
     /// Adds `Retry-After`, in seconds.
@@ -203,7 +219,7 @@ impl Problem {
         let body = Body {
             title: self.code.title(),
             status: self.status.as_u16(),
-            detail: self.detail,
+            detail: &self.detail,
             code: self.code.as_str(),
             challenge: self.challenge.as_ref(),
         };

@@ -1,5 +1,5 @@
-//! Forms (`application/x-www-form-urlencoded`) as security needs them: UTF-8, complete percent encodings, and no name twice,
-//! since two readers may take different ones.
+//! Forms (`application/x-www-form-urlencoded`) as security needs them: UTF-8, complete percent encodings, and, unless the
+//! reader sees to that, no name twice, since two readers may take different ones.
 
 use std::borrow::Cow;
 
@@ -30,18 +30,34 @@ impl Fields<'_> {
 
 /// Reads a form (WHATWG URL section 5.1), strictly.
 pub(crate) fn parse(body: &[u8]) -> Result<Fields<'_>, FormError> {
-    let text = std::str::from_utf8(body).map_err(|_| FormError::Malformed)?;
     let mut fields: Vec<(Cow<'_, str>, Zeroizing<String>)> = Vec::new();
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decode(name).ok_or(FormError::Malformed)?;
-        let value = Zeroizing::new(decode(value).ok_or(FormError::Malformed)?.into_owned());
+    for Pair { name, value } in pairs(body)? {
         if fields.iter().any(|(known, _)| *known == name) {
             return Err(FormError::Duplicate);
         }
-        fields.push((name, value));
+        fields.push((name, value.unwrap_or_default()));
     }
     Ok(Fields(fields))
+}
+
+/// A name and its value; `None`: it has no `=`.
+pub(crate) struct Pair<'a> {
+    pub(crate) name: Cow<'a, str>,
+    pub(crate) value: Option<Zeroizing<String>>,
+}
+
+/// Reads a form whose names may come twice.
+pub(crate) fn pairs(body: &[u8]) -> Result<Vec<Pair<'_>>, FormError> {
+    let text = std::str::from_utf8(body).map_err(|_| FormError::Malformed)?;
+    let read = |pair| {
+        let (name, value) = match str::split_once(pair, '=') {
+            Some((name, value)) => (name, Some(decode(value)?)),
+            None => (pair, None),
+        };
+        Some(Pair { name: decode(name)?, value: value.map(|value| Zeroizing::new(value.into_owned())) })
+    };
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| read(pair).ok_or(FormError::Malformed)).collect()
 }
 
 /// Decodes one name or value.

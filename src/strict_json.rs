@@ -1,5 +1,5 @@
 //! JSON as security needs it: no duplicate names (RFC 8259 section 4 leaves them open, and two readers may take
-//! different ones), a bounded depth, nothing after the value.
+//! different ones) unless the reader sees to that, a bounded depth, nothing after the value.
 //!
 //! Lone surrogates and invalid UTF-8 are refused by `serde_json` itself.
 
@@ -11,7 +11,8 @@ use serde_json::{Map, Number, Value};
 /// Parses a text with at most `max_depth` nested arrays and objects.
 pub(crate) fn parse(json: &[u8], max_depth: usize) -> Result<Value, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = Strict { depth_left: max_depth }.deserialize(&mut deserializer)?;
+    let strict = Strict { depth_left: max_depth, permits_duplicates: false };
+    let value = strict.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
@@ -24,15 +25,44 @@ pub(crate) fn parse_object(json: &[u8], max_depth: usize) -> Result<Map<String, 
     }
 }
 
+/// Parses a text that must be an object, of which any name may come twice: all members of the outermost one, in their order.
+pub(crate) fn members(json: &[u8], max_depth: usize) -> Result<Vec<(String, Value)>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let lenient = Strict { depth_left: max_depth, permits_duplicates: true };
+    let members = deserializer.deserialize_map(Members(lenient))?;
+    deserializer.end()?;
+    Ok(members)
+}
+
+struct Members(Strict);
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Vec<(String, Value)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+        let inner = self.0.deeper()?;
+        let mut members = Vec::new();
+        while let Some(name) = entries.next_key::<String>()? {
+            members.push((name, entries.next_value_seed(inner)?));
+        }
+        Ok(members)
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Strict {
     depth_left: usize,
+    permits_duplicates: bool,
 }
 
 impl Strict {
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
         match self.depth_left.checked_sub(1) {
-            Some(depth_left) => Ok(Self { depth_left }),
+            Some(depth_left) => Ok(Self { depth_left, ..self }),
             None => Err(E::custom("nested too deeply")),
         }
     }
@@ -95,7 +125,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut object = Map::new();
         while let Some(name) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(inner)?;
-            if object.insert(name, value).is_some() {
+            if object.insert(name, value).is_some() && !self.permits_duplicates {
                 // The name itself may be part of a secret body: it is not repeated here.
                 return Err(A::Error::custom("duplicate name in an object"));
             }
@@ -141,5 +171,24 @@ mod tests {
     fn an_object_is_asked_for() {
         assert!(parse_object(b"[]", 3).is_err());
         assert!(parse_object(b"{}", 3).is_ok());
+    }
+
+    #[test]
+    fn members_may_come_twice_where_the_reader_sees_to_it() {
+        let text = br#"{"a": 1, "b": {"c": 1, "c": 2}, "\u0061": 3}"#;
+        let expected = [("a", Value::from(1)), ("b", serde_json::json!({"c": 2})), ("a", Value::from(3))];
+        assert_eq!(members(text, 4).unwrap(), expected.map(|(name, value)| (name.to_owned(), value)));
+        for text in [
+            &b"[]"[..],
+            b"1",
+            b"",
+            b"{",
+            br#"{"a": 1} x"#,
+            br#"{"a": "\ud800"}"#,
+            br#"{"a": [[[[1]]]]}"#,
+            b"{\"a\": \"\xff\"}",
+        ] {
+            assert!(members(text, 4).is_err(), "{}", String::from_utf8_lossy(text));
+        }
     }
 }

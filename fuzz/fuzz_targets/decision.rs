@@ -272,8 +272,19 @@ impl World {
             }
             Decision::Forward(None) => {
                 let is_open = decoded == b"/" || below("/assets") || below("/optional");
-                assert!(is_open || request.method == Method::OPTIONS, "{}", request.path);
+                assert!(is_open, "{}", request.path);
                 assert!(!decoded.windows(3).any(|bytes| bytes == b"/.."), "{}", request.path);
+                false
+            }
+            Decision::Preflight => {
+                assert_eq!(request.method, Method::OPTIONS);
+                assert!(step.is_preflight && matches!(step.origin, Some(Origin::Own | Origin::Other)));
+                assert!(!decoded.windows(3).any(|bytes| bytes == b"/.."), "{}", request.path);
+                false
+            }
+            Decision::Nobody(_) => {
+                assert_eq!(request.path, "/api/user");
+                assert!(request.raw || request.access_tokens.is_empty() && request.refresh_tokens.is_empty());
                 false
             }
             Decision::Login | Decision::Logout => {
@@ -399,6 +410,10 @@ impl World {
         }
         if step.is_preflight {
             insert(header::ACCESS_CONTROL_REQUEST_METHOD, "POST");
+        }
+        if step.websocket {
+            insert(header::SEC_WEBSOCKET_VERSION, "13");
+            insert(header::SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==");
         }
         for cookie in step.cookies.iter().take(4) {
             let text = self.cookie(cookie, &mut request)?;

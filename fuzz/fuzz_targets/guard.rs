@@ -82,13 +82,29 @@ fn check_target(read: &Request, passed: &Request) {
     if target.starts_with('/') {
         assert_eq!(target, passed_target);
     } else {
-        let (_, after) = target.split_once("://").expect("absolute-form");
+        let (scheme, after) = target.split_once("://").expect("absolute-form");
+        let default = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
         let at = after.find(['/', '?']).unwrap_or(after.len());
         let (authority, path) = after.split_at(at);
         let host = read.values("host").next().unwrap_or_default();
-        assert!(authority.as_bytes().eq_ignore_ascii_case(host));
+        assert_eq!(plain(authority.as_bytes(), default), plain(host, default));
         assert_eq!(passed_target.strip_prefix('/'), Some(path.strip_prefix('/').unwrap_or(path)));
     }
+}
+
+/// A host and its port in one spelling of our own; an IPv6 address in any.
+fn plain(host: &[u8], default: u16) -> (String, u16) {
+    let host = std::str::from_utf8(host).expect("ASCII").to_ascii_lowercase();
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse().expect("a port")),
+        _ => (host.as_str(), default),
+    };
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let name = match address {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().expect("an address").to_string(),
+        None => name.strip_suffix('.').unwrap_or(name).to_owned(),
+    };
+    (name, port)
 }
 
 fn check_chunked(coded: &[u8]) {

@@ -69,6 +69,38 @@ impl<'de> Visitor<'de> for Search {
     }
 }
 
+/// Whether the outermost object of a JSON text has one of these names twice.
+pub fn has_name_twice(text: &[u8], names: &[&str]) -> bool {
+    let Ok(Names(found)) = serde_json::from_slice(text) else { return false };
+    names.iter().any(|name| found.iter().filter(|found| found == name).count() > 1)
+}
+
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Gather;
+
+        impl<'de> Visitor<'de> for Gather {
+            type Value = Names;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some((name, IgnoredAny)) = entries.next_entry()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+        }
+
+        deserializer.deserialize_map(Gather)
+    }
+}
+
 /// Whether a text is JSON at all.
 pub fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()

@@ -6,6 +6,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
+use crate::authority::{Authority, default_port};
+
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Headers by which many frameworks let a request have another method than the one it says.
@@ -27,35 +29,55 @@ pub fn overrides_method(headers: &HeaderMap) -> bool {
 
 /// Whether the request comes from another origin that is not in `allowed`. `host` is the request's `Host`.
 pub fn is_cross_site(headers: &HeaderMap, host: &str, allowed: &[String]) -> bool {
-    if headers.get_all(header::ORIGIN).iter().nth(1).is_some() {
-        return true;
-    }
-    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("null"));
-    if let Some(origin) = origin {
-        if allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)) {
-            return false;
+    let (origin, site) = (Said::of(headers, &header::ORIGIN), Said::of(headers, &SEC_FETCH_SITE));
+    match origin {
+        Said::Nothing => !matches!(site, Said::Nothing | Said::Once(b"same-origin" | b"none")),
+        Said::Once(origin) if is_allowed(origin, allowed) => false,
+        // What a page with `Referrer-Policy: no-referrer` has for an origin, and what a sandboxed frame, a `data:` page or a
+        // redirect over another site has as well. Fetch Metadata tells them apart; no page can write that.
+        Said::Once(b"null") => !matches!(site, Said::Once(b"same-origin")),
+        // `none`: typed by the user. A scheme downgrade is `same-site` or `cross-site`, never `same-origin`.
+        Said::Once(origin) if is_own_origin(origin, host) => {
+            !matches!(site, Said::Nothing | Said::Once(b"same-origin" | b"none"))
         }
-        if !is_own_origin(origin, host) {
-            return true;
+        Said::Once(_) | Said::Twice => true,
+    }
+}
+
+/// What a field says that browsers send once at most.
+enum Said<'a> {
+    Nothing,
+    Once(&'a [u8]),
+    Twice,
+}
+
+impl<'a> Said<'a> {
+    fn of(headers: &'a HeaderMap, name: &HeaderName) -> Self {
+        let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        match (values.next(), values.next()) {
+            (None, _) => Self::Nothing,
+            (Some(value), None) => Self::Once(value),
+            (Some(_), Some(_)) => Self::Twice,
         }
     }
-    // `none`: typed by the user. A scheme downgrade is `same-site` or `cross-site`, never `same-origin`.
-    let is_own = |site: &HeaderValue| matches!(site.as_bytes(), b"same-origin" | b"none");
-    !headers.get_all(SEC_FETCH_SITE).iter().all(is_own)
+}
+
+fn is_allowed(origin: &[u8], allowed: &[String]) -> bool {
+    allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
 }
 
 /// Whether an origin (RFC 6454 section 6.2) is that of the host. Its scheme is not compared: behind a proxy that ends
-/// TLS we cannot know ours, and `Sec-Fetch-Site` tells.
-fn is_own_origin(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let default_port = match scheme {
-        "https" => ":443",
-        "http" => ":80",
-        _ => return false,
-    };
-    let without_default =
-        |authority: &str| authority.strip_suffix(default_port).unwrap_or(authority).to_ascii_lowercase();
-    without_default(authority) == without_default(host)
+/// TLS we cannot know ours, and `Sec-Fetch-Site` tells. So a port that `Host` leaves out is the default one of the
+/// origin's scheme.
+fn is_own_origin(origin: &[u8], host: &str) -> bool {
+    let Some(end) = memchr::memmem::find(origin, b"://") else { return false };
+    let (scheme, rest) = origin.split_at_checked(end).unwrap_or_default();
+    let authority = Authority::parse(rest.get(3..).unwrap_or_default());
+    let own = Authority::parse(host.as_bytes());
+    match (default_port(scheme), authority, own) {
+        (Some(port), Some(authority), Some(own)) => authority.is_same(&own, port),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -99,20 +121,57 @@ mod tests {
         }
     }
 
+    /// Every `Origin` with every `Sec-Fetch-Site`.
     #[test]
-    fn every_fetch_site_counts() {
-        let mut headers = HeaderMap::new();
-        headers.append(SEC_FETCH_SITE, HeaderValue::from_static("same-origin"));
-        assert!(!is_cross_site(&headers, "a.example", &[]));
-        headers.append(SEC_FETCH_SITE, HeaderValue::from_static("cross-site"));
-        assert!(is_cross_site(&headers, "a.example", &[]));
+    fn origins_and_fetch_metadata() {
+        const SITES: [&[&str]; 9] = [
+            &[],
+            &["same-origin"],
+            &["none"],
+            &["same-site"],
+            &["cross-site"],
+            &[""],
+            &["SAME-ORIGIN"],
+            &["same-origin", "same-origin"],
+            &["same-origin", "cross-site"],
+        ];
+        let own: &[usize] = &[0, 1, 2];
+        for (origins, accepted) in [
+            (&[][..], own),
+            (&["https://store.example.com"], own),
+            (&["https://store.example.com."], own),
+            (&["https://store.example.com:443"], own),
+            (&["https://www.example.com"], &[0, 1, 2, 3, 4, 5, 6, 7, 8]),
+            (&["null"], &[1]),
+            (&["Null"], &[]),
+            (&[""], &[]),
+            (&["https://evil.example"], &[]),
+            (&["https://store.example.com:444"], &[]),
+            (&["https://store.example.com, null"], &[]),
+            (&["null", "null"], &[]),
+            (&["https://store.example.com", "https://store.example.com"], &[]),
+            (&["https://www.example.com", "https://www.example.com"], &[]),
+        ] {
+            for (index, sites) in SITES.iter().enumerate() {
+                let mut headers = HeaderMap::new();
+                for origin in origins {
+                    headers.append(header::ORIGIN, HeaderValue::from_static(origin));
+                }
+                for site in *sites {
+                    headers.append(SEC_FETCH_SITE, HeaderValue::from_static(site));
+                }
+                let allowed = [String::from("https://www.example.com")];
+                let refused = is_cross_site(&headers, "store.example.com", &allowed);
+                assert_eq!(refused, !accepted.contains(&index), "{origins:?} {sites:?}");
+            }
+        }
     }
 
     #[test]
-    fn two_origins_are_none() {
+    fn an_origin_that_is_no_text_is_not_null() {
         let mut headers = HeaderMap::new();
-        headers.append(header::ORIGIN, HeaderValue::from_static("https://a.example"));
-        headers.append(header::ORIGIN, HeaderValue::from_static("https://a.example"));
+        headers.append(header::ORIGIN, HeaderValue::from_bytes(b"\xff").unwrap());
+        headers.append(SEC_FETCH_SITE, HeaderValue::from_static("same-origin"));
         assert!(is_cross_site(&headers, "a.example", &[]));
     }
 }

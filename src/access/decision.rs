@@ -16,9 +16,11 @@ use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
 use crate::access::numbers::Numbers;
 use crate::access::path;
+use crate::access::preflight::{has_body, is_preflight};
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::{Destination, Routes, Rule};
 use crate::access::token::TokenRules;
+use crate::access::web_socket::{self, HandshakeError};
 use crate::config::{self, Access};
 use crate::respond::{Code, Problem};
 
@@ -103,6 +105,8 @@ pub struct Knowledge<'a> {
 pub enum Decision<'a> {
     /// It goes to the app, with this identity or with none.
     Forward(Option<Arc<Identity>>),
+    /// A CORS preflight: it goes to the app, whatever the route, and without an identity.
+    Preflight,
     /// It is a login.
     Login,
     /// It is a logout.
@@ -113,6 +117,8 @@ pub enum Decision<'a> {
     FusionAuthWebhook,
     /// It asks who the user is.
     User(Arc<Identity>),
+    /// The same, and nothing was shown that could say it: the answer is this, and refuses nothing.
+    Nobody(Problem),
     /// A new JWT is needed first.
     Refresh(Pending<'a>),
     /// The session is over, and not to be refreshed, or there is none and its cookies are to be cleared.
@@ -232,8 +238,16 @@ fn decide_at<'a>(
     {
         return reject(Code::BadRequest, "The path is not acceptable.", Reason::LoginVariant);
     }
-    if !may_be_another_method && is_preflight(request, destination) {
-        return Decision::Forward(None);
+    if request.websocket
+        && let Err(error) = web_socket::check(request.headers)
+    {
+        return no_handshake(error);
+    }
+    if !may_be_another_method
+        && is_from_browsers(destination)
+        && is_preflight(request.method, request.headers)
+    {
+        return Decision::Preflight;
     }
     match destination {
         Destination::Login => own_post(rules, request, Decision::Login),
@@ -252,23 +266,22 @@ fn decide_at<'a>(
     }
 }
 
-/// A preflight never has cookies, nor a body that could hold a password; whether the real request may come is the app's
-/// affair and then ours.
-fn is_preflight(request: &RequestHead<'_>, destination: Destination<'_>) -> bool {
-    request.method == Method::OPTIONS
-        && match destination {
-            Destination::App(_) => true,
-            Destination::BackchannelLogout | Destination::FusionAuthWebhook => false,
-            Destination::Login | Destination::User | Destination::Logout => {
-                request.headers.contains_key(http::header::ACCESS_CONTROL_REQUEST_METHOD)
-                    && !has_body(request.headers)
-            }
-        }
+/// What only providers send to has no preflights.
+const fn is_from_browsers(destination: Destination<'_>) -> bool {
+    !matches!(destination, Destination::BackchannelLogout | Destination::FusionAuthWebhook)
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(http::header::TRANSFER_ENCODING)
-        || headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+fn no_handshake<'a>(error: HandshakeError) -> Decision<'a> {
+    match error {
+        HandshakeError::Version => reject(
+            Code::UpgradeRequired,
+            "Only version 13 of the WebSocket protocol is spoken here.",
+            Reason::WebSocketVersion,
+        ),
+        HandshakeError::Malformed => {
+            reject(Code::BadRequest, "The WebSocket handshake is malformed.", Reason::WebSocketHandshake)
+        }
+    }
 }
 
 /// Lets an identity, or nobody, go on to where the request wanted to go.
@@ -282,7 +295,11 @@ pub fn admit<'a>(
         (Destination::User, Err(reason)) => {
             let mut problem = Problem::new(Code::NotLoggedIn, "Nobody is logged in.");
             problem.status = rules.anonymous_status;
-            Decision::Reject(problem, reason)
+            if reason == Reason::NoSession {
+                Decision::Nobody(problem)
+            } else {
+                Decision::Reject(problem, reason)
+            }
         }
         (Destination::App(rule), Ok(identity)) if !identity.has_any_role(rule.roles) => {
             reject(Code::Forbidden, "Your roles do not permit this.", Reason::Roles)

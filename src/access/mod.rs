@@ -21,6 +21,7 @@ pub mod memory;
 pub mod numbers;
 pub mod omission;
 pub mod path;
+pub mod preflight;
 pub mod reserved_headers;
 pub mod revocations;
 mod route_index;
@@ -29,6 +30,7 @@ pub mod seal;
 mod signed_token;
 pub mod token;
 pub mod verified_tokens;
+pub mod web_socket;
 
 #[cfg(test)]
 mod architecture_tests;

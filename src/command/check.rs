@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::{
     Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, ProviderKind, Route,
 };
+use crate::session::BodyKind;
 
 /// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
 pub fn report(loaded: &Loaded) -> String {
@@ -104,6 +105,11 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
         row("identity provider", provider),
         row("client id", &app.client_id),
         row("login", format!("POST {}", app.login.path)),
+        row("login fields", format!("{}, {}", app.login.username_field, app.login.password_field)),
+        row(
+            "login bodies",
+            joined(&BodyKind::OF_LOGINS.iter().map(|kind| kind.media_type()).collect::<Vec<_>>()),
+        ),
         row("user", format!("GET {}", app.user.path)),
         row("logout", format!("POST {}", app.logout.path)),
     ];

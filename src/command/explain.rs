@@ -15,13 +15,14 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use self::keys::Keys;
 use crate::access::decision::{AppRules, Reason, RequestHead};
-use crate::access::{cross_site, path};
+use crate::access::{cross_site, path, web_socket};
+use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::config::{App, Config};
 
@@ -34,6 +35,8 @@ pub struct Question {
     pub url: String,
     /// The `Origin` header.
     pub origin: Option<String>,
+    /// Other headers, each as `Name: value`.
+    pub headers: Vec<String>,
     /// The text of a file with cookies: a `Cookie` header, Netscape's format (curl), or JSON as browsers export it.
     pub cookies: Option<Zeroizing<String>>,
     /// A JWKS to verify with, instead of the provider's.
@@ -61,6 +64,11 @@ pub enum ExplainError {
     /// Not an `Origin`.
     #[error("`{0}` cannot be an `Origin` header")]
     Origin(String),
+    /// Not a header, or one that has its own way in.
+    #[error(
+        "`{0}` is not a header such as `Sec-Fetch-Site: same-origin`; `Host` follows from the URL, `Cookie` comes by --cookies"
+    )]
+    Header(String),
     /// None of the formats.
     #[error("the cookies cannot be read: {0}")]
     Cookies(&'static str),
@@ -160,8 +168,20 @@ fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
     if !matches!(url.scheme(), "http" | "https" | "ws" | "wss") {
         return Err(no_url());
     }
-    let host = url.host_str().ok_or_else(no_url)?.trim_matches(['[', ']']).to_ascii_lowercase();
+    let authority = url[Position::BeforeHost..Position::AfterPort].to_owned();
+    let host = Authority::parse(authority.as_bytes()).ok_or_else(no_url)?.name().to_owned();
     let mut headers = HeaderMap::new();
+    for line in &question.headers {
+        let (name, value) = header_line(line).ok_or_else(|| ExplainError::Header(line.clone()))?;
+        headers.append(name, value);
+    }
+    let websocket = matches!(url.scheme(), "ws" | "wss");
+    if websocket {
+        // As browsers send them.
+        headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static(web_socket::VERSION));
+        let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
+        headers.entry(header::SEC_WEBSOCKET_KEY).or_insert(key);
+    }
     if let Some(origin) = &question.origin {
         let value = HeaderValue::from_str(origin).map_err(|_| ExplainError::Origin(origin.clone()))?;
         headers.insert(header::ORIGIN, value);
@@ -175,12 +195,20 @@ fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
         method,
         url: &question.url,
         host,
-        authority: url[Position::BeforeHost..Position::AfterPort].to_owned(),
-        websocket: matches!(url.scheme(), "ws" | "wss"),
+        authority,
+        websocket,
         is_secure: matches!(url.scheme(), "https" | "wss"),
         headers,
-        is_whole: question.origin.is_some() || question.cookies.is_some(),
+        is_whole: question.origin.is_some() || question.cookies.is_some() || !question.headers.is_empty(),
     })
+}
+
+/// A header as it was typed. Those that follow from something else are none.
+fn header_line(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+    let is_taken = [header::HOST, header::COOKIE].contains(&name);
+    Some((name, HeaderValue::from_str(value.trim()).ok()?)).filter(|_| !is_taken)
 }
 
 /// Whether the path is one that is served at all.
@@ -203,13 +231,19 @@ fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> boo
 
 /// Who is said to have sent it.
 fn origin_step(steps: &mut Steps, app: &App, head: &RequestHead<'_>) {
-    let matters = cross_site::changes_state(head.method) || head.websocket;
+    let matters = cross_site::changes_state(head.method)
+        || cross_site::overrides_method(head.headers)
+        || head.websocket;
+    let origin = head.headers.get(header::ORIGIN);
+    let is_cross_site = cross_site::is_cross_site(head.headers, head.host, &app.allowed_origins);
     let text = if !matters {
         "not looked at: the method changes nothing"
-    } else if !head.headers.contains_key(header::ORIGIN) {
-        "none, so it is no browser's (`--origin` tries one)"
-    } else if cross_site::is_cross_site(head.headers, head.host, &app.allowed_origins) {
+    } else if is_cross_site && origin.is_some_and(|origin| origin == "null") {
+        "`null`: refused where there are session cookies, and at login and logout, but for `Sec-Fetch-Site: same-origin`"
+    } else if is_cross_site {
         "another site's: refused where there are session cookies, and at login and logout"
+    } else if origin.is_none() && !head.headers.contains_key("sec-fetch-site") {
+        "none, so it is no browser's (`--origin` tries one)"
     } else {
         "the app's own, or one of `allowed_origins`"
     };

@@ -6,10 +6,11 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
+use crate::access::web_socket;
 use crate::gateway::context::Context;
 use crate::gateway::state::State;
 use crate::reason::ReasonCode;
-use crate::respond::Problem;
+use crate::respond::{Code, Problem};
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 /// An answer, ready to be written.
@@ -23,6 +24,8 @@ pub(crate) struct Answer {
     /// Why, where it is a refusal.
     refusal: Option<ReasonCode>,
     location: Option<HeaderValue>,
+    /// With 426: the version of the WebSocket protocol that is spoken (RFC 6455 section 4.4).
+    web_socket_version: Option<&'static str>,
 }
 
 impl From<&Problem> for Answer {
@@ -35,6 +38,7 @@ impl From<&Problem> for Answer {
             allow: problem.allow,
             refusal: Some(problem.reason),
             location: None,
+            web_socket_version: (problem.code == Code::UpgradeRequired).then_some(web_socket::VERSION),
         }
     }
 }
@@ -51,7 +55,13 @@ impl Answer {
             allow: None,
             refusal: None,
             location: None,
+            web_socket_version: None,
         }
+    }
+
+    /// The same answer, which refuses nothing.
+    pub(crate) fn without_refusal(self) -> Self {
+        Self { refusal: None, ..self }
     }
 
     /// 308: the same request, elsewhere.
@@ -74,6 +84,7 @@ impl Answer {
             allow: None,
             refusal: None,
             location: None,
+            web_socket_version: None,
         }
     }
 
@@ -103,6 +114,10 @@ impl Answer {
         }
         if let Some(methods) = self.allow {
             head.insert_header(header::ALLOW, methods)?;
+        }
+        if let Some(version) = self.web_socket_version {
+            head.insert_header("Upgrade", "websocket")?;
+            head.insert_header("Sec-WebSocket-Version", version)?;
         }
         if let Some(hsts) = &context.hsts {
             head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;

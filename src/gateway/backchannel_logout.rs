@@ -14,7 +14,7 @@ use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
-use crate::session::{BodyFormat, Revoked, unavailable};
+use crate::session::{BodyKind, Revoked, unavailable};
 use crate::strict_form;
 use crate::telemetry::audit::{self, Event};
 
@@ -39,7 +39,7 @@ async fn try_logout(
 ) -> Result<std::result::Result<(), Problem>> {
     let token = match read_logout_token(state, session, context).await? {
         Ok(token) => token,
-        Err(problem) => return Ok(Err(refused(app, problem.detail, problem.clone()))),
+        Err(problem) => return Ok(Err(refused(app, &problem.detail.clone(), problem))),
     };
     Ok(match verify(state, app, &token).await {
         Ok(verified) => {
@@ -67,13 +67,8 @@ async fn read_logout_token(
     session: &mut Session,
     context: &Context,
 ) -> Result<std::result::Result<Zeroizing<String>, Problem>> {
-    match request_body::format(&session.req_header().headers) {
-        Ok(BodyFormat::Form) => {}
-        Ok(BodyFormat::Json) => {
-            let detail = "Send `application/x-www-form-urlencoded`.";
-            return Ok(Err(Problem::new(Code::UnsupportedMediaType, detail)));
-        }
-        Err(problem) => return Ok(Err(problem)),
+    if let Err(problem) = request_body::format(&session.req_header().headers, &[BodyKind::Form]) {
+        return Ok(Err(problem));
     }
     let body = match request_body::read(&state.limits, MAX_LOGOUT_BODY, session, context).await? {
         Ok(body) => body,

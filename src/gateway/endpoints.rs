@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pingora_core::Result;
 use pingora_proxy::Session;
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::access::assessment::{Grant, PresentedSession};
 use crate::access::identity::Identity;
@@ -14,7 +14,8 @@ use crate::gateway::state::{App, State};
 use crate::gateway::{request_body, secure_transport, session_cookies};
 use crate::reason::ReasonCode;
 use crate::respond::Problem;
-use crate::session::{Tokens, parse_credentials, unavailable};
+use crate::session::{BodyKind, Tokens, parse_credentials, unavailable};
+use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 
 /// Answers a login.
@@ -26,6 +27,20 @@ pub(super) async fn login(
 ) -> Result<()> {
     let answer = match try_login(state, app, session, context).await? {
         Ok(tokens) => user_object(app, &tokens.identity),
+        Err(problem)
+            if matches!(problem.reason, ReasonCode::LoginBody | ReasonCode::UnsupportedMediaType) =>
+        {
+            // What came is told to who sent it, and to nobody else: the name of a field may be a piece of a password.
+            debug!(
+                request_id = text(context.request_id.as_ref()),
+                app = app.name,
+                code = problem.code.as_str(),
+                username_field = app.login.username_field,
+                password_field = app.login.password_field,
+                "login refused: its body has not what is expected; its answer says more"
+            );
+            Answer::from(&problem)
+        }
         Err(problem) => Answer::from(&problem),
     };
     answer.send(state, session, context).await
@@ -37,7 +52,7 @@ async fn try_login(
     session: &mut Session,
     context: &mut Context,
 ) -> Result<std::result::Result<Arc<Tokens>, Problem>> {
-    let format = match request_body::format(&session.req_header().headers) {
+    let format = match request_body::format(&session.req_header().headers, BodyKind::OF_LOGINS) {
         Ok(format) => format,
         Err(problem) => return Ok(Err(problem)),
     };
@@ -46,7 +61,7 @@ async fn try_login(
             Ok(body) => body,
             Err(problem) => return Ok(Err(problem)),
         };
-    let credentials = match parse_credentials(format, &body, &app.login) {
+    let credentials = match parse_credentials(&format, &body, &app.login) {
         Ok(credentials) => credentials,
         Err(problem) => return Ok(Err(problem)),
     };

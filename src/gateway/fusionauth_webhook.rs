@@ -15,7 +15,7 @@ use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
-use crate::session::{BodyFormat, Revoked, unavailable};
+use crate::session::{BodyKind, Revoked, unavailable};
 use crate::telemetry::audit;
 
 /// Bytes of an event: it has the whole user in it.
@@ -30,7 +30,7 @@ pub(super) async fn answer(state: &State, app: &App, session: &mut Session, cont
             Ok(()) => Answer::ok(),
             Err(problem) => Answer::from(&problem),
         },
-        Err(problem) => Answer::from(&refused(app, problem.detail, problem.clone())),
+        Err(problem) => Answer::from(&refused(app, &problem.detail.clone(), problem)),
     };
     answer.send(state, session, context).await
 }
@@ -40,9 +40,8 @@ async fn read_body(
     session: &mut Session,
     context: &Context,
 ) -> Result<std::result::Result<Body, Problem>> {
-    match request_body::format(&session.req_header().headers) {
-        Ok(BodyFormat::Json) => request_body::read(&state.limits, MAX_BODY, session, context).await,
-        Ok(BodyFormat::Form) => Ok(Err(Problem::new(Code::UnsupportedMediaType, "Send `application/json`."))),
+    match request_body::format(&session.req_header().headers, &[BodyKind::Json]) {
+        Ok(_) => request_body::read(&state.limits, MAX_BODY, session, context).await,
         Err(problem) => Ok(Err(problem)),
     }
 }

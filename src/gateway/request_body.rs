@@ -11,7 +11,7 @@ use crate::config;
 use crate::gateway::context::Context;
 use crate::gateway::expect;
 use crate::respond::{Code, Problem};
-use crate::session::BodyFormat;
+use crate::session::{BodyFormat, BodyKind};
 
 /// A body, zeroised when dropped.
 pub(super) struct Body(BytesMut);
@@ -31,13 +31,16 @@ impl Drop for Body {
 }
 
 /// What a body is, by its head. A field that comes twice has two readings, and is taken for none that is known.
-pub(super) fn format(headers: &HeaderMap) -> std::result::Result<BodyFormat, Problem> {
+pub(super) fn format(
+    headers: &HeaderMap,
+    accepted: &'static [BodyKind],
+) -> std::result::Result<BodyFormat, Problem> {
     let only = |name: HeaderName| {
         let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
         let first = values.next();
-        if values.next().is_some() { Some(b"".as_slice()) } else { first }
+        if values.next().is_some() { Some(b"said twice".as_slice()) } else { first }
     };
-    BodyFormat::from_headers(only(header::CONTENT_TYPE), only(header::CONTENT_ENCODING))
+    BodyFormat::from_headers(only(header::CONTENT_TYPE), only(header::CONTENT_ENCODING), accepted)
 }
 
 /// Reads a whole body of at most `max_size` bytes, within `login_body_timeout` and nothing else. The inner error is to be answered.
@@ -96,7 +99,7 @@ mod tests {
             for (name, value) in fields {
                 headers.append(name, HeaderValue::from_static(value));
             }
-            assert_eq!(format(&headers).ok(), expected, "{fields:?}");
+            assert_eq!(format(&headers, BodyKind::OF_LOGINS).ok(), expected, "{fields:?}");
         }
     }
 }

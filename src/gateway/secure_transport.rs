@@ -3,6 +3,7 @@
 use http::{HeaderValue, header};
 use pingora_proxy::Session;
 
+use crate::authority::Authority;
 use crate::forwarding::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
@@ -43,10 +44,5 @@ fn plain_host(state: &State, session: &Session, context: &Context) -> Option<Str
         return None;
     }
     // An app has it, so it is one of the configuration's; its port is that of the plain listener.
-    let host = host.to_str().ok()?.to_ascii_lowercase();
-    let name = match host.find(']') {
-        Some(end) => host.get(..=end)?,
-        None => host.split(':').next()?,
-    };
-    Some(name.to_owned())
+    Some(Authority::parse(host.as_bytes())?.url_host().into_owned())
 }

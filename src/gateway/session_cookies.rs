@@ -13,6 +13,7 @@ use crate::access::decision::Pending;
 use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
 use crate::access::seal::SessionRecord;
+use crate::authority::Authority;
 use crate::gateway::state::{App, State};
 use crate::session::{Brought, Change, NewCookies, Sessions, Tokens};
 
@@ -150,9 +151,9 @@ fn cleared_elsewhere(app: &App, request: &RequestHeader, at_least: usize) -> Vec
     if names.is_empty() {
         return Vec::new();
     }
-    let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
-    app.cookies.clear_elsewhere(&names, &host, request.uri.path())
+    let host = request.headers.get(header::HOST).and_then(|host| Authority::parse(host.as_bytes()));
+    let host = host.as_ref().map(Authority::name).unwrap_or_default();
+    app.cookies.clear_elsewhere(&names, host, request.uri.path())
 }
 
 fn of_pair(

@@ -45,12 +45,15 @@ pub(super) async fn run(
     }
     match decision {
         Decision::Forward(identity) => {
-            let passed = if identity.is_some() {
-                ReasonCode::SessionValid
-            } else {
-                without_session(session, app, context)
-            };
+            let passed =
+                if identity.is_some() { ReasonCode::SessionValid } else { without_session(app, context) };
             Ok(forward(identity, passed, context))
+        }
+        Decision::Preflight => Ok(forward(None, ReasonCode::Preflight, context)),
+        Decision::Nobody(problem) => {
+            context.passed = Some(ReasonCode::Anonymous);
+            Box::pin(Answer::from(&problem).without_refusal().send(state, session, context)).await?;
+            Ok(false)
         }
         Decision::Reject(problem, reason) => {
             Box::pin(reject(state, app, &problem, &reason, session, context)).await?;
@@ -104,8 +107,12 @@ async fn act<'a>(
             context.identity = Some(identity);
         }
         Decision::Reject(problem, reason) => reject(state, app, &problem, &reason, session, context).await?,
-        // None is left over: keys are fetched once, and the others end in another decision.
-        Decision::FetchKeys | Decision::Refresh(_) | Decision::End(_) => {
+        // None is left over: keys are fetched once, some are done before, and the others end in another decision.
+        Decision::FetchKeys
+        | Decision::Refresh(_)
+        | Decision::End(_)
+        | Decision::Preflight
+        | Decision::Nobody(_) => {
             Answer::from(&unavailable()).send(state, session, context).await?;
         }
     }
@@ -119,13 +126,10 @@ fn forward(identity: Option<Arc<Identity>>, passed: ReasonCode, context: &mut Co
 }
 
 /// Why a request passes without an identity.
-fn without_session(session: &Session, app: &App, context: &Context) -> ReasonCode {
+fn without_session(app: &App, context: &Context) -> ReasonCode {
     match app.access(context.route) {
         Some(Access::Public) => ReasonCode::Public,
-        Some(Access::Optional) if session.req_header().method != http::Method::OPTIONS => {
-            ReasonCode::Anonymous
-        }
-        _ => ReasonCode::Preflight,
+        _ => ReasonCode::Anonymous,
     }
 }
 

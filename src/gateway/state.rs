@@ -14,6 +14,7 @@ use crate::access::memory::Memory;
 use crate::access::numbers;
 use crate::access::revocations::Record;
 use crate::access::routes::{Destination, Rule};
+use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::gateway::current::{ProcessStatus, ReloadStatus};
@@ -265,17 +266,9 @@ impl State {
         self.status.reload.store(Arc::new(status));
     }
 
-    /// The app of a `Host` header: compared exactly, without port and case.
+    /// The app of a `Host` header: compared without port, case and the dot of an absolute name.
     pub fn app(&self, host: &str) -> Option<&Arc<App>> {
-        let name = match host.strip_prefix('[') {
-            Some(literal) => literal.split(']').next()?,
-            None => host.split(':').next()?,
-        };
-        let index = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.by_host.get(&name.to_ascii_lowercase())?
-        } else {
-            self.by_host.get(name)?
-        };
+        let index = self.by_host.get(Authority::parse(host.as_bytes())?.name())?;
         self.apps.get(*index)
     }
 

@@ -200,29 +200,3 @@ const TOKEN: [bool; 256] = {
     }
     table
 };
-
-/// A host name, IPv4 address or bracketed IPv6 address, with an optional port. Narrower than RFC 3986 section 3.2.2,
-/// whose sub-delimiters and percent-encodings occur in attacks only.
-pub(super) fn is_valid_host(host: &[u8]) -> bool {
-    let (name_is_valid, port) = if let Some(after) = host.strip_prefix(b"[") {
-        let Some(end) = memchr(b']', after) else {
-            return false;
-        };
-        let address = after.get(..end).unwrap_or_default();
-        let is_valid = memchr(b':', address).is_some()
-            && address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
-        (is_valid, after.get(end + 1..).unwrap_or_default())
-    } else {
-        let end = memchr(b':', host).unwrap_or(host.len());
-        let name = host.get(..end).unwrap_or_default();
-        let is_valid = !name.is_empty()
-            && name.len() <= 255
-            && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-        (is_valid, host.get(end..).unwrap_or_default())
-    };
-    name_is_valid && (port.is_empty() || is_valid_port(port))
-}
-
-fn is_valid_port(port: &[u8]) -> bool {
-    matches!(port, [b':', digits @ ..] if matches!(digits.len(), 1..=5) && digits.iter().all(u8::is_ascii_digit))
-}

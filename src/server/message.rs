@@ -4,6 +4,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use memchr::{memchr, memmem};
 use tokio::io::ReadBuf;
 use tokio::time::Instant;
 
@@ -16,7 +17,7 @@ use super::body_read::{poll_chunked, poll_length, poll_quiet, poll_tunnel};
 use super::request_head::{Framing, RequestHead, Upgrade};
 use super::watch::EndReason;
 use super::web_socket_frames::FrameFollower;
-use super::wire::Wire;
+use super::wire::{WRITE_BUFFER_SIZE, Wire};
 
 /// How long nothing may go to a client that has closed its writing side, before it is taken to have left. Whether it has, only
 /// a write can tell.
@@ -151,7 +152,12 @@ impl Message {
             },
             _ => bytes,
         };
-        let Poll::Ready(written) = wire.poll_write(context, bytes)? else {
+        let written = match self.awaits_upgrade.then(|| with_upgrade_option(bytes)).flatten() {
+            // It is short, so it is taken as a whole.
+            Some(head) => wire.poll_write(context, &head)?.map(|_| bytes.len()),
+            None => wire.poll_write(context, bytes)?,
+        };
+        let Poll::Ready(written) = written else {
             return self.wait_for_client(wire, context);
         };
         self.awaits_continue = false;
@@ -325,6 +331,21 @@ pub(super) fn ended(reason: EndReason) -> io::Error {
         EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),
     };
     io::Error::new(kind, text)
+}
+
+/// The answer to a handshake with 426 as RFC 9110 section 7.8 wants it: who sends `Upgrade` names it in `Connection`. Pingora
+/// writes a `Connection` of its own over any other.
+fn with_upgrade_option(bytes: &[u8]) -> Option<Vec<u8>> {
+    const NAME: &[u8] = b"\r\nconnection:";
+    if !bytes.starts_with(b"HTTP/1.1 426 ") || bytes.len() >= WRITE_BUFFER_SIZE / 2 {
+        return None;
+    }
+    let head = bytes.get(..memmem::find(bytes, b"\r\n\r\n")?)?.to_ascii_lowercase();
+    memmem::find(&head, b"\r\nupgrade:")?;
+    let start = memmem::find(&head, NAME)? + NAME.len();
+    let end = start + memchr(b'\r', bytes.get(start..)?)?;
+    let (before, after) = bytes.split_at_checked(end)?;
+    Some([before, b", Upgrade", after].concat())
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use std::ops::Range;
 use bytes::BytesMut;
 use memchr::memchr;
 
+use crate::authority::{Authority, default_port};
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 
-use super::head_fields::{Fields, is_token, is_valid_host};
+use super::head_fields::{Fields, is_token};
 
 /// Header fields beyond this number are refused (431).
 pub(super) const MAX_FIELDS: usize = 100;
@@ -297,23 +298,21 @@ impl<'a> RequestLine<'a> {
 
     /// What to cut from an absolute-form target, whose authority must be the Host field's (RFC 9112 section 3.2.2).
     fn absolute_prefix(&self, host: &[u8]) -> Result<Option<Range<usize>>, HeadRefusal> {
-        if !is_valid_host(host) {
-            return Err(HeadRefusal::HostValue);
-        }
+        let host = Authority::parse(host).ok_or(HeadRefusal::HostValue)?;
         if self.target.first() == Some(&b'/') {
             return if self.target.len() > MAX_TARGET { Err(HeadRefusal::TooLarge) } else { Ok(None) };
         }
-        let scheme_length = [b"http://".as_slice(), b"https://"]
-            .iter()
-            .find(|scheme| {
-                self.target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-            })
-            .map(|scheme| scheme.len())
-            .ok_or(HeadRefusal::TargetForm)?;
+        let colon = memchr(b':', self.target).ok_or(HeadRefusal::TargetForm)?;
+        let (scheme, rest) = self.target.split_at_checked(colon).ok_or(HeadRefusal::TargetForm)?;
+        let default_port = default_port(scheme).ok_or(HeadRefusal::TargetForm)?;
+        if !rest.starts_with(b"://") {
+            return Err(HeadRefusal::TargetForm);
+        }
+        let scheme_length = colon + b"://".len();
         let after_scheme = self.target.get(scheme_length..).unwrap_or_default();
         let authority_length = memchr::memchr2(b'/', b'?', after_scheme).unwrap_or(after_scheme.len());
         let authority = after_scheme.get(..authority_length).unwrap_or_default();
-        if !authority.eq_ignore_ascii_case(host) {
+        if !Authority::parse(authority).is_some_and(|authority| authority.is_same(&host, default_port)) {
             return Err(HeadRefusal::TargetForm);
         }
         // One more for the "/" that an empty path becomes.

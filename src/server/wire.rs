@@ -23,7 +23,7 @@ use super::watch::ConnectionWatch;
 const READ_SIZE: usize = 8 * 1024;
 
 /// Writes are gathered up to this size, so that a response's head and a small body leave in one segment.
-const WRITE_BUFFER_SIZE: usize = 16 * 1024;
+pub(super) const WRITE_BUFFER_SIZE: usize = 16 * 1024;
 
 /// The connection, apart from any message on it.
 pub(super) struct Wire {

@@ -1,102 +1,94 @@
-//! The body of a login: read strictly, and nothing of it goes on but user name and password.
+//! The body of a login: read strictly as far as user name and password go, and nothing of it goes on but these.
 
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::config;
 use crate::identity_provider::Credentials;
-use crate::respond::{Code, Problem};
-use crate::strict_form::{self, FormError};
-use crate::strict_json;
+use crate::media_type::is_utf8;
+use crate::respond::Problem;
+use crate::session::body_format::{BodyFormat, other_charset};
+use crate::session::login_fields::{Fields, Flaw, Value, refuse};
+use crate::strict_multipart::{self, Part};
+use crate::{strict_form, strict_json};
 
 /// A login's object is flat; what an app adds beside the two fields may be a little deeper.
 const MAX_DEPTH: usize = 4;
 
-/// Bytes of a user name or password.
-const MAX_FIELD_LENGTH: usize = 4 * 1024;
-
-/// How a login's body is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BodyFormat {
-    /// `application/json`.
-    Json,
-    /// `application/x-www-form-urlencoded`.
-    Form,
-}
-
-impl BodyFormat {
-    /// Reads `Content-Type` and `Content-Encoding`. Compressed bodies are not taken.
-    pub fn from_headers(
-        content_type: Option<&[u8]>,
-        content_encoding: Option<&[u8]>,
-    ) -> Result<Self, Problem> {
-        const UNSUPPORTED: Problem = Problem::new(
-            Code::UnsupportedMediaType,
-            "Send `application/json` or `application/x-www-form-urlencoded` in UTF-8, not compressed.",
-        );
-        if content_encoding.is_some_and(|encoding| !encoding.trim_ascii().eq_ignore_ascii_case(b"identity")) {
-            return Err(UNSUPPORTED);
-        }
-        let content_type =
-            content_type.and_then(|value| std::str::from_utf8(value).ok()).ok_or(UNSUPPORTED)?;
-        let mut parts = content_type.split(';').map(str::trim);
-        let format = match parts.next() {
-            Some(name) if name.eq_ignore_ascii_case("application/json") => Self::Json,
-            Some(name) if name.eq_ignore_ascii_case("application/x-www-form-urlencoded") => Self::Form,
-            _ => return Err(UNSUPPORTED),
-        };
-        let is_utf8 = |value: &str| value.trim_matches('"').eq_ignore_ascii_case("utf-8");
-        for (name, value) in parts.filter_map(|parameter| parameter.split_once('=')) {
-            if name.trim().eq_ignore_ascii_case("charset") && !is_utf8(value.trim()) {
-                return Err(UNSUPPORTED);
-            }
-        }
-        Ok(format)
-    }
-}
+/// The field that says in which charset the others are (RFC 7578 section 4.6).
+const CHARSET_FIELD: &str = "_charset_";
 
 /// Finds user name and password in a body.
-pub fn parse(format: BodyFormat, body: &[u8], login: &config::Login) -> Result<Credentials, Problem> {
-    let (username, password) = match format {
-        BodyFormat::Json => from_json(body, login)?,
-        BodyFormat::Form => from_form(body, login)?,
+pub fn parse(format: &BodyFormat, body: &[u8], login: &config::Login) -> Result<Credentials, Problem> {
+    let fields = match format {
+        BodyFormat::Json => of_json(body, login)?,
+        BodyFormat::Form => of_form(body, login)?,
+        BodyFormat::Multipart(boundary) => of_multipart(body, boundary, login)?,
     };
-    for field in [&username, &password] {
-        if field.is_empty() {
-            return Err(bad("A user name and a password are needed."));
-        }
-        if field.len() > MAX_FIELD_LENGTH || field.contains('\0') {
-            return Err(bad("A field has a value that cannot be accepted."));
-        }
-    }
+    let (username, password) = fields.finish()?;
     Ok(Credentials { username: username.to_string(), password })
 }
 
-const fn bad(detail: &'static str) -> Problem {
-    Problem::new(Code::BadRequest, detail)
-}
-
-type Fields = (Zeroizing<String>, Zeroizing<String>);
-
-fn from_json(body: &[u8], login: &config::Login) -> Result<Fields, Problem> {
+fn of_json<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Problem> {
     // The parser's own message may quote the body: it is not passed on.
-    let mut object = strict_json::parse_object(body, MAX_DEPTH)
-        .map_err(|_| bad("The body is not a JSON object that can be accepted."))?;
-    let mut take = |name: &str| match object.remove(name) {
-        Some(Value::String(text)) => Ok(Zeroizing::new(text)),
-        Some(_) => Err(bad("User name and password must be strings.")),
-        None => Err(bad("A user name and a password are needed.")),
-    };
-    Ok((take(&login.username_field)?, take(&login.password_field)?))
+    let members = strict_json::members(body, MAX_DEPTH).map_err(|_| refuse(Flaw::Json, login))?;
+    let mut fields = Fields::new(login);
+    for (name, value) in members {
+        let text = match value {
+            serde_json::Value::String(text) => Ok(Zeroizing::new(text)),
+            _ => Err(Flaw::NoText),
+        };
+        fields.add(&name, true, || text);
+    }
+    Ok(fields)
 }
 
-fn from_form(body: &[u8], login: &config::Login) -> Result<Fields, Problem> {
-    let mut fields = strict_form::parse(body).map_err(|error| match error {
-        FormError::Malformed => bad("The body is not a form that can be accepted."),
-        FormError::Duplicate => bad("A field comes twice."),
-    })?;
-    let username = fields.take(&login.username_field);
-    username.zip(fields.take(&login.password_field)).ok_or(bad("A user name and a password are needed."))
+fn of_form<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Problem> {
+    if body.trim_ascii_start().starts_with(b"{") {
+        // As `curl -d` sends it. No form has a field of such a name.
+        return Err(refuse(Flaw::JsonAsForm, login));
+    }
+    let pairs = strict_form::pairs(body).map_err(|_| refuse(Flaw::Form, login))?;
+    let mut fields = Fields::new(login);
+    for strict_form::Pair { name, value } in pairs {
+        let has_value = value.is_some();
+        fields.add(&name, has_value, || Ok(value.unwrap_or_default()));
+    }
+    Ok(fields)
+}
+
+fn of_multipart<'a>(body: &[u8], boundary: &str, login: &'a config::Login) -> Result<Fields<'a>, Problem> {
+    let parts = strict_multipart::parse(body, boundary).ok_or_else(|| refuse(Flaw::Multipart, login))?;
+    let mut fields = Fields::new(login);
+    for part in parts {
+        let is_wanted = part.name == login.username_field || part.name == login.password_field;
+        if let Some(charset) = charset(&part).filter(|charset| !is_utf8(charset))
+            && (is_wanted || part.name == CHARSET_FIELD)
+        {
+            return Err(other_charset(charset));
+        }
+        fields.add(&part.name, true, || text(&part));
+    }
+    Ok(fields)
+}
+
+/// The charset that a part names: of itself, or of all.
+fn charset<'p>(part: &'p Part<'_>) -> Option<&'p str> {
+    if part.name == CHARSET_FIELD {
+        return std::str::from_utf8(part.value).ok();
+    }
+    part.media_type.as_ref()?.other_charset()
+}
+
+/// A part as a field of a form.
+fn text(part: &Part<'_>) -> Value {
+    if part.is_file {
+        return Err(Flaw::File);
+    }
+    let is_text = part.media_type.as_ref().is_none_or(|media_type| media_type.is("text/plain"));
+    match std::str::from_utf8(part.value) {
+        Ok(text) if is_text && !part.is_encoded => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(Flaw::Encoded),
+    }
 }
 
 #[cfg(test)]
@@ -113,7 +105,7 @@ mod tests {
         }
     }
 
-    fn read(format: BodyFormat, body: &[u8]) -> Option<(String, String)> {
+    fn read(format: &BodyFormat, body: &[u8]) -> Option<(String, String)> {
         let credentials = parse(format, body, &login()).ok()?;
         Some((credentials.username.clone(), credentials.password.to_string()))
     }
@@ -122,9 +114,9 @@ mod tests {
     fn json_and_forms_say_the_same() {
         let expected = Some(("alice".to_owned(), "Pä ss+w%rd&=✓".to_owned()));
         let json = r#"{"username": "alice", "password": "Pä ss+w%rd&=✓", "remember": {"me": [true]}}"#;
-        assert_eq!(read(BodyFormat::Json, json.as_bytes()), expected);
+        assert_eq!(read(&BodyFormat::Json, json.as_bytes()), expected);
         let form = b"username=alice&password=P%C3%A4+ss%2Bw%25rd%26%3D%E2%9C%93&remember=on&grant_type=x";
-        assert_eq!(read(BodyFormat::Form, form), expected);
+        assert_eq!(read(&BodyFormat::Form, form), expected);
     }
 
     #[test]
@@ -140,6 +132,9 @@ mod tests {
             br#"{"username": "a", "password": null}"#,
             br#"{"username": "a", "password": ["x"]}"#,
             br#"{"username": "a", "username": "b", "password": "x"}"#,
+            br#"{"username": "a", "username": "a", "password": "x"}"#,
+            br#"{"username": null, "username": "a", "password": "x"}"#,
+            br#"{"username": "a", "\u0070assword": "x", "password": "x"}"#,
             br#"{"username": "a", "password": "\u0000"}"#,
             br#"{"username": "a", "password": "\ud800"}"#,
             br#"{"username": "", "password": "x"}"#,
@@ -148,7 +143,7 @@ mod tests {
             br#"{"username": "a", "password": "x", "deep": [[[[[]]]]]}"#,
             br#"{"username": "a", "password": "x"} {}"#,
         ] {
-            assert_eq!(read(BodyFormat::Json, body), None, "{}", String::from_utf8_lossy(body));
+            assert_eq!(read(&BodyFormat::Json, body), None, "{}", String::from_utf8_lossy(body));
         }
         for body in [
             &b""[..],
@@ -160,38 +155,68 @@ mod tests {
             b"username=a&password=%ff",
             b"username=a&password=%00",
             b"user%6eame=a&username=b&password=x",
-            b"username=a&password=x&z=1&z=2",
+            b"username=a&password",
+            b"username=a&password=x&password",
         ] {
-            assert_eq!(read(BodyFormat::Form, body), None, "{}", String::from_utf8_lossy(body));
+            assert_eq!(read(&BodyFormat::Form, body), None, "{}", String::from_utf8_lossy(body));
         }
     }
 
     #[test]
-    fn media_types() {
-        use BodyFormat::{Form, Json};
-        for (content_type, encoding, expected) in [
-            ("application/json", None, Some(Json)),
-            ("Application/JSON; charset=UTF-8", None, Some(Json)),
-            ("application/json;charset=\"utf-8\"", Some("identity"), Some(Json)),
-            ("application/x-www-form-urlencoded", None, Some(Form)),
-            ("application/json; charset=utf-16", None, None),
-            ("application/json", Some("gzip"), None),
-            ("text/plain", None, None),
-            ("multipart/form-data; boundary=x", None, None),
-            ("application/jsonx", None, None),
-            ("", None, None),
+    fn what_is_not_used_may_come_twice() {
+        let expected = Some(("a".to_owned(), "x".to_owned()));
+        for body in [
+            &br#"{"z": 1, "username": "a", "z": [{"y": 1, "y": 2}], "password": "x"}"#[..],
+            br#"{"Username": "b", "Username": "c", "username": "a", "password": "x"}"#,
+            br#"{"x": {"username": "b", "username": "c"}, "username": "a", "password": "x"}"#,
         ] {
-            let format = BodyFormat::from_headers(Some(content_type.as_bytes()), encoding.map(str::as_bytes));
-            assert_eq!(format.ok(), expected, "{content_type} {encoding:?}");
+            assert_eq!(read(&BodyFormat::Json, body), expected, "{}", String::from_utf8_lossy(body));
         }
-        assert!(BodyFormat::from_headers(None, None).is_err());
+        for body in
+            [&b"username=a&password=x&z=1&z=2"[..], b"z&z&username=a&%7a=&password=x&Password=y&Password="]
+        {
+            assert_eq!(read(&BodyFormat::Form, body), expected, "{}", String::from_utf8_lossy(body));
+        }
+    }
+
+    #[test]
+    fn multipart_says_the_same() {
+        let expected = Some(("alice".to_owned(), "P\u{e4} ss+w%rd&=\r\n".to_owned()));
+        let part = |head: &str, value: &str| {
+            format!("--x\r\nContent-Disposition: form-data; name={head}\r\n\r\n{value}\r\n")
+        };
+        let password = "P\u{e4} ss+w%rd&=\r\n";
+        let body = part("username", "alice") + &part("password", password);
+        let multipart = BodyFormat::Multipart("x".into());
+        assert_eq!(read(&multipart, (body.clone() + "--x--").as_bytes()), expected);
+        let other = part("z; filename=z\r\nContent-Type: a/b; charset=latin1", "\0") + &part("z", "1");
+        assert_eq!(read(&multipart, (other + &body + "--x--").as_bytes()), expected);
+        for more in [
+            part("password", password),
+            part("username", "alice"),
+            part("_charset_", "iso-8859-1"),
+            part("_charset_", ""),
+        ] {
+            assert_eq!(read(&multipart, (body.clone() + &more + "--x--").as_bytes()), None, "{more}");
+        }
+        for head in [
+            "password; filename=x",
+            "password\r\nContent-Type: application/json",
+            "password\r\nContent-Type: text/plain; charset=utf-16",
+            "password\r\nContent-Transfer-Encoding: base64",
+            "Password",
+        ] {
+            let body = part("username", "alice") + &part(head, password) + "--x--";
+            assert_eq!(read(&multipart, body.as_bytes()), None, "{head}");
+        }
     }
 
     proptest! {
         #[test]
         fn never_panics(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = read(BodyFormat::Json, &body);
-            let _ = read(BodyFormat::Form, &body);
+            let _ = read(&BodyFormat::Json, &body);
+            let _ = read(&BodyFormat::Form, &body);
+            let _ = read(&BodyFormat::Multipart("x".into()), &body);
         }
     }
 }

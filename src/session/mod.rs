@@ -1,6 +1,7 @@
 //! A session's life: login, refresh, logout. The session itself is the pair of cookies in the browser; here is only
 //! what happens to it.
 
+mod body_format;
 mod cookie_changes;
 mod credentials;
 mod expiring;
@@ -8,6 +9,7 @@ mod family;
 mod known_sites;
 mod ledger;
 mod login;
+mod login_fields;
 mod login_name;
 mod login_turns;
 mod logout;
@@ -37,8 +39,9 @@ use crate::config;
 use crate::identity_provider::{ChallengeKind, Client, IdentityProvider, UnknownKeySource};
 use crate::telemetry::metrics;
 
+pub use body_format::{BodyFormat, BodyKind, media_types};
 pub(crate) use cookie_changes::{Asker, Brought, Change, NewCookies};
-pub use credentials::{BodyFormat, parse as parse_credentials};
+pub use credentials::parse as parse_credentials;
 pub(crate) use login::{step, unavailable};
 pub use revoke::Revoked;
 pub use set_cookie::CookieWriter;

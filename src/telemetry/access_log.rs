@@ -48,7 +48,7 @@ pub(crate) fn write(state: &State, session: &Session, context: &Context, error: 
 
 /// Writes the line of a request whose head was refused before anything was read from it.
 pub(crate) fn write_refused_head(log: AccessLog, id: &HeaderValue, problem: &Problem, client: IpAddr) {
-    let why = (Some(problem.status.as_u16()), problem.reason, problem.detail);
+    let why = (Some(problem.status.as_u16()), problem.reason, &*problem.detail);
     write_refused(log, id, why, client);
 }
 

@@ -161,3 +161,54 @@ async fn a_cross_site_request_triggers_no_refresh() {
         .assert_problem(403, "cross_site_request");
     assert_eq!(world.provider.count(Endpoint::Refresh), 0);
 }
+
+/// A page with `Referrer-Policy: no-referrer` has no `Origin` to tell, but Fetch Metadata (W3C) does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_null_origin_is_the_app_s_own_only_where_fetch_metadata_says_so() {
+    let world = World::with("[apps.store]\nallowed_origins = [\"https://admin.example.com\"]").await;
+    let browser = world.logged_in("ada").await;
+    let sites: [&[&str]; 10] = [
+        &["same-origin"],
+        &[],
+        &["none"],
+        &["same-site"],
+        &["cross-site"],
+        &[""],
+        &["Same-Origin"],
+        &["same-origin, same-origin"],
+        &["same-origin", "same-origin"],
+        &["same-origin", "cross-site"],
+    ];
+    for (origin, own) in [
+        ("null", 0..1),
+        ("NULL", 0..0),
+        ("https://evil.example", 0..0),
+        ("http://store.localhost", 0..3),
+        ("https://admin.example.com", 0..10),
+    ] {
+        for (index, site) in sites.iter().enumerate() {
+            let mut headers = vec![("Origin", origin)];
+            headers.extend(site.iter().map(|site| ("Sec-Fetch-Site", *site)));
+            let expected = if own.contains(&index) { 200 } else { 403 };
+            for path in ["/api/login", "/api/cart", "/either/cart"] {
+                // A login with the session's cookies would end it.
+                let tab = if path == "/api/login" { world.browser() } else { browser.clone() };
+                let answer = post(&tab, path, &headers).await;
+                assert_eq!(answer.status(), expected, "{path} {headers:?}: {}", answer.text());
+            }
+            for method in ["PUT", "PATCH", "DELETE"] {
+                let request = Request::new(method, "/api/cart").header("Origin", origin);
+                let request =
+                    site.iter().fold(request, |request, site| request.header("Sec-Fetch-Site", site));
+                assert_eq!(browser.clone().send(request).await.status(), expected, "{method} {headers:?}");
+            }
+            let socket = crate::streaming::upgrade("/api/cart").header("Origin", origin);
+            let socket = site.iter().fold(socket, |request, site| request.header("Sec-Fetch-Site", site));
+            assert_eq!(browser.clone().send(socket).await.status(), expected, "a WebSocket, {headers:?}");
+        }
+    }
+    for (site, expected) in [("cross-site", 403), ("same-origin", 204)] {
+        let headers = [("Origin", "null"), ("Sec-Fetch-Site", site)];
+        assert_eq!(post(&browser, "/api/logout", &headers).await.status(), expected, "a logout, {site}");
+    }
+}

@@ -1,4 +1,4 @@
-//! What a login's request may be: two media types, small, unambiguous, from the app's own pages.
+//! What a login's request may be: of known media types, small, unambiguous, from the app's own pages.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ async fn other_media_types_and_compressed_bodies_are_415() {
     let mut browser = world.browser();
     for content_type in [
         "text/plain",
-        "multipart/form-data; boundary=x",
+        "multipart/mixed; boundary=x",
         "application/jsonx",
         "application/problem+json",
         "json",

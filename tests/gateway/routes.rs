@@ -140,6 +140,59 @@ async fn options_preflights_pass_without_a_session_and_without_an_identity() {
     }
 }
 
+/// A preflight has `Origin` and `Access-Control-Request-Method`, and no body (Fetch, "CORS-preflight fetch").
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_that_is_no_preflight_is_as_any_method() {
+    let world = World::start().await;
+    let origin = ("Origin", "https://elsewhere.example");
+    let method = ("Access-Control-Request-Method", "PUT");
+    let cases: [&[(&str, &str)]; 8] = [
+        &[],
+        &[origin],
+        &[method],
+        &[("Access-Control-Request-Headers", "x"), origin],
+        &[origin, ("Access-Control-Request-Method", "")],
+        &[("Origin", ""), method],
+        &[origin, method, method],
+        &[origin, method, ("Content-Length", "1")],
+    ];
+    let browser = world.logged_in("ada").await;
+    for headers in cases {
+        let options = |path: &str| {
+            let body = if headers.iter().any(|(name, _)| *name == "Content-Length") { "x" } else { "" };
+            let request = Request::new("OPTIONS", path);
+            let request = if body.is_empty() { request } else { request.body("text/plain", body) };
+            let headers = headers.iter().filter(|(name, _)| *name != "Content-Length");
+            headers.fold(request, |request, (name, value)| request.header(name, value))
+        };
+        let before = world.store.heads();
+        for path in ["/api/cart", "/api/admin/users"] {
+            let answer = world.browser().send(options(path)).await;
+            assert_eq!(answer.status(), 401, "{path} {headers:?}");
+            answer.assert_problem(401, "not_logged_in");
+        }
+        assert_eq!(world.store.heads(), before, "{headers:?}");
+        for path in ["/open/page", "/either/page"] {
+            let answer = world.browser().send(options(path)).await;
+            assert_eq!(answer.status(), 200, "{path} {headers:?}");
+            assert_eq!(answer.seen_by_app("x-auth-user"), None);
+        }
+        for path in ["/api/login", "/api/logout", "/api/user"] {
+            world.browser().send(options(path)).await.assert_problem(405, "method_not_allowed");
+        }
+        for path in ["/api/cart", "/either/page"] {
+            let answer = browser.clone().send(options(path)).await;
+            assert_eq!(answer.status(), 200, "{path} {headers:?}");
+            assert_eq!(answer.seen_by_app("x-auth-user").as_deref(), Some("id-of-ada"), "{path}");
+        }
+        browser.clone().send(options("/api/admin/users")).await.assert_problem(403, "forbidden");
+    }
+    for path in ["/api/cart", "/api/login", "/api/user"] {
+        let request = Request::new("OPTIONS", path).header("Origin", "null").header(method.0, "POST");
+        world.browser().send(request).await.assert_status(200);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn paths_that_could_mean_another_are_400_and_never_reach_the_app() {
     let world = World::with("[[apps.store.routes]]\npath = \"/*\"\naccess = \"public\"").await;

@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::binary::Program;
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Request, World};
+use crate::support::{Browser, Request, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_shows_the_configured_claims_nested_ones_under_their_full_path_and_absent_ones_not_at_all() {
@@ -76,4 +77,62 @@ async fn it_never_shows_a_token() {
     for token in browser.jar.values() {
         assert!(!text.contains(token.as_str()));
     }
+}
+
+/// Whoever has shown nothing was refused nothing. A route that asks for a session has refused somebody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_a_session_is_no_refusal() {
+    let builder = World::builder().await.lay_over("[server.log]\nformat = 'json'");
+    let (program, builder) = Program::start_quietly(builder).await;
+    let fresh = || Browser::new(program.address, "store.localhost");
+    for (request, status) in [
+        (Request::get("/api/user"), 404),
+        (Request::new("HEAD", "/api/user"), 404),
+        (Request::get("/api/user").header("Cookie", "theme=dark; other=1"), 404),
+        (Request::get("/either/page"), 200),
+        (Request::post("/api/logout"), 204),
+    ] {
+        fresh().send(request).await.assert_status(status);
+    }
+    let refused = [
+        (
+            Request::get("/api/user").header("Cookie", format!("{ACCESS}=junk").as_str()),
+            404,
+            "token_malformed",
+        ),
+        (Request::get("/api/user").header("Cookie", format!("{ACCESS}=").as_str()), 404, "incomplete_cookie"),
+        (
+            Request::get("/api/user").header("Cookie", format!("{ACCESS}=a; {ACCESS}=b").as_str()),
+            404,
+            "duplicate_cookie",
+        ),
+        (Request::get("/api/cart"), 401, "no_session"),
+        (Request::post("/api/user"), 405, "method"),
+    ];
+    for (request, status, _) in &refused {
+        fresh().send(request.clone()).await.assert_status(*status);
+    }
+    program.logged(&[r#""reason":"method""#]).await;
+    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+    let log = program.end().await;
+    drop(builder);
+    let access = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let reasons: Vec<_> =
+        access.filter(|line| line["target"] == "access").map(|line| line["reason"].clone()).collect();
+    assert_eq!(reasons, refused.map(|(_, _, reason)| json!(reason)));
+    assert!(metrics.contains(r#"portcullis_decisions_total{app="store",reason="anonymous"} 4"#), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_without_a_session_is_in_the_log_of_all_requests() {
+    let more = "[server.log]\nformat = 'json'\naccess = 'all'\n[apps.store.user]\nanonymous_status = 401";
+    let (program, builder) = Program::start_quietly(World::builder().await.lay_over(more)).await;
+    let mut browser = Browser::new(program.address, "store.localhost");
+    browser.get("/api/user").await.assert_problem(401, "not_logged_in");
+    program.logged(&[r#""path":"/api/user""#]).await;
+    let log = program.end().await;
+    drop(builder);
+    let access = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let line = access.into_iter().find(|line| line["path"] == "/api/user").expect("a line");
+    assert_eq!((&line["reason"], &line["route"]), (&json!("anonymous"), &json!("user")), "{line}");
 }

@@ -24,6 +24,12 @@ pub enum Reason {
     /// Another origin.
     #[error("it comes from another origin")]
     CrossSite,
+    /// Another version of the WebSocket protocol.
+    #[error("it is a WebSocket handshake of another version than 13")]
+    WebSocketVersion,
+    /// A WebSocket handshake without its key.
+    #[error("it is a WebSocket handshake without one `Sec-WebSocket-Key` of 16 bytes")]
+    WebSocketHandshake,
     /// No cookies of ours.
     #[error("there is no session cookie")]
     NoSession,
@@ -77,6 +83,8 @@ impl Reason {
             Self::LoginVariant => ReasonCode::LoginVariant,
             Self::Method => ReasonCode::Method,
             Self::CrossSite => ReasonCode::CrossSite,
+            Self::WebSocketVersion => ReasonCode::WebSocketVersion,
+            Self::WebSocketHandshake => ReasonCode::WebSocketHandshake,
             Self::NoSession => ReasonCode::NoSession,
             Self::DuplicateCookie => ReasonCode::DuplicateCookie,
             Self::IncompleteCookie => ReasonCode::IncompleteCookie,

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use http::HeaderValue;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, COOKIE, HOST, ORIGIN};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, COOKIE, HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -87,6 +89,10 @@ fn line(decision: &Decision<'_>) -> String {
     match decision {
         Decision::Forward(None) => "forward".into(),
         Decision::Forward(Some(identity)) => format!("forward {}", identity.subject()),
+        Decision::Preflight => "preflight".into(),
+        Decision::Nobody(problem) => {
+            format!("{} {}, nobody", problem.status.as_u16(), problem.code.as_str())
+        }
         Decision::Login => "login".into(),
         Decision::Logout => "logout".into(),
         Decision::BackchannelLogout => "back-channel logout".into(),
@@ -128,8 +134,8 @@ fn every_access_with_every_session() {
     let no = "401 not_logged_in";
     // cookies; required, optional, user
     for (cookies, required, optional, user) in [
-        (String::new(), no, "forward", "404 not_logged_in"),
-        ("other=1".into(), no, "forward", "404 not_logged_in"),
+        (String::new(), no, "forward", "404 not_logged_in, nobody"),
+        ("other=1".into(), no, "forward", "404 not_logged_in, nobody"),
         (valid.clone(), "forward alice", "forward alice", "user alice"),
         (format!("{valid}; {REFRESH}"), "forward alice", "forward alice", "user alice"),
         (expired.clone(), no, "forward", "404 not_logged_in"),
@@ -262,34 +268,41 @@ fn own_endpoints_and_methods() {
         ("PROPFIND", "/api/login", "405 method_not_allowed"),
         ("POST", "/api/user", "405 method_not_allowed"),
         ("OPTIONS", "/api/user", "405 method_not_allowed"),
-        ("HEAD", "/api/user", "404 not_logged_in"),
+        ("HEAD", "/api/user", "404 not_logged_in, nobody"),
         ("POST", "/API/login", "400 bad_request"),
         ("POST", "/api/login/", "400 bad_request"),
         ("POST", "/api/%6cogin", "400 bad_request"),
         ("PUT", "/Api/Login/", "400 bad_request"),
         ("DELETE", "/api/LOGIN", "400 bad_request"),
         ("GET", "/api/login/", "401 not_logged_in"),
-        ("OPTIONS", "/API/login", "forward"),
+        ("OPTIONS", "/API/login", "401 not_logged_in"),
         ("POST", "/api/login/x", "401 not_logged_in"),
         ("POST", "/api//login", "400 bad_request"),
         ("POST", "/x/../api/login", "400 bad_request"),
         ("POST", "/api/login;x", "400 bad_request"),
         ("GET", "", "400 bad_request"),
         ("GET", "/%2e%2e/", "400 bad_request"),
-        ("OPTIONS", "/x", "forward"),
-        ("OPTIONS", "/admin", "forward"),
+        ("OPTIONS", "/x", "401 not_logged_in"),
+        ("OPTIONS", "/admin", "401 not_logged_in"),
+        ("OPTIONS", "/maybe", "forward"),
+        ("OPTIONS", "/", "forward"),
         ("POST", "/", "forward"),
         ("POST", "/x", "401 not_logged_in"),
     ] {
         let scene = Scene::new(Method::from_bytes(method.as_bytes()).unwrap(), path);
         assert_eq!(scene.line(), expected, "{method} {path}");
     }
-    let preflight =
-        |path| Scene::new(Method::OPTIONS, path).header(ACCESS_CONTROL_REQUEST_METHOD, "POST").line();
-    assert_eq!(preflight("/api/login"), "forward");
-    // A preflight takes no identity along, whatever cookies it has.
+    let preflight = |path| {
+        let scene = Scene::new(Method::OPTIONS, path).header(ACCESS_CONTROL_REQUEST_METHOD, "POST");
+        scene.header(ORIGIN, "https://evil.example")
+    };
+    for path in ["/api/login", "/api/logout", "/api/user", "/x", "/admin", "/maybe", "/", "/API/login"] {
+        assert_eq!(preflight(path).line(), "preflight", "{path}");
+    }
+    // A preflight takes no identity along, whatever cookies it has. What is none does.
+    assert_eq!(preflight("/x").cookies(&jwt(&json!({}))).line(), "preflight");
     let with_session = Scene::new(Method::OPTIONS, "/x").cookies(&jwt(&json!({})));
-    assert_eq!(with_session.line(), "forward");
+    assert_eq!(with_session.line(), "forward alice");
     assert_eq!(
         Scene::get("/api/login").with(|decision| match decision {
             Decision::Reject(problem, _) => problem.allow,
@@ -303,7 +316,25 @@ fn own_endpoints_and_methods() {
 fn the_status_without_a_user_is_configurable() {
     let mut scene = Scene::get("/api/user");
     scene.rules = app_rules("user.anonymous_status = 401");
-    assert_eq!(scene.line(), "401 not_logged_in");
+    assert_eq!(scene.line(), "401 not_logged_in, nobody");
+}
+
+#[test]
+fn handshakes_that_are_none() {
+    for (path, version, key, expected) in [
+        ("/x", "13", "dGhlIHNhbXBsZSBub25jZQ==", "401 not_logged_in"),
+        ("/", "13", "dGhlIHNhbXBsZSBub25jZQ==", "forward"),
+        ("/", "8", "dGhlIHNhbXBsZSBub25jZQ==", "426 upgrade_required"),
+        ("/x", "8", "", "426 upgrade_required"),
+        ("/maybe", "13", "", "400 bad_request"),
+    ] {
+        let scene = Scene::get(path).header(SEC_WEBSOCKET_VERSION, version);
+        let mut scene = scene.header(SEC_WEBSOCKET_KEY, key);
+        scene.websocket = true;
+        assert_eq!(scene.line(), expected, "{path} {version} {key}");
+        scene.websocket = false;
+        assert_ne!(scene.line(), "426 upgrade_required", "{path} {version} {key}");
+    }
 }
 
 #[test]
@@ -330,9 +361,13 @@ fn requests_from_other_sites() {
         ("POST", "/api/logout", false, "", evil, refused),
         ("POST", "/api/login", false, "", "https://www.example.com", "login"),
         ("POST", "/api/logout", false, &valid, "https://store.example.com", "logout"),
-        ("OPTIONS", "/x", false, &valid, evil, "forward"),
+        ("OPTIONS", "/x", false, &valid, evil, "forward alice"),
     ] {
         let mut scene = Scene::new(method.parse().unwrap(), path).cookies(cookies).header(ORIGIN, origin);
+        if websocket {
+            scene = scene.header(SEC_WEBSOCKET_VERSION, "13");
+            scene = scene.header(SEC_WEBSOCKET_KEY, "dGhlIHNhbXBsZSBub25jZQ==");
+        }
         scene.websocket = websocket;
         assert_eq!(scene.line(), expected, "{method} {path} {websocket} {origin} {cookies}");
     }

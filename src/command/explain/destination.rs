@@ -4,9 +4,11 @@ use http::Method;
 
 use super::Steps;
 use crate::access::decision::{AppRules, RequestHead};
+use crate::access::preflight::{has_body, is_preflight};
 use crate::access::routes::{Destination, Rule};
 use crate::access::{cross_site, path};
-use crate::config::{Access, App};
+use crate::config::{self, Access, App};
+use crate::session::{BodyKind, media_types};
 
 /// An endpoint of the gateway's own.
 struct Own {
@@ -25,7 +27,9 @@ impl Own {
 pub(super) fn is_login_variant(rules: &AppRules, head: &RequestHead<'_>, decoded: &[u8]) -> bool {
     rules.routes.resolve(head.path.as_bytes(), decoded) != Destination::Login
         && rules.routes.is_login_variant(decoded)
-        && cross_site::changes_state(head.method)
+        && (cross_site::changes_state(head.method)
+            || cross_site::overrides_method(head.headers)
+            || has_body(head.headers))
 }
 
 /// The destination; returns whether that is the app. What may become of the request is left out where it `is_decided` later.
@@ -39,7 +43,7 @@ pub(super) fn steps(
     let Ok(decoded) = path::decode(head.path) else { return false };
     let own = match rules.routes.resolve(head.path.as_bytes(), &decoded) {
         Destination::App(rule) => {
-            route(steps, app, head.method, &rule, is_decided);
+            route(steps, app, head, &rule, is_decided);
             return true;
         }
         Destination::Login => Own::post("login", "200 with the user object, and both cookies"),
@@ -55,22 +59,33 @@ pub(super) fn steps(
         },
     };
     endpoint(steps, head.method, &own, is_decided);
-    if own.name == "login" && !app.token_parameters.is_empty() {
-        let names = app.token_parameter_names().join(", ");
-        steps.add("provider", &format!("gets {names} with each grant (`token_parameters`)"));
+    if own.name == "login" {
+        let config::Login { username_field, password_field, .. } = &app.login;
+        steps.add(
+            "fields",
+            &format!("`{username_field}` and `{password_field}`, once each; others do not matter"),
+        );
+        steps.add("accepted", &format!("{}, in UTF-8", media_types(BodyKind::OF_LOGINS)));
+        if !app.token_parameters.is_empty() {
+            let names = app.token_parameter_names().join(", ");
+            steps.add("provider", &format!("gets {names} with each grant (`token_parameters`)"));
+        }
     }
     false
 }
 
-fn route(steps: &mut Steps, app: &App, method: &Method, rule: &Rule<'_>, is_decided: bool) {
+fn route(steps: &mut Steps, app: &App, head: &RequestHead<'_>, rule: &Rule<'_>, is_decided: bool) {
     match rule.index.and_then(|index| Some((index, app.routes.get(index)?))) {
         Some((index, route)) => steps.add("route", &format!("{} `{}`", index + 1, route.path)),
         None => steps.add("route", "none matches, so access is `required`"),
     }
-    if method == Method::OPTIONS {
-        return steps.add("access", "OPTIONS is passed on without a session");
+    if passes_as_preflight(head) {
+        return steps.add("access", "a CORS preflight: passed on without a session");
     }
     steps.add("access", access(rule.access));
+    if head.method == Method::OPTIONS {
+        steps.add("preflight", PREFLIGHT);
+    }
     if !rule.roles.is_empty() {
         steps.add("roles", &format!("any of {}", rule.roles.join(", ")));
     }
@@ -86,7 +101,7 @@ fn endpoint(steps: &mut Steps, method: &Method, own: &Own, is_decided: bool) {
     let Own { name, methods, answer } = own;
     steps.add("endpoint", &format!("{name}, served by the gateway itself"));
     if method == Method::OPTIONS && matches!(*name, "login" | "logout" | "user") {
-        steps.add("preflight", "with Access-Control-Request-Method and no body it goes to the app");
+        steps.add("preflight", PREFLIGHT);
     }
     if is_decided {
         return;
@@ -105,7 +120,7 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
     steps.add("upstream", &addresses.join(", "));
     let destination = rules.routes.resolve(head.path.as_bytes(), &decoded);
     let is_public = matches!(destination, Destination::App(Rule { access: Access::Public, .. }));
-    let identified = !is_public && head.method != Method::OPTIONS;
+    let identified = !is_public && !passes_as_preflight(head);
     for header in app.identity_headers.iter().filter(|_| identified) {
         steps.add("header", &format!("{}: claim `{}`", header.display_name, header.claim));
     }
@@ -116,6 +131,15 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
     let cookies = format!("{}, {}", app.cookies.access_token, app.cookies.refresh_token);
     let removed = format!("cookies {cookies}; a client's own headers of these names in any spelling");
     steps.add("removed", &removed);
+}
+
+/// What an `OPTIONS` needs to be one.
+const PREFLIGHT: &str =
+    "with `Origin`, `Access-Control-Request-Method` and no body it goes to the app without a session";
+
+/// Whether the gateway takes it for a CORS preflight.
+fn passes_as_preflight(head: &RequestHead<'_>) -> bool {
+    !cross_site::overrides_method(head.headers) && is_preflight(head.method, head.headers)
 }
 
 const fn access(access: Access) -> &'static str {

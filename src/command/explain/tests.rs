@@ -180,7 +180,7 @@ async fn each_refusal_has_its_answer_and_its_reason() {
         ("/news", String::from("theme=dark"), "the app's, which is told nothing of a user", "anonymous"),
         ("/", good.clone(), "the app's, which is told nothing of a user", "public"),
         ("/admin", good.clone(), "403 forbidden", "role_missing"),
-        ("/api/user", String::from("theme=dark"), "404 not_logged_in", "no_session"),
+        ("/api/user", String::from("theme=dark"), "404 not_logged_in", "anonymous"),
         ("/api/user", good.clone(), "200 with the user object", "session_valid"),
         ("/x", format!("{good}; {good}"), "401 not_logged_in, both cookies cleared", "duplicate_cookie"),
         ("/x", String::from("__Host-access_token=!2!0!canary"), "401 not_logged_in", "incomplete_cookie"),
@@ -240,13 +240,59 @@ async fn sealed_cookies_and_what_they_are_bound_to() {
     assert_eq!(step(&text, "bound"), "the JWT and the refresh token are of one session");
 }
 
+/// Whatever the headers are, the answer is what `decide` says of them.
+#[tokio::test]
+async fn headers_as_they_are_given() {
+    const PREFLIGHT: [&str; 2] = ["Origin: https://www.example.com", "Access-Control-Request-Method: PUT"];
+    let ask = |method: &str, url: &str, headers: &[&str]| {
+        let headers = headers.iter().map(|&line| line.to_owned()).collect();
+        asked(CONFIG, Question { method: method.into(), url: url.into(), headers, ..Question::default() })
+    };
+    let login = "https://store.example.com/api/login";
+    for (method, url, headers, reason) in [
+        ("POST", login, &["Origin: null", "Sec-Fetch-Site: same-origin"][..], "served"),
+        ("POST", login, &["Origin: null"], "cross_site"),
+        ("POST", login, &["Sec-Fetch-Site: same-site"], "cross_site"),
+        ("OPTIONS", "https://store.example.com/x", &PREFLIGHT, "preflight"),
+        ("OPTIONS", "https://store.example.com/x", &PREFLIGHT[..1], "no_session"),
+        ("OPTIONS", login, &PREFLIGHT, "preflight"),
+        ("OPTIONS", login, &PREFLIGHT[1..], "method"),
+        ("GET", "https://store.example.com/api/user", &["Accept: */*"], "anonymous"),
+        ("GET", "https://store.example.com.:443/api/user", &["Accept: */*"], "anonymous"),
+        ("GET", "wss://store.example.com/x", &["Accept: */*"], "no_session"),
+        ("GET", "wss://store.example.com/x", &["sec-websocket-version:8"], "web_socket_version"),
+        ("GET", "wss://store.example.com/x", &["Sec-WebSocket-Key: x"], "web_socket_handshake"),
+    ] {
+        let text = ask(method, url, headers).await.unwrap();
+        assert_eq!(step(&text, "reason"), reason, "{headers:?} {text}");
+    }
+    for line in ["Origin", "a b: c", "Host: x", "Cookie: x", "X: \u{1}"] {
+        assert_eq!(ask("GET", login, &[line]).await, Err(ExplainError::Header(line.into())), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_login_is_expected_to_have() {
+    let config = format!("{CONFIG}\n");
+    let question = Question {
+        method: "POST".into(),
+        url: "https://store.example.com/api/login".into(),
+        ..Question::default()
+    };
+    let text = asked(&config, question).await.unwrap();
+    assert_eq!(step(&text, "fields"), "`username` and `password`, once each; others do not matter");
+    let accepted =
+        "`application/json`, `application/x-www-form-urlencoded` or `multipart/form-data`, in UTF-8";
+    assert_eq!(step(&text, "accepted"), accepted);
+}
+
 #[tokio::test]
 async fn who_is_said_to_have_sent_it() {
     let ask = |method: &str, url: &str, origin: &str| {
         let cookies = Some(Zeroizing::new(jwt(&json!({}))));
         let (method, url, origin) = (method.into(), url.into(), Some(origin.into()));
         let jwks = Some(testing::jwks(&[testing::jwk("ed")]));
-        asked(CONFIG, Question { method, url, origin, cookies, jwks })
+        asked(CONFIG, Question { method, url, origin, cookies, jwks, ..Question::default() })
     };
     for (method, url, origin, reason) in [
         ("POST", "https://store.example.com/x", "https://evil.example", "cross_site"),

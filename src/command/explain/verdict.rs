@@ -45,6 +45,15 @@ pub(super) fn steps(
             steps.answer("the app's, which is told nothing of a user", anonymous(rules, head));
             true
         }
+        Decision::Preflight => {
+            steps.answer("the app's, which is told nothing of a user", "preflight");
+            true
+        }
+        Decision::Nobody(problem) => {
+            let answer = format!("{} {}", problem.status.as_u16(), problem.code.as_str());
+            steps.answer(&answer, "anonymous");
+            false
+        }
         Decision::Login | Decision::Logout | Decision::BackchannelLogout | Decision::FusionAuthWebhook => {
             steps.answer("the endpoint's own: it goes by the body", "served");
             false
@@ -112,7 +121,6 @@ fn is_open(destination: Destination<'_>) -> bool {
 fn anonymous(rules: &AppRules, head: &RequestHead<'_>) -> &'static str {
     let Ok(decoded) = crate::access::path::decode(head.path) else { return "anonymous" };
     match rules.routes.resolve(head.path.as_bytes(), &decoded) {
-        _ if head.method == http::Method::OPTIONS => "preflight",
         Destination::App(Rule { access: Access::Public, .. }) => "public",
         _ => "anonymous",
     }

@@ -6,12 +6,15 @@ use bytes::Bytes;
 use http::{HeaderValue, Uri, header};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use crate::authority::Authority;
 use crate::respond::Problem;
 use crate::telemetry::request_id::X_REQUEST_ID;
 
-use super::super::head_fields::is_valid_host;
 use super::super::request_head::{HeadRefusal, MAX_FIELDS, MAX_TARGET, check_target_bytes};
 use super::raw_stream::RawStream;
+
+/// HTTP/2 is spoken over TLS alone.
+const HTTPS_PORT: u16 = 443;
 
 /// Checks one head, and changes it to what the gateway expects. `max_size`: bytes that it may have as one of HTTP/1.1.
 pub(super) fn check(request: &mut RequestHeader, max_size: usize) -> Result<(), Problem> {
@@ -51,13 +54,15 @@ fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
     if another.is_some() {
         return Err(HeadRefusal::HostCount);
     }
-    if authority.zip(host).is_some_and(|(authority, host)| authority != host) {
+    let parse = |host| Authority::parse(host).ok_or(HeadRefusal::HostValue);
+    // They may be written differently, and must name the same (RFC 9113 section 8.3.1).
+    if let Some((authority, host)) = authority.zip(host)
+        && !parse(authority)?.is_same(&parse(host)?, HTTPS_PORT)
+    {
         return Err(HeadRefusal::TargetForm);
     }
     let host = authority.or(host).ok_or(HeadRefusal::HostCount)?;
-    if !is_valid_host(host) {
-        return Err(HeadRefusal::HostValue);
-    }
+    parse(host)?;
     let host = HeaderValue::from_bytes(host).map_err(|_| HeadRefusal::HostValue)?;
     if let Some(path) = request.uri.path_and_query().cloned() {
         request.set_uri(Uri::from(path));

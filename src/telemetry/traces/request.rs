@@ -12,6 +12,7 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::{Parent, Traces, known_method, w3c};
+use crate::authority::Authority;
 use crate::gateway::Context;
 use crate::reason::ReasonCode;
 use crate::telemetry::access_log::text;
@@ -163,11 +164,10 @@ fn describe(span: &mut Span, session: &Session, context: &Context) {
     let is_tls = context.connection.as_ref().is_some_and(|connection| connection.tls());
     span.set_attribute(KeyValue::new("url.scheme", if is_tls { "https" } else { "http" }));
     // A host that no app has could be anything.
-    let host =
-        request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|_| app.is_some());
-    let name = host.map(without_port);
+    let host = request.headers.get(header::HOST).filter(|_| app.is_some());
+    let host = host.and_then(|host| Authority::parse(host.as_bytes()));
     let texts = [
-        ("server.address", name),
+        ("server.address", host.as_ref().map(Authority::name)),
         ("http.route", route),
         ("portcullis.app", app.map(|app| app.name.as_str())),
         ("portcullis.reason", context.reason().map(ReasonCode::as_str)),
@@ -177,14 +177,6 @@ fn describe(span: &mut Span, session: &Session, context: &Context) {
         if let Some(value) = value {
             span.set_attribute(KeyValue::new(key, value.to_owned()));
         }
-    }
-}
-
-/// A `Host`, which an app has, as its name or address.
-fn without_port(host: &str) -> &str {
-    match host.strip_prefix('[') {
-        Some(literal) => literal.split(']').next().unwrap_or(host),
-        None => host.split(':').next().unwrap_or(host),
     }
 }
 

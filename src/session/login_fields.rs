@@ -1,0 +1,197 @@
+//! User name and password among the fields of a login's body, and what is said where they are not there.
+//!
+//! Whatever else a body has does not matter, how often it comes neither: nothing of it goes on. Of those other fields the
+//! names are told to who sent them, if they look like names. A name may be a piece of a password that was not encoded, so
+//! none is logged.
+
+use std::fmt::Write as _;
+
+use zeroize::Zeroizing;
+
+use crate::config;
+use crate::reason::ReasonCode;
+use crate::respond::{Code, Problem};
+
+/// Names that are told, and how long they may be.
+const MAX_NAMES: usize = 12;
+const MAX_NAME_LENGTH: usize = 40;
+
+/// Bytes of a user name or password.
+const MAX_FIELD_LENGTH: usize = 4 * 1024;
+
+/// The value of a field, or what is wrong with it.
+pub(super) type Value = Result<Zeroizing<String>, Flaw>;
+
+/// Why there are no user name and password in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flaw {
+    /// It is no JSON object.
+    Json,
+    /// It is no form.
+    Form,
+    /// It is a form whose only field is a JSON object.
+    JsonAsForm,
+    /// It is no `multipart/form-data`.
+    Multipart,
+    /// One of the two comes twice.
+    Twice,
+    /// One of the two is missing or empty.
+    Missing,
+    /// One of the two is no string.
+    NoText,
+    /// One of the two is a file.
+    File,
+    /// One of the two is not plain text.
+    Encoded,
+    /// One of the two is too long, or has a NUL.
+    Unacceptable,
+}
+
+impl Flaw {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Json => "The body is not a JSON object that can be accepted.",
+            Self::Form => "The body is not a form that can be accepted.",
+            Self::JsonAsForm => "The body looks like JSON: send it as `application/json`.",
+            Self::Multipart => "The body is not `multipart/form-data` that can be accepted.",
+            Self::Twice => "User name or password comes twice.",
+            Self::Missing => "A user name and a password are needed.",
+            Self::NoText => "User name and password must be strings.",
+            Self::File => "User name and password must be text, not files.",
+            Self::Encoded => "User name and password must be plain text in UTF-8.",
+            Self::Unacceptable => "A field has a value that cannot be accepted.",
+        }
+    }
+}
+
+/// The fields of one body.
+pub(super) struct Fields<'a> {
+    login: &'a config::Login,
+    username: Option<Value>,
+    password: Option<Value>,
+    /// What came, as far as it is told.
+    names: Vec<String>,
+    others: usize,
+    is_twice: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) const fn new(login: &'a config::Login) -> Self {
+        Self { login, username: None, password: None, names: Vec::new(), others: 0, is_twice: false }
+    }
+
+    /// Takes in a field. `has_value`: it was a name and a value.
+    pub(super) fn add(&mut self, name: &str, has_value: bool, value: impl FnOnce() -> Value) {
+        self.remember(name, has_value);
+        let wanted = if name == self.login.username_field {
+            &mut self.username
+        } else if name == self.login.password_field {
+            &mut self.password
+        } else {
+            return;
+        };
+        self.is_twice |= wanted.replace(value()).is_some();
+    }
+
+    fn remember(&mut self, name: &str, has_value: bool) {
+        if self.names.iter().any(|known| known == name) {
+            return;
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:[]$".contains(&byte);
+        let is_name = (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.bytes().all(is_plain);
+        if is_name && has_value && self.names.len() < MAX_NAMES {
+            self.names.push(name.to_owned());
+        } else {
+            self.others += 1;
+        }
+    }
+
+    /// User name and password.
+    pub(super) fn finish(mut self) -> Result<(Zeroizing<String>, Zeroizing<String>), Problem> {
+        if self.is_twice {
+            return Err(self.refuse(Flaw::Twice));
+        }
+        let username = self.username.take().unwrap_or(Err(Flaw::Missing)).and_then(checked);
+        let password = self.password.take().unwrap_or(Err(Flaw::Missing)).and_then(checked);
+        match (username, password) {
+            (Ok(username), Ok(password)) => Ok((username, password)),
+            (Err(flaw), _) | (_, Err(flaw)) => Err(self.refuse(flaw)),
+        }
+    }
+
+    fn refuse(&self, flaw: Flaw) -> Problem {
+        let quoted: Vec<_> = self.names.iter().map(|name| format!("`{name}`")).collect();
+        let came = match (quoted.as_slice(), self.others) {
+            ([], 0) => String::from("none"),
+            ([], others) => format!("{others} with other names"),
+            (names, 0) => names.join(", "),
+            (names, others) => format!("{}, and {others} more", names.join(", ")),
+        };
+        let mut problem = refuse(flaw, self.login);
+        let _ = write!(problem.detail.to_mut(), " Received: {came}.");
+        problem
+    }
+}
+
+fn checked(value: Zeroizing<String>) -> Value {
+    match &value {
+        value if value.is_empty() => Err(Flaw::Missing),
+        value if value.len() > MAX_FIELD_LENGTH || value.contains('\0') => Err(Flaw::Unacceptable),
+        _ => Ok(value),
+    }
+}
+
+/// Refuses a body of which no field is known.
+pub(super) fn refuse(flaw: Flaw, login: &config::Login) -> Problem {
+    let detail = format!(
+        "{} Expected fields: `{}` and `{}`.",
+        flaw.text(),
+        login.username_field,
+        login.password_field
+    );
+    Problem::new(Code::BadRequest, "").with_detail(detail).because(ReasonCode::LoginBody)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(names: &[(&str, bool)]) -> String {
+        let login = config::Login {
+            path: "/api/login".into(),
+            username_field: "mail".into(),
+            password_field: "pass".into(),
+        };
+        let mut fields = Fields::new(&login);
+        for (name, has_value) in names {
+            fields.add(name, *has_value, || Ok(Zeroizing::new(String::from("canary"))));
+        }
+        fields.finish().map_or_else(|problem| problem.detail.into_owned(), |_| String::from("taken"))
+    }
+
+    #[test]
+    fn what_is_told_of_what_came() {
+        const NEEDED: &str =
+            "A user name and a password are needed. Expected fields: `mail` and `pass`. Received:";
+        let long = "x".repeat(41);
+        for (names, received) in [
+            (&[][..], "none."),
+            (&[("user", true)], "`user`."),
+            (&[("user", true), ("mail", true), ("user", true)], "`user`, `mail`."),
+            (&[("form:user[name].x-y_$", true)], "`form:user[name].x-y_$`."),
+            (&[("hunter2", false)], "1 with other names."),
+            (
+                &[("mail", true), ("hunter2", false), ("a b", true), ("`", true), ("", true)],
+                "`mail`, and 4 more.",
+            ),
+            (&[("mail", true), (&long, true)], "`mail`, and 1 more."),
+        ] {
+            assert_eq!(detail(names), format!("{NEEDED} {received}"));
+        }
+        assert_eq!(detail(&[("mail", true), ("x", true), ("x", true), ("pass", true)]), "taken");
+        assert!(detail(&[("mail", true), ("pass", true), ("mail", true)]).contains("twice"));
+        let names: Vec<_> = (0..100).map(|number| format!("field{number}{}", "x".repeat(30))).collect();
+        let many = detail(&names.iter().map(|name| (name.as_str(), true)).collect::<Vec<_>>());
+        assert!(many.ends_with(", and 88 more.") && many.len() < 1024, "{many}");
+    }
+}

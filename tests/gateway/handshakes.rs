@@ -1,0 +1,108 @@
+//! Handshakes of WebSockets that are none by RFC 6455 are answered here, before the app is asked.
+
+use crate::streaming::{upgrade, web_socket};
+use crate::support::client::raw;
+use crate::support::{Reply, Request, World};
+
+const GOOD: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_version_is_426_and_a_handshake_without_a_key_is_400() {
+    let world = World::start().await;
+    for path in ["/open/socket", "/api/socket", "/either/socket"] {
+        world.store.on(path, Reply::WebSocket);
+    }
+    let browser = world.logged_in("ada").await;
+    let cookies = browser.cookie_header().unwrap();
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let with_version = |version: &str| GOOD.replace("Version: 13", &format!("Version: {version}"));
+    let with_key = |key: &str| GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", key);
+    let cases = [
+        (426, with_version("8")),
+        (426, with_version("7")),
+        (426, with_version("14")),
+        (426, with_version("0")),
+        (426, with_version("13, 8")),
+        (426, with_version("013")),
+        (426, with_version("+13")),
+        (426, with_version("thirteen")),
+        (426, with_version("")),
+        (426, GOOD.replace(version, "")),
+        (426, GOOD.replace(version, "").replace(key, "")),
+        (400, GOOD.replace(version, &format!("{version}{version}"))),
+        (400, GOOD.replace(version, &format!("{version}Sec-WebSocket-Version: 8\r\n"))),
+        (400, GOOD.replace(key, "")),
+        (400, with_key("")),
+        (400, with_key("x")),
+        (400, with_key("dGhlIHNhbXBsZSBub25jZQ")),
+        (400, with_key("dGhlIHNhbXBsZSBub25jZQ=")),
+        (400, with_key("dGhlIHNhbXBsZSBub25jZTE=")),
+        (400, with_key("dGhlIHNhbXBsZSBub25j")),
+        (400, with_key("dGhlIHNhbXBsZSBub25jZ===")),
+        (400, with_key("dGhl_HNhbXBsZSBub25jZQ==")),
+        (400, with_key("dGhl HNhbXBsZSBub25jZQ==")),
+        (400, with_key("dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==")),
+        (400, GOOD.replace(key, &format!("{key}{key}"))),
+    ];
+    for path in ["/open/socket", "/api/socket", "/either/socket"] {
+        for (status, fields) in &cases {
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: store.localhost\r\nCookie: {cookies}\r\n{fields}\r\n");
+            let answer = raw(world.gateway.address, request).await.0.expect("an answer");
+            assert_eq!(answer.status(), *status, "{path} {fields}: {}", answer.text());
+            if *status == 426 {
+                answer.assert_problem(426, "upgrade_required");
+                assert_eq!(answer.header("sec-websocket-version"), Some("13"), "{fields}");
+                assert_eq!(answer.header("upgrade"), Some("websocket"), "{fields}");
+                let connection = answer.header("connection").unwrap_or_default().to_lowercase();
+                assert!(connection.split(", ").any(|option| option == "upgrade"), "{connection}");
+                assert!(answer.keeps_alive, "{connection}");
+            } else {
+                answer.assert_problem(400, "bad_request");
+            }
+        }
+    }
+    for method in ["POST", "HEAD", "OPTIONS", "PUT"] {
+        let request = format!("{method} /open/socket HTTP/1.1\r\nHost: store.localhost\r\n{GOOD}\r\n");
+        assert_eq!(raw(world.gateway.address, request).await.0.expect("an answer").status(), 400, "{method}");
+    }
+    assert_eq!(world.store.heads(), 0, "the app is not asked");
+    for key in ["dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w=="] {
+        let request = upgrade("/open/socket");
+        let request = if key == "dGhlIHNhbXBsZSBub25jZQ==" {
+            request
+        } else {
+            Request::get("/open/socket")
+                .header("Connection", "Upgrade")
+                .header("Upgrade", "WebSocket")
+                .header("Sec-WebSocket-Version", "13")
+                .header("Sec-WebSocket-Key", key)
+        };
+        assert!(web_socket(&browser, &request).await.is_ok(), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_app_that_answers_426_itself_is_passed_on_with_its_upgrade() {
+    let world = World::start().await;
+    let answer = b"HTTP/1.1 426 Upgrade Required\r\nUpgrade: websocket/14\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\nno";
+    world.store.on("/open/socket", Reply::Raw(answer.to_vec()));
+    let request = format!("GET /open/socket HTTP/1.1\r\nHost: store.localhost\r\n{GOOD}\r\n");
+    let answer = raw(world.gateway.address, request).await.0.expect("an answer");
+    assert_eq!((answer.status(), answer.text().as_str()), (426, "no"));
+    assert_eq!(answer.header("upgrade"), Some("websocket/14"));
+    let connection = answer.header("connection").unwrap_or_default().to_lowercase();
+    assert!(connection.split(", ").any(|option| option == "upgrade"), "{connection}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_handshake_needs_no_key() {
+    let world = World::start().await;
+    for fields in
+        ["Upgrade: websocket\r\n", "Connection: Upgrade\r\nUpgrade: h2c\r\n", "Sec-WebSocket-Version: 8\r\n"]
+    {
+        let request = format!("GET /open/x HTTP/1.1\r\nHost: store.localhost\r\n{fields}\r\n");
+        raw(world.gateway.address, request).await.0.expect("an answer").assert_status(200);
+    }
+}

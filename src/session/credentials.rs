@@ -43,12 +43,14 @@ fn of_json<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Prob
 }
 
 fn of_form<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Problem> {
-    if body.trim_ascii_start().starts_with(b"{") {
-        // As `curl -d` sends it. No form has a field of such a name.
-        return Err(refuse(Flaw::JsonAsForm, login));
-    }
-    let pairs = strict_form::pairs(body).map_err(|_| refuse(Flaw::Form, login))?;
+    // As `curl -d` sends it.
+    let is_json = body.trim_ascii_start().starts_with(b"{");
+    let malformed = if is_json { Flaw::JsonAsForm } else { Flaw::Form };
+    let pairs = strict_form::pairs(body).map_err(|_| refuse(malformed, login))?;
     let mut fields = Fields::new(login);
+    if is_json {
+        fields.without_these = Flaw::JsonAsForm;
+    }
     for strict_form::Pair { name, value } in pairs {
         let has_value = value.is_some();
         fields.add(&name, has_value, || Ok(value.unwrap_or_default()));
@@ -177,6 +179,21 @@ mod tests {
         {
             assert_eq!(read(&BodyFormat::Form, body), expected, "{}", String::from_utf8_lossy(body));
         }
+    }
+
+    #[test]
+    fn json_in_a_form_is_called_so_and_fields_of_odd_names_do_not_matter() {
+        for (body, expected) in [
+            (r#"{"username": "a", "password": "x"}"#, "The body looks like JSON"),
+            (r#" {"username": "a", "password": "100%"}"#, "The body looks like JSON"),
+            ("x=%zz", "The body is not a form"),
+            ("x=1", "A user name and a password are needed."),
+        ] {
+            let problem = parse(&BodyFormat::Form, body.as_bytes(), &login()).unwrap_err();
+            assert!(problem.detail.starts_with(expected), "{body}: {}", problem.detail);
+        }
+        let odd = b"{=1&username=a&password=x";
+        assert_eq!(read(&BodyFormat::Form, odd), Some(("a".to_owned(), "x".to_owned())));
     }
 
     #[test]

@@ -73,11 +73,14 @@ pub(super) struct Fields<'a> {
     names: Vec<String>,
     others: usize,
     is_twice: bool,
+    /// What is wrong with the body where the two are not in it.
+    pub(super) without_these: Flaw,
 }
 
 impl<'a> Fields<'a> {
-    pub(super) const fn new(login: &'a config::Login) -> Self {
-        Self { login, username: None, password: None, names: Vec::new(), others: 0, is_twice: false }
+    pub(super) fn new(login: &'a config::Login) -> Self {
+        let (names, without_these) = (Vec::new(), Flaw::Missing);
+        Self { login, username: None, password: None, names, others: 0, is_twice: false, without_these }
     }
 
     /// Takes in a field. `has_value`: it was a name and a value.
@@ -111,8 +114,8 @@ impl<'a> Fields<'a> {
         if self.is_twice {
             return Err(self.refuse(Flaw::Twice));
         }
-        let username = self.username.take().unwrap_or(Err(Flaw::Missing)).and_then(checked);
-        let password = self.password.take().unwrap_or(Err(Flaw::Missing)).and_then(checked);
+        let username = self.username.take().unwrap_or(Err(self.without_these)).and_then(checked);
+        let password = self.password.take().unwrap_or(Err(self.without_these)).and_then(checked);
         match (username, password) {
             (Ok(username), Ok(password)) => Ok((username, password)),
             (Err(flaw), _) | (_, Err(flaw)) => Err(self.refuse(flaw)),

@@ -1,7 +1,7 @@
 //! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
 //!
 //! `tree` parses TOML, `reader` walks it and collects problems, `values` has the types of single values, and each of
-//! `server` (with `tls`), `identity_provider` (with `signatures`, `token_parameters` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
+//! `server` (with `tls`), `identity_provider` (with `signatures`, `token_parameters`, `outgoing_proxy` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`, `identity_headers`, `routes`) reads its own table.
 //! `whole` (with `shared_tokens`) compares the tables with each other.
 
 mod app;
@@ -12,6 +12,7 @@ mod fusionauth_webhook;
 mod identity_headers;
 mod identity_provider;
 mod model;
+mod outgoing_proxy;
 mod outline;
 mod problem;
 mod provider_logout;
@@ -35,6 +36,7 @@ mod whole;
 use std::path::Path;
 
 pub use model::*;
+pub use outgoing_proxy::{OutgoingProxy, PlainHttp, ProxyCredentials};
 pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
 pub use signatures::algorithm_named;

@@ -236,6 +236,7 @@ fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, plain_htt
 }
 
 fn check_endpoints(section: &Section<'_>, plain_http: PlainHttp, endpoints: &[(&str, Option<&Url>)]) {
+    const HINT: &str = "use `https`, or set `allow_insecure_http = true` where the network itself is trusted";
     if plain_http == PlainHttp::Anybody {
         section.warn_at(
             "allow_insecure_http",
@@ -244,7 +245,6 @@ fn check_endpoints(section: &Section<'_>, plain_http: PlainHttp, endpoints: &[(&
         );
         return;
     }
-    const HINT: &str = "use `https`, or set `allow_insecure_http = true` where the network itself is trusted";
     for (key, url) in endpoints {
         check_confidential(section, key, *url, plain_http, HINT);
     }

@@ -16,11 +16,12 @@ async fn with_its_endpoints_given_an_issuer_is_a_name_and_no_address() {
         let builder = World::builder().await;
         let base = builder.provider.issuer();
         builder.provider.set(|settings| settings.claims = json!({ "iss": NAME }));
+        let revocation_endpoint = format!("revocation_endpoint = '{base}/revoke'\n");
         let mut toml = format!(
             "[identity_providers.main]\nissuer = '{NAME}'\ntoken_endpoint = '{base}/token'\njwks_uri = '{base}/jwks'\n"
         );
         if revocation {
-            toml += &format!("revocation_endpoint = '{base}/revoke'\n");
+            toml += &revocation_endpoint;
         }
         let world = builder.lay_over(&toml).start().await;
         let mut browser = world.logged_in("ada").await;

@@ -84,7 +84,7 @@ async fn serve(mut wire: Wire, manner: Arc<Mutex<Manner>>, seen: Arc<Mutex<Vec<H
         for (name, value) in
             head.headers.iter().filter(|(name, _)| !own.contains(&name.to_ascii_lowercase().as_str()))
         {
-            text += &format!("{name}: {value}\r\n");
+            text.extend([name, ": ", value, "\r\n"]);
         }
         let mut far = TcpStream::connect(host).await.expect("a provider");
         far.write_all(format!("{text}Connection: close\r\n\r\n").as_bytes())

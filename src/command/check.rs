@@ -86,6 +86,9 @@ fn identity_provider(provider: &IdentityProvider) -> String {
         provider.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
     let mut rows =
         vec![row("kind", kind), row("issuer", &provider.issuer), row("algorithms", joined(&algorithms))];
+    if let Some(proxy) = &provider.proxy {
+        rows.push(row("proxy", proxy.url.as_str()));
+    }
     if provider.logout == LogoutMethod::EndSession {
         rows.push(row("logout", "ends the provider's session"));
     }
@@ -206,6 +209,8 @@ mod tests {
             [identity_providers.fusion]
             kind = "fusionauth"
             issuer = "https://fusion.example.com"
+            proxy = "http://proxy.example.com:3128"
+            proxy_credentials = "hunter2:hunter2"
             client_auth = "none"
             [apps.shop]
             hosts = ["shop.example.com", "[::1]"]

@@ -4,13 +4,14 @@ use url::Url;
 
 use super::authorities::authorities;
 use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi};
+use super::outgoing_proxy::{PlainHttp, outgoing_proxy};
 use super::provider_logout::provider_logout;
 use super::reader::{Item, Section, boolean};
 use super::signatures::signatures;
 use super::spelling::{list, quote};
 use super::token_parameters;
 use super::values::duration::duration;
-use super::values::url::{endpoint, is_confidential, parse_issuer};
+use super::values::url::{endpoint, parse_issuer};
 use super::values::{is_table_name, plain_text, word};
 
 /// A provider as far as it could be read; apps refer to faulty ones, too.
@@ -67,12 +68,16 @@ fn read(
     let jwks_cooldown = section.defaulted("jwks_cooldown", "\"10s\"", |item| duration(item, "10ms", "1h"));
     let allow_insecure_http = section.defaulted("allow_insecure_http", "false", boolean);
     let ca = section.optional("ca", "the machine's authorities", authorities);
+    let proxy = outgoing_proxy(section);
+    let plain_http = allow_insecure_http
+        .zip(proxy.as_ref())
+        .map(|(allowed, proxy)| PlainHttp::new(allowed, proxy.as_ref().map(|proxy| &proxy.url)));
 
     if let (Some(kind), Some(issuer)) = (kind, issuer.as_deref()) {
         let token_endpoint = token_endpoint.as_ref().and_then(Option::as_ref);
         let needs_keys = !matches!(hmac_secret, Some(Some(_)));
         let to_find = to_find(section, kind, token_endpoint, needs_keys, logout.endpoint_key());
-        check_issuer(section, issuer, &to_find, allow_insecure_http == Some(false));
+        check_issuer(section, issuer, &to_find, plain_http.unwrap_or(PlainHttp::Anybody));
     }
     let endpoints = [
         ("token_endpoint", &token_endpoint),
@@ -80,10 +85,10 @@ fn read(
         ("end_session_endpoint", &logout.end_session_endpoint),
         ("jwks_uri", &jwks_uri),
     ];
-    if let Some(allowed) = allow_insecure_http {
+    if let Some(plain_http) = plain_http {
         check_endpoints(
             section,
-            allowed,
+            plain_http,
             &endpoints.map(|(key, url)| (key, url.as_ref().and_then(Option::as_ref))),
         );
     }
@@ -111,6 +116,7 @@ fn read(
         jwks_cooldown: jwks_cooldown?,
         allow_insecure_http: allow_insecure_http?,
         ca: ca?,
+        proxy: proxy?,
     })
 }
 
@@ -196,18 +202,18 @@ fn to_find(
 
 /// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one. Where all that
 /// is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`, though nobody answers there.
-fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_confidential: bool) {
+fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, plain_http: PlainHttp) {
     const REVOKES_NOTHING: &str = "set it, if the provider has one";
     match parse_issuer(issuer) {
-        Ok(url) if !to_find.needed.is_empty() && only_confidential => {
+        Ok(url) if !to_find.needed.is_empty() => {
             let names = list(&to_find.needed);
             let hint = format!(
                 "use `https`, or set {names} if the issuer is a name and no address, or `allow_insecure_http = true` where \
                  the network itself is trusted"
             );
-            check_confidential(section, "issuer", Some(&url), &hint);
+            check_confidential(section, "issuer", Some(&url), plain_http, &hint);
         }
-        Ok(url) if to_find.asks_issuer && only_confidential && !is_confidential(&url) => section.warn_at(
+        Ok(url) if to_find.asks_issuer && !plain_http.permits(&url) => section.warn_at(
             "revocation_endpoint",
             "it is not discovered, since the issuer is not asked over `http`: a logout will revoke nothing",
             REVOKES_NOTHING,
@@ -229,8 +235,9 @@ fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, only_conf
     }
 }
 
-fn check_endpoints(section: &Section<'_>, allows_http: bool, endpoints: &[(&str, Option<&Url>)]) {
-    if allows_http {
+fn check_endpoints(section: &Section<'_>, plain_http: PlainHttp, endpoints: &[(&str, Option<&Url>)]) {
+    const HINT: &str = "use `https`, or set `allow_insecure_http = true` where the network itself is trusted";
+    if plain_http == PlainHttp::Anybody {
         section.warn_at(
             "allow_insecure_http",
             "passwords, tokens and client secrets may cross the network in clear",
@@ -238,17 +245,26 @@ fn check_endpoints(section: &Section<'_>, allows_http: bool, endpoints: &[(&str,
         );
         return;
     }
-    const HINT: &str = "use `https`, or set `allow_insecure_http = true` where the network itself is trusted";
     for (key, url) in endpoints {
-        check_confidential(section, key, *url, HINT);
+        check_confidential(section, key, *url, plain_http, HINT);
     }
 }
 
-fn check_confidential(section: &Section<'_>, key: &str, url: Option<&Url>, hint: &str) {
-    if let Some(url) = url.filter(|url| !is_confidential(url)) {
+fn check_confidential(
+    section: &Section<'_>,
+    key: &str,
+    url: Option<&Url>,
+    plain_http: PlainHttp,
+    hint: &str,
+) {
+    if let Some(url) = url.filter(|url| !plain_http.permits(url)) {
+        let whom = match plain_http {
+            PlainHttp::Nobody => "a proxy on another machine",
+            PlainHttp::Anybody | PlainHttp::ThisMachine => "another machine",
+        };
         let _: Option<()> = section.fault_at(
             key,
-            format!("{} sends passwords and tokens in clear to another machine", quote(url.as_str())),
+            format!("{} sends passwords and tokens in clear to {whom}", quote(url.as_str())),
             hint,
         );
     }

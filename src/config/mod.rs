@@ -2,7 +2,7 @@
 //!
 //! `file` reads files, `tree` parses TOML (`twice` says what is there twice), `reader` walks it and collects problems,
 //! `values` has the types of single values, and each of `server` (with `tls`), `identity_provider` (with `signatures`,
-//! `token_parameters` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`,
+//! `token_parameters`, `outgoing_proxy` and `provider_logout`) and `app` (with `endpoints`, `fusionauth_webhook`, `cookies`,
 //! `identity_headers`, `routes`) reads its own table. `whole` (with `shared_tokens`) compares the tables with each other,
 //! `stand_in` finds variables that nobody has expanded.
 
@@ -15,6 +15,7 @@ mod fusionauth_webhook;
 mod identity_headers;
 mod identity_provider;
 mod model;
+mod outgoing_proxy;
 mod outline;
 mod problem;
 mod provider_logout;
@@ -42,6 +43,7 @@ use std::path::Path;
 pub(crate) use file::text;
 pub use file::{Unreadable, read_bytes, read_text};
 pub use model::*;
+pub use outgoing_proxy::{OutgoingProxy, PlainHttp, ProxyCredentials};
 pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
 pub use signatures::algorithm_named;

@@ -13,6 +13,7 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::outgoing_proxy::{OutgoingProxy, PlainHttp};
 use super::token_parameters::TokenParameter;
 
 /// A whole `gateway.toml`.
@@ -265,6 +266,15 @@ pub struct IdentityProvider {
     pub allow_insecure_http: bool,
     /// Who certifies it; `None`: the machine's authorities.
     pub ca: Option<Authorities>,
+    /// What every call goes through; `None`: straight to it.
+    pub proxy: Option<OutgoingProxy>,
+}
+
+impl IdentityProvider {
+    /// To whom it may be asked over plain http.
+    pub fn plain_http(&self) -> PlainHttp {
+        PlainHttp::new(self.allow_insecure_http, self.proxy.as_ref().map(|proxy| &proxy.url))
+    }
 }
 
 /// `identity_providers.NAME.kind`.

@@ -14,7 +14,7 @@ use super::classify::is_wrong_url;
 use super::endpoints::{Endpoints, below, check_url, issuer_url};
 use super::http::{CallError, HttpClient, measured};
 use super::single_flight::SingleFlight;
-use crate::config::{self, LogoutMethod, ProviderKind};
+use crate::config::{self, LogoutMethod, PlainHttp, ProviderKind};
 
 /// The least time between the starts of two attempts: while a provider is down, every login asks for one.
 const SPACING: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ pub(super) struct Discovery {
     issuer: String,
     /// The documents to try, in this order; empty for a provider that has none.
     documents: Vec<Url>,
-    allow_insecure_http: bool,
+    plain_http: PlainHttp,
     needs_jwks: bool,
     logout: LogoutMethod,
     request_timeout: Duration,
@@ -53,6 +53,14 @@ pub enum DiscoveryError {
     /// The provider could not be asked now.
     #[error("discovery at {url}: {reason}")]
     Unreachable {
+        /// The metadata document.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The proxy in between does not let us ask it.
+    #[error("discovery at {url}: {reason}")]
+    Proxy {
         /// The metadata document.
         url: String,
         /// What went wrong.
@@ -134,7 +142,7 @@ impl Discovery {
         if documents.is_empty() && !complete {
             return Err(SetupError::NothingToDiscover(config.issuer.clone()));
         }
-        let refused = documents.iter().find_map(|url| check_url(url, config.allow_insecure_http).err());
+        let refused = documents.iter().find_map(|url| check_url(url, config.plain_http()).err());
         if let Some(problem) = refused {
             if !complete {
                 return Err(SetupError::Endpoint(format!("issuer {problem}")));
@@ -147,7 +155,7 @@ impl Discovery {
             provider: config.name.clone(),
             issuer: config.issuer.clone(),
             documents,
-            allow_insecure_http: config.allow_insecure_http,
+            plain_http: config.plain_http(),
             needs_jwks,
             logout: config.logout,
             request_timeout: config.request_timeout,
@@ -167,7 +175,7 @@ impl Discovery {
         }
         let Some(found) = before.state().found.clone() else { return };
         let known = self.configured.clone().or(found.clone());
-        if known.check(self.allow_insecure_http).is_ok() {
+        if known.check(self.plain_http).is_ok() {
             self.known.store(Arc::new(known));
             self.state().found = Some(found);
         }
@@ -221,7 +229,11 @@ impl Discovery {
         // A provider whose needed endpoints are all configured may well have no metadata. That it says so itself counts.
         let settled = match &outcome {
             Ok(()) => true,
-            Err(DiscoveryError::Unreachable { .. } | DiscoveryError::Unclear { .. }) => false,
+            Err(
+                DiscoveryError::Unreachable { .. }
+                | DiscoveryError::Proxy { .. }
+                | DiscoveryError::Unclear { .. },
+            ) => false,
             Err(_) => self.is_complete(),
         };
         match &outcome {
@@ -254,7 +266,9 @@ impl Discovery {
         for url in &self.documents {
             match self.fetch(url).await {
                 Ok(metadata) => return Ok(metadata),
-                Err(error @ DiscoveryError::Unreachable { .. }) => return Err(error),
+                Err(error @ (DiscoveryError::Unreachable { .. } | DiscoveryError::Proxy { .. })) => {
+                    return Err(error);
+                }
                 // What is unclear counts more than that there is none.
                 Err(error) => match &told {
                     Some(DiscoveryError::Unclear { .. }) => {}
@@ -275,6 +289,9 @@ impl Discovery {
                 Ok(answer) => answer,
                 Err(error @ (CallError::TooLarge | CallError::Encoded)) => {
                     return Err(unclear(error.to_string()));
+                }
+                Err(error @ CallError::Proxy { .. }) => {
+                    return Err(DiscoveryError::Proxy { url: url.to_string(), reason: error.to_string() });
                 }
                 Err(error) => return Err(unreachable(error.to_string())),
             };
@@ -297,7 +314,7 @@ impl Discovery {
         }
         let found = metadata.endpoints(self.logout)?;
         let known = self.configured.clone().or(found.clone());
-        known.check(self.allow_insecure_http).map_err(DiscoveryError::Endpoint)?;
+        known.check(self.plain_http).map_err(DiscoveryError::Endpoint)?;
         if known.token.is_none() {
             return Err(DiscoveryError::Endpoint(String::from("no token_endpoint")));
         }

@@ -1,11 +1,9 @@
 //! Where a provider's endpoints are: set explicitly, derived (FusionAuth), or discovered.
 
-use std::net::IpAddr;
-
-use url::{Host, Url};
+use url::Url;
 
 use super::SetupError;
-use crate::config::{self, LogoutMethod, ProviderKind};
+use crate::config::{self, LogoutMethod, PlainHttp, ProviderKind};
 
 /// A provider's endpoints, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +44,7 @@ impl Endpoints {
                 })
             }
         };
-        known.check(config.allow_insecure_http).map_err(SetupError::Endpoint)?;
+        known.check(config.plain_http()).map_err(SetupError::Endpoint)?;
         Ok(known)
     }
 
@@ -70,7 +68,7 @@ impl Endpoints {
     }
 
     /// Refuses an endpoint to which secrets would travel unprotected.
-    pub(super) fn check(&self, allow_insecure_http: bool) -> Result<(), String> {
+    pub(super) fn check(&self, plain_http: PlainHttp) -> Result<(), String> {
         let named = [
             ("token_endpoint", &self.token),
             ("revocation_endpoint", &self.revocation),
@@ -80,7 +78,7 @@ impl Endpoints {
         ];
         for (name, url) in named {
             if let Some(url) = url {
-                check_url(url, allow_insecure_http).map_err(|problem| format!("{name} {problem}"))?;
+                check_url(url, plain_http).map_err(|problem| format!("{name} {problem}"))?;
             }
         }
         Ok(())
@@ -88,7 +86,7 @@ impl Endpoints {
 }
 
 /// https, or http to a loopback host, or http where that is allowed on purpose; no credentials in it, no fragment.
-pub(super) fn check_url(url: &Url, allow_insecure_http: bool) -> Result<(), String> {
+pub(super) fn check_url(url: &Url, plain_http: PlainHttp) -> Result<(), String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(String::from("has credentials in it"));
     }
@@ -96,19 +94,12 @@ pub(super) fn check_url(url: &Url, allow_insecure_http: bool) -> Result<(), Stri
         return Err(String::from("has a fragment"));
     }
     match url.scheme() {
-        "https" => Ok(()),
-        "http" if allow_insecure_http || is_loopback(url) => Ok(()),
+        "https" | "http" if plain_http.permits(url) => Ok(()),
+        "http" if plain_http == PlainHttp::Nobody => Err(String::from(
+            "is not https, and a proxy on another machine would read it (see `allow_insecure_http`)",
+        )),
         "http" => Err(String::from("is neither https nor on a loopback host (see `allow_insecure_http`)")),
         _ => Err(String::from("is not an https URL")),
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => false,
     }
 }
 
@@ -129,8 +120,7 @@ fn fusionauth_base(config: &config::IdentityProvider) -> Option<Url> {
     let Some(token) = &config.token_endpoint else { return issuer_url(&config.issuer) };
     let Some(path) = token.path().strip_suffix("/oauth2/token") else {
         // An issuer that must not be asked is only a name.
-        let asked =
-            issuer_url(&config.issuer).filter(|url| check_url(url, config.allow_insecure_http).is_ok());
+        let asked = issuer_url(&config.issuer).filter(|url| check_url(url, config.plain_http()).is_ok());
         return asked.or_else(|| token.join("/").ok());
     };
     let mut base = token.clone();
@@ -222,8 +212,8 @@ mod tests {
             ("https://idp.example.com/token#x", false),
         ];
         for (url, permitted) in cases {
-            assert_eq!(check_url(&url.parse().unwrap(), false).is_ok(), permitted, "{url}");
+            assert_eq!(check_url(&url.parse().unwrap(), PlainHttp::ThisMachine).is_ok(), permitted, "{url}");
         }
-        assert!(check_url(&"http://idp.example.com/token".parse().unwrap(), true).is_ok());
+        assert!(check_url(&"http://idp.example.com/token".parse().unwrap(), PlainHttp::Anybody).is_ok());
     }
 }

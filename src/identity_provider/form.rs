@@ -91,7 +91,7 @@ fn form_encode(text: &str) -> Zeroizing<String> {
 }
 
 /// `Basic` credentials (RFC 7617 section 2).
-fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
+pub(super) fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
     let mut pair =
         Zeroizing::new(String::with_capacity(id.len().saturating_add(secret.len()).saturating_add(1)));
     pair.push_str(id);

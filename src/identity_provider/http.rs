@@ -1,4 +1,5 @@
-//! The only place that talks to an identity provider over HTTP: no redirects, no proxy, total time-outs, bounded answers.
+//! The only place that talks to an identity provider over HTTP: no redirects, no proxy but a configured one, total time-outs,
+//! bounded answers.
 
 use std::error::Error;
 use std::future::Future;
@@ -13,9 +14,8 @@ use reqwest::{RequestBuilder, Response, redirect};
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::config::Authorities;
-
-use super::form::{Form, ZeroizingBytes};
+use super::form::{Form, ZeroizingBytes, basic};
+use crate::config::{self, Authorities, OutgoingProxy};
 use crate::telemetry::metrics::ProviderCall;
 use crate::telemetry::traces::{self, CallSpan};
 
@@ -28,7 +28,11 @@ const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// The client of one identity provider.
 #[derive(Debug, Clone)]
-pub(super) struct HttpClient(reqwest::Client);
+pub(super) struct HttpClient {
+    client: reqwest::Client,
+    /// The proxy that every call goes through.
+    proxy: Option<Url>,
+}
 
 /// What a provider answered, whatever the status.
 #[derive(Default)]
@@ -60,6 +64,14 @@ pub(super) enum CallError {
     /// No connection, or it broke.
     #[error("{0}")]
     Connection(String),
+    /// The proxy in between has not let us talk to the provider.
+    #[error("the proxy {proxy}: {reason}")]
+    Proxy {
+        /// Its scheme, host and port.
+        proxy: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// The answer was not complete in time.
     #[error("no complete answer within {0:?}")]
     TimedOut(Duration),
@@ -74,21 +86,29 @@ pub(super) enum CallError {
 impl HttpClient {
     /// Builds the client; makes no connection.
     ///
-    /// With `ca` only what that certifies is trusted, else what the machine trusts.
-    pub(super) fn new(connect_timeout: Duration, ca: Option<&Authorities>) -> Result<Self, String> {
+    /// With `ca` only what that certifies is trusted, be it the provider or a proxy, else what the machine trusts. The
+    /// environment's proxies are not used.
+    pub(super) fn new(config: &config::IdentityProvider) -> Result<Self, String> {
+        let proxy = config.proxy.as_ref();
+        let through = proxy.map(outgoing_proxy).transpose()?;
         let builder = || {
-            reqwest::Client::builder()
+            let builder = reqwest::Client::builder()
                 .redirect(redirect::Policy::none())
                 .no_proxy()
-                .connect_timeout(connect_timeout)
+                .connect_timeout(config.connect_timeout)
                 .pool_idle_timeout(IDLE_CONNECTION)
-                .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+                .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
+            match &through {
+                Some(proxy) => builder.proxy(proxy.clone()),
+                None => builder,
+            }
         };
-        if let Some(Authorities(certificates)) = ca {
+        let proxy = proxy.map(|proxy| proxy.url.clone());
+        if let Some(Authorities(certificates)) = &config.ca {
             let certificates: Result<Vec<_>, _> =
                 certificates.iter().map(|der| reqwest::Certificate::from_der(der)).collect();
             let client = certificates.and_then(|certificates| builder().tls_certs_only(certificates).build());
-            return client.map(Self).map_err(describe);
+            return client.map(|client| Self { client, proxy }).map_err(describe);
         }
         let client = builder().build().or_else(|error| {
             // A bare image has no root certificates, which a provider on a loopback address does not need.
@@ -96,12 +116,12 @@ impl HttpClient {
             tracing::warn!(%error, "no root certificates: an identity provider over https cannot be verified");
             builder().tls_certs_only([]).build()
         });
-        client.map(Self).map_err(describe)
+        client.map(|client| Self { client, proxy }).map_err(describe)
     }
 
     /// Fetches a JSON document.
     pub(super) async fn get(&self, url: &Url, limit: Duration) -> Result<Answer, CallError> {
-        call(self.0.get(url.clone()), limit).await
+        self.call(self.client.get(url.clone()), limit).await
     }
 
     /// Posts a form, with the client's `Authorization` where there is one.
@@ -113,14 +133,14 @@ impl HttpClient {
         limit: Duration,
     ) -> Result<Answer, CallError> {
         let mut request = self
-            .0
+            .client
             .post(url.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form.into_bytes());
         if let Some(value) = authorization {
             request = request.header(AUTHORIZATION, value);
         }
-        call(request, limit).await
+        self.call(request, limit).await
     }
 
     /// Posts a JSON text.
@@ -131,13 +151,81 @@ impl HttpClient {
         limit: Duration,
     ) -> Result<Answer, CallError> {
         let body = Bytes::from_owner(ZeroizingBytes(json));
-        call(self.0.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body), limit).await
+        let request = self.client.post(url.clone()).header(CONTENT_TYPE, "application/json").body(body);
+        self.call(request, limit).await
     }
 
     /// Posts nothing: everything is in the URL.
     pub(super) async fn post_empty(&self, url: &Url, limit: Duration) -> Result<Answer, CallError> {
-        call(self.0.post(url.clone()).body(Bytes::new()), limit).await
+        self.call(self.client.post(url.clone()).body(Bytes::new()), limit).await
     }
+
+    /// Sends a request and reads the whole answer, all within `limit`.
+    async fn call(&self, request: RequestBuilder, limit: Duration) -> Result<Answer, CallError> {
+        let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
+        let exchange = async {
+            let (client, request) = request.build_split();
+            let mut request = request.map_err(|error| self.failed(error))?;
+            traces::propagate(&mut request);
+            let response = client.execute(request).await.map_err(|error| self.failed(error))?;
+            if let Some(proxy) =
+                self.proxy.as_ref().filter(|_| response.status().as_u16() == ASKS_FOR_CREDENTIALS)
+            {
+                return Err(of_proxy(proxy, String::from(WANTS_CREDENTIALS)));
+            }
+            read(response).await
+        };
+        tokio::time::timeout(limit, exchange).await.unwrap_or(Err(CallError::TimedOut(limit)))
+    }
+
+    /// Whose fault it is that there is no connection. Over plain http only the proxy is connected to; to an https provider
+    /// there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
+    fn failed(&self, error: reqwest::Error) -> CallError {
+        let Some(proxy) = self.proxy.as_ref().filter(|_| error.is_connect()) else {
+            return CallError::Connection(describe(error));
+        };
+        let is_plain = error.url().is_some_and(|url| url.scheme() == "http");
+        let is_timeout = error.is_timeout();
+        let text = describe(error);
+        let Some((_, tunnel)) = text.split_once(TUNNEL).filter(|_| !is_plain) else {
+            return match () {
+                () if is_plain => of_proxy(proxy, text),
+                // The time may have passed on either way.
+                () if is_timeout => of_proxy(proxy, format!("no connection through it in time: {text}")),
+                () => CallError::Connection(text),
+            };
+        };
+        of_proxy(
+            proxy,
+            match tunnel {
+                "proxy authorization required" => String::from(WANTS_CREDENTIALS),
+                "unsuccessful" => String::from("it refuses a tunnel (CONNECT) to the provider"),
+                other => format!("there is no tunnel (CONNECT) to the provider: {other}"),
+            },
+        )
+    }
+}
+
+/// How errors of tunnels begin, which have no public type.
+const TUNNEL: &str = "tunnel error: ";
+
+/// RFC 9110 section 15.5.8.
+const ASKS_FOR_CREDENTIALS: u16 = 407;
+
+const WANTS_CREDENTIALS: &str = "it wants to know who we are (407): see `proxy_credentials`";
+
+fn of_proxy(proxy: &Url, reason: String) -> CallError {
+    CallError::Proxy { proxy: proxy.origin().ascii_serialization(), reason }
+}
+
+fn outgoing_proxy(proxy: &OutgoingProxy) -> Result<reqwest::Proxy, String> {
+    let through = reqwest::Proxy::all(proxy.url.clone()).map_err(describe)?;
+    let credentials = proxy.credentials.as_ref();
+    let header = credentials.and_then(|known| basic(&known.username, known.password.expose()));
+    Ok(match header {
+        Some(header) => through.custom_http_auth(header),
+        None => through,
+    })
 }
 
 /// Counts a call and the time that it takes, also where it is given up.
@@ -154,20 +242,6 @@ pub(super) async fn measured(
     };
     measure.status = status(&answer);
     answer
-}
-
-/// Sends a request and reads the whole answer, all within `limit`.
-async fn call(request: RequestBuilder, limit: Duration) -> Result<Answer, CallError> {
-    let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "identity");
-    let exchange = async {
-        let failed = |error| CallError::Connection(describe(error));
-        let (client, request) = request.build_split();
-        let mut request = request.map_err(failed)?;
-        traces::propagate(&mut request);
-        let response = client.execute(request).await.map_err(failed)?;
-        read(response).await
-    };
-    tokio::time::timeout(limit, exchange).await.unwrap_or(Err(CallError::TimedOut(limit)))
 }
 
 async fn read(mut response: Response) -> Result<Answer, CallError> {

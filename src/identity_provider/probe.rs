@@ -6,7 +6,7 @@ use url::Url;
 
 use super::codes::{self, AtLogin, AtRefresh};
 use super::error_answer::{ErrorAnswer, Form};
-use super::http::Answer;
+use super::http::{Answer, CallError};
 use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError, classify, token_answer};
 use crate::access::key_set::{KeySet, KeySetError};
 
@@ -65,6 +65,17 @@ pub enum PasswordGrantVerdict {
     Unavailable(String),
 }
 
+/// Why there is no JWKS to look at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoKeys {
+    /// The provider has not given one.
+    #[error("{0}")]
+    OfProvider(String),
+    /// The proxy in between has not let us ask.
+    #[error("{0}")]
+    OfProxy(String),
+}
+
 /// What a JWKS offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysFound {
@@ -94,13 +105,16 @@ impl IdentityProvider {
     }
 
     /// Fetches the JWKS and looks at its keys. `Err`: there is none to look at.
-    pub async fn probe_keys(&self) -> Result<Probed<KeysFound>, String> {
+    pub async fn probe_keys(&self) -> Result<Probed<KeysFound>, NoKeys> {
         let endpoints = self.discovery.endpoints();
-        let url = endpoints.jwks.as_ref().ok_or("no jwks_uri is known")?;
-        let answer =
-            self.http.get(url, self.config.request_timeout).await.map_err(|error| error.to_string())?;
+        let no_url = || NoKeys::OfProvider(String::from("no jwks_uri is known"));
+        let url = endpoints.jwks.as_ref().ok_or_else(no_url)?;
+        let answer = self.http.get(url, self.config.request_timeout).await.map_err(|error| match error {
+            error @ CallError::Proxy { .. } => NoKeys::OfProxy(error.to_string()),
+            error => NoKeys::OfProvider(error.to_string()),
+        })?;
         if answer.status != 200 {
-            return Err(format!("status {}", answer.status));
+            return Err(NoKeys::OfProvider(format!("status {}", answer.status)));
         }
         let keys = KeySet::from_jwks(answer.json(), &self.config.algorithms);
         let faulty = match &keys {

@@ -48,8 +48,7 @@ pub struct IdentityProvider {
 impl IdentityProvider {
     /// Prepares the provider; makes no connection.
     pub fn new(config: &config::IdentityProvider) -> Result<Self, SetupError> {
-        let http =
-            HttpClient::new(config.connect_timeout, config.ca.as_ref()).map_err(SetupError::HttpClient)?;
+        let http = HttpClient::new(config).map_err(SetupError::HttpClient)?;
         let discovery = Arc::new(Discovery::new(config, http.clone())?);
         let keys = Arc::new(KeyStore::new(config, http.clone(), Arc::clone(&discovery)));
         Ok(Self { config: config.clone(), http, discovery, keys, warned_of_clock: AtomicU64::new(0) })

@@ -20,7 +20,12 @@ fn log(directory: &Path) -> Stdio {
 
 /// Runs the program on a directory's `gateway.toml`.
 pub(crate) fn run(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+    command(directory, arguments, log).spawn().unwrap()
+}
+
+fn command(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command
         .arg("run")
         .arg("--config")
         .arg(directory.join("gateway.toml"))
@@ -29,9 +34,8 @@ pub(crate) fn run(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> S
         .stdout(log(directory))
         .stderr(log(directory))
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+        .kill_on_drop(true);
+    command
 }
 
 /// The program in a process of its own, logging at `trace` into a file.
@@ -60,14 +64,30 @@ impl Program {
         Self::start_in(builder, |_| stderr()).await
     }
 
-    async fn start_in(mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
+    /// The same with these environment variables, all of one value.
+    pub(crate) async fn start_in_environment(
+        builder: Builder,
+        names: &[&str],
+        value: &str,
+    ) -> (Self, Builder) {
+        Self::start_as(builder, |directory| {
+            command(directory, &[], log).envs(names.iter().map(|name| (name, value))).spawn().unwrap()
+        })
+        .await
+    }
+
+    async fn start_in(builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
+        Self::start_as(builder, |directory| run(directory, &[], stderr)).await
+    }
+
+    async fn start_as(mut builder: Builder, run: impl FnOnce(&Path) -> Child) -> (Self, Builder) {
         let ports = [Port::reserve(), Port::reserve()];
         let [address, admin] = [&ports[0], &ports[1]].map(Port::address);
         let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
         builder = builder.lay_over(&toml);
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
-        let child = run(directory.path(), &[], stderr);
+        let child = run(directory.path());
         let mut program = Self { child, directory, _ports: ports, address, admin };
         program.ready().await;
         (program, builder)

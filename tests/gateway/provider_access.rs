@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use crate::binary::Program;
+use crate::support::certificates::{Authority, terminator};
+use crate::support::proxy::{HttpProxy, Manner};
 use crate::support::{Browser, Endpoint, Fault, Request, World};
 
 /// As ADFS calls itself.
@@ -14,11 +16,12 @@ async fn with_its_endpoints_given_an_issuer_is_a_name_and_no_address() {
         let builder = World::builder().await;
         let base = builder.provider.issuer();
         builder.provider.set(|settings| settings.claims = json!({ "iss": NAME }));
+        let revocation_endpoint = format!("revocation_endpoint = '{base}/revoke'\n");
         let mut toml = format!(
             "[identity_providers.main]\nissuer = '{NAME}'\ntoken_endpoint = '{base}/token'\njwks_uri = '{base}/jwks'\n"
         );
         if revocation {
-            toml += &format!("revocation_endpoint = '{base}/revoke'\n");
+            toml += &revocation_endpoint;
         }
         let world = builder.lay_over(&toml).start().await;
         let mut browser = world.logged_in("ada").await;
@@ -115,4 +118,143 @@ async fn a_secret_parameter_is_sent_and_stands_in_no_line_of_the_log() {
     let text = program.end().await;
     assert!(!text.contains("canary-parameter"), "{text}");
     assert!(text.contains("what is plain-audience?"), "{text}");
+}
+
+/// Everything that a session needs of its provider.
+async fn a_whole_session(world: &World) {
+    let mut browser = world.logged_in("ada").await;
+    browser.get("/api/cart").await.assert_status(200);
+    world.expire_access_tokens();
+    browser.get("/api/cart").await.assert_status(200);
+    browser.send(Request::post("/api/logout")).await.assert_status(204);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_to_a_provider_over_http_goes_through_its_proxy_in_absolute_form() {
+    let proxy = HttpProxy::start().await;
+    let builder = World::builder().await;
+    let issuer = builder.provider.issuer();
+    let toml = format!("[identity_providers.main]\nproxy = '{}'", proxy.url());
+    let world = builder.lay_over(&toml).start().await;
+    a_whole_session(&world).await;
+    let asked = proxy.asked();
+    for (method, path) in [
+        ("GET", "/.well-known/openid-configuration"),
+        ("GET", "/jwks"),
+        ("POST", "/token"),
+        ("POST", "/revoke"),
+    ] {
+        assert!(asked.contains(&format!("{method} {issuer}{path}")), "{path}: {asked:?}");
+    }
+    let of_provider =
+        [Endpoint::Discovery, Endpoint::Jwks, Endpoint::Login, Endpoint::Refresh, Endpoint::Revoke];
+    let calls: usize = of_provider.map(|endpoint| world.provider.count(endpoint)).iter().sum();
+    assert_eq!(calls, asked.len(), "nothing goes another way");
+    assert!(proxy.credentials().iter().all(Option::is_none));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_over_https_is_reached_through_a_tunnel_and_verified_at_its_end() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    authority.certify("provider", &["127.0.0.1"]);
+    for trusted in [true, false] {
+        let proxy = HttpProxy::start().await;
+        proxy.set(Manner::Ask(String::from("Basic YWRhOnA6dw==")));
+        let builder = World::builder().await;
+        let plain = builder.provider.issuer().trim_start_matches("http://").parse().expect("an address");
+        let provider = terminator(&authority, "provider", plain).await;
+        let ca = if trusted { authority.ca() } else { stranger.ca() };
+        let toml = format!(
+            "[identity_providers.main]\ntoken_endpoint = 'https://{provider}/token'\njwks_uri = 'https://{provider}/jwks'\n\
+             revocation_endpoint = 'https://{provider}/revoke'\nca = '{ca}'\n\
+             proxy = '{}'\nproxy_credentials = 'ada:p:w'\n",
+            proxy.url()
+        );
+        let builder = builder.lay_over(&toml);
+        if trusted {
+            let world = builder.start().await;
+            a_whole_session(&world).await;
+        } else {
+            let world = builder.start_unready().await;
+            world.browser().try_log_in("ada", "correct horse").await.assert_status(503);
+            assert_eq!(world.provider.count(Endpoint::Login), 0);
+        }
+        let tunnel = format!("CONNECT {provider}");
+        assert!(
+            !proxy.asked().is_empty() && proxy.asked().iter().all(|asked| *asked == tunnel),
+            "{:?}",
+            proxy.asked()
+        );
+        let expected = Some(String::from("Basic YWRhOnA6dw=="));
+        assert!(proxy.credentials().iter().all(|sent| *sent == expected));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_environment_names_no_proxy() {
+    let proxy = HttpProxy::start().await;
+    let builder = World::builder().await;
+    let (program, builder) =
+        Program::start_in_environment(builder, &["HTTP_PROXY", "http_proxy", "ALL_PROXY"], &proxy.url())
+            .await;
+    Browser::new(program.address, "store.localhost").log_in("ada").await;
+    assert_eq!(proxy.listening.accepted(), 0);
+    assert_eq!(builder.provider.count(Endpoint::Login), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_fails_is_told_from_a_provider_that_does_and_its_credentials_stay_secret() {
+    let authority = Authority::new();
+    authority.certify("provider", &["127.0.0.1"]);
+    let proxy = HttpProxy::start().await;
+    let builder = World::builder().await;
+    let plain = builder.provider.issuer().trim_start_matches("http://").parse().expect("an address");
+    let provider = terminator(&authority, "provider", plain).await;
+    let toml = |token: &str| {
+        format!(
+            "[identity_providers.main]\nca = '{}'\nproxy = '{}'\nproxy_credentials = 'ada:canary-proxy'\ntoken_endpoint = '{token}'\n\
+             [refresh]\nreplay_window = '29s'\n",
+            authority.ca(),
+            proxy.url()
+        )
+    };
+    let http = builder.provider.issuer();
+    for (token, refused) in [
+        (format!("https://{provider}/token"), "it refuses a tunnel (CONNECT) to the provider"),
+        (format!("{http}/token"), ""),
+    ] {
+        proxy.set(Manner::Pass);
+        let builder = World::builder().await;
+        let (program, builder) = Program::start(builder.lay_over(&toml(&token))).await;
+        let log_in = || async {
+            let mut browser = Browser::new(program.address, "store.localhost");
+            browser.try_log_in("ada", "correct horse").await
+        };
+        let told = format!("the proxy {}: ", proxy.url());
+        proxy.set(Manner::Ask(String::from("Basic other")));
+        log_in().await.assert_problem(503, "identity_provider_unavailable");
+        program
+            .logged(&[
+                "login impossible",
+                &told,
+                "it wants to know who we are (407): see `proxy_credentials`",
+            ])
+            .await;
+        if !refused.is_empty() {
+            proxy.set(Manner::Refuse(403));
+            log_in().await.assert_problem(503, "identity_provider_unavailable");
+            program.logged(&["login impossible", &told, refused]).await;
+        }
+        proxy.listening.down();
+        log_in().await.assert_problem(503, "identity_provider_unavailable");
+        program.logged(&["login impossible", &told, "Connection refused"]).await;
+        proxy.listening.up().await;
+        drop(builder);
+        let text = program.end().await;
+        for secret in ["canary-proxy", "YWRhOmNhbmFyeS1wcm94eQ"] {
+            let line = text.lines().find(|line| line.contains(secret));
+            assert!(line.is_none(), "`{secret}` in {}", line.unwrap_or_default());
+        }
+    }
 }

@@ -6,7 +6,7 @@ use super::clock_skew::skew;
 use super::report::Report;
 use crate::clock::Clock;
 use crate::config::{self, LogoutMethod};
-use crate::identity_provider::probe::{KeysFound, Probed};
+use crate::identity_provider::probe::{KeysFound, NoKeys, Probed};
 use crate::identity_provider::{DiscoveryError, IdentityProvider};
 
 /// Returns whether the token endpoint is known, so that its clients can be checked.
@@ -25,6 +25,7 @@ pub(super) async fn check(
         }
         (Err(error), Some(_)) => {
             let fix = match settings.logout {
+                _ if matches!(error, DiscoveryError::Proxy { .. }) => AT_PROXY,
                 LogoutMethod::Revocation => "set `revocation_endpoint`, if the provider has one",
                 LogoutMethod::EndSession => "set `end_session_endpoint`",
             };
@@ -72,11 +73,16 @@ fn check_logout(endpoint: Option<Url>, method: LogoutMethod, subject: &str, repo
     }
 }
 
+/// What to do where the provider was not asked at all.
+const AT_PROXY: &str =
+    "start the proxy, or correct `proxy` and `proxy_credentials`; it must permit connections to the provider";
+
 fn discovery_fix(error: &DiscoveryError) -> String {
     match error {
         DiscoveryError::Unreachable { .. } => {
             String::from("start the provider, or correct `issuer`; check DNS, firewall and certificates")
         }
+        DiscoveryError::Proxy { .. } => String::from(AT_PROXY),
         DiscoveryError::NoMetadata { .. } => {
             String::from("correct `issuer`, or set `token_endpoint` and `jwks_uri` if there is no discovery")
         }
@@ -94,7 +100,7 @@ fn discovery_fix(error: &DiscoveryError) -> String {
 const MEND: &str = "replace the key at the provider by a sound one, with RSA of at least 2048 bits";
 
 fn check_keys(
-    probed: Result<Probed<KeysFound>, String>,
+    probed: Result<Probed<KeysFound>, NoKeys>,
     settings: &config::IdentityProvider,
     subject: &str,
     clock: &dyn Clock,
@@ -103,7 +109,11 @@ fn check_keys(
     let probed = match probed {
         Ok(probed) => probed,
         Err(problem) => {
-            report.error(subject, format!("JWKS: {problem}"), "check the provider, or correct `jwks_uri`");
+            let fix = match problem {
+                NoKeys::OfProxy(_) => AT_PROXY,
+                NoKeys::OfProvider(_) => "check the provider, or correct `jwks_uri`",
+            };
+            report.error(subject, format!("JWKS: {problem}"), fix);
             return;
         }
     };

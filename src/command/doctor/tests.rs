@@ -297,6 +297,36 @@ async fn an_unsound_key_of_the_provider_is_named() {
     assert!(matches!(&found[..], [(Level::Warning, text)] if text.contains(words)), "{found:?}");
 }
 
+#[tokio::test]
+async fn a_proxy_that_is_down_is_told_from_a_provider_that_is() {
+    let server = healthy().await;
+    let proxy = || {
+        let url = "http://127.0.0.1:1".parse().unwrap();
+        Some(crate::config::OutgoingProxy { url, credentials: None })
+    };
+    let with_endpoints = |base: &str| {
+        let mut settings = testing::config(base);
+        settings.token_endpoint = Some(format!("{base}/token").parse().unwrap());
+        settings.jwks_uri = Some(format!("{base}/jwks").parse().unwrap());
+        settings.revocation_endpoint = Some(format!("{base}/revoke").parse().unwrap());
+        settings
+    };
+    let mut cases =
+        vec![(testing::config(&server.base), "discovery at"), (with_endpoints(&server.base), "JWKS: ")];
+    for (settings, _) in &mut cases {
+        settings.proxy = proxy();
+    }
+    for (settings, asked) in cases {
+        let found = problems(&diagnose(settings).await);
+        let (_, first) = found.iter().find(|(level, _)| *level == Level::Error).expect("an error");
+        assert!(first.contains(asked) && first.contains("the proxy http://127.0.0.1:1: "), "{found:?}");
+        assert!(first.contains("| start the proxy, or correct `proxy`"), "{found:?}");
+    }
+    // Without a proxy nothing of the kind is said.
+    let found = problems(&diagnose(testing::config("http://127.0.0.1:1")).await);
+    assert!(!found.is_empty() && !format!("{found:?}").contains("proxy"), "{found:?}");
+}
+
 mod with_a_test_user {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -141,6 +141,7 @@ fn the_reference_with_every_commented_key_is_still_understood() {
             "identity_providers.main.hmac_secret",
             "identity_providers.main.end_session_endpoint",
             "identity_providers.main.ca",
+            "identity_providers.main.proxy_credentials",
             "identity_providers.main.refresh_api",
             "apps.store.fusionauth_webhook.hmac_secret",
             "apps.store.cookies.domain",

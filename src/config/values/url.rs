@@ -94,7 +94,12 @@ fn parse_http_shown(shown: &str, text: &str, hint: &str) -> Result<Url, Fault> {
 
 /// Whether plain http to this URL stays on the machine, or is not plain.
 pub(in crate::config) fn is_confidential(url: &Url) -> bool {
-    url.scheme() == "https" || url.host().is_some_and(|host| host::is_loopback(&bare_host(&host)))
+    url.scheme() == "https" || is_on_this_machine(url)
+}
+
+/// Whether its host is a loopback address or a name of one.
+pub(in crate::config) fn is_on_this_machine(url: &Url) -> bool {
+    url.host().is_some_and(|host| host::is_loopback(&bare_host(&host)))
 }
 
 fn bare_host(host: &Host<&str>) -> String {

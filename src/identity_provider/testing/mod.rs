@@ -31,5 +31,6 @@ pub(crate) fn config(issuer: &str) -> IdentityProvider {
         jwks_cooldown: Duration::from_secs(10),
         allow_insecure_http: false,
         ca: None,
+        proxy: None,
     }
 }

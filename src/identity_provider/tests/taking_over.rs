@@ -15,7 +15,7 @@ const BEHAVIOUR: &str = include_str!("../../../docs/behaviour.md");
 type Change = fn(&mut config::IdentityProvider, &str);
 
 /// Each key with another value than before, and whether the endpoints and the keys of before are used on.
-const KEYS: [(&str, Change, bool, bool); 22] = [
+const KEYS: [(&str, Change, bool, bool); 24] = [
     (
         "kind",
         |config, _| config.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::OAuth2 },
@@ -49,6 +49,17 @@ const KEYS: [(&str, Change, bool, bool); 22] = [
         true,
         true,
     ),
+    ("proxy", |config, _| config.proxy = Some(a_proxy()), true, true),
+    (
+        "proxy_credentials",
+        |config, _| {
+            let credentials =
+                config::ProxyCredentials { username: String::from("a"), password: Secret::new("b") };
+            config.proxy = Some(config::OutgoingProxy { credentials: Some(credentials), ..a_proxy() });
+        },
+        true,
+        true,
+    ),
     ("jwks_uri", |config, base| config.jwks_uri = Some(url(base, "k")), true, false),
     ("connect_timeout", |config, _| config.connect_timeout = Duration::from_secs(9), true, true),
     ("request_timeout", |config, _| config.request_timeout = Duration::from_secs(9), true, true),
@@ -64,6 +75,10 @@ const KEYS: [(&str, Change, bool, bool); 22] = [
         true,
     ),
 ];
+
+fn a_proxy() -> config::OutgoingProxy {
+    config::OutgoingProxy { url: "http://127.0.0.1:1".parse().unwrap(), credentials: None }
+}
 
 fn url(base: &str, path: &str) -> url::Url {
     format!("{base}/{path}").parse().unwrap()

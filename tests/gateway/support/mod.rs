@@ -15,6 +15,7 @@ pub(crate) mod listening;
 pub(crate) mod names;
 pub(crate) mod port;
 pub(crate) mod provider;
+pub(crate) mod proxy;
 pub(crate) mod slow;
 pub(crate) mod strict;
 pub(crate) mod wire;

@@ -2,15 +2,13 @@
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use base64::Engine;
-use base64::alphabet::URL_SAFE;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::algorithm_named;
+use crate::access::jwk_notation::canonicalise;
 
 /// One key.
 pub struct VerificationKey {
@@ -220,78 +218,6 @@ fn check_strength(key: &DecodingKey) -> Result<(), Useless> {
         return Err(Useless::Faulty("an RSA key has more than 8192 bits"));
     }
     Ok(())
-}
-
-/// Brings a JWK into the notation that the standards want, where another one can mean nothing else: base64url without
-/// padding (RFC 7515 section 2), where some write padding or base64's other alphabet; numbers of RSA in as few octets as
-/// possible (RFC 7518 section 6.3.1.1), where Java's `BigInteger` puts a zero in front; coordinates of a curve in just as many as it
-/// has (section 6.2.1.2), where others have one too many or leave zeros out; one name for one algorithm (RFC 9864).
-/// An error is about a key that cannot be mended.
-pub fn canonicalise(jwk: &mut Value) -> Result<(), &'static str> {
-    let text = |jwk: &Value, member: &str| jwk.get(member).and_then(Value::as_str).map(str::to_owned);
-    if let Some(algorithm) = text(jwk, "alg").and_then(|name| algorithm_named(&name)) {
-        set(jwk, "alg", format!("{algorithm:?}"));
-    }
-    let size = match text(jwk, "crv").as_deref() {
-        Some("P-256") => 32,
-        Some("P-384") => 48,
-        _ => 0,
-    };
-    let (members, length): (&[&str], _) = match text(jwk, "kty").as_deref() {
-        Some("RSA") => (&["n", "e"], Length::Least),
-        Some("EC") if size > 0 => (&["x", "y"], Length::Of(size)),
-        Some("OKP") => (&["x"], Length::AsItIs),
-        _ => return Ok(()),
-    };
-    for member in members {
-        let written = text(jwk, member).ok_or("a key lacks a part")?;
-        let octets = decode(&written).ok_or("a part of a key is not base64url")?;
-        let octets = length.fit(octets).ok_or("a coordinate of a key is too long for its curve")?;
-        set(jwk, member, URL_SAFE_NO_PAD.encode(octets));
-    }
-    Ok(())
-}
-
-fn set(jwk: &mut Value, member: &str, text: String) {
-    if let Some(value) = jwk.get_mut(member) {
-        *value = Value::String(text);
-    }
-}
-
-/// How many octets a part of a key has.
-enum Length {
-    /// An unsigned number without leading zeros.
-    Least,
-    /// An unsigned number in exactly so many.
-    Of(usize),
-    /// No number.
-    AsItIs,
-}
-
-impl Length {
-    fn fit(&self, octets: Vec<u8>) -> Option<Vec<u8>> {
-        let zeros = octets.iter().take_while(|octet| **octet == 0).count();
-        let number = octets.get(zeros..).unwrap_or_default();
-        match self {
-            Self::Least => Some(number.to_vec()),
-            Self::Of(size) => {
-                let missing = size.checked_sub(number.len())?;
-                Some([vec![0; missing].as_slice(), number].concat())
-            }
-            Self::AsItIs => Some(octets),
-        }
-    }
-}
-
-/// Base64 in either alphabet, with or without padding.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &URL_SAFE,
-        GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-            .with_decode_allow_trailing_bits(true),
-    );
-    LENIENT.decode(text.replace('+', "-").replace('/', "_")).ok()
 }
 
 /// Parses a public key once for all signatures. `None`: it is none.

@@ -14,6 +14,7 @@ pub mod decision;
 pub mod fusionauth_webhook;
 pub mod identity;
 pub mod identity_rules;
+pub mod jwk_notation;
 pub mod key_set;
 pub mod lifetime;
 pub mod logout_token;

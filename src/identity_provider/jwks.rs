@@ -14,7 +14,8 @@ use super::UnknownKeySource;
 use super::discovery::Discovery;
 use super::http::{HttpClient, measured};
 use super::single_flight::SingleFlight;
-use crate::access::key_set::{KeySet, canonicalise};
+use crate::access::jwk_notation::canonicalise;
+use crate::access::key_set::KeySet;
 use crate::config;
 
 /// The least time between two fetches that the provider's own token answers cause.

@@ -188,17 +188,6 @@ fn another_notation_of_a_part_is_the_same_key() {
 }
 
 #[test]
-fn a_coordinate_without_its_leading_zeros_is_filled_up() {
-    let fit = |octets: &[u8], length: Length| length.fit(octets.to_vec());
-    assert_eq!(fit(&[7], Length::Of(3)), Some(vec![0, 0, 7]));
-    assert_eq!(fit(&[0, 0, 0, 7, 8], Length::Of(3)), Some(vec![0, 7, 8]));
-    assert_eq!(fit(&[1, 2, 3, 4], Length::Of(3)), None);
-    assert_eq!(fit(&[], Length::Of(2)), Some(vec![0, 0]));
-    assert_eq!(fit(&[0, 0, 1, 0], Length::Least), Some(vec![1, 0]));
-    assert_eq!(fit(&[0, 1], Length::AsItIs), Some(vec![0, 1]));
-}
-
-#[test]
 fn a_key_that_no_notation_mends_is_left_out_and_it_is_said_why() {
     let short = |zeros: usize| {
         rewritten("rsa", "n", move |octets| {

@@ -68,4 +68,5 @@ mod strict_form;
 mod strict_json;
 pub mod telemetry;
 mod tls;
+mod unreachable;
 mod upstream;

@@ -60,7 +60,18 @@ impl Program {
         Self::start_in(builder, |_| stderr()).await
     }
 
-    async fn start_in(mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
+    /// One whose provider may never answer.
+    pub(crate) fn start_unready(builder: Builder) -> Self {
+        Self::spawn(builder, log).0
+    }
+
+    async fn start_in(builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
+        let (mut program, builder) = Self::spawn(builder, stderr);
+        program.ready().await;
+        (program, builder)
+    }
+
+    fn spawn(mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
         let ports = [Port::reserve(), Port::reserve()];
         let [address, admin] = [&ports[0], &ports[1]].map(Port::address);
         let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
@@ -68,9 +79,7 @@ impl Program {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
         let child = run(directory.path(), &[], stderr);
-        let mut program = Self { child, directory, _ports: ports, address, admin };
-        program.ready().await;
-        (program, builder)
+        (Self { child, directory, _ports: ports, address, admin }, builder)
     }
 
     async fn ready(&mut self) {

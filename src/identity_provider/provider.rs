@@ -97,7 +97,7 @@ impl IdentityProvider {
         };
         let secrets = [credentials.password.as_str(), secret_text(client)];
         let outcome = classify::login(&answer, &secrets);
-        if matches!(outcome, Err(LoginError::InvalidCredentials)) {
+        if matches!(outcome, Err(LoginError::InvalidCredentials(_))) {
             // A provider that answers a wrong client secret like a wrong password is found out by this line only.
             let answer = ErrorAnswer::read(&answer).describe(&answer, &secrets);
             tracing::debug!(identity_provider = self.name(), client_id = client.id, answer, "login refused");

@@ -83,7 +83,7 @@ impl ErrorAnswer {
     /// Whether it describes what happened in other words than these.
     pub(super) fn says_more_than(&self, words: &str) -> bool {
         let description = self.text("error_description");
-        self.form == Form::Code && !description.is_empty() && description != words
+        self.form == Form::Code && !description.is_empty() && !description.eq_ignore_ascii_case(words)
     }
 
     fn text(&self, name: &str) -> &str {

@@ -106,7 +106,8 @@ impl Gateway {
         }
         secure_transport::prepare(&state, context);
         let Some(app) = find_app(&state, session) else {
-            let problem = Problem::new(Code::UnknownHost, "No app has this host.");
+            let problem =
+                Problem::new(Code::UnknownHost, "No app has this host: it is in the `hosts` of none.");
             Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
             return Ok(true);
         };

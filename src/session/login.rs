@@ -196,7 +196,8 @@ fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
             unavailable().retry_after(wait)
         }
         LoginError::Misconfigured(reason) => {
-            error!(provider, client, reason, "login impossible: the provider refuses this client");
+            let hint = "ask `portcullis doctor`; compare `client_id`, `client_secret` and `client_auth` with the provider's";
+            error!(provider, client, reason, hint, "login impossible: the provider refuses this client");
             audit::record(Event::LoginRefused, ReasonCode::ProviderMisconfigured, app, None);
             unavailable().because(ReasonCode::ProviderMisconfigured)
         }

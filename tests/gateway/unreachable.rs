@@ -73,7 +73,7 @@ async fn cases(authority: &Authority, to: SocketAddr) -> (Vec<Case>, [Listening;
     });
     let silent = Listening::start(|wire, _| async move {
         let _open = wire;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
     let silent = silent.await;
     cases.push(Case {

@@ -72,4 +72,5 @@ mod strict_json;
 mod strict_multipart;
 pub mod telemetry;
 mod tls;
+mod unreachable;
 mod upstream;

@@ -57,7 +57,11 @@ fn what_goes_to_and_comes_from_a_provider() {
     assert_discreet(&Client { id: "shop".into(), secret: Some(config::Secret::new(CANARY)), parameters });
     assert_discreet(&Credentials { username: CANARY.into(), password: secret() });
     assert_discreet(&TokenSet { access_token: secret(), refresh_token: Some(secret()) });
-    assert_discreet(&LoginError::Challenge(ChallengeKind::TwoFactor, json!({"two_factor_id": CANARY})));
+    assert_discreet(&LoginError::Challenge(
+        ChallengeKind::TwoFactor,
+        json!({"two_factor_id": CANARY}),
+        String::new(),
+    ));
 }
 
 #[test]

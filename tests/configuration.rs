@@ -461,3 +461,89 @@ fn check_warns_of_apps_whose_tokens_open_each_other() {
         }
     }
 }
+
+/// Mistakes of newcomers whose first message did not say enough.
+#[test]
+fn what_newcomers_write_is_answered_with_what_to_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    let hex = "00112233445566778899aabbccddeeff".repeat(2);
+    let well_known = "'https://id.example.com/.well-known/openid-configuration'";
+    for (text, words) in [
+        (format!("server.listen = [127.0.0.1:8080]\n{usable}"), &["quotes", ":1\n"][..]),
+        (format!("server.shutdown_delay = 30s\n{usable}"), &["quotes", ":1\n"]),
+        (usable.replace("'shop.localhost'", "shop.localhost"), &["quotes", ":4\n"]),
+        (usable.replace("client_id = 'shop'", "client_id = 'shop"), &["close the quotes", ":6\n"]),
+        (usable.replace("client_id = 'shop'", "client_id: 'shop'"), &["not `key: value`", ":6\n"]),
+        (String::from("{\"server\": {\"listen\": [\"127.0.0.1:8080\"]}}"), &["looks like JSON", "[table]"]),
+        (format!("session.seal_keys = ['{hex}']\n{usable}"), &["hexadecimal", "openssl rand -base64 32"]),
+        (
+            usable.replace("'https://id.example.com'", well_known),
+            &["the metadata", "write the issuer alone, `\"https://id.example.com\"`"],
+        ),
+        (
+            format!("{usable}[[apps.shop.routes]]\npath = '/'\nforward_access_token = true\n"),
+            &["above the header of `apps.shop.routes[0]`", ":10\n"],
+        ),
+        (
+            format!("{usable}[apps.shop.routes]\npath = '/'\n[apps.shop.routes]\n"),
+            &["write `[[…]]` for each"],
+        ),
+    ] {
+        let told = complaint(directory.path(), text.as_bytes());
+        assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
+    }
+    let empty = write(directory.path(), &usable.replace("PATH", "MESSAGES_EMPTY"));
+    let mut check = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    let output = check.args(["check", "--config", &empty]).env("MESSAGES_EMPTY", "").output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("variable `MESSAGES_EMPTY` is empty"));
+    for (segment, is_warned) in [
+        ("{id}", true),
+        (":id", true),
+        ("<int:id>", true),
+        ("[slug]", true),
+        ("{}", false),
+        (":8080", false),
+        ("a:b", false),
+    ] {
+        let text = format!("{usable}[[apps.shop.routes]]\npath = '/api/{segment}/x'\n");
+        let found = warnings(directory.path(), &text, &[]);
+        assert_eq!(found.len(), usize::from(is_warned), "{segment}: {found:#?}");
+        assert!(
+            found.iter().all(|warning| warning.contains("there are no parameters in paths")),
+            "{found:#?}"
+        );
+    }
+    let file = write(directory.path(), &usable);
+    for (url, words) in [
+        ("shop.localhost/cart", &["write it as a browser has it", "https://"][..]),
+        ("http://store.localhost/cart", &["compare with `hosts` of the apps: shop.localhost"]),
+    ] {
+        let output = portcullis(&["explain", "--config", &file, "GET", url]);
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_listened_on_says_what_helps() {
+    let directory = tempfile::tempdir().unwrap();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let usable = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    for (address, words) in [
+        (held.local_addr().unwrap().to_string(), "`ss -ltnp` names it"),
+        (String::from("192.0.2.55:8080"), "`0.0.0.0` for all"),
+    ] {
+        let file = write(
+            directory.path(),
+            &format!("server.listen = ['{address}']\nserver.admin_listen = false\n{usable}"),
+        );
+        let output = portcullis(&["run", "--config", &file]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains(&address) && told.contains("`server.listen`") && told.contains(words),
+            "{told}"
+        );
+    }
+}

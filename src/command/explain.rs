@@ -59,7 +59,9 @@ pub enum ExplainError {
     #[error("`{0}` is not a request method")]
     Method(String),
     /// Not a URL with a host.
-    #[error("`{0}` is not an http, https, ws or wss URL")]
+    #[error(
+        "`{0}` is not an http, https, ws or wss URL: write it as a browser has it, such as `https://store.example.com/cart`"
+    )]
     Url(String),
     /// Not an `Origin`.
     #[error("`{0}` cannot be an `Origin` header")]
@@ -104,6 +106,8 @@ pub async fn explain(
     let found = config.apps.iter().find(|app| app.hosts.contains(&asked.host));
     let Some(app) = found else {
         steps.add("app", &format!("none has the host `{}`", asked.host));
+        let hosts: Vec<_> = config.apps.iter().flat_map(|app| &app.hosts).map(String::as_str).collect();
+        steps.add("", &format!("hint: compare with `hosts` of the apps: {}", hosts.join(", ")));
         steps.answer("404 unknown_host", "unknown_host");
         return Ok(steps.0);
     };

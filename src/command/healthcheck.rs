@@ -14,7 +14,9 @@ pub enum Unhealthy {
     #[error("`server.admin_listen` is off, so there is nothing to ask")]
     NoAdminListener,
     /// The admin listener cannot be asked.
-    #[error("cannot ask `{address}`: {source}")]
+    #[error(
+        "cannot ask `{address}` (`server.admin_listen`): {source}; does the gateway run, with this configuration?"
+    )]
     Unreachable {
         /// Where it should be.
         address: SocketAddr,

@@ -131,9 +131,8 @@ pub fn read_text(path: &Path, most: u64) -> Result<Zeroizing<String>, Unreadable
 
 /// Bytes as a text, or what they are instead.
 pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
-    let line = |offset: usize| {
-        bytes.get(..offset).unwrap_or_default().iter().filter(|byte| **byte == b'\n').count() + 1
-    };
+    let line =
+        |offset: usize| memchr::memchr_iter(b'\n', bytes.get(..offset).unwrap_or_default()).count() + 1;
     if is_utf16(bytes) {
         return Err(Unreadable::Utf16);
     }

@@ -68,6 +68,10 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
         );
     }
     match std::env::var(name) {
+        Ok(text) if text.is_empty() => item.fault(
+            format!("the environment variable `{name}` is empty"),
+            format!("give `{name}` its value in the environment of Portcullis"),
+        ),
         Ok(text) => Some(Secret::new(text)),
         Err(std::env::VarError::NotPresent) => item.fault(
             format!("the environment variable `{name}` is not set"),

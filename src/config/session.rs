@@ -82,6 +82,11 @@ fn seal_key(item: &Item<'_>) -> Option<SealKey> {
         return item.fault(format!("the key {what}"), SEAL_KEY_HINT);
     };
     let Some(key) = decoded.first_chunk().filter(|_| decoded.len() == SealKey::LENGTH) else {
+        if text.expose().bytes().all(|byte| byte.is_ascii_hexdigit())
+            && text.expose().len() == 2 * SealKey::LENGTH
+        {
+            return item.fault("the key is hexadecimal, not base64", SEAL_KEY_HINT);
+        }
         let message = format!("the key has {} bytes instead of {}", decoded.len(), SealKey::LENGTH);
         return item.fault(message, SEAL_KEY_HINT);
     };

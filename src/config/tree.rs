@@ -68,14 +68,41 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
             {
                 return Err(twice_problem(twice, line, &lines));
             }
-            Err(Problem::new(
-                String::new(),
-                Some(line),
-                format!("this is not TOML: {}", error.message().replace('\n', ", ")),
-                format!("look at column {column}; nothing else of the file has been checked yet"),
-            ))
+            let (message, hint) = syntax(text, error.message());
+            let hint =
+                format!("{hint}look at column {column}; nothing else of the file has been checked yet");
+            Err(Problem::new(String::new(), Some(line), format!("this is not TOML: {message}"), hint))
         }
     }
+}
+
+/// What the parser finds, and what is mostly behind it.
+fn syntax(text: &str, found: &str) -> (String, &'static str) {
+    let found = found.replace('\n', ", ");
+    if text.trim_start().starts_with('{') {
+        return (String::from("it looks like JSON"), "write `[table]` and `key = value`, a line each; ");
+    }
+    let hint = if found.contains("expected `=`") {
+        "write `key = value`, not `key: value`; "
+    } else if found.contains("invalid basic string") || found.contains("invalid literal string") {
+        "close the quotes on the same line; "
+    } else if [
+        "float",
+        "integer",
+        "date",
+        "string values must be quoted",
+        "expected nothing",
+        "boolean",
+        "literal",
+    ]
+    .iter()
+    .any(|word| found.contains(word))
+    {
+        "put texts, addresses and durations into quotes, such as `\"127.0.0.1:8080\"`; "
+    } else {
+        ""
+    };
+    (found, hint)
 }
 
 /// TOML has each table and each key once.
@@ -87,7 +114,8 @@ fn twice_problem(twice: Twice, line: usize, lines: &Lines) -> Problem {
         None => format!("this {what} is there twice in one inline table on line {line}"),
     };
     let hint = if is_table {
-        "put what belongs together under one of them, or give the second one a name of its own"
+        "put what belongs together under one of them, give the second one a name of its own, or, in a list of tables such as \
+         `routes`, write `[[…]]` for each"
     } else {
         "remove one of the two"
     };

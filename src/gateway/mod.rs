@@ -38,7 +38,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
-use tracing::warn;
+use tracing::{field, warn};
 
 use crate::forwarding::is_trusted;
 use crate::list_field;
@@ -50,6 +50,7 @@ use crate::telemetry::access_log;
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::RequestTrace;
+use crate::unreachable::{Side, Unreachable};
 use crate::upstream::{Needs, http2};
 
 pub use context::Context;
@@ -105,7 +106,8 @@ impl Gateway {
         }
         secure_transport::prepare(&state, context);
         let Some(app) = find_app(&state, session) else {
-            let problem = Problem::new(Code::UnknownHost, "No app has this host.");
+            let problem =
+                Problem::new(Code::UnknownHost, "No app has this host: it is in the `hosts` of none.");
             Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
             return Ok(true);
         };
@@ -246,7 +248,9 @@ impl ProxyHttp for Gateway {
             return error;
         }
         let Some(app) = &context.app else { return error };
-        warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), "cannot connect to the app");
+        let known = Unreachable::of(&error.to_string(), Side::App);
+        let (reason, hint) = (known.as_ref().map(field::display), known.as_ref().map(Unreachable::hint));
+        warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), reason, hint, "cannot connect to the app");
         if let Some(trace) = &mut context.trace {
             trace.fail_exchange(error.etype().as_str());
         }

@@ -21,6 +21,9 @@ use super::http::Answer;
 use super::retry_after::RetryAfter;
 use super::{LoginError, RefreshError, RevokeError, TokenSet, token_answer};
 
+/// What providers say of a plain wrong password (Keycloak): the reason code says as much.
+const WRONG_PASSWORD: &str = "Invalid user credentials";
+
 /// What an answer to a password grant means. `secrets` are kept out of the texts for the log.
 pub(super) fn login(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, LoginError> {
     let (error, text) = match tokens(answer, secrets, token_answer::parse) {
@@ -32,12 +35,14 @@ pub(super) fn login(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, Login
     Err(match row.map(|row| row.login) {
         _ if answer.status == 429 => LoginError::TooMany(text, RetryAfter::of(answer)),
         Some(AtLogin::TooMany) => LoginError::TooMany(text, RetryAfter::of(answer)),
-        Some(AtLogin::WrongPassword) => LoginError::InvalidCredentials,
+        Some(AtLogin::WrongPassword) => {
+            LoginError::InvalidCredentials(error.says_more_than(WRONG_PASSWORD).then_some(text))
+        }
         Some(AtLogin::Step(kind)) => {
-            LoginError::Challenge(kind, error.challenge(row.is_some_and(is_by_reason)))
+            LoginError::Challenge(kind, error.challenge(row.is_some_and(is_by_reason)), text)
         }
         Some(AtLogin::Operator) => LoginError::Misconfigured(text),
-        None if is_bare && matches!(answer.status, 400 | 401 | 403) => LoginError::InvalidCredentials,
+        None if is_bare && matches!(answer.status, 400 | 401 | 403) => LoginError::InvalidCredentials(None),
         None if is_wrong_url(answer.status) => LoginError::Misconfigured(text),
         Some(AtLogin::Passing) | None => LoginError::Unavailable(text, RetryAfter::of(answer)),
     })

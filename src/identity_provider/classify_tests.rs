@@ -27,11 +27,11 @@ fn answer(status: u16, media_type: &str, body: &str) -> Answer {
 fn login_meaning(answer: &Answer) -> Meaning {
     match login(answer, &[]) {
         Ok(_) => Tokens,
-        Err(LoginError::InvalidCredentials) => WrongCredentials,
+        Err(LoginError::InvalidCredentials(_)) => WrongCredentials,
         Err(LoginError::TooMany(..)) => TooMany,
         Err(LoginError::Unavailable(..)) => Unavailable,
         Err(LoginError::Misconfigured(_)) => Misconfigured,
-        Err(LoginError::Challenge(kind, value)) => Challenge(kind, value),
+        Err(LoginError::Challenge(kind, value, _)) => Challenge(kind, value),
     }
 }
 

@@ -34,8 +34,8 @@ fn answer(status: u16, media_type: &str, body: &str) -> Answer {
 fn meaning(answer: &Answer) -> (Option<AtLogin>, Option<AtRefresh>, AtLogout) {
     let login = match classify::login(answer, &[]) {
         Ok(_) => None,
-        Err(LoginError::InvalidCredentials) => Some(AtLogin::WrongPassword),
-        Err(LoginError::Challenge(kind, _)) => Some(AtLogin::Step(kind)),
+        Err(LoginError::InvalidCredentials(_)) => Some(AtLogin::WrongPassword),
+        Err(LoginError::Challenge(kind, ..)) => Some(AtLogin::Step(kind)),
         Err(LoginError::TooMany(..)) => Some(AtLogin::TooMany),
         Err(LoginError::Misconfigured(_)) => Some(AtLogin::Operator),
         Err(LoginError::Unavailable(..)) => Some(AtLogin::Passing),

@@ -241,6 +241,10 @@ impl Discovery {
             Err(error) if self.is_complete() => {
                 tracing::info!(identity_provider = self.provider, %error, "no endpoint for logouts discovered");
             }
+            Err(error @ DiscoveryError::OtherIssuer { .. }) => {
+                let hint = "set `issuer` to what the provider calls itself, byte by byte";
+                tracing::warn!(identity_provider = self.provider, %error, hint, "discovery failed");
+            }
             Err(error) => tracing::warn!(identity_provider = self.provider, %error, "discovery failed"),
         }
         if settled && self.logout == LogoutMethod::EndSession && self.known.load().end_session.is_none() {

@@ -80,6 +80,12 @@ impl ErrorAnswer {
         }
     }
 
+    /// Whether it describes what happened in other words than these.
+    pub(super) fn says_more_than(&self, words: &str) -> bool {
+        let description = self.text("error_description");
+        self.form == Form::Code && !description.is_empty() && !description.eq_ignore_ascii_case(words)
+    }
+
     fn text(&self, name: &str) -> &str {
         self.members.get(name).and_then(Value::as_str).unwrap_or_default()
     }

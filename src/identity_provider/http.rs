@@ -18,6 +18,7 @@ use super::form::{Form, ZeroizingBytes, basic};
 use crate::config::{self, Authorities, OutgoingProxy};
 use crate::telemetry::metrics::ProviderCall;
 use crate::telemetry::traces::{self, CallSpan};
+use crate::unreachable::{Side, Unreachable};
 
 /// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -73,7 +74,7 @@ pub(super) enum CallError {
         reason: String,
     },
     /// The answer was not complete in time.
-    #[error("no complete answer within {0:?}")]
+    #[error("no complete answer within {0:?} (`request_timeout`)")]
     TimedOut(Duration),
     /// The answer is larger than [`MAX_ANSWER`].
     #[error("the answer is larger than {MAX_ANSWER} bytes")]
@@ -282,5 +283,5 @@ fn describe(error: reqwest::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    text
+    Unreachable::of(&text, Side::IdentityProvider).map_or(text, |known| known.with_hint())
 }

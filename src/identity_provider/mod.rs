@@ -105,11 +105,12 @@ impl fmt::Debug for TokenSet {
 /// Why a password grant gave no tokens.
 #[derive(PartialEq)]
 pub enum LoginError {
-    /// Wrong user name or password, locked, disabled: told apart for nobody.
-    InvalidCredentials,
+    /// Wrong user name or password, locked, disabled: told apart for no user. The text is for the log: what the provider says
+    /// where that is more.
+    InvalidCredentials(Option<String>),
     /// The provider wants another step. The value is an object with the provider's ids and methods, as far as it
-    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and FusionAuth's `reason`.
-    Challenge(ChallengeKind, Value),
+    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and FusionAuth's `reason`. The text is for the log.
+    Challenge(ChallengeKind, Value, String),
     /// The provider takes no more logins for now, be it of this account; the text is for the log.
     TooMany(String, Option<RetryAfter>),
     /// The provider cannot be used now; the text is for the log.
@@ -122,8 +123,8 @@ impl fmt::Debug for LoginError {
     /// Without a challenge's ids, which open the next step.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidCredentials => formatter.write_str("InvalidCredentials"),
-            Self::Challenge(kind, _) => write!(formatter, "Challenge({kind:?}, ..)"),
+            Self::InvalidCredentials(text) => write!(formatter, "InvalidCredentials({text:?})"),
+            Self::Challenge(kind, ..) => write!(formatter, "Challenge({kind:?}, ..)"),
             Self::TooMany(text, after) => write!(formatter, "TooMany({text:?}, {after:?})"),
             Self::Unavailable(text, after) => write!(formatter, "Unavailable({text:?}, {after:?})"),
             Self::Misconfigured(text) => write!(formatter, "Misconfigured({text:?})"),

@@ -96,7 +96,7 @@ impl IdentityProvider {
         };
         let secrets = secrets_of(client, &[&credentials.password]);
         let outcome = classify::login(&answer, &secrets);
-        if matches!(outcome, Err(LoginError::InvalidCredentials)) {
+        if matches!(outcome, Err(LoginError::InvalidCredentials(_))) {
             // A provider that answers a wrong client secret like a wrong password is found out by this line only.
             let answer = ErrorAnswer::read(&answer).describe(&answer, &secrets);
             tracing::debug!(identity_provider = self.name(), client_id = client.id, answer, "login refused");

@@ -81,7 +81,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// An address cannot be listened on.
-    #[error("cannot listen on `{address}` (`{key}`): {source}")]
+    #[error("cannot listen on `{address}` (`{key}`): {source}{}", what_to_do(source))]
     Listen {
         /// The key of the configuration.
         key: &'static str,
@@ -99,6 +99,22 @@ pub enum BindError {
     /// A certificate cannot be used.
     #[error("`server.tls.certificates`: {0}")]
     Certificate(String),
+}
+
+/// What helps where an address cannot be listened on.
+fn what_to_do(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; end what listens there (`ss -ltnp` names it), or choose another port"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "; no interface of this machine has that address: write one that it has, or `0.0.0.0` for all"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need the capability `CAP_NET_BIND_SERVICE`: give it, or choose a port above"
+        }
+        _ => "",
+    }
 }
 
 /// What the TLS listeners have in common.

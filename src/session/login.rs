@@ -96,7 +96,7 @@ async fn call(
         let granted = context.provider.password_grant(&context.client, &credentials).await;
         match &granted {
             Ok(_) => reservation.succeeded(),
-            Err(LoginError::InvalidCredentials) => reservation.failed(),
+            Err(LoginError::InvalidCredentials(_)) => reservation.failed(),
             // Nothing is known of the password, or it was right.
             Err(_) => drop(reservation),
         }
@@ -167,13 +167,17 @@ pub(crate) fn step(kind: ChallengeKind) -> Problem {
 fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
     let (provider, client) = (app.provider.name(), &app.client.id);
     match error {
-        LoginError::InvalidCredentials => {
-            audit::record(Event::LoginRefused, ReasonCode::InvalidCredentials, app, None);
+        LoginError::InvalidCredentials(said) => {
+            let reason = ReasonCode::InvalidCredentials;
+            match said {
+                Some(said) => audit::record_detail(Event::LoginRefused, reason, app, &said),
+                None => audit::record(Event::LoginRefused, reason, app, None),
+            }
             Problem::new(Code::InvalidCredentials, "The user name or the password is wrong.")
         }
-        LoginError::Challenge(kind, challenge) => {
+        LoginError::Challenge(kind, challenge, said) => {
             let mut problem = step(kind);
-            audit::record(Event::LoginRefused, problem.reason, app, None);
+            audit::record_detail(Event::LoginRefused, problem.reason, app, &said);
             problem.challenge = (!challenge.is_null()).then_some(challenge);
             problem
         }
@@ -192,7 +196,8 @@ fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
             unavailable().retry_after(wait)
         }
         LoginError::Misconfigured(reason) => {
-            error!(provider, client, reason, "login impossible: the provider refuses this client");
+            let hint = "ask `portcullis doctor`; compare `client_id`, `client_secret` and `client_auth` with the provider's";
+            error!(provider, client, reason, hint, "login impossible: the provider refuses this client");
             audit::record(Event::LoginRefused, ReasonCode::ProviderMisconfigured, app, None);
             unavailable().because(ReasonCode::ProviderMisconfigured)
         }

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::upstreams::peer::HttpPeer;
-use tracing::{info, warn};
+use tracing::{field, info, warn};
+
+use crate::unreachable::{Side, Unreachable};
 
 use super::answer::Address;
 use super::connect::{Dialer, Evidence};
@@ -101,7 +103,11 @@ impl Member {
         match outcome {
             Ok(()) if !was_healthy => info!(app, %upstream, "an address is healthy again"),
             Err(error) if was_healthy => {
-                warn!(app, %upstream, error = error.etype().as_str(), "an address has failed its health check");
+                let known = Unreachable::of(&error.to_string(), Side::App);
+                let (reason, hint) =
+                    (known.as_ref().map(field::display), known.as_ref().map(Unreachable::hint));
+                let error = error.etype().as_str();
+                warn!(app, %upstream, error, reason, hint, "an address has failed its health check");
                 if let Some(name) = self.dialer.name() {
                     name.doubt();
                 }

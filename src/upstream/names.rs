@@ -190,7 +190,10 @@ impl Name {
                 let ips = |answer: &Answer| answer.addresses.iter().map(|known| known.ip).collect::<Vec<_>>();
                 info!(host, before = ?ips(&before), now = ?ips(&after), "a host name is resolved");
             }
-            State::Nobody => warn!(host, error, "a host name has no address"),
+            State::Nobody => {
+                let hint = "correct the host in `upstreams`, or look at the DNS of this machine";
+                warn!(host, error, hint, "a host name has no address");
+            }
             State::Unclear | State::Unknown => {
                 warn!(host, error, "a host name is not resolved: its addresses are kept for a while");
             }

@@ -70,17 +70,25 @@ impl Program {
         names: &[&str],
         value: &str,
     ) -> (Self, Builder) {
-        Self::start_as(builder, |directory| {
+        let (mut program, builder) = Self::spawn(builder, |directory| {
             command(directory, &[], log).envs(names.iter().map(|name| (name, value))).spawn().unwrap()
-        })
-        .await
+        });
+        program.ready().await;
+        (program, builder)
+    }
+
+    /// One whose provider may never answer.
+    pub(crate) fn start_unready(builder: Builder) -> Self {
+        Self::spawn(builder, |directory| run(directory, &[], log)).0
     }
 
     async fn start_in(builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
-        Self::start_as(builder, |directory| run(directory, &[], stderr)).await
+        let (mut program, builder) = Self::spawn(builder, |directory| run(directory, &[], stderr));
+        program.ready().await;
+        (program, builder)
     }
 
-    async fn start_as(mut builder: Builder, run: impl FnOnce(&Path) -> Child) -> (Self, Builder) {
+    fn spawn(mut builder: Builder, run: impl FnOnce(&Path) -> Child) -> (Self, Builder) {
         let ports = [Port::reserve(), Port::reserve()];
         let [address, admin] = [&ports[0], &ports[1]].map(Port::address);
         let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
@@ -88,9 +96,7 @@ impl Program {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
         let child = run(directory.path());
-        let mut program = Self { child, directory, _ports: ports, address, admin };
-        program.ready().await;
-        (program, builder)
+        (Self { child, directory, _ports: ports, address, admin }, builder)
     }
 
     async fn ready(&mut self) {

@@ -32,8 +32,10 @@ fn verdict(answer: &Answer, refreshes: usize) -> String {
 /// What `explain` expects, in the same words.
 fn expected(explained: &str) -> String {
     let line = |name: &str| {
-        let lines = explained.lines().map(str::trim).filter(|line| line.starts_with(name));
-        lines.last().unwrap_or_else(|| panic!("no `{name}` in {explained}"))[name.len()..].trim().to_owned()
+        let mut lines = explained.lines().map(str::trim).filter(|line| line.starts_with(name));
+        lines.next_back().unwrap_or_else(|| panic!("no `{name}` in {explained}"))[name.len()..]
+            .trim()
+            .to_owned()
     };
     let answer = line("answer");
     let cleared = if answer.contains("both cookies cleared") { ", both cookies cleared" } else { "" };

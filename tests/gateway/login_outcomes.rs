@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::{Endpoint, Fault, Request, World};
+use crate::binary::Program;
+use crate::support::{Browser, Endpoint, Fault, Request, World, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_credentials_look_alike_whatever_the_provider_says() {
@@ -181,4 +182,60 @@ async fn a_guesser_cannot_be_somebody_else_by_saying_so() {
         guesser.send(guess(&format!("user{number}"), number)).await.assert_status(401);
     }
     guesser.send(guess("another", 9)).await.assert_problem(429, "too_many_attempts");
+}
+
+/// The gateway's log has what the provider said of a refused login where that is more than that the password was wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_provider_says_of_a_refused_login_is_in_the_log_and_in_doctor() {
+    let builder = World::builder().await.lay_over("[server.log]\nformat = \"json\"");
+    let (program, builder) = Program::start_quietly(builder).await;
+    let long = "word ".repeat(500);
+    for (description, status, quoted) in [
+        ("Account is not fully set up", 401, Some("Account is not fully set up")),
+        ("Account disabled", 401, Some("Account disabled")),
+        ("User is locked.\u{1b}[31m", 401, Some("User is locked.\\u{1b}[31m")),
+        ("wrong: correct horse", 401, Some("[a text that repeats a secret]")),
+        (&long, 401, Some("word word")),
+        ("Invalid user credentials", 401, None),
+        ("", 401, None),
+    ] {
+        let body =
+            serde_json::json!({"error": "invalid_grant", "error_description": description}).to_string();
+        let before = std::fs::read_to_string(program.file("log")).unwrap().lines().count();
+        builder.provider.fail(Endpoint::Login, Fault::status(400, &body));
+        let mut browser = Browser::new(program.address, "store.localhost");
+        browser.try_log_in("ada", "correct horse").await.assert_status(status);
+        let is_refusal = |line: &&str| line.contains("login_refused");
+        wait_for("the line of the refusal", || {
+            std::fs::read_to_string(program.file("log"))
+                .unwrap()
+                .lines()
+                .skip(before)
+                .any(|line| is_refusal(&line))
+        })
+        .await;
+        let text = std::fs::read_to_string(program.file("log")).unwrap();
+        let line: serde_json::Value =
+            serde_json::from_str(text.lines().skip(before).find(is_refusal).unwrap()).unwrap();
+        let detail = line["detail"].as_str();
+        assert_eq!(detail.is_some(), quoted.is_some(), "{description}: {line}");
+        assert!(detail.unwrap_or_default().contains(quoted.unwrap_or_default()), "{line}");
+        assert!(
+            detail.unwrap_or_default().len() < 400 && !detail.unwrap_or_default().contains('\u{1b}'),
+            "{line}"
+        );
+
+        let mut doctor = tokio::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        doctor.args(["doctor", "--username", "ada", "--config"]).arg(program.file("gateway.toml"));
+        std::fs::write(program.file("password"), "correct horse\n").unwrap();
+        doctor.stdin(std::fs::File::open(program.file("password")).unwrap());
+        let output = String::from_utf8(doctor.output().await.unwrap().stdout).unwrap();
+        let errors: Vec<_> = output.lines().filter(|line| line.contains("the test user")).collect();
+        assert!(
+            !errors.is_empty() && errors.iter().all(|line| line.contains(quoted.unwrap_or_default())),
+            "{output}"
+        );
+        builder.provider.recover();
+    }
+    drop(program.end().await);
 }

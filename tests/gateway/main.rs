@@ -77,6 +77,7 @@ mod token_size;
 mod tokens;
 mod traced_calls;
 mod traces;
+mod unreachable;
 mod unread_log;
 mod upgrade;
 mod upgrade_races;

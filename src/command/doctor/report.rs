@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::unreachable::Unreachable;
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -70,6 +72,11 @@ impl Report {
     }
 
     fn add(&mut self, level: Level, subject: &str, message: String, fix: &str) {
+        // Why something cannot be reached is known better where it was tried.
+        let (message, fix) = match Unreachable::split(&message) {
+            Some((message, hint)) => (message.to_owned(), hint),
+            None => (message, fix),
+        };
         self.findings.push(Finding { level, subject: subject.to_owned(), message, fix: fix.to_owned() });
     }
 }

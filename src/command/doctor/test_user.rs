@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::clock_skew::Skew;
 use super::report::Report;
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
@@ -17,8 +18,8 @@ use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError
 /// Keycloak counts whole seconds: within one, a replaced refresh token may pass though it rotates them.
 const BEFORE_REUSE: Duration = Duration::from_millis(1100);
 
-/// Seconds that a fresh JWT may have been on its way.
-const ON_THE_WAY: u64 = 10;
+/// So long a fresh JWT may have been on its way.
+const ON_THE_WAY: Duration = Duration::from_secs(10);
 
 /// One app's client, and who tries it.
 pub(super) struct Trial<'a> {
@@ -50,13 +51,17 @@ impl Trial<'_> {
                 report.ok(self.subject, "the test user can log in");
                 return Some(tokens);
             }
-            Err(LoginError::InvalidCredentials) => (
-                String::from("the provider refuses the test user's name or password"),
+            Err(LoginError::InvalidCredentials(said)) => (
+                said.map_or_else(
+                    || String::from("the provider refuses the test user's name or password"),
+                    |said| format!("the provider refuses the test user: {said}"),
+                ),
                 "try it at the provider's own login page; is the user enabled, and its profile complete?",
             ),
-            Err(LoginError::Challenge(kind, _)) => (
-                format!("the provider wants another step of the test user ({kind:?})"),
-                "take a user without a second factor and without required actions",
+            Err(LoginError::Challenge(kind, _, said)) => (
+                format!("the provider wants another step of the test user ({kind:?}): {said}"),
+                "take a user without a second factor and without required actions, and with a complete profile (Keycloak: first and \
+                 last name, e-mail)",
             ),
             Err(LoginError::TooMany(text, _)) => (
                 format!("the provider takes no more logins of the test user for now: {text}"),
@@ -118,18 +123,25 @@ impl Trial<'_> {
     /// A JWT that was made this moment tells more than a `Date`, which not every provider sends.
     fn check_clock(&self, issued_at: Option<u64>, now: u64, report: &mut Report) {
         let Some(issued_at) = issued_at else { return };
-        let leeway = self.settings.leeway.as_secs();
+        let skew = Skew::new(issued_at, now);
         // An answer travels, and may have waited for the password's hash.
-        let limit = if issued_at > now { leeway } else { leeway + ON_THE_WAY };
-        let apart = issued_at.abs_diff(now);
-        if apart > limit {
-            let way = if issued_at > now { "ahead of" } else { "behind" };
-            report.warning(
+        let on_the_way = if skew.is_ahead() { Duration::ZERO } else { ON_THE_WAY };
+        if skew.exceeds(self.settings.leeway + on_the_way) {
+            self.report_skew(skew, report);
+        } else {
+            report.ok(
                 self.subject,
-                format!("clock: the provider's is {apart} s {way} ours, by the `iat` of a fresh JWT"),
-                "synchronise both clocks (NTP); JWTs from more than 30 s ahead are refused",
+                format!("clock: agrees with the provider's: {skew}, by the `iat` of a fresh JWT"),
             );
         }
+    }
+
+    fn report_skew(&self, skew: Skew, report: &mut Report) {
+        report.warning(
+            self.subject,
+            format!("clock: {skew}, by the `iat` of a fresh JWT"),
+            "synchronise both clocks (NTP); JWTs from more than 30 s ahead are refused, and those from behind end early",
+        );
     }
 
     /// Returns the refresh token that is good from now on.

@@ -181,7 +181,7 @@ async fn each_fault_is_named_with_its_fix() {
         (
             |server, _| server.script("/jwks", || json(200, format!(r#"{{"keys":[{JWK}]}}"#))),
             Level::Error,
-            "clock: ours",
+            "days) ahead of ours, by its `Date`",
         ),
         (
             |server, settings| {
@@ -382,10 +382,12 @@ mod with_a_test_user {
         assert_eq!(problems(&report), Vec::new(), "{report}");
         let messages: Vec<_> =
             report.findings().iter().skip(6).map(|finding| finding.message.clone()).collect();
-        assert_eq!(messages[..2], ["the test user can log in", "the JWT verifies, and lives for 300 s"]);
-        assert!(messages[2].starts_with("cookies: 2 of "), "{messages:?}");
+        let clock = "clock: agrees with the provider's: the provider's shows the same second as ours, by the `iat` of a fresh JWT";
+        let verified = "the JWT verifies, and lives for 300 s";
+        assert_eq!(messages[..3], ["the test user can log in", clock, verified]);
+        assert!(messages[3].starts_with("cookies: 2 of "), "{messages:?}");
         assert_eq!(
-            messages[3..],
+            messages[4..],
             [
                 "the refresh token gives a new JWT",
                 "a logout ends the refresh token",

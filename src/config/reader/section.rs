@@ -231,6 +231,12 @@ impl Drop for Section<'_> {
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let hint = match spelling::nearest(&entry.key, &known) {
                 Some(name) => format!("did you mean `{name}`?"),
+                // What follows a header belongs to that table, also where it was meant for the one before.
+                None if !self.path.is_empty() => format!(
+                    "remove it, or move it above the header of `{}` if it is another table's; known here: {}",
+                    self.path,
+                    spelling::list(&known)
+                ),
                 None => format!("remove it; known here: {}", spelling::list(&known)),
             };
             let _: Option<()> = self.fault_at(&entry.key, "there is no such key", hint);

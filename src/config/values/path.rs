@@ -43,6 +43,18 @@ fn exact_path(item: &Item<'_>) -> Option<String> {
     checked(item, text)
 }
 
+/// What other routers take for any segment: `{id}`, `:id`, `<id>`, `[id]`.
+fn is_parameter(segment: &str) -> bool {
+    let is_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-:".contains(&byte))
+    };
+    segment.strip_prefix(':').is_some_and(is_name)
+        || [('{', '}'), ('<', '>'), ('[', ']')].into_iter().any(|(open, close)| {
+            segment.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).is_some_and(is_name)
+        })
+}
+
 /// An exact path, or a prefix that ends with `/*`.
 pub(in crate::config) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
     let text =
@@ -61,6 +73,12 @@ pub(in crate::config) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
         return Some(RoutePath::Prefix(String::new()));
     }
     let path = checked(item, path)?;
+    if let Some(segment) = path.split('/').find(|segment| is_parameter(segment)) {
+        item.warn(
+            format!("{} stands for itself: there are no parameters in paths", quote(segment)),
+            "end the path there with `/*`, which matches everything below",
+        );
+    }
     if is_prefix && path.ends_with('/') {
         return item
             .fault(format!("{} has an empty segment", quote(text)), "write `/` once between segments");

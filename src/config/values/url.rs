@@ -57,6 +57,12 @@ pub(in crate::config) fn parse_issuer(text: &str) -> Result<Url, Fault> {
     const HINT: &str =
         "write the issuer as the tokens have it, such as `\"https://id.example.com/realms/shop\"`";
     let url = parse_http(text, HINT)?;
+    if let Some((issuer, _)) = text.split_once("/.well-known/") {
+        return Err((
+            format!("{} is the address of the metadata", quote(text)),
+            format!("write the issuer alone, `\"{}\"`", quote(issuer).trim_matches('`')),
+        ));
+    }
     if url.query().is_some() || url.fragment().is_some() {
         return Err((format!("{} has a query or a fragment", quote(text)), String::from(HINT)));
     }

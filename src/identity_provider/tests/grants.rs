@@ -149,7 +149,7 @@ async fn a_challenge_reaches_the_caller_and_no_debug_output() {
     server.answer("/token", 400, r#"{"error":"two_factor_required","two_factor_id":"tf-1"}"#);
     let error = provider.password_grant(&client(), &credentials("ann", "pw")).await.unwrap_err();
     assert_eq!(format!("{error:?}"), "Challenge(TwoFactor, ..)");
-    let LoginError::Challenge(_, value) = error else { panic!("no challenge") };
+    let LoginError::Challenge(_, value, _) = error else { panic!("no challenge") };
     assert_eq!(value, serde_json::json!({ "two_factor_id": "tf-1" }));
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -25,7 +25,15 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::named("")
+    }
+
+    /// One of another name is another one; one of the same name claims to be the same.
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        if !name.is_empty() {
+            params.distinguished_name.push(DnType::CommonName, name);
+        }
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
@@ -38,8 +46,19 @@ impl Authority {
 
     /// Writes `FILE.pem` and `FILE.key`, for these names.
     pub(crate) fn certify(&self, file: &str, names: &[&str]) {
+        self.certify_with(file, names, |_| {});
+    }
+
+    /// The same with something changed.
+    pub(crate) fn certify_with(
+        &self,
+        file: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("valid names");
+        let mut params = CertificateParams::new(names).expect("valid names");
+        change(&mut params);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         self.write(&format!("{file}.key"), &key.serialize_pem());

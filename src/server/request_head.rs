@@ -128,7 +128,8 @@ impl HeadRefusal {
             Self::FoldedField => "Header fields must not be folded over several lines.",
             Self::FieldName => "A header field name is malformed.",
             Self::FieldValue => "A header field value holds a control byte.",
-            Self::TooManyFields => "The request has too many header fields.",
+            // `MAX_FIELDS`.
+            Self::TooManyFields => "The request has more than 100 header fields.",
             Self::HostCount => "Exactly one Host field is needed.",
             Self::HostValue => "The Host field is malformed.",
             Self::ContentLength => "Content-Length is malformed or repeated.",

@@ -39,6 +39,7 @@ mod login_floods;
 mod login_outcomes;
 mod logout;
 mod loops;
+mod many_fields;
 mod moved_connections;
 mod moved_upstreams;
 mod observability;

@@ -1,8 +1,5 @@
 //! Certificates of authorities of one's own: for identity providers and for upstreams.
 
-use std::fs::File;
-use std::io::Read;
-
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -11,22 +8,20 @@ use super::model::{Authorities, Upstream, UpstreamTls};
 use super::reader::{Item, Section, boolean};
 use super::values::host::host;
 
-/// More than any bundle needs; a device file must not fill the memory.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
-
 /// A PEM file with one certificate or several, relative to the configuration's own directory.
 pub(super) fn authorities(item: &Item<'_>) -> Option<Authorities> {
     const HINT: &str = "name a PEM file with the certificate of the authority, such as `\"ca.pem\"`";
     let path = item.text("a path", HINT)?;
-    let mut pem = Vec::new();
-    let read = File::open(item.report.directory.join(path))
-        .and_then(|file| file.take(LARGEST_FILE).read_to_end(&mut pem));
-    if let Err(error) = read {
-        return item.fault(
-            format!("the file `{path}` cannot be read: {error}"),
-            "check its path and that Portcullis may read it",
-        );
-    }
+    let pem = match item.report.read(path) {
+        Ok(pem) => pem,
+        Err(error) => {
+            return item.fault(
+                format!("the file `{path}` cannot be read: {error}"),
+                "check its path and that Portcullis may read it",
+            );
+        }
+    };
+    item.report.contents(item.path(), &pem);
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.unwrap_or_default();
     if certificates.is_empty() {

@@ -8,6 +8,7 @@ mod app;
 mod authorities;
 mod cookies;
 mod endpoints;
+mod files;
 mod fusionauth_webhook;
 mod identity_headers;
 mod identity_provider;
@@ -29,8 +30,10 @@ mod tree;
 mod values;
 mod whole;
 
+use std::net::SocketAddr;
 use std::path::Path;
 
+pub use files::Files;
 pub use model::*;
 pub use outline::{Change, Outline};
 pub use problem::{ConfigError, Problem};
@@ -49,15 +52,41 @@ pub struct Loaded {
 /// Reads, parses and checks a file, including the secrets it refers to; `{ file = ".." }` is relative to the file's own
 /// directory.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigError::single(Problem::new(
+    let mut files = Files::default();
+    match text_of(path, &mut files) {
+        Ok(text) => parse_from(&text, path.parent().unwrap_or(Path::new("")), files),
+        Err(problem) => Err(ConfigError { files, ..ConfigError::single(problem) }),
+    }
+}
+
+/// Reads from a file where the admin listener is, and nothing else: whoever only asks there need not have its secrets.
+pub fn load_admin_listen(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
+    let text = text_of(path, &mut Files::default()).map_err(ConfigError::single)?;
+    let entries = tree::parse(&text).map_err(ConfigError::single)?;
+    let report = Report::new(path.parent().unwrap_or(Path::new("")));
+    let admin_listen = server::admin_listen_alone(&Section::root(&entries, &report).in_part());
+    let problems = report.finish().0;
+    match admin_listen {
+        Some(admin_listen) if problems.is_empty() => Ok(admin_listen),
+        _ => Err(ConfigError { problems, files: Files::default() }),
+    }
+}
+
+fn text_of(path: &Path, files: &mut Files) -> Result<String, Problem> {
+    let bytes = files.read(path);
+    let text = bytes.and_then(|bytes| {
+        std::str::from_utf8(&bytes)
+            .map(str::to_owned)
+            .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+    });
+    text.map_err(|error| {
+        Problem::new(
             String::new(),
             None,
             format!("the file cannot be read: {error}"),
             String::from("name the configuration with `--config PATH`"),
-        ))
-    })?;
-    parse_in(&text, path.parent().unwrap_or(Path::new("")))
+        )
+    })
 }
 
 /// Parses and checks a text; `{ file = ".." }` secrets are read relative to the working directory.
@@ -66,14 +95,23 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigError> {
 }
 
 fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigError> {
-    let entries = tree::parse(text).map_err(ConfigError::single)?;
-    let report = Report::new(directory);
+    parse_from(text, directory, Files::default())
+}
+
+/// `files`: those that the text came from.
+fn parse_from(text: &str, directory: &Path, files: Files) -> Result<Loaded, ConfigError> {
+    let entries = match tree::parse(text) {
+        Ok(entries) => entries,
+        Err(problem) => return Err(ConfigError { files, ..ConfigError::single(problem) }),
+    };
+    let report = Report::after(directory, files);
     let config = read(&Section::root(&entries, &report));
-    let outline = Outline::new(&entries, report.take_secrets(), directory);
+    let (seen, files) = report.take_seen();
+    let outline = Outline::new(&entries, &seen, files.clone());
     let (problems, warnings) = report.finish();
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config: Config { outline, ..config }, warnings }),
-        _ => Err(ConfigError { problems }),
+        _ => Err(ConfigError { problems, files }),
     }
 }
 

@@ -1,22 +1,16 @@
-//! Secrets: the one place that reads the environment and files other than the configuration. No message shows a secret.
-
-use std::fs::File;
-use std::io::Read;
-
-use zeroize::Zeroizing;
+//! Secrets: the one place that reads the environment. No message shows a secret.
 
 use super::model::Secret;
 use super::reader::Item;
 use super::tree::Value;
 
-/// More than any secret needs; a device file must not fill the memory.
-const LARGEST_FILE: u64 = 64 * 1024;
+/// More than any secret needs.
+const LARGEST_FILE: usize = 64 * 1024;
 
 const FORMS: &str = "write `{ env = \"NAME\" }` or `{ file = \"/run/secrets/name\" }`";
 
 /// `{ env = "NAME" }`, `{ file = "path" }`, or a plain string with a warning.
 pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
-    let mut file = None;
     let secret = match item.value() {
         Value::Text(text) => {
             item.warn("the secret stands in the file itself", FORMS);
@@ -25,10 +19,7 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
         Value::Table(entries) => match entries.as_slice() {
             [entry] => match (entry.key.as_str(), &entry.node.value) {
                 ("env", Value::Text(name)) => from_environment(item, name)?,
-                ("file", Value::Text(path)) => {
-                    file = Some(path.as_str());
-                    from_file(item, path)?
-                }
+                ("file", Value::Text(path)) => from_file(item, path)?,
                 ("env" | "file", _) => {
                     return item.fault(format!("`{}` of a secret is not a string", entry.key), FORMS);
                 }
@@ -47,7 +38,7 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
             "remove it; one line break at the end of a file is fine",
         );
     }
-    item.report.secret(item.path(), secret.expose(), file);
+    item.report.secret(item.path(), secret.expose());
     Some(secret)
 }
 
@@ -73,21 +64,27 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
 }
 
 fn from_file(item: &Item<'_>, path: &str) -> Option<Secret> {
-    let mut text = Zeroizing::new(String::new());
-    let read = File::open(item.report.directory.join(path))
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_string(&mut text));
-    match read {
-        Ok(length) if u64::try_from(length).is_ok_and(|length| length > LARGEST_FILE) => item.fault(
+    let contents = match item.report.read(path) {
+        Ok(contents) => contents,
+        Err(error) => {
+            return item.fault(
+                format!("the file `{path}` cannot be read: {error}"),
+                "check its path and that Portcullis may read it",
+            );
+        }
+    };
+    if contents.len() > LARGEST_FILE {
+        return item.fault(
             format!("the file `{path}` is larger than 64 KiB"),
             "name a file that has the secret alone",
-        ),
-        Ok(_) => {
-            let line = text.strip_suffix('\n').unwrap_or(&text);
-            Some(Secret::new(line.strip_suffix('\r').unwrap_or(line)))
-        }
-        Err(error) => item.fault(
-            format!("the file `{path}` cannot be read: {error}"),
-            "check its path and that Portcullis may read it",
-        ),
+        );
     }
+    let Ok(text) = std::str::from_utf8(&contents) else {
+        return item.fault(
+            format!("the file `{path}` cannot be read: it is not UTF-8"),
+            "write the secret as text, such as in base64",
+        );
+    };
+    let line = text.strip_suffix('\n').unwrap_or(text);
+    Some(Secret::new(line.strip_suffix('\r').unwrap_or(line)))
 }

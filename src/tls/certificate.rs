@@ -102,9 +102,12 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Reads and checks the two files.
-    pub(crate) fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
-        Self::parse(files, &Contents::read(files)?)
+    /// Reads the two files, in the way that is given, and checks them.
+    pub(crate) fn load(
+        files: &CertificateFiles,
+        read: impl Fn(&Path) -> io::Result<Zeroizing<Vec<u8>>>,
+    ) -> Result<Self, CertificateError> {
+        Self::parse(files, &Contents::read_by(files, read)?)
     }
 
     /// Checks what was read from the two files.
@@ -155,21 +158,31 @@ impl Certificate {
     }
 }
 
-/// What the two files hold; the key is zeroised.
+/// What the two files hold, zeroised.
 pub(super) struct Contents {
-    certificate: Vec<u8>,
+    certificate: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
 }
 
 impl Contents {
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        Self::read_by(files, |path| {
+            let mut contents = Zeroizing::new(Vec::new());
+            File::open(path)?.take(LARGEST_FILE).read_to_end(&mut contents)?;
+            Ok(contents)
+        })
+    }
+
+    fn read_by(
+        files: &CertificateFiles,
+        read: impl Fn(&Path) -> io::Result<Zeroizing<Vec<u8>>>,
+    ) -> Result<Self, CertificateError> {
         let unreadable = |path: &Path, is_key| {
             let path = path.to_owned();
             move |source| CertificateError::Unreadable { path, is_key, source }
         };
-        let (mut certificate, mut key) = (Vec::new(), Zeroizing::new(Vec::new()));
-        read_into(&files.certificate, &mut certificate).map_err(unreadable(&files.certificate, false))?;
-        read_into(&files.key, &mut key).map_err(unreadable(&files.key, true))?;
+        let certificate = read(&files.certificate).map_err(unreadable(&files.certificate, false))?;
+        let key = read(&files.key).map_err(unreadable(&files.key, true))?;
         Ok(Self { certificate, key })
     }
 
@@ -179,11 +192,6 @@ impl Contents {
         both.extend_from_slice(digest::digest(&digest::SHA256, &self.key).as_ref());
         both
     }
-}
-
-fn read_into(path: &Path, bytes: &mut Vec<u8>) -> io::Result<()> {
-    File::open(path)?.take(LARGEST_FILE).read_to_end(bytes)?;
-    Ok(())
 }
 
 /// The cryptography of every TLS connection.

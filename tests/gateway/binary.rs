@@ -20,7 +20,16 @@ fn log(directory: &Path) -> Stdio {
 
 /// Runs the program on a directory's `gateway.toml`.
 pub(crate) fn run(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+    run_after("", directory, arguments, log)
+}
+
+/// The same once a shell has done something, such as `ulimit -n 128`.
+fn run_after(preparation: &str, directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Child {
+    // `exec` keeps the process id.
+    Command::new("sh")
+        .arg("-c")
+        .arg(format!("{preparation}\nexec \"$0\" \"$@\""))
+        .arg(env!("CARGO_BIN_EXE_portcullis"))
         .arg("run")
         .arg("--config")
         .arg(directory.join("gateway.toml"))
@@ -55,25 +64,50 @@ impl Program {
         Self::start_in(builder, log).await
     }
 
+    /// The same, waiting only until it answers: its provider may be unknown.
+    pub(crate) async fn start_unready_quietly(builder: Builder) -> (Self, Builder) {
+        let (mut program, builder) = Self::spawn("", builder, log);
+        program.answers("/livez").await;
+        (program, builder)
+    }
+
     /// The same with another standard error.
     pub(crate) async fn start_with(builder: Builder, stderr: impl Fn() -> Stdio) -> (Self, Builder) {
         Self::start_in(builder, |_| stderr()).await
     }
 
-    async fn start_in(mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
+    /// The same once a shell has done something.
+    pub(crate) async fn start_after(preparation: &str, builder: Builder) -> (Self, Builder) {
+        Self::start_prepared(preparation, builder, log).await
+    }
+
+    async fn start_in(builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
+        Self::start_prepared("", builder, stderr).await
+    }
+
+    async fn start_prepared(
+        preparation: &str,
+        builder: Builder,
+        stderr: impl Fn(&Path) -> Stdio,
+    ) -> (Self, Builder) {
+        let (mut program, builder) = Self::spawn(preparation, builder, stderr);
+        program.answers("/readyz").await;
+        (program, builder)
+    }
+
+    fn spawn(preparation: &str, mut builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
         let ports = [Port::reserve(), Port::reserve()];
         let [address, admin] = [&ports[0], &ports[1]].map(Port::address);
         let toml = format!("[server]\nlisten = [\"{address}\"]\nadmin_listen = \"{admin}\"");
         builder = builder.lay_over(&toml);
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
-        let child = run(directory.path(), &[], stderr);
-        let mut program = Self { child, directory, _ports: ports, address, admin };
-        program.ready().await;
-        (program, builder)
+        let child = run_after(preparation, directory.path(), &[], stderr);
+        (Self { child, directory, _ports: ports, address, admin }, builder)
     }
 
-    async fn ready(&mut self) {
+    /// Waits until the admin listener says yes.
+    async fn answers(&mut self, path: &str) {
         patiently("readiness", async {
             loop {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -82,7 +116,7 @@ impl Program {
                     panic!("the program does not start: {status}\n{log}");
                 }
                 if tokio::net::TcpStream::connect(self.admin).await.is_ok()
-                    && Browser::new(self.admin, "localhost").get("/readyz").await.status() == 200
+                    && Browser::new(self.admin, "localhost").get(path).await.status() == 200
                 {
                     return;
                 }
@@ -94,6 +128,13 @@ impl Program {
     /// Starts another process in its place, and waits until the old one has ended; its exit code.
     pub(crate) async fn upgrade(&mut self) -> Option<i32> {
         let mut old = self.begin_upgrade();
+        patiently("the old process's end", old.wait()).await.unwrap().code()
+    }
+
+    /// The same once a shell has done something.
+    pub(crate) async fn upgrade_after(&mut self, preparation: &str) -> Option<i32> {
+        let next = run_after(preparation, self.directory.path(), &["--upgrade"], log);
+        let mut old = std::mem::replace(&mut self.child, next);
         patiently("the old process's end", old.wait()).await.unwrap().code()
     }
 

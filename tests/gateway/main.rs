@@ -78,4 +78,5 @@ mod upstream_http2;
 mod upstream_http2_failures;
 mod upstreams;
 mod user_endpoint;
+mod watched_files;
 mod workflow;

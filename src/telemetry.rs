@@ -6,6 +6,7 @@ pub(crate) mod counters;
 pub(crate) mod history;
 mod log_queue;
 pub(crate) mod metrics;
+pub(crate) mod own_process;
 pub(crate) mod request_id;
 pub(crate) mod traces;
 

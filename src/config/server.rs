@@ -11,6 +11,7 @@ use super::tls::{ReadTls, tls};
 use super::tracing::tracing;
 use super::tree::Value;
 use super::values::duration::duration;
+use super::values::host::host;
 use super::values::network::{overlap, socket_address, trusted_network};
 use super::values::size::size;
 use super::values::word;
@@ -88,6 +89,13 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
         }
         Some(token)
     });
+    let admin_hosts = section.defaulted("admin_hosts", "[]", |item| {
+        let hosts = item.each("write a list of names, such as `[\"portcullis.monitoring.svc\"]`", host)?;
+        if matches!(admin_listen, Some(None)) && !hosts.is_empty() {
+            return item.fault("there is no admin listener", "remove it, or set `admin_listen`");
+        }
+        Some(hosts)
+    });
     let trusted_proxies = section.defaulted("trusted_proxies", "[]", |item| {
         item.each("write a list of networks, such as `[\"10.1.0.0/16\"]`", trusted_network)
     });
@@ -107,6 +115,7 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
         tls: None,
         admin_listen: admin_listen?,
         admin_token: admin_token?,
+        admin_hosts: admin_hosts?,
         trusted_proxies: trusted_proxies?,
         worker_threads: worker_threads?.unwrap_or(cores),
         watch_config: watch_config?,

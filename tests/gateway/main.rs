@@ -3,6 +3,7 @@
 
 mod support;
 
+mod admin_host;
 mod admin_token;
 mod answers;
 mod answers_of_apps;

@@ -38,8 +38,14 @@ impl Authority {
 
     /// Writes `FILE.pem` and `FILE.key`, for these names.
     pub(crate) fn certify(&self, file: &str, names: &[&str]) {
+        self.certify_until(file, names, 4096);
+    }
+
+    /// The same until the first second of a year.
+    pub(crate) fn certify_until(&self, file: &str, names: &[&str], year: i32) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("valid names");
+        let mut params = CertificateParams::new(names).expect("valid names");
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         self.write(&format!("{file}.key"), &key.serialize_pem());

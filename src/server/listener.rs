@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::BACKLOG;
-use super::connection::{ConnectionSettings, serve};
+use super::connection::{ConnectionSettings, refuse_without_tls, serve};
 use super::connections::{Connections, is_out_of_descriptors};
 use super::watch::ConnectionWatch;
 use super::{http2, tls_stream};
@@ -131,13 +131,17 @@ where
         let _admitted = admitted;
         let _counted = front.gauge.map(Held::new);
         let settings = front.settings.load_full();
-        let stream = pingora_stream(stream, peer);
         let Some(tls) = tls else {
+            let stream = pingora_stream(stream, peer);
             return serve(Box::new(stream), &front.app, &settings, watch).await;
         };
-        let Some(stream) = tls_stream::accept(stream, tls, settings.header_timeout, &watch).await else {
-            return;
-        };
+        let until = Instant::now() + settings.header_timeout;
+        let Some(speaks_tls) = tls_stream::is_spoken(&stream, until, &watch).await else { return };
+        let stream = pingora_stream(stream, peer);
+        if !speaks_tls {
+            return refuse_without_tls(Box::new(stream), &settings, until, watch).await;
+        }
+        let Some(stream) = tls_stream::accept(stream, tls, until, &watch).await else { return };
         if stream.is_http2() {
             http2::serve(Box::new(stream), &front.app, &settings, watch).await;
         } else {

@@ -10,11 +10,13 @@ mod connection;
 pub(crate) mod connections;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod handshake_failure;
 mod head_fields;
 mod http2;
 mod listener;
 mod message;
 mod message_stream;
+mod other_protocols;
 mod reload;
 mod reload_triggers;
 mod request_head;

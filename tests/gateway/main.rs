@@ -68,6 +68,7 @@ mod stand_ins;
 mod status_page;
 mod streaming;
 mod tls;
+mod tls_refused;
 mod token_size;
 mod tokens;
 mod traced_calls;

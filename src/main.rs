@@ -9,7 +9,9 @@ use portcullis::clock::SystemClock;
 use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Config, ConfigError, Loaded};
 use portcullis::identity_provider::Credentials;
-use portcullis::server::{BindError, Inherited, Server, reload_when_told, runtime};
+use portcullis::server::{
+    BindError, Inherited, Server, Shortage, raise_descriptor_limit, reload_when_told, runtime,
+};
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -92,6 +94,14 @@ fn main() -> ExitCode {
     match command_line.command.unwrap_or(Command::Run { config: command_line.config, upgrade: false }) {
         Command::Run { config, upgrade } => run(&config.config, upgrade),
         Command::Check(file) => with_config(&file.config, |loaded| {
+            // Not of the file but of where this runs, which may be elsewhere.
+            if let Some(shortage) = Shortage::of_a_start(loaded.config.server.limits.max_connections) {
+                println!(
+                    "note: `{}`: started here, {shortage}\n  hint: {}\n",
+                    Shortage::KEY,
+                    shortage.hint()
+                );
+            }
             print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
         }),
@@ -143,6 +153,7 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
         }
     };
     let _log = telemetry::start(&loaded.config.server.log);
+    raise_descriptor_limit();
     telemetry::silence_panic_messages();
     match serve(path, loaded, upgrade) {
         Ok(()) => ExitCode::SUCCESS,

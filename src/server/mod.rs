@@ -8,6 +8,7 @@ mod body_read;
 mod closing;
 mod connection;
 pub(crate) mod connections;
+pub(crate) mod descriptors;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod handshake_failure;
@@ -53,6 +54,7 @@ use crate::lookup::{Lookup, SystemLookup};
 use crate::telemetry::metrics::METRICS;
 use crate::tls::CertificateStore;
 
+pub use descriptors::{Shortage, raise_descriptor_limit};
 pub use reload::Reloader;
 pub use reload_triggers::reload_when_told;
 pub use runtime::runtime;
@@ -249,6 +251,7 @@ impl Server {
             app: Arc::new(self.proxy()),
             settings: Arc::clone(settings),
             connections: Arc::clone(connections),
+            others: None,
             gauge: Some(&METRICS.connections),
         });
         let mut accepting = JoinSet::new();
@@ -269,6 +272,7 @@ impl Server {
             app: admin_app,
             settings: Arc::clone(settings),
             connections: admin_connections,
+            others: Some(Arc::clone(connections)),
             gauge: None,
         });
         let (admin_stop, admin_stopping) = channel::channel(false);

@@ -14,6 +14,7 @@ mod client_auth;
 mod cookies;
 mod cookies_twice;
 mod csrf;
+mod descriptors;
 mod draining;
 mod durations;
 mod exchanges;

@@ -10,7 +10,8 @@ use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Config, ConfigError, Loaded};
 use portcullis::identity_provider::Credentials;
 use portcullis::server::{
-    BindError, Inherited, Server, Shortage, raise_descriptor_limit, reload_when_told, runtime,
+    BindError, Ended, Inherited, Server, Shortage, StopSignals, raise_descriptor_limit, reload_when_told,
+    runtime,
 };
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
@@ -156,7 +157,7 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
     raise_descriptor_limit();
     telemetry::silence_panic_messages();
     match serve(path, loaded, upgrade) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             telemetry::last_words(&format!("error: {error}\n"));
             ExitCode::FAILURE
@@ -164,7 +165,7 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
     }
 }
 
-fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let Loaded { config, warnings } = loaded;
     let inherited = if upgrade { inherit(&config)? } else { None };
     let asked = config.server.upgrade_socket.clone().filter(|_| upgrade);
@@ -181,9 +182,12 @@ fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<(), Box<dyn std::
         };
         info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = server.admin_address().map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "started");
         let reloading = tokio::spawn(reload_when_told(path.to_owned(), server.reloader(), hangups));
-        let ended = server.run(stop_signal()).await;
+        let ended = StopSignals::new()?.run(server).await;
         reloading.abort();
-        Ok(ended?)
+        match ended {
+            Ended::ByItself(ended) => Ok(ended.map(|()| ExitCode::SUCCESS)?),
+            Ended::BySignal(signal) => Ok(ExitCode::from(signal.exit_code())),
+        }
     });
     // Another process that was given the listeners and does not become ready is not waited for.
     runtime.shutdown_background();
@@ -211,18 +215,6 @@ fn unoffered(error: BindError, asked: Option<PathBuf>) -> Box<dyn std::error::Er
         )
         .into(),
         _ => error.into(),
-    }
-}
-
-/// SIGTERM or SIGINT.
-async fn stop_signal() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
     }
 }
 

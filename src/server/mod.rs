@@ -23,6 +23,7 @@ mod reload_triggers;
 mod request_head;
 mod runtime;
 pub(crate) mod stall;
+mod stop_signals;
 pub(crate) mod timer;
 mod tls_stream;
 mod upgrade;
@@ -58,6 +59,7 @@ pub use descriptors::{Shortage, raise_descriptor_limit};
 pub use reload::Reloader;
 pub use reload_triggers::reload_when_told;
 pub use runtime::runtime;
+pub use stop_signals::{Ended, StopSignal, StopSignals};
 pub use upgrade::{AskError, Inherited, NotWanted};
 
 use connections::Connections;

@@ -59,6 +59,7 @@ mod reload_provider;
 mod revocation_lifetime;
 mod room;
 mod routes;
+mod second_signal;
 mod session_fuzz;
 mod session_pairs;
 mod session_protection;

@@ -2,6 +2,7 @@
 //! reachable through the public one.
 
 mod guesses;
+mod host;
 mod metrics;
 mod process;
 mod readiness;
@@ -101,14 +102,23 @@ impl Admin {
 
     /// The text format of Prometheus, version 0.0.4.
     fn metrics(&self) -> Response<Vec<u8>> {
-        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&self.state))
+        answer(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics::text(&self.state, &self.process),
+        )
     }
 }
 
 #[async_trait]
 impl ServeHttp for Admin {
     async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        if session.req_header().uri.path() == "/sessions/revoke" {
+        let request = session.req_header();
+        let host = request.headers.get(header::HOST).map(HeaderValue::as_bytes);
+        if let Err(refusal) = host::check(request.uri.path(), host, &self.state.admin_hosts) {
+            return problem(&refusal);
+        }
+        if request.uri.path() == "/sessions/revoke" {
             return self.revoke(session).await;
         }
         let request = session.req_header();

@@ -11,6 +11,9 @@ use crate::list_field::trim;
 /// The statuses that there are (RFC 9110 section 15).
 const STATUSES: RangeInclusive<u16> = 100..=599;
 
+/// Fields that a head over HTTP/1.1 may have: Pingora reads no more.
+pub(crate) const MAX_FIELDS: usize = 256;
+
 /// Why a head has no meaning, or more than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AppHeadRefusal {
@@ -34,6 +37,8 @@ pub(crate) enum AppHeadRefusal {
     Folded,
     #[error("it is too large")]
     TooLarge,
+    #[error("it has more than 256 header fields")]
+    TooManyFields,
 }
 
 /// Whether a status is one.

@@ -7,9 +7,12 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use portcullis::clock::SystemClock;
 use portcullis::command::{check, doctor, explain, healthcheck};
-use portcullis::config::{self, Config, Loaded};
+use portcullis::config::{self, Config, ConfigError, Loaded};
 use portcullis::identity_provider::Credentials;
-use portcullis::server::{BindError, Inherited, Server, reload_when_told, runtime};
+use portcullis::server::{
+    BindError, Ended, Inherited, Server, Shortage, StopSignals, raise_descriptor_limit, reload_when_told,
+    runtime,
+};
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -21,9 +24,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// `EX_USAGE` of sysexits.h: the configuration or the command line is wrong.
 const EXIT_CONFIG: u8 = 64;
-
-/// Bytes of a file that the command line names.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// A reverse-proxy authentication gateway.
 #[derive(Debug, Parser)]
@@ -106,6 +106,14 @@ fn main() -> ExitCode {
     match command_line.command.unwrap_or(Command::Run { config: command_line.config, upgrade: false }) {
         Command::Run { config, upgrade } => run(&config.config, upgrade),
         Command::Check(file) => with_config(&file.config, |loaded| {
+            // Not of the file but of where this runs, which may be elsewhere.
+            if let Some(shortage) = Shortage::of_a_start(loaded.config.server.limits.max_connections) {
+                println!(
+                    "note: `{}`: started here, {shortage}\n  hint: {}\n",
+                    Shortage::KEY,
+                    shortage.hint()
+                );
+            }
             print!("{}", check::report(&loaded));
             ExitCode::SUCCESS
         }),
@@ -119,18 +127,25 @@ fn main() -> ExitCode {
         Command::Doctor { config, username } => {
             with_config(&config.config, |loaded| doctor(&loaded, username))
         }
-        Command::Healthcheck { config, ready } => with_config(&config.config, |loaded| {
-            match healthcheck::check(loaded.config.server.admin_listen, ready) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&error, 1),
-            }
-        }),
+        Command::Healthcheck { config, ready } => {
+            // Alone: in the environment of a probe there may be none of its secrets.
+            unless_refused(&config.config, config::load_admin_listen(&config.config), |admin_listen| {
+                match healthcheck::check(admin_listen, ready) {
+                    Ok(()) => ExitCode::SUCCESS,
+                    Err(error) => fail(&error, 1),
+                }
+            })
+        }
     }
 }
 
 fn with_config(path: &Path, act: impl FnOnce(Loaded) -> ExitCode) -> ExitCode {
-    match config::load(path) {
-        Ok(loaded) => act(loaded),
+    unless_refused(path, config::load(path), act)
+}
+
+fn unless_refused<T>(path: &Path, read: Result<T, ConfigError>, act: impl FnOnce(T) -> ExitCode) -> ExitCode {
+    match read {
+        Ok(read) => act(read),
         Err(error) => {
             eprint!("{}", error.report(&path.display().to_string()));
             ExitCode::from(EXIT_CONFIG)
@@ -152,9 +167,10 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
         }
     };
     let _log = telemetry::start(&loaded.config.server.log);
+    raise_descriptor_limit();
     telemetry::silence_panic_messages();
     match serve(path, loaded, upgrade) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             telemetry::last_words(&format!("error: {error}\n"));
             ExitCode::FAILURE
@@ -162,7 +178,7 @@ fn run(path: &Path, upgrade: bool) -> ExitCode {
     }
 }
 
-fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<(), Box<dyn std::error::Error>> {
+fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let Loaded { config, warnings } = loaded;
     let inherited = if upgrade { inherit(&config)? } else { None };
     let asked = config.server.upgrade_socket.clone().filter(|_| upgrade);
@@ -179,9 +195,12 @@ fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<(), Box<dyn std::
         };
         info!(listen = ?server.addresses(), listen_tls = ?server.tls_addresses(), admin = server.admin_address().map(tracing::field::display), version = env!("CARGO_PKG_VERSION"), "started");
         let reloading = tokio::spawn(reload_when_told(path.to_owned(), server.reloader(), hangups));
-        let ended = server.run(stop_signal()).await;
+        let ended = StopSignals::new()?.run(server).await;
         reloading.abort();
-        Ok(ended?)
+        match ended {
+            Ended::ByItself(ended) => Ok(ended.map(|()| ExitCode::SUCCESS)?),
+            Ended::BySignal(signal) => Ok(ExitCode::from(signal.exit_code())),
+        }
     });
     // Another process that was given the listeners and does not become ready is not waited for.
     runtime.shutdown_background();
@@ -212,18 +231,6 @@ fn unoffered(error: BindError, asked: Option<PathBuf>) -> Box<dyn std::error::Er
     }
 }
 
-/// SIGTERM or SIGINT.
-async fn stop_signal() {
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-}
-
 fn explain(
     loaded: &Loaded,
     question: explain::Question,
@@ -232,7 +239,7 @@ fn explain(
 ) -> ExitCode {
     let read = |option: &str, path: Option<&Path>| {
         let text = path.map(|path| {
-            config::read_text(path, LARGEST_FILE)
+            config::read_text(path)
                 .map_err(|error| format!("`{option} {}` cannot be read: {error}", path.display()))
         });
         text.transpose()

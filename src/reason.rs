@@ -45,6 +45,12 @@ reason_codes! {
     UnknownHost = "unknown_host",
     /// The head is malformed or ambiguous.
     MalformedRequest = "malformed_request",
+    /// HTTP without TLS, at a port that speaks TLS.
+    HttpOnTlsPort = "http_on_tls_port",
+    /// TLS, at a port that speaks HTTP without it.
+    TlsOnHttpPort = "tls_on_http_port",
+    /// The PROXY protocol, which is not spoken.
+    ProxyProtocol = "proxy_protocol",
     /// The head is larger than `server.limits.max_header_size`.
     HeaderTooLarge = "header_too_large",
     /// More requests at once on a connection of HTTP/2 than it may have.

@@ -547,3 +547,23 @@ fn an_address_that_cannot_be_listened_on_says_what_helps() {
         );
     }
 }
+
+#[test]
+fn check_says_how_many_connections_fit_where_it_runs() {
+    let check = |limit: &str| {
+        let script = format!("ulimit {limit}; exec \"$0\" check --config gateway.toml");
+        let program = env!("CARGO_BIN_EXE_portcullis");
+        let output = Command::new("sh").args(["-c", &script, program]).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = check("-n 1024");
+    for words in ["note: `server.limits.max_connections`", "20000", "1024", "`ulimit -n`", "`LimitNOFILE`"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    // It is of this machine, not of the file.
+    assert!(text.ends_with("the configuration is valid, with 3 warnings\n"), "{text}");
+    // A start raises the soft limit, so that is none.
+    let with_low_soft_limit = check("-S -n 300");
+    assert!(!with_low_soft_limit.contains("300 file descriptors"), "{with_low_soft_limit}");
+}

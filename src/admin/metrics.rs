@@ -1,16 +1,23 @@
 //! `/metrics`: what was counted, and what is so now, in the text format of Prometheus, version 0.0.4.
 
+use std::collections::BTreeMap;
+
 use prometheus::core::Collector;
-use prometheus::{Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
+use prometheus::{Counter, Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
 
 use crate::gateway::{ReloadStatus, State};
 use crate::telemetry::metrics::METRICS;
+use crate::telemetry::own_process;
+
+use super::Process;
 
 /// The text. A gauge of what is so now is made for the occasion, so that no series outlives what it is about.
-pub(super) fn text(state: &State) -> String {
+pub(super) fn text(state: &State, process: &Process) -> String {
     let registry = Registry::new();
     // Constant names: these errors do not happen, and what is left out then shows in the test.
     let _ = fill(&registry, state);
+    let _ = certificates(&registry, process);
+    let _ = usage(&registry);
     let mut families = METRICS.registry.gather();
     families.extend(registry.gather());
     families.sort_by(|one, other| one.name().cmp(other.name()));
@@ -60,6 +67,48 @@ fn fill(registry: &Registry, state: &State) -> prometheus::Result<()> {
     )
 }
 
+/// By name: the earliest end of those that are for it.
+#[expect(clippy::cast_precision_loss, reason = "seconds far below 2^53")]
+fn certificates(registry: &Registry, process: &Process) -> prometheus::Result<()> {
+    let ends = vector(
+        registry,
+        "portcullis_certificate_not_after_timestamp_seconds",
+        "When the certificate that TLS listeners show for a name ends.",
+        &["name"],
+    )?;
+    let mut known = BTreeMap::new();
+    for certificate in process.certificates() {
+        for name in certificate.names {
+            let end = known.entry(name).or_insert(certificate.not_after);
+            *end = certificate.not_after.min(*end);
+        }
+    }
+    for (name, end) in known {
+        ends.with_label_values(&[&*name]).set(end as f64);
+    }
+    Ok(())
+}
+
+/// By the names of Prometheus's own libraries.
+#[expect(clippy::cast_precision_loss, reason = "bytes and counts below 2^53")]
+fn usage(registry: &Registry) -> prometheus::Result<()> {
+    let set = |name: &str, help: &str, value: f64| {
+        register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value))
+    };
+    if let Some(open) = own_process::open_descriptors() {
+        set("process_open_fds", "File descriptors that are open.", open as f64)?;
+    }
+    if let Some(most) = own_process::most_descriptors() {
+        set("process_max_fds", "File descriptors that may be open.", most as f64)?;
+    }
+    let Some(usage) = own_process::usage() else { return Ok(()) };
+    let cpu = Counter::new("process_cpu_seconds_total", "Time of processors, in user and in system mode.")?;
+    register(registry, cpu)?.inc_by(usage.cpu_seconds);
+    set("process_virtual_memory_bytes", "Virtual memory.", usage.virtual_memory_bytes as f64)?;
+    set("process_resident_memory_bytes", "Resident memory.", usage.resident_memory_bytes as f64)?;
+    set("process_start_time_seconds", "Start of the process, in Unix time.", usage.start_seconds)
+}
+
 /// A refused reload leaves everything as it was, so nothing else shows it.
 fn reloads(registry: &Registry, status: &ReloadStatus) -> prometheus::Result<()> {
     gauge(
@@ -95,7 +144,8 @@ mod tests {
     /// The names as they stand in the code: a series without a value is not shown by `/metrics`.
     fn names(source: &str) -> impl Iterator<Item = String> {
         let quoted = source.split("mod tests").next().unwrap().split('"').skip(1).step_by(2);
-        quoted.filter(|text| text.starts_with("portcullis_")).map(str::to_owned)
+        let is_name = |text: &&str| text.starts_with("portcullis_") || text.starts_with("process_");
+        quoted.filter(is_name).map(str::to_owned)
     }
 
     fn known() -> BTreeSet<String> {
@@ -124,7 +174,8 @@ mod tests {
             for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
                 let name =
                     ["_bucket", "_count"].iter().find_map(|end| word.strip_suffix(end)).unwrap_or(word);
-                assert!(!name.starts_with("portcullis_") || known.contains(name), "{word}");
+                let is_ours = name.starts_with("portcullis_") || name.starts_with("process_");
+                assert!(!is_ours || known.contains(name), "{word}");
             }
         }
     }

@@ -34,12 +34,15 @@ fn server(config: &Config) -> String {
         [] => String::from("none"),
         addresses => joined(addresses),
     };
-    let rows = [
+    let mut rows = vec![
         row("listen", listen(&config.server.listen)),
         row("listen with TLS", listen(&config.server.listen_tls)),
         row("admin listen", admin),
         row("trusted proxies", proxies),
     ];
+    if !config.server.admin_hosts.is_empty() {
+        rows.insert(3, row("admin hosts", joined(&config.server.admin_hosts)));
+    }
     format!("server\n{}", aligned(&rows))
 }
 

@@ -13,6 +13,9 @@ pub enum Unhealthy {
     /// The configuration has no admin listener.
     #[error("`server.admin_listen` is off, so there is nothing to ask")]
     NoAdminListener,
+    /// Which port the admin listener has, the system has said to the gateway alone.
+    #[error("`server.admin_listen` leaves the port to the system (`:0`), so nobody else can know it")]
+    UnknownPort,
     /// The admin listener cannot be asked.
     #[error(
         "cannot ask `{address}` (`server.admin_listen`): {source}; does the gateway run, with this configuration?"
@@ -38,6 +41,9 @@ pub enum Unhealthy {
 /// Asks `/livez`, or with `ready` `/readyz`.
 pub fn check(admin: Option<SocketAddr>, ready: bool) -> Result<(), Unhealthy> {
     let address = reachable(admin.ok_or(Unhealthy::NoAdminListener)?);
+    if address.port() == 0 {
+        return Err(Unhealthy::UnknownPort);
+    }
     let path = if ready { "/readyz" } else { "/livez" };
     let status = ask(address, path).map_err(|source| Unhealthy::Unreachable { address, source })?;
     if status.split(' ').nth(1) == Some("200") {

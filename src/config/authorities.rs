@@ -4,25 +4,22 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::file::read_bytes;
 use super::model::{Authorities, Upstream, UpstreamTls};
 use super::reader::{Item, Section, boolean};
 use super::values::host::host;
 use crate::tls::NotPem;
 
-/// More than any bundle needs; a device file must not fill the memory.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
-
 /// A PEM file with one certificate or several, relative to the configuration's own directory.
 pub(super) fn authorities(item: &Item<'_>) -> Option<Authorities> {
     const HINT: &str = "name a PEM file with the certificate of the authority, such as `\"ca.pem\"`";
     let path = item.text("a path", HINT)?;
-    let pem = match read_bytes(&item.report.directory.join(path), LARGEST_FILE) {
+    let pem = match item.report.read(path) {
         Ok(pem) => pem,
         Err(error) => {
             return item.fault(format!("the file `{path}` cannot be read: {error}"), error.hint());
         }
     };
+    item.report.contents(item.path(), &pem);
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     let certificates = certificates.unwrap_or_default();
     if certificates.is_empty() {

@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// The byte order mark in UTF-8, which some editors put in front. It belongs to no text (RFC 3629 section 6).
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// More than any of them needs: a device file must not fill the memory.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
 /// Bytes by which UTF-16 without a mark is told.
 const LOOKED_AT: usize = 64;
 
@@ -108,13 +111,13 @@ impl Unreadable {
     }
 }
 
-/// What a file holds, without a mark in front. `most` bytes are read: a device file must not fill the memory.
-pub fn read_bytes(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+/// What a file holds, without a mark in front.
+pub fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let read = File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
     let length = read.map_err(|error| Unreadable::of(path, error))?;
-    if u64::try_from(length).is_ok_and(|length| length > most) {
-        return Err(Unreadable::TooLarge(most));
+    if u64::try_from(length).is_ok_and(|length| length > LARGEST) {
+        return Err(Unreadable::TooLarge(LARGEST));
     }
     if bytes.starts_with(MARK) {
         bytes.drain(..MARK.len());
@@ -123,14 +126,12 @@ pub fn read_bytes(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, Unreadab
 }
 
 /// The same of a text in UTF-8.
-pub fn read_text(path: &Path, most: u64) -> Result<Zeroizing<String>, Unreadable> {
-    let bytes = read_bytes(path, most)?;
-    let text = text(&bytes)?;
-    Ok(Zeroizing::new(text.to_owned()))
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>, Unreadable> {
+    read_bytes(path).and_then(|bytes| text(&bytes))
 }
 
 /// Bytes as a text, or what they are instead.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
+pub(crate) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Unreadable> {
     let line =
         |offset: usize| memchr::memchr_iter(b'\n', bytes.get(..offset).unwrap_or_default()).count() + 1;
     if is_utf16(bytes) {
@@ -139,7 +140,10 @@ pub(crate) fn text(bytes: &[u8]) -> Result<&str, Unreadable> {
     if let Some(offset) = memchr::memchr(0, bytes) {
         return Err(Unreadable::Binary(line(offset)));
     }
-    std::str::from_utf8(bytes).map_err(|error| Unreadable::NotUtf8(line(error.valid_up_to())))
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(error) => Err(Unreadable::NotUtf8(line(error.valid_up_to()))),
+    }
 }
 
 /// Whether it has the mark of UTF-16, or begins with units of it, of which one byte in two is zero in nearly all languages'

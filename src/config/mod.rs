@@ -11,6 +11,7 @@ mod authorities;
 mod cookies;
 mod endpoints;
 mod file;
+mod files;
 mod fusionauth_webhook;
 mod identity_headers;
 mod identity_provider;
@@ -38,10 +39,14 @@ mod twice;
 mod values;
 mod whole;
 
+use std::net::SocketAddr;
 use std::path::Path;
+
+use zeroize::Zeroizing;
 
 pub(crate) use file::text;
 pub use file::{Unreadable, read_bytes, read_text};
+pub use files::Files;
 pub use model::*;
 pub use outgoing_proxy::{OutgoingProxy, PlainHttp, ProxyCredentials};
 pub use outline::{Change, Outline};
@@ -50,9 +55,6 @@ pub use signatures::algorithm_named;
 pub use token_parameters::{ParameterValue, TokenParameter};
 
 use reader::{Report, Section};
-
-/// More than any configuration needs; a device file must not fill the memory.
-const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// A configuration that may be used, and what should be said about it.
 #[derive(Debug, Clone)]
@@ -66,10 +68,30 @@ pub struct Loaded {
 /// Reads, parses and checks a file, including the secrets it refers to; `{ file = ".." }` is relative to the file's own
 /// directory.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
-    let problem = |message: String, hint: &str| {
-        ConfigError::single(Problem::new(String::new(), None, message, hint.to_owned()))
-    };
-    let text = read_text(path, LARGEST_FILE).map_err(|error| {
+    let mut files = Files::default();
+    match text_of(path, &mut files) {
+        Ok(text) => parse_from(&text, path.parent().unwrap_or(Path::new("")), files),
+        Err(problem) => Err(ConfigError { files, ..ConfigError::single(problem) }),
+    }
+}
+
+/// Reads from a file where the admin listener is, and nothing else: whoever only asks there need not have its secrets.
+pub fn load_admin_listen(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
+    let text = text_of(path, &mut Files::default()).map_err(ConfigError::single)?;
+    let entries = tree::parse(&text).map_err(ConfigError::single)?;
+    let report = Report::new(path.parent().unwrap_or(Path::new("")));
+    let admin_listen = server::admin_listen_alone(&Section::root(&entries, &report).in_part());
+    let problems = report.finish().0;
+    match admin_listen {
+        Some(admin_listen) if problems.is_empty() => Ok(admin_listen),
+        _ => Err(ConfigError { problems, files: Files::default() }),
+    }
+}
+
+/// What the configuration's own file says.
+fn text_of(path: &Path, files: &mut Files) -> Result<Zeroizing<String>, Problem> {
+    let problem = |message: String, hint: &str| Problem::new(String::new(), None, message, hint.to_owned());
+    let text = files.read(path).and_then(|bytes| text(&bytes)).map_err(|error| {
         let hint = match error {
             Unreadable::Missing | Unreadable::NoDirectory(_) => "name the configuration with `--config PATH`",
             Unreadable::Directory => "name the file in it, such as `--config DIRECTORY/gateway.toml`",
@@ -83,7 +105,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
             "docs/configuration.md begins with a minimal one",
         ));
     }
-    parse_in(&text, path.parent().unwrap_or(Path::new("")))
+    Ok(text)
 }
 
 /// Parses and checks a text; `{ file = ".." }` secrets are read relative to the working directory.
@@ -92,15 +114,24 @@ pub fn parse(text: &str) -> Result<Loaded, ConfigError> {
 }
 
 fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigError> {
-    let entries = tree::parse(text).map_err(ConfigError::single)?;
-    let report = Report::new(directory);
+    parse_from(text, directory, Files::default())
+}
+
+/// `files`: those that the text came from.
+fn parse_from(text: &str, directory: &Path, files: Files) -> Result<Loaded, ConfigError> {
+    let entries = match tree::parse(text) {
+        Ok(entries) => entries,
+        Err(problem) => return Err(ConfigError { files, ..ConfigError::single(problem) }),
+    };
+    let report = Report::after(directory, files);
     let config = read(&Section::root(&entries, &report));
     stand_in::look(&entries, &report);
-    let outline = Outline::new(&entries, report.take_secrets(), directory);
+    let (seen, files) = report.take_seen();
+    let outline = Outline::new(&entries, &seen, files.clone());
     let (problems, warnings) = report.finish();
     match config {
         Some(config) if problems.is_empty() => Ok(Loaded { config: Config { outline, ..config }, warnings }),
-        _ => Err(ConfigError { problems }),
+        _ => Err(ConfigError { problems, files }),
     }
 }
 

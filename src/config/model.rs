@@ -60,6 +60,8 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// Names by which the admin listener is asked, beside addresses and `localhost`; in lower case.
+    pub admin_hosts: Vec<String>,
     /// `[log]`.
     pub log: Log,
     /// `[server.tracing]`; `None`: there are no traces.

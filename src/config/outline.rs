@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
 
-use super::reader::{SecretSeen, join};
+use super::files::{Files, Fingerprint};
+use super::reader::{Seen, join};
 use super::tree::{Entry, Value};
 
 /// Every key that a file has, with its value; of a secret only its digest.
 #[derive(Clone, Default)]
 pub struct Outline {
     values: BTreeMap<String, Said>,
-    secret_files: Vec<PathBuf>,
+    files: Files,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 enum Said {
     Plain(String),
-    Secret([u8; 32]),
+    /// The name of a file, and what it holds.
+    File(String, Fingerprint),
+    Secret(Fingerprint),
 }
 
 /// A key whose value is not what it was. Shows no secret.
@@ -53,28 +55,25 @@ impl Said {
     fn shown(&self) -> String {
         match self {
             Self::Plain(text) => text.clone(),
+            Self::File(path, [a, b, c, d, ..]) => format!("{path} (SHA-256 {a:02x}{b:02x}{c:02x}{d:02x}…)"),
             Self::Secret(_) => String::from("(secret)"),
         }
     }
 }
 
 impl Outline {
-    pub(super) fn new(entries: &[Entry], secrets: Vec<SecretSeen>, directory: &Path) -> Self {
-        let digests = secrets.iter().map(|secret| (secret.key.as_str(), secret.digest)).collect();
+    pub(super) fn new(entries: &[Entry], seen: &[Seen], files: Files) -> Self {
+        let seen = seen.iter().map(|seen| (seen.key.as_str(), seen)).collect();
         let mut values = BTreeMap::new();
         for entry in entries {
-            flatten(&join("", &entry.key), &entry.node.value, &digests, &mut values);
+            flatten(&join("", &entry.key), &entry.node.value, &seen, &mut values);
         }
-        let mut secret_files: Vec<_> =
-            secrets.into_iter().filter_map(|secret| Some(directory.join(secret.file?))).collect();
-        secret_files.sort();
-        secret_files.dedup();
-        Self { values, secret_files }
+        Self { values, files }
     }
 
-    /// The files that secrets were read from.
-    pub fn secret_files(&self) -> &[PathBuf] {
-        &self.secret_files
+    /// The files that all of it was read from.
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// What another file says differently, in the order of keys.
@@ -106,26 +105,22 @@ impl Outline {
     }
 }
 
-fn flatten(
-    path: &str,
-    value: &Value,
-    secrets: &BTreeMap<&str, [u8; 32]>,
-    values: &mut BTreeMap<String, Said>,
-) {
-    if let Some(digest) = secrets.get(path) {
+fn flatten(path: &str, value: &Value, seen: &BTreeMap<&str, &Seen>, values: &mut BTreeMap<String, Said>) {
+    let file = seen.get(path);
+    if let Some(Seen { digest, is_secret: true, .. }) = file {
         values.insert(path.to_owned(), Said::Secret(*digest));
         return;
     }
     let plain = match value {
         Value::Table(entries) => {
             for entry in entries {
-                flatten(&join(path, &entry.key), &entry.node.value, secrets, values);
+                flatten(&join(path, &entry.key), &entry.node.value, seen, values);
             }
             return;
         }
         Value::List(nodes) if !nodes.is_empty() => {
             for (index, node) in nodes.iter().enumerate() {
-                flatten(&format!("{path}[{index}]"), &node.value, secrets, values);
+                flatten(&format!("{path}[{index}]"), &node.value, seen, values);
             }
             return;
         }
@@ -133,7 +128,11 @@ fn flatten(
         Value::Text(text) => format!("{text:?}"),
         other => other.literal().unwrap_or_default(),
     };
-    values.insert(path.to_owned(), Said::Plain(plain));
+    let said = match file {
+        Some(file) => Said::File(plain, file.digest),
+        None => Said::Plain(plain),
+    };
+    values.insert(path.to_owned(), said);
 }
 
 #[cfg(test)]
@@ -207,15 +206,28 @@ mod tests {
     }
 
     #[test]
-    fn the_files_of_secrets() {
+    fn what_a_file_holds_is_a_part_of_it() {
         let directory = tempfile::tempdir().unwrap();
         let (path, secret) = (directory.path().join("gateway.toml"), directory.path().join("secret"));
         std::fs::write(&path, BASE.replace("'canary-1'", "{ file = 'secret' }")).unwrap();
         std::fs::write(&secret, "canary-1").unwrap();
         let old = crate::config::load(&path).unwrap().config.outline;
-        assert_eq!(old.secret_files(), std::slice::from_ref(&secret));
+        assert_eq!(old.files().paths().collect::<Vec<_>>(), [&*path, &*secret]);
         std::fs::write(&secret, "canary-2").unwrap();
         let new = crate::config::load(&path).unwrap().config.outline;
         assert_eq!(old.changes(&new).len(), 1);
+        // A certificate is no secret: which one it is may be seen.
+        let (ca, certificate) = (directory.path().join("ca.pem"), |name: &str| {
+            rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem()
+        });
+        let text = BASE.replace("issuer =", "ca = 'ca.pem'\nissuer =");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(&ca, certificate("a.example")).unwrap();
+        let old = crate::config::load(&path).unwrap().config.outline;
+        std::fs::write(&ca, certificate("b.example")).unwrap();
+        let new = crate::config::load(&path).unwrap().config.outline;
+        let changes: Vec<_> = old.changes(&new).iter().map(ToString::to_string).collect();
+        assert!(changes[0].starts_with("identity_providers.main.ca: \"ca.pem\" (SHA-256 "), "{changes:?}");
+        assert_eq!(changes.len(), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::files::Files;
 use super::spelling::escaped;
 
 /// One thing that is wrong with, or noteworthy in, a configuration.
@@ -46,11 +47,13 @@ impl Problem {
 pub struct ConfigError {
     /// At least one, in the file's order.
     pub problems: Vec<Problem>,
+    /// What was read, or was to be: a change of any of these may mend it.
+    pub files: Files,
 }
 
 impl ConfigError {
     pub(super) fn single(problem: Problem) -> Self {
-        Self { problems: vec![problem] }
+        Self { problems: vec![problem], files: Files::default() }
     }
 
     /// Every problem for a person to read, with `file` as the user called it.

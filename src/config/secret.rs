@@ -1,19 +1,18 @@
-//! Secrets: the one place that reads the environment and files other than the configuration. No message shows a secret.
+//! Secrets: the one place that reads the environment. No message shows a secret.
 
-use super::file::{Unreadable, read_text};
+use super::file::{Unreadable, text};
 use super::model::Secret;
 use super::reader::Item;
 use super::stand_in::StandIn;
 use super::tree::Value;
 
-/// More than any secret needs; a device file must not fill the memory.
+/// More than any secret needs.
 const LARGEST_FILE: u64 = 64 * 1024;
 
 const FORMS: &str = "write `{ env = \"NAME\" }` or `{ file = \"/run/secrets/name\" }`";
 
 /// `{ env = "NAME" }`, `{ file = "path" }`, or a plain string with a warning.
 pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
-    let mut file = None;
     let (secret, place) = match item.value() {
         Value::Text(text) => (Secret::new(text.as_str()), None),
         Value::Table(entries) => match entries.as_slice() {
@@ -22,7 +21,6 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
                     (from_environment(item, name)?, Some(format!("the environment variable `{name}`")))
                 }
                 ("file", Value::Text(path)) => {
-                    file = Some(path.as_str());
                     (from_file(item, path)?, Some(format!("what the file `{path}` holds")))
                 }
                 ("env" | "file", _) => {
@@ -51,7 +49,7 @@ pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
         (None, None) => item.warn("the secret stands in the file itself", FORMS),
         (None, Some(_)) => {}
     }
-    item.report.secret(item.path(), secret.expose(), file);
+    item.report.secret(item.path(), secret.expose());
     Some(secret)
 }
 
@@ -84,7 +82,12 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
 }
 
 fn from_file(item: &Item<'_>, path: &str) -> Option<Secret> {
-    let text = match read_text(&item.report.directory.join(path), LARGEST_FILE) {
+    let contents = item.report.read(path).and_then(|contents| {
+        let is_too_large = u64::try_from(contents.len()).is_ok_and(|length| length > LARGEST_FILE);
+        if is_too_large { Err(Unreadable::TooLarge(LARGEST_FILE)) } else { Ok(contents) }
+    });
+    let text = contents.and_then(|contents| text(&contents));
+    let text = match text {
         Ok(text) => text,
         Err(error) => {
             let hint = match error {

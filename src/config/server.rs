@@ -11,6 +11,7 @@ use super::tls::{ReadTls, tls};
 use super::tracing::tracing;
 use super::tree::Value;
 use super::values::duration::duration;
+use super::values::host::host;
 use super::values::network::{overlap, socket_address, trusted_network};
 use super::values::size::size;
 use super::values::word;
@@ -20,6 +21,9 @@ const LONGEST_SOCKET_PATH: usize = 103;
 
 /// Bytes of an admin token.
 const MIN_ADMIN_TOKEN: usize = 16;
+
+/// Where the admin listener is unless the file says otherwise.
+const ADMIN_LISTEN: &str = "\"127.0.0.1:9090\"";
 
 /// The server as far as it could be read, for the checks that look at the whole file.
 pub(super) struct ReadServer<'a> {
@@ -49,7 +53,7 @@ pub(super) fn server<'a>(root: &Section<'a>) -> ReadServer<'a> {
         let is_empty = matches!(item.value(), Value::List(nodes) if nodes.is_empty());
         if is_empty && !has_tls { item.fault("the list is empty", hint) } else { addresses(item) }
     });
-    let admin_listen = section.defaulted("admin_listen", "\"127.0.0.1:9090\"", admin_listen);
+    let admin_listen = section.defaulted("admin_listen", ADMIN_LISTEN, admin_listen);
     let public = listen.iter().flatten().map(|address| ("listen", *address));
     let public_tls = listen_tls.iter().flatten().map(|address| ("listen_tls", *address));
     check_listeners(&section, &public.chain(public_tls).collect::<Vec<_>>(), admin_listen.flatten());
@@ -86,6 +90,13 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
         }
         Some(token)
     });
+    let admin_hosts = section.defaulted("admin_hosts", "[]", |item| {
+        let hosts = item.each("write a list of names, such as `[\"portcullis.monitoring.svc\"]`", host)?;
+        if matches!(admin_listen, Some(None)) && !hosts.is_empty() {
+            return item.fault("there is no admin listener", "remove it, or set `admin_listen`");
+        }
+        Some(hosts)
+    });
     let trusted_proxies = section.defaulted("trusted_proxies", "[]", |item| {
         item.each("write a list of networks, such as `[\"10.1.0.0/16\"]`", trusted_network)
     });
@@ -105,6 +116,7 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
         tls: None,
         admin_listen: admin_listen?,
         admin_token: admin_token?,
+        admin_hosts: admin_hosts?,
         trusted_proxies: trusted_proxies?,
         worker_threads: worker_threads?.unwrap_or(cores),
         watch_config: watch_config?,
@@ -124,6 +136,15 @@ impl PartialEq for Listener {
     fn eq(&self, other: &Self) -> bool {
         self.0 == other.0 && self.0.port() != 0
     }
+}
+
+/// `server.admin_listen` without a look at anything else.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is `wrong, and reported`, the inner one `no listener`"
+)]
+pub(super) fn admin_listen_alone(root: &Section<'_>) -> Option<Option<SocketAddr>> {
+    root.section("server").in_part().defaulted("admin_listen", ADMIN_LISTEN, admin_listen)
 }
 
 #[expect(

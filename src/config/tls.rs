@@ -64,7 +64,8 @@ fn certificate(section: &Section<'_>) -> Option<(CertificateFiles, Certificate)>
     let certificate = section.required("certificate", "name a PEM file, such as `\"fullchain.pem\"`", path);
     let key = section.required("key", "name a PEM file, such as `\"privkey.pem\"`", path);
     let files = CertificateFiles { certificate: certificate?, key: key? };
-    let loaded = match Certificate::load(&files) {
+    // Not noted as a part of what the file says: listeners take renewed ones by themselves.
+    let loaded = match Certificate::load(&files, |path| section.report().read(path)) {
         Ok(loaded) => loaded,
         Err(error) => {
             let key = if error.is_about_key() { "key" } else { "certificate" };

@@ -7,7 +7,8 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use crate::gateway::context::Context;
-use crate::server::connections::{Connections, is_out_of_descriptors};
+use crate::server::connections::Connections;
+use crate::server::descriptors::is_out_of_descriptors;
 use crate::upstream::{Way, http2, is_too_late, to_look_up};
 
 /// How often one request is sent again. An app that is being replaced may end several connections one after the other.

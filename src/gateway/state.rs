@@ -52,6 +52,8 @@ pub struct State {
     pub(crate) provider_numbers: Vec<usize>,
     /// What the caller of an administrative request must show.
     pub(crate) admin_token: Option<config::Secret>,
+    /// By which names the admin listener is asked.
+    pub(crate) admin_hosts: Vec<String>,
     /// What is the same for all states of the process.
     pub(crate) status: Arc<ProcessStatus>,
     /// Which configuration this is, counted from 1.
@@ -221,6 +223,7 @@ impl State {
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),
             admin_token: config.server.admin_token.clone(),
+            admin_hosts: config.server.admin_hosts.clone(),
             open_streams,
             status,
             generation,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use memchr::memchr;
 
-use crate::app_head::{AppHeadRefusal, Framing, check_status, number};
+use crate::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, number};
 use crate::list_field::{members, trim};
 
 /// Where a body ends (RFC 9112 section 6.3).
@@ -49,6 +49,7 @@ pub(crate) struct AnswerHead {
 /// The fields that matter here.
 #[derive(Debug, Default)]
 struct Fields {
+    count: usize,
     framing: Framing,
     closes: bool,
     /// Of all that is said about it, the least.
@@ -64,12 +65,17 @@ struct Fields {
     refusal: Option<AppHeadRefusal>,
 }
 
-/// One head at the beginning of `bytes`: its first line, its fields, and its length. `None`: its end has not come.
-fn read(bytes: &[u8]) -> Option<(&[u8], Fields, usize)> {
+/// One head at the beginning of `bytes`: its first line, its fields, and its length. `None`: its end has not come. One with more
+/// than `most` fields is refused as soon as the next one begins.
+fn read(bytes: &[u8], most: usize) -> Option<(&[u8], Fields, usize)> {
     let mut fields = Fields::default();
     let mut at = 0;
     let first = next_line(bytes, &mut at, &mut fields)?;
     loop {
+        if fields.count == most && !matches!(bytes.get(at)?, b'\r' | b'\n' | b' ' | b'\t') {
+            fields.refuse(Err(AppHeadRefusal::TooManyFields));
+            return Some((first, fields, at));
+        }
         let line = next_line(bytes, &mut at, &mut fields)?;
         if line.is_empty() {
             return Some((first, fields, at));
@@ -92,6 +98,7 @@ fn next_line<'a>(bytes: &'a [u8], at: &mut usize, fields: &mut Fields) -> Option
 
 impl Fields {
     fn add(&mut self, line: &[u8]) {
+        self.count += usize::from(!matches!(line.first(), Some(b' ' | b'\t')));
         // Nearly every field is out after its first letter.
         match line.first() {
             Some(b'c' | b'C' | b't' | b'T' | b'k' | b'K') => {}
@@ -172,7 +179,7 @@ fn bound(value: &[u8]) -> u64 {
 impl RequestHead {
     /// Reads a head at the beginning of `bytes`, and says how long it is. `None`: its end has not come.
     pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
-        let (first, fields, length) = read(bytes)?;
+        let (first, fields, length) = read(bytes, usize::MAX)?;
         // What we write says each thing once.
         let body = if fields.is_repeated || first.is_empty() { BodyEnd::Unknown } else { fields.body() };
         Some((Self { body, is_head: first.starts_with(b"HEAD ") }, length))
@@ -183,7 +190,7 @@ impl AnswerHead {
     /// Reads the head of an answer, to a HEAD request or another, at the beginning of `bytes`, and says how long it is.
     /// `None`: its end has not come.
     pub(crate) fn read(bytes: &[u8], is_to_head: bool) -> Option<(Result<Self, AppHeadRefusal>, usize)> {
-        let (first, fields, length) = read(bytes)?;
+        let (first, fields, length) = read(bytes, MAX_FIELDS)?;
         Some((Self::judge(first, &fields, is_to_head), length))
     }
 
@@ -300,6 +307,27 @@ mod tests {
                 assert!(!head.is_interim, "{text:?}");
             }
         }
+    }
+
+    #[test]
+    fn more_fields_than_are_read_are_refused_once_one_more_begins() {
+        let read = |count: usize, end: &str| {
+            let fields = "A: b\r\n".repeat(count);
+            let text = format!("HTTP/1.1 204 No\r\n{fields}{end}");
+            AnswerHead::read(text.as_bytes(), false).map(|(head, _)| head.map(|head| head.body))
+        };
+        let refused = Some(Err(AppHeadRefusal::TooManyFields));
+        assert_eq!(read(256, "\r\n"), Some(Ok(BodyEnd::None)));
+        assert_eq!(read(257, "\r\n"), refused);
+        assert_eq!(read(256, "A"), refused);
+        // Nothing, the beginning of an end, the rest of a folded field.
+        for end in ["", "\r", " b\r\n", "\tb"] {
+            assert_eq!(read(256, end), None, "{end:?}");
+        }
+        assert_eq!(read(256, " b\r\n\r\n"), Some(Ok(BodyEnd::Unknown)));
+        // What we write is not counted.
+        let request = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(300));
+        assert_eq!(RequestHead::read(request.as_bytes()).unwrap().1, request.len());
     }
 
     #[test]

@@ -20,9 +20,11 @@ use crate::respond::{Code, Problem};
 use crate::telemetry::{access_log, metrics, request_id};
 
 use super::closing::{LINGER_TIMEOUT, close, linger, unless_cut_off, write_all};
+use super::handshake_failure::Failure;
 use super::head_fields::is_token;
 use super::message::Message;
 use super::message_stream::{MessageStream, Returned, Slot};
+use super::other_protocols::{Spoken, spoken};
 use super::request_head::{HeadRefusal, RequestHead, check};
 use super::watch::ConnectionWatch;
 use super::wire::Wire;
@@ -82,14 +84,7 @@ pub(crate) async fn serve<A>(
         };
         let (raw, head) = match checked {
             Ok(accepted) => accepted,
-            Err(problem) => {
-                let id = request_id::fresh();
-                metrics::METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
-                access_log::write_refused_head(settings.access_log, &id, &problem, wire.watch.peer().ip());
-                let _gone_already = timeout(LINGER_TIMEOUT, answer(&mut wire, &problem, &id)).await;
-                let _time_is_over = timeout(LINGER_TIMEOUT, linger(&mut wire)).await;
-                return;
-            }
+            Err(problem) => return refuse(wire, &problem, settings).await,
         };
         match exchange(wire, raw, &head, app, settings, &slot, &never).await {
             Some(kept) => wire = kept,
@@ -97,6 +92,39 @@ pub(crate) async fn serve<A>(
         }
         idle_timeout = settings.keep_alive_timeout;
         wire.watch.begin_waiting(Instant::now());
+    }
+}
+
+/// Answers a head that is refused, and ends the connection.
+async fn refuse(mut wire: Box<Wire>, problem: &Problem, settings: &ConnectionSettings) {
+    let id = request_id::fresh();
+    metrics::METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
+    access_log::write_refused_head(settings.access_log, &id, problem, wire.watch.peer().ip());
+    let _gone_already = timeout(LINGER_TIMEOUT, answer(&mut wire, problem, &id)).await;
+    let _time_is_over = timeout(LINGER_TIMEOUT, linger(&mut wire)).await;
+}
+
+/// Ends the connection of a client that does not speak TLS where that is spoken: with an answer, if it is a request.
+pub(super) async fn refuse_without_tls(
+    stream: Stream,
+    settings: &ConnectionSettings,
+    until: Instant,
+    watch: Arc<ConnectionWatch>,
+) {
+    let peer = watch.peer();
+    let mut wire = Box::new(Wire::new(stream, watch));
+    while spoken(&wire.incoming) == Spoken::Undecided {
+        if !matches!(fill(&mut wire, until, false).await, Filled::Bytes) {
+            break;
+        }
+    }
+    match spoken(&wire.incoming) {
+        Spoken::Http => refuse(wire, &HeadRefusal::HttpAtTlsPort.problem(), settings).await,
+        Spoken::ProxyProtocol => {
+            let detail = "it begins with the PROXY protocol, which is not spoken here";
+            Failure::NotTls.tell(peer, None, Some(detail));
+        }
+        Spoken::Tls | Spoken::Undecided | Spoken::Unknown => Failure::NotTls.tell(peer, None, None),
     }
 }
 
@@ -156,6 +184,12 @@ async fn read_head(wire: &mut Wire, settings: &ConnectionSettings, idle_timeout:
     let mut scanned = 0;
     let mut deadline = None;
     loop {
+        if !has_skipped_line
+            && scanned == 0
+            && let Some(refusal) = refuse_other_protocols(&wire.incoming)
+        {
+            return refusal.into();
+        }
         // One empty line before the request is forgiven (RFC 9112 section 2.2).
         if !has_skipped_line && wire.incoming.starts_with(b"\r\n") {
             wire.incoming.advance(2);
@@ -203,6 +237,15 @@ fn find_head_end(bytes: &[u8], scanned: usize) -> Option<usize> {
     static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
     let from = scanned.saturating_sub(3);
     FINDER.find(bytes.get(from..)?).map(|at| from + at + 4)
+}
+
+/// What is no HTTP, and which of them it is.
+fn refuse_other_protocols(bytes: &[u8]) -> Option<HeadRefusal> {
+    match spoken(bytes) {
+        Spoken::Tls => Some(HeadRefusal::TlsAtHttpPort),
+        Spoken::ProxyProtocol => Some(HeadRefusal::ProxyProtocol),
+        Spoken::Http | Spoken::Undecided | Spoken::Unknown => None,
+    }
 }
 
 /// What can be said of a head before its end, which may never come: lines that end in LF, and other protocols.

@@ -4,12 +4,10 @@
 //! any: not what is under way, and not what has just been opened.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
@@ -122,11 +120,6 @@ impl Place {
         };
         let _then_as_it_is = timeout(ROOM_PATIENCE, there).await;
     }
-}
-
-/// Whether it failed because the process, or the machine, has no descriptor or no memory for another socket.
-pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
 impl Connections {

@@ -12,23 +12,24 @@ use pingora_core::protocols::l4::stream::Stream as SocketStream;
 use pingora_core::protocols::{GetSocketDigest, SocketDigest};
 use pingora_core::server::ShutdownWatch;
 use prometheus::IntGauge;
-use rustix::process::{Resource, getrlimit};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::BACKLOG;
-use super::connection::{ConnectionSettings, serve};
-use super::connections::{Connections, is_out_of_descriptors};
+use super::connection::{ConnectionSettings, refuse_without_tls, serve};
+use super::connections::{Connections, Place};
+use super::descriptors::{are_reserved, are_scarce, is_out_of_descriptors};
 use super::watch::ConnectionWatch;
 use super::{http2, tls_stream};
 use crate::telemetry::metrics::{Held, METRICS};
+use crate::telemetry::seldom::Seldom;
 
 /// How long to wait when the machine has no descriptors or memory left for another connection, and none makes room.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How often that is said.
-const WARN_PAUSE: Duration = Duration::from_secs(1);
+static LINES: Seldom = Seldom::new(1);
 
 /// What every listener's connections have in common.
 #[derive(Debug)]
@@ -39,8 +40,22 @@ pub(crate) struct Front<A> {
     pub(crate) settings: Arc<ArcSwap<ConnectionSettings>>,
     /// Whom to wait for.
     pub(crate) connections: Arc<Connections>,
+    /// Which of others make room as well where descriptors run out. With those it may also have what is kept in reserve.
+    pub(crate) others: Option<Arc<Connections>>,
     /// Counts them where they are public.
     pub(crate) gauge: Option<&'static IntGauge>,
+}
+
+impl<A> Front<A> {
+    fn make_room(&self) -> Option<Place> {
+        self.connections.make_room().or_else(|| self.others.as_ref()?.make_room())
+    }
+
+    /// Whether a fresh connection has a descriptor that is for it, be it since another one makes room.
+    fn has_descriptor(&self, stream: &TcpStream) -> bool {
+        // Its request will need another one, for the app.
+        !are_scarce(stream) || self.make_room().is_some() || self.others.is_some() || !are_reserved(stream)
+    }
 }
 
 /// Accepts connections until `shutdown` turns true, and then tells those that live to close: see
@@ -56,7 +71,6 @@ pub(crate) async fn accept<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let mut warned = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -66,18 +80,21 @@ pub(crate) async fn accept<A>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                if is_nearly_the_last(&stream) {
-                    // Its request will need another one, for the app.
-                    let _place = front.connections.make_room();
+                if front.has_descriptor(&stream) {
+                    open(stream, peer, tls.as_ref(), &front);
+                } else {
+                    METRICS.process.connections_refused.inc();
+                    if let Some(unlogged) = LINES.turn() {
+                        let detail = "the last descriptors are kept for the admin listener and the provider";
+                        tracing::warn!(detail, unlogged, "no connection can be accepted");
+                    }
                 }
-                open(stream, peer, tls.as_ref(), &front);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                let place = if is_out_of_descriptors(&error) { front.connections.make_room() } else { None };
-                if warned.is_none_or(|at: Instant| at.elapsed() >= WARN_PAUSE) {
-                    tracing::warn!(%error, has_made_room = place.is_some(), "cannot accept connections");
-                    warned = Some(Instant::now());
+                let place = if is_out_of_descriptors(&error) { front.make_room() } else { None };
+                if let Some(unlogged) = LINES.turn() {
+                    tracing::warn!(%error, has_made_room = place.is_some(), unlogged, "cannot accept connections");
                 }
                 match place {
                     Some(place) => place.wait().await,
@@ -98,13 +115,6 @@ pub(crate) async fn accept<A>(
         }
     }
     front.connections.close_gently().await;
-}
-
-/// Whether few descriptors are left. They are given the lowest number that is free.
-fn is_nearly_the_last(stream: &TcpStream) -> bool {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return false };
-    let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
-    number >= limit.saturating_sub((limit / 8).clamp(4, 256))
 }
 
 /// The client left before it was accepted; the next one is not concerned.
@@ -131,13 +141,17 @@ where
         let _admitted = admitted;
         let _counted = front.gauge.map(Held::new);
         let settings = front.settings.load_full();
-        let stream = pingora_stream(stream, peer);
         let Some(tls) = tls else {
+            let stream = pingora_stream(stream, peer);
             return serve(Box::new(stream), &front.app, &settings, watch).await;
         };
-        let Some(stream) = tls_stream::accept(stream, tls, settings.header_timeout, &watch).await else {
-            return;
-        };
+        let until = Instant::now() + settings.header_timeout;
+        let Some(speaks_tls) = tls_stream::is_spoken(&stream, until, &watch).await else { return };
+        let stream = pingora_stream(stream, peer);
+        if !speaks_tls {
+            return refuse_without_tls(Box::new(stream), &settings, until, watch).await;
+        }
+        let Some(stream) = tls_stream::accept(stream, tls, until, &watch).await else { return };
         if stream.is_http2() {
             http2::serve(Box::new(stream), &front.app, &settings, watch).await;
         } else {

@@ -8,18 +8,22 @@ mod body_read;
 mod closing;
 mod connection;
 pub(crate) mod connections;
+pub(crate) mod descriptors;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod handshake_failure;
 mod head_fields;
 mod http2;
 mod listener;
 mod message;
 mod message_stream;
+mod other_protocols;
 mod reload;
 mod reload_triggers;
 mod request_head;
 mod runtime;
 pub(crate) mod stall;
+mod stop_signals;
 pub(crate) mod timer;
 mod tls_stream;
 mod upgrade;
@@ -51,9 +55,11 @@ use crate::lookup::{Lookup, SystemLookup};
 use crate::telemetry::metrics::METRICS;
 use crate::tls::CertificateStore;
 
+pub use descriptors::{Shortage, raise_descriptor_limit};
 pub use reload::Reloader;
 pub use reload_triggers::reload_when_told;
 pub use runtime::runtime;
+pub use stop_signals::{Ended, StopSignal, StopSignals};
 pub use upgrade::{AskError, Inherited, NotWanted};
 
 use connections::Connections;
@@ -263,6 +269,7 @@ impl Server {
             app: Arc::new(self.proxy()),
             settings: Arc::clone(settings),
             connections: Arc::clone(connections),
+            others: None,
             gauge: Some(&METRICS.connections),
         });
         let mut accepting = JoinSet::new();
@@ -283,6 +290,7 @@ impl Server {
             app: admin_app,
             settings: Arc::clone(settings),
             connections: admin_connections,
+            others: Some(Arc::clone(connections)),
             gauge: None,
         });
         let (admin_stop, admin_stopping) = channel::channel(false);

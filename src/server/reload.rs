@@ -20,9 +20,11 @@ use crate::admin::{Admin, Process};
 use crate::config::{Change, Config, ConfigError, Outline};
 use crate::gateway::{CurrentState, ReloadStatus, State};
 use crate::identity_provider::SetupError;
+use crate::telemetry::metrics::METRICS;
 
 use super::connection::ConnectionSettings;
 use super::connections::Connections;
+use super::descriptors::fitting;
 
 /// How long the swap waits for new providers and host names to be looked up: without them, requests would fail that succeed
 /// with the old configuration. Then the new one counts as one of a start while its providers are down.
@@ -62,13 +64,14 @@ struct Inner {
 impl Reloader {
     pub(super) fn new(config: Config, state: Arc<State>, is_over: channel::Receiver<bool>) -> Self {
         let limits = &config.server.limits;
+        let connections = Connections::new(most_connections(limits.max_connections));
         let inner = Inner {
             current: Arc::new(CurrentState::new(state)),
             settings: Arc::new(ArcSwap::from_pointee(ConnectionSettings::new(
                 limits,
                 config.server.log.access,
             ))),
-            connections: Connections::new(limits.max_connections),
+            connections,
             background: Background { is_over, tasks: Mutex::default() },
             first: config.outline.clone(),
             turn: tokio::sync::Mutex::default(),
@@ -131,7 +134,7 @@ impl Reloader {
         inner
             .settings
             .store(Arc::new(ConnectionSettings::new(&config.server.limits, config.server.log.access)));
-        inner.connections.set_max(config.server.limits.max_connections);
+        inner.connections.set_max(most_connections(config.server.limits.max_connections));
         inner.config.store(Arc::new(config));
         next.set_reload_status(status);
         inner.current.store(next);
@@ -175,6 +178,13 @@ impl Reloader {
             ..status
         });
     }
+}
+
+/// As many as are wanted, if there are descriptors for them.
+fn most_connections(wanted: usize) -> usize {
+    let most = fitting(wanted);
+    METRICS.process.max_connections.set(i64::try_from(most).unwrap_or(i64::MAX));
+    most
 }
 
 fn report(status: &ReloadStatus, changes: &[Change]) {

@@ -108,6 +108,12 @@ pub(crate) enum HeadRefusal {
     ConnectionOption,
     /// Several Upgrade fields, or a WebSocket handshake with a body.
     UpgradeRequest,
+    /// HTTP where TLS is spoken.
+    HttpAtTlsPort,
+    /// TLS where HTTP is spoken without it.
+    TlsAtHttpPort,
+    /// What a load balancer may put in front of a connection.
+    ProxyProtocol,
     /// The head exceeds `server.limits.max_header_size`, or its target or a field name what can be passed on.
     TooLarge,
 }
@@ -129,7 +135,8 @@ impl HeadRefusal {
             Self::FoldedField => "Header fields must not be folded over several lines.",
             Self::FieldName => "A header field name is malformed.",
             Self::FieldValue => "A header field value holds a control byte.",
-            Self::TooManyFields => "The request has too many header fields.",
+            // `MAX_FIELDS`.
+            Self::TooManyFields => "The request has more than 100 header fields.",
             Self::HostCount => "Exactly one Host field is needed.",
             Self::HostValue => "The Host field is malformed.",
             Self::ContentLength => "Content-Length is malformed or repeated.",
@@ -137,7 +144,16 @@ impl HeadRefusal {
             Self::TwoFramings => "Content-Length and Transfer-Encoding exclude each other.",
             Self::ConnectionOption => "Connection must not name a field that frames or routes the request.",
             Self::UpgradeRequest => "The upgrade request is malformed.",
-            Self::TooLarge => "The request head is too large.",
+            Self::HttpAtTlsPort => "A plain HTTP request came to a port that speaks TLS: use https://.",
+            Self::TlsAtHttpPort => {
+                "TLS came to a port that speaks plain HTTP: use http://, or `server.listen_tls`."
+            }
+            Self::ProxyProtocol => {
+                "The PROXY protocol is not spoken here: let the load balancer send X-Forwarded-For."
+            }
+            Self::TooLarge => {
+                "The request head is larger than `server.limits.max_header_size`, or its target or a field name too long."
+            }
         }
     }
 
@@ -146,6 +162,15 @@ impl HeadRefusal {
         match self {
             Self::Method => Problem::new(Code::MethodNotAllowed, self.detail()).allow(ALLOWED_METHODS),
             Self::TooManyFields | Self::TooLarge => Problem::new(Code::HeaderTooLarge, self.detail()),
+            Self::HttpAtTlsPort => {
+                Problem::new(Code::BadRequest, self.detail()).because(ReasonCode::HttpOnTlsPort)
+            }
+            Self::TlsAtHttpPort => {
+                Problem::new(Code::BadRequest, self.detail()).because(ReasonCode::TlsOnHttpPort)
+            }
+            Self::ProxyProtocol => {
+                Problem::new(Code::BadRequest, self.detail()).because(ReasonCode::ProxyProtocol)
+            }
             Self::PathByte => {
                 Problem::new(Code::BadRequest, self.detail()).because(ReasonCode::PathCharacter)
             }

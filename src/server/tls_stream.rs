@@ -5,7 +5,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use pingora_core::protocols::l4::stream::Stream as SocketStream;
@@ -15,35 +14,82 @@ use pingora_core::protocols::{
     UniqueID, UniqueIDType,
 };
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream as Inner;
-use tracing::debug;
 
+use super::handshake_failure::{Failure, tell_of_silence};
+use super::other_protocols::{Spoken, spoken};
 use super::watch::ConnectionWatch;
 
-/// Shakes hands; nothing where that fails, takes longer than `patience`, or is still under way when idle connections close.
+/// Whether a client begins with TLS, by its first byte, which stays where it is. `None`: it says nothing, and the connection is over.
+pub(super) async fn is_spoken(stream: &TcpStream, until: Instant, watch: &ConnectionWatch) -> Option<bool> {
+    let mut first = [0];
+    let looking = timeout_at(until, stream.peek(&mut first));
+    if let Ok(Ok(1..)) = watch.unless_closing(looking).await? {
+        return Some(spoken(&first) == Spoken::Tls);
+    }
+    tell_of_silence(watch.peer());
+    None
+}
+
+/// What a client has asked for, for the log.
+#[derive(Default)]
+struct Hello {
+    name: Option<String>,
+    protocols: Vec<Vec<u8>>,
+}
+
+impl Hello {
+    fn detail(&self, failure: Failure, error: &io::Error) -> String {
+        match failure {
+            Failure::NoCommonProtocol => {
+                let protocols = self.protocols.iter().take(8);
+                let protocols: Vec<_> = protocols.map(|name| String::from_utf8_lossy(name)).collect();
+                format!("it offers {}", protocols.join(", "))
+            }
+            _ => error.to_string(),
+        }
+    }
+}
+
+/// Shakes hands; nothing where that fails, is not done by `until`, or is still under way when idle connections close.
 pub(super) async fn accept(
     stream: SocketStream,
     config: Arc<ServerConfig>,
-    patience: Duration,
+    until: Instant,
     watch: &ConnectionWatch,
 ) -> Option<TlsStream> {
-    let accepting = timeout(patience, TlsAcceptor::from(config).accept(stream));
-    let peer = watch.peer();
-    match watch.unless_closing(accepting).await? {
-        Ok(Ok(stream)) => Some(TlsStream(stream)),
-        // Scanners do this all day: it is nothing to wake anyone for.
-        Ok(Err(error)) => {
-            debug!(%peer, %error, "the TLS handshake failed");
-            None
-        }
-        Err(_) => {
-            debug!(%peer, "the TLS handshake took too long");
-            None
+    let (peer, mut hello) = (watch.peer(), None);
+    let shaking = async {
+        let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let said = begun.client_hello();
+        hello = Some(Hello {
+            name: said.server_name().map(str::to_owned),
+            protocols: said.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect(),
+        });
+        begun.into_stream(config).await
+    };
+    let shaken = watch.unless_closing(timeout_at(until, shaking)).await?;
+    let (failure, error) = match shaken {
+        Ok(Ok(stream)) => return Some(TlsStream(stream)),
+        Ok(Err(error)) => (Failure::of(&error), Some(error)),
+        Err(_) => (Failure::TimedOut, None),
+    };
+    match (failure, &hello) {
+        // It has not said enough to want anything.
+        (Failure::Closed | Failure::TimedOut, None) => tell_of_silence(peer),
+        (failure, hello) => {
+            let hello = hello.as_ref();
+            let detail = error
+                .map(|error| hello.map_or_else(|| error.to_string(), |hello| hello.detail(failure, &error)));
+            failure.tell(peer, hello.and_then(|hello| hello.name.as_deref()), detail.as_deref());
         }
     }
+    None
 }
 
 /// A connection after its handshake.
@@ -141,6 +187,8 @@ mod tests {
     use std::net::SocketAddr;
     use std::pin::pin;
 
+    use std::time::Duration;
+
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
     use rustls::{ClientConfig, RootCertStore};
     use tokio::net::{TcpListener, TcpStream};
@@ -172,8 +220,8 @@ mod tests {
         let connecting = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer): (_, SocketAddr) = listener.accept().await.unwrap();
         let watch = ConnectionWatch::new(peer, true);
-        let mut accepting =
-            pin!(accept(SocketStream::from(accepted), server, Duration::from_secs(60), &watch));
+        let until = Instant::now() + Duration::from_secs(60);
+        let mut accepting = pin!(accept(SocketStream::from(accepted), server, until, &watch));
         let begun = poll_fn(|context| Poll::Ready(accepting.as_mut().poll(context).is_pending())).await;
         assert!(begun);
         meanwhile(&watch);

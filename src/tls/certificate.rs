@@ -15,9 +15,6 @@ use zeroize::Zeroizing;
 use super::not_pem::NotPem;
 use crate::config::{CertificateFiles, Unreadable, read_bytes};
 
-/// More than any chain or key needs; a device file must not fill the memory.
-const LARGEST_FILE: u64 = 1024 * 1024;
-
 /// Why a certificate cannot be used. No message shows what is in a key's file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificateError {
@@ -108,9 +105,12 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Reads and checks the two files.
-    pub(crate) fn load(files: &CertificateFiles) -> Result<Self, CertificateError> {
-        Self::parse(files, &Contents::read(files)?)
+    /// Reads the two files, in the way that is given, and checks them.
+    pub(crate) fn load(
+        files: &CertificateFiles,
+        read: impl Fn(&Path) -> Result<Zeroizing<Vec<u8>>, Unreadable>,
+    ) -> Result<Self, CertificateError> {
+        Self::parse(files, &Contents::read_by(files, read)?)
     }
 
     /// Checks what was read from the two files.
@@ -163,7 +163,7 @@ impl Certificate {
     }
 }
 
-/// What the two files hold; the key is zeroised.
+/// What the two files hold, zeroised.
 pub(super) struct Contents {
     certificate: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
@@ -171,12 +171,20 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn read(files: &CertificateFiles) -> Result<Self, CertificateError> {
+        Self::read_by(files, read_bytes)
+    }
+
+    fn read_by(
+        files: &CertificateFiles,
+        read: impl Fn(&Path) -> Result<Zeroizing<Vec<u8>>, Unreadable>,
+    ) -> Result<Self, CertificateError> {
         let unreadable = |path: &Path, is_key| {
             let path = path.to_owned();
             move |source| CertificateError::Unreadable { path, is_key, source }
         };
-        let read = |path: &Path, is_key| read_bytes(path, LARGEST_FILE).map_err(unreadable(path, is_key));
-        Ok(Self { certificate: read(&files.certificate, false)?, key: read(&files.key, true)? })
+        let certificate = read(&files.certificate).map_err(unreadable(&files.certificate, false))?;
+        let key = read(&files.key).map_err(unreadable(&files.key, true))?;
+        Ok(Self { certificate, key })
     }
 
     /// Tells two contents apart without keeping the key.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::answer::{Address, Verdict};
 use super::names::Name;
-use crate::server::connections::is_out_of_descriptors;
+use crate::server::descriptors::{check_reserve, is_out_of_descriptors};
 
 /// Why an address is an app's.
 #[derive(Debug)]
@@ -108,6 +108,7 @@ impl Dialer {
         let stream = timeout(self.timeout.unwrap_or(Duration::MAX), TcpStream::connect(self.address))
             .await
             .or_err(ErrorType::ConnectTimedout, WHAT)?
+            .and_then(|stream| check_reserve(&stream).map(|()| stream))
             .map_err(|error| Error::because(kind(&error), WHAT, error))?;
         stream.set_nodelay(true).or_err(ErrorType::ConnectError, WHAT)?;
         Ok(stream)

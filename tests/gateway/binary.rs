@@ -20,12 +20,17 @@ fn log(directory: &Path) -> Stdio {
 
 /// Runs the program on a directory's `gateway.toml`.
 pub(crate) fn run(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Child {
-    command(directory, arguments, log).spawn().unwrap()
+    command("", directory, arguments, log).spawn().unwrap()
 }
 
-fn command(directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+/// The same, not yet begun, once a shell has done something, such as `ulimit -n 128`.
+fn command(preparation: &str, directory: &Path, arguments: &[&str], log: impl Fn(&Path) -> Stdio) -> Command {
+    // `exec` keeps the process id.
+    let mut command = Command::new("sh");
     command
+        .arg("-c")
+        .arg(format!("{preparation}\nexec \"$0\" \"$@\""))
+        .arg(env!("CARGO_BIN_EXE_portcullis"))
         .arg("run")
         .arg("--config")
         .arg(directory.join("gateway.toml"))
@@ -59,6 +64,13 @@ impl Program {
         Self::start_in(builder, log).await
     }
 
+    /// The same, waiting only until it answers: its provider may be unknown.
+    pub(crate) async fn start_unready_quietly(builder: Builder) -> (Self, Builder) {
+        let (mut program, builder) = Self::spawn(builder, |directory| run(directory, &[], log));
+        program.answers("/livez").await;
+        (program, builder)
+    }
+
     /// The same with another standard error.
     pub(crate) async fn start_with(builder: Builder, stderr: impl Fn() -> Stdio) -> (Self, Builder) {
         Self::start_in(builder, |_| stderr()).await
@@ -70,11 +82,16 @@ impl Program {
         names: &[&str],
         value: &str,
     ) -> (Self, Builder) {
-        let (mut program, builder) = Self::spawn(builder, |directory| {
-            command(directory, &[], log).envs(names.iter().map(|name| (name, value))).spawn().unwrap()
-        });
-        program.ready().await;
-        (program, builder)
+        Self::start_by(builder, |directory| {
+            let mut command = command("", directory, &[], log);
+            command.envs(names.iter().map(|name| (name, value))).spawn().unwrap()
+        })
+        .await
+    }
+
+    /// The same once a shell has done something.
+    pub(crate) async fn start_after(preparation: &str, builder: Builder) -> (Self, Builder) {
+        Self::start_by(builder, |directory| command(preparation, directory, &[], log).spawn().unwrap()).await
     }
 
     /// One whose provider may never answer.
@@ -83,8 +100,12 @@ impl Program {
     }
 
     async fn start_in(builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
-        let (mut program, builder) = Self::spawn(builder, |directory| run(directory, &[], stderr));
-        program.ready().await;
+        Self::start_by(builder, |directory| run(directory, &[], stderr)).await
+    }
+
+    async fn start_by(builder: Builder, run: impl FnOnce(&Path) -> Child) -> (Self, Builder) {
+        let (mut program, builder) = Self::spawn(builder, run);
+        program.answers("/readyz").await;
         (program, builder)
     }
 
@@ -99,7 +120,8 @@ impl Program {
         (Self { child, directory, _ports: ports, address, admin }, builder)
     }
 
-    async fn ready(&mut self) {
+    /// Waits until the admin listener says yes.
+    async fn answers(&mut self, path: &str) {
         patiently("readiness", async {
             loop {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -108,7 +130,7 @@ impl Program {
                     panic!("the program does not start: {status}\n{log}");
                 }
                 if tokio::net::TcpStream::connect(self.admin).await.is_ok()
-                    && Browser::new(self.admin, "localhost").get("/readyz").await.status() == 200
+                    && Browser::new(self.admin, "localhost").get(path).await.status() == 200
                 {
                     return;
                 }
@@ -120,6 +142,13 @@ impl Program {
     /// Starts another process in its place, and waits until the old one has ended; its exit code.
     pub(crate) async fn upgrade(&mut self) -> Option<i32> {
         let mut old = self.begin_upgrade();
+        patiently("the old process's end", old.wait()).await.unwrap().code()
+    }
+
+    /// The same once a shell has done something.
+    pub(crate) async fn upgrade_after(&mut self, preparation: &str) -> Option<i32> {
+        let next = command(preparation, self.directory.path(), &["--upgrade"], log).spawn().unwrap();
+        let mut old = std::mem::replace(&mut self.child, next);
         patiently("the old process's end", old.wait()).await.unwrap().code()
     }
 

@@ -147,7 +147,11 @@ fn cases() -> Vec<Case> {
     cases.push(bad(b"GET / HTTP/1.1\nHost: store.localhost\n\n".to_vec()));
     cases.push(bad(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()));
     // A handshake of TLS where none is spoken.
-    cases.push(bad(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec()));
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
+    cases.push((hello, 400, "bad_request", "tls_on_http_port"));
+    let proxied =
+        b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nGET / HTTP/1.1\r\nHost: store.localhost\r\n\r\n".to_vec();
+    cases.push((proxied, 400, "bad_request", "proxy_protocol"));
     cases.push(large(request_line(&format!("GET /open/{} HTTP/1.1", "x".repeat(70_000)))));
     cases.push(large(request_line(&format!("GET /open/x?{} HTTP/1.1", "x".repeat(70_000)))));
     cases.push(large(with_fields(&format!("{}: 1", "x".repeat(70_000)))));

@@ -74,6 +74,7 @@ fn config(settings: Settings) -> Config {
             listen_tls: Vec::new(),
             tls: None,
             admin_listen: None,
+            admin_hosts: Vec::new(),
             admin_token: None,
             trusted_proxies: Vec::new(),
             worker_threads: 1,

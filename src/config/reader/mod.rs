@@ -7,5 +7,5 @@ mod section;
 pub(super) use item::{Item, boolean};
 #[cfg(test)]
 pub(super) use report::Key;
-pub(super) use report::{Report, SecretSeen};
+pub(super) use report::{Report, Seen};
 pub(super) use section::{Section, join};

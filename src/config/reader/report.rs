@@ -3,29 +3,32 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use zeroize::Zeroizing;
 
 use super::super::Problem;
+use super::super::file::Unreadable;
+use super::super::files::{Files, Fingerprint, fingerprint};
 
 /// Problems and warnings, in the order in which they are found.
 pub(in crate::config) struct Report<'a> {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
-    secrets: RefCell<Vec<SecretSeen>>,
-    /// Where relative paths of secret files start.
+    seen: RefCell<Vec<Seen>>,
+    files: RefCell<Files>,
+    /// Where relative paths of files start.
     pub(in crate::config) directory: &'a Path,
     #[cfg(test)]
     keys: RefCell<Vec<Key>>,
 }
 
-/// A secret that was read, without itself.
-pub(in crate::config) struct SecretSeen {
+/// A value that is more than what the file says of it, without itself.
+pub(in crate::config) struct Seen {
     /// Its key's path.
     pub(in crate::config) key: String,
-    /// SHA-256 of its text.
-    pub(in crate::config) digest: [u8; 32],
-    /// The file that it was read from.
-    pub(in crate::config) file: Option<String>,
+    /// SHA-256 of it.
+    pub(in crate::config) digest: Fingerprint,
+    /// Not even where it comes from is shown.
+    pub(in crate::config) is_secret: bool,
 }
 
 /// A key that the code reads: what documentation must agree with.
@@ -40,10 +43,16 @@ pub(in crate::config) struct Key {
 
 impl<'a> Report<'a> {
     pub(in crate::config) fn new(directory: &'a Path) -> Self {
+        Self::after(directory, Files::default())
+    }
+
+    /// The same where some files have been read already.
+    pub(in crate::config) fn after(directory: &'a Path, files: Files) -> Self {
         Self {
             problems: RefCell::default(),
             warnings: RefCell::default(),
-            secrets: RefCell::default(),
+            seen: RefCell::default(),
+            files: RefCell::new(files),
             directory,
             #[cfg(test)]
             keys: RefCell::default(),
@@ -69,20 +78,32 @@ impl<'a> Report<'a> {
 
     /// Whether a secret was read there.
     pub(in crate::config) fn is_secret(&self, key: &str) -> bool {
-        self.secrets.borrow().iter().any(|seen| seen.key == key)
+        self.seen.borrow().iter().any(|seen| seen.is_secret && seen.key == key)
     }
 
     /// Notes a secret that was read.
-    pub(in crate::config) fn secret(&self, key: &str, text: &str, file: Option<&str>) {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
-        let seen = SecretSeen { key: key.to_owned(), digest: bytes, file: file.map(str::to_owned) };
-        self.secrets.borrow_mut().push(seen);
+    pub(in crate::config) fn secret(&self, key: &str, text: &str) {
+        self.see(key, text.as_bytes(), true);
     }
 
-    /// The secrets that were read.
-    pub(in crate::config) fn take_secrets(&self) -> Vec<SecretSeen> {
-        self.secrets.take()
+    /// Notes what the file holds that a key names.
+    pub(in crate::config) fn contents(&self, key: &str, contents: &[u8]) {
+        self.see(key, contents, false);
+    }
+
+    fn see(&self, key: &str, contents: &[u8], is_secret: bool) {
+        let seen = Seen { key: key.to_owned(), digest: fingerprint(contents), is_secret };
+        self.seen.borrow_mut().push(seen);
+    }
+
+    /// Reads a file that the configuration names.
+    pub(in crate::config) fn read(&self, path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+        self.files.borrow_mut().read(&self.directory.join(path))
+    }
+
+    /// What was read.
+    pub(in crate::config) fn take_seen(&self) -> (Vec<Seen>, Files) {
+        (self.seen.take(), self.files.take())
     }
 
     /// Notes a key that the code reads.

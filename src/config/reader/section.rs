@@ -27,6 +27,12 @@ impl<'a> Section<'a> {
         Self::new(report, String::new(), String::new(), 1, entries)
     }
 
+    /// The same of which only some is read: the rest is not for whoever reads it.
+    pub(in crate::config) fn in_part(mut self) -> Self {
+        self.open = true;
+        self
+    }
+
     fn new(report: &'a Report<'a>, path: String, pattern: String, line: usize, entries: &'a [Entry]) -> Self {
         Self { path, pattern, line, entries, broken: false, known: RefCell::default(), open: false, report }
     }
@@ -171,6 +177,10 @@ impl<'a> Section<'a> {
     /// The full path of a key of this table.
     pub(in crate::config) fn child(&self, name: &str) -> String {
         join(&self.path, name)
+    }
+
+    pub(in crate::config) fn report(&self) -> &'a Report<'a> {
+        self.report
     }
 
     pub(in crate::config) fn path(&self) -> &str {

@@ -49,6 +49,11 @@ impl Authority {
         self.certify_with(file, names, |_| {});
     }
 
+    /// The same until the first second of a year.
+    pub(crate) fn certify_until(&self, file: &str, names: &[&str], year: i32) {
+        self.certify_with(file, names, |params| params.not_after = rcgen::date_time_ymd(year, 1, 1));
+    }
+
     /// The same with something changed.
     pub(crate) fn certify_with(
         &self,

@@ -263,6 +263,7 @@ impl Server {
             app: Arc::new(app),
             settings: Arc::new(Arc::new(settings).into()),
             connections: Arc::clone(&connections),
+            others: None,
             gauge: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -187,13 +187,15 @@ impl HttpClient {
         };
         let is_plain = error.url().is_some_and(|url| url.scheme() == "http");
         let is_timeout = error.is_timeout();
-        let text = describe(error);
-        let Some((_, tunnel)) = text.split_once(TUNNEL).filter(|_| !is_plain) else {
+        let words = words_of(error);
+        let Some((_, tunnel)) = words.split_once(TUNNEL).filter(|_| !is_plain) else {
+            // What helps against a provider that cannot be reached does not help here.
+            let meaning = || Unreachable::of(&words, Side::IdentityProvider).map(|known| known.to_string());
             return match () {
-                () if is_plain => of_proxy(proxy, text),
+                () if is_plain => of_proxy(proxy, meaning().unwrap_or(words)),
                 // The time may have passed on either way.
-                () if is_timeout => of_proxy(proxy, format!("no connection through it in time: {text}")),
-                () => CallError::Connection(text),
+                () if is_timeout => of_proxy(proxy, format!("no connection through it in time: {words}")),
+                () => CallError::Connection(explained(words)),
             };
         };
         of_proxy(
@@ -274,7 +276,7 @@ async fn read(mut response: Response) -> Result<Answer, CallError> {
 }
 
 /// An error and its causes, without the URL: FusionAuth's logout has the refresh token in it.
-fn describe(error: reqwest::Error) -> String {
+fn words_of(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -283,5 +285,14 @@ fn describe(error: reqwest::Error) -> String {
         text.push_str(&error.to_string());
         cause = error.source();
     }
-    Unreachable::of(&text, Side::IdentityProvider).map_or(text, |known| known.with_hint())
+    text
+}
+
+/// What an error's words mean, and what to do about it, as far as that is known.
+fn explained(words: String) -> String {
+    Unreachable::of(&words, Side::IdentityProvider).map_or(words, |known| known.with_hint())
+}
+
+fn describe(error: reqwest::Error) -> String {
+    explained(words_of(error))
 }

@@ -244,6 +244,12 @@ async fn sealed_cookies_and_what_they_are_bound_to() {
 #[tokio::test]
 async fn headers_as_they_are_given() {
     const PREFLIGHT: [&str; 2] = ["Origin: https://www.example.com", "Access-Control-Request-Method: PUT"];
+    const HANDSHAKE: [&str; 4] = [
+        "Upgrade: websocket",
+        "Connection: keep-alive, Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
     let ask = |method: &str, url: &str, headers: &[&str]| {
         let headers = headers.iter().map(|&line| line.to_owned()).collect();
         asked(CONFIG, Question { method: method.into(), url: url.into(), headers, ..Question::default() })
@@ -262,6 +268,10 @@ async fn headers_as_they_are_given() {
         ("GET", "wss://store.example.com/x", &["Accept: */*"], "no_session"),
         ("GET", "wss://store.example.com/x", &["sec-websocket-version:8"], "web_socket_version"),
         ("GET", "wss://store.example.com/x", &["Sec-WebSocket-Key: x"], "web_socket_handshake"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE, "no_session"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE[..3], "web_socket_handshake"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE[..2], "web_socket_version"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE[..1], "no_session"),
     ] {
         let text = ask(method, url, headers).await.unwrap();
         assert_eq!(step(&text, "reason"), reason, "{headers:?} {text}");

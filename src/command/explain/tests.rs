@@ -281,6 +281,20 @@ async fn headers_as_they_are_given() {
     }
 }
 
+/// A logout ignores its body, so nothing of its answer hangs on that.
+#[tokio::test]
+async fn a_logout_is_answered_whatever_its_body() {
+    for (origin, answer) in [
+        ("https://store.example.com", "204, and both cookies cleared"),
+        ("https://evil.example", "403 cross_site_request"),
+    ] {
+        let url = "https://store.example.com/api/logout";
+        let (method, url, origin) = ("POST".into(), url.into(), Some(origin.into()));
+        let text = asked(CONFIG, Question { method, url, origin, ..Question::default() }).await.unwrap();
+        assert_eq!(step(&text, "answer"), answer, "{text}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_login_is_expected_to_have() {
     let config = format!("{CONFIG}\n");

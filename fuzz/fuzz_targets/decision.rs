@@ -50,9 +50,7 @@ static APPS: LazyLock<[AppRules; 2]> = LazyLock::new(|| {
         }
     }
     let config = portcullis::config::parse(&text).expect("a configuration").config;
-    [0, 1].map(|index| {
-        AppRules::new(&config.apps[index], &config.identity_providers[0], &config.session)
-    })
+    [0, 1].map(|index| AppRules::new(&config.apps[index], &config.identity_providers[0], &config.session))
 });
 
 #[derive(Debug, Arbitrary)]

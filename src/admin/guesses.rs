@@ -102,7 +102,7 @@ mod tests {
         let guesses = Guesses::default();
         let stubborn = Some(at("192.0.2.1"));
         while guesses.check(stubborn, || false).is_ok() {}
-        for number in 0..20_000_u128 {
+        for number in 0..5_000_u128 {
             let one = Some(IpAddr::from(number.to_be_bytes()));
             assert_eq!(guesses.check(one, || false), Ok(false));
         }

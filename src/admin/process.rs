@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval_at};
 
 use crate::telemetry::counters;
 use crate::telemetry::history::{History, Recent, STEP};
@@ -39,12 +39,15 @@ impl Process {
     /// The process as it starts.
     pub(crate) fn new(listening: Vec<Listening>, certificates: Option<Arc<CertificateStore>>) -> Self {
         let (history, guesses) = (Mutex::default(), Guesses::default());
-        Self { started: Instant::now(), listening, certificates, history, guesses }
+        let process = Self { started: Instant::now(), listening, certificates, history, guesses };
+        // Before anybody is served: what is counted before the first look is not known to be recent.
+        process.look();
+        process
     }
 
-    /// Looks at the counters now and again and again, until `stopping` turns true.
+    /// Looks at the counters again and again, until `stopping` turns true.
     pub(crate) async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
-        let mut ticks = interval(STEP);
+        let mut ticks = interval_at(tokio::time::Instant::now() + STEP, STEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
@@ -78,5 +81,23 @@ impl Process {
 
     fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::history::Counted;
+    use crate::telemetry::metrics::AppMetrics;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "a whole number")]
+    fn what_happens_at_once_is_recent() {
+        let process = Process::new(Vec::new(), None);
+        AppMetrics::new("process-app", 1).count((0, "-"), 200, None, None);
+        let minute = Duration::from_secs(60);
+        let recent =
+            process.with_recent(|recent| recent.increase(Counted::Requests, Some("process-app"), minute));
+        assert_eq!(recent, 1.0);
     }
 }

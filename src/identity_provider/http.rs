@@ -189,10 +189,8 @@ impl HttpClient {
         let is_timeout = error.is_timeout();
         let words = words_of(error);
         let Some((_, tunnel)) = words.split_once(TUNNEL).filter(|_| !is_plain) else {
-            // What helps against a provider that cannot be reached does not help here.
-            let meaning = || Unreachable::of(&words, Side::IdentityProvider).map(|known| known.to_string());
             return match () {
-                () if is_plain => of_proxy(proxy, meaning().unwrap_or(words)),
+                () if is_plain => of_proxy(proxy, meaning(&words).unwrap_or(words)),
                 // The time may have passed on either way.
                 () if is_timeout => of_proxy(proxy, format!("no connection through it in time: {words}")),
                 () => CallError::Connection(explained(words)),
@@ -203,7 +201,8 @@ impl HttpClient {
             match tunnel {
                 "proxy authorization required" => String::from(WANTS_CREDENTIALS),
                 "unsuccessful" => String::from("it refuses a tunnel (CONNECT) to the provider"),
-                other => format!("there is no tunnel (CONNECT) to the provider: {other}"),
+                other => meaning(other)
+                    .unwrap_or_else(|| format!("there is no tunnel (CONNECT) to the provider: {other}")),
             },
         )
     }
@@ -286,6 +285,11 @@ fn words_of(error: reqwest::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What an error's words mean at a proxy. What helps against a provider that cannot be reached does not help there.
+fn meaning(words: &str) -> Option<String> {
+    Unreachable::of(words, Side::IdentityProvider).map(|known| known.to_string())
 }
 
 /// What an error's words mean, and what to do about it, as far as that is known.

@@ -60,9 +60,7 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 impl Metrics {
     fn new() -> Self {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            registered(&registry, IntCounterVec::new(Opts::new(name, help), labels))
-        };
+        let counter = |name: &str, help: &str, labels: &[&str]| counter(&registry, name, help, labels);
         let histogram = |name: &str, help: &str, labels: &[&str]| {
             let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
             registered(&registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
@@ -136,11 +134,7 @@ impl Metrics {
                 "Failures of an app's upstreams.",
                 &app_reason,
             ),
-            omissions: counter(
-                "portcullis_identity_omissions_total",
-                "Claims of new JWTs that an app is not told, or not as a whole.",
-                &app,
-            ),
+            omissions: omissions(&registry),
             name_lookups: name_lookups(&registry),
             connections: gauge("portcullis_open_connections", "Connections that are open, public ones."),
             config_generation: gauge(
@@ -169,8 +163,16 @@ impl Metrics {
 
 fn name_lookups(registry: &Registry) -> IntCounterVec {
     let help = "Look-ups of the host names of apps' upstreams.";
-    let options = Opts::new("portcullis_name_lookups_total", help);
-    registered(registry, IntCounterVec::new(options, &["host", "outcome"]))
+    counter(registry, "portcullis_name_lookups_total", help, &["host", "outcome"])
+}
+
+fn omissions(registry: &Registry) -> IntCounterVec {
+    let help = "Claims of new JWTs that an app is not told, or not as a whole.";
+    counter(registry, "portcullis_identity_omissions_total", help, &["app"])
+}
+
+fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
 /// Names and labels are constants, and a test reads them all: neither can fail at run time.

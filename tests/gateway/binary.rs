@@ -6,8 +6,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use crate::support::client::raw;
 use crate::support::gateway::{ACCESS, Builder, REFRESH};
 use crate::support::port::Port;
 use crate::support::{Browser, Endpoint, Fault, Request, World, patiently, wait_for};
@@ -218,8 +220,32 @@ impl Program {
 
     /// Ends it; everything that it has written.
     pub(crate) async fn end(mut self) -> String {
+        let last = self.last_line().await;
         let _ = self.child.kill().await;
-        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+        let text = std::fs::read_to_string(self.file("log")).unwrap();
+        match last {
+            Some(id) => {
+                text.lines().filter(|line| !line.contains(&id)).map(|line| format!("{line}\n")).collect()
+            }
+            None => text,
+        }
+    }
+
+    /// Lines are written one after the other, a while after they were made: once that of a last request is there, so are those
+    /// that were made before an earlier answer went. (A request's own line in the access log is made after its answer.) The last
+    /// request's id; `None` where it does not write any.
+    async fn last_line(&mut self) -> Option<String> {
+        let config = std::fs::read_to_string(self.file("gateway.toml")).unwrap();
+        let is_over = self.child.try_wait().unwrap().is_some();
+        let is_read = std::fs::metadata(self.file("log")).is_ok_and(|log| log.len() > 0);
+        if is_over || !is_read || config.contains("access = \"off\"") {
+            return None;
+        }
+        TcpStream::connect(self.address).await.ok()?;
+        let (answer, _) = raw(self.address, "GET / HTTP/1.1\r\n\r\n").await;
+        let id = answer?.header("x-request-id")?.to_owned();
+        self.logged(&[&id]).await;
+        Some(id)
     }
 }
 

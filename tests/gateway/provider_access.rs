@@ -248,7 +248,7 @@ async fn a_proxy_that_fails_is_told_from_a_provider_that_does_and_its_credential
         }
         proxy.listening.down();
         log_in().await.assert_problem(503, "identity_provider_unavailable");
-        program.logged(&["login impossible", &told, "Connection refused"]).await;
+        program.logged(&["login impossible", &format!("{told}connection refused")]).await;
         proxy.listening.up().await;
         drop(builder);
         let text = program.end().await;

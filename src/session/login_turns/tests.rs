@@ -258,6 +258,9 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
 }
 
 proptest! {
+    // Each case is a crowd of hundreds.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn whatever_happens_the_bounds_hold_and_no_place_is_lost(events in events(), max_waiting in 0_usize..4) {
         let mut crowd = Crowd::new(small());

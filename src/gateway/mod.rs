@@ -40,7 +40,6 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::{field, warn};
 
-use crate::access::web_socket;
 use crate::forwarding::is_trusted;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
@@ -157,7 +156,8 @@ fn find_app(state: &State, session: &Session) -> Option<Arc<App>> {
 
 /// RFC 6455 section 4.1.
 fn is_websocket(request: &RequestHeader) -> bool {
-    request.version == http::Version::HTTP_11 && web_socket::is_asked_for(&request.method, &request.headers)
+    request.version == http::Version::HTTP_11
+        && crate::access::web_socket::is_asked_for(&request.method, &request.headers)
 }
 
 #[async_trait]

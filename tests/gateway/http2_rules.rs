@@ -24,8 +24,7 @@ async fn hosts_origins_preflights_and_logins_are_judged_as_over_http_1() {
     let mut user = Client::start(&authority, &world).await;
     assert_eq!(user.log_in().await.status(), 200);
     let mut nobody = Client::start(&authority, &world).await;
-    let (name, word) = ("name=username", "name=\"password\"");
-    let (ada, horse) = ((name, "ada"), (word, "correct horse"));
+    let (ada, horse) = (("name=username", "ada"), ("name=\"password\"", "correct horse"));
     let twice = "username=ada&password=correct+horse&remember=0&remember=1";
     let checked = [ada, horse, ("name=me", "0"), ("name=me", "1"), ("name=f; filename=\"\"", "")];
     for (method, url, headers, body, status) in [

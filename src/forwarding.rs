@@ -176,7 +176,8 @@ fn is_escaped(text: &[u8], at: usize) -> bool {
     before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
-/// An address with or without a port, which may be a number or a name (RFC 7239 section 6).
+/// An address with or without a port, which may be a number or a name (RFC 7239 section 6). The zone of an IPv6 address
+/// (RFC 4007 section 11) is left out: it means something on the proxy's machine alone.
 fn address(node: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(node).ok()?;
     let (ip, port) = match text.strip_prefix('[') {
@@ -191,7 +192,9 @@ fn address(node: &[u8]) -> Option<IpAddr> {
         || port.strip_prefix(':').is_some_and(|port| {
             port.parse::<u16>().is_ok() || port.strip_prefix('_').is_some_and(|name| !name.is_empty())
         });
-    ip.parse::<IpAddr>().ok().filter(|_| is_port).map(|ip| ip.to_canonical())
+    let (ip, zone) = ip.split_once('%').map_or((ip, None), |(ip, zone)| (ip, Some(zone)));
+    let ip = ip.parse::<IpAddr>().ok().filter(|ip| zone.is_none_or(|zone| ip.is_ipv6() && !zone.is_empty()));
+    ip.filter(|_| is_port).map(|ip| ip.to_canonical())
 }
 
 /// The last member of a list field over all its lines.
@@ -301,6 +304,10 @@ mod tests {
             (&[b"[2001:db8::1]:4711"], "2001:db8::1, 10.0.0.1"),
             (&[b"2001:DB8:0::1"], "2001:db8::1, 10.0.0.1"),
             (&[b"::ffff:203.0.113.5, 10.0.0.9:80"], "203.0.113.5, 10.0.0.9, 10.0.0.1"),
+            (&[b"fe80::1%eth0, 10.0.0.9"], "fe80::1, 10.0.0.9, 10.0.0.1"),
+            (&[b"[fe80::1%25eth0]:4711"], "fe80::1, 10.0.0.1"),
+            (&[b"203.0.113.5, fe80::1%"], "10.0.0.1"),
+            (&[b"203.0.113.5, 1.2.3.4%eth0"], "10.0.0.1"),
             // What is no address ends the chain: it is not skipped, or its left neighbour would be believed.
             (&[b"203.0.113.5, unknown"], "10.0.0.1"),
             (&[b"203.0.113.5, \xff, 10.0.0.9"], "10.0.0.9, 10.0.0.1"),

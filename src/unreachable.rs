@@ -45,7 +45,8 @@ const TABLE: &[Row] = &[
         ],
     ),
     row(
-        &["invalid peer certificate: BadSignature"],
+        // Its key may also be of another kind, RSA in place of a curve.
+        &["certificate: BadSignature", "certificate: UnsupportedSignatureAlgorithmForPublicKey"],
         "TLS: its certificate was signed by another authority of the same name",
         [
             "set the provider's `ca` to the certificate of the authority that signs now",

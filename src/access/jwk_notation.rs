@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::config::algorithm_named;
 
 /// Brings a JWK into the notation that the standards want, where another one can mean nothing else: base64url without
-/// padding (RFC 7515 section 2), where some write padding or base64's other alphabet; numbers of RSA in as few octets as
+/// padding (RFC 7515 section 2), where some write padding, base64's other alphabet or line breaks; numbers of RSA in as few octets as
 /// possible (RFC 7518 section 6.3.1.1), where Java's `BigInteger` puts a zero in front; coordinates of a curve in just as many as it
 /// has (section 6.2.1.2), where others have one too many or leave zeros out; one name for one algorithm (RFC 9864).
 /// An error is about a key that cannot be mended.
@@ -69,7 +69,7 @@ impl Length {
     }
 }
 
-/// Base64 in either alphabet, with or without padding.
+/// Base64 in either alphabet, with or without padding, in one line or several (RFC 2045 section 6.8: encoders for mail).
 fn decode(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &URL_SAFE,
@@ -77,7 +77,8 @@ fn decode(text: &str) -> Option<Vec<u8>> {
             .with_decode_padding_mode(DecodePaddingMode::Indifferent)
             .with_decode_allow_trailing_bits(true),
     );
-    LENIENT.decode(text.replace('+', "-").replace('/', "_")).ok()
+    let in_one_line = text.replace(['\r', '\n'], "");
+    LENIENT.decode(in_one_line.replace('+', "-").replace('/', "_")).ok()
 }
 
 #[cfg(test)]

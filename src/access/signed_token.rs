@@ -41,15 +41,24 @@ pub(super) fn open(
         return Err(TokenError::TooLong);
     }
     let no_jwt =
-        || if token.is_empty() { TokenError::Malformed("not three parts") } else { TokenError::Opaque };
+        || if is_opaque(token) { TokenError::Opaque } else { TokenError::Malformed("not three parts") };
     let (message, signature) = token.rsplit_once('.').ok_or_else(no_jwt)?;
-    let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed("not three parts"))?;
+    let (header, payload) = message.split_once('.').ok_or_else(no_jwt)?;
     if is_encrypted(token, payload) {
         return Err(TokenError::Encrypted);
     }
     let (algorithm, key_id) = check_header(&object(header)?, algorithms, is_type)?;
     check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
     Ok(Claims(object(payload)?))
+}
+
+/// Whether a token of one or two parts has never been a JWT: where the first of two is no header, as of Hydra's `ory_at_….…`
+/// and Google's `ya29.…`.
+fn is_opaque(token: &str) -> bool {
+    match token.split_once('.') {
+        None => !token.is_empty(),
+        Some((first, _)) => !first.is_empty() && object(first).is_err(),
+    }
 }
 
 /// A JWE has five parts, and an `enc` in its header (RFC 7516 sections 3.1 and 4.1.2). `rest` is without first and last part.

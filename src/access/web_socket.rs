@@ -1,6 +1,6 @@
 //! What a WebSocket's handshake must say of itself before an app is asked (RFC 6455 section 4.2.1).
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 /// The version of the protocol that is spoken.
 pub const VERSION: &str = "13";
@@ -15,6 +15,19 @@ pub enum HandshakeError {
     Version,
     /// `Sec-WebSocket-Version` comes twice, or `Sec-WebSocket-Key` is not 16 bytes in base64, once.
     Malformed,
+}
+
+/// Whether a request asks for a WebSocket (RFC 6455 section 4.1). Over HTTP/1.1 only, which is not looked at here.
+pub fn is_asked_for(method: &Method, headers: &HeaderMap) -> bool {
+    let options = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
+    *method == Method::GET
+        && headers
+            .get(header::UPGRADE)
+            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && options.into_iter().any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// Checks the handshake of a request that asks for a WebSocket.
@@ -67,6 +80,27 @@ mod tests {
                 headers.append(header::SEC_WEBSOCKET_KEY, HeaderValue::from_static(key));
             }
             assert_eq!(check(&headers), expected, "{versions:?} {keys:?}");
+        }
+    }
+
+    #[test]
+    fn what_asks_for_a_web_socket() {
+        for (method, upgrade, connection, expected) in [
+            (Method::GET, "websocket", &["Upgrade"][..], true),
+            (Method::GET, "WebSocket", &["keep-alive,\tUPGRADE ,", "x"], true),
+            (Method::GET, "websocket", &["keep-alive", "upgrade"], true),
+            (Method::GET, "websocket", &[], false),
+            (Method::GET, "websocket", &["upgraded", "not upgrade"], false),
+            (Method::GET, "websocket, h2c", &["Upgrade"], false),
+            (Method::GET, "h2c", &["Upgrade"], false),
+            (Method::POST, "websocket", &["Upgrade"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(header::UPGRADE, HeaderValue::from_static(upgrade));
+            for line in connection {
+                headers.append(header::CONNECTION, HeaderValue::from_static(line));
+            }
+            assert_eq!(is_asked_for(&method, &headers), expected, "{method} {upgrade} {connection:?}");
         }
     }
 

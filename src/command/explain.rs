@@ -31,7 +31,7 @@ use crate::config::{App, Config};
 pub struct Question {
     /// The method, in any case.
     pub method: String,
-    /// The URL as a browser would use it; `ws` and `wss` ask for a WebSocket.
+    /// The URL as a browser would use it; `ws` and `wss` ask for a WebSocket, as do the headers of a handshake.
     pub url: String,
     /// The `Origin` header.
     pub origin: Option<String>,
@@ -179,8 +179,9 @@ fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
         let (name, value) = header_line(line).ok_or_else(|| ExplainError::Header(line.clone()))?;
         headers.append(name, value);
     }
-    let websocket = matches!(url.scheme(), "ws" | "wss");
-    if websocket {
+    let is_browsers_websocket = matches!(url.scheme(), "ws" | "wss");
+    let websocket = is_browsers_websocket || web_socket::is_asked_for(&method, &headers);
+    if is_browsers_websocket {
         // As browsers send them.
         headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static(web_socket::VERSION));
         let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");

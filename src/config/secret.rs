@@ -82,6 +82,9 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
 }
 
 fn from_file(item: &Item<'_>, path: &str) -> Option<Secret> {
+    if path.is_empty() {
+        return item.fault("`file` is empty", "write the path: `{ file = \"/run/secrets/name\" }`");
+    }
     let contents = item.report.read(path).and_then(|contents| {
         let is_too_large = u64::try_from(contents.len()).is_ok_and(|length| length > LARGEST_FILE);
         if is_too_large { Err(Unreadable::TooLarge(LARGEST_FILE)) } else { Ok(contents) }

@@ -17,9 +17,8 @@ pub(super) enum StandIn {
 }
 
 /// Words that are written where a secret belongs, without what separates them.
-const PLACEHOLDERS: [&str; 20] = [
+const PLACEHOLDERS: [&str; 17] = [
     "changeit",
-    "changeme",
     "changethis",
     "clientsecret",
     "default",
@@ -36,8 +35,6 @@ const PLACEHOLDERS: [&str; 20] = [
     "secret",
     "tbd",
     "todo",
-    "yourclientsecret",
-    "yoursecret",
 ];
 
 /// Where platforms put secrets.
@@ -66,6 +63,9 @@ impl StandIn {
         } else if between("<", ">").is_some()
             || between("[", "]").is_some()
             || PLACEHOLDERS.contains(&word.as_str())
+            || word.starts_with("changeme")
+            || word.starts_with("your") && word.contains("secret")
+            || !secret.is_empty() && secret.chars().all(char::is_whitespace)
             || ['x', 'X', '*', '.', '-', '?'].into_iter().any(is_one_sign)
         {
             Some(Self::Placeholder)
@@ -154,6 +154,11 @@ mod tests {
             ("CHANGE_ME", Some(Placeholder)),
             ("change-me!", Some(Placeholder)),
             ("your-client-secret", Some(Placeholder)),
+            ("your-secret-here", Some(Placeholder)),
+            ("YOUR_STORE_SECRET", Some(Placeholder)),
+            ("changeme-in-production", Some(Placeholder)),
+            (" ", Some(Placeholder)),
+            ("\t\n", Some(Placeholder)),
             ("secret", Some(Placeholder)),
             ("TODO", Some(Placeholder)),
             ("xxxxxxxx", Some(Placeholder)),

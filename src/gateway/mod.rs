@@ -41,7 +41,6 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::{field, warn};
 
 use crate::forwarding::is_trusted;
-use crate::list_field;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::server::connections::Connections;
@@ -157,13 +156,8 @@ fn find_app(state: &State, session: &Session) -> Option<Arc<App>> {
 
 /// RFC 6455 section 4.1.
 fn is_websocket(request: &RequestHeader) -> bool {
-    request.method == http::Method::GET
-        && request.version == http::Version::HTTP_11
-        && request
-            .headers
-            .get(header::UPGRADE)
-            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && list_field::has(&request.headers, &header::CONNECTION, b"upgrade")
+    request.version == http::Version::HTTP_11
+        && crate::access::web_socket::is_asked_for(&request.method, &request.headers)
 }
 
 #[async_trait]

@@ -224,9 +224,7 @@ impl Program {
         let _ = self.child.kill().await;
         let text = std::fs::read_to_string(self.file("log")).unwrap();
         match last {
-            Some(id) => {
-                text.lines().filter(|line| !line.contains(&id)).map(|line| format!("{line}\n")).collect()
-            }
+            Some(id) => text.split_inclusive('\n').filter(|line| !line.contains(&id)).collect(),
             None => text,
         }
     }

@@ -82,7 +82,10 @@ async fn what_a_stranger_wrote_left_of_it_does_not_change_what_the_proxy_says() 
             ("X-Forwarded-For", "203.0.113.5", ("x-forwarded-for", "203.0.113.5, 127.0.0.1")),
             ("X-Forwarded-For", "203.0.113.5:4711", ("x-forwarded-for", "203.0.113.5, 127.0.0.1")),
             ("X-Forwarded-For", "[2001:db8::5]:4711", ("x-forwarded-for", "2001:db8::5, 127.0.0.1")),
+            ("X-Forwarded-For", "fe80::5%eth0", ("x-forwarded-for", "fe80::5, 127.0.0.1")),
+            ("X-Forwarded-For", "[fe80::5%25eth0]:4711", ("x-forwarded-for", "fe80::5, 127.0.0.1")),
             ("Forwarded", "for=203.0.113.5", ("x-forwarded-for", "203.0.113.5, 127.0.0.1")),
+            ("Forwarded", "for=\"[fe80::5%2]:_x\"", ("x-forwarded-for", "fe80::5, 127.0.0.1")),
             ("X-Forwarded-Proto", "https", ("x-forwarded-proto", "https")),
         ] {
             for separator in [&b", "[..], b",,", b"\r\n"] {

@@ -1,5 +1,7 @@
 //! Handshakes of WebSockets that are none by RFC 6455 are answered here, before the app is asked.
 
+use tokio::process::Command;
+
 use crate::streaming::{upgrade, web_socket};
 use crate::support::client::raw;
 use crate::support::{Reply, Request, World};
@@ -104,5 +106,49 @@ async fn what_is_no_handshake_needs_no_key() {
     {
         let request = format!("GET /open/x HTTP/1.1\r\nHost: store.localhost\r\n{fields}\r\n");
         raw(world.gateway.address, request).await.0.expect("an answer").assert_status(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_says_of_the_headers_of_a_handshake_what_the_gateway_does() {
+    let builder = World::builder().await;
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("gateway.toml");
+    std::fs::write(&config, builder.text()).unwrap();
+    let world = builder.start().await;
+    let session = format!("Cookie: {}\r\n", world.logged_in("ada").await.cookie_header().unwrap());
+    let evil = "Origin: https://evil.example\r\n";
+    for (path, fields, code) in [
+        ("/open/page", GOOD.to_owned(), ""),
+        ("/open/page", GOOD.replace("Version: 13", "Version: 8"), "426 upgrade_required"),
+        ("/open/page", GOOD.replace("ZQ==", "ZQ"), "400 bad_request"),
+        ("/open/page", GOOD.replace("Connection: Upgrade", "connection: keep-alive, UPGRADE") + evil, ""),
+        ("/open/page", GOOD.replace("Connection: Upgrade\r\n", "").replace("13", "8"), ""),
+        ("/api/socket", GOOD.to_owned(), "401 not_logged_in"),
+        ("/api/socket", format!("{GOOD}{evil}{session}"), "403 cross_site_request"),
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: store.localhost\r\n{fields}\r\n");
+        let answer = raw(world.gateway.address, request).await.0.expect("an answer");
+        let done = match answer.json()["code"].as_str() {
+            Some(said) => format!("{} {said}", answer.status()),
+            None => String::new(),
+        };
+        assert_eq!(done, code, "{path} {fields}");
+        let cookies = directory.path().join("cookies");
+        std::fs::write(&cookies, fields.lines().find_map(|line| line.strip_prefix("Cookie: ")).unwrap_or(""))
+            .unwrap();
+        let mut explain = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        explain.args(["explain", "GET", &format!("http://store.localhost{path}"), "--config"]).arg(&config);
+        for line in fields.lines().filter(|line| !line.starts_with("Cookie")) {
+            explain.args(["--header", line]);
+        }
+        if fields.contains("Cookie") {
+            explain.arg("--cookies").arg(&cookies);
+        }
+        let output = explain.output().await.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let expected = if code.is_empty() { "the app's, which is told nothing of a user" } else { code };
+        let said = text.lines().find_map(|line| line.trim().strip_prefix("answer")).unwrap_or_default();
+        assert_eq!(said.trim(), expected, "{path} {fields}\n{text}");
     }
 }

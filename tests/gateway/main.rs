@@ -34,6 +34,7 @@ mod hosts;
 mod http2;
 mod http2_attacks;
 mod http2_limits;
+mod http2_rules;
 mod identity_headers;
 mod jwks;
 mod late_answers;

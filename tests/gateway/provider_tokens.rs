@@ -83,7 +83,11 @@ fn changed(key: Key, changes: &Value) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_in_the_notations_of_real_providers_verify() {
     type Encode = fn(&[u8]) -> String;
-    let encodings: [(&str, Encode); 4] = [
+    let encodings: [(&str, Encode); 5] = [
+        ("base64 in lines, as mail has it", |bytes| {
+            let text = STANDARD.encode(bytes);
+            text.as_bytes().chunks(76).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\r\n")
+        }),
         ("base64url with padding", |bytes| URL_SAFE.encode(bytes)),
         ("base64", |bytes| STANDARD.encode(bytes)),
         ("base64 without padding", |bytes| STANDARD_NO_PAD.encode(bytes)),
@@ -186,6 +190,7 @@ async fn the_log_says_what_kind_of_token_a_provider_gave_and_what_to_do() {
             "it is encrypted (JWE): configure the provider to sign it only",
         ),
         (String::from("2YotnFZFEjr1zCsicMWpAA"), "it is opaque, not a JWT"),
+        (String::from("ory_at_yq8YiBvYyVz.K9-bvJ2pJw"), "it is opaque, not a JWT"),
         (claims(json!({"at_hash": "x"})), "`access_token_is_id_token = true`"),
         (claims(json!({"c_hash": "x"})), "`access_token_is_id_token = true`"),
         (claims(json!({"azp": null, "cid": "forums"})), "`cid` names another client"),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use rcgen::{BasicConstraints, IsCa, date_time_ymd};
+use rcgen::{BasicConstraints, IsCa, KeyPair, PKCS_ED25519, date_time_ymd};
 use tokio::process::Command;
 
 use crate::binary::Program;
@@ -54,14 +54,19 @@ async fn cases(authority: &Authority, to: SocketAddr) -> (Vec<Case>, [Listening;
             &["not trusted", "`upstream_tls.ca`"],
         ],
     });
-    let renewed = terminator(&successor, "successor", to).await;
-    cases.push(Case {
-        url: format!("https://{renewed}"),
-        words: [
-            &["another authority of the same name", "the provider's `ca`"],
-            &["same name", "`upstream_tls.ca`"],
-        ],
-    });
+    // As when somebody has made the authority anew, maybe with a key of another kind.
+    let other_kind = Authority::with_key("", KeyPair::generate_for(&PKCS_ED25519).expect("a key"));
+    other_kind.certify("successor", &["127.0.0.1"]);
+    for successor in [&successor, &other_kind] {
+        let renewed = terminator(successor, "successor", to).await;
+        cases.push(Case {
+            url: format!("https://{renewed}"),
+            words: [
+                &["another authority of the same name", "the provider's `ca`"],
+                &["same name", "`upstream_tls.ca`"],
+            ],
+        });
+    }
     let plain = Listening::start(|mut wire, _| async move {
         let _ = wire.fill().await;
         let _ = wire.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;

@@ -241,7 +241,9 @@ fn encrypted_and_opaque_tokens_are_told_apart_from_damaged_ones() {
         (format!("{good}.a.b"), TokenError::Signature),
         (String::from("2YotnFZFEjr1zCsicMWpAA"), TokenError::Opaque),
         (String::new(), TokenError::Malformed("not three parts")),
-        (String::from("a.b"), TokenError::Malformed("not three parts")),
+        (String::from("ory_at_yq8YiBvYyVz.K9-bvJ2pJw"), TokenError::Opaque),
+        (String::from("ya29.a0AfB_byC"), TokenError::Opaque),
+        (String::from(".b"), TokenError::Malformed("not three parts")),
     ] {
         let found = outcome(&token).unwrap_err();
         if let TokenError::Malformed(_) = error {

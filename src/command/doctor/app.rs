@@ -89,7 +89,11 @@ fn check_client(
         }
         ClientVerdict::Unavailable(text) => {
             let message = format!("the token endpoint cannot be used: {text}");
-            report.error(subject, message, "start the provider, or correct `token_endpoint`");
+            report.error(
+                subject,
+                message,
+                "start the provider, or correct `token_endpoint`; if it is only slow, look there why",
+            );
             false
         }
     }

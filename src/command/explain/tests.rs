@@ -244,6 +244,12 @@ async fn sealed_cookies_and_what_they_are_bound_to() {
 #[tokio::test]
 async fn headers_as_they_are_given() {
     const PREFLIGHT: [&str; 2] = ["Origin: https://www.example.com", "Access-Control-Request-Method: PUT"];
+    const HANDSHAKE: [&str; 4] = [
+        "Upgrade: websocket",
+        "Connection: keep-alive, Upgrade",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    ];
     let ask = |method: &str, url: &str, headers: &[&str]| {
         let headers = headers.iter().map(|&line| line.to_owned()).collect();
         asked(CONFIG, Question { method: method.into(), url: url.into(), headers, ..Question::default() })
@@ -262,12 +268,30 @@ async fn headers_as_they_are_given() {
         ("GET", "wss://store.example.com/x", &["Accept: */*"], "no_session"),
         ("GET", "wss://store.example.com/x", &["sec-websocket-version:8"], "web_socket_version"),
         ("GET", "wss://store.example.com/x", &["Sec-WebSocket-Key: x"], "web_socket_handshake"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE, "no_session"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE[..3], "web_socket_handshake"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE[..2], "web_socket_version"),
+        ("GET", "https://store.example.com/x", &HANDSHAKE[..1], "no_session"),
     ] {
         let text = ask(method, url, headers).await.unwrap();
         assert_eq!(step(&text, "reason"), reason, "{headers:?} {text}");
     }
     for line in ["Origin", "a b: c", "Host: x", "Cookie: x", "X: \u{1}"] {
         assert_eq!(ask("GET", login, &[line]).await, Err(ExplainError::Header(line.into())), "{line}");
+    }
+}
+
+/// A logout ignores its body, so nothing of its answer hangs on that.
+#[tokio::test]
+async fn a_logout_is_answered_whatever_its_body() {
+    for (origin, answer) in [
+        ("https://store.example.com", "204, and both cookies cleared"),
+        ("https://evil.example", "403 cross_site_request"),
+    ] {
+        let url = "https://store.example.com/api/logout";
+        let (method, url, origin) = ("POST".into(), url.into(), Some(origin.into()));
+        let text = asked(CONFIG, Question { method, url, origin, ..Question::default() }).await.unwrap();
+        assert_eq!(step(&text, "answer"), answer, "{text}");
     }
 }
 

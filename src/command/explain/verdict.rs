@@ -54,7 +54,11 @@ pub(super) fn steps(
             steps.answer(&answer, "anonymous");
             false
         }
-        Decision::Login | Decision::Logout | Decision::BackchannelLogout | Decision::FusionAuthWebhook => {
+        Decision::Logout => {
+            steps.answer("204, and both cookies cleared", "served");
+            false
+        }
+        Decision::Login | Decision::BackchannelLogout | Decision::FusionAuthWebhook => {
             steps.answer("the endpoint's own: it goes by the body", "served");
             false
         }

@@ -30,12 +30,16 @@ impl Authority {
 
     /// One of another name is another one; one of the same name claims to be the same.
     pub(crate) fn named(name: &str) -> Self {
+        Self::with_key(name, KeyPair::generate().expect("a key"))
+    }
+
+    /// One whose key is this one.
+    pub(crate) fn with_key(name: &str, key: KeyPair) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         if !name.is_empty() {
             params.distinguished_name.push(DnType::CommonName, name);
         }
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
         Self { issuer, directory: tempfile::tempdir().expect("a directory") }
     }

@@ -161,6 +161,8 @@ pub struct Problem {
     pub allow: Option<&'static str>,
     /// Why, for logs and metrics: more than the client is told.
     pub reason: ReasonCode,
+    /// For the log alone: what was compared with what, and where to change it.
+    pub note: Option<Box<str>>,
 }
 
 #[derive(Serialize)]
@@ -182,7 +184,7 @@ impl Problem {
         let (challenge, retry_after, allow) = (None, None, None);
         let reason = ReasonCode::of(code);
         let detail = Cow::Borrowed(detail);
-        Self { status: code.status(), code, detail, challenge, retry_after, allow, reason }
+        Self { status: code.status(), code, detail, challenge, retry_after, allow, reason, note: None }
     }
 
     /// Says more to people than can be known before. Nothing of it may be a secret, nor tell what the same request with
@@ -190,6 +192,13 @@ impl Problem {
     #[must_use]
     pub fn with_detail(mut self, detail: String) -> Self {
         self.detail = Cow::Owned(detail);
+        self
+    }
+
+    /// Says more to the log, and to nobody else. It is of bounded length, without control characters and secrets.
+    #[must_use]
+    pub fn with_note(mut self, note: String) -> Self {
+        self.note = Some(note.into_boxed_str());
         self
     }
 

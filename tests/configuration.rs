@@ -475,6 +475,21 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         (usable.replace("'shop.localhost'", "shop.localhost"), &["quotes", ":4\n"]),
         (usable.replace("client_id = 'shop'", "client_id = 'shop"), &["close the quotes", ":6\n"]),
         (usable.replace("client_id = 'shop'", "client_id: 'shop'"), &["not `key: value`", ":6\n"]),
+        (
+            usable.replace("'shop.localhost'", "\u{201c}shop.localhost\u{201d}"),
+            &["typographic quotes", ":4\n"],
+        ),
+        (
+            usable.replace("'shop.localhost'", "\u{2018}shop.localhost\u{2019}"),
+            &["typographic quotes", ":4\n"],
+        ),
+        (
+            usable.replace("client_id = 'shop'", "client_id = \u{201e}shop\u{201c}"),
+            &["typographic quotes", ":6\n"],
+        ),
+        (usable.replace("'shop.localhost'", "'shop.localhost"), &["not closed, also on the line before"]),
+        (format!("server.admin_listen = 'off'\n{usable}"), &["write `false`, without quotes", ":1\n"]),
+        (format!("server.admin_listen = 'False'\n{usable}"), &["write `false`, without quotes", ":1\n"]),
         (String::from("{\"server\": {\"listen\": [\"127.0.0.1:8080\"]}}"), &["looks like JSON", "[table]"]),
         (format!("session.seal_keys = ['{hex}']\n{usable}"), &["hexadecimal", "openssl rand -base64 32"]),
         (
@@ -522,6 +537,56 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         let output = portcullis(&["explain", "--config", &file, "GET", url]);
         let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
+    }
+}
+
+/// JSONPath, JSON pointers, indexes, a namespaced claim, roles in one string: valid as they stand, and never what was meant.
+#[test]
+fn claims_and_roles_in_another_notation_are_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = format!("{USABLE}client_secret = {{ env = \"PATH\" }}\n");
+    for (claim, warned) in [
+        ("'$.sub'", Some("`$.sub` has `$`")),
+        ("'$.realm_access.roles'", Some("has `$`")),
+        ("'user.0'", Some("elements of lists have none")),
+        ("'roles[0]'", Some("has `roles[0]`")),
+        ("'realm_access[\"roles\"]'", Some("is taken as the name of a claim")),
+        ("'/realm_access/roles'", Some("is taken as the name of a claim")),
+        ("'{realm_access.roles}'", Some("is taken as the name of a claim")),
+        ("'{{ realm_access.roles }}'", Some("is taken as it stands")),
+        ("'${ROLES_CLAIM}'", Some("is taken as it stands")),
+        ("'groups.*'", Some("has `*`")),
+        ("'realm_access. roles'", Some("has ` roles`")),
+        ("'https://example.com/roles'", Some("`[\"https://example.com/roles\"]`")),
+        ("['https://example.com/roles']", None),
+        ("['https://example.com/roles', 'shop']", None),
+        ("'urn:zitadel:iam:org:project:roles'", None),
+        ("'cognito:groups'", None),
+        ("'resource_access.my-shop.roles'", None),
+        ("'roles2.v1'", None),
+        ("'2'", None),
+    ] {
+        for text in [
+            format!("{usable}roles_claim = {claim}\n"),
+            format!("{usable}identity_headers = {{ X-Auth-User = {claim} }}\n"),
+            format!("{usable}[apps.shop.user]\nclaims = [{claim}]\n"),
+        ] {
+            let found = warnings(directory.path(), &text, &[]);
+            let found: Vec<_> = found
+                .into_iter()
+                .filter(|warning| warning.contains("claim") || warning.contains("identity_headers"))
+                .collect();
+            assert_eq!(found.len(), usize::from(warned.is_some()), "{claim}: {found:#?}");
+            assert!(found.iter().all(|warning| warning.contains(warned.unwrap_or_default())), "{found:#?}");
+        }
+    }
+    for (roles, is_warned) in
+        [("['a,b']", true), ("['a', 'b, c']", true), ("['a', 'b']", false), ("['a b']", false)]
+    {
+        let text = format!("{usable}[[apps.shop.routes]]\npath = '/x'\nroles = {roles}\n");
+        let found = warnings(directory.path(), &text, &[]);
+        assert_eq!(found.len(), usize::from(is_warned), "{roles}: {found:#?}");
+        assert!(found.iter().all(|warning| warning.contains("one role with a comma")), "{found:#?}");
     }
 }
 

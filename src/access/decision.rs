@@ -17,6 +17,7 @@ use crate::access::memory::Memory;
 use crate::access::numbers::Numbers;
 use crate::access::path;
 use crate::access::preflight::{has_body, is_preflight};
+use crate::access::refusal_notes;
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::{Destination, Routes, Rule};
 use crate::access::token::TokenRules;
@@ -217,7 +218,10 @@ pub fn decide_and_locate<'a>(
 ) -> (Decision<'a>, Option<Destination<'a>>) {
     let decoded = match path::decode(request.path) {
         Ok(decoded) => decoded,
-        Err(error) => return (reject(Code::BadRequest, "The path is not acceptable.", error.into()), None),
+        Err(error) => {
+            let problem = Problem::new(Code::BadRequest, "").with_detail(format!("Not acceptable: {error}."));
+            return (Decision::Reject(problem, error.into()), None);
+        }
     };
     let destination = rules.routes.resolve(request.path.as_bytes(), &decoded);
     (decide_at(rules, request, known, destination, &decoded), Some(destination))
@@ -236,7 +240,11 @@ fn decide_at<'a>(
         && rules.routes.is_login_variant(decoded)
         && (may_change_state || has_body(request.headers))
     {
-        return reject(Code::BadRequest, "The path is not acceptable.", Reason::LoginVariant);
+        let detail = format!("The login is at `{}`, spelled like that.", rules.routes.login());
+        return Decision::Reject(
+            Problem::new(Code::BadRequest, "").with_detail(detail),
+            Reason::LoginVariant,
+        );
     }
     if request.websocket
         && let Err(error) = web_socket::check(request.headers)
@@ -302,13 +310,17 @@ pub fn admit<'a>(
             }
         }
         (Destination::App(rule), Ok(identity)) if !identity.has_any_role(rule.roles) => {
-            reject(Code::Forbidden, "Your roles do not permit this.", Reason::Roles)
+            let problem = Problem::new(Code::Forbidden, "Your roles do not permit this.");
+            Decision::Reject(problem.with_note(refusal_notes::roles(&identity, rule.roles)), Reason::Roles)
         }
         (_, Ok(identity)) => Decision::Forward(Some(identity)),
         (Destination::App(Rule { access: Access::Public | Access::Optional, .. }), Err(_)) => {
             Decision::Forward(None)
         }
-        (_, Err(reason)) => reject(Code::NotLoggedIn, "Log in first.", reason),
+        (_, Err(reason)) => {
+            let detail = format!("Log in first, with `POST {}`.", rules.routes.login());
+            Decision::Reject(Problem::new(Code::NotLoggedIn, "").with_detail(detail), reason)
+        }
     }
 }
 
@@ -321,7 +333,7 @@ fn own_post<'a>(rules: &AppRules, request: &RequestHead<'_>, then: Decision<'a>)
     if request.method == Method::POST
         && cross_site::is_cross_site(request.headers, request.host, &rules.allowed_origins)
     {
-        return cross_site_rejection();
+        return cross_site_rejection(request.headers);
     }
     post_only(request, then)
 }
@@ -334,8 +346,9 @@ fn post_only<'a>(request: &RequestHead<'_>, then: Decision<'a>) -> Decision<'a> 
     Decision::Reject(problem, Reason::Method)
 }
 
-fn cross_site_rejection<'a>() -> Decision<'a> {
-    reject(Code::CrossSiteRequest, "The request comes from another site.", Reason::CrossSite)
+fn cross_site_rejection<'a>(headers: &HeaderMap) -> Decision<'a> {
+    let problem = Problem::new(Code::CrossSiteRequest, "The request comes from another site.");
+    Decision::Reject(problem.with_note(refusal_notes::cross_site(headers)), Reason::CrossSite)
 }
 
 fn with_session<'a>(
@@ -351,7 +364,7 @@ fn with_session<'a>(
         && cookies.presented != Presented::default()
         && cross_site::is_cross_site(request.headers, request.host, &rules.allowed_origins)
     {
-        return cross_site_rejection();
+        return cross_site_rejection(request.headers);
     }
     match assess(rules, &cookies, known) {
         // A browser does not get rid of it by itself.

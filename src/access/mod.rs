@@ -23,6 +23,7 @@ pub mod numbers;
 pub mod omission;
 pub mod path;
 pub mod preflight;
+pub mod refusal_notes;
 pub mod reserved_headers;
 pub mod revocations;
 mod route_index;
@@ -30,6 +31,7 @@ pub mod routes;
 pub mod seal;
 mod signed_token;
 pub mod token;
+pub mod token_fix;
 pub mod verified_tokens;
 pub mod web_socket;
 

@@ -15,22 +15,22 @@ pub enum PathError {
     #[error("the path has a character that is not allowed")]
     Character,
     /// `%` without two hexadecimal digits.
-    #[error("the path has an incomplete percent-encoding")]
+    #[error("the path has an incomplete percent-encoding (`%` without two digits)")]
     Encoding,
     /// `%2f`, `%5c`, `%3b`, `%25XX`, control characters.
-    #[error("the path encodes a character that changes its meaning")]
+    #[error("the path encodes a character that changes its meaning (such as `%2f`)")]
     EncodedDelimiter,
     /// Overlong UTF-8.
     #[error("the path has an overlong encoding")]
     Overlong,
     /// `.` or `..`, encoded or not.
-    #[error("the path has a dot segment")]
+    #[error("the path has a dot segment (`.` or `..`)")]
     DotSegment,
     /// `//`.
-    #[error("the path has an empty segment")]
+    #[error("the path has an empty segment (`//`)")]
     EmptySegment,
     /// `;`.
-    #[error("the path has a path parameter")]
+    #[error("the path has a path parameter (`;`)")]
     Parameter,
 }
 

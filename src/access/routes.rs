@@ -114,6 +114,11 @@ impl Routes {
         ))
     }
 
+    /// The login path, for people.
+    pub fn login(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.login)
+    }
+
     /// Whether an app with lenient routing would take a path for the login path.
     pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
         path::is_lenient_variant(decoded, &self.login)

@@ -55,6 +55,13 @@ fn route(section: &Section<'_>) -> Option<Route> {
 fn role(item: &Item<'_>) -> Option<String> {
     let role = plain_text(item)?;
     if role.trim() == role {
+        if role.contains(',') {
+            let several: Vec<String> = role.split(',').map(|one| format!("`\"{}\"`", one.trim())).collect();
+            item.warn(
+                format!("{} is one role with a comma in its name", quote(&role)),
+                format!("if several are meant, list them: {}", several.join(", ")),
+            );
+        }
         return Some(role);
     }
     item.fault(

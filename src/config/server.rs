@@ -154,6 +154,10 @@ pub(super) fn admin_listen_alone(root: &Section<'_>) -> Option<Option<SocketAddr
 fn admin_listen(item: &Item<'_>) -> Option<Option<SocketAddr>> {
     match item.value() {
         Value::Boolean(false) => Some(None),
+        Value::Text(text) if ["", "false", "no", "none", "off"].contains(&text.to_ascii_lowercase().as_str()) => item.fault(
+            format!("{} is not an address to listen on", quote(text)),
+            "write `false`, without quotes, for no admin listener, or an address such as `\"127.0.0.1:9090\"`",
+        ),
         Value::Text(_) => {
             let address = socket_address(item)?;
             if is_public(address.ip().to_canonical()) {

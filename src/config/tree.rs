@@ -63,12 +63,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
         Err(error) => {
             let span = error.span().unwrap_or_default();
             let (line, column) = lines.position(span.start);
+            let begins = text.get(span.start..).and_then(|rest| rest.chars().next());
             if error.message() == "duplicate key"
                 && let Some(twice) = twice::find(text, span)
             {
                 return Err(twice_problem(twice, line, &lines));
             }
-            let (message, hint) = syntax(text, error.message());
+            let (message, hint) = syntax(text, begins, error.message());
             let hint =
                 format!("{hint}look at column {column}; nothing else of the file has been checked yet");
             Err(Problem::new(String::new(), Some(line), format!("this is not TOML: {message}"), hint))
@@ -76,13 +77,26 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
     }
 }
 
-/// What the parser finds, and what is mostly behind it.
-fn syntax(text: &str, found: &str) -> (String, &'static str) {
+/// What word processors and chats make of quotes.
+const TYPOGRAPHIC_QUOTES: [char; 8] =
+    ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}', '\u{bb}'];
+
+/// What the parser finds, and what is mostly behind it. `begins` is what stands where it gave up.
+fn syntax(text: &str, begins: Option<char>, found: &str) -> (String, &'static str) {
     let found = found.replace('\n', ", ");
     if text.trim_start().starts_with('{') {
         return (String::from("it looks like JSON"), "write `[table]` and `key = value`, a line each; ");
     }
-    let hint = if found.contains("expected `=`") {
+    if begins.is_some_and(|begins| TYPOGRAPHIC_QUOTES.contains(&begins)) {
+        let found = format!("typographic quotes are no quotes ({found})");
+        return (
+            found,
+            "write straight ones, `\"`, as a text editor has them and a word processor does not; ",
+        );
+    }
+    let hint = if found.contains("missing comma between array elements") {
+        "look for a quote that is not closed, also on the line before, or separate the elements with `,`; "
+    } else if found.contains("expected `=`") {
         "write `key = value`, not `key: value`; "
     } else if found.contains("invalid basic string") || found.contains("invalid literal string") {
         "close the quotes on the same line; "

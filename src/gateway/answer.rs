@@ -23,6 +23,8 @@ pub(crate) struct Answer {
     allow: Option<&'static str>,
     /// Why, where it is a refusal.
     refusal: Option<ReasonCode>,
+    /// What the log is told beside that.
+    note: Option<Box<str>>,
     location: Option<HeaderValue>,
     /// With 426: the version of the WebSocket protocol that is spoken (RFC 6455 section 4.4).
     web_socket_version: Option<&'static str>,
@@ -37,6 +39,7 @@ impl From<&Problem> for Answer {
             retry_after: problem.retry_after,
             allow: problem.allow,
             refusal: Some(problem.reason),
+            note: problem.note.clone(),
             location: None,
             web_socket_version: (problem.code == Code::UpgradeRequired).then_some(web_socket::VERSION),
         }
@@ -54,6 +57,7 @@ impl Answer {
             retry_after: None,
             allow: None,
             refusal: None,
+            note: None,
             location: None,
             web_socket_version: None,
         }
@@ -83,6 +87,7 @@ impl Answer {
             retry_after: None,
             allow: None,
             refusal: None,
+            note: None,
             location: None,
             web_socket_version: None,
         }
@@ -95,6 +100,9 @@ impl Answer {
         context.close_while_stopping(session);
         if let Some(reason) = self.refusal {
             context.refuse(reason);
+            if let Some(note) = self.note {
+                context.note(note);
+            }
         }
         let mut head = Box::new(ResponseHeader::build(self.status, Some(9 + cookies.len()))?);
         if let Some(id) = &context.request_id {

@@ -77,6 +77,7 @@ pub struct Context {
     /// Its spans; `None`: traces are off.
     pub(crate) trace: Option<Box<RequestTrace>>,
     refused: OnceLock<ReasonCode>,
+    note: OnceLock<Box<str>>,
 }
 
 impl std::fmt::Debug for Context {
@@ -102,6 +103,16 @@ impl Context {
     /// Notes why it is refused. The first reason counts: it is the most precise one.
     pub(crate) fn refuse(&self, reason: ReasonCode) {
         let _an_earlier_one_stays = self.refused.set(reason);
+    }
+
+    /// Notes what the log is told beside the reason.
+    pub(crate) fn note(&self, note: Box<str>) {
+        let _an_earlier_one_stays = self.note.set(note);
+    }
+
+    /// What was compared with what, where it is refused.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.note.get().map(|note| &**note)
     }
 
     /// Whether it was answered with a problem.

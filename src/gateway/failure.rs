@@ -46,6 +46,14 @@ pub(super) async fn answer(
         info!(app, request_id, code, source, error = error.etype().as_str(), started, "request failed");
     } else {
         let refusal = refusal(error).map(field::display);
+        let ended = matches!(error.etype(), ErrorType::ReadError | ErrorType::ConnectionClosed)
+            && matches!(*error.esource(), ErrorSource::Upstream)
+            && !started
+            && refusal.is_none();
+        let hint = ended.then_some(
+            "the app ended the connection without an answer: see its log; if it speaks https at that port, write `https://` \
+             in `upstreams`",
+        );
         warn!(
             app,
             request_id,
@@ -53,6 +61,7 @@ pub(super) async fn answer(
             source,
             error = error.etype().as_str(),
             head = refusal,
+            hint,
             started,
             "request failed"
         );

@@ -40,6 +40,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::{field, warn};
 
+use crate::access::refusal_notes;
 use crate::forwarding::is_trusted;
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
@@ -106,7 +107,8 @@ impl Gateway {
         secure_transport::prepare(&state, context);
         let Some(app) = find_app(&state, session) else {
             let problem =
-                Problem::new(Code::UnknownHost, "No app has this host: it is in the `hosts` of none.");
+                Problem::new(Code::UnknownHost, "No app has this host: it is in the `hosts` of none.")
+                    .with_note(refusal_notes::unknown_host(&session.req_header().headers));
             Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
             return Ok(true);
         };

@@ -95,6 +95,25 @@ pub enum DiscoveryError {
     Endpoint(String),
 }
 
+impl DiscoveryError {
+    /// What to change in the configuration, where that is likely and the error does not say it itself.
+    const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::OtherIssuer { .. } => Some("set `issuer` to what the provider calls itself, byte by byte"),
+            Self::NoMetadata { .. } => Some(
+                "correct the host, the port or the path (such as the realm) of `issuer`; of a provider without metadata set \
+                 `token_endpoint` and `jwks_uri`",
+            ),
+            Self::Unclear { .. } => Some(
+                "this address must answer with the provider's metadata as JSON: correct `issuer`, or look what answers there \
+                 instead (a proxy, a sign-in page, a redirect to https)",
+            ),
+            Self::Endpoint(_) => Some("correct it at the provider, or set the endpoint in the configuration"),
+            Self::Unreachable { .. } | Self::Proxy { .. } => None,
+        }
+    }
+}
+
 /// The members of a metadata document that matter here; `grant_types_supported` is not to be trusted.
 #[derive(Deserialize)]
 struct Metadata {
@@ -241,11 +260,10 @@ impl Discovery {
             Err(error) if self.is_complete() => {
                 tracing::info!(identity_provider = self.provider, %error, "no endpoint for logouts discovered");
             }
-            Err(error @ DiscoveryError::OtherIssuer { .. }) => {
-                let hint = "set `issuer` to what the provider calls itself, byte by byte";
+            Err(error) => {
+                let hint = error.hint();
                 tracing::warn!(identity_provider = self.provider, %error, hint, "discovery failed");
             }
-            Err(error) => tracing::warn!(identity_provider = self.provider, %error, "discovery failed"),
         }
         if settled && self.logout == LogoutMethod::EndSession && self.known.load().end_session.is_none() {
             let consequence = "no end_session_endpoint is known: logouts end nothing at the provider";

@@ -12,6 +12,7 @@
 //! | `probe` | the questions that `portcullis doctor` asks |
 
 mod classify;
+mod client_fix;
 mod codes;
 mod discovery;
 mod endpoints;
@@ -38,6 +39,7 @@ use zeroize::Zeroizing;
 
 use crate::config;
 
+pub(crate) use client_fix::client_fix;
 pub use discovery::DiscoveryError;
 pub use provider::{IdentityProvider, REFRESH_READ_LIMIT};
 pub use retry_after::RetryAfter;

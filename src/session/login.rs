@@ -10,7 +10,8 @@ use tracing::{error, warn};
 
 use crate::access::decision::RETRY_AFTER;
 use crate::access::token::TokenError;
-use crate::identity_provider::{ChallengeKind, Credentials, LoginError, TokenSet};
+use crate::access::token_fix;
+use crate::identity_provider::{ChallengeKind, Credentials, LoginError, TokenSet, client_fix};
 use crate::reason::ReasonCode;
 use crate::respond::{Code, Problem};
 use crate::session::login_name::LoginName;
@@ -37,7 +38,7 @@ impl Sessions {
         let tokens = granted.map_err(|error| refusal(app, error, self.clock.now()))?;
         let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
-            Err(error) => return Err(unusable(app, &error)),
+            Err(error) => return Err(unusable(app, &error, &tokens.access_token)),
         };
         self.known_sites.remember(&name);
         self.memory.saw(app.rules.token.provider, &identity, self.clock.now());
@@ -110,14 +111,15 @@ async fn call(
 }
 
 /// The answer where the provider gave a JWT that cannot be used.
-fn unusable(app: &SessionContext, error: &TokenError) -> Problem {
+fn unusable(app: &SessionContext, error: &TokenError, token: &str) -> Problem {
     let (provider, client) = (app.provider.name(), &app.client.id);
     if let TokenError::UnusableClaim(..) = error {
         let reason = error.code();
         audit::record_detail(Event::LoginRefused, reason, app, &error.to_string());
         return Problem::new(Code::Forbidden, "This account cannot be used with this app.").because(reason);
     }
-    error!(provider, client, %error, "the provider's JWT was refused at login");
+    let (said, hint) = (token_fix::said(error, token), token_fix::of(error));
+    error!(provider, client, error = %format_args!("{error}{said}"), %hint, "the provider's JWT was refused at login");
     audit::record_detail(Event::LoginRefused, ReasonCode::ProviderToken, app, error.code().as_str());
     unavailable().because(ReasonCode::ProviderToken)
 }
@@ -196,7 +198,7 @@ fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
             unavailable().retry_after(wait)
         }
         LoginError::Misconfigured(reason) => {
-            let hint = "ask `portcullis doctor`; compare `client_id`, `client_secret` and `client_auth` with the provider's";
+            let hint = client_fix(&reason, "password");
             error!(provider, client, reason, hint, "login impossible: the provider refuses this client");
             audit::record(Event::LoginRefused, ReasonCode::ProviderMisconfigured, app, None);
             unavailable().because(ReasonCode::ProviderMisconfigured)

@@ -14,7 +14,8 @@ use crate::access::identity::Identity;
 use crate::access::memory::Memory;
 use crate::access::revocations::{Mark, Revocation};
 use crate::access::token::TokenError;
-use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet};
+use crate::access::token_fix;
+use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet, client_fix};
 use crate::reason::ReasonCode;
 use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
 use crate::session::login_name::site;
@@ -495,7 +496,11 @@ impl Call {
                     .map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
             }
             Err(RefreshError::Misconfigured(reason)) => {
-                error!(provider, client, reason, "refresh impossible: the provider refuses this client");
+                let hint = client_fix(&reason, "refresh_token");
+                error!(
+                    provider,
+                    client, reason, hint, "refresh impossible: the provider refuses this client"
+                );
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderMisconfigured, app, None);
                 return Outcome::Unavailable;
             }
@@ -507,7 +512,8 @@ impl Call {
                 return Outcome::Dead;
             }
             Err(error) => {
-                error!(provider, client, %error, "the provider's JWT was refused at a refresh");
+                let (said, hint) = (token_fix::said(&error, &tokens.access_token), token_fix::of(&error));
+                error!(provider, client, error = %format_args!("{error}{said}"), %hint, "the provider's JWT was refused at a refresh");
                 audit::record_detail(
                     Event::RefreshRefused,
                     ReasonCode::ProviderToken,

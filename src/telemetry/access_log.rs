@@ -36,6 +36,7 @@ pub(crate) fn write(state: &State, session: &Session, context: &Context, error: 
         path = request.uri.path(),
         status = session.response_written().map(|response| response.status.as_u16()),
         reason = context.reason().map(ReasonCode::as_str),
+        detail = context.detail(),
         duration_ms = milliseconds.map(|milliseconds| (milliseconds * 1000.0).round() / 1000.0),
         bytes = session.body_bytes_sent(),
         sub,

@@ -60,6 +60,7 @@ mod provider_tokens;
 mod proxying;
 mod refresh;
 mod refresh_failures;
+mod refusal_details;
 mod refused_heads;
 mod reload;
 mod reload_hostile;

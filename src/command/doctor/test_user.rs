@@ -1,7 +1,6 @@
 //! What only a login can show: whether the JWT verifies here, how large its cookies are, whether refresh tokens rotate and
 //! with which grace, and whether a logout revokes. It leaves no session behind.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ use super::report::Report;
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
-use crate::access::token::{self, TokenError, Verification};
+use crate::access::token::{self, Verification};
+use crate::access::token_fix;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError, RefreshError, TokenSet};
@@ -99,7 +99,9 @@ impl Trial<'_> {
         );
         match verified {
             Err(error) => {
-                report.error(self.subject, format!("the JWT is refused here: {error}"), &token_fix(&error));
+                let said = token_fix::said(&error, &tokens.access_token);
+                let message = format!("the JWT is refused here: {error}{said}");
+                report.error(self.subject, message, &token_fix::of(&error));
             }
             Ok(identity) => {
                 let lifetime = identity.expires_at().saturating_sub(identity.issued_at().unwrap_or(now));
@@ -224,42 +226,4 @@ impl Trial<'_> {
         let third = again.ok().and_then(|tokens| tokens.refresh_token);
         let _ = self.provider.revoke(client, third.as_ref().unwrap_or(newest)).await;
     }
-}
-
-fn token_fix(error: &TokenError) -> Cow<'static, str> {
-    Cow::Borrowed(match error {
-        TokenError::AuthorizedParty(claim) => {
-            return Cow::Owned(format!(
-                "list what the provider writes into `{claim}` under `authorized_parties`, if tokens of that client are to open the app"
-            ));
-        }
-        TokenError::Issuer => "set `issuer` to what the provider writes into `iss`, byte by byte",
-        TokenError::Audience => {
-            "set `audience` to what the provider writes into `aud`, or add an audience mapper there"
-        }
-        TokenError::Algorithm => {
-            "add the algorithm to `algorithms`, or let the provider sign with another one"
-        }
-        TokenError::UnknownKey => "check that `jwks_uri` is the one of this issuer",
-        TokenError::Claim("sub") => {
-            "add `sub` to the access token (Keycloak: no \"lightweight\" access tokens)"
-        }
-        TokenError::NotYetValid(_) | TokenError::Expired => "synchronise both clocks (NTP)",
-        TokenError::Opaque | TokenError::Malformed(_) => {
-            "let the provider issue JWTs as access tokens; some do so only for an `audience` or `resource`, which \
-             `token_parameters` sends"
-        }
-        TokenError::Encrypted => {
-            "turn off the encryption of access tokens there; Auth0 encrypts them where no `audience` is asked for, which \
-             `token_parameters` does"
-        }
-        TokenError::IdToken(_) => {
-            "set `access_token_is_id_token = true` only if all access tokens of the provider are like that, as Dex's; \
-             else look why it answers with an ID token"
-        }
-        TokenError::UnusableClaim(..) => {
-            "take the claim out of `identity_headers`, or correct it at the provider"
-        }
-        _ => "`docs/behaviour.md`, \"Verification\", says what a JWT must be like",
-    })
 }

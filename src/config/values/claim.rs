@@ -35,7 +35,37 @@ pub(in crate::config) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath
             "write at most 8 names, 255 bytes in all, without control characters",
         );
     }
+    if let Some((wrong, hint)) = other_notation(&segments, matches!(item.value(), Value::Text(_))) {
+        item.warn(format!("{} {wrong}", quote(&shown)), hint);
+    }
     Some(ClaimPath::Segments(segments))
+}
+
+/// What people write who know paths of another kind. As names of claims they are never found, and nobody would notice.
+fn other_notation(segments: &[String], is_dotted: bool) -> Option<(String, &'static str)> {
+    let first = segments.first()?;
+    // Said of every value of the file.
+    if segments.iter().any(|segment| segment.contains("${") || segment.contains("{{")) {
+        return None;
+    }
+    let any = |wrong: &dyn Fn(&String) -> bool| segments.iter().find(|segment| wrong(segment));
+    if is_dotted && first.contains("://") && segments.len() > 1 {
+        return Some((
+            String::from("is taken apart at the dots of its address, and never found"),
+            "write a list with the whole name in it, such as `[\"https://example.com/roles\"]`",
+        ));
+    }
+    let strange = ['$', '@', '[', ']', '{', '}', '"', '\'', '*', '`'];
+    let is_notation =
+        |segment: &String| segment.contains(strange) || segment.starts_with('/') || segment.trim() != segment;
+    if let Some(segment) = any(&is_notation) {
+        return Some((format!("has {}, which is taken as the name of a claim", quote(segment)), HINT));
+    }
+    let is_index = |segment: &String| segment.bytes().all(|byte| byte.is_ascii_digit());
+    any(&is_index).filter(|_| segments.len() > 1).map(|segment| {
+        let wrong = format!("has {}, which is taken as a name: elements of lists have none", quote(segment));
+        (wrong, "name the list itself: all of its elements are taken")
+    })
 }
 
 fn segments(item: &Item<'_>) -> Option<Vec<String>> {

@@ -1,0 +1,78 @@
+//! What the log is told of a refusal beside its reason: what was compared with what, and which key decides it. Clients are not
+//! told: it names what they may not know, or what they have sent themselves.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::access::identity::Identity;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The most characters of a text of others.
+const LONGEST: usize = 128;
+
+/// A text of others, fit for a line of the log.
+pub fn shown(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Where the request came from, and what would let it in.
+pub fn cross_site(headers: &HeaderMap) -> String {
+    let said = |name: &HeaderName| {
+        let values: Vec<String> =
+            headers.get_all(name).iter().take(2).map(HeaderValue::as_bytes).map(shown).collect();
+        (!values.is_empty()).then(|| values.join("`, `"))
+    };
+    match (said(&header::ORIGIN), said(&SEC_FETCH_SITE)) {
+        (Some(origin), _) if origin == "null" => String::from(
+            "`Origin` is `null`, and `Sec-Fetch-Site` does not say `same-origin`: a sandboxed frame, a file, or another site",
+        ),
+        (Some(origin), _) => format!(
+            "`Origin` is `{origin}`, neither the app's own nor in `allowed_origins`: list it there if it is yours; behind a \
+             proxy, let it pass `Host` on"
+        ),
+        (None, site) => format!(
+            "there is no `Origin`, and `Sec-Fetch-Site` is `{}`: another site's page has sent it",
+            site.unwrap_or_default()
+        ),
+    }
+}
+
+/// Which roles were wanted, and which there are.
+pub fn roles(identity: &Identity, wanted: &[String]) -> String {
+    let list = |roles: &[String]| shown(roles.join("`, `").as_bytes());
+    match identity.roles() {
+        [] => format!(
+            "the route wants one of `{}`, and the JWT has no roles where `roles_claim` looks for them",
+            list(wanted)
+        ),
+        roles => format!("the route wants one of `{}`, and the JWT has `{}`", list(wanted), list(roles)),
+    }
+}
+
+/// Which host is nobody's.
+pub fn unknown_host(headers: &HeaderMap) -> String {
+    match headers.get(header::HOST) {
+        Some(host) => {
+            format!("`Host` is `{}`, which is in the `hosts` of no app", shown(host.as_bytes()))
+        }
+        None => String::from("there is no `Host`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_of_others_is_short_and_escaped() {
+        assert_eq!(shown(b"https://a.example"), "https://a.example");
+        assert_eq!(shown(b"a\r\nlevel=ERROR \x1b[31m\xff"), "a\\r\\nlevel=ERROR \\u{1b}[31m\u{fffd}");
+        let long = shown(&[b'a'; 5_000]);
+        assert!(long.len() < 140 && long.ends_with("..."), "{long}");
+    }
+}

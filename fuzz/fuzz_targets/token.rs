@@ -178,5 +178,6 @@ fn rules(client: &str, audience: &[&str]) -> TokenRules {
         authorized_parties: vec![client.into()],
         algorithms: vec![Algorithm::EdDSA, Algorithm::ES256],
         leeway: LEEWAY,
+        access_token_is_id_token: false,
     }
 }

@@ -1,8 +1,9 @@
 //! Whom the admin listener answers: a page of another site whose host name has come to point here (DNS rebinding) is of one
 //! origin with it for a browser, and gives itself away by that name alone.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
+use crate::authority::Authority;
 use crate::respond::{Code, Problem};
 
 /// What is asked for by any name: load balancers do, and it tells nobody anything that is worth stealing.
@@ -15,20 +16,17 @@ const DETAIL: &str = "The admin listener is asked by an IP address, by `localhos
 pub(super) fn check(path: &str, host: Option<&[u8]>, hosts: &[String]) -> Result<(), Problem> {
     // No browser leaves it out.
     let Some(host) = host else { return Ok(()) };
-    if FOR_ANYBODY.contains(&path) || std::str::from_utf8(host).is_ok_and(|host| is_ours(host, hosts)) {
+    if FOR_ANYBODY.contains(&path) || is_ours(host, hosts) {
         return Ok(());
     }
     Err(Problem { status: http::StatusCode::MISDIRECTED_REQUEST, ..Problem::new(Code::UnknownHost, DETAIL) })
 }
 
 /// An address cannot be made to point elsewhere, and `localhost` stays on the machine (RFC 6761 section 6.3).
-fn is_ours(host: &str, hosts: &[String]) -> bool {
-    if let Some(address) = host.strip_prefix('[') {
-        return address.split_once(']').is_some_and(|(address, _)| address.parse::<Ipv6Addr>().is_ok());
-    }
-    let name = host.split_once(':').map_or(host, |(name, _)| name).to_ascii_lowercase();
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    name.parse::<Ipv4Addr>().is_ok()
+fn is_ours(host: &[u8], hosts: &[String]) -> bool {
+    let Some(authority) = Authority::parse(host) else { return false };
+    let name = authority.name();
+    name.parse::<IpAddr>().is_ok()
         || name == "localhost"
         || name.ends_with(".localhost")
         || hosts.iter().any(|host| host == name)

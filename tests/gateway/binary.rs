@@ -202,15 +202,17 @@ impl Program {
     /// Waits for a line of its log that has all of these words.
     pub(crate) async fn logged(&self, words: &[&str]) {
         patiently(&format!("{words:?} in the log"), async {
-            loop {
-                let text = std::fs::read_to_string(self.file("log")).unwrap();
-                if text.lines().any(|line| words.iter().all(|word| line.contains(word))) {
-                    return;
-                }
+            while !self.has_logged(words) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         })
         .await;
+    }
+
+    /// Whether its log has a line with all of these by now.
+    pub(crate) fn has_logged(&self, words: &[&str]) -> bool {
+        let text = std::fs::read_to_string(self.file("log")).unwrap();
+        text.lines().any(|line| words.iter().all(|word| line.contains(word)))
     }
 
     /// Waits for its end; its exit code.

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::binary::Program;
 use crate::support::certificates::{Authority, terminator};
 use crate::support::proxy::{HttpProxy, Manner};
-use crate::support::{Browser, Endpoint, Fault, Request, World};
+use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
 
 /// As ADFS calls itself.
 const NAME: &str = "http://adfs.example.com/adfs/services/trust";
@@ -247,8 +247,14 @@ async fn a_proxy_that_fails_is_told_from_a_provider_that_does_and_its_credential
             program.logged(&["login impossible", &told, refused]).await;
         }
         proxy.listening.down();
-        log_in().await.assert_problem(503, "identity_provider_unavailable");
-        program.logged(&["login impossible", &format!("{told}connection refused")]).await;
+        // A connection that was kept, or not yet closed there, is noticed first.
+        patiently("a connection refused", async {
+            while !program.has_logged(&["login impossible", &format!("{told}connection refused")]) {
+                log_in().await.assert_problem(503, "identity_provider_unavailable");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        })
+        .await;
         proxy.listening.up().await;
         drop(builder);
         let text = program.end().await;

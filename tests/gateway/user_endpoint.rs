@@ -120,6 +120,9 @@ async fn a_call_without_a_session_is_no_refusal() {
         }
     })
     .await;
+    for (_, _, reason) in &refused {
+        program.logged(&["\"access\"", &format!(r#""reason":"{reason}""#)]).await;
+    }
     let log = program.end().await;
     drop(builder);
     let access = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());

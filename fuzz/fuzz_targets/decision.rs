@@ -229,12 +229,14 @@ impl World {
         let (sid, subject) =
             (format!("session-{}", revoke.number % 8), format!("user-{}", revoke.number % 8));
         let (revocations, kept_until) = (&self.memory.revocations, self.now + 10_000);
+        // Both apps have the same one.
+        let provider = APPS[0].token.provider;
         if revoke.by_session {
-            revocations.revoke(Mark::session(0, &sid), false, kept_until, self.now);
+            revocations.revoke(Mark::session(provider, &sid), false, kept_until, self.now);
             self.revoked_sessions.insert(sid);
         } else {
             let until = NOW.saturating_add_signed(i64::from(revoke.issued_until) * 4);
-            revocations.revoke_until(Mark::subject(0, &subject), until, kept_until, self.now);
+            revocations.revoke_until(Mark::subject(provider, &subject), until, kept_until, self.now);
             let known = self.revoked_subjects.entry(subject).or_default();
             *known = until.max(*known);
         }

@@ -179,20 +179,13 @@ impl Problem {
     /// The media type of a problem answer.
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
-    /// A problem with its usual status.
-    pub const fn new(code: Code, detail: &'static str) -> Self {
+    /// A problem with its usual status. Nothing of the detail may be a secret, nor tell what the same request with another
+    /// password would be told.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (challenge, retry_after, allow) = (None, None, None);
         let reason = ReasonCode::of(code);
-        let detail = Cow::Borrowed(detail);
+        let detail = detail.into();
         Self { status: code.status(), code, detail, challenge, retry_after, allow, reason, note: None }
-    }
-
-    /// Says more to people than can be known before. Nothing of it may be a secret, nor tell what the same request with
-    /// another password would be told.
-    #[must_use]
-    pub fn with_detail(mut self, detail: String) -> Self {
-        self.detail = Cow::Owned(detail);
-        self
     }
 
     /// Says more to the log, and to nobody else. It is of bounded length, without control characters and secrets.

@@ -2,6 +2,7 @@
 
 mod reason;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -219,7 +220,7 @@ pub fn decide_and_locate<'a>(
     let decoded = match path::decode(request.path) {
         Ok(decoded) => decoded,
         Err(error) => {
-            let problem = Problem::new(Code::BadRequest, "").with_detail(format!("Not acceptable: {error}."));
+            let problem = Problem::new(Code::BadRequest, format!("Not acceptable: {error}."));
             return (Decision::Reject(problem, error.into()), None);
         }
     };
@@ -241,10 +242,7 @@ fn decide_at<'a>(
         && (may_change_state || has_body(request.headers))
     {
         let detail = format!("The login is at `{}`, spelled like that.", rules.routes.login());
-        return Decision::Reject(
-            Problem::new(Code::BadRequest, "").with_detail(detail),
-            Reason::LoginVariant,
-        );
+        return reject(Code::BadRequest, detail, Reason::LoginVariant);
     }
     if request.websocket
         && let Err(error) = web_socket::check(request.headers)
@@ -319,12 +317,12 @@ pub fn admit<'a>(
         }
         (_, Err(reason)) => {
             let detail = format!("Log in first, with `POST {}`.", rules.routes.login());
-            Decision::Reject(Problem::new(Code::NotLoggedIn, "").with_detail(detail), reason)
+            reject(Code::NotLoggedIn, detail, reason)
         }
     }
 }
 
-fn reject<'a>(code: Code, detail: &'static str, reason: Reason) -> Decision<'a> {
+fn reject<'a>(code: Code, detail: impl Into<Cow<'static, str>>, reason: Reason) -> Decision<'a> {
     Decision::Reject(Problem::new(code, detail), reason)
 }
 

@@ -50,12 +50,12 @@ pub(super) async fn read(
     session: &mut Session,
     context: &Context,
 ) -> Result<std::result::Result<Body, Problem>> {
-    const TOO_LARGE: Problem = Problem::new(Code::BodyTooLarge, "The body is too large.");
+    let too_large = || Problem::new(Code::BodyTooLarge, "The body is too large.");
     let headers = &session.req_header().headers;
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if length.is_some_and(|length| length > max_size) {
-        return Ok(Err(TOO_LARGE));
+        return Ok(Err(too_large()));
     }
     expect::go_on(session).await?;
     if let Some(connection) = &context.connection {
@@ -65,7 +65,7 @@ pub(super) async fn read(
         let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));
         while let Some(chunk) = session.read_request_body().await? {
             if body.len() + chunk.len() > max_size {
-                return Ok(Err(TOO_LARGE));
+                return Ok(Err(too_large()));
             }
             body.0.extend_from_slice(&chunk);
         }

@@ -97,13 +97,13 @@ fn media_type(text: &str) -> Option<(BodyKind, Option<Parameterised<'_>>)> {
 
 fn unsupported(accepted: &[BodyKind], found: &str) -> Problem {
     let send = format!("Send {} in UTF-8, not compressed: {found}.", media_types(accepted));
-    Problem::new(Code::UnsupportedMediaType, "").with_detail(send)
+    Problem::new(Code::UnsupportedMediaType, send)
 }
 
 /// Refuses a text in another charset.
 pub(super) fn other_charset(charset: &str) -> Problem {
     let detail = format!("The charset is `{}`. Send UTF-8.", shown(charset));
-    Problem::new(Code::UnsupportedMediaType, "").with_detail(detail)
+    Problem::new(Code::UnsupportedMediaType, detail)
 }
 
 #[cfg(test)]

@@ -152,7 +152,7 @@ pub(super) fn refuse(flaw: Flaw, login: &config::Login) -> Problem {
         login.username_field,
         login.password_field
     );
-    Problem::new(Code::BadRequest, "").with_detail(detail).because(ReasonCode::LoginBody)
+    Problem::new(Code::BadRequest, detail).because(ReasonCode::LoginBody)
 }
 
 #[cfg(test)]

@@ -96,11 +96,6 @@ impl Program {
         Self::start_by(builder, |directory| command(preparation, directory, &[], log).spawn().unwrap()).await
     }
 
-    /// One whose provider may never answer.
-    pub(crate) fn start_unready(builder: Builder) -> Self {
-        Self::spawn(builder, |directory| run(directory, &[], log)).0
-    }
-
     async fn start_in(builder: Builder, stderr: impl Fn(&Path) -> Stdio) -> (Self, Builder) {
         Self::start_by(builder, |directory| run(directory, &[], stderr)).await
     }

@@ -130,7 +130,7 @@ async fn the_log_and_doctor_say_why_a_provider_cannot_be_reached() {
         assert!(words.iter().all(|word| finding.contains(word)), "{url}: {words:?} in {text}");
         assert_eq!(output.status.code(), Some(1));
 
-        let program = Program::start_unready(builder);
+        let (program, _builder) = Program::start_unready_quietly(builder).await;
         let wanted = [&["WARN", "discovery failed"], words].concat();
         program.logged(&wanted).await;
         drop(program.end().await);

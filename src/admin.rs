@@ -1,7 +1,7 @@
 //! The admin listener: `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never
 //! reachable through the public one.
 
-mod guesses;
+mod failed_tokens;
 mod host;
 mod metrics;
 mod process;
@@ -17,8 +17,8 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
+use crate::answer::problem::{Code, Problem};
 use crate::gateway::State;
-use crate::respond::{Code, Problem};
 
 pub(crate) use process::{Listening, Process};
 

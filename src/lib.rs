@@ -47,30 +47,21 @@
 
 pub mod access;
 mod admin;
-mod app_head;
-mod authority;
-pub mod clock;
+pub mod answer;
 pub mod command;
 pub mod config;
-mod forwarding;
+mod connection;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod gateway;
 mod http1;
 pub mod identity_provider;
-mod list_field;
-pub mod lookup;
-mod media_type;
-pub mod reason;
-pub mod respond;
+pub mod process;
 #[cfg(test)]
 mod secrets_tests;
-pub mod server;
 pub mod session;
-mod strict_form;
-mod strict_json;
-mod strict_multipart;
+pub mod syntax;
+pub mod system;
 pub mod telemetry;
-mod tls;
-mod unreachable;
+pub mod tls;
 mod upstream;

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use portcullis::clock::SystemClock;
 use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Config, ConfigError, Loaded};
 use portcullis::identity_provider::Credentials;
-use portcullis::server::{
+use portcullis::process::{
     BindError, Ended, Inherited, Server, Shortage, StopSignals, raise_descriptor_limit, reload_when_told,
     runtime,
 };
+use portcullis::system::clock::SystemClock;
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};

@@ -1,14 +1,14 @@
 //! An app's addresses: which there are, which are healthy, and which is next.
 
-mod answer;
 mod connect;
 mod health;
 mod http1;
 pub(crate) mod http2;
 mod member;
-mod names;
+mod name_lookups;
 mod pool;
-mod route;
+mod protocol_choice;
+mod resolved_addresses;
 mod socket;
 mod upload;
 pub(crate) mod web_socket;
@@ -28,16 +28,16 @@ use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use crate::config;
-use crate::server::watch::ConnectionWatch;
+use crate::connection::exchange_control::ConnectionWatch;
 
 use health::Check;
 use member::{Host, Member, Upstream};
 
+pub(crate) use crate::upstream::name_lookups::{Name, Names};
+pub(crate) use crate::upstream::protocol_choice::{Needs, Way};
 #[cfg(test)]
 pub(crate) use connect::Dialer;
 pub(crate) use connect::to_look_up;
-pub(crate) use names::{Name, Names};
-pub(crate) use route::{Needs, Way};
 pub(crate) use upload::is_too_late;
 
 /// How often idle connections are looked at.

@@ -16,15 +16,15 @@ use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
 use crate::access::numbers::Numbers;
-use crate::access::path;
 use crate::access::preflight::{has_body, is_preflight};
 use crate::access::refusal_notes;
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::{Destination, Routes, Rule};
 use crate::access::token::TokenRules;
 use crate::access::web_socket::{self, HandshakeError};
+use crate::answer::problem::{Code, Problem};
 use crate::config::{self, Access};
-use crate::respond::{Code, Problem};
+use crate::syntax::path;
 
 pub use reason::Reason;
 

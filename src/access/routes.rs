@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::access::path;
 use crate::access::route_index::RouteIndex;
 use crate::config::{self, Access, RoutePath};
+use crate::syntax::path;
 
 /// Where a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
 use crate::access::token::TokenError;
 use crate::config::algorithm_named;
-use crate::strict_json;
+use crate::syntax::json;
 
 /// Bytes of a token; longer ones are refused before anything is parsed.
 pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
@@ -69,7 +69,7 @@ fn is_encrypted(token: &str, rest: &str) -> bool {
 
 fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed("not base64url"))?;
-    strict_json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
+    json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
 }
 
 /// The algorithm comes from the configuration; the header may only choose among those. `jku`, `x5u`, `jwk` and the

@@ -10,7 +10,7 @@ use crate::access::client_claims;
 use crate::access::key_set::KeySet;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::signed_token::{self, audience, date, string};
-use crate::reason::ReasonCode;
+use crate::answer::reason::ReasonCode;
 
 pub use crate::access::signed_token::MAX_TOKEN_LENGTH;
 pub(crate) use crate::access::signed_token::latest_issue;

@@ -6,8 +6,8 @@ use prometheus::core::Collector;
 use prometheus::{Counter, Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
 
 use crate::gateway::{ReloadStatus, State};
+use crate::system::resource_usage;
 use crate::telemetry::metrics::METRICS;
-use crate::telemetry::own_process;
 
 use super::Process;
 
@@ -95,13 +95,13 @@ fn usage(registry: &Registry) -> prometheus::Result<()> {
     let set = |name: &str, help: &str, value: f64| {
         register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value))
     };
-    if let Some(open) = own_process::open_descriptors() {
+    if let Some(open) = resource_usage::open_descriptors() {
         set("process_open_fds", "File descriptors that are open.", open as f64)?;
     }
-    if let Some(most) = own_process::most_descriptors() {
+    if let Some(most) = resource_usage::most_descriptors() {
         set("process_max_fds", "File descriptors that may be open.", most as f64)?;
     }
-    let Some(usage) = own_process::usage() else { return Ok(()) };
+    let Some(usage) = resource_usage::usage() else { return Ok(()) };
     let cpu = Counter::new("process_cpu_seconds_total", "Time of processors, in user and in system mode.")?;
     register(registry, cpu)?.inc_by(usage.cpu_seconds);
     set("process_virtual_memory_bytes", "Virtual memory.", usage.virtual_memory_bytes as f64)?;

@@ -8,11 +8,12 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::connection::tls::certificate_store::CertificateStore;
 use crate::telemetry::counters;
 use crate::telemetry::history::{History, Recent, STEP};
-use crate::tls::{CertificateStore, Validity};
+use crate::tls::Validity;
 
-use super::guesses::Guesses;
+use crate::admin::failed_tokens::Guesses;
 
 /// The process since its start.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ mod html;
 mod page;
 mod sparkline;
 mod tables;
-mod words;
+mod units;
 
 #[cfg(test)]
 mod tests;

@@ -21,10 +21,11 @@ use zeroize::Zeroizing;
 
 use self::keys::Keys;
 use crate::access::decision::{AppRules, Reason, RequestHead};
-use crate::access::{cross_site, path, web_socket};
-use crate::authority::Authority;
-use crate::clock::Clock;
+use crate::access::{cross_site, web_socket};
 use crate::config::{App, Config};
+use crate::syntax::authority::Authority;
+use crate::syntax::path;
+use crate::system::clock::Clock;
 
 /// A request to be explained.
 #[derive(Default)]

@@ -1,6 +1,5 @@
 //! `[apps.*]`: the tables of one app.
 
-use super::authorities::upstream_tls;
 use super::cookies::cookies;
 use super::endpoints::endpoints;
 use super::fusionauth_webhook;
@@ -20,6 +19,7 @@ use super::values::path::request_path;
 use super::values::size::size;
 use super::values::url::{origin, upstream};
 use super::values::{is_table_name, plain_text};
+use crate::config::certificate_authorities::upstream_tls;
 
 /// An app as far as it could be read, for the checks that look at the whole file.
 pub(super) struct ReadApp<'a> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
-use super::file::{Unreadable, read_bytes};
+use crate::system::file::{Unreadable, read_bytes};
 
 /// SHA-256 of what a file holds.
 pub(super) type Fingerprint = [u8; 32];

@@ -6,7 +6,7 @@ use super::model::{ClaimPath, IdentityHeader};
 use super::reader::{Item, Section};
 use super::spelling::quote;
 use super::values::claim::claim_path;
-use crate::access::reserved_headers::canonical;
+use crate::syntax::header_name::canonical;
 
 /// Where the table is left out.
 const DEFAULT: [(&str, &str); 3] =

@@ -2,7 +2,6 @@
 
 use url::Url;
 
-use super::authorities::authorities;
 use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi};
 use super::outgoing_proxy::{PlainHttp, outgoing_proxy};
 use super::provider_logout::provider_logout;
@@ -13,6 +12,7 @@ use super::token_parameters;
 use super::values::duration::duration;
 use super::values::url::{endpoint, parse_issuer};
 use super::values::{is_table_name, plain_text, word};
+use crate::config::certificate_authorities::authorities;
 
 /// A provider as far as it could be read; apps refer to faulty ones, too.
 pub(super) struct ReadProvider<'a> {

@@ -2,6 +2,7 @@
 //!
 //! [`super::load`] is the only maker of a [`Config`]. What is optional in `gateway.toml` has its default here already.
 
+use crate::tls::CertificateFiles;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -94,15 +95,6 @@ pub struct Tls {
     pub redirect_port: Option<u16>,
     /// `max-age` of `Strict-Transport-Security` (RFC 6797); `None`: no such header.
     pub hsts: Option<Duration>,
-}
-
-/// One of `server.tls.certificates`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM: the certificate, then its chain.
-    pub certificate: PathBuf,
-    /// PEM: its private key.
-    pub key: PathBuf,
 }
 
 /// A version of TLS.

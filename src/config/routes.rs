@@ -5,7 +5,7 @@ use super::reader::{Item, Section};
 use super::spelling::quote;
 use super::values::path::route_path;
 use super::values::{plain_text, word};
-use crate::access::path::is_variant;
+use crate::syntax::path::is_variant;
 
 /// Reads the routes; `own_paths` are answered by the gateway itself.
 pub(super) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>> {

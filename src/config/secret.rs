@@ -1,10 +1,10 @@
 //! Secrets: the one place that reads the environment. No message shows a secret.
 
-use super::file::{Unreadable, text};
 use super::model::Secret;
 use super::reader::Item;
-use super::stand_in::StandIn;
 use super::tree::Value;
+use crate::config::placeholder::StandIn;
+use crate::system::file::{Unreadable, text};
 
 /// More than any secret needs.
 const LARGEST_FILE: u64 = 64 * 1024;

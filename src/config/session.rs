@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::model::{SealKey, Session};
 use super::reader::{Item, Section, boolean};
 use super::secret::secret;
-use super::stand_in::StandIn;
 use super::values::duration::duration;
+use crate::config::placeholder::StandIn;
 
 const SEAL_KEY_HINT: &str = "make one with `openssl rand -base64 32`, and keep it as you keep client secrets";
 

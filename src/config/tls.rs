@@ -3,15 +3,16 @@
 
 use std::path::PathBuf;
 
-use crate::clock::{Clock, SystemClock};
+use crate::system::clock::{Clock, SystemClock};
 use crate::tls::Certificate;
 
-use super::model::{CertificateFiles, Tls, TlsVersion};
+use super::model::{Tls, TlsVersion};
 use super::reader::{Item, Section};
 use super::spelling::quote;
 use super::tree::Value;
 use super::values::duration::duration;
 use super::values::word;
+use crate::tls::CertificateFiles;
 
 /// What was found, for the checks that look at the whole file.
 pub(super) struct ReadTls<'a> {

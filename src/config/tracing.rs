@@ -3,7 +3,6 @@
 use http::HeaderName;
 use url::Url;
 
-use super::authorities::authorities;
 use super::model::{Secret, Tracing};
 use super::reader::{Item, Section};
 use super::secret::secret;
@@ -11,6 +10,7 @@ use super::spelling::quote;
 use super::tree::Value;
 use super::values::plain_text;
 use super::values::url::{http, is_confidential};
+use crate::config::certificate_authorities::authorities;
 
 /// Where the OTLP specification has traces, below the collector's URL.
 const TRACES: &str = "v1/traces";

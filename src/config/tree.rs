@@ -3,7 +3,8 @@
 use toml::de::{DeTable, DeValue};
 
 use super::Problem;
-use super::twice::{self, Twice};
+use crate::config::duplicate_key;
+use crate::config::duplicate_key::Twice;
 
 /// A key with its value.
 pub(super) struct Entry {
@@ -65,7 +66,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
             let (line, column) = lines.position(span.start);
             let begins = text.get(span.start..).and_then(|rest| rest.chars().next());
             if error.message() == "duplicate key"
-                && let Some(twice) = twice::find(text, span)
+                && let Some(twice) = duplicate_key::find(text, span)
             {
                 return Err(twice_problem(twice, line, &lines));
             }

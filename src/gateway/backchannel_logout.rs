@@ -7,15 +7,15 @@ use zeroize::Zeroizing;
 use crate::access::key_set::KeySet;
 use crate::access::logout_token::{self, LogoutToken, LogoutTokenError};
 use crate::access::token::TokenError;
+use crate::answer::problem::{Code, Problem};
+use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::request_body;
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
 use crate::session::{BodyKind, Revoked, unavailable};
-use crate::strict_form;
+use crate::syntax::form;
 use crate::telemetry::audit::{self, Event};
 
 /// Bytes of a back-channel logout's body: a token of the greatest length, and what may come beside it.
@@ -74,7 +74,7 @@ async fn read_logout_token(
         Ok(body) => body,
         Err(problem) => return Ok(Err(problem)),
     };
-    let token = strict_form::parse(&body).ok().and_then(|mut fields| fields.take("logout_token"));
+    let token = form::parse(&body).ok().and_then(|mut fields| fields.take("logout_token"));
     Ok(token.ok_or(Problem::new(Code::BadRequest, "The body is not a form with one `logout_token`.")))
 }
 

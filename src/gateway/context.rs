@@ -9,11 +9,11 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
 
 use crate::access::identity::Identity;
-use crate::forwarding::Origin;
+use crate::answer::reason::ReasonCode;
+use crate::connection::connection_limit::Place;
+use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::forwarding::Origin;
 use crate::gateway::state::{App, State};
-use crate::reason::ReasonCode;
-use crate::server::connections::Place;
-use crate::server::watch::ConnectionWatch;
 use crate::session::{Asker, NewCookies, SessionKey, Tokens};
 use crate::telemetry::audit::Cause;
 use crate::telemetry::traces::RequestTrace;

@@ -8,12 +8,12 @@ use tracing::{debug, error};
 
 use crate::access::assessment::{Grant, PresentedSession};
 use crate::access::identity::Identity;
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
 use crate::gateway::{request_body, secure_transport, session_cookies};
-use crate::reason::ReasonCode;
-use crate::respond::Problem;
 use crate::session::{BodyKind, Tokens, parse_credentials, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};

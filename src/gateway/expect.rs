@@ -8,7 +8,7 @@ use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use crate::list_field;
+use crate::syntax::list_field;
 
 /// Whether the client may wait for 100 before it sends its body. One of HTTP/1.0 knows none; over HTTP/2 the field was
 /// dropped.

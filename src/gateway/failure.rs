@@ -6,14 +6,14 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 use tracing::{field, info, warn};
 
-use crate::app_head::AppHeadRefusal;
+use crate::answer::problem::{Code, Problem};
+use crate::answer::reason::ReasonCode;
+use crate::connection::exchange_control::EndReason;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
-use crate::gateway::early;
+use crate::gateway::early_answer;
 use crate::gateway::state::State;
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
-use crate::server::watch::EndReason;
+use crate::syntax::app_head::AppHeadRefusal;
 use crate::telemetry::access_log::text;
 use crate::telemetry::metrics;
 use crate::upstream;
@@ -25,7 +25,7 @@ pub(super) async fn answer(
     error: &Error,
     context: &Context,
 ) -> FailToProxy {
-    if early::is_answered(context) {
+    if early_answer::is_answered(context) {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
     let app = context.app.as_ref().map(|app| app.name.as_str());
@@ -74,7 +74,7 @@ pub(super) async fn answer(
     // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
     let is_the_apps =
         matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
-    let can_be_read = session.is_body_done() || early::has_short_body(session.req_header());
+    let can_be_read = session.is_body_done() || early_answer::has_short_body(session.req_header());
     let may_continue = is_the_apps && can_be_read && session.get_keepalive().is_some();
     match context.connection.as_ref().filter(|_| may_continue) {
         Some(connection) => connection.recover(),
@@ -232,7 +232,7 @@ mod tests {
         use std::net::SocketAddr;
         use std::sync::Arc;
 
-        use crate::server::watch::ConnectionWatch;
+        use crate::connection::exchange_control::ConnectionWatch;
         for (reason, code) in [
             (EndReason::ResponseTimeout, Some(Code::UpstreamTimeout)),
             (EndReason::AppIdle, Some(Code::UpstreamTimeout)),

@@ -8,13 +8,13 @@ use tracing::{debug, warn};
 use crate::access::fusionauth_webhook::{Event, WebhookError, WebhookRules};
 use crate::access::key_set::KeySet;
 use crate::access::token::TokenError;
+use crate::answer::problem::{Code, Problem};
+use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::request_body::{self, Body};
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
 use crate::session::{BodyKind, Revoked, unavailable};
 use crate::telemetry::audit;
 

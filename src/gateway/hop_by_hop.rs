@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, Version, header};
 use pingora_http::RequestHeader;
 
-use crate::list_field;
+use crate::syntax::list_field;
 
 /// How long a connection is kept, as peers from before HTTP/1.1 say it.
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

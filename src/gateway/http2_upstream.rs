@@ -17,14 +17,15 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, early, grpc, hop_by_hop};
+use crate::gateway::{Gateway, early_answer, grpc, hop_by_hop};
 use crate::upstream::{Way, http2};
 
 use upload::Upload;
 
 /// Whether a request holds up no other on its connection, though the app takes nothing of its body.
 fn is_harmless(session: &mut Session) -> bool {
-    session.as_mut().is_body_empty() || early::has_body_within(session.req_header(), http2::HARMLESS_BODY)
+    session.as_mut().is_body_empty()
+        || early_answer::has_body_within(session.req_header(), http2::HARMLESS_BODY)
 }
 
 /// Takes a request to the app and its answer back, again where that is right. `false`: the app does not speak HTTP/2.

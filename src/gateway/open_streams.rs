@@ -14,11 +14,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::access::assessment::SessionAtHand;
+use crate::connection::exchange_control::{EndReason, Exchange};
 use crate::gateway::context::Context;
-use crate::gateway::current::CurrentState;
 use crate::gateway::grpc::calls_itself_grpc;
+use crate::gateway::reload_status::CurrentState;
 use crate::gateway::state::{App, State};
-use crate::server::watch::{EndReason, Exchange};
 use crate::session::{Sessions, WatchedSession};
 
 /// How often sessions are looked at.

@@ -7,10 +7,10 @@ use pingora_proxy::Session;
 use tokio::time::timeout;
 use zeroize::Zeroize;
 
+use crate::answer::problem::{Code, Problem};
 use crate::config;
 use crate::gateway::context::Context;
 use crate::gateway::expect;
-use crate::respond::{Code, Problem};
 use crate::session::{BodyFormat, BodyKind};
 
 /// A body, zeroised when dropped.

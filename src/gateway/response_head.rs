@@ -1,4 +1,4 @@
-//! An app's head before the client sees it: refused where it has no one meaning, by the rule of [`crate::app_head`], and rid of
+//! An app's head before the client sees it: refused where it has no one meaning, by the rule of [`crate::syntax::app_head`], and rid of
 //! what is superfluous or for one hop only. What is left is valid for a client of HTTP/1.0, HTTP/1.1 and HTTP/2 (RFC 9110, 9112,
 //! 9113), whatever the app speaks, and whether the answer is final, interim (1xx) or the 101 of a WebSocket.
 
@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, head
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-use crate::app_head::{AppHeadRefusal, Framing, check_status};
 use crate::gateway::hop_by_hop::{KEEP_ALIVE, PROXY_CONNECTION, named_by_connection};
 use crate::gateway::{plain_headers, response_headers};
-use crate::list_field;
+use crate::syntax::app_head::{AppHeadRefusal, Framing, check_status};
+use crate::syntax::list_field;
 
 /// What stays though an app names it in `Connection`: what has its own rule below, and what is for all recipients (RFC 9110
 /// section 7.6.1), without which the answer would be another one.

@@ -3,10 +3,10 @@
 use http::{HeaderValue, header};
 use pingora_proxy::Session;
 
-use crate::authority::Authority;
-use crate::forwarding::Origin;
+use crate::connection::forwarding::Origin;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
+use crate::syntax::authority::Authority;
 
 /// Notes whether this request's answer carries `Strict-Transport-Security`: over TLS alone, by RFC 6797 section 7.2.
 pub(super) fn prepare(state: &State, context: &mut Context) {

@@ -13,9 +13,9 @@ use crate::access::decision::Pending;
 use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
 use crate::access::seal::SessionRecord;
-use crate::authority::Authority;
 use crate::gateway::state::{App, State};
 use crate::session::{Brought, Change, NewCookies, Sessions, Tokens};
+use crate::syntax::authority::Authority;
 
 /// Why tokens do not become cookies.
 #[derive(Debug, thiserror::Error)]

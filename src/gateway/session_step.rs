@@ -14,14 +14,14 @@ use crate::access::decision::{
 use crate::access::identity::Identity;
 use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
+use crate::answer::problem::{Code, Problem};
+use crate::answer::reason::ReasonCode;
 use crate::config::Access;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
 use crate::gateway::{backchannel_logout, endpoints, fusionauth_webhook, session_cookies};
 use crate::identity_provider::{ChallengeKind, UnknownKeySource};
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
 use crate::session::{NewCookies, Outcome, Sessions, step, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};

@@ -5,9 +5,9 @@ use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use crate::forwarding::Origin;
+use crate::connection::forwarding::Origin;
+use crate::gateway::cdn_loop::Mark;
 use crate::gateway::context::Context;
-use crate::gateway::loops::Mark;
 use crate::gateway::plain_headers;
 use crate::gateway::state::{App, State};
 use crate::telemetry::request_id::X_REQUEST_ID;

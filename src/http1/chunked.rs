@@ -1,6 +1,6 @@
 //! The chunked transfer coding, read strictly (RFC 9112 section 7.1).
 //!
-//! Says which bytes are framing and which are data; [`super::merged`] makes a plain coding of it again.
+//! Says which bytes are framing and which are data; [`crate::http1::merged_chunks`] makes a plain coding of it again.
 
 /// Hexadecimal digits of a chunk's size.
 const MAX_SIZE_DIGITS: u8 = 16;

@@ -1,15 +1,15 @@
 //! What a head that is written, or that an app sends, says of its message: where the body ends, and whether another message
 //! may follow on the connection.
 //!
-//! An app's head that has more than one meaning is refused by the rule of [`crate::app_head`], as far as the bytes are needed to
+//! An app's head that has more than one meaning is refused by the rule of [`crate::syntax::app_head`], as far as the bytes are needed to
 //! see it. What else is odd passes, since Pingora reads it too and may refuse it; but then nothing may follow.
 
 use std::time::Duration;
 
 use memchr::memchr;
 
-use crate::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, number};
-use crate::list_field::{members, trim};
+use crate::syntax::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, number};
+use crate::syntax::list_field::{members, trim};
 
 /// Where a body ends (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

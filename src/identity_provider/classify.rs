@@ -153,5 +153,4 @@ pub(super) fn is_by_reason(row: &Row) -> bool {
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

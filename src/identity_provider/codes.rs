@@ -341,5 +341,4 @@ pub(super) fn find(error: &ErrorAnswer, status: u16) -> Option<&'static Row> {
 }
 
 #[cfg(test)]
-#[path = "codes_tests.rs"]
 mod tests;

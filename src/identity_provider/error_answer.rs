@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::codes::Member;
 use super::http::Answer;
 use super::log_text::{escaped, excerpt};
-use crate::strict_json;
+use crate::syntax::json;
 
 /// The most that is passed on of a challenge, in bytes of JSON.
 const MAX_CHALLENGE: usize = 8 * 1024;
@@ -41,7 +41,7 @@ impl ErrorAnswer {
     /// is not UTF-8 is read all the same, since the codes are.
     pub(super) fn read(answer: &Answer) -> Self {
         let text = String::from_utf8_lossy(answer.json());
-        let (form, members) = match strict_json::parse(text.as_bytes(), MAX_DEPTH) {
+        let (form, members) = match json::parse(text.as_bytes(), MAX_DEPTH) {
             Ok(Value::Object(members)) if members.get("error").is_some_and(Value::is_string) => {
                 (Form::Code, members)
             }

@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 
 use super::form::{Form, ZeroizingBytes, basic};
 use crate::config::{self, Authorities, OutgoingProxy};
+use crate::system::unreachable::{Side, Unreachable};
 use crate::telemetry::metrics::ProviderCall;
 use crate::telemetry::traces::{self, CallSpan};
-use crate::unreachable::{Side, Unreachable};
 
 /// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
 const MAX_ANSWER: usize = 1024 * 1024;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::access::revocations::Mark;
 use crate::session::Sessions;
-use crate::session::expiring::Expiring;
+use crate::session::expiring_table::Expiring;
 use crate::session::ledger::SessionKey;
 
 /// Changes that are remembered at once; the oldest are forgotten first.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 use tokio::time::Instant;
 
-use crate::session::expiring::Expiring;
+use crate::session::expiring_table::Expiring;
 use crate::session::login_name::LoginName;
 
 /// User names that are remembered; those who have been away for longest are forgotten first.

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
 use crate::session::Outcome;
-use crate::session::expiring::Expiring;
-use crate::session::family::{Families, Jwt};
+use crate::session::expiring_table::Expiring;
+use crate::session::token_family::{Families, Jwt};
 
 /// Outcomes that are remembered at once; the first to be forgotten go first. An outcome takes a few kilobytes.
 const MAX_ENTRIES: usize = 65_536;

@@ -15,8 +15,8 @@ use crate::access::memory::Memory;
 use crate::access::revocations::{Mark, Revocation};
 use crate::access::token::TokenError;
 use crate::access::token_fix;
+use crate::answer::reason::ReasonCode;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet, client_fix};
-use crate::reason::ReasonCode;
 use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
@@ -386,7 +386,7 @@ enum Place {
 struct Call {
     app: Arc<SessionContext>,
     ledger: Arc<Ledger>,
-    clock: Arc<dyn crate::clock::Clock>,
+    clock: Arc<dyn crate::system::clock::Clock>,
     memory: Arc<Memory>,
     refresh_ahead: u64,
     refresh_token: Zeroizing<String>,

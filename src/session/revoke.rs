@@ -3,7 +3,7 @@
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, Revocation};
-use crate::session::family::Jwt;
+use crate::session::token_family::Jwt;
 use crate::session::{SessionContext, Sessions};
 
 /// A JWT that has expired by so many seconds may come to be valid again: our clock may have been ahead.

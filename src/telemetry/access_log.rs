@@ -7,10 +7,10 @@ use pingora_core::Error;
 use pingora_proxy::Session;
 use tracing::info;
 
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
 use crate::config::AccessLog;
 use crate::gateway::{Context, State};
-use crate::reason::ReasonCode;
-use crate::respond::Problem;
 
 /// Writes the line of a request that is over, if it is wanted. Nothing is read nor formatted for one that is not.
 pub(crate) fn write(state: &State, session: &Session, context: &Context, error: Option<&Error>) {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::HeaderValue;
 use tracing::info;
 
-use crate::reason::ReasonCode;
+use crate::answer::reason::ReasonCode;
 use crate::session::SessionContext;
 use crate::telemetry::access_log::text;
 use crate::telemetry::{metrics, traces};

@@ -14,9 +14,9 @@ use pingora_core::{Error, ErrorType, OrErr, Result};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::answer::{Address, Verdict};
-use super::names::Name;
-use crate::server::descriptors::{check_reserve, is_out_of_descriptors};
+use crate::system::descriptors::{check_reserve, is_out_of_descriptors};
+use crate::upstream::name_lookups::Name;
+use crate::upstream::resolved_addresses::{Address, Verdict};
 
 /// Why an address is an app's.
 #[derive(Debug)]

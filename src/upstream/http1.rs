@@ -5,7 +5,7 @@
 //! seen both ends, and closes it otherwise. So nobody has to think of all the ways in which an exchange can end.
 
 mod coded;
-mod lent;
+mod loan;
 
 use std::fmt;
 use std::io;
@@ -30,9 +30,9 @@ use super::connect::Dialer;
 use super::pool::Pool;
 use super::socket::Socket;
 use super::web_socket::Patience;
-use crate::server::watch::ConnectionWatch;
+use crate::connection::exchange_control::ConnectionWatch;
 
-use lent::Lent;
+use crate::upstream::http1::loan::Lent;
 
 /// Makes connections with TLS, and keeps none. It reads the system's authorities once.
 static TRANSPORT: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));

@@ -9,13 +9,13 @@ use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora_core::upstreams::peer::HttpPeer;
 use tracing::{field, info, warn};
 
-use crate::unreachable::{Side, Unreachable};
+use crate::system::unreachable::{Side, Unreachable};
 
-use super::answer::Address;
 use super::connect::{Dialer, Evidence};
 use super::health::Check;
-use super::names::Name;
-use super::route::Route;
+use crate::upstream::name_lookups::Name;
+use crate::upstream::protocol_choice::Route;
+use crate::upstream::resolved_addresses::Address;
 
 /// One upstream of the configuration.
 pub(super) struct Upstream {

@@ -1,4 +1,4 @@
-//! A TCP connection to an app, which others may look at while it is used. Its end is evidence: see [`super::answer`].
+//! A TCP connection to an app, which others may look at while it is used. Its end is evidence: see [`crate::upstream::resolved_addresses`].
 
 use std::future::poll_fn;
 use std::io;
@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio::task::unconstrained;
 
 use super::connect::Dialer;
-use super::names::Name;
-use crate::server::stall::acknowledged;
+use crate::connection::stall::acknowledged;
+use crate::upstream::name_lookups::Name;
 
 /// The connection. A clone is the same one.
 #[derive(Debug, Clone)]

@@ -9,8 +9,8 @@ use pingora_core::Error;
 use tokio::time::Instant;
 
 use super::socket::Socket;
-use crate::server::stall::Stall;
-use crate::server::watch::ConnectionWatch;
+use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::stall::Stall;
 
 /// How long an app may take nothing, or say nothing, where no request says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);

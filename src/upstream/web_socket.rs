@@ -11,7 +11,7 @@ use std::task::Context;
 use pingora_core::upstreams::peer::HttpPeer;
 
 use super::http1::{Lender, Loan};
-use crate::server::watch::ConnectionWatch;
+use crate::connection::exchange_control::ConnectionWatch;
 
 /// Makes a peer's connection one that is lent for a WebSocket.
 pub(super) fn lend(

@@ -1,7 +1,7 @@
 //! The admin listener answers whoever asks it by an address, by `localhost` or by a name that it was told: a page of another
 //! site whose name has come to point here (DNS rebinding) sends that name.
 
-use portcullis::clock::{Clock, SystemClock};
+use portcullis::system::clock::{Clock, SystemClock};
 
 use crate::support::client::raw;
 use crate::support::{Browser, World, patiently};

@@ -1,10 +1,10 @@
 //! Why there is no identity, and the stable code of each reason.
 
 use crate::access::lifetime::Over;
-use crate::access::path::PathError;
 use crate::access::revocations::Revocation;
 use crate::access::token::TokenError;
-use crate::reason::ReasonCode;
+use crate::answer::reason::ReasonCode;
+use crate::syntax::path::PathError;
 
 /// Why there is no identity, for logs and `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,7 @@ use crate::access::numbers;
 use crate::access::revocations::Mark;
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::testing::{self, NOW, claims, mint};
-use crate::clock::ManualClock;
+use crate::system::clock::ManualClock;
 
 const CONFIG: &str = r#"
     [identity_providers.main]

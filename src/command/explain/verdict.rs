@@ -123,7 +123,7 @@ fn is_open(destination: Destination<'_>) -> bool {
 }
 
 fn anonymous(rules: &AppRules, head: &RequestHead<'_>) -> &'static str {
-    let Ok(decoded) = crate::access::path::decode(head.path) else { return "anonymous" };
+    let Ok(decoded) = crate::syntax::path::decode(head.path) else { return "anonymous" };
     match rules.routes.resolve(head.path.as_bytes(), &decoded) {
         Destination::App(Rule { access: Access::Public, .. }) => "public",
         _ => "anonymous",

@@ -10,7 +10,7 @@ const HINT: &str = "write the names from the outermost inwards, such as `\"realm
 const DEEPEST: usize = 8;
 
 /// A path in which the word `roles` means the list that `roles_claim` finds.
-pub(in crate::config) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
+pub(crate) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     let path = literal_claim_path(item)?;
     Some(match path {
         ClaimPath::Segments(segments) if segments == ["roles"] => ClaimPath::Roles,
@@ -19,7 +19,7 @@ pub(in crate::config) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
 }
 
 /// A path in which every word stands for itself.
-pub(in crate::config) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
+pub(crate) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     let segments = match item.value() {
         Value::Text(text) => text.split('.').map(str::to_owned).collect(),
         Value::List(_) => segments(item)?,

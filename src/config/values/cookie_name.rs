@@ -4,7 +4,7 @@ use super::super::reader::Item;
 use super::super::spelling::quote;
 
 /// A token of RFC 6265 section 4.1.1, short enough to leave the cookie's 4,096 bytes to the value.
-pub(in crate::config) fn cookie_name(item: &Item<'_>) -> Option<String> {
+pub(crate) fn cookie_name(item: &Item<'_>) -> Option<String> {
     const HINT: &str = "write 1 to 64 letters, digits, `-` or `_`, such as `\"__Host-access_token\"`";
     let text = item.text("a cookie name", HINT)?;
     let is_token =

@@ -6,7 +6,7 @@ use super::super::reader::Item;
 use super::super::spelling::quote;
 
 /// A lower-case host name or IP address; an IPv6 address in its canonical form.
-pub(in crate::config) fn host(item: &Item<'_>) -> Option<String> {
+pub(crate) fn host(item: &Item<'_>) -> Option<String> {
     let text = item.text("a host name", "write a name such as `\"store.example.com\"`")?;
     match parse(text) {
         Ok(host) => Some(host),
@@ -17,7 +17,7 @@ pub(in crate::config) fn host(item: &Item<'_>) -> Option<String> {
 const EXAMPLE: &str = "write a name such as `\"store.example.com\"`";
 
 /// As [`host`]; the error says what is wrong and what to write instead.
-pub(in crate::config) fn parse(text: &str) -> Result<String, (&'static str, String)> {
+pub(crate) fn parse(text: &str) -> Result<String, (&'static str, String)> {
     let lower = text.to_ascii_lowercase();
     if let Ok(address) = lower.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>() {
         return Ok(address.to_string());
@@ -71,7 +71,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// Whether a host without brackets never leaves this machine: `127.0.0.0/8`, `::1`, `localhost` (RFC 6761 section 6.3).
-pub(in crate::config) fn is_loopback(host: &str) -> bool {
+pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     host == "localhost"
         || host.ends_with(".localhost")

@@ -6,7 +6,7 @@ use super::super::spelling::quote;
 const HINT: &str = "write a whole number with `B`, `KiB`, `MiB` or `GiB`, such as `\"16KiB\"`";
 
 /// A number of bytes within bounds, which are written like sizes of the file.
-pub(in crate::config) fn size(item: &Item<'_>, least: &str, most: &str) -> Option<u64> {
+pub(crate) fn size(item: &Item<'_>, least: &str, most: &str) -> Option<u64> {
     let text = item.text("a size", HINT)?;
     let Some(size) = parse(text) else {
         return item.fault(format!("{} is not a size", quote(text)), HINT);

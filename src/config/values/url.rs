@@ -11,7 +11,7 @@ use super::host;
 type Fault = (String, String);
 
 /// `http://host[:port]`, `https://host[:port]` or `h2c://host[:port]`.
-pub(in crate::config) fn upstream(item: &Item<'_>) -> Option<Upstream> {
+pub(crate) fn upstream(item: &Item<'_>) -> Option<Upstream> {
     let text = item.text("a URL", "write a URL such as `\"http://127.0.0.1:3001\"`")?;
     or_fault(item, parse_upstream(text))
 }
@@ -38,12 +38,12 @@ fn parse_upstream(text: &str) -> Result<Upstream, Fault> {
 }
 
 /// An endpoint of an identity provider.
-pub(in crate::config) fn endpoint(item: &Item<'_>) -> Option<Url> {
+pub(crate) fn endpoint(item: &Item<'_>) -> Option<Url> {
     http(item, "write a URL such as `\"https://id.example.com/oauth2/token\"`")
 }
 
 /// An `http` or `https` URL without a fragment.
-pub(in crate::config) fn http(item: &Item<'_>, hint: &str) -> Option<Url> {
+pub(crate) fn http(item: &Item<'_>, hint: &str) -> Option<Url> {
     let text = item.text("a URL", hint)?;
     let url = or_fault(item, parse_http(text, hint))?;
     if url.fragment().is_some() {
@@ -53,7 +53,7 @@ pub(in crate::config) fn http(item: &Item<'_>, hint: &str) -> Option<Url> {
 }
 
 /// An issuer as a URL (OpenID Connect Discovery 1.0 section 3: neither query nor fragment).
-pub(in crate::config) fn parse_issuer(text: &str) -> Result<Url, Fault> {
+pub(crate) fn parse_issuer(text: &str) -> Result<Url, Fault> {
     const HINT: &str =
         "write the issuer as the tokens have it, such as `\"https://id.example.com/realms/shop\"`";
     let url = parse_http(text, HINT)?;
@@ -99,12 +99,12 @@ fn parse_http_shown(shown: &str, text: &str, hint: &str) -> Result<Url, Fault> {
 }
 
 /// Whether plain http to this URL stays on the machine, or is not plain.
-pub(in crate::config) fn is_confidential(url: &Url) -> bool {
+pub(crate) fn is_confidential(url: &Url) -> bool {
     url.scheme() == "https" || is_on_this_machine(url)
 }
 
 /// Whether its host is a loopback address or a name of one.
-pub(in crate::config) fn is_on_this_machine(url: &Url) -> bool {
+pub(crate) fn is_on_this_machine(url: &Url) -> bool {
     url.host().is_some_and(|host| host::is_loopback(&bare_host(&host)))
 }
 
@@ -116,7 +116,7 @@ fn bare_host(host: &Host<&str>) -> String {
 }
 
 /// `scheme://host[:port]`, exactly as browsers send it in `Origin`, lower-case.
-pub(in crate::config) fn origin(item: &Item<'_>) -> Option<String> {
+pub(crate) fn origin(item: &Item<'_>) -> Option<String> {
     let text = item.text("an origin", "write an origin such as `\"https://shop.example.com\"`")?;
     or_fault(item, parse_origin(text))
 }

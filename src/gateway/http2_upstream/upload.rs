@@ -13,8 +13,8 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::Instant;
 
-use crate::server::stall::{Backlog, Stall};
-use crate::server::watch::ConnectionWatch;
+use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::stall::{Backlog, Stall};
 use crate::upstream::http2;
 
 /// What was read of the client and is not sent yet. Nothing more is read before.

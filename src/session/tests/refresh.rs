@@ -9,9 +9,9 @@ use serde_json::json;
 use super::harness::{Harness, word};
 use crate::access::revocations::Mark;
 use crate::access::testing::NOW;
-use crate::clock::Clock;
 use crate::identity_provider::testing::server::eventually;
 use crate::session::{Outcome, Revoked, Sessions};
+use crate::system::clock::Clock;
 
 #[tokio::test]
 async fn parallel_requests_and_later_ones_with_the_old_token_make_one_call() {

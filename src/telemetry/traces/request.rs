@@ -12,9 +12,9 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::{Parent, Traces, known_method, w3c};
-use crate::authority::Authority;
+use crate::answer::reason::ReasonCode;
 use crate::gateway::Context;
-use crate::reason::ReasonCode;
+use crate::syntax::authority::Authority;
 use crate::telemetry::access_log::text;
 
 /// Characters of a path that a span has.

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Connection;
-use crate::http1::merged::{Source, read_limited};
+use crate::http1::merged_chunks::{Source, read_limited};
 
 /// Bytes per read of a coded body, and of an answer that comes while the app takes no more of the request.
 pub(super) const READ_SIZE: usize = 16 * 1024;

@@ -5,9 +5,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::connect::Evidence;
-use super::super::names::{Name, Names};
 use super::*;
-use crate::lookup::{Lookup, LookupError};
+use crate::system::name_lookup::{Lookup, LookupError};
+use crate::upstream::name_lookups::{Name, Names};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";

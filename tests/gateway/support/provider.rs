@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use portcullis::clock::Clock;
+use portcullis::system::clock::Clock;
 use serde_json::{Map, Value, json};
 
 use super::call::{Call, Endpoint, classify, client_of};

@@ -1,0 +1,202 @@
+//! The fields of a request head that frame or route the message; the others are only checked for their bytes.
+
+use std::ops::Range;
+
+use memchr::memchr;
+
+use crate::syntax::list_field::{members, trim};
+
+use super::request_head::{Framing, HeadRefusal, MAX_FIELD_NAME, Upgrade};
+
+/// What the fields of one head say, gathered line by line.
+pub(crate) struct Fields<'a> {
+    is_http_11: bool,
+    host: Option<&'a [u8]>,
+    content_length: Option<u64>,
+    is_chunked: bool,
+    upgrade: Option<(&'a [u8], Range<usize>)>,
+    connection_upgrade: bool,
+    /// `Connection: close`.
+    pub(crate) closes: bool,
+    /// `Expect: 100-continue`.
+    pub(crate) expect_continue: bool,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) const fn new(is_http_11: bool) -> Self {
+        Self {
+            is_http_11,
+            host: None,
+            content_length: None,
+            is_chunked: false,
+            upgrade: None,
+            connection_upgrade: false,
+            closes: false,
+            expect_continue: false,
+        }
+    }
+
+    /// Takes in one field line; `range` is where it lies in the head, with its CRLF.
+    pub(crate) fn add(&mut self, line: &'a [u8], range: Range<usize>) -> Result<(), HeadRefusal> {
+        if matches!(line.first(), Some(b' ' | b'\t')) {
+            return Err(HeadRefusal::FoldedField);
+        }
+        let colon = memchr(b':', line).ok_or(HeadRefusal::FieldName)?;
+        let name = line.get(..colon).unwrap_or_default();
+        let value = line.get(colon + 1..).unwrap_or_default();
+        if name.is_empty() || !is_token(name) {
+            return Err(HeadRefusal::FieldName);
+        }
+        if name.len() > MAX_FIELD_NAME {
+            return Err(HeadRefusal::TooLarge);
+        }
+        // Without a way out of the loop the compiler vectorises it, and values are nearly always good.
+        let is_bad = |byte: u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;
+        if value.iter().fold(0, |bad, &byte| bad | u8::from(is_bad(byte))) != 0 {
+            return Err(HeadRefusal::FieldValue);
+        }
+        // Lengths first: nearly every field is out after one comparison.
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.add_host(trim(value)),
+            6 if name.eq_ignore_ascii_case(b"expect") => {
+                self.expect_continue |=
+                    members([value]).any(|expectation| expectation.eq_ignore_ascii_case(b"100-continue"));
+                Ok(())
+            }
+            7 if name.eq_ignore_ascii_case(b"upgrade") => self.add_upgrade(trim(value), range),
+            10 if name.eq_ignore_ascii_case(b"connection") => self.add_connection(value),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.add_content_length(trim(value)),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.add_transfer_encoding(trim(value)),
+            _ => Ok(()),
+        }
+    }
+
+    fn add_host(&mut self, value: &'a [u8]) -> Result<(), HeadRefusal> {
+        match self.host.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(HeadRefusal::HostCount),
+        }
+    }
+
+    fn add_upgrade(&mut self, value: &'a [u8], range: Range<usize>) -> Result<(), HeadRefusal> {
+        match self.upgrade.replace((value, range)) {
+            None => Ok(()),
+            Some(_) => Err(HeadRefusal::UpgradeRequest),
+        }
+    }
+
+    fn add_connection(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
+        for option in members([value]) {
+            self.closes |= option.eq_ignore_ascii_case(b"close");
+            self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+            // A hop that obeys would remove the field and read another message (or none) than we did.
+            if [b"content-length".as_slice(), b"transfer-encoding", b"host"]
+                .iter()
+                .any(|field| option.eq_ignore_ascii_case(field))
+            {
+                return Err(HeadRefusal::ConnectionOption);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_content_length(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
+        if value.is_empty() || self.content_length.is_some() {
+            return Err(HeadRefusal::ContentLength);
+        }
+        let mut length: i64 = 0;
+        for &byte in value {
+            if !byte.is_ascii_digit() {
+                return Err(HeadRefusal::ContentLength);
+            }
+            // Checked in 63 bits: what follows us may count in a signed type.
+            length = length
+                .checked_mul(10)
+                .and_then(|tens| tens.checked_add(i64::from(byte - b'0')))
+                .ok_or(HeadRefusal::ContentLength)?;
+        }
+        self.content_length = Some(length.unsigned_abs());
+        Ok(())
+    }
+
+    fn add_transfer_encoding(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
+        if self.is_chunked || !self.is_http_11 || !value.eq_ignore_ascii_case(b"chunked") {
+            return Err(HeadRefusal::TransferEncoding);
+        }
+        self.is_chunked = true;
+        Ok(())
+    }
+
+    /// The value of the one Host field (RFC 9112 section 3.2).
+    pub(crate) fn host(&self) -> Result<&'a [u8], HeadRefusal> {
+        self.host.ok_or(HeadRefusal::HostCount)
+    }
+
+    /// RFC 9112 section 6.3, without its repairs.
+    pub(crate) const fn framing(&self) -> Result<Framing, HeadRefusal> {
+        match (self.is_chunked, self.content_length) {
+            (true, Some(_)) => Err(HeadRefusal::TwoFramings),
+            (true, None) => Ok(Framing::Chunked),
+            (false, Some(0) | None) => Ok(Framing::None),
+            (false, Some(length)) => Ok(Framing::Length(length)),
+        }
+    }
+
+    /// Only a whole WebSocket handshake (RFC 6455 section 4.1) counts as one. HTTP/1.0 cannot upgrade: there the
+    /// field is ignored (RFC 9110 section 7.8), which here means dropped.
+    pub(crate) fn upgrade(&self, method: &[u8], framing: Framing) -> Result<Option<Upgrade>, HeadRefusal> {
+        let Some((protocol, _)) = &self.upgrade else {
+            return Ok(None);
+        };
+        if !protocol.eq_ignore_ascii_case(b"websocket") || !self.connection_upgrade || !self.is_http_11 {
+            return Ok(Some(Upgrade::Other));
+        }
+        if framing != Framing::None || method != b"GET" {
+            return Err(HeadRefusal::UpgradeRequest);
+        }
+        Ok(Some(Upgrade::WebSocket))
+    }
+
+    /// Where the Upgrade field lies in the head.
+    pub(crate) fn upgrade_line(&self) -> Option<Range<usize>> {
+        self.upgrade.as_ref().map(|(_, range)| range.clone())
+    }
+}
+
+/// Whether every byte may stand in a token (RFC 9110 section 5.6.2).
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| TOKEN.get(usize::from(byte)).copied().unwrap_or(false))
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        if byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
+            )
+        {
+            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time; a byte is in 0..256")]
+            {
+                table[byte as usize] = true;
+            }
+        }
+        byte += 1;
+    }
+    table
+};

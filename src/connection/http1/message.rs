@@ -1,0 +1,352 @@
+//! One message on a wire: where its body ends, how fast it must come in, and when waiting for it is over.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use memchr::{memchr, memmem};
+use tokio::io::ReadBuf;
+use tokio::time::Instant;
+
+use crate::http1::chunked::Decoder;
+use crate::http1::merged_chunks::Merger;
+use crate::http1::message_progress::Incoming;
+
+use super::body_read::{poll_chunked, poll_length, poll_quiet, poll_tunnel};
+use super::request_head::{Framing, RequestHead, Upgrade};
+use super::wire::{WRITE_BUFFER_SIZE, Wire};
+use crate::connection::body_rate::BodyRate;
+use crate::connection::exchange_control::EndReason;
+use crate::connection::web_socket_frames::FrameFollower;
+
+/// How long nothing may go to a client that has closed its writing side, before it is taken to have left. Whether it has, only
+/// a write can tell.
+const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+enum Body {
+    Ended,
+    Length(u64),
+    Chunked(Merger),
+    /// Upgraded: bytes without an end. The frames are those to the client.
+    Tunnel(FrameFollower),
+}
+
+/// The state of one message.
+#[derive(Debug)]
+pub(crate) struct Message {
+    body: Body,
+    /// A WebSocket handshake whose answer is still to come.
+    awaits_upgrade: bool,
+    /// The client holds the body back until something is written.
+    awaits_continue: bool,
+    /// The answer, while it comes before the body's end.
+    answer: Option<Incoming>,
+    is_to_head: bool,
+    /// The body is read to its end whatever the answer.
+    is_drained: bool,
+    /// When a body byte or, where an idle time-out is set, any byte last came or went.
+    last_moved: Option<Instant>,
+    /// Since when the app's answer has been waited for: nothing has come of it, nor of the body.
+    quiet_since: Option<Instant>,
+    rate: BodyRate,
+    /// The client has closed its writing side: since when nothing has gone to it.
+    silent_since: Option<Instant>,
+}
+
+impl Message {
+    /// The message of this head, whose body must come in at `min_rate` bytes per second.
+    pub(crate) fn new(head: &RequestHead, min_rate: u64) -> Self {
+        Self {
+            body: match head.framing {
+                Framing::None => Body::Ended,
+                Framing::Length(length) => Body::Length(length),
+                Framing::Chunked => Body::Chunked(Merger::new(Decoder::of_request())),
+            },
+            awaits_upgrade: matches!(head.upgrade, Some(Upgrade::WebSocket)),
+            awaits_continue: head.expect_continue,
+            answer: None,
+            is_to_head: head.is_head,
+            is_drained: head.is_drained(),
+            last_moved: None,
+            quiet_since: None,
+            rate: BodyRate::new(min_rate),
+            silent_since: None,
+        }
+    }
+
+    /// The message was read to its end.
+    pub(crate) const fn is_complete(&self) -> bool {
+        matches!(self.body, Body::Ended)
+    }
+
+    /// The connection became something else.
+    pub(crate) const fn is_upgraded(&self) -> bool {
+        matches!(self.body, Body::Tunnel(_))
+    }
+
+    /// Upgraded, and a WebSocket frame may be sent to the client now.
+    pub(crate) const fn is_between_frames(&self) -> bool {
+        matches!(&self.body, Body::Tunnel(frames) if frames.is_between())
+    }
+
+    /// Upgraded, and a WebSocket frame to the client is under way.
+    const fn is_inside_frame(&self) -> bool {
+        matches!(&self.body, Body::Tunnel(frames) if frames.is_inside())
+    }
+
+    /// The whole answer has been written before the body has come, and nobody wants the rest.
+    fn is_answered(&self) -> bool {
+        !self.is_complete() && self.answer.as_ref().is_some_and(Incoming::is_ended)
+    }
+
+    /// The next bytes of this message, or none when the client has ended the connection.
+    pub(crate) fn poll_read(
+        &mut self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(reason) = wire.watch.ended() {
+            return self.end_waiting(wire, context, reason);
+        }
+        if self.is_answered() {
+            wire.watch.set_ended(EndReason::Answered);
+            return Poll::Ready(Err(ended(EndReason::Answered)));
+        }
+        let before = buffer.filled().len();
+        let had_body = !self.is_complete();
+        let polled = match &mut self.body {
+            Body::Ended => poll_quiet(wire, context),
+            Body::Length(remaining) => poll_length(remaining, wire, context, buffer),
+            Body::Chunked(merger) => poll_chunked(merger, wire, context, buffer),
+            Body::Tunnel(_) => poll_tunnel(wire, context, buffer),
+        };
+        if polled.is_ready() {
+            if had_body {
+                self.moved(buffer.filled().len() - before);
+            }
+            return polled;
+        }
+        wire.flush_behind(context);
+        wire.watch.register(context.waker());
+        if let Some(reason) = wire.watch.ended() {
+            return self.end_waiting(wire, context, reason);
+        }
+        let reason = ready!(self.poll_deadlines(wire, context));
+        wire.watch.set_ended(reason);
+        Poll::Ready(Err(ended(reason)))
+    }
+
+    /// Writes, and notices when what is written makes the connection something else.
+    pub(crate) fn poll_write(
+        &mut self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = match wire.watch.ended() {
+            Some(reason) if reason.cuts_off() => match self.last_bytes(reason, bytes) {
+                [] if !bytes.is_empty() => return Poll::Ready(Err(ended(reason))),
+                last => last,
+            },
+            _ => bytes,
+        };
+        let written = match self.awaits_upgrade.then(|| with_upgrade_option(bytes)).flatten() {
+            // It is short, so it is taken as a whole.
+            Some(head) => wire.poll_write(context, &head)?.map(|_| bytes.len()),
+            None => wire.poll_write(context, bytes)?,
+        };
+        let Poll::Ready(written) = written else {
+            return self.wait_for_client(wire, context);
+        };
+        self.awaits_continue = false;
+        self.silent_since = None;
+        self.quiet_since = None;
+        if let Body::Tunnel(frames) = &mut self.body {
+            frames.advance(bytes.get(..written).unwrap_or_default());
+        } else if self.awaits_upgrade {
+            self.look_at_answer(bytes, written);
+        } else if !self.is_drained && !self.is_complete() {
+            let written = bytes.get(..written).unwrap_or_default();
+            let answer = self.answer.get_or_insert_with(Incoming::new);
+            let heads = answer.follow_heads(written, self.is_to_head);
+            answer.follow_body(written.get(heads..).unwrap_or_default());
+        }
+        if self.is_upgraded() || wire.watch.idle_timeout().is_some() {
+            self.last_moved = Some(Instant::now());
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    /// Sends what was gathered.
+    pub(crate) fn poll_flush(&self, wire: &mut Wire, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match wire.poll_flush(context) {
+            Poll::Pending => self.wait_for_client(wire, context),
+            flushed @ Poll::Ready(_) => flushed,
+        }
+    }
+
+    /// A write waits: not for a client whose connection is cut off, unless for the end of its last frame.
+    fn wait_for_client<T>(&self, wire: &Wire, context: &Context<'_>) -> Poll<io::Result<T>> {
+        wire.watch.register(context.waker());
+        match wire.watch.ended() {
+            Some(reason) if reason.cuts_off() && !self.is_inside_frame() => Poll::Ready(Err(ended(reason))),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// A read of a connection that was ended fails; but where a Close frame is to follow, a frame that is under way may
+    /// first come to its end, as long as [`crate::connection::http1::serve`] lets it.
+    fn end_waiting(
+        &self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+        reason: EndReason,
+    ) -> Poll<io::Result<()>> {
+        if reason.cuts_off() && self.is_inside_frame() {
+            wire.flush_behind(context);
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(ended(reason)))
+    }
+
+    /// What may still be written of `bytes`.
+    fn last_bytes<'a>(&self, reason: EndReason, bytes: &'a [u8]) -> &'a [u8] {
+        match &self.body {
+            Body::Tunnel(frames) => bytes.get(..frames.rest_of_frame(bytes)).unwrap_or_default(),
+            _ if reason == EndReason::SessionEnded => &[],
+            _ => bytes,
+        }
+    }
+
+    /// Pingora writes every response head in one piece, and it is the first thing that it writes.
+    fn look_at_answer(&mut self, bytes: &[u8], written: usize) {
+        let Some(status) = bytes.strip_prefix(b"HTTP/1.1 ").and_then(|after| after.first_chunk::<3>()) else {
+            return;
+        };
+        if status == b"101" {
+            // What is left of a very large head is written next.
+            self.body = Body::Tunnel(FrameFollower::new((bytes.len() - written) as u64));
+            self.last_moved = Some(Instant::now());
+        }
+        // Any other 1xx is followed by the real answer.
+        self.awaits_upgrade = status.starts_with(b"1") && status != b"101";
+    }
+
+    fn moved(&mut self, bytes: usize) {
+        let now = Instant::now();
+        match &mut self.body {
+            Body::Ended | Body::Tunnel(_) => {}
+            Body::Length(remaining) => {
+                *remaining = remaining.saturating_sub(bytes as u64);
+                if *remaining == 0 {
+                    self.body = Body::Ended;
+                }
+            }
+            Body::Chunked(merger) => {
+                if merger.is_done() {
+                    self.body = Body::Ended;
+                }
+            }
+        }
+        self.awaits_continue = false;
+        self.last_moved = Some(now);
+        self.quiet_since = None;
+        self.rate.add(bytes as u64, now);
+    }
+
+    /// Ready with the reason when this message has been waited for long enough.
+    fn poll_deadlines(&mut self, wire: &mut Wire, context: &mut Context<'_>) -> Poll<EndReason> {
+        let mut passed = None;
+        loop {
+            let Some((deadline, reason)) = self.nearest_deadline(wire, context) else {
+                return Poll::Pending;
+            };
+            let Some(deadline) = deadline else {
+                return Poll::Ready(reason);
+            };
+            // The body's deadline only says that its window is full; whether that was enough is seen above. The others may have
+            // been put off meanwhile by what the app or the client took.
+            if reason != EndReason::BodyTooSlow && passed == Some(deadline) {
+                return Poll::Ready(reason);
+            }
+            ready!(wire.poll_deadline(context, deadline));
+            passed = Some(deadline);
+        }
+    }
+
+    /// What ends the waiting next, and when; no instant means now.
+    fn nearest_deadline(
+        &mut self,
+        wire: &mut Wire,
+        context: &mut Context<'_>,
+    ) -> Option<(Option<Instant>, EndReason)> {
+        let idle = wire.watch.idle_timeout().map(|timeout| {
+            let since = *self.last_moved.get_or_insert_with(Instant::now);
+            let taken = wire.poll_tail(context, timeout).unwrap_or(since).max(wire.watch.app_took_at());
+            (since.max(taken) + timeout, EndReason::Idle)
+        });
+        let app_idle = wire.watch.answer_timeout().filter(|_| idle.is_none()).map(|timeout| {
+            let since = *self.quiet_since.get_or_insert_with(Instant::now);
+            (since.max(wire.watch.app_took_at()) + timeout, EndReason::AppIdle)
+        });
+        if self.is_upgraded() {
+            return idle.map(|(deadline, reason)| (Some(deadline), reason));
+        }
+        let left = (wire.is_at_end && self.is_complete()).then(|| {
+            let since = *self.silent_since.get_or_insert_with(Instant::now);
+            (since + HALF_CLOSED_PATIENCE, EndReason::ClientLeft)
+        });
+        let is_rated = idle.is_none()
+            && !self.is_complete()
+            && !self.awaits_continue
+            && !wire.watch.is_exempt_from_body_rate();
+        let body = if is_rated {
+            let Some(body) = self.rate.deadline(Instant::now()) else {
+                return Some((None, EndReason::BodyTooSlow));
+            };
+            Some((body, EndReason::BodyTooSlow))
+        } else {
+            None
+        };
+        let response = wire.watch.response_deadline(self.last_moved).filter(|_| idle.is_none());
+        let response = response.map(|deadline| (deadline, EndReason::ResponseTimeout));
+        let all = [left, body, idle, app_idle, response].into_iter().flatten();
+        all.min_by_key(|(deadline, _)| *deadline).map(|(deadline, reason)| (Some(deadline), reason))
+    }
+}
+
+/// What reads fail with.
+pub(crate) fn ended(reason: EndReason) -> io::Error {
+    let (kind, text) = match reason {
+        EndReason::ResponseTimeout => (io::ErrorKind::TimedOut, "no response in time"),
+        EndReason::BodyTooSlow => (io::ErrorKind::TimedOut, "the request body is too slow"),
+        EndReason::MalformedBody => (io::ErrorKind::InvalidData, "malformed chunked coding"),
+        EndReason::ClientLeft => (io::ErrorKind::ConnectionAborted, "the client has left"),
+        EndReason::Answered => (io::ErrorKind::ConnectionAborted, "the request was answered before its end"),
+        EndReason::Idle => (io::ErrorKind::TimedOut, "the upgraded connection was idle"),
+        EndReason::AppIdle => (io::ErrorKind::TimedOut, "the app is silent"),
+        EndReason::SessionEnded => (io::ErrorKind::ConnectionAborted, "the session has ended"),
+        EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),
+    };
+    io::Error::new(kind, text)
+}
+
+/// The answer to a handshake with 426 as RFC 9110 section 7.8 wants it: who sends `Upgrade` names it in `Connection`. Pingora
+/// writes a `Connection` of its own over any other.
+fn with_upgrade_option(bytes: &[u8]) -> Option<Vec<u8>> {
+    const NAME: &[u8] = b"\r\nconnection:";
+    if !bytes.starts_with(b"HTTP/1.1 426 ") || bytes.len() >= WRITE_BUFFER_SIZE / 2 {
+        return None;
+    }
+    let head = bytes.get(..memmem::find(bytes, b"\r\n\r\n")?)?.to_ascii_lowercase();
+    memmem::find(&head, b"\r\nupgrade:")?;
+    let start = memmem::find(&head, NAME)? + NAME.len();
+    let end = start + memchr(b'\r', bytes.get(start..)?)?;
+    let (before, after) = bytes.split_at_checked(end)?;
+    Some([before, b", Upgrade", after].concat())
+}
+
+#[cfg(test)]
+mod tests;

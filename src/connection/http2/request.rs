@@ -1,0 +1,120 @@
+//! What a request must look like before anything else sees it, as far as HTTP/2 leaves that open (RFC 9113 section 8.3).
+//!
+//! Afterwards it looks as one of HTTP/1.1 does: the authority in `Host`, the path alone in the target, one `Cookie`.
+
+use bytes::Bytes;
+use http::{HeaderValue, Uri, header};
+use pingora_http::{RequestHeader, ResponseHeader};
+
+use crate::answer::problem::Problem;
+use crate::syntax::authority::Authority;
+use crate::telemetry::request_id::X_REQUEST_ID;
+
+use super::raw_stream::RawStream;
+use crate::connection::http1::request_head::{HeadRefusal, MAX_FIELDS, MAX_TARGET, check_target_bytes};
+
+/// HTTP/2 is spoken over TLS alone.
+const HTTPS_PORT: u16 = 443;
+
+/// Checks one head, and changes it to what the gateway expects. `max_size`: bytes that it may have as one of HTTP/1.1.
+pub(crate) fn check(request: &mut RequestHeader, max_size: usize) -> Result<(), Problem> {
+    let checked = check_target(request).and_then(|()| check_fields(request));
+    checked.and_then(|()| check_size(request, max_size)).map_err(HeadRefusal::problem)
+}
+
+/// Last, when it looks like one of HTTP/1.1: by the same measure.
+fn check_size(request: &RequestHeader, max_size: usize) -> Result<(), HeadRefusal> {
+    const OF_REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
+    const OF_FIELD: usize = ": \r\n".len();
+    let fields = request.headers.iter();
+    let fields: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + OF_FIELD).sum();
+    let line = request.method.as_str().len() + request.raw_path().len() + OF_REQUEST_LINE;
+    if line + fields > max_size { Err(HeadRefusal::TooLarge) } else { Ok(()) }
+}
+
+fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
+    let method = request.method.as_str();
+    if method.eq_ignore_ascii_case("TRACE") || method.eq_ignore_ascii_case("CONNECT") {
+        return Err(HeadRefusal::Method);
+    }
+    if request.uri.scheme().is_some_and(|scheme| *scheme != http::uri::Scheme::HTTPS) {
+        return Err(HeadRefusal::TargetForm);
+    }
+    let target = request.raw_path();
+    if target.first() != Some(&b'/') {
+        return Err(HeadRefusal::TargetForm);
+    }
+    check_target_bytes(target)?;
+    if target.len() > MAX_TARGET {
+        return Err(HeadRefusal::TooLarge);
+    }
+    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let mut hosts = request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+    let (host, another) = (hosts.next(), hosts.next());
+    if another.is_some() {
+        return Err(HeadRefusal::HostCount);
+    }
+    let parse = |host| Authority::parse(host).ok_or(HeadRefusal::HostValue);
+    // They may be written differently, and must name the same (RFC 9113 section 8.3.1).
+    if let Some((authority, host)) = authority.zip(host)
+        && !parse(authority)?.is_same(&parse(host)?, HTTPS_PORT)
+    {
+        return Err(HeadRefusal::TargetForm);
+    }
+    let host = authority.or(host).ok_or(HeadRefusal::HostCount)?;
+    parse(host)?;
+    let host = HeaderValue::from_bytes(host).map_err(|_| HeadRefusal::HostValue)?;
+    if let Some(path) = request.uri.path_and_query().cloned() {
+        request.set_uri(Uri::from(path));
+    }
+    request.insert_header(header::HOST, host).map_err(|_| HeadRefusal::HostValue)
+}
+
+fn check_fields(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
+    let cookies = request.headers.get_all(header::COOKIE).iter().count();
+    // Browsers send each cookie in a field of its own (RFC 9113 section 8.2.3).
+    if request.headers.len() - cookies.saturating_sub(1) > MAX_FIELDS {
+        return Err(HeadRefusal::TooManyFields);
+    }
+    let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
+    let is_number = |length: &HeaderValue| {
+        length.as_bytes().iter().all(u8::is_ascii_digit)
+            && length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok_and(|length| length >> 63 == 0))
+    };
+    if lengths.next().is_some_and(|length| !is_number(length)) || lengths.next().is_some() {
+        return Err(HeadRefusal::ContentLength);
+    }
+    if request.headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(HeadRefusal::TransferEncoding);
+    }
+    if cookies > 1 {
+        let all: Vec<&[u8]> =
+            request.headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        let joined = HeaderValue::from_bytes(&all.join(b"; ".as_slice()));
+        let joined = joined.map_err(|_| HeadRefusal::FieldValue)?;
+        request.insert_header(header::COOKIE, joined).map_err(|_| HeadRefusal::FieldValue)?;
+    }
+    // An informational answer cannot be sent here, so nobody may wait for one.
+    request.remove_header(&header::EXPECT);
+    Ok(())
+}
+
+/// Answers a request that nothing else has seen.
+pub(crate) async fn refuse(
+    stream: &mut RawStream,
+    problem: &Problem,
+    id: HeaderValue,
+) -> pingora_core::Result<()> {
+    let body = problem.body();
+    let mut head = Box::new(ResponseHeader::build(problem.status, Some(6))?);
+    head.insert_header(header::CONTENT_TYPE, Problem::CONTENT_TYPE)?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    head.insert_header(X_REQUEST_ID, id)?;
+    if let Some(methods) = problem.allow {
+        head.insert_header(header::ALLOW, methods)?;
+    }
+    let is_head = stream.request().method == http::Method::HEAD;
+    stream.write_head(head, is_head)?;
+    stream.write_body(if is_head { Bytes::new() } else { body }, true).await
+}

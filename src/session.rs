@@ -57,7 +57,7 @@ use throttle::Throttle;
 
 /// The app and the provider of a session.
 #[derive(Debug)]
-pub struct SessionContext {
+pub struct RelyingParty {
     /// The app's name, for logs and metrics.
     pub app: String,
     /// What the app's tokens must be like.
@@ -237,7 +237,7 @@ impl Sessions {
     }
 }
 
-impl SessionContext {
+impl RelyingParty {
     /// Verifies a JWT that the provider has just answered with. If it names an unknown key, the keys are fetched first.
     async fn verify_new(&self, access_token: &str, now: u64) -> Result<Arc<Identity>, TokenError> {
         match self.verify(access_token, &self.provider.key_set(), now) {

@@ -222,7 +222,7 @@ impl AppStatus {
             name: app.name.clone(),
             hosts: hosts.iter().map(ToString::to_string).collect(),
             routes: app.configured_routes(),
-            identity_provider: app.session.provider.name().to_owned(),
+            identity_provider: app.relying_party.provider.name().to_owned(),
             upstreams: app.upstreams.health().into_iter().map(upstream).collect(),
             requests: Rate::new("Requests", Counted::Requests, name, recent),
             refused: recent.increase(Counted::Refused, name, QUARTER),

@@ -46,7 +46,9 @@ async fn try_logout(
             end_sessions(state, app, &token, &verified);
             Ok(())
         }
-        Err(LogoutTokenError::Token(TokenError::UnknownKey)) if app.session.provider.key_set().is_empty() => {
+        Err(LogoutTokenError::Token(TokenError::UnknownKey))
+            if app.relying_party.provider.key_set().is_empty() =>
+        {
             Err(refused(app, "the provider's keys are not known yet", unavailable()))
         }
         Err(error) => {
@@ -58,7 +60,7 @@ async fn try_logout(
 
 fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
     let code = if problem.code == Code::BadRequest { ReasonCode::NotAuthentic } else { problem.reason };
-    audit::record_detail(Event::BackchannelLogoutRefused, code, &app.session, reason);
+    audit::record_detail(Event::BackchannelLogoutRefused, code, &app.relying_party, reason);
     problem.because(code)
 }
 
@@ -82,11 +84,16 @@ async fn read_logout_token(
 async fn verify(state: &State, app: &App, token: &str) -> std::result::Result<LogoutToken, LogoutTokenError> {
     let verify = |keys: &KeySet| logout_token::verify(token, &app.rules().token, keys, state.now());
     let is_unknown = |error: &_| matches!(error, LogoutTokenError::Token(TokenError::UnknownKey));
-    app.session.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await
+    app.relying_party.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await
 }
 
 fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken) {
-    audit::record(Event::BackchannelLogout, ReasonCode::Requested, &app.session, token.subject.as_deref());
+    audit::record(
+        Event::BackchannelLogout,
+        ReasonCode::Requested,
+        &app.relying_party,
+        token.subject.as_deref(),
+    );
     let provider = app.rules().session.provider;
     if let Some(revoked) = revoked(token)
         && state.sessions.is_first_logout_token(provider, text, token.counts_until)

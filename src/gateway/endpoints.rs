@@ -66,7 +66,7 @@ async fn try_login(
         Err(problem) => return Ok(Err(problem)),
     };
     drop(body);
-    let tokens = match state.sessions.login(&app.session, credentials, context.client).await {
+    let tokens = match state.sessions.login(&app.relying_party, credentials, context.client).await {
         Ok(tokens) => tokens,
         Err(problem) => return Ok(Err(problem)),
     };
@@ -75,16 +75,21 @@ async fn try_login(
         Ok(cookies) => context.new_cookies = Some(cookies),
         Err(error) => {
             error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
-            audit::record(Event::LoginRefused, ReasonCode::CookiesTooLarge, &app.session, None);
+            audit::record(Event::LoginRefused, ReasonCode::CookiesTooLarge, &app.relying_party, None);
             return Ok(Err(unavailable().because(ReasonCode::CookiesTooLarge)));
         }
     }
     let is_same = |old: &Grant| tokens.refresh_token.as_ref() == Some(&old.refresh_token);
-    audit::record(Event::Login, ReasonCode::Requested, &app.session, Some(tokens.identity.subject()));
+    audit::record(Event::Login, ReasonCode::Requested, &app.relying_party, Some(tokens.identity.subject()));
     secure_transport::warn_of_login(state, app, session, context);
     context.identity = Some(Arc::clone(&tokens.identity));
     if !old.grant.as_ref().is_some_and(is_same) {
-        state.sessions.replace(&app.session, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity);
+        state.sessions.replace(
+            &app.relying_party,
+            old.grant.as_ref(),
+            old.identity.as_deref(),
+            &tokens.identity,
+        );
     }
     Ok(Ok(tokens))
 }
@@ -109,7 +114,7 @@ pub(super) async fn logout(
 ) -> Result<()> {
     let PresentedSession { presented, grant, identity } = presented_session(state, app, session);
     context.new_cookies = Some(session_cookies::cleared(app, session.req_header(), presented));
-    state.sessions.logout(&app.session, grant.as_ref(), identity.as_deref()).await;
+    state.sessions.logout(&app.relying_party, grant.as_ref(), identity.as_deref()).await;
     Answer::no_content().send(state, session, context).await
 }
 

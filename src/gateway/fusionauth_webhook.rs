@@ -58,7 +58,9 @@ async fn take(
             end_sessions(state, app, &event);
             Ok(())
         }
-        Err(WebhookError::Signature(TokenError::UnknownKey)) if app.session.provider.key_set().is_empty() => {
+        Err(WebhookError::Signature(TokenError::UnknownKey))
+            if app.relying_party.provider.key_set().is_empty() =>
+        {
             Err(refused(app, "the provider's keys are not known yet", unavailable()))
         }
         Err(error) => {
@@ -82,25 +84,25 @@ async fn verified_event(
     };
     let verify = |keys: &KeySet| rules.verify(signature, body, keys);
     let is_unknown = |error: &_| matches!(error, WebhookError::Signature(TokenError::UnknownKey));
-    app.session.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await?;
+    app.relying_party.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await?;
     rules.read(body, state.now())
 }
 
 fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
     let code = if problem.code == Code::BadRequest { ReasonCode::NotAuthentic } else { problem.reason };
-    audit::record_detail(audit::Event::WebhookRefused, code, &app.session, reason);
+    audit::record_detail(audit::Event::WebhookRefused, code, &app.relying_party, reason);
     problem.because(code)
 }
 
 fn end_sessions(state: &State, app: &App, event: &Event) {
-    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
+    let (provider, client) = (app.relying_party.provider.name(), &app.relying_party.client.id);
     let revoked = match event {
         Event::Session(session) => {
-            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, None);
+            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.relying_party, None);
             Revoked::Session { sid: session, issued_until: None }
         }
         Event::User { subject, issued_until } => {
-            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, Some(subject));
+            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.relying_party, Some(subject));
             Revoked::Subject { subject, issued_until: *issued_until }
         }
         Event::Everybody => {

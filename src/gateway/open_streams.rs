@@ -104,9 +104,9 @@ pub(super) fn watch(state: &State, app: &App, session: &Session, context: &Conte
     let SessionAtHand { grant, lifetime } =
         state.with_knowledge(app, false, |known| SessionAtHand::read(app.rules(), headers, identity, known));
     // Where it was refreshed for this very request, the newest refresh token is known already.
-    let presented = grant.as_ref().map(|grant| Sessions::key(&app.session, &grant.refresh_token));
+    let presented = grant.as_ref().map(|grant| Sessions::key(&app.relying_party, &grant.refresh_token));
     let session = WatchedSession {
-        app: Arc::clone(&app.session),
+        app: Arc::clone(&app.relying_party),
         identity: Arc::clone(identity),
         key: context.session_key.or(presented),
         id: grant.and_then(|grant| grant.record).map(|record| record.id),

@@ -39,7 +39,7 @@ fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     let refresh_token = cookies.refresh_token.as_deref().map(|cookie| rules.session.open(cookie));
     Some(match refresh_token {
         Some(Some(grant)) => {
-            let key = Sessions::key(&app.session, &grant.refresh_token);
+            let key = Sessions::key(&app.relying_party, &grant.refresh_token);
             Brought::tokens(rules.sessions, access_token, Some(key))
         }
         None if !cookies.duplicate => Brought::tokens(rules.sessions, access_token, None),
@@ -58,7 +58,7 @@ pub(super) fn of_login(
     let mut headers = of_new_pair(state, app, tokens, presented)?;
     // Another of the same name would come beside the new one, and make this login useless.
     headers.extend(cleared_elsewhere(app, request, 1));
-    let key = tokens.refresh_token.as_ref().map(|token| Sessions::key(&app.session, token));
+    let key = tokens.refresh_token.as_ref().map(|token| Sessions::key(&app.relying_party, token));
     let change = Change::Begin(Brought::tokens(app.rules().sessions, &tokens.access_token, key));
     Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
 }
@@ -93,7 +93,7 @@ pub(super) fn renewed(
     request: &RequestHeader,
 ) -> Result<NewCookies, CookieError> {
     let change = Change::Renew {
-        key: Sessions::key(&app.session, refresh_token),
+        key: Sessions::key(&app.relying_party, refresh_token),
         jwt: Some(tokens.identity.marks().token),
     };
     let headers = of_refresh(state, app, tokens, refresh_token, pending)?;
@@ -133,7 +133,7 @@ pub(super) fn rotated(
         None => Cow::Borrowed(refresh_token),
     };
     let headers = app.cookies.refresh_token(&sealed, pending.presented)?;
-    let change = Change::Renew { key: Sessions::key(&app.session, refresh_token), jwt: None };
+    let change = Change::Renew { key: Sessions::key(&app.relying_party, refresh_token), jwt: None };
     Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
 }
 

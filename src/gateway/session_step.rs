@@ -36,7 +36,7 @@ pub(super) async fn run(
 ) -> Result<bool> {
     let mut decision = decide_now(state, app, session, context, false);
     if matches!(decision, Decision::FetchKeys) {
-        let fetch = app.session.provider.fetch_unknown_key(UnknownKeySource::Request);
+        let fetch = app.relying_party.provider.fetch_unknown_key(UnknownKeySource::Request);
         Box::pin(traces::under(trace_of(context), fetch)).await;
         decision = decide_now(state, app, session, context, true);
     }
@@ -187,9 +187,9 @@ async fn refresh<'a>(
     context: &mut Context,
 ) -> Decision<'a> {
     let (grant, previous) = (&pending.grant, pending.previous.as_ref());
-    let refreshed = state.sessions.refresh(&app.session, grant, previous, context.client).await;
+    let refreshed = state.sessions.refresh(&app.relying_party, grant, previous, context.client).await;
     let newest = &refreshed.refresh_token;
-    context.session_key = Some(Sessions::key(&app.session, newest));
+    context.session_key = Some(Sessions::key(&app.relying_party, newest));
     match refreshed.outcome {
         Outcome::Renewed(tokens) => {
             match session_cookies::renewed(state, app, &tokens, newest, &pending, request) {
@@ -201,8 +201,13 @@ async fn refresh<'a>(
                 }
                 Err(error) => {
                     error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
-                    audit::record(Event::RefreshRefused, ReasonCode::CookiesTooLarge, &app.session, None);
-                    state.sessions.gained_nothing(&app.session, newest);
+                    audit::record(
+                        Event::RefreshRefused,
+                        ReasonCode::CookiesTooLarge,
+                        &app.relying_party,
+                        None,
+                    );
+                    state.sessions.gained_nothing(&app.relying_party, newest);
                     context.new_cookies = rotated_cookies(app, newest, &pending, request);
                     without_refresh(app, pending, RETRY_AFTER)
                 }
@@ -242,11 +247,11 @@ fn end<'a>(
         }
         // The rightful browser may have lost a cookie; whoever it is gets nothing, and the session itself goes on.
         Reason::NotBound | Reason::NotSealedHere => {
-            audit::record(Event::RefreshRefused, reason.code(), &app.session, None);
+            audit::record(Event::RefreshRefused, reason.code(), &app.relying_party, None);
         }
         _ => {
             if let Some(grant) = &grant {
-                state.sessions.expire(&app.session, grant, reason.code());
+                state.sessions.expire(&app.relying_party, grant, reason.code());
             }
         }
     }

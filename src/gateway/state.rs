@@ -18,7 +18,7 @@ use crate::config::{self, Config};
 use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::reload_status::{ProcessStatus, ReloadStatus};
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
-use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
+use crate::session::{CookieWriter, ProviderCalls, RelyingParty, Sessions};
 use crate::syntax::authority::Authority;
 use crate::system::clock::Clock;
 use crate::system::name_lookup::Lookup;
@@ -76,7 +76,7 @@ pub struct App {
     /// Its name, for logs.
     pub name: String,
     /// Its sessions' rules, client and provider.
-    pub session: Arc<SessionContext>,
+    pub relying_party: Arc<RelyingParty>,
     /// Writes its cookies.
     pub cookies: CookieWriter,
     /// Its addresses.
@@ -150,7 +150,7 @@ impl App {
 
     /// What decisions about it need.
     pub fn rules(&self) -> &AppRules {
-        &self.session.rules
+        &self.relying_party.rules
     }
 }
 
@@ -298,10 +298,10 @@ impl State {
         then: impl FnOnce(&Knowledge<'_>) -> T,
     ) -> T {
         // In this order: keys of a later generation under an earlier number are only verified once more.
-        let keys_now = app.session.provider.key_set_generation();
+        let keys_now = app.relying_party.provider.key_set_generation();
         // What was verified by other rules, or with the keys of another provider, is verified once more.
         let key_generation = (app.rules().generation << 32).wrapping_add(keys_now);
-        let keys = app.session.provider.key_set();
+        let keys = app.relying_party.provider.key_set();
         then(&Knowledge {
             keys: &keys,
             key_generation,
@@ -361,8 +361,8 @@ impl Builder<'_> {
         let name = settings.name.as_str();
         let of_before = || {
             let apps = self.before.into_iter().flat_map(|before| &before.apps);
-            let mut of_issuer = apps.filter(|app| app.session.provider.issuer() == settings.issuer);
-            of_issuer.next().map(|app| Arc::clone(&app.session.calls)).unwrap_or_default()
+            let mut of_issuer = apps.filter(|app| app.relying_party.provider.issuer() == settings.issuer);
+            of_issuer.next().map(|app| Arc::clone(&app.relying_party.calls)).unwrap_or_default()
         };
         let calls = Arc::clone(calls.entry(settings.issuer.clone()).or_insert_with(of_before));
         let unchanged = self.unchanged([format!("identity_providers.{name}")].into_iter());
@@ -390,7 +390,8 @@ impl Builder<'_> {
         let section = format!("apps.{}", app.name);
         let known = |state: &State| state.apps.iter().find(|known| known.name == app.name).cloned();
         let unchanged = self.unchanged([section.clone(), String::from("session")].into_iter());
-        let same = unchanged.and_then(known).filter(|same| Arc::ptr_eq(&same.session.provider, provider));
+        let same =
+            unchanged.and_then(known).filter(|same| Arc::ptr_eq(&same.relying_party.provider, provider));
         if let Some(same) = same {
             return same;
         }
@@ -403,7 +404,7 @@ impl Builder<'_> {
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         Arc::new(App {
             name: app.name.clone(),
-            session: Arc::new(SessionContext {
+            relying_party: Arc::new(RelyingParty {
                 app: app.name.clone(),
                 rules: rules.of_generation(generation),
                 client: Client::of(app),

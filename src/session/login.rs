@@ -18,7 +18,7 @@ use crate::session::login_name::LoginName;
 use crate::session::login_turns::Turn;
 use crate::session::logout::spawn_revocation;
 use crate::session::throttle::{Refused, Reservation};
-use crate::session::{SessionContext, Sessions, Tokens};
+use crate::session::{RelyingParty, Sessions, Tokens};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
 
@@ -28,7 +28,7 @@ impl Sessions {
     /// `client` is the browser's address: failed logins are counted by it, and those that wait take turns by it.
     pub async fn login(
         &self,
-        app: &Arc<SessionContext>,
+        app: &Arc<RelyingParty>,
         credentials: Credentials,
         client: Option<IpAddr>,
     ) -> Result<Arc<Tokens>, Problem> {
@@ -58,7 +58,7 @@ impl Sessions {
 
     /// Waits until the login may go out: it has its turn, and a place among the failed ones. Whoever waits for a place holds
     /// no turn.
-    async fn turn(&self, app: &SessionContext, name: &LoginName) -> Result<(Turn, Reservation), Problem> {
+    async fn turn(&self, app: &RelyingParty, name: &LoginName) -> Result<(Turn, Reservation), Problem> {
         // Twice: one's own turn, and the one before.
         let deadline = Instant::now() + app.request_timeout * 2;
         let is_known = self.known_sites.knows(name);
@@ -87,7 +87,7 @@ impl Sessions {
 /// Asks the provider, in a task of its own: the answer counts, and the turn lasts until it is there, also where the client
 /// leaves before. Then nobody is left to have the session, and it ends.
 async fn call(
-    app: &Arc<SessionContext>,
+    app: &Arc<RelyingParty>,
     credentials: Credentials,
     (turn, reservation): (Turn, Reservation),
 ) -> Result<TokenSet, LoginError> {
@@ -111,7 +111,7 @@ async fn call(
 }
 
 /// The answer where the provider gave a JWT that cannot be used.
-fn unusable(app: &SessionContext, error: &TokenError, token: &str) -> Problem {
+fn unusable(app: &RelyingParty, error: &TokenError, token: &str) -> Problem {
     let (provider, client) = (app.provider.name(), &app.client.id);
     if let TokenError::UnusableClaim(..) = error {
         let reason = error.code();
@@ -124,13 +124,13 @@ fn unusable(app: &SessionContext, error: &TokenError, token: &str) -> Problem {
     unavailable().because(ReasonCode::ProviderToken)
 }
 
-fn too_many_failed(app: &SessionContext, wait: Duration) -> Problem {
+fn too_many_failed(app: &RelyingParty, wait: Duration) -> Problem {
     audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, app, None);
     Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")
         .retry_after(wait.as_secs() + 1)
 }
 
-fn too_many_waiting(app: &SessionContext) -> Problem {
+fn too_many_waiting(app: &RelyingParty) -> Problem {
     let reason = ReasonCode::TooManyWaiting;
     audit::record(Event::LoginRefused, reason, app, None);
     Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
@@ -147,7 +147,7 @@ pub(crate) fn unavailable() -> Problem {
     .retry_after(RETRY_AFTER)
 }
 
-fn too_many_calls(app: &SessionContext) -> Problem {
+fn too_many_calls(app: &RelyingParty) -> Problem {
     audit::record(Event::LoginRefused, ReasonCode::TooManyCalls, app, None);
     unavailable().because(ReasonCode::TooManyCalls)
 }
@@ -166,7 +166,7 @@ pub(crate) fn step(kind: ChallengeKind) -> Problem {
     Problem::new(code, detail)
 }
 
-fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
+fn refusal(app: &RelyingParty, error: LoginError, now: u64) -> Problem {
     let (provider, client) = (app.provider.name(), &app.client.id);
     match error {
         LoginError::InvalidCredentials(said) => {

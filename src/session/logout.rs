@@ -13,7 +13,7 @@ use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::answer::reason::ReasonCode;
 use crate::identity_provider::RevokeError;
-use crate::session::{SessionContext, Sessions};
+use crate::session::{RelyingParty, Sessions};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
 
@@ -31,12 +31,7 @@ impl Sessions {
     /// enough; further attempts are made in the background.
     ///
     /// `identity`: whose JWT was presented, if it is genuine, expired or not.
-    pub async fn logout(
-        &self,
-        app: &Arc<SessionContext>,
-        grant: Option<&Grant>,
-        identity: Option<&Identity>,
-    ) {
+    pub async fn logout(&self, app: &Arc<RelyingParty>, grant: Option<&Grant>, identity: Option<&Identity>) {
         if let Some(identity) = identity {
             self.revoke_jwt(app, (*identity.marks(), identity.expires_at()), !REPLACED);
         }
@@ -57,7 +52,7 @@ impl Sessions {
     /// The same without waiting: somebody, whose identity is `new`, logs in with this browser.
     pub fn replace(
         &self,
-        app: &Arc<SessionContext>,
+        app: &Arc<RelyingParty>,
         grant: Option<&Grant>,
         old: Option<&Identity>,
         new: &Identity,
@@ -76,7 +71,7 @@ impl Sessions {
     }
 
     /// Ends a session that was revoked or has outlived itself. The first request that finds out also tells the provider.
-    pub fn expire(&self, app: &Arc<SessionContext>, grant: &Grant, reason: ReasonCode) {
+    pub fn expire(&self, app: &Arc<RelyingParty>, grant: &Grant, reason: ReasonCode) {
         if let (newest, true) = self.end(app, grant, !REPLACED, None) {
             audit::record(Event::SessionEnded, reason, app, None);
             spawn_revocation(app, newest);
@@ -86,7 +81,7 @@ impl Sessions {
     /// Ends a session one of whose refresh tokens was used again after it had been replaced, with all that it gave.
     pub(super) fn end_reused(
         &self,
-        app: &Arc<SessionContext>,
+        app: &Arc<RelyingParty>,
         grant: &Grant,
         newest: &Zeroizing<String>,
         previous: Option<&Previous>,
@@ -106,7 +101,7 @@ impl Sessions {
     /// knows. `true`: it had not been ended before. `spared`: a JWT that goes on.
     fn end(
         &self,
-        app: &SessionContext,
+        app: &RelyingParty,
         grant: &Grant,
         is_replaced: bool,
         spared: Option<&TokenMarks>,
@@ -140,7 +135,7 @@ fn is_spared(spared: Option<&TokenMarks>, marks: &TokenMarks) -> bool {
 }
 
 /// Revokes in a task of its own.
-pub(super) fn spawn_revocation(app: &Arc<SessionContext>, refresh_token: Zeroizing<String>) {
+pub(super) fn spawn_revocation(app: &Arc<RelyingParty>, refresh_token: Zeroizing<String>) {
     let work = revoke(Arc::clone(app), refresh_token, None, false);
     tokio::spawn(traces::under(traces::parent(), work));
 }
@@ -148,7 +143,7 @@ pub(super) fn spawn_revocation(app: &Arc<SessionContext>, refresh_token: Zeroizi
 /// Revokes, and tries again where the provider is unavailable. `asked` is told after the first attempt. `is_strangers`: anyone
 /// may have made it up; those never take the places of sessions.
 async fn revoke(
-    app: Arc<SessionContext>,
+    app: Arc<RelyingParty>,
     refresh_token: Zeroizing<String>,
     mut asked: Option<oneshot::Sender<()>>,
     is_strangers: bool,
@@ -187,7 +182,7 @@ async fn revoke(
 }
 
 /// Whether there is a place among the revocations that wait for another attempt.
-fn has_place<'a>(app: &'a SessionContext, place: &mut Option<SemaphorePermit<'a>>) -> bool {
+fn has_place<'a>(app: &'a RelyingParty, place: &mut Option<SemaphorePermit<'a>>) -> bool {
     if place.is_none() {
         *place = app.calls.waiting_revocations.try_acquire().ok();
     }

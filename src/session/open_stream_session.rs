@@ -6,13 +6,13 @@ use crate::access::identity::Identity;
 use crate::access::lifetime::Lifetime;
 use crate::access::revocations::{Mark, Revocation};
 use crate::session::token_family::Jwt;
-use crate::session::{SessionContext, SessionKey, Sessions};
+use crate::session::{RelyingParty, SessionKey, Sessions};
 
 /// A session as a stream began with it.
 #[derive(Debug)]
 pub(crate) struct WatchedSession {
     /// Its app.
-    pub(crate) app: Arc<SessionContext>,
+    pub(crate) app: Arc<RelyingParty>,
     /// Whose it is.
     pub(crate) identity: Arc<Identity>,
     /// Its refresh token, by which a later JWT is found.

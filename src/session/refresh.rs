@@ -21,7 +21,7 @@ use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
 use crate::session::stranger_calls;
-use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens, login};
+use crate::session::{Outcome, Refreshed, RelyingParty, Sessions, Tokens, UnverifiedTokens, login};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::{Held, METRICS};
 use crate::telemetry::traces;
@@ -42,7 +42,7 @@ impl Sessions {
     /// until a request has brought the new one and the replay window is over.
     pub async fn refresh(
         &self,
-        app: &Arc<SessionContext>,
+        app: &Arc<RelyingParty>,
         grant: &Grant,
         previous: Option<&Previous>,
         client: Option<IpAddr>,
@@ -92,7 +92,7 @@ impl Sessions {
     }
 
     /// An outcome of before the app's rules changed is told again only as far as the new ones permit.
-    async fn by_rules_of(&self, app: &SessionContext, outcome: Outcome) -> Outcome {
+    async fn by_rules_of(&self, app: &RelyingParty, outcome: Outcome) -> Outcome {
         let tokens = match outcome {
             Outcome::Renewed(tokens) if tokens.rules != app.rules.generation => tokens,
             outcome => return outcome,
@@ -116,7 +116,7 @@ impl Sessions {
     /// whose it is.
     fn outlived(
         &self,
-        app: &Arc<SessionContext>,
+        app: &Arc<RelyingParty>,
         grant: &Grant,
         key: SessionKey,
         previous: Option<&Previous>,
@@ -226,7 +226,7 @@ impl Sessions {
     /// The provider's keys may be known by now.
     async fn verify_again(
         &self,
-        app: &SessionContext,
+        app: &RelyingParty,
         key: SessionKey,
         tokens: &UnverifiedTokens,
     ) -> Option<Outcome> {
@@ -244,7 +244,7 @@ impl Sessions {
     }
 
     /// What a session is known by.
-    pub(crate) fn key(app: &SessionContext, refresh_token: &str) -> SessionKey {
+    pub(crate) fn key(app: &RelyingParty, refresh_token: &str) -> SessionKey {
         SessionKey::new(app.rules.sessions, refresh_token)
     }
 
@@ -256,7 +256,7 @@ impl Sessions {
     }
 
     /// New tokens cannot be given to the browser. `newest`: their refresh token.
-    pub(crate) fn gained_nothing(&self, app: &SessionContext, newest: &str) {
+    pub(crate) fn gained_nothing(&self, app: &RelyingParty, newest: &str) {
         self.ledger.gained_nothing(Self::key(app, newest));
     }
 
@@ -339,7 +339,7 @@ fn belonging<'a>(request: &Request<'a>, new: &Identity) -> Result<Option<&'a Pre
 /// Whether a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are, and
 /// those whose JWT is over.
 fn is_of_another(
-    app: &SessionContext,
+    app: &RelyingParty,
     grant: &Grant,
     previous: Option<&Previous>,
     identity: &Identity,
@@ -365,7 +365,7 @@ async fn wait(waiter: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
 /// A request for a new JWT.
 #[derive(Clone, Copy)]
 struct Request<'a> {
-    app: &'a Arc<SessionContext>,
+    app: &'a Arc<RelyingParty>,
     grant: &'a Grant,
     previous: Option<&'a Previous>,
     /// The browser's address.
@@ -384,7 +384,7 @@ enum Place {
 
 /// One call to the provider.
 struct Call {
-    app: Arc<SessionContext>,
+    app: Arc<RelyingParty>,
     ledger: Arc<Ledger>,
     clock: Arc<dyn crate::system::clock::Clock>,
     memory: Arc<Memory>,

@@ -4,7 +4,7 @@ use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, Revocation};
 use crate::session::token_family::Jwt;
-use crate::session::{SessionContext, Sessions};
+use crate::session::{RelyingParty, Sessions};
 
 /// A JWT that has expired by so many seconds may come to be valid again: our clock may have been ahead.
 const MAX_STEP: u64 = 600;
@@ -73,7 +73,7 @@ impl Sessions {
     /// JWT, where it is of this session.
     pub(super) fn revocation(
         &self,
-        app: &SessionContext,
+        app: &RelyingParty,
         grant: &Grant,
         previous: Option<&Previous>,
         new: &Identity,
@@ -96,7 +96,7 @@ impl Sessions {
     }
 
     /// Whether an old JWT may be one of the session of a refresh token. Where it is known when that began, its JWTs are as well.
-    fn may_belong(&self, app: &SessionContext, grant: &Grant, previous: &Previous) -> bool {
+    fn may_belong(&self, app: &RelyingParty, grant: &Grant, previous: &Previous) -> bool {
         if grant.record.is_some() {
             return app.rules.session.is_bound(grant, Some(previous.access_token.as_str()), Some(previous));
         }
@@ -106,12 +106,7 @@ impl Sessions {
     }
 
     /// When a session certainly existed already, or began, in Unix seconds. `None`: nothing tells.
-    pub(super) fn age(
-        &self,
-        app: &SessionContext,
-        grant: &Grant,
-        previous: Option<&Previous>,
-    ) -> Option<u64> {
+    pub(super) fn age(&self, app: &RelyingParty, grant: &Grant, previous: Option<&Previous>) -> Option<u64> {
         let sealed = grant.record.map(|record| record.started_at);
         let begun = || self.ledger.started_at(Self::key(app, &grant.refresh_token));
         sealed.or_else(begun).or_else(|| previous?.identity.issued_at())
@@ -127,7 +122,7 @@ impl Sessions {
     }
 
     /// Revokes a JWT with its session, where it names one, or else alone.
-    pub(super) fn revoke_jwt(&self, app: &SessionContext, (marks, expires_at): Jwt, is_replaced: bool) {
+    pub(super) fn revoke_jwt(&self, app: &RelyingParty, (marks, expires_at): Jwt, is_replaced: bool) {
         if let Some(session) = marks.session {
             return self.revoke_mark(app.rules.token.provider, session, is_replaced);
         }

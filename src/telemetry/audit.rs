@@ -7,7 +7,7 @@ use http::HeaderValue;
 use tracing::info;
 
 use crate::answer::reason::ReasonCode;
-use crate::session::SessionContext;
+use crate::session::RelyingParty;
 use crate::telemetry::access_log::text;
 use crate::telemetry::{metrics, traces};
 
@@ -101,12 +101,12 @@ pub(crate) fn cause() -> Option<Cause> {
 }
 
 /// Writes an event of one app's session.
-pub(crate) fn record(event: Event, reason: ReasonCode, session: &SessionContext, subject: Option<&str>) {
+pub(crate) fn record(event: Event, reason: ReasonCode, session: &RelyingParty, subject: Option<&str>) {
     write(event, reason, Some(session), subject, None, None);
 }
 
 /// The same with what is known beside the code. `detail` must not quote what a client or a token says.
-pub(crate) fn record_detail(event: Event, reason: ReasonCode, session: &SessionContext, detail: &str) {
+pub(crate) fn record_detail(event: Event, reason: ReasonCode, session: &RelyingParty, detail: &str) {
     write(event, reason, Some(session), None, Some(detail), None);
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn record_admin(
 fn write(
     event: Event,
     reason: ReasonCode,
-    session: Option<&SessionContext>,
+    session: Option<&RelyingParty>,
     subject: Option<&str>,
     detail: Option<&str>,
     peer: Option<IpAddr>,

@@ -211,3 +211,6 @@ impl Wake for Name {
         self.doubt();
     }
 }
+
+#[cfg(test)]
+mod tests;

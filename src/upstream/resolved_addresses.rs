@@ -197,3 +197,6 @@ impl Answer {
         self.said.is_some_and(|said| now < said + KEPT) && !address.failed.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests;

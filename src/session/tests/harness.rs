@@ -18,13 +18,13 @@ use crate::access::token::verify;
 use crate::config;
 use crate::identity_provider::testing::server::{Server, json as answer, provider};
 use crate::identity_provider::{Client, UnknownKeySource, testing};
-use crate::session::{Outcome, Refreshed, SessionContext, Sessions};
+use crate::session::{Outcome, Refreshed, RelyingParty, Sessions};
 use crate::system::clock::ManualClock;
 
 pub(crate) struct Harness {
     pub(crate) server: Server,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) app: Arc<SessionContext>,
+    pub(crate) app: Arc<RelyingParty>,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) config: config::Config,
@@ -49,7 +49,7 @@ impl Harness {
             server.base
         );
         let config = config::parse(&text).unwrap().config;
-        let app = Arc::new(SessionContext {
+        let app = Arc::new(RelyingParty {
             app: String::from("store"),
             rules: with_provider_zero(AppRules::new(
                 &config.apps[0],

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use tokio::task::JoinSet;
 use tokio::time::{advance, sleep};
 
-use crate::upstream::resolved_addresses::HURRIED;
 use super::*;
+use crate::upstream::resolved_addresses::HURRIED;
 
 const SECOND: Duration = Duration::from_secs(1);
 

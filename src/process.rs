@@ -1,5 +1,6 @@
 //! The life of the process: it binds, runs, reloads, hands over to another process, drains and stops.
 
+mod build;
 mod reload;
 mod reload_triggers;
 mod runtime;
@@ -7,6 +8,7 @@ mod server;
 mod stop_signals;
 mod upgrade;
 
+pub use crate::admin::ReloadStatus;
 pub use crate::system::descriptors::{Shortage, raise_descriptor_limit};
 pub use reload::Reloader;
 pub use reload_triggers::reload_when_told;

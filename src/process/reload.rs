@@ -16,14 +16,15 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::admin::{Admin, Process};
+use crate::admin::{Admin, Process, ProcessStatus, ReloadStatus};
 use crate::config::{Change, Config, ConfigError, Outline};
-use crate::gateway::{CurrentState, ReloadStatus, State};
+use crate::gateway::{CurrentState, State};
 use crate::identity_provider::SetupError;
 use crate::telemetry::metrics::METRICS;
 
 use crate::connection::connection_limit::Connections;
 use crate::connection::http1::serve::ConnectionSettings;
+use crate::process::build::{Before, StateBuilder};
 use crate::system::descriptors::fitting;
 
 /// How long the swap waits for new providers and host names to be looked up: without them, requests would fail that succeed
@@ -50,7 +51,9 @@ pub struct Reloader {
 
 #[derive(Debug)]
 struct Inner {
+    builder: StateBuilder,
     current: Arc<CurrentState>,
+    status: Arc<ProcessStatus>,
     config: ArcSwap<Config>,
     settings: Arc<ArcSwap<ConnectionSettings>>,
     connections: Arc<Connections>,
@@ -62,10 +65,17 @@ struct Inner {
 }
 
 impl Reloader {
-    pub(crate) fn new(config: Config, state: Arc<State>, is_over: channel::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        builder: StateBuilder,
+        state: Arc<State>,
+        is_over: channel::Receiver<bool>,
+    ) -> Self {
         let limits = &config.server.limits;
         let connections = Connections::new(most_connections(limits.max_connections));
         let inner = Inner {
+            builder,
+            status: Arc::new(ProcessStatus::new(state.now())),
             current: Arc::new(CurrentState::new(state)),
             settings: Arc::new(ArcSwap::from_pointee(ConnectionSettings::new(
                 limits,
@@ -90,6 +100,15 @@ impl Reloader {
         self.inner.current.load()
     }
 
+    /// The reloads until now.
+    pub fn status(&self) -> Arc<ReloadStatus> {
+        self.inner.status.reload()
+    }
+
+    pub(crate) fn process_status(&self) -> &Arc<ProcessStatus> {
+        &self.inner.status
+    }
+
     pub(crate) fn current(&self) -> &Arc<CurrentState> {
         &self.inner.current
     }
@@ -112,8 +131,8 @@ impl Reloader {
     pub async fn reload(&self, config: Config) -> Result<Vec<Change>, SetupError> {
         let inner = &self.inner;
         let _turn = inner.turn.lock().await;
-        let before = self.state();
-        let next = match before.next(&config) {
+        let (before, old) = (self.state(), self.config());
+        let next = match inner.builder.next(&config, Before { state: &before, outline: &old.outline }) {
             Ok(next) => Arc::new(next),
             Err(error) => {
                 self.refuse(error.to_string());
@@ -121,13 +140,14 @@ impl Reloader {
             }
         };
         prepare(Some(&before), &next).await;
-        let changes = self.config().outline.changes(&config.outline);
+        let changes = old.outline.changes(&config.outline);
         let needs_restart = FIXED.into_iter().filter(|key| !inner.first.is_same(&config.outline, key));
+        let known = self.status();
         let status = ReloadStatus {
-            generation: next.generation(),
+            generation: known.generation + 1,
             loaded_at: next.now(),
             last_error: None,
-            refused: next.reload_status().refused,
+            refused: known.refused,
             needs_restart: needs_restart.map(String::from).collect(),
         };
         report(&status, &changes);
@@ -136,7 +156,7 @@ impl Reloader {
             .store(Arc::new(ConnectionSettings::new(&config.server.limits, config.server.log.access)));
         inner.connections.set_max(most_connections(config.server.limits.max_connections));
         inner.config.store(Arc::new(config));
-        next.set_reload_status(status);
+        inner.status.set_reload(status);
         inner.current.store(next);
         self.follow_state();
         Ok(changes)
@@ -144,7 +164,7 @@ impl Reloader {
 
     /// Is not ready from now on, and waits for `server.shutdown_delay`.
     pub(crate) async fn announce_stop(&self) {
-        self.state().status.stop();
+        self.inner.status.stop();
         let delay = self.config().server.shutdown_delay;
         if !delay.is_zero() {
             info!(delay_seconds = delay.as_secs(), "not ready any more, and stopping soon");
@@ -169,10 +189,9 @@ impl Reloader {
     }
 
     fn refuse(&self, reason: String) {
-        let state = self.state();
-        let status = ReloadStatus::clone(&state.reload_status());
+        let status = ReloadStatus::clone(&self.status());
         error!(generation = status.generation, reason, "reload refused: the old configuration stays");
-        state.set_reload_status(ReloadStatus {
+        self.inner.status.set_reload(ReloadStatus {
             last_error: Some(reason),
             refused: status.refused + 1,
             ..status

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::admin::{Listening, Process};
 use crate::config::{self, Config};
 use crate::connection::tls::certificate_store::CertificateStore;
-use crate::gateway::{Gateway, State, open_streams};
+use crate::gateway::{Gateway, open_streams};
 use crate::identity_provider::SetupError;
 use crate::system::clock::{Clock, SystemClock};
 use crate::system::name_lookup::{Lookup, SystemLookup};
@@ -27,6 +27,7 @@ use crate::telemetry::metrics::METRICS;
 use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_control::EndReason;
 use crate::connection::listener::{BACKLOG, Front, accept};
+use crate::process::build::StateBuilder;
 use crate::process::reload::CurrentAdmin;
 use crate::process::reload::Reloader;
 use crate::process::upgrade::{Estate, Purpose, Successor};
@@ -143,7 +144,8 @@ impl Server {
         lookup: Arc<dyn Lookup>,
         mut inherited: Option<Inherited>,
     ) -> Result<Self, BindError> {
-        let state = Arc::new(State::new(&config, clock, lookup)?);
+        let builder = StateBuilder::new(&config, clock, lookup);
+        let state = Arc::new(builder.first(&config)?);
         let mut listen = |key, purpose, address| {
             let known = inherited.as_mut().and_then(|inherited| inherited.take(purpose, address));
             let listener = known.map_or_else(|| bind(address), Ok).and_then(TcpListener::from_std);
@@ -183,7 +185,7 @@ impl Server {
         let (stop, _) = channel::channel(false);
         // What goes on in the background is there for what is served, not for what comes: a stop may take an hour.
         let (over, is_over) = channel::channel(false);
-        let reloader = Reloader::new(config, state, is_over);
+        let reloader = Reloader::new(config, builder, state, is_over);
         Ok(Self { reloader, stop, over, public, public_tls, tls, admin, successor })
     }
 
@@ -327,7 +329,8 @@ impl Server {
         let listening = addresses("server.listen", self.addresses())
             .chain(addresses("server.listen_tls", self.tls_addresses()))
             .chain(addresses("server.admin_listen", self.admin_address().into_iter().collect()));
-        Process::new(listening.collect(), self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)))
+        let status = Arc::clone(self.reloader.process_status());
+        Process::new(status, listening.collect(), self.tls.as_ref().map(|tls| Arc::clone(&tls.certificates)))
     }
 
     fn proxy(&self) -> pingora_proxy::HttpProxy<Gateway> {

@@ -5,6 +5,7 @@ mod failed_tokens;
 mod host;
 mod metrics;
 mod process;
+mod process_status;
 mod readiness;
 mod revoke;
 mod status;
@@ -23,6 +24,8 @@ use crate::answer::problem::Problem;
 use crate::gateway::State;
 
 pub(crate) use process::{Listening, Process};
+pub(crate) use process_status::ProcessStatus;
+pub use process_status::ReloadStatus;
 
 use status::Status;
 
@@ -67,7 +70,7 @@ impl Admin {
 
     /// 200 once every provider's endpoints and keys are known, else 503 with the reasons.
     fn readyz(&self) -> Response<Vec<u8>> {
-        let reasons = readiness::reasons(&self.state);
+        let reasons = readiness::reasons(&self.state, &self.process);
         if reasons.is_empty() {
             answer(StatusCode::OK, "application/json", json!({ "status": "ready" }).to_string())
         } else {

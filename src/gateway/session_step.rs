@@ -14,6 +14,7 @@ use crate::access::decision::{
 use crate::access::identity::Identity;
 use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
+use crate::access::tokens::RefreshToken;
 use crate::answer::problem::{Code, Problem};
 use crate::answer::reason::ReasonCode;
 use crate::config::Access;
@@ -274,11 +275,11 @@ fn ended(destination: Destination<'_>, reason: Reason) -> Decision<'_> {
 /// dead.
 fn rotated_cookies(
     app: &App,
-    newest: &str,
+    newest: &RefreshToken,
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Option<NewCookies> {
-    if *newest == **pending.grant.refresh_token {
+    if *newest == pending.grant.refresh_token {
         return None;
     }
     session_cookies::rotated(app, newest, pending, request)

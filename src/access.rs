@@ -31,6 +31,7 @@ pub mod seal;
 mod signed_token;
 pub mod token;
 pub mod token_fix;
+pub mod tokens;
 pub mod verified_tokens;
 pub mod web_socket;
 

@@ -35,9 +35,10 @@ mod tests;
 use std::fmt;
 
 use serde_json::Value;
-use zeroize::Zeroizing;
 
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
+use crate::syntax::redacted::SecretText;
 
 pub(crate) use client_fix::client_fix;
 pub use discovery::DiscoveryError;
@@ -74,34 +75,21 @@ impl Client {
 }
 
 /// What a user typed into the app's login form.
+#[derive(Debug)]
 pub struct Credentials {
     /// The user name, as typed.
-    pub username: String,
-    /// The password, zeroised on drop.
-    pub password: Zeroizing<String>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Credentials").finish_non_exhaustive()
-    }
+    pub username: SecretText,
+    /// The password.
+    pub password: SecretText,
 }
 
 /// The usable part of a successful token answer.
+#[derive(Debug)]
 pub struct TokenSet {
     /// The JWT, not verified yet.
-    pub access_token: Zeroizing<String>,
+    pub access_token: AccessToken,
     /// Absent in an answer: the old one stays.
-    pub refresh_token: Option<Zeroizing<String>>,
-}
-
-impl fmt::Debug for TokenSet {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TokenSet")
-            .field("has_refresh_token", &self.refresh_token.is_some())
-            .finish_non_exhaustive()
-    }
+    pub refresh_token: Option<RefreshToken>,
 }
 
 /// Why a password grant gave no tokens.

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::TokenSet;
+use crate::access::tokens::{AccessToken, RefreshToken};
 
 /// The longest token that is taken, in bytes; a JWT with very many roles has some 8 KB.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -63,7 +64,10 @@ fn token_set(access: Option<Zeroized>, refresh: Option<Zeroized>) -> Result<Toke
             return Err("the token answer has a token with characters that no token has");
         }
     }
-    Ok(TokenSet { access_token, refresh_token: refresh })
+    Ok(TokenSet {
+        access_token: AccessToken::new(access_token),
+        refresh_token: refresh.map(RefreshToken::new),
+    })
 }
 
 #[cfg(test)]

@@ -15,11 +15,12 @@
 //! 5. 404, 405, 410 and 415 mean a wrong URL: the operator's fault.
 //! 6. Everything else: the provider is unavailable.
 
-use super::codes::{self, AtLogin, AtLogout, AtRefresh, Member, Row};
-use super::error_answer::{ErrorAnswer, Form};
-use super::http::Answer;
-use super::retry_after::RetryAfter;
-use super::{LoginError, RefreshError, RevokeError, TokenSet, token_answer};
+use crate::identity_provider::codes::{self, AtLogin, AtLogout, AtRefresh, Member, Row};
+use crate::identity_provider::error_answer::{ErrorAnswer, Form};
+use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, TokenSet};
+use crate::identity_provider::provider_answer::Answer;
+use crate::identity_provider::retry_after::RetryAfter;
+use crate::identity_provider::token_answer;
 
 /// What providers say of a plain wrong password (Keycloak): the reason code says as much.
 const WRONG_PASSWORD: &str = "Invalid user credentials";

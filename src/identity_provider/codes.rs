@@ -4,8 +4,8 @@
 //! The rows go from what is precise to what is general, and the first one that fits counts. A code that is in no row says
 //! nothing that is known, and so ends no session.
 
-use super::ChallengeKind::{self, AccountAction, PasswordChange, TwoFactor};
-use super::error_answer::ErrorAnswer;
+use crate::identity_provider::error_answer::ErrorAnswer;
+use crate::identity_provider::outcome::ChallengeKind::{self, AccountAction, PasswordChange, TwoFactor};
 use AtLogout::{Done, Refused};
 use AtRefresh::{Dead, Operator, Passing};
 use Member::{Code, Description, Number, Reason, Subcode};

@@ -9,12 +9,14 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::SetupError;
-use super::classify::is_wrong_url;
-use super::endpoints::{Endpoints, below, check_url, issuer_url};
-use super::http::{CallError, HttpClient, measured};
-use super::single_flight::SingleFlight;
 use crate::config::{self, LogoutMethod, PlainHttp, ProviderKind};
+use crate::identity_provider::call_error::CallError;
+use crate::identity_provider::classify::is_wrong_url;
+use crate::identity_provider::endpoints::{Endpoints, below, check_url, issuer_url};
+use crate::identity_provider::http_client::{HttpClient, measured};
+use crate::identity_provider::log_text::escaped;
+use crate::identity_provider::not_ready::SetupError;
+use crate::identity_provider::shared_fetch::SharedFetch;
 
 /// The least time between the starts of two attempts: while a provider is down, every login asks for one.
 const SPACING: Duration = Duration::from_millis(250);
@@ -35,7 +37,7 @@ pub(super) struct Discovery {
     known: ArcSwap<Endpoints>,
     /// Nothing is left to find out, be it that there is no metadata at all.
     settled: AtomicBool,
-    attempts: SingleFlight,
+    attempts: SharedFetch,
     state: Mutex<State>,
 }
 
@@ -182,7 +184,7 @@ impl Discovery {
             known: ArcSwap::from_pointee(configured.clone()),
             configured,
             settled: AtomicBool::new(settled),
-            attempts: SingleFlight::default(),
+            attempts: SharedFetch::default(),
             state: Mutex::default(),
         })
     }
@@ -330,7 +332,7 @@ impl Discovery {
     fn accept(&self, metadata: &Metadata) -> Result<(), DiscoveryError> {
         if metadata.issuer != self.issuer {
             return Err(DiscoveryError::OtherIssuer {
-                found: super::log_text::escaped(&metadata.issuer),
+                found: escaped(&metadata.issuer),
                 configured: self.issuer.clone(),
             });
         }

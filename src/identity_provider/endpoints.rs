@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use super::SetupError;
 use crate::config::{self, LogoutMethod, PlainHttp, ProviderKind};
+use crate::identity_provider::not_ready::SetupError;
 
 /// A provider's endpoints, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -141,9 +141,9 @@ pub(super) fn below(base: &Url, path: &str) -> Url {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing;
     use super::*;
     use crate::config::RefreshApi;
+    use crate::identity_provider::testing;
 
     fn text(url: Option<&Url>) -> &str {
         url.map_or("", Url::as_str)

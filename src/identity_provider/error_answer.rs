@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value};
 
-use super::codes::Member;
-use super::http::Answer;
-use super::log_text::{escaped, excerpt};
+use crate::identity_provider::codes::Member;
+use crate::identity_provider::log_text::{escaped, excerpt};
+use crate::identity_provider::provider_answer::Answer;
 use crate::syntax::json;
 
 /// The most that is passed on of a challenge, in bytes of JSON.

@@ -9,27 +9,25 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::discovery::Discovery;
-use super::error_answer::ErrorAnswer;
-use super::form::{Form, authenticate};
-use super::http::{Answer, CallError, HttpClient, measured};
-use super::jwks::KeyStore;
-use super::{
-    Client, Credentials, LoginError, NotReady, RefreshError, RevokeError, SetupError, TokenSet,
-    UnknownKeySource, classify,
-};
 use crate::access::key_set::KeySet;
 use crate::config::{self, LogoutMethod, ProviderKind, RefreshApi};
+use crate::identity_provider::call_error::CallError;
+use crate::identity_provider::classify;
+use crate::identity_provider::client::{Client, Credentials};
+use crate::identity_provider::client_authentication::authenticate;
+use crate::identity_provider::discovery::Discovery;
+use crate::identity_provider::error_answer::ErrorAnswer;
+use crate::identity_provider::form_body::Form;
+use crate::identity_provider::http_client::{HttpClient, measured};
+use crate::identity_provider::jwks::KeyStore;
+use crate::identity_provider::jwks_backoff::{Pauses, UnknownKeySource};
+use crate::identity_provider::not_ready::{NotReady, SetupError};
+use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, TokenSet};
+use crate::identity_provider::provider_answer::Answer;
 
 /// How long a refresh's answer is read at least, from when the refresh is asked for. Never for less than a request waits: a
 /// rotated refresh token would be lost with the answer.
 pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
-
-/// The pause after a failure in the background; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest pause between two attempts in the background while something is missing.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Seconds between two warnings of a clock that differs: each login and refresh would give one.
 const CLOCK_WARNINGS: u64 = 300;
@@ -262,19 +260,17 @@ impl IdentityProvider {
     /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again
     /// with growing pauses while something is missing. Ends when `shutdown` turns true or its sender is gone.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         loop {
             let succeeded = tokio::select! {
                 () = stopped(&mut shutdown) => return,
                 succeeded = self.renew() => succeeded,
             };
             let wait = if succeeded {
-                pause = FIRST_PAUSE;
+                pauses = Pauses::default();
                 self.config.jwks_refresh
             } else {
-                let wait = pause.min(self.config.jwks_refresh);
-                pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
-                wait
+                pauses.after_failure().min(self.config.jwks_refresh)
             };
             tokio::select! {
                 () = stopped(&mut shutdown) => return,

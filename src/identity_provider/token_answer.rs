@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::TokenSet;
+use crate::identity_provider::outcome::TokenSet;
 
 /// The longest token that is taken, in bytes; a JWT with very many roles has some 8 KB.
 const MAX_TOKEN: usize = 16 * 1024;

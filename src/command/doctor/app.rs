@@ -2,7 +2,7 @@
 
 use super::report::Report;
 use crate::config::{self, ClientAuthentication, LogoutMethod, ProviderKind, RefreshApi};
-use crate::identity_provider::probe::{ClientVerdict, PasswordGrantVerdict, Probed};
+use crate::identity_provider::doctor_questions::{ClientVerdict, PasswordGrantVerdict, Probed};
 use crate::identity_provider::{Client, IdentityProvider};
 
 /// What to do where the answer is a firewall's or a proxy's.

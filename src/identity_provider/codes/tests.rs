@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::identity_provider::classify;
-use crate::identity_provider::http::Answer;
+use crate::identity_provider::provider_answer::Answer;
 use crate::identity_provider::{LoginError, RefreshError, RevokeError};
 
 /// Where an operator reads it.

@@ -4,11 +4,17 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::codes::{self, AtLogin, AtRefresh};
-use super::error_answer::{ErrorAnswer, Form};
-use super::http::{Answer, CallError};
-use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError, classify, token_answer};
 use crate::access::key_set::{KeySet, KeySetError};
+use crate::identity_provider::call_error::CallError;
+use crate::identity_provider::client::{Client, Credentials};
+use crate::identity_provider::codes::{self, AtLogin, AtRefresh};
+use crate::identity_provider::discovery::DiscoveryError;
+use crate::identity_provider::error_answer::{ErrorAnswer, Form};
+use crate::identity_provider::log_text::escaped;
+use crate::identity_provider::outcome::RefreshError;
+use crate::identity_provider::provider::IdentityProvider;
+use crate::identity_provider::provider_answer::Answer;
+use crate::identity_provider::{classify, token_answer};
 
 /// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
 const NO_USER: &str = "portcullis-doctor-no-such-user";
@@ -231,7 +237,7 @@ fn password_grant_verdict(answer: &Answer) -> PasswordGrantVerdict {
 fn offered(json: &[u8]) -> Vec<String> {
     let document: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let keys = document.get("keys").and_then(serde_json::Value::as_array).map(Vec::as_slice);
-    let member = |key: &serde_json::Value, name| key.get(name)?.as_str().map(super::log_text::escaped);
+    let member = |key: &serde_json::Value, name| key.get(name)?.as_str().map(escaped);
     let mut offered: Vec<String> = keys
         .unwrap_or_default()
         .iter()

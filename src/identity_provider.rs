@@ -2,9 +2,10 @@
 //!
 //! | File | Its subject |
 //! |---|---|
-//! | `provider` | [`IdentityProvider`]: the grants, revocation, the background task |
+//! | `provider` | [`IdentityProvider`]: what is known of it, and the background task |
+//! | `grants` | its calls for a client: login, refresh and logout |
 //! | `client`, `outcome` | who asks, and the outcomes of a login, a refresh and a logout |
-//! | `endpoints`, `discovery` | where the provider's endpoints are |
+//! | `endpoints`, `discovery`, `discovery_error`, `metadata` | where the provider's endpoints are |
 //! | `jwks`, `jwks_backoff` | its keys, when they are fetched, and how rarely |
 //! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure, and where providers differ |
 //! | `codes` | the meaning of providers' codes: one table |
@@ -20,14 +21,17 @@ mod client_authentication;
 mod client_fix;
 mod codes;
 mod discovery;
+mod discovery_error;
 pub mod doctor_questions;
 mod endpoints;
 mod error_answer;
 mod form_body;
+mod grants;
 mod http_client;
 mod jwks;
 mod jwks_backoff;
 mod log_text;
+mod metadata;
 mod not_ready;
 mod outcome;
 mod provider;
@@ -43,9 +47,10 @@ mod tests;
 
 pub use client::{Client, Credentials};
 pub(crate) use client_fix::client_fix;
-pub use discovery::DiscoveryError;
+pub use discovery_error::DiscoveryError;
+pub use grants::REFRESH_READ_LIMIT;
 pub use jwks_backoff::UnknownKeySource;
 pub use not_ready::{NotReady, SetupError};
 pub use outcome::{ChallengeKind, LoginError, RefreshError, RevokeError, TokenSet};
-pub use provider::{IdentityProvider, REFRESH_READ_LIMIT};
+pub use provider::IdentityProvider;
 pub use retry_after::RetryAfter;

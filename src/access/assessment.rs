@@ -11,7 +11,8 @@ use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
-use crate::access::token::{self, TokenError, Verification};
+use crate::access::token::{self, Verification};
+use crate::access::token_error::TokenError;
 use crate::access::verified_tokens::{Remembered, Scope};
 use crate::config;
 

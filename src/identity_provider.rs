@@ -5,10 +5,11 @@
 //! | `provider` | [`IdentityProvider`]: what is known of it, and the background task |
 //! | `grants` | its calls for a client: login, refresh and logout |
 //! | `client`, `outcome` | who asks, and the outcomes of a login, a refresh and a logout |
-//! | `endpoints`, `discovery`, `discovery_error`, `metadata` | where the provider's endpoints are |
+//! | `endpoints`, `discovery`, `discovery_error`, `metadata`, `metadata_url` | where the provider's endpoints are |
 //! | `jwks`, `jwks_backoff` | its keys, when they are fetched, and how rarely |
-//! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure, and where providers differ |
-//! | `codes` | the meaning of providers' codes: one table |
+//! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
+//! | `dialect` | everything in which kinds of providers differ: a file for each |
+//! | `codes`, `code_row` | the meaning of providers' codes: one table |
 //! | `form_body`, `client_authentication` | request bodies, and how a client proves who it is |
 //! | `http_client`, `provider_answer`, `call_error` | the one HTTP client: no redirects, time-outs, size caps |
 //! | `shared_fetch` | work that everyone who asks for it shares |
@@ -19,7 +20,9 @@ mod classify;
 mod client;
 mod client_authentication;
 mod client_fix;
+mod code_row;
 mod codes;
+mod dialect;
 mod discovery;
 mod discovery_error;
 pub mod doctor_questions;
@@ -32,6 +35,7 @@ mod jwks;
 mod jwks_backoff;
 mod log_text;
 mod metadata;
+mod metadata_url;
 mod not_ready;
 mod outcome;
 mod provider;

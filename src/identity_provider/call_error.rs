@@ -13,6 +13,9 @@ pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
+    /// It is not known where to call.
+    #[error("{0}")]
+    NoEndpoint(String),
     /// No connection, or it broke.
     #[error("{0}")]
     Connection(String),

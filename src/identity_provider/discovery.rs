@@ -8,12 +8,13 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config::{self, LogoutMethod, PlainHttp, ProviderKind};
+use crate::config::{self, LogoutMethod, PlainHttp};
+use crate::identity_provider::dialect::Dialect;
 use crate::identity_provider::discovery_error::DiscoveryError;
 use crate::identity_provider::endpoints::{Endpoints, check_url, issuer_url};
 use crate::identity_provider::http_client::HttpClient;
 use crate::identity_provider::log_text::escaped;
-use crate::identity_provider::metadata::{Metadata, well_known};
+use crate::identity_provider::metadata::Metadata;
 use crate::identity_provider::not_ready::SetupError;
 use crate::identity_provider::shared_fetch::SharedFetch;
 
@@ -50,13 +51,14 @@ struct State {
 
 impl Discovery {
     /// Prepares discovery; makes no connection.
-    pub(super) fn new(config: &config::IdentityProvider, http: HttpClient) -> Result<Self, SetupError> {
-        let configured = Endpoints::configured(config)?;
+    pub(super) fn new(
+        config: &config::IdentityProvider,
+        dialect: &dyn Dialect,
+        http: HttpClient,
+    ) -> Result<Self, SetupError> {
+        let configured = Endpoints::configured(config, dialect)?;
         let issuer = issuer_url(&config.issuer);
-        let mut documents = match (config.kind, &issuer) {
-            (ProviderKind::OAuth2, Some(issuer)) => well_known(issuer),
-            _ => Vec::new(),
-        };
+        let mut documents = issuer.map(|issuer| dialect.metadata(&issuer)).unwrap_or_default();
         let needs_jwks = config.hmac_secret.is_none();
         let complete = configured.token.is_some() && (configured.jwks.is_some() || !needs_jwks);
         if documents.is_empty() && !complete {

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
-use tokio::time::Instant;
-use zeroize::Zeroizing;
+use url::Url;
 
-use crate::config::{LogoutMethod, ProviderKind, RefreshApi};
+use crate::config::{ClientAuthentication, LogoutMethod};
 use crate::identity_provider::call_error::CallError;
 use crate::identity_provider::classify;
 use crate::identity_provider::client::{Client, Credentials};
 use crate::identity_provider::client_authentication::authenticate;
+use crate::identity_provider::dialect::{Body, refresh_grant};
 use crate::identity_provider::error_answer::ErrorAnswer;
-use crate::identity_provider::form_body::Form;
 use crate::identity_provider::http_client::measured;
 use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, TokenSet};
 use crate::identity_provider::provider::IdentityProvider;
@@ -29,15 +27,14 @@ impl IdentityProvider {
         client: &Client,
         credentials: &Credentials,
     ) -> Result<TokenSet, LoginError> {
-        let deadline = Instant::now() + self.config.request_timeout;
-        let call = self.send_password_grant(client, credentials);
-        let answer = match tokio::time::timeout_at(deadline, call).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(problem)) => return Err(LoginError::Unavailable(problem, None)),
-            Err(_) => return Err(LoginError::Unavailable(timed_out(self.config.request_timeout), None)),
+        let limit = self.config.request_timeout;
+        let unavailable = |error: CallError| LoginError::Unavailable(error.to_string(), None);
+        let answer = match tokio::time::timeout(limit, self.send_login(client, credentials)).await {
+            Ok(answer) => answer.map_err(unavailable)?,
+            Err(_) => return Err(unavailable(CallError::TimedOut(limit))),
         };
         let secrets = secrets_of(client, &[&credentials.password]);
-        let outcome = classify::login(&answer, &secrets);
+        let outcome = classify::login(self.dialect, &answer, &secrets);
         if matches!(outcome, Err(LoginError::InvalidCredentials(_))) {
             // A provider that answers a wrong client secret like a wrong password is found out by this line only.
             let answer = ErrorAnswer::read(&answer).describe(&answer, &secrets);
@@ -46,26 +43,21 @@ impl IdentityProvider {
         outcome
     }
 
-    /// Sends a password grant: what it means is not looked at.
-    pub(super) async fn send_password_grant(
+    /// Sends a login, and does not look at what its answer means.
+    pub(super) async fn send_login(
         &self,
         client: &Client,
         credentials: &Credentials,
-    ) -> Result<Answer, String> {
-        // Nothing but user name and password comes from the user.
-        let mut form = Form::new()
-            .field("grant_type", "password")
-            .field("username", &credentials.username)
-            .field("password", &credentials.password);
-        if let Some(scope) = &self.config.scope {
-            form = form.field("scope", scope);
-        }
-        self.send_grant(client, "login", form.parameters(client), self.config.request_timeout).await
+    ) -> Result<Answer, CallError> {
+        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.token.is_some()).await;
+        let url = endpoints.token.as_ref().ok_or_else(|| self.no_endpoint())?;
+        let body = self.dialect.login(credentials, self.config.scope.as_deref());
+        self.send_grant("login", url, client, body, self.config.request_timeout).await
     }
 
-    /// Exchanges a refresh token for new tokens (RFC 6749 section 6, or FusionAuth's own API, which takes the old
-    /// access token, too). Reads the answer for up to [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller
-    /// that cannot wait so long stops waiting, but should let this run to its end.
+    /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up to
+    /// [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller that cannot
+    /// wait so long stops waiting, but should let this run to its end.
     pub async fn refresh_grant(
         &self,
         client: &Client,
@@ -73,63 +65,62 @@ impl IdentityProvider {
         access_token: Option<&str>,
     ) -> Result<TokenSet, RefreshError> {
         let secrets = secrets_of(client, &[refresh_token, access_token.unwrap_or_default()]);
-        let unavailable = |problem| RefreshError::Unavailable(problem, None);
-        let with_jwt_api = self.config.kind == ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt };
-        if with_jwt_api {
-            let answer = self.send_jwt_refresh(refresh_token, access_token).await.map_err(unavailable)?;
-            classify::jwt_refresh(&answer, &secrets)
-        } else {
-            let answer = self.send_refresh_grant(client, refresh_token).await.map_err(unavailable)?;
-            classify::refresh(&answer, &secrets)
-        }
+        let answer = self.send_refresh(client, refresh_token, access_token).await;
+        let answer = answer.map_err(|error| RefreshError::Unavailable(error.to_string(), None))?;
+        classify::refresh(self.dialect, &answer, &secrets)
+    }
+
+    /// Sends a refresh, and does not look at what its answer means.
+    pub(super) async fn send_refresh(
+        &self,
+        client: &Client,
+        refresh_token: &str,
+        access_token: Option<&str>,
+    ) -> Result<Answer, CallError> {
+        let dialect = self.dialect;
+        let endpoints =
+            self.discovery.endpoints_with(|endpoints| dialect.refresh_endpoint(endpoints).is_some()).await;
+        let url = dialect.refresh_endpoint(&endpoints).ok_or_else(|| self.no_endpoint())?;
+        let body = dialect.refresh(refresh_token, access_token);
+        self.send_grant("refresh", url, client, body, self.refresh_read_limit()).await
+    }
+
+    /// Sends the refresh grant, be it this provider's way or not: it authenticates the client.
+    pub(super) async fn send_refresh_grant(
+        &self,
+        client: &Client,
+        refresh_token: &str,
+    ) -> Result<Answer, CallError> {
+        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.token.is_some()).await;
+        let url = endpoints.token.as_ref().ok_or_else(|| self.no_endpoint())?;
+        let body = Body::Form(refresh_grant(refresh_token));
+        self.send_grant("refresh", url, client, body, self.refresh_read_limit()).await
     }
 
     fn refresh_read_limit(&self) -> Duration {
         REFRESH_READ_LIMIT.max(self.config.request_timeout)
     }
 
-    /// Sends a refresh grant: what it means is not looked at.
-    pub(super) async fn send_refresh_grant(
-        &self,
-        client: &Client,
-        refresh_token: &str,
-    ) -> Result<Answer, String> {
-        let form = Form::new().field("grant_type", "refresh_token").field("refresh_token", refresh_token);
-        self.send_grant(client, "refresh", form.parameters(client), self.refresh_read_limit()).await
-    }
-
-    /// FusionAuth's `POST /api/jwt/refresh`.
-    async fn send_jwt_refresh(
-        &self,
-        refresh_token: &str,
-        access_token: Option<&str>,
-    ) -> Result<Answer, String> {
-        let endpoints = self.discovery.endpoints();
-        let url = endpoints.jwt_refresh.as_ref().ok_or("the refresh API's address is not known")?;
-        let body = jwt_refresh_body(refresh_token, access_token)?;
-        let call = self.http.post_json(url, body, self.refresh_read_limit());
-        measured(self.name(), "refresh", call).await.map_err(|error| error.to_string())
-    }
-
     async fn send_grant(
         &self,
+        purpose: &'static str,
+        url: &Url,
         client: &Client,
-        endpoint: &'static str,
-        form: Form,
+        body: Body<'_>,
         limit: Duration,
-    ) -> Result<Answer, String> {
-        let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.token.is_some()).await;
-        let Some(url) = &endpoints.token else { return Err(self.endpoints_missing()) };
-        let (form, authorization) = authenticate(self.config.client_auth, client, form);
-        let call = self.http.post_form(url, authorization, form, limit);
-        measured(self.name(), endpoint, call).await.map_err(|error| error.to_string())
+    ) -> Result<Answer, CallError> {
+        let body = match body {
+            Body::Form(form) => Body::Form(form.parameters(client)),
+            other => other,
+        };
+        self.send(purpose, url, (client, self.config.client_auth), body, limit).await
     }
 
-    /// Revokes a refresh token (RFC 7009, or FusionAuth's logout) or, with `logout = "end_session"`, ends the provider's
+    /// Revokes a refresh token (RFC 7009, or the provider's own way) or, with `logout = "end_session"`, ends the provider's
     /// session that it belongs to, within `request_timeout`. A provider without a revocation endpoint is none to fail at.
     pub async fn revoke(&self, client: &Client, refresh_token: &str) -> Result<(), RevokeError> {
         let limit = self.config.request_timeout;
-        let answer = match tokio::time::timeout(limit, self.send_revocation(client, refresh_token)).await {
+        let answer = match tokio::time::timeout(limit, self.send_logout(client, refresh_token)).await {
             Ok(Ok(Some(answer))) => answer,
             Ok(Ok(None)) if self.config.logout == LogoutMethod::EndSession => {
                 return Err(RevokeError::Refused(String::from("no end_session_endpoint is known")));
@@ -139,21 +130,18 @@ impl IdentityProvider {
                 return Ok(());
             }
             Ok(Err(error)) => return Err(RevokeError::Unavailable(error.to_string())),
-            Err(_) => return Err(RevokeError::Unavailable(timed_out(limit))),
+            Err(_) => return Err(RevokeError::Unavailable(CallError::TimedOut(limit).to_string())),
         };
-        let secrets = secrets_of(client, &[refresh_token]);
-        match self.config.logout {
-            LogoutMethod::Revocation => classify::revocation(&answer, &secrets),
-            LogoutMethod::EndSession => classify::end_session(&answer, &secrets),
-        }
+        classify::logout(self.dialect, &answer, &secrets_of(client, &[refresh_token]))
     }
 
-    pub(super) async fn send_revocation(
+    /// Sends a logout, and does not look at what its answer means. `None`: there is no endpoint for it.
+    pub(super) async fn send_logout(
         &self,
         client: &Client,
         refresh_token: &str,
     ) -> Result<Option<Answer>, CallError> {
-        let (method, limit) = (self.config.logout, self.config.request_timeout);
+        let method = self.config.logout;
         let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.logout(method).is_some()).await;
         let Some(url) = endpoints.logout(method) else {
             return match self.discovery.last_error().filter(|_| !self.discovery.is_settled()) {
@@ -161,47 +149,38 @@ impl IdentityProvider {
                 None => Ok(None),
             };
         };
-        if matches!(self.config.kind, ProviderKind::FusionAuth { .. }) {
-            let mut url = url.clone();
-            url.query_pairs_mut().append_pair("global", "false").append_pair("refreshToken", refresh_token);
-            let call = self.http.post_empty(&url, limit);
-            return measured(self.name(), "revocation", call).await.map(Some);
-        }
-        let form = match method {
-            LogoutMethod::Revocation => {
-                Form::new().field("token", refresh_token).field("token_type_hint", "refresh_token")
+        let body = self.dialect.revoke(refresh_token);
+        let authentication = (client, self.config.revocation_client_auth);
+        self.send("revocation", url, authentication, body, self.config.request_timeout).await.map(Some)
+    }
+
+    async fn send(
+        &self,
+        purpose: &'static str,
+        url: &Url,
+        (client, method): (&Client, ClientAuthentication),
+        body: Body<'_>,
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let call = async {
+            match body {
+                Body::Form(form) => {
+                    let (form, authorization) = authenticate(method, client, form);
+                    self.http.post_form(url, authorization, form, limit).await
+                }
+                Body::Json(json) => self.http.post_json(url, json, limit).await,
+                Body::Query(pairs) => self.http.post_query(url, &pairs, limit).await,
             }
-            // Not in OpenID Connect RP-Initiated Logout, which is for browsers: Keycloak's own way.
-            LogoutMethod::EndSession => Form::new().field("refresh_token", refresh_token),
         };
-        let (form, authorization): (Form, Option<HeaderValue>) =
-            authenticate(self.config.revocation_client_auth, client, form);
-        let call = self.http.post_form(url, authorization, form, limit);
-        measured(self.name(), "revocation", call).await.map(Some)
+        measured(self.name(), purpose, call).await
+    }
+
+    fn no_endpoint(&self) -> CallError {
+        CallError::NoEndpoint(self.endpoints_missing())
     }
 }
 
-fn timed_out(limit: Duration) -> String {
-    CallError::TimedOut(limit).to_string()
-}
-
-/// What no text for a log may repeat.
+/// Collects what no text for a log may repeat.
 fn secrets_of<'a>(client: &'a Client, of_call: &[&'a str]) -> Vec<&'a str> {
     of_call.iter().copied().chain(client.secrets()).collect()
-}
-
-/// `{"refreshToken": .., "token": ..}`, written into a buffer that is zeroised.
-fn jwt_refresh_body(refresh_token: &str, access_token: Option<&str>) -> Result<Zeroizing<Vec<u8>>, String> {
-    #[derive(serde::Serialize)]
-    struct Body<'a> {
-        #[serde(rename = "refreshToken")]
-        refresh_token: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        token: Option<&'a str>,
-    }
-    let capacity = refresh_token.len().saturating_add(access_token.map_or(0, str::len)).saturating_mul(2);
-    let mut json = Zeroizing::new(Vec::with_capacity(capacity.saturating_add(64)));
-    let body = Body { refresh_token, token: access_token };
-    serde_json::to_writer(&mut *json, &body).map_err(|error| error.to_string())?;
-    Ok(json)
 }

@@ -102,9 +102,16 @@ impl HttpClient {
         self.call(request, limit).await
     }
 
-    /// Posts nothing: everything is in the URL.
-    pub(super) async fn post_empty(&self, url: &Url, limit: Duration) -> Result<Answer, CallError> {
-        self.call(self.client.post(url.clone()).body(Bytes::new()), limit).await
+    /// Posts nothing: everything is in the query, which is added to that of the URL.
+    pub(super) async fn post_query(
+        &self,
+        url: &Url,
+        pairs: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Answer, CallError> {
+        let mut url = url.clone();
+        url.query_pairs_mut().extend_pairs(pairs);
+        self.call(self.client.post(url).body(Bytes::new()), limit).await
     }
 
     /// Sends a request and reads the whole answer, all within `limit`.

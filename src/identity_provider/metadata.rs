@@ -1,4 +1,4 @@
-//! A provider's metadata document: where it is (OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3), and what it says.
+//! A provider's metadata document (OpenID Connect Discovery 1.0 section 4, RFC 8414 section 3).
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use url::Url;
 
 use crate::config::LogoutMethod;
 use crate::identity_provider::call_error::CallError;
-use crate::identity_provider::classify::is_wrong_url;
 use crate::identity_provider::discovery_error::DiscoveryError;
-use crate::identity_provider::endpoints::{Endpoints, below};
+use crate::identity_provider::endpoints::Endpoints;
 use crate::identity_provider::http_client::{HttpClient, measured};
+use crate::identity_provider::provider_answer::is_wrong_url;
 
 /// The members of a metadata document that matter here; `grant_types_supported` is not to be trusted.
 #[derive(Deserialize)]
@@ -38,10 +38,10 @@ impl Metadata {
         };
         Ok(Endpoints {
             token: parse("token_endpoint", &self.token_endpoint)?,
+            refresh: None,
             revocation: parse("revocation_endpoint", &self.revocation_endpoint)?,
             end_session,
             jwks: parse("jwks_uri", &self.jwks_uri)?,
-            jwt_refresh: None,
         })
     }
     /// Fetches one document.
@@ -70,52 +70,6 @@ impl Metadata {
             status @ (408 | 425 | 429 | 500..) => Err(unreachable(format!("status {status}"))),
             status if is_wrong_url(status) => Err(no_metadata(format!("status {status}"))),
             status => Err(unclear(format!("status {status}"))),
-        }
-    }
-}
-
-/// The metadata documents of an issuer: OpenID Connect appends to its path, RFC 8414 section 3.1 inserts before it.
-pub(super) fn well_known(issuer: &Url) -> Vec<Url> {
-    let mut inserted = issuer.clone();
-    inserted.set_query(None);
-    inserted.set_fragment(None);
-    let path = issuer.path().trim_end_matches('/');
-    inserted.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
-    vec![below(issuer, ".well-known/openid-configuration"), inserted]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_issuer_may_have_a_path_and_a_trailing_slash() {
-        let cases = [
-            (
-                "https://a.example",
-                "https://a.example/.well-known/openid-configuration",
-                "https://a.example/.well-known/oauth-authorization-server",
-            ),
-            (
-                "https://a.example/",
-                "https://a.example/.well-known/openid-configuration",
-                "https://a.example/.well-known/oauth-authorization-server",
-            ),
-            (
-                "https://a.example:8443/realms/shop",
-                "https://a.example:8443/realms/shop/.well-known/openid-configuration",
-                "https://a.example:8443/.well-known/oauth-authorization-server/realms/shop",
-            ),
-            (
-                "https://a.example/o/",
-                "https://a.example/o/.well-known/openid-configuration",
-                "https://a.example/.well-known/oauth-authorization-server/o",
-            ),
-        ];
-        for (issuer, openid, oauth) in cases {
-            let documents = well_known(&issuer.parse().unwrap());
-            let texts: Vec<_> = documents.iter().map(Url::as_str).collect();
-            assert_eq!(texts, [openid, oauth], "{issuer}");
         }
     }
 }

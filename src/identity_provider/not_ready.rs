@@ -9,11 +9,14 @@ pub enum SetupError {
     /// An endpoint that must not be used.
     #[error("{0}")]
     Endpoint(String),
-    /// A FusionAuth provider of which no address is known.
-    #[error(
-        "the issuer {0:?} is not a URL: set `token_endpoint` to FusionAuth's `https://HOST/oauth2/token`"
-    )]
-    NoBase(String),
+    /// The endpoints follow from an address, and none is known.
+    #[error("the issuer {issuer:?} is not a URL: {hint}")]
+    NoBase {
+        /// The configured issuer.
+        issuer: String,
+        /// What the operator does about it.
+        hint: &'static str,
+    },
     /// The endpoints are neither configured nor to be discovered.
     #[error("the issuer {0:?} is not a URL to discover from: set `token_endpoint` and `jwks_uri`")]
     NothingToDiscover(String),

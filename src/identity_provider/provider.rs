@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::access::key_set::KeySet;
 use crate::config;
+use crate::identity_provider::dialect::{Dialect, kinds};
 use crate::identity_provider::discovery::Discovery;
 use crate::identity_provider::http_client::HttpClient;
 use crate::identity_provider::jwks::KeyStore;
@@ -21,6 +22,7 @@ const CLOCK_WARNINGS: u64 = 300;
 #[derive(Debug)]
 pub struct IdentityProvider {
     pub(super) config: config::IdentityProvider,
+    pub(super) dialect: &'static dyn Dialect,
     pub(super) http: HttpClient,
     pub(super) discovery: Arc<Discovery>,
     pub(super) keys: Arc<KeyStore>,
@@ -31,10 +33,19 @@ pub struct IdentityProvider {
 impl IdentityProvider {
     /// Prepares the provider; makes no connection.
     pub fn new(config: &config::IdentityProvider) -> Result<Self, SetupError> {
+        Self::speaking(kinds::of(config), config)
+    }
+
+    /// The same, in this dialect.
+    pub(super) fn speaking(
+        dialect: &'static dyn Dialect,
+        config: &config::IdentityProvider,
+    ) -> Result<Self, SetupError> {
         let http = HttpClient::new(config).map_err(SetupError::HttpClient)?;
-        let discovery = Arc::new(Discovery::new(config, http.clone())?);
+        let discovery = Arc::new(Discovery::new(config, dialect, http.clone())?);
         let keys = Arc::new(KeyStore::new(config, http.clone(), Arc::clone(&discovery)));
-        Ok(Self { config: config.clone(), http, discovery, keys, warned_of_clock: AtomicU64::new(0) })
+        let warned_of_clock = AtomicU64::new(0);
+        Ok(Self { config: config.clone(), dialect, http, discovery, keys, warned_of_clock })
     }
 
     /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the same: so a

@@ -58,3 +58,8 @@ impl Answer {
         Ok(Self { status, media_type, date, retry_after, asks_for, body })
     }
 }
+
+/// Says whether a status means: not here, or not so.
+pub(super) const fn is_wrong_url(status: u16) -> bool {
+    matches!(status, 404 | 405 | 410 | 415)
+}

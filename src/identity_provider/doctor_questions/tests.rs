@@ -1,6 +1,7 @@
 //! Each verdict by the answers that lead to it.
 
 use super::*;
+use crate::identity_provider::dialect::kinds::tests::STANDARD;
 
 fn answer(status: u16, body: &str) -> Answer {
     let body = body.as_bytes().to_vec().into();
@@ -30,7 +31,7 @@ fn client_verdicts() {
         (429, String::new(), |verdict| matches!(verdict, ClientVerdict::Unavailable(_))),
     ];
     for (status, body, check) in cases {
-        let verdict = client_verdict(&answer(status, &body), true);
+        let verdict = client_verdict(STANDARD, &answer(status, &body), true);
         assert!(check(&verdict), "{status} {body}: {verdict:?}");
     }
 }
@@ -63,7 +64,7 @@ fn password_grant_verdicts() {
         (200, String::from(r#"{"access_token":"a"}"#), |verdict| *verdict == AcceptsAnyone),
     ];
     for (status, body, check) in cases {
-        let verdict = password_grant_verdict(&answer(status, &body));
+        let verdict = password_grant_verdict(STANDARD, &answer(status, &body));
         assert!(check(&verdict), "{status} {body}: {verdict:?}");
     }
 }

@@ -16,8 +16,8 @@ use tracing::info;
 use crate::access::assessment::SessionAtHand;
 use crate::connection::exchange_control::{EndReason, Exchange};
 use crate::gateway::context::Context;
+use crate::gateway::current_state::CurrentState;
 use crate::gateway::grpc::calls_itself_grpc;
-use crate::gateway::reload_status::CurrentState;
 use crate::gateway::state::{App, State};
 use crate::session::{Sessions, WatchedSession};
 

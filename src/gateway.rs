@@ -9,7 +9,6 @@ mod endpoints;
 mod expect;
 mod failure;
 mod fusionauth_webhook;
-mod grpc;
 mod hop_by_hop;
 mod http2_upstream;
 pub(crate) mod open_streams;
@@ -48,6 +47,7 @@ use crate::connection::exchange_control;
 use crate::connection::exchange_control::ConnectionWatch;
 use crate::connection::forwarding::is_trusted;
 use crate::system::unreachable::{Side, Unreachable};
+use crate::syntax::grpc;
 use crate::telemetry::access_log;
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::request_id;
@@ -210,7 +210,7 @@ impl ProxyHttp for Gateway {
         let needs = match session.req_header().version {
             _ if context.websocket => Needs::WebSocket,
             http::Version::HTTP_10 => Needs::Http1,
-            http::Version::HTTP_2 if grpc::is_call(session.req_header()) => Needs::Http2,
+            _ if grpc::is_call(session.req_header()) => Needs::Http2,
             _ => Needs::Anything,
         };
         let client = context.connection.as_ref();

@@ -4,6 +4,7 @@
 pub(crate) mod app_head;
 pub(crate) mod authority;
 pub(crate) mod form;
+pub(crate) mod grpc;
 pub(crate) mod header_name;
 pub(crate) mod json;
 pub(crate) mod list_field;

@@ -17,7 +17,8 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, early_answer, grpc, hop_by_hop};
+use crate::gateway::{Gateway, early_answer, hop_by_hop};
+use crate::syntax::grpc;
 use crate::upstream::{Way, http2};
 
 use upload::Upload;

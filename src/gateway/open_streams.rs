@@ -16,10 +16,10 @@ use tracing::info;
 use crate::access::assessment::SessionAtHand;
 use crate::connection::exchange_control::{EndReason, Exchange};
 use crate::gateway::context::Context;
-use crate::gateway::grpc::calls_itself_grpc;
 use crate::gateway::reload_status::CurrentState;
 use crate::gateway::state::{App, State};
 use crate::session::{Sessions, WatchedSession};
+use crate::syntax::grpc::calls_itself_grpc;
 
 /// How often sessions are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);

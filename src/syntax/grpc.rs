@@ -1,22 +1,22 @@
-//! What a call of gRPC is.
+//! Calls of gRPC, told from all other requests by their heads.
 
+use http::request::Parts;
 use http::{HeaderMap, Method, Version, header};
-use pingora_http::RequestHeader;
 
-/// Whether this is a call of gRPC: over HTTP/2 alone, and not gRPC-Web, which is ordinary HTTP.
-pub(super) fn is_call(request: &RequestHeader) -> bool {
+/// Returns true for a call of gRPC. A call is a POST over HTTP/2; gRPC-Web is ordinary HTTP and is none.
+pub(crate) fn is_call(request: &Parts) -> bool {
     request.version == Version::HTTP_2
         && request.method == Method::POST
         && after_grpc(&request.headers)
             .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';')))
 }
 
-/// Whether a message says that it is of gRPC or gRPC-Web, over whatever: it may go on for long.
-pub(super) fn calls_itself_grpc(headers: &HeaderMap) -> bool {
+/// Returns true for a message that says that it is of gRPC or gRPC-Web, over any version of HTTP: it may go on for long.
+pub(crate) fn calls_itself_grpc(headers: &HeaderMap) -> bool {
     after_grpc(headers).is_some()
 }
 
-/// What follows `application/grpc` in the content type.
+/// The rest of the content type behind `application/grpc`.
 fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
     const GRPC: &[u8] = b"application/grpc";
     let (start, rest) = headers.get(header::CONTENT_TYPE)?.as_bytes().split_at_checked(GRPC.len())?;
@@ -25,6 +25,8 @@ fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     #[test]
@@ -46,13 +48,13 @@ mod tests {
             (HTTP_2, "POST", "text/plain; application/grpc", false, false),
             (HTTP_2, "POST", "", false, false),
         ] {
-            let mut request = RequestHeader::build(method, b"/", None).expect("valid");
-            request.set_version(version);
-            request.insert_header(header::CONTENT_TYPE, content_type).expect("valid");
+            let request = Request::builder().method(method).version(version);
+            let request = request.header(header::CONTENT_TYPE, content_type).body(()).expect("valid");
+            let request = request.into_parts().0;
             let found = (is_call(&request), calls_itself_grpc(&request.headers));
             assert_eq!(found, (is_one, says_so), "{version:?} {method} {content_type:?}");
         }
-        let bare = RequestHeader::build("POST", b"/", None).expect("valid");
+        let bare = Request::builder().method("POST").version(HTTP_2).body(()).expect("valid").into_parts().0;
         assert!(!is_call(&bare) && !calls_itself_grpc(&bare.headers));
     }
 }

@@ -2,9 +2,8 @@
 //!
 //! The frames are the `h2` crate's business. What is decided here: its bounds, how long it may idle, and how it ends. Its client is
 //! told why, and what it may send again: no connection is just dropped. Which requests are let in is in `requests.rs`, what one must look like
-//! in `request.rs`, its deadlines are in `deadlines.rs`.
+//! in `request.rs`.
 
-mod deadlines;
 mod followed;
 mod raw_stream;
 mod request;

@@ -2,26 +2,21 @@
 
 use std::io;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use memchr::{memchr, memmem};
 use tokio::io::ReadBuf;
-use tokio::time::Instant;
 
 use crate::http1::chunked::Decoder;
 use crate::http1::merged_chunks::Merger;
 use crate::http1::message_progress::Incoming;
 
 use super::body_read::{poll_chunked, poll_length, poll_quiet, poll_tunnel};
-use super::request_head::{Framing, RequestHead, Upgrade};
+use super::head_fields::{Framing, Upgrade};
+use super::request_head::RequestHead;
 use super::wire::{WRITE_BUFFER_SIZE, Wire};
-use crate::connection::body_rate::BodyRate;
+use crate::connection::deadlines::{Deadlines, Stage};
 use crate::connection::exchange_control::EndReason;
 use crate::connection::web_socket_frames::FrameFollower;
-
-/// How long nothing may go to a client that has closed its writing side, before it is taken to have left. Whether it has, only
-/// a write can tell.
-const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 enum Body {
@@ -45,13 +40,7 @@ pub(crate) struct Message {
     is_to_head: bool,
     /// The body is read to its end whatever the answer.
     is_drained: bool,
-    /// When a body byte or, where an idle time-out is set, any byte last came or went.
-    last_moved: Option<Instant>,
-    /// Since when the app's answer has been waited for: nothing has come of it, nor of the body.
-    quiet_since: Option<Instant>,
-    rate: BodyRate,
-    /// The client has closed its writing side: since when nothing has gone to it.
-    silent_since: Option<Instant>,
+    deadlines: Deadlines,
 }
 
 impl Message {
@@ -68,10 +57,7 @@ impl Message {
             answer: None,
             is_to_head: head.is_head,
             is_drained: head.is_drained(),
-            last_moved: None,
-            quiet_since: None,
-            rate: BodyRate::new(min_rate),
-            silent_since: None,
+            deadlines: Deadlines::new(min_rate),
         }
     }
 
@@ -129,13 +115,13 @@ impl Message {
             return polled;
         }
         wire.flush_behind(context);
-        wire.watch.register(context.waker());
-        if let Some(reason) = wire.watch.ended() {
-            return self.end_waiting(wire, context, reason);
-        }
-        let reason = ready!(self.poll_deadlines(wire, context));
-        wire.watch.set_ended(reason);
-        Poll::Ready(Err(ended(reason)))
+        let stage = Stage {
+            awaits_body: !self.is_complete() && !self.awaits_continue,
+            is_half_closed: wire.is_at_end && self.is_complete(),
+            is_upgraded: self.is_upgraded(),
+        };
+        let reason = ready!(wire.poll_deadlines(&mut self.deadlines, stage, context));
+        self.end_waiting(wire, context, reason)
     }
 
     /// Writes, and notices when what is written makes the connection something else.
@@ -161,8 +147,6 @@ impl Message {
             return self.wait_for_client(wire, context);
         };
         self.awaits_continue = false;
-        self.silent_since = None;
-        self.quiet_since = None;
         if let Body::Tunnel(frames) = &mut self.body {
             frames.advance(bytes.get(..written).unwrap_or_default());
         } else if self.awaits_upgrade {
@@ -173,9 +157,7 @@ impl Message {
             let heads = answer.follow_heads(written, self.is_to_head);
             answer.follow_body(written.get(heads..).unwrap_or_default());
         }
-        if self.is_upgraded() || wire.watch.idle_timeout().is_some() {
-            self.last_moved = Some(Instant::now());
-        }
+        self.deadlines.wrote(self.is_upgraded() || wire.watch.idle_timeout().is_some());
         Poll::Ready(Ok(written))
     }
 
@@ -228,14 +210,12 @@ impl Message {
         if status == b"101" {
             // What is left of a very large head is written next.
             self.body = Body::Tunnel(FrameFollower::new((bytes.len() - written) as u64));
-            self.last_moved = Some(Instant::now());
         }
         // Any other 1xx is followed by the real answer.
         self.awaits_upgrade = status.starts_with(b"1") && status != b"101";
     }
 
     fn moved(&mut self, bytes: usize) {
-        let now = Instant::now();
         match &mut self.body {
             Body::Ended | Body::Tunnel(_) => {}
             Body::Length(remaining) => {
@@ -251,69 +231,7 @@ impl Message {
             }
         }
         self.awaits_continue = false;
-        self.last_moved = Some(now);
-        self.quiet_since = None;
-        self.rate.add(bytes as u64, now);
-    }
-
-    /// Ready with the reason when this message has been waited for long enough.
-    fn poll_deadlines(&mut self, wire: &mut Wire, context: &mut Context<'_>) -> Poll<EndReason> {
-        let mut passed = None;
-        loop {
-            let Some((deadline, reason)) = self.nearest_deadline(wire, context) else {
-                return Poll::Pending;
-            };
-            let Some(deadline) = deadline else {
-                return Poll::Ready(reason);
-            };
-            // The body's deadline only says that its window is full; whether that was enough is seen above. The others may have
-            // been put off meanwhile by what the app or the client took.
-            if reason != EndReason::BodyTooSlow && passed == Some(deadline) {
-                return Poll::Ready(reason);
-            }
-            ready!(wire.poll_deadline(context, deadline));
-            passed = Some(deadline);
-        }
-    }
-
-    /// What ends the waiting next, and when; no instant means now.
-    fn nearest_deadline(
-        &mut self,
-        wire: &mut Wire,
-        context: &mut Context<'_>,
-    ) -> Option<(Option<Instant>, EndReason)> {
-        let idle = wire.watch.idle_timeout().map(|timeout| {
-            let since = *self.last_moved.get_or_insert_with(Instant::now);
-            let taken = wire.poll_tail(context, timeout).unwrap_or(since).max(wire.watch.app_took_at());
-            (since.max(taken) + timeout, EndReason::Idle)
-        });
-        let app_idle = wire.watch.answer_timeout().filter(|_| idle.is_none()).map(|timeout| {
-            let since = *self.quiet_since.get_or_insert_with(Instant::now);
-            (since.max(wire.watch.app_took_at()) + timeout, EndReason::AppIdle)
-        });
-        if self.is_upgraded() {
-            return idle.map(|(deadline, reason)| (Some(deadline), reason));
-        }
-        let left = (wire.is_at_end && self.is_complete()).then(|| {
-            let since = *self.silent_since.get_or_insert_with(Instant::now);
-            (since + HALF_CLOSED_PATIENCE, EndReason::ClientLeft)
-        });
-        let is_rated = idle.is_none()
-            && !self.is_complete()
-            && !self.awaits_continue
-            && !wire.watch.is_exempt_from_body_rate();
-        let body = if is_rated {
-            let Some(body) = self.rate.deadline(Instant::now()) else {
-                return Some((None, EndReason::BodyTooSlow));
-            };
-            Some((body, EndReason::BodyTooSlow))
-        } else {
-            None
-        };
-        let response = wire.watch.response_deadline(self.last_moved).filter(|_| idle.is_none());
-        let response = response.map(|deadline| (deadline, EndReason::ResponseTimeout));
-        let all = [left, body, idle, app_idle, response].into_iter().flatten();
-        all.min_by_key(|(deadline, _)| *deadline).map(|(deadline, reason)| (Some(deadline), reason))
+        self.deadlines.body_came(bytes);
     }
 }
 

@@ -8,16 +8,15 @@ use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use pingora_core::protocols::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::deadlines::{Deadlines, Stage, Timer};
+use crate::connection::exchange_control::{ConnectionWatch, EndReason};
 use crate::connection::stall::{Stall, WRITE_TIMEOUT, acknowledged};
-use crate::connection::timer::Timer;
 
 /// Bytes per read into the read-ahead.
 const READ_SIZE: usize = 8 * 1024;
@@ -176,13 +175,23 @@ impl Wire {
         self.poll_stalled(context).map(Err)
     }
 
-    /// While nothing is written: when the client was last seen to take something of what was written before, or when it was first
-    /// looked at since. Until then something was written, which may have taken long. It is looked at as long as it takes something
-    /// within each `timeout`.
-    pub(crate) fn poll_tail(&mut self, context: &mut Context<'_>, timeout: Duration) -> Option<Instant> {
-        let socket = self.stream.id();
-        let _ready_or_looked_at_later = self.tail.poll(context, timeout, || acknowledged(socket));
-        self.tail.since()
+    /// Ready with the reason once the exchange is ended, or has been waited for long enough.
+    pub(crate) fn poll_deadlines(
+        &mut self,
+        deadlines: &mut Deadlines,
+        stage: Stage,
+        context: &mut Context<'_>,
+    ) -> Poll<EndReason> {
+        let Self { watch, timer, tail, stream, .. } = self;
+        let socket = stream.id();
+        // While nothing is written: when the client was last seen to take something of what was written before, or when it was
+        // first looked at since. Until then something was written, which may have taken long. It is looked at as long as it
+        // takes something within each time-out.
+        let taken = |context: &mut Context<'_>, timeout| {
+            let _ready_or_looked_at_later = tail.poll(context, timeout, || acknowledged(socket));
+            tail.since()
+        };
+        deadlines.poll(watch, stage, timer, context, taken)
     }
 
     /// While the client takes nothing: ready when it has done so for too long.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use h2::Reason;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, Method};
 use pingora_core::protocols::Digest;
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::custom::CustomMessageWrite;
@@ -23,9 +23,10 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use super::super::stall::{Backlog, Stall, WRITE_TIMEOUT};
-use super::deadlines::Deadlines;
 use super::raw_stream::RawStream;
+use crate::connection::deadlines::{Deadlines, Stage, Timer};
 use crate::connection::exchange_control::{ConnectionWatch, EndReason};
+use crate::syntax::app_head::has_no_body;
 
 /// A piece of a body below this size is merged with what else has arrived, up to so much.
 const SMALL: usize = 1024;
@@ -40,7 +41,9 @@ const AHEAD: u64 = super::MAX_STREAMS as u64 * super::SEND_BUFFER as u64;
 /// One request and its answer.
 pub(crate) struct Http2Stream {
     inner: RawStream,
+    watch: Arc<ConnectionWatch>,
     deadlines: Deadlines,
+    timer: Timer,
     /// A write that waits for the client.
     stall: Stall,
     /// The last byte of the answer is sent.
@@ -49,8 +52,9 @@ pub(crate) struct Http2Stream {
 
 impl Http2Stream {
     pub(crate) fn new(inner: RawStream, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
-        let deadlines = Deadlines::new(watch, body_min_rate);
-        Self { inner, deadlines, stall: Stall::default(), is_answered: false }
+        let deadlines = Deadlines::new(body_min_rate);
+        let timer = Timer::default();
+        Self { inner, watch, deadlines, timer, stall: Stall::default(), is_answered: false }
     }
 
     /// A read, unless it fails for a reason of ours.
@@ -58,10 +62,11 @@ impl Http2Stream {
         let has_body = !self.inner.is_body_done();
         if has_body && self.is_answered {
             // Once the stream is dropped, the rest of the request is not asked for any more (RFC 9113 section 8.1).
-            self.deadlines.watch.set_ended(EndReason::Answered);
-            return Err(self.deadlines.failure());
+            self.watch.set_ended(EndReason::Answered);
+            return Err(failure(EndReason::Answered));
         }
-        let Self { inner, deadlines, .. } = self;
+        let Self { inner, watch, deadlines, timer, .. } = self;
+        let stage = Stage { awaits_body: has_body, is_half_closed: false, is_upgraded: false };
         let read = {
             let mut reading = pin!(async {
                 if or_idle {
@@ -71,9 +76,11 @@ impl Http2Stream {
                 }
             });
             poll_fn(|context| match reading.as_mut().poll(context) {
-                _ if deadlines.watch.ended().is_some() => Poll::Ready(Err(deadlines.failure())),
-                Poll::Ready(read) => Poll::Ready(read),
-                Poll::Pending => deadlines.poll(context, has_body).map(Err),
+                Poll::Ready(read) => Poll::Ready(watch.ended().map_or(read, |reason| Err(failure(reason)))),
+                Poll::Pending => {
+                    let ended = deadlines.poll(watch, stage, timer, context, |_, _| None);
+                    ended.map(|reason| Err(failure(reason)))
+                }
             })
             .await
         };
@@ -82,7 +89,7 @@ impl Http2Stream {
             read => read,
         };
         if let Ok(Some(bytes)) = &read {
-            self.deadlines.moved(bytes.len());
+            self.deadlines.body_came(bytes.len());
         }
         read
     }
@@ -112,17 +119,14 @@ impl Http2Stream {
         Ok(if merged.is_empty() { first } else { merged.freeze() })
     }
 
-    /// An answer whose head is all of it must say so in its head: nothing may follow.
-    fn has_no_body(&self, response: &ResponseHeader) -> bool {
-        self.inner.request().method == Method::HEAD
-            || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-    }
-
     fn write_head(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
-        let end = end || (!response.status.is_informational() && self.has_no_body(&response));
-        self.deadlines.check_cut_off()?;
+        // An answer whose head is all of it must say so in its head: nothing may follow.
+        let is_to_head = self.inner.request().method == Method::HEAD;
+        let status = response.status;
+        let end = end || (!status.is_informational() && has_no_body(is_to_head, status.as_u16()));
+        check_cut_off(&self.watch)?;
         self.inner.write_head(response, end)?;
-        self.deadlines.wrote();
+        self.deadlines.wrote(false);
         self.is_answered |= end;
         Ok(())
     }
@@ -131,7 +135,7 @@ impl Http2Stream {
         if self.is_answered {
             return Ok(());
         }
-        self.deadlines.check_cut_off()?;
+        check_cut_off(&self.watch)?;
         loop {
             let piece = bytes.split_to(bytes.len().min(PIECE));
             let is_last = bytes.is_empty();
@@ -147,9 +151,9 @@ impl Http2Stream {
     /// Gives up on a client that takes nothing for too long: neither of this stream, nor of what was sent on its connection
     /// before, and may hold this up.
     async fn write_piece(&mut self, piece: Bytes, end: bool) -> Result<()> {
-        let Self { inner, deadlines, stall, .. } = self;
+        let Self { inner, watch, deadlines, stall, .. } = self;
         stall.end();
-        let timeout = deadlines.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
+        let timeout = watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
         let socket = inner.digest().socket_digest.clone();
         let mut backlog = None;
         {
@@ -167,7 +171,7 @@ impl Http2Stream {
             })
             .await?;
         }
-        deadlines.wrote();
+        deadlines.wrote(false);
         Ok(())
     }
 
@@ -188,6 +192,24 @@ impl Http2Stream {
             HttpTask::Failed(error) => return Err(error),
         };
         written.map_err(Error::into_down)
+    }
+}
+
+/// The error with which the reads and writes of an ended exchange fail.
+#[expect(clippy::unnecessary_box_returns, reason = "Pingora's results have it boxed")]
+fn failure(reason: EndReason) -> Box<Error> {
+    let kind = match reason {
+        EndReason::ResponseTimeout | EndReason::BodyTooSlow | EndReason::AppIdle => ErrorType::ReadTimedout,
+        _ => ErrorType::ConnectionClosed,
+    };
+    Error::explain(kind, "the stream is ended").into_down()
+}
+
+/// Fails where the exchange is cut off: it gets nothing more. After any other end there is still an answer.
+fn check_cut_off(control: &ConnectionWatch) -> Result<()> {
+    match control.ended() {
+        Some(reason) if reason.cuts_off() => Err(failure(reason)),
+        _ => Ok(()),
     }
 }
 
@@ -230,7 +252,7 @@ impl Session for Http2Stream {
         if self.is_answered {
             return Ok(());
         }
-        self.deadlines.check_cut_off()?;
+        check_cut_off(&self.watch)?;
         self.is_answered = true;
         self.inner.write_trailers(trailers)
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::time::Instant;
 
 use super::*;
 use crate::connection::exchange_control::ConnectionWatch;

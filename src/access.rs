@@ -32,7 +32,6 @@ mod signed_token;
 pub mod token;
 pub mod token_fix;
 pub mod verified_tokens;
-pub mod web_socket;
 
 #[cfg(test)]
 mod architecture_tests;

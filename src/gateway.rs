@@ -46,8 +46,8 @@ use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_control;
 use crate::connection::exchange_control::ConnectionWatch;
 use crate::connection::forwarding::is_trusted;
+use crate::syntax::{grpc, web_socket};
 use crate::system::unreachable::{Side, Unreachable};
-use crate::syntax::grpc;
 use crate::telemetry::access_log;
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::request_id;
@@ -125,7 +125,8 @@ impl Gateway {
             Box::pin(Answer::redirect(location).send(&state, session, context)).await?;
             return Ok(true);
         }
-        context.websocket = is_websocket(session.req_header());
+        let request = session.req_header();
+        context.websocket = web_socket::is_handshake(request.version, &request.method, &request.headers);
         if !context.websocket && session.req_header().headers.contains_key(header::UPGRADE) {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
             session.req_header_mut().remove_header(&header::UPGRADE);
@@ -155,12 +156,6 @@ fn find_app(state: &State, session: &Session) -> Option<Arc<App>> {
     let request = session.req_header();
     let host = request.headers.get(header::HOST)?.to_str().ok()?;
     state.app(host).cloned()
-}
-
-/// RFC 6455 section 4.1.
-fn is_websocket(request: &RequestHeader) -> bool {
-    request.version == http::Version::HTTP_11
-        && crate::access::web_socket::is_asked_for(&request.method, &request.headers)
 }
 
 #[async_trait]

@@ -21,10 +21,10 @@ use crate::access::refusal_notes;
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::{Destination, Routes, Rule};
 use crate::access::token::TokenRules;
-use crate::access::web_socket::{self, HandshakeError};
 use crate::answer::problem::{Code, Problem};
 use crate::config::{self, Access};
 use crate::syntax::path;
+use crate::syntax::web_socket::{self, HandshakeError};
 
 pub use reason::Reason;
 

@@ -16,8 +16,8 @@ use crate::http1::chunked::Decoder;
 use crate::http1::merged_chunks::{Merger, Source};
 
 use crate::connection::exchange_control::ConnectionWatch;
-use crate::connection::http1::request_head;
-use crate::connection::http1::request_head::{Upgrade, check};
+use crate::connection::http1::head_fields::{self, Upgrade};
+use crate::connection::http1::request_head::check;
 use crate::connection::http1::serve::{ConnectionSettings, serve};
 
 /// How the end of a request's body is found (RFC 9112 section 6).
@@ -49,9 +49,9 @@ pub fn read_request_head(head: &[u8]) -> Result<Head, StatusCode> {
     let checked = check(head).map_err(|refusal| refusal.problem().status)?;
     Ok(Head {
         framing: match checked.framing {
-            request_head::Framing::None => Framing::None,
-            request_head::Framing::Length(length) => Framing::Length(length),
-            request_head::Framing::Chunked => Framing::Chunked,
+            head_fields::Framing::None => Framing::None,
+            head_fields::Framing::Length(length) => Framing::Length(length),
+            head_fields::Framing::Chunked => Framing::Chunked,
         },
         is_websocket: checked.upgrade == Some(Upgrade::WebSocket),
         expect_continue: checked.expect_continue,

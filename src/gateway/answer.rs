@@ -6,11 +6,11 @@ use pingora_core::Result;
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
 
-use crate::access::web_socket;
 use crate::answer::problem::{Code, Problem};
 use crate::answer::reason::ReasonCode;
 use crate::gateway::context::Context;
 use crate::gateway::state::State;
+use crate::syntax::web_socket;
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 /// An answer, ready to be written.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use memchr::memchr;
 
-use crate::syntax::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, number};
+use crate::syntax::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, has_no_body};
+use crate::syntax::framing_fields::{ConnectionOptions, number};
 use crate::syntax::list_field::{members, trim};
 
 /// Where a body ends (RFC 9112 section 6.3).
@@ -51,7 +52,7 @@ pub(crate) struct AnswerHead {
 struct Fields {
     count: usize,
     framing: Framing,
-    closes: bool,
+    connection: ConnectionOptions,
     /// Of all that is said about it, the least.
     timeout: Option<u64>,
     /// As many more requests as may follow.
@@ -129,7 +130,7 @@ impl Fields {
                 self.refuse(added);
             }
             name if name.eq_ignore_ascii_case(b"connection") => {
-                self.closes |= members([value]).any(|option| option.eq_ignore_ascii_case(b"close"));
+                members([value]).for_each(|option| self.connection.add(option));
             }
             name if name.eq_ignore_ascii_case(b"keep-alive") => self.add_keep_alive(value),
             _ => return,
@@ -201,7 +202,7 @@ impl AnswerHead {
         }
         fields.framing.check(is_http_10)?;
         let announced = fields.body();
-        let persists = !fields.closes && fields.max != Some(0);
+        let persists = !fields.connection.close && fields.max != Some(0);
         let idle = fields.timeout.map(Duration::from_secs);
         let unknown =
             Self { is_interim: false, is_switch: false, body: BodyEnd::Unknown, persists: false, idle: None };
@@ -213,7 +214,7 @@ impl AnswerHead {
                 Ok(Self { is_interim: true, persists: persists && announced == BodyEnd::None, ..unknown })
             }
             _ => {
-                let is_without = is_to_head || matches!(status, 204 | 304);
+                let is_without = has_no_body(is_to_head, status);
                 let body = match announced {
                     BodyEnd::None if fields.framing.length.is_none() && !is_without => BodyEnd::Unknown,
                     body => body,

@@ -22,10 +22,11 @@ use crate::telemetry::{access_log, metrics, request_id};
 use super::head_fields::is_token;
 use super::message::Message;
 use super::message_stream::{MessageStream, Returned, Slot};
-use super::request_head::{HeadRefusal, RequestHead, check};
+use super::request_head::{RequestHead, check};
 use super::wire::Wire;
 use crate::connection::closing::{LINGER_TIMEOUT, close, linger, unless_cut_off, write_all};
 use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::head_refusal::HeadRefusal;
 use crate::connection::other_protocols::{Spoken, spoken};
 use crate::connection::tls::handshake_failure::Failure;
 

@@ -7,11 +7,14 @@ use http::{HeaderValue, Uri, header};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::answer::problem::Problem;
+use crate::connection::head_refusal::HeadRefusal;
+use crate::connection::http1::request_head::MAX_FIELDS;
+use crate::connection::request_target;
 use crate::syntax::authority::Authority;
+use crate::syntax::framing_fields::number;
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 use super::raw_stream::RawStream;
-use crate::connection::http1::request_head::{HeadRefusal, MAX_FIELDS, MAX_TARGET, check_target_bytes};
 
 /// HTTP/2 is spoken over TLS alone.
 const HTTPS_PORT: u16 = 443;
@@ -33,10 +36,7 @@ fn check_size(request: &RequestHeader, max_size: usize) -> Result<(), HeadRefusa
 }
 
 fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
-    let method = request.method.as_str();
-    if method.eq_ignore_ascii_case("TRACE") || method.eq_ignore_ascii_case("CONNECT") {
-        return Err(HeadRefusal::Method);
-    }
+    request_target::check_method(request.method.as_str().as_bytes())?;
     if request.uri.scheme().is_some_and(|scheme| *scheme != http::uri::Scheme::HTTPS) {
         return Err(HeadRefusal::TargetForm);
     }
@@ -44,10 +44,8 @@ fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
     if target.first() != Some(&b'/') {
         return Err(HeadRefusal::TargetForm);
     }
-    check_target_bytes(target)?;
-    if target.len() > MAX_TARGET {
-        return Err(HeadRefusal::TooLarge);
-    }
+    request_target::check_bytes(target)?;
+    request_target::check_length(target.len())?;
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     let mut hosts = request.headers.get_all(header::HOST).iter().map(HeaderValue::as_bytes);
     let (host, another) = (hosts.next(), hosts.next());
@@ -77,11 +75,7 @@ fn check_fields(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
         return Err(HeadRefusal::TooManyFields);
     }
     let mut lengths = request.headers.get_all(header::CONTENT_LENGTH).iter();
-    let is_number = |length: &HeaderValue| {
-        length.as_bytes().iter().all(u8::is_ascii_digit)
-            && length.to_str().is_ok_and(|length| length.parse::<u64>().is_ok_and(|length| length >> 63 == 0))
-    };
-    if lengths.next().is_some_and(|length| !is_number(length)) || lengths.next().is_some() {
+    if lengths.next().is_some_and(|length| number(length.as_bytes()).is_none()) || lengths.next().is_some() {
         return Err(HeadRefusal::ContentLength);
     }
     if request.headers.contains_key(header::TRANSFER_ENCODING) {

@@ -1,37 +1,40 @@
-//! What a WebSocket's handshake must say of itself before an app is asked (RFC 6455 section 4.2.1).
+//! The handshake of a WebSocket: which requests are one, and what it must say before an app is asked (RFC 6455 section 4).
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+
+use crate::syntax::framing_fields::ConnectionOptions;
 
 /// The version of the protocol that is spoken.
-pub const VERSION: &str = "13";
+pub(crate) const VERSION: &str = "13";
 
 /// Characters of 16 bytes in base64, without the padding.
 const KEY_LENGTH: usize = 22;
 
 /// Why a handshake is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeError {
+pub(crate) enum HandshakeError {
     /// `Sec-WebSocket-Version` is absent or another one: the client is told which (RFC 6455 section 4.4).
     Version,
     /// `Sec-WebSocket-Version` comes twice, or `Sec-WebSocket-Key` is not 16 bytes in base64, once.
     Malformed,
 }
 
-/// Whether a request asks for a WebSocket (RFC 6455 section 4.1). Over HTTP/1.1 only, which is not looked at here.
-pub fn is_asked_for(method: &Method, headers: &HeaderMap) -> bool {
-    let options = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','));
-    *method == Method::GET
-        && headers
-            .get(header::UPGRADE)
-            .is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
-        && options.into_iter().any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+/// Returns true where the fields `Upgrade` and `Connection` ask for a WebSocket (RFC 6455 section 4.1). HTTP/1.0 has no upgrade
+/// (RFC 9110 section 7.8), and neither has HTTP/2.
+pub(crate) fn is_named(is_http_11: bool, upgrade: &[u8], connection: ConnectionOptions) -> bool {
+    is_http_11 && connection.upgrade && upgrade.eq_ignore_ascii_case(b"websocket")
+}
+
+/// Returns true for a request that asks for a WebSocket. One with a body has been refused before.
+pub(crate) fn is_handshake(version: Version, method: &Method, headers: &HeaderMap) -> bool {
+    let is_asked_for = |upgrade: &HeaderValue| {
+        is_named(version == Version::HTTP_11, upgrade.as_bytes(), ConnectionOptions::of(headers))
+    };
+    *method == Method::GET && headers.get(header::UPGRADE).is_some_and(is_asked_for)
 }
 
 /// Checks the handshake of a request that asks for a WebSocket.
-pub fn check(headers: &HeaderMap) -> Result<(), HandshakeError> {
+pub(crate) fn check(headers: &HeaderMap) -> Result<(), HandshakeError> {
     match one(headers, &header::SEC_WEBSOCKET_VERSION)? {
         Some(version) if version.as_bytes() == VERSION.as_bytes() => {}
         _ => return Err(HandshakeError::Version),
@@ -100,7 +103,10 @@ mod tests {
             for line in connection {
                 headers.append(header::CONNECTION, HeaderValue::from_static(line));
             }
-            assert_eq!(is_asked_for(&method, &headers), expected, "{method} {upgrade} {connection:?}");
+            let found = is_handshake(Version::HTTP_11, &method, &headers);
+            assert_eq!(found, expected, "{method} {upgrade} {connection:?}");
+            assert!(!is_handshake(Version::HTTP_10, &method, &headers));
+            assert!(!is_handshake(Version::HTTP_2, &method, &headers));
         }
     }
 

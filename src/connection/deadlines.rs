@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connection::exchange_control::{ConnectionWatch, EndReason};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
 
 /// How long nothing may go to a client that has closed its writing side, before it is taken to have left. Only a write can tell
 /// whether it has.
@@ -63,7 +64,7 @@ impl Deadlines {
     /// client was last seen to take something of what was written.
     pub(crate) fn poll(
         &mut self,
-        control: &ConnectionWatch,
+        control: &ExchangeControl,
         stage: Stage,
         timer: &mut Timer,
         context: &mut Context<'_>,
@@ -95,27 +96,27 @@ impl Deadlines {
     /// Returns what ends the waiting next, and when; no instant means now.
     fn nearest(
         &mut self,
-        control: &ConnectionWatch,
+        control: &ExchangeControl,
         stage: Stage,
         taken: impl FnOnce(Duration) -> Option<Instant>,
     ) -> Option<(Option<Instant>, EndReason)> {
-        let idle = control.idle_timeout().map(|timeout| {
+        let idle = control.timeouts.idle().map(|timeout| {
             let since = *self.last_moved.get_or_insert_with(Instant::now);
-            let taken = taken(timeout).unwrap_or(since).max(control.app_took_at());
+            let taken = taken(timeout).unwrap_or(since).max(control.timeouts.app_took_at());
             (since.max(taken) + timeout, EndReason::Idle)
         });
         if stage.is_upgraded {
             return idle.map(|(deadline, reason)| (Some(deadline), reason));
         }
-        let app_idle = control.answer_timeout().filter(|_| idle.is_none()).map(|timeout| {
+        let app_idle = control.timeouts.answer().filter(|_| idle.is_none()).map(|timeout| {
             let since = *self.quiet_since.get_or_insert_with(Instant::now);
-            (since.max(control.app_took_at()) + timeout, EndReason::AppIdle)
+            (since.max(control.timeouts.app_took_at()) + timeout, EndReason::AppIdle)
         });
         let left = stage.is_half_closed.then(|| {
             let since = *self.silent_since.get_or_insert_with(Instant::now);
             (since + HALF_CLOSED_PATIENCE, EndReason::ClientLeft)
         });
-        let body = if stage.awaits_body && idle.is_none() && !control.is_exempt_from_body_rate() {
+        let body = if stage.awaits_body && idle.is_none() && !control.timeouts.is_exempt_from_body_rate() {
             let Some(body) = self.rate.deadline(Instant::now()) else {
                 return Some((None, EndReason::BodyTooSlow));
             };
@@ -123,7 +124,7 @@ impl Deadlines {
         } else {
             None
         };
-        let response = control.response_deadline(self.last_moved).filter(|_| idle.is_none());
+        let response = control.timeouts.response_deadline(self.last_moved).filter(|_| idle.is_none());
         let response = response.map(|deadline| (deadline, EndReason::ResponseTimeout));
         let all = [left, body, idle, app_idle, response].into_iter().flatten();
         all.min_by_key(|(deadline, _)| *deadline).map(|(deadline, reason)| (Some(deadline), reason))

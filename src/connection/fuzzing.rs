@@ -15,10 +15,11 @@ use tokio::io::ReadBuf;
 use crate::http1::chunked::Decoder;
 use crate::http1::merged_chunks::{Merger, Source};
 
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::http1::head_fields::{self, Upgrade};
 use crate::connection::http1::request_head::check;
-use crate::connection::http1::serve::{ConnectionSettings, serve};
+use crate::connection::http1::serve_connection::serve;
 
 /// How the end of a request's body is found (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,5 +130,5 @@ where
         access_log: crate::config::AccessLog::Off,
     };
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    serve(stream, app, &settings, Arc::new(ConnectionWatch::new(nowhere, false))).await;
+    serve(stream, app, &settings, Arc::new(ExchangeControl::new(nowhere, false))).await;
 }

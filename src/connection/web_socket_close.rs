@@ -1,7 +1,9 @@
-//! Where the frames of a WebSocket begin and end (RFC 6455 section 5.2), followed without touching their bytes.
+//! The Close frame that a WebSocket gets when its session has ended, the server stops, or nothing moves.
 //!
-//! For one purpose: a Close frame of ours must not be written into another frame. What is in the frames, and whether
-//! their order makes sense, is the browser's affair.
+//! It must not be written into another frame. So this follows where frames begin and end (RFC 6455 section 5.2), without touching
+//! their bytes. What is in the frames, and whether their order makes sense, is the browser's affair.
+
+use crate::connection::end_reason::EndReason;
 
 /// The Close frame's opcode; from it on, opcodes are those of control frames.
 const CLOSE: u8 = 0x8;
@@ -121,8 +123,18 @@ const fn after_payload(opcode: u8, left: u64) -> State {
     }
 }
 
-/// A server's Close frame (section 5.5.1). The reason must be short: a control frame carries 125 bytes.
-pub(crate) fn close_frame(code: u16, reason: &str) -> Vec<u8> {
+/// Returns the Close frame for a connection that is ended for this reason. `None`: the browser or the app has ended it.
+pub(crate) fn close_frame_for(reason: EndReason) -> Option<Vec<u8>> {
+    match reason {
+        EndReason::SessionEnded => Some(close_frame(4401, "session ended")),
+        EndReason::Shutdown => Some(close_frame(1001, "server stops")),
+        EndReason::Idle => Some(close_frame(1001, "idle")),
+        _ => None,
+    }
+}
+
+/// Makes a server's Close frame (section 5.5.1). The reason must be short: a control frame carries 125 bytes.
+fn close_frame(code: u16, reason: &str) -> Vec<u8> {
     let length = u8::try_from(reason.len() + 2).unwrap_or(u8::MAX);
     debug_assert!(u64::from(length) <= MAX_CONTROL_PAYLOAD, "a reason too long");
     let mut frame = vec![0x80 | CLOSE, length];

@@ -41,8 +41,8 @@ async fn fires_for_the_deadline_that_is_asked_about() {
 }
 
 /// An exchange for which nobody does anything.
-async fn ends(stage: Stage, set: impl FnOnce(&ConnectionWatch)) -> (EndReason, u64) {
-    let control = ConnectionWatch::new(SocketAddr::from(([127, 0, 0, 1], 1)), false);
+async fn ends(stage: Stage, set: impl FnOnce(&ExchangeControl)) -> (EndReason, u64) {
+    let control = ExchangeControl::new(SocketAddr::from(([127, 0, 0, 1], 1)), false);
     control.begin_exchange();
     set(&control);
     let (start, mut timer, mut deadlines) = (Instant::now(), Timer::default(), Deadlines::new(100));
@@ -60,24 +60,27 @@ async fn the_nearest_deadline_ends_an_exchange() {
     let upgraded = Stage { is_upgraded: true, ..none };
     assert_eq!(ends(body, |_| {}).await, (EndReason::BodyTooSlow, 10));
     assert_eq!(
-        ends(body, |control| control.arm_response_deadline(9 * SECOND)).await,
+        ends(body, |control| control.timeouts.arm_response(9 * SECOND)).await,
         (EndReason::ResponseTimeout, 9)
     );
     assert_eq!(
-        ends(body, |control| control.set_answer_timeout(11 * SECOND)).await,
+        ends(body, |control| control.timeouts.set_answer(11 * SECOND)).await,
         (EndReason::BodyTooSlow, 10)
     );
-    assert_eq!(ends(none, |control| control.set_answer_timeout(11 * SECOND)).await, (EndReason::AppIdle, 11));
-    let exempt = |control: &ConnectionWatch| {
-        control.exempt_from_body_rate();
-        control.arm_response_deadline(70 * SECOND);
+    assert_eq!(
+        ends(none, |control| control.timeouts.set_answer(11 * SECOND)).await,
+        (EndReason::AppIdle, 11)
+    );
+    let exempt = |control: &ExchangeControl| {
+        control.timeouts.exempt_from_body_rate();
+        control.timeouts.arm_response(70 * SECOND);
     };
     assert_eq!(ends(body, exempt).await, (EndReason::ResponseTimeout, 70));
     assert_eq!(ends(half_closed, exempt).await, (EndReason::ClientLeft, 5));
-    let idle = |control: &ConnectionWatch| {
-        control.arm_response_deadline(SECOND);
-        control.set_answer_timeout(SECOND);
-        control.set_idle_timeout(30 * SECOND);
+    let idle = |control: &ExchangeControl| {
+        control.timeouts.arm_response(SECOND);
+        control.timeouts.set_answer(SECOND);
+        control.timeouts.set_idle(30 * SECOND);
     };
     assert_eq!(ends(upgraded, idle).await, (EndReason::Idle, 30));
     assert_eq!(ends(body, idle).await, (EndReason::Idle, 30));

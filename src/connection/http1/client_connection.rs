@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::connection::deadlines::{Deadlines, Stage, Timer};
-use crate::connection::exchange_control::{ConnectionWatch, EndReason};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::{Stall, WRITE_TIMEOUT, acknowledged};
 
 /// Bytes per read into the read-ahead.
@@ -25,7 +26,7 @@ const READ_SIZE: usize = 8 * 1024;
 pub(crate) const WRITE_BUFFER_SIZE: usize = 16 * 1024;
 
 /// The connection, apart from any message on it.
-pub(crate) struct Wire {
+pub(crate) struct ClientConnection {
     pub(crate) stream: Stream,
     /// Read, but not handed on yet.
     pub(crate) incoming: BytesMut,
@@ -39,18 +40,18 @@ pub(crate) struct Wire {
     stall: Stall,
     /// What was written long ago and may not have been taken yet.
     tail: Stall,
-    pub(crate) watch: Arc<ConnectionWatch>,
+    pub(crate) control: Arc<ExchangeControl>,
 }
 
 /// What is in the buffers is not for logs.
-impl fmt::Debug for Wire {
+impl fmt::Debug for ClientConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Wire").field("peer", &self.watch.peer()).finish_non_exhaustive()
+        formatter.debug_struct("ClientConnection").field("peer", &self.control.peer()).finish_non_exhaustive()
     }
 }
 
-impl Wire {
-    pub(crate) fn new(stream: Stream, watch: Arc<ConnectionWatch>) -> Self {
+impl ClientConnection {
+    pub(crate) fn new(stream: Stream, control: Arc<ExchangeControl>) -> Self {
         Self {
             stream,
             incoming: BytesMut::new(),
@@ -60,7 +61,7 @@ impl Wire {
             timer: Timer::default(),
             stall: Stall::default(),
             tail: Stall::default(),
-            watch,
+            control,
         }
     }
 
@@ -182,7 +183,7 @@ impl Wire {
         stage: Stage,
         context: &mut Context<'_>,
     ) -> Poll<EndReason> {
-        let Self { watch, timer, tail, stream, .. } = self;
+        let Self { control, timer, tail, stream, .. } = self;
         let socket = stream.id();
         // While nothing is written: when the client was last seen to take something of what was written before, or when it was
         // first looked at since. Until then something was written, which may have taken long. It is looked at as long as it
@@ -191,12 +192,12 @@ impl Wire {
             let _ready_or_looked_at_later = tail.poll(context, timeout, || acknowledged(socket));
             tail.since()
         };
-        deadlines.poll(watch, stage, timer, context, taken)
+        deadlines.poll(control, stage, timer, context, taken)
     }
 
     /// While the client takes nothing: ready when it has done so for too long.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        let timeout = self.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
+        let timeout = self.control.timeouts.write().unwrap_or(WRITE_TIMEOUT);
         let socket = self.stream.id();
         ready!(self.stall.poll(context, timeout, || acknowledged(socket)));
         Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer"))

@@ -1,4 +1,4 @@
-//! One message on a wire: where its body ends, how fast it must come in, and when waiting for it is over.
+//! One message on a connection: where its body ends, how fast it must come in, and when waiting for it is over.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -10,13 +10,13 @@ use crate::http1::chunked::Decoder;
 use crate::http1::merged_chunks::Merger;
 use crate::http1::message_progress::Incoming;
 
-use super::body_read::{poll_chunked, poll_length, poll_quiet, poll_tunnel};
+use super::client_connection::{ClientConnection, WRITE_BUFFER_SIZE};
 use super::head_fields::{Framing, Upgrade};
+use super::request_body::{poll_chunked, poll_length, poll_tunnel};
 use super::request_head::RequestHead;
-use super::wire::{WRITE_BUFFER_SIZE, Wire};
 use crate::connection::deadlines::{Deadlines, Stage};
-use crate::connection::exchange_control::EndReason;
-use crate::connection::web_socket_frames::FrameFollower;
+use crate::connection::end_reason::EndReason;
+use crate::connection::web_socket_close::FrameFollower;
 
 #[derive(Debug)]
 enum Body {
@@ -27,9 +27,9 @@ enum Body {
     Tunnel(FrameFollower),
 }
 
-/// The state of one message.
+/// The state of one exchange.
 #[derive(Debug)]
-pub(crate) struct Message {
+pub(crate) struct Exchange {
     body: Body,
     /// A WebSocket handshake whose answer is still to come.
     awaits_upgrade: bool,
@@ -43,7 +43,7 @@ pub(crate) struct Message {
     deadlines: Deadlines,
 }
 
-impl Message {
+impl Exchange {
     /// The message of this head, whose body must come in at `min_rate` bytes per second.
     pub(crate) fn new(head: &RequestHead, min_rate: u64) -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Message {
         }
     }
 
-    /// The message was read to its end.
+    /// The exchange was read to its end.
     pub(crate) const fn is_complete(&self) -> bool {
         matches!(self.body, Body::Ended)
     }
@@ -86,27 +86,27 @@ impl Message {
         !self.is_complete() && self.answer.as_ref().is_some_and(Incoming::is_ended)
     }
 
-    /// The next bytes of this message, or none when the client has ended the connection.
+    /// The next bytes of this exchange, or none when the client has ended the connection.
     pub(crate) fn poll_read(
         &mut self,
-        wire: &mut Wire,
+        connection: &mut ClientConnection,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Some(reason) = wire.watch.ended() {
-            return self.end_waiting(wire, context, reason);
+        if let Some(reason) = connection.control.ended() {
+            return self.end_waiting(connection, context, reason);
         }
         if self.is_answered() {
-            wire.watch.set_ended(EndReason::Answered);
-            return Poll::Ready(Err(ended(EndReason::Answered)));
+            connection.control.set_ended(EndReason::Answered);
+            return Poll::Ready(Err(EndReason::Answered.error()));
         }
         let before = buffer.filled().len();
         let had_body = !self.is_complete();
         let polled = match &mut self.body {
-            Body::Ended => poll_quiet(wire, context),
-            Body::Length(remaining) => poll_length(remaining, wire, context, buffer),
-            Body::Chunked(merger) => poll_chunked(merger, wire, context, buffer),
-            Body::Tunnel(_) => poll_tunnel(wire, context, buffer),
+            Body::Ended => poll_quiet(connection, context),
+            Body::Length(remaining) => poll_length(remaining, connection, context, buffer),
+            Body::Chunked(merger) => poll_chunked(merger, connection, context, buffer),
+            Body::Tunnel(_) => poll_tunnel(connection, context, buffer),
         };
         if polled.is_ready() {
             if had_body {
@@ -114,37 +114,37 @@ impl Message {
             }
             return polled;
         }
-        wire.flush_behind(context);
+        connection.flush_behind(context);
         let stage = Stage {
             awaits_body: !self.is_complete() && !self.awaits_continue,
-            is_half_closed: wire.is_at_end && self.is_complete(),
+            is_half_closed: connection.is_at_end && self.is_complete(),
             is_upgraded: self.is_upgraded(),
         };
-        let reason = ready!(wire.poll_deadlines(&mut self.deadlines, stage, context));
-        self.end_waiting(wire, context, reason)
+        let reason = ready!(connection.poll_deadlines(&mut self.deadlines, stage, context));
+        self.end_waiting(connection, context, reason)
     }
 
     /// Writes, and notices when what is written makes the connection something else.
     pub(crate) fn poll_write(
         &mut self,
-        wire: &mut Wire,
+        connection: &mut ClientConnection,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let bytes = match wire.watch.ended() {
+        let bytes = match connection.control.ended() {
             Some(reason) if reason.cuts_off() => match self.last_bytes(reason, bytes) {
-                [] if !bytes.is_empty() => return Poll::Ready(Err(ended(reason))),
+                [] if !bytes.is_empty() => return Poll::Ready(Err(reason.error())),
                 last => last,
             },
             _ => bytes,
         };
         let written = match self.awaits_upgrade.then(|| with_upgrade_option(bytes)).flatten() {
             // It is short, so it is taken as a whole.
-            Some(head) => wire.poll_write(context, &head)?.map(|_| bytes.len()),
-            None => wire.poll_write(context, bytes)?,
+            Some(head) => connection.poll_write(context, &head)?.map(|_| bytes.len()),
+            None => connection.poll_write(context, bytes)?,
         };
         let Poll::Ready(written) = written else {
-            return self.wait_for_client(wire, context);
+            return self.wait_for_client(connection, context);
         };
         self.awaits_continue = false;
         if let Body::Tunnel(frames) = &mut self.body {
@@ -157,40 +157,48 @@ impl Message {
             let heads = answer.follow_heads(written, self.is_to_head);
             answer.follow_body(written.get(heads..).unwrap_or_default());
         }
-        self.deadlines.wrote(self.is_upgraded() || wire.watch.idle_timeout().is_some());
+        self.deadlines.wrote(self.is_upgraded() || connection.control.timeouts.idle().is_some());
         Poll::Ready(Ok(written))
     }
 
     /// Sends what was gathered.
-    pub(crate) fn poll_flush(&self, wire: &mut Wire, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match wire.poll_flush(context) {
-            Poll::Pending => self.wait_for_client(wire, context),
+    pub(crate) fn poll_flush(
+        &self,
+        connection: &mut ClientConnection,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match connection.poll_flush(context) {
+            Poll::Pending => self.wait_for_client(connection, context),
             flushed @ Poll::Ready(_) => flushed,
         }
     }
 
     /// A write waits: not for a client whose connection is cut off, unless for the end of its last frame.
-    fn wait_for_client<T>(&self, wire: &Wire, context: &Context<'_>) -> Poll<io::Result<T>> {
-        wire.watch.register(context.waker());
-        match wire.watch.ended() {
-            Some(reason) if reason.cuts_off() && !self.is_inside_frame() => Poll::Ready(Err(ended(reason))),
+    fn wait_for_client<T>(
+        &self,
+        connection: &ClientConnection,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        connection.control.register(context.waker());
+        match connection.control.ended() {
+            Some(reason) if reason.cuts_off() && !self.is_inside_frame() => Poll::Ready(Err(reason.error())),
             _ => Poll::Pending,
         }
     }
 
     /// A read of a connection that was ended fails; but where a Close frame is to follow, a frame that is under way may
-    /// first come to its end, as long as [`crate::connection::http1::serve`] lets it.
+    /// first come to its end, as long as [`crate::connection::http1::serve_connection`] lets it.
     fn end_waiting(
         &self,
-        wire: &mut Wire,
+        connection: &mut ClientConnection,
         context: &mut Context<'_>,
         reason: EndReason,
     ) -> Poll<io::Result<()>> {
         if reason.cuts_off() && self.is_inside_frame() {
-            wire.flush_behind(context);
+            connection.flush_behind(context);
             return Poll::Pending;
         }
-        Poll::Ready(Err(ended(reason)))
+        Poll::Ready(Err(reason.error()))
     }
 
     /// What may still be written of `bytes`.
@@ -235,20 +243,19 @@ impl Message {
     }
 }
 
-/// What reads fail with.
-pub(crate) fn ended(reason: EndReason) -> io::Error {
-    let (kind, text) = match reason {
-        EndReason::ResponseTimeout => (io::ErrorKind::TimedOut, "no response in time"),
-        EndReason::BodyTooSlow => (io::ErrorKind::TimedOut, "the request body is too slow"),
-        EndReason::MalformedBody => (io::ErrorKind::InvalidData, "malformed chunked coding"),
-        EndReason::ClientLeft => (io::ErrorKind::ConnectionAborted, "the client has left"),
-        EndReason::Answered => (io::ErrorKind::ConnectionAborted, "the request was answered before its end"),
-        EndReason::Idle => (io::ErrorKind::TimedOut, "the upgraded connection was idle"),
-        EndReason::AppIdle => (io::ErrorKind::TimedOut, "the app is silent"),
-        EndReason::SessionEnded => (io::ErrorKind::ConnectionAborted, "the session has ended"),
-        EndReason::Shutdown => (io::ErrorKind::ConnectionAborted, "the server shuts down"),
-    };
-    io::Error::new(kind, text)
+/// What a client may pipeline while its last request is served; beyond it, TCP makes it wait.
+pub(crate) const MAX_READ_AHEAD: usize = 16 * 1024;
+
+/// After the message's end: ready only when the connection breaks. A client that closes its writing side may still want its
+/// answer.
+pub(crate) fn poll_quiet(
+    connection: &mut ClientConnection,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while !connection.is_at_end && connection.incoming.len() < MAX_READ_AHEAD {
+        ready!(connection.poll_fill(context))?;
+    }
+    Poll::Pending
 }
 
 /// The answer to a handshake with 426 as RFC 9110 section 7.8 wants it: who sends `Upgrade` names it in `Connection`. Pingora

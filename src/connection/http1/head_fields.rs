@@ -1,4 +1,4 @@
-//! The fields of a request head that frame or route the message; the others are only checked for their bytes.
+//! The fields of a request head that frame or route the exchange; the others are only checked for their bytes.
 
 use std::ops::Range;
 
@@ -108,7 +108,7 @@ impl<'a> Fields<'a> {
     fn add_connection(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
         for option in members([value]) {
             self.connection.add(option);
-            // A hop that obeys would remove the field and read another message (or none) than we did.
+            // A hop that obeys would remove the field and read another exchange (or none) than we did.
             if [b"content-length".as_slice(), b"transfer-encoding", b"host"]
                 .iter()
                 .any(|field| option.eq_ignore_ascii_case(field))

@@ -1,9 +1,9 @@
-//! A connection that shows Pingora exactly one message.
+//! A connection that shows Pingora exactly one exchange.
 //!
 //! Pingora reads a body until its own idea of the body's end, and takes whatever comes after it as misbehaviour.
-//! A [`MessageStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines
-//! is kept for the next request, and only the client's end is told. The [`Wire`] is lent: however Pingora parts
-//! with the stream, dropping it gives the connection back to [`crate::connection::http1::serve`].
+//! A [`PingoraStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines
+//! is kept for the next request, and only the client's end is told. The [`ClientConnection`] is lent: however Pingora parts
+//! with the stream, dropping it gives the connection back to [`crate::connection::http1::serve_connection`].
 
 use std::fmt;
 use std::future::poll_fn;
@@ -21,19 +21,19 @@ use pingora_core::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::message::Message;
-use super::wire::Wire;
+use super::client_connection::ClientConnection;
+use super::exchange::Exchange;
 
-/// Where a dropped [`MessageStream`] leaves its connection.
+/// Where a dropped [`PingoraStream`] leaves its connection.
 #[derive(Debug, Default)]
 pub(crate) struct Slot(Mutex<Option<Returned>>);
 
 /// A connection whose message is over, one way or another.
 #[derive(Debug)]
 pub(crate) struct Returned {
-    pub(crate) wire: Box<Wire>,
-    /// How far the message came.
-    pub(crate) message: Message,
+    pub(crate) connection: Box<ClientConnection>,
+    /// How far the exchange came.
+    pub(crate) exchange: Exchange,
 }
 
 impl Slot {
@@ -44,23 +44,23 @@ impl Slot {
 }
 
 /// Pingora's view of one message on a connection.
-pub(crate) struct MessageStream {
+pub(crate) struct PingoraStream {
     /// There until this is dropped.
     lent: Option<Returned>,
     slot: Arc<Slot>,
 }
 
-impl MessageStream {
-    pub(crate) const fn new(wire: Box<Wire>, message: Message, slot: Arc<Slot>) -> Self {
-        Self { lent: Some(Returned { wire, message }), slot }
+impl PingoraStream {
+    pub(crate) const fn new(connection: Box<ClientConnection>, exchange: Exchange, slot: Arc<Slot>) -> Self {
+        Self { lent: Some(Returned { connection, exchange }), slot }
     }
 
-    fn wire(&self) -> Option<&Wire> {
-        self.lent.as_ref().map(|lent| &*lent.wire)
+    fn wire(&self) -> Option<&ClientConnection> {
+        self.lent.as_ref().map(|lent| &*lent.connection)
     }
 }
 
-impl Drop for MessageStream {
+impl Drop for PingoraStream {
     fn drop(&mut self) {
         if let Some(lent) = self.lent.take() {
             *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lent);
@@ -68,9 +68,9 @@ impl Drop for MessageStream {
     }
 }
 
-impl fmt::Debug for MessageStream {
+impl fmt::Debug for PingoraStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("MessageStream").field("wire", &self.wire()).finish_non_exhaustive()
+        formatter.debug_struct("PingoraStream").field("connection", &self.wire()).finish_non_exhaustive()
     }
 }
 
@@ -78,53 +78,53 @@ fn gone<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
 }
 
-impl AsyncRead for MessageStream {
+impl AsyncRead for PingoraStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.get_mut().lent {
-            Some(Returned { wire, message }) => message.poll_read(wire, context, buffer),
+            Some(Returned { connection, exchange }) => exchange.poll_read(connection, context, buffer),
             None => gone(),
         }
     }
 }
 
-impl AsyncWrite for MessageStream {
+impl AsyncWrite for PingoraStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.get_mut().lent {
-            Some(Returned { wire, message }) => message.poll_write(wire, context, bytes),
+            Some(Returned { connection, exchange }) => exchange.poll_write(connection, context, bytes),
             None => gone(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.get_mut().lent {
-            Some(Returned { wire, message }) => message.poll_flush(wire, context),
+            Some(Returned { connection, exchange }) => exchange.poll_flush(connection, context),
             None => gone(),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().lent.as_mut().map_or_else(gone, |lent| lent.wire.poll_shutdown(context))
+        self.get_mut().lent.as_mut().map_or_else(gone, |lent| lent.connection.poll_shutdown(context))
     }
 }
 
 #[async_trait]
-impl Shutdown for MessageStream {
+impl Shutdown for PingoraStream {
     async fn shutdown(&mut self) {
         let _gone_already = poll_fn(|context| Pin::new(&mut *self).poll_shutdown(context)).await;
     }
 }
 
-impl UniqueID for MessageStream {
+impl UniqueID for PingoraStream {
     fn id(&self) -> UniqueIDType {
-        self.wire().map_or(-1, |wire| wire.stream.id())
+        self.wire().map_or(-1, |connection| connection.stream.id())
     }
 }
 
-impl Ssl for MessageStream {
+impl Ssl for PingoraStream {
     fn get_ssl(&self) -> Option<&TlsRef> {
         self.wire()?.stream.get_ssl()
     }
@@ -138,31 +138,31 @@ impl Ssl for MessageStream {
     }
 }
 
-impl GetTimingDigest for MessageStream {
+impl GetTimingDigest for PingoraStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.wire().map(|wire| wire.stream.get_timing_digest()).unwrap_or_default()
+        self.wire().map(|connection| connection.stream.get_timing_digest()).unwrap_or_default()
     }
 
     fn get_read_pending_time(&self) -> std::time::Duration {
-        self.wire().map(|wire| wire.stream.get_read_pending_time()).unwrap_or_default()
+        self.wire().map(|connection| connection.stream.get_read_pending_time()).unwrap_or_default()
     }
 
     fn get_write_pending_time(&self) -> std::time::Duration {
-        self.wire().map(|wire| wire.stream.get_write_pending_time()).unwrap_or_default()
+        self.wire().map(|connection| connection.stream.get_write_pending_time()).unwrap_or_default()
     }
 }
 
-impl GetProxyDigest for MessageStream {
+impl GetProxyDigest for PingoraStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.wire()?.stream.get_proxy_digest()
     }
 }
 
-impl GetSocketDigest for MessageStream {
+impl GetSocketDigest for PingoraStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.wire()?.stream.get_socket_digest()
     }
 }
 
-/// Not supported: the next message must not be seen.
-impl Peek for MessageStream {}
+/// Not supported: the next exchange must not be seen.
+impl Peek for PingoraStream {}

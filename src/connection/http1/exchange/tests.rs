@@ -9,8 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::time::Instant;
 
 use super::*;
-use crate::connection::exchange_control::ConnectionWatch;
-use crate::connection::http1::body_read::MAX_READ_AHEAD;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::http1::request_head::check;
 
 const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
@@ -18,17 +17,17 @@ const HANDSHAKE: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConn
 /// A message on a connection in memory, under a clock that only moves when everybody waits.
 struct Bench {
     client: DuplexStream,
-    wire: Wire,
-    message: Message,
+    connection: ClientConnection,
+    exchange: Exchange,
 }
 
 impl Bench {
     fn new(head: &str, min_rate: u64) -> Self {
         let (client, server) = tokio::io::duplex(1024 * 1024);
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let watch = Arc::new(ConnectionWatch::new(nowhere, false));
-        let message = Message::new(&check(head.as_bytes()).expect("a head"), min_rate);
-        Self { client, wire: Wire::new(Box::new(server), watch), message }
+        let control = Arc::new(ExchangeControl::new(nowhere, false));
+        let exchange = Exchange::new(&check(head.as_bytes()).expect("a head"), min_rate);
+        Self { client, connection: ClientConnection::new(Box::new(server), control), exchange }
     }
 
     fn post(framing: &str) -> Self {
@@ -38,16 +37,18 @@ impl Bench {
     async fn read(&mut self) -> io::Result<BytesMut> {
         let mut space = [0; 512];
         let mut buffer = ReadBuf::new(&mut space);
-        poll_fn(|context| self.message.poll_read(&mut self.wire, context, &mut buffer)).await?;
+        poll_fn(|context| self.exchange.poll_read(&mut self.connection, context, &mut buffer)).await?;
         Ok(BytesMut::from(buffer.filled()))
     }
 
     async fn write(&mut self, bytes: &[u8]) {
-        poll_fn(|context| self.message.poll_write(&mut self.wire, context, bytes)).await.expect("written");
+        poll_fn(|context| self.exchange.poll_write(&mut self.connection, context, bytes))
+            .await
+            .expect("written");
     }
 
     fn ended(&self) -> Option<EndReason> {
-        self.wire.watch.ended()
+        self.connection.control.ended()
     }
 }
 
@@ -65,7 +66,7 @@ async fn a_body_that_stalls_is_too_slow() {
     let (read, time) = elapsed(bench.read()).await;
     assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert_eq!((bench.ended(), time), (Some(EndReason::BodyTooSlow), Duration::from_secs(10)));
-    assert!(!bench.message.is_complete());
+    assert!(!bench.exchange.is_complete());
     // An answer can still be written.
     bench.write(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await;
 }
@@ -82,7 +83,7 @@ async fn a_body_at_the_rate_may_take_for_ever() {
             async {
                 poll_fn(|context| {
                     let mut space = [0; 512];
-                    bench.message.poll_read(&mut bench.wire, context, &mut ReadBuf::new(&mut space))
+                    bench.exchange.poll_read(&mut bench.connection, context, &mut ReadBuf::new(&mut space))
                 })
                 .await
                 .unwrap();
@@ -95,7 +96,7 @@ async fn a_body_at_the_rate_may_take_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn exempt_and_held_back_bodies_have_no_rate() {
     let mut exempt = Bench::post("Transfer-Encoding: chunked");
-    exempt.wire.watch.exempt_from_body_rate();
+    exempt.connection.control.timeouts.exempt_from_body_rate();
     let mut held_back = Bench::post("Expect: 100-continue\r\nContent-Length: 5");
     for bench in [&mut exempt, &mut held_back] {
         let waited = tokio::time::timeout(Duration::from_secs(100), bench.read()).await;
@@ -110,7 +111,7 @@ async fn exempt_and_held_back_bodies_have_no_rate() {
 #[tokio::test(start_paused = true)]
 async fn the_response_deadline_counts_from_the_last_body_byte() {
     let mut bench = Bench::new("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n", 0);
-    bench.wire.watch.arm_response_deadline(Duration::from_secs(30));
+    bench.connection.control.timeouts.arm_response(Duration::from_secs(30));
     let (client, read) = tokio::join!(
         async {
             tokio::time::sleep(Duration::from_secs(20)).await;
@@ -118,20 +119,20 @@ async fn the_response_deadline_counts_from_the_last_body_byte() {
         },
         poll_fn(|context| {
             let mut space = [0; 512];
-            bench.message.poll_read(&mut bench.wire, context, &mut ReadBuf::new(&mut space))
+            bench.exchange.poll_read(&mut bench.connection, context, &mut ReadBuf::new(&mut space))
         })
     );
     client.unwrap();
     read.unwrap();
-    assert!(bench.message.is_complete());
+    assert!(bench.exchange.is_complete());
     let (read, time) = elapsed(bench.read()).await;
     assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert_eq!((bench.ended(), time), (Some(EndReason::ResponseTimeout), Duration::from_secs(30)));
 
     let mut answered = Bench::new("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0);
-    answered.wire.watch.arm_response_deadline(Duration::from_secs(30));
+    answered.connection.control.timeouts.arm_response(Duration::from_secs(30));
     assert!(tokio::time::timeout(Duration::from_secs(29), answered.read()).await.is_err());
-    answered.wire.watch.disarm_response_deadline();
+    answered.connection.control.timeouts.disarm_response();
     assert!(tokio::time::timeout(Duration::from_secs(3600), answered.read()).await.is_err());
     assert_eq!(answered.ended(), None);
 }
@@ -140,15 +141,15 @@ async fn the_response_deadline_counts_from_the_last_body_byte() {
 async fn an_upgraded_connection_ends_when_idle_and_not_before() {
     let mut bench = Bench::new(HANDSHAKE, 100);
     bench.client.write_all(b"early").await.unwrap();
-    bench.wire.watch.set_idle_timeout(Duration::from_secs(300));
+    bench.connection.control.timeouts.set_idle(Duration::from_secs(300));
     assert!(
         tokio::time::timeout(Duration::from_secs(9), bench.read()).await.is_err(),
         "nothing before the 101"
     );
     bench.write(b"HTTP/1.1 103 Early Hints\r\n\r\n").await;
-    assert!(!bench.message.is_upgraded());
+    assert!(!bench.exchange.is_upgraded());
     bench.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await;
-    assert!(bench.message.is_upgraded());
+    assert!(bench.exchange.is_upgraded());
     assert_eq!(bench.read().await.unwrap(), "early");
     for _ in 0..3 {
         assert!(tokio::time::timeout(Duration::from_secs(299), bench.read()).await.is_err());
@@ -165,22 +166,22 @@ async fn a_refused_upgrade_stays_http_whatever_the_body_says() {
     let mut bench = Bench::new(HANDSHAKE, 100);
     bench.write(b"HTTP/1.1 200 OK\r\n\r\n").await;
     bench.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await;
-    assert!(!bench.message.is_upgraded());
+    assert!(!bench.exchange.is_upgraded());
     let mut plain = Bench::new("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 100);
     plain.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").await;
-    assert!(!plain.message.is_upgraded());
+    assert!(!plain.exchange.is_upgraded());
 }
 
 #[tokio::test]
 async fn ending_from_outside_wakes_the_reader() {
     let mut bench = Bench::new(HANDSHAKE, 100);
-    let watch = Arc::clone(&bench.wire.watch);
+    let control = Arc::clone(&bench.connection.control);
     let reading = tokio::spawn(async move { bench.read().await });
     tokio::task::yield_now().await;
-    watch.end(EndReason::SessionEnded);
-    watch.end(EndReason::Idle);
+    control.end(EndReason::SessionEnded);
+    control.end(EndReason::Idle);
     assert!(reading.await.unwrap().is_err());
-    assert_eq!(watch.ended(), Some(EndReason::SessionEnded), "the first reason stays");
+    assert_eq!(control.ended(), Some(EndReason::SessionEnded), "the first reason stays");
 }
 
 #[tokio::test]
@@ -190,12 +191,12 @@ async fn after_the_end_only_the_end_of_the_connection_is_told() {
     assert_eq!(bench.read().await.unwrap(), "hi");
     let waited = tokio::time::timeout(Duration::from_millis(50), bench.read()).await;
     assert!(waited.is_err(), "the next request is not shown");
-    assert_eq!(bench.wire.incoming, "GET / HTTP/1.1\r\n");
+    assert_eq!(bench.connection.incoming, "GET / HTTP/1.1\r\n");
 
     // A flood of pipelined bytes is held back by TCP, not in memory.
     bench.client.write_all(&vec![b'x'; 500_000]).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(50), bench.read()).await.is_err());
-    assert!(bench.wire.incoming.len() < 2 * MAX_READ_AHEAD);
+    assert!(bench.connection.incoming.len() < 2 * MAX_READ_AHEAD);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +225,7 @@ async fn a_client_that_closes_its_writing_side_is_there_as_long_as_something_goe
     // An answer that is not there in time is told as ever.
     let mut slow = Bench::new("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0);
     slow.client.shutdown().await.unwrap();
-    slow.wire.watch.arm_response_deadline(Duration::from_secs(3));
+    slow.connection.control.timeouts.arm_response(Duration::from_secs(3));
     assert_eq!(slow.read().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     assert_eq!(slow.ended(), Some(EndReason::ResponseTimeout));
 }
@@ -263,7 +264,7 @@ async fn gathers_small_writes_and_sends_them_while_it_waits() {
     let mut sent = [0; 23];
     bench.client.read_exact(&mut sent).await.unwrap();
     assert_eq!(&sent, b"HTTP/1.1 200 OK\r\n\r\nbody");
-    let mut wire = bench.wire;
-    poll_fn(|context| Pin::new(&mut wire).get_mut().poll_shutdown(context)).await.unwrap();
+    let mut connection = bench.connection;
+    poll_fn(|context| Pin::new(&mut connection).get_mut().poll_shutdown(context)).await.unwrap();
     assert_eq!(bench.client.read(&mut sent).await.unwrap(), 0);
 }

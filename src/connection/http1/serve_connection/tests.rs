@@ -13,8 +13,10 @@ use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
 use self::harness::{PATIENCE, Server, settings};
-use crate::connection::exchange_control::{ConnectionWatch, EndReason};
-use crate::connection::http1::serve::{ConnectionSettings, serve};
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::http1::serve_connection::serve;
 
 const GET: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 const BY_LENGTH: &str = "POST /first HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
@@ -438,8 +440,8 @@ async fn a_half_read_message_never_leaves_its_rest_to_the_next_request() {
         client.write_all(format!("{request}{GET}").as_bytes()).await.expect("room");
         client.shutdown().await.expect("half closed");
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-        let watch = Arc::new(ConnectionWatch::new(nowhere, false));
-        serve(Box::new(server), &app, &settings(), watch).await;
+        let control = Arc::new(ExchangeControl::new(nowhere, false));
+        serve(Box::new(server), &app, &settings(), control).await;
         assert_eq!(app.0.load(Ordering::SeqCst), requests, "{request:?}");
     }
 }
@@ -456,10 +458,10 @@ async fn a_connection_waits_from_the_end_of_a_request_to_the_first_byte_of_the_n
     }
     let (app, nowhere) = (Arc::new(Careless::default()), SocketAddr::from(([127, 0, 0, 1], 1)));
     let (mut client, stream) = duplex(1024);
-    let watch = Arc::new(ConnectionWatch::new(nowhere, false));
-    let (served, of_connection) = (Arc::clone(&app), Arc::clone(&watch));
+    let control = Arc::new(ExchangeControl::new(nowhere, false));
+    let (served, of_connection) = (Arc::clone(&app), Arc::clone(&control));
     tokio::spawn(async move { serve(Box::new(stream), &served, &settings(), of_connection).await });
-    let waits = || watch.waiting_since().is_some();
+    let waits = || control.waiting_since().is_some();
     for requests in 1..4 {
         let (first, rest) = GET.split_at(1);
         client.write_all(first.as_bytes()).await.expect("room");
@@ -473,5 +475,5 @@ async fn a_connection_waits_from_the_end_of_a_request_to_the_first_byte_of_the_n
         }
         assert!(waits());
     }
-    assert_eq!(ConnectionWatch::new(nowhere, false).waiting_since(), None, "fresh");
+    assert_eq!(ExchangeControl::new(nowhere, false).waiting_since(), None, "fresh");
 }

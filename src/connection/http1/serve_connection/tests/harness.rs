@@ -17,8 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use crate::connection::connection_limit::Connections;
-use crate::connection::exchange_control::{ConnectionWatch, EndReason, Exchange};
-use crate::connection::http1::serve::ConnectionSettings;
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::{ExchangeControl, ExchangeHandle};
 use crate::connection::listener::{Front, accept};
 
 use super::streams;
@@ -142,11 +143,11 @@ async fn upstream_request(
 pub(crate) struct Proxy {
     upstream: SocketAddr,
     ended: Arc<Mutex<Vec<EndReason>>>,
-    exchanges: Arc<Mutex<Vec<Exchange>>>,
+    exchanges: Arc<Mutex<Vec<ExchangeHandle>>>,
 }
 
 #[derive(Default)]
-pub(crate) struct Context(Option<Arc<ConnectionWatch>>);
+pub(crate) struct Context(Option<Arc<ExchangeControl>>);
 
 #[async_trait]
 impl ProxyHttp for Proxy {
@@ -156,20 +157,25 @@ impl ProxyHttp for Proxy {
         Context::default()
     }
 
-    fn on_connection_reuse(&self, _: &mut Session, context: &mut Context, watch: Box<dyn Any + Send + Sync>) {
-        context.0 = watch.downcast::<Arc<ConnectionWatch>>().ok().map(|watch| *watch);
+    fn on_connection_reuse(
+        &self,
+        _: &mut Session,
+        context: &mut Context,
+        control: Box<dyn Any + Send + Sync>,
+    ) {
+        context.0 = control.downcast::<Arc<ExchangeControl>>().ok().map(|control| *control);
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        let watch = context.0.as_ref().expect("every request has a watch");
-        assert!(watch.peer().ip().is_loopback() && !watch.tls());
-        self.exchanges.lock().expect("unpoisoned").push(watch.exchange());
+        let control = context.0.as_ref().expect("every request has a control");
+        assert!(control.peer().ip().is_loopback() && !control.tls());
+        self.exchanges.lock().expect("unpoisoned").push(control.exchange());
         let query = session.req_header().uri.query().unwrap_or_default().to_owned();
         if query.contains("deadline") {
-            watch.arm_response_deadline(Duration::from_millis(200));
+            control.timeouts.arm_response(Duration::from_millis(200));
         }
         if query.contains("idle") {
-            watch.set_idle_timeout(Duration::from_millis(200));
+            control.timeouts.set_idle(Duration::from_millis(200));
         }
         match session.req_header().uri.path() {
             "/panic" => panic!("asked for"),
@@ -206,7 +212,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, _: &Error, context: &mut Context) -> FailToProxy {
-        let reason = context.0.as_ref().and_then(|watch| watch.ended());
+        let reason = context.0.as_ref().and_then(|control| control.ended());
         self.ended.lock().expect("unpoisoned").extend(reason);
         let error_code = match reason {
             Some(EndReason::ResponseTimeout) => 504,
@@ -226,7 +232,7 @@ pub(crate) struct Server {
     pub(crate) shutdown: watch::Sender<bool>,
     pub(crate) ended: Arc<Mutex<Vec<EndReason>>>,
     /// Of every request, as the gateway sees them.
-    pub(crate) exchanges: Arc<Mutex<Vec<Exchange>>>,
+    pub(crate) exchanges: Arc<Mutex<Vec<ExchangeHandle>>>,
     /// Lets an upstream that waits for it go on.
     pub(crate) go_on: Arc<Notify>,
     record: Record,

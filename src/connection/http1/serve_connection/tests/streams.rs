@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::GET;
 use super::harness::{Client, PATIENCE, Server};
-use crate::connection::exchange_control::EndReason;
+use crate::connection::end_reason::EndReason;
 
 const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
@@ -147,7 +147,7 @@ async fn an_idle_web_socket_gets_a_close_frame() {
     for (sent, expected) in [
         (&b""[..], SESSION_ENDED),
         (b"\x81\x02hi", SESSION_ENDED),
-        // A fragmented message: control frames may come between the fragments.
+        // A fragmented exchange: control frames may come between the fragments.
         (b"\x01\x02hi", SESSION_ENDED),
         // A masked frame.
         (b"\x81\x82mask\x01\x02", SESSION_ENDED),

@@ -1,9 +1,11 @@
 //! The bytes of a client's connection: TLS, HTTP/1.1, HTTP/2, deadlines, and the control of an exchange.
 
-mod closing;
 pub(crate) mod connection_limit;
+pub(crate) mod connection_settings;
 pub(crate) mod deadlines;
+pub(crate) mod end_reason;
 pub(crate) mod exchange_control;
+mod exchange_timeouts;
 pub(crate) mod forwarding;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
@@ -15,4 +17,4 @@ mod other_protocols;
 mod request_target;
 pub(crate) mod stall;
 pub(crate) mod tls;
-mod web_socket_frames;
+mod web_socket_close;

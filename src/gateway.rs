@@ -44,7 +44,7 @@ use crate::answer::problem::{Code, Problem};
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_control;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::forwarding::is_trusted;
 use crate::syntax::{grpc, web_socket};
 use crate::system::unreachable::{Side, Unreachable};
@@ -139,14 +139,14 @@ impl Gateway {
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
             if grpc::is_call(session.req_header()) {
                 // Its messages come when the client has something to say.
-                connection.exempt_from_body_rate();
+                connection.timeouts.exempt_from_body_rate();
             }
             if grpc::calls_itself_grpc(&session.req_header().headers) {
                 // It may go on for ever, and the app may say nothing before its end.
                 open_streams::watch(&state, &app, session, context);
                 context.is_watched = true;
             }
-            connection.set_write_timeout(app.timeouts.idle);
+            connection.timeouts.set_write(app.timeouts.idle);
         }
         Ok(!passed)
     }
@@ -179,7 +179,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         connection: Box<dyn Any + Send + Sync>,
     ) {
-        context.connection = connection.downcast::<Arc<ConnectionWatch>>().ok().map(|connection| *connection);
+        context.connection = connection.downcast::<Arc<ExchangeControl>>().ok().map(|connection| *connection);
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
@@ -288,7 +288,7 @@ impl ProxyHttp for Gateway {
         }
         expect::go_on(session).await?;
         if let Some(connection) = &context.connection {
-            connection.arm_response_deadline(app.timeouts.response);
+            connection.timeouts.arm_response(app.timeouts.response);
         }
         Ok(())
     }
@@ -354,12 +354,12 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         if let Some(connection) = &context.connection {
-            connection.disarm_response_deadline();
+            connection.timeouts.disarm_response();
             if context.websocket {
                 // Also where the app answers otherwise: its connection has no time-out of its own.
-                connection.set_idle_timeout(app.timeouts.idle);
+                connection.timeouts.set_idle(app.timeouts.idle);
             } else {
-                connection.set_answer_timeout(app.timeouts.idle);
+                connection.timeouts.set_answer(app.timeouts.idle);
             }
         }
         open_streams::watch_response(&state, app, session, response, context);

@@ -28,7 +28,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::warn;
 
 use crate::config;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 
 use health::Check;
 use member::{Host, Member, Upstream};
@@ -164,7 +164,7 @@ impl Upstreams {
         &self,
         tried: &[SocketAddr],
         needs: Needs,
-        client: Option<&Arc<ConnectionWatch>>,
+        client: Option<&Arc<ExchangeControl>>,
         look_up: Option<Arc<Name>>,
     ) -> Option<(Box<HttpPeer>, Way)> {
         if let Some(name) = look_up {
@@ -182,7 +182,7 @@ impl Upstreams {
         &self,
         tried: &[SocketAddr],
         needs: Needs,
-        client: Option<&Arc<ConnectionWatch>>,
+        client: Option<&Arc<ExchangeControl>>,
     ) -> Option<(Box<HttpPeer>, Way)> {
         let members = self.members();
         self.next(&members.all, tried).map(|member| member.route.peer(needs, client))

@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use crate::access::identity::Identity;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Place;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::forwarding::Origin;
 use crate::gateway::state::{App, State};
 use crate::session::{Asker, NewCookies, SessionKey, Tokens};
@@ -25,7 +25,7 @@ pub struct Context {
     /// What it began with, and goes on with after a reload.
     pub(crate) state: Option<Arc<State>>,
     /// The connection it came on.
-    pub(crate) connection: Option<Arc<ConnectionWatch>>,
+    pub(crate) connection: Option<Arc<ExchangeControl>>,
     /// Its peer is a trusted proxy.
     pub(crate) is_from_proxy: bool,
     /// The app that it is for.

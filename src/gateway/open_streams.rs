@@ -14,7 +14,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::access::assessment::SessionAtHand;
-use crate::connection::exchange_control::{EndReason, Exchange};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeHandle;
 use crate::gateway::context::Context;
 use crate::gateway::reload_status::CurrentState;
 use crate::gateway::state::{App, State};
@@ -32,7 +33,7 @@ pub(crate) struct OpenStreams {
 
 #[derive(Debug)]
 struct OpenStream {
-    exchange: Exchange,
+    exchange: ExchangeHandle,
     session: WatchedSession,
 }
 

@@ -59,7 +59,7 @@ pub(super) async fn read(
     }
     expect::go_on(session).await?;
     if let Some(connection) = &context.connection {
-        connection.exempt_from_body_rate();
+        connection.timeouts.exempt_from_body_rate();
     }
     let reading = async {
         let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));

@@ -23,7 +23,7 @@ use crate::identity_provider::SetupError;
 use crate::telemetry::metrics::METRICS;
 
 use crate::connection::connection_limit::Connections;
-use crate::connection::http1::serve::ConnectionSettings;
+use crate::connection::connection_settings::ConnectionSettings;
 use crate::system::descriptors::fitting;
 
 /// How long the swap waits for new providers and host names to be looked up: without them, requests would fail that succeed

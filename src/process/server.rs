@@ -25,7 +25,7 @@ use crate::system::name_lookup::{Lookup, SystemLookup};
 use crate::telemetry::metrics::METRICS;
 
 use crate::connection::connection_limit::Connections;
-use crate::connection::exchange_control::EndReason;
+use crate::connection::end_reason::EndReason;
 use crate::connection::listener::{BACKLOG, Front, accept};
 use crate::process::reload::CurrentAdmin;
 use crate::process::reload::Reloader;

@@ -30,7 +30,7 @@ use super::connect::Dialer;
 use super::pool::Pool;
 use super::socket::Socket;
 use super::web_socket::Patience;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 
 use crate::upstream::http1::loan::Lent;
 
@@ -202,18 +202,18 @@ impl Connect for Plain {
 pub(crate) struct Loan {
     lender: Arc<Lender>,
     /// Of the request that it is for.
-    client: Option<Arc<ConnectionWatch>>,
+    client: Option<Arc<ExchangeControl>>,
     was_kept: AtomicBool,
     /// It gets a connection of its own.
     is_for_web_socket: bool,
 }
 
 impl Loan {
-    pub(super) fn new(lender: Arc<Lender>, client: Option<Arc<ConnectionWatch>>) -> Self {
+    pub(super) fn new(lender: Arc<Lender>, client: Option<Arc<ExchangeControl>>) -> Self {
         Self { lender, client, was_kept: AtomicBool::new(false), is_for_web_socket: false }
     }
 
-    pub(super) fn for_web_socket(lender: Arc<Lender>, client: Option<Arc<ConnectionWatch>>) -> Self {
+    pub(super) fn for_web_socket(lender: Arc<Lender>, client: Option<Arc<ExchangeControl>>) -> Self {
         Self { is_for_web_socket: true, ..Self::new(lender, client) }
     }
 

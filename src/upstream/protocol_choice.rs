@@ -11,7 +11,7 @@ use super::connect::Dialer;
 use super::http1::{Lender, Loan};
 use super::pool::Pool;
 use super::web_socket;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 
 /// How long a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
@@ -103,7 +103,7 @@ impl Route {
     }
 
     /// A peer for a request. `client`: the end that it came from.
-    pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ConnectionWatch>>) -> (Box<HttpPeer>, Way) {
+    pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ExchangeControl>>) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
             let mut peer = Box::new(self.lent.clone());
             let lender = self.lender.as_ref().unwrap_or(&self.web_sockets);

@@ -9,7 +9,7 @@ use pingora_core::Error;
 use tokio::time::Instant;
 
 use super::socket::Socket;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::Stall;
 
 /// How long an app may take nothing, or say nothing, where no request says otherwise.
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Upload {
     /// The client's end: what the app takes puts off what is waited for there.
-    client: Option<Arc<ConnectionWatch>>,
+    client: Option<Arc<ExchangeControl>>,
     /// A write that waits for the app.
     writing: Stall,
     /// A read that waits for it.
@@ -29,14 +29,14 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(client: Option<Arc<ConnectionWatch>>) -> Self {
+    pub(super) fn new(client: Option<Arc<ExchangeControl>>) -> Self {
         Self { client, writing: Stall::default(), reading: Stall::default(), is_over: false }
     }
 
     /// Something was written.
     pub(super) fn wrote(&mut self) {
         if let Some(client) = self.client.as_ref().filter(|_| self.writing.is_waiting()) {
-            client.note_app_took(Instant::now());
+            client.timeouts.note_app_took(Instant::now());
         }
         self.writing.end();
         self.reading.end();
@@ -49,7 +49,7 @@ impl Upload {
 
     /// A write waits. It fails where the app takes nothing for the `idle` time-out.
     pub(super) fn poll_write(&mut self, context: &mut Context<'_>, socket: &Socket) -> Poll<io::Error> {
-        let idle = self.client.as_ref().and_then(|client| client.write_timeout()).unwrap_or(PATIENCE);
+        let idle = self.client.as_ref().and_then(|client| client.timeouts.write()).unwrap_or(PATIENCE);
         let stalled = self.writing.poll(context, idle, || socket.acknowledged());
         self.note();
         self.is_over |= stalled.is_ready();
@@ -69,7 +69,7 @@ impl Upload {
         }
         let client = self.client.as_ref();
         let timeout = client
-            .and_then(|client| if has_head { client.write_timeout() } else { client.response_timeout() });
+            .and_then(|client| if has_head { client.timeouts.write() } else { client.timeouts.response() });
         let stalled = self.reading.poll(context, timeout.unwrap_or(PATIENCE), || socket.acknowledged());
         self.note();
         stalled.map(|()| too_late("the app neither takes nor says anything"))
@@ -77,7 +77,7 @@ impl Upload {
 
     /// A read waits, for as long as others say: notes what the app takes meanwhile of what was written.
     pub(super) fn poll_taken(&mut self, context: &mut Context<'_>, socket: &Socket) {
-        let idle = self.client.as_ref().and_then(|client| client.write_timeout()).unwrap_or(PATIENCE);
+        let idle = self.client.as_ref().and_then(|client| client.timeouts.write()).unwrap_or(PATIENCE);
         let _ready_or_looked_at_later = self.reading.poll(context, idle, || socket.acknowledged());
         self.note();
     }
@@ -85,7 +85,7 @@ impl Upload {
     fn note(&self) {
         let last = self.writing.last_taken().max(self.reading.last_taken());
         if let Some((client, last)) = self.client.as_ref().zip(last) {
-            client.note_app_took(last);
+            client.timeouts.note_app_took(last);
         }
     }
 }

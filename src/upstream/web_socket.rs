@@ -11,13 +11,13 @@ use std::task::Context;
 use pingora_core::upstreams::peer::HttpPeer;
 
 use super::http1::{Lender, Loan};
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 
 /// Makes a peer's connection one that is lent for a WebSocket.
 pub(super) fn lend(
     peer: &mut HttpPeer,
     lender: &Arc<Lender>,
-    client: Option<Arc<ConnectionWatch>>,
+    client: Option<Arc<ExchangeControl>>,
 ) -> Arc<Loan> {
     let loan = Arc::new(Loan::for_web_socket(Arc::clone(lender), client));
     peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
@@ -26,7 +26,7 @@ pub(super) fn lend(
 
 /// The same without a lender of its address.
 #[cfg(test)]
-pub(crate) fn prepare(peer: &mut HttpPeer, dialer: Arc<super::Dialer>, client: Option<Arc<ConnectionWatch>>) {
+pub(crate) fn prepare(peer: &mut HttpPeer, dialer: Arc<super::Dialer>, client: Option<Arc<ExchangeControl>>) {
     let lender = Arc::new(Lender::for_web_sockets(peer, dialer));
     lend(peer, &lender, client);
 }

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::coded::{Coded, READ_SIZE};
 use super::{Connection, Lender};
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::http1::chunked::Decoder;
 use crate::http1::merged_chunks::{Failure, Merger};
 use crate::http1::message_progress::{Incoming, Outgoing};
@@ -67,7 +67,7 @@ impl Lent {
     pub(super) fn new(
         connection: Connection,
         lender: Arc<Lender>,
-        client: Option<Arc<ConnectionWatch>>,
+        client: Option<Arc<ExchangeControl>>,
         patience: Option<Patience>,
     ) -> Self {
         Self {

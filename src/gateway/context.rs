@@ -133,7 +133,7 @@ impl Context {
 
     /// Whether its connection to the app had served another request.
     pub(crate) fn is_on_a_kept_connection(&self) -> bool {
-        matches!(&self.way, Some(Way::Loan(loan)) if loan.was_kept())
+        matches!(&self.way, Some(Way::Http1(attempt)) if attempt.was_kept())
     }
 
     /// Who is behind what is written into the audit log.

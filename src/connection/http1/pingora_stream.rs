@@ -2,7 +2,7 @@
 //!
 //! Pingora reads a body until its own idea of the body's end, and takes whatever comes after it as misbehaviour.
 //! A [`PingoraStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines
-//! is kept for the next request, and only the client's end is told. The [`ClientConnection`] is lent: however Pingora parts
+//! is kept for the next request, and only the client's end is told. The [`ClientConnection`] is only held: however Pingora parts
 //! with the stream, dropping it gives the connection back to [`crate::connection::http1::serve_connection`].
 
 use std::fmt;
@@ -46,24 +46,24 @@ impl Slot {
 /// Pingora's view of one message on a connection.
 pub(crate) struct PingoraStream {
     /// There until this is dropped.
-    lent: Option<Returned>,
+    held: Option<Returned>,
     slot: Arc<Slot>,
 }
 
 impl PingoraStream {
     pub(crate) const fn new(connection: Box<ClientConnection>, exchange: Exchange, slot: Arc<Slot>) -> Self {
-        Self { lent: Some(Returned { connection, exchange }), slot }
+        Self { held: Some(Returned { connection, exchange }), slot }
     }
 
     fn wire(&self) -> Option<&ClientConnection> {
-        self.lent.as_ref().map(|lent| &*lent.connection)
+        self.held.as_ref().map(|held| &*held.connection)
     }
 }
 
 impl Drop for PingoraStream {
     fn drop(&mut self) {
-        if let Some(lent) = self.lent.take() {
-            *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lent);
+        if let Some(held) = self.held.take() {
+            *self.slot.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(held);
         }
     }
 }
@@ -84,7 +84,7 @@ impl AsyncRead for PingoraStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().lent {
+        match &mut self.get_mut().held {
             Some(Returned { connection, exchange }) => exchange.poll_read(connection, context, buffer),
             None => gone(),
         }
@@ -93,21 +93,21 @@ impl AsyncRead for PingoraStream {
 
 impl AsyncWrite for PingoraStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().lent {
+        match &mut self.get_mut().held {
             Some(Returned { connection, exchange }) => exchange.poll_write(connection, context, bytes),
             None => gone(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().lent {
+        match &mut self.get_mut().held {
             Some(Returned { connection, exchange }) => exchange.poll_flush(connection, context),
             None => gone(),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().lent.as_mut().map_or_else(gone, |lent| lent.connection.poll_shutdown(context))
+        self.get_mut().held.as_mut().map_or_else(gone, |held| held.connection.poll_shutdown(context))
     }
 }
 

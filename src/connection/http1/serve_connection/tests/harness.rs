@@ -23,7 +23,8 @@ use crate::connection::exchange_control::{ExchangeControl, ExchangeHandle};
 use crate::connection::listener::{Front, accept};
 
 use super::streams;
-use crate::upstream::{Dialer, web_socket};
+use crate::upstream::connect::Dialer;
+use crate::upstream::http1::connector::prepare_for_web_socket;
 
 /// For waits that end early when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -193,7 +194,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(&self, session: &mut Session, _: &mut Context) -> Result<Box<HttpPeer>> {
         let mut peer = HttpPeer::new(self.upstream, false, String::new());
         if session.is_upgrade_req() {
-            web_socket::prepare(&mut peer, Dialer::to(self.upstream), None);
+            prepare_for_web_socket(&mut peer, Dialer::to(self.upstream));
         }
         Ok(Box::new(peer))
     }

@@ -1,41 +1,44 @@
-//! A connection while it is lent: what goes over it is followed, byte by byte, on both ways.
+//! One request and its answer on a connection to an app: what goes over it is followed, byte by byte, on both ways.
 //!
 //! - Only the bytes of one request are written, and none after its answer.
 //! - Only the bytes of its answer are read, of heads that have one meaning. Small chunks are merged.
 //! - It goes back to the pool when the request was written to its end, then its answer was read to its end, and the answer says
 //!   that another may follow. A byte too much, on either way, and it does not.
 
+mod writing;
+
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
-use super::coded::{Coded, READ_SIZE};
-use super::{Connection, Lender};
+use super::chunked_source::{ChunkedSource, READ_SIZE};
+use super::connection::Connection;
+use super::connection_pool::Pool;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::http1::chunked::Decoder;
 use crate::http1::merged_chunks::{Failure, Merger};
 use crate::http1::message_progress::{Incoming, Outgoing};
-use crate::upstream::upload::Upload;
+use crate::upstream::app_stall::AppStall;
 use crate::upstream::web_socket::Patience;
 
 /// How much of an answer is taken while the app takes no more of the request.
 const MAX_AHEAD: usize = 256 * 1024;
 
 /// One request and its answer on a connection.
-pub(super) struct Lent {
+pub(super) struct AppExchange {
     /// There until this is dropped.
     connection: Option<Connection>,
-    lender: Arc<Lender>,
+    pool: Weak<Pool>,
     request: Outgoing,
     answer: Incoming,
     incoming: Buffers,
-    upload: Upload,
+    stall: AppStall,
     /// Something was written or read that must not be.
     is_spoilt: bool,
     /// Pingora has read the answer to its end and would keep the connection.
@@ -57,26 +60,26 @@ struct Buffers {
 }
 
 /// What is in the buffers is not for logs.
-impl fmt::Debug for Lent {
+impl fmt::Debug for AppExchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Lent").field("lender", &self.lender).finish_non_exhaustive()
+        formatter.debug_struct("AppExchange").finish_non_exhaustive()
     }
 }
 
-impl Lent {
+impl AppExchange {
     pub(super) fn new(
         connection: Connection,
-        lender: Arc<Lender>,
+        pool: Weak<Pool>,
         client: Option<Arc<ExchangeControl>>,
         patience: Option<Patience>,
     ) -> Self {
         Self {
             connection: Some(connection),
-            lender,
+            pool,
             request: Outgoing::new(),
             answer: Incoming::new(),
             incoming: Buffers::default(),
-            upload: Upload::new(client),
+            stall: AppStall::new(client),
             is_spoilt: false,
             is_finished: false,
             patience,
@@ -125,8 +128,11 @@ impl Lent {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let Some(connection) = &mut self.connection else { return gone() };
-        let mut source =
-            Coded { connection, raw: &mut self.incoming.raw, is_at_end: &mut self.incoming.is_at_end };
+        let mut source = ChunkedSource {
+            connection,
+            raw: &mut self.incoming.raw,
+            is_at_end: &mut self.incoming.is_at_end,
+        };
         let polled = merger.poll_read(&mut source, context, buffer);
         self.note_merged(&merger);
         self.incoming.merger = Some(merger);
@@ -196,88 +202,20 @@ impl Lent {
         self.incoming.ahead.len() + self.incoming.merger.as_ref().map_or(0, Merger::waiting)
     }
 
-    /// Writes what belongs to the request.
-    fn poll_send(
-        &mut self,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-        write: impl FnOnce(Pin<&mut Connection>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        if let Some(patience) = &mut self.patience {
-            patience.note_write();
-        }
-        if self.is_web_socket() {
-            let Some(connection) = &mut self.connection else { return gone() };
-            let written = write(Pin::new(&mut *connection), context);
-            if written.is_pending() {
-                return self.poll_stalled(context);
-            }
-            self.upload.wrote();
-            return written;
-        }
-        if self.answer.is_ended() && !self.request.is_ended() {
-            return Poll::Ready(Err(self.refuse("the app has answered already")));
-        }
-        let mut request = self.request.clone();
-        if slices.iter().any(|slice| request.follow(slice).is_err()) {
-            return Poll::Ready(Err(self.refuse("this is not of the request")));
-        }
-        let Some(connection) = &mut self.connection else { return gone() };
-        match write(Pin::new(&mut *connection), context) {
-            Poll::Ready(Ok(written)) => {
-                self.upload.wrote();
-                if written == slices.iter().map(|slice| slice.len()).sum::<usize>() {
-                    self.request = request;
-                } else {
-                    self.follow_some(slices, written);
-                }
-                Poll::Ready(Ok(written))
-            }
-            Poll::Pending if self.poll_answer_ahead(context) => {
-                Poll::Ready(Err(self.refuse("the app has answered and takes no more")))
-            }
-            Poll::Pending => self.poll_stalled(context),
-            failed @ Poll::Ready(Err(_)) => failed,
-        }
-    }
-
-    /// A write waits for the app.
-    fn poll_stalled<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let Some(connection) = &self.connection else { return gone() };
-        let failed = ready!(self.upload.poll_write(context, &connection.socket));
-        self.is_spoilt = true;
-        Poll::Ready(Err(failed))
-    }
-
     /// A read waits for the app. Where there is no body, the client's connection knows how long: its other end is always read
     /// then.
     fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(connection) = &self.connection else { return gone() };
         if self.patience.is_some() {
-            // The watch of the browser's connection ends a WebSocket that is idle in both directions.
-            self.upload.poll_taken(context, &connection.socket);
+            // The control of the browser's exchange ends a WebSocket that is idle in both directions.
+            self.stall.poll_taken(context, &connection.socket);
             return Poll::Pending;
         }
         if !self.request.has_body() {
             return Poll::Pending;
         }
         let has_head = self.answer.head().is_some();
-        self.upload.poll_read(context, &connection.socket, has_head).map(Err)
-    }
-
-    fn follow_some(&mut self, slices: &[io::IoSlice<'_>], written: usize) {
-        let mut left = written;
-        for slice in slices {
-            let length = slice.len().min(left);
-            left -= length;
-            // They have been found to belong to it.
-            let _of_the_request = self.request.follow(slice.get(..length).unwrap_or_default());
-        }
-    }
-
-    fn refuse(&mut self, why: &'static str) -> io::Error {
-        self.is_spoilt = true;
-        io::Error::new(io::ErrorKind::BrokenPipe, why)
+        self.stall.poll_read(context, &connection.socket, has_head).map(Err)
     }
 }
 
@@ -285,7 +223,7 @@ fn gone<T>() -> Poll<io::Result<T>> {
     Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
 }
 
-impl AsyncRead for Lent {
+impl AsyncRead for AppExchange {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -298,14 +236,14 @@ impl AsyncRead for Lent {
         match this.poll_next(context, buffer) {
             Poll::Pending => this.poll_silent(context),
             read @ Poll::Ready(_) => {
-                this.upload.read();
+                this.stall.read();
                 read
             }
         }
     }
 }
 
-impl Lent {
+impl AppExchange {
     /// The next bytes of the answer.
     fn poll_next(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let ahead = &mut self.incoming.ahead;
@@ -337,60 +275,21 @@ impl Lent {
     }
 }
 
-impl AsyncWrite for Lent {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let slices = [io::IoSlice::new(bytes)];
-        self.get_mut().poll_send(context, &slices, |writer, context| writer.poll_write(context, bytes))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let write = |writer: Pin<&mut Connection>, context: &mut Context<'_>| {
-            writer.poll_write_vectored(context, slices)
-        };
-        self.get_mut().poll_send(context, slices, write)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let Some(connection) = &mut this.connection else { return gone() };
-        match Pin::new(&mut *connection).poll_flush(context) {
-            Poll::Pending if !this.is_web_socket() && this.poll_answer_ahead(context) => {
-                Poll::Ready(Err(this.refuse("the app has answered and takes no more")))
-            }
-            Poll::Pending => this.poll_stalled(context),
-            flushed @ Poll::Ready(_) => flushed,
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        this.is_spoilt = true;
-        let Some(connection) = &mut this.connection else { return gone() };
-        Pin::new(&mut *connection).poll_shutdown(context)
-    }
-}
-
-impl VirtualSocket for Lent {
+impl VirtualSocket for AppExchange {
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         // It has what it needs.
         Ok(())
     }
 }
 
-impl Drop for Lent {
+impl Drop for AppExchange {
     fn drop(&mut self) {
         let Some(head) = self.answer.head().filter(|head| head.persists) else { return };
         let is_clean = !self.is_spoilt && self.request.is_ended() && self.answer.is_ended();
         if let Some(connection) = self.connection.take().filter(|_| is_clean && self.is_finished) {
-            self.lender.take_back(connection, head.idle);
+            if let Some(pool) = self.pool.upgrade() {
+                pool.give(connection, head.idle);
+            }
         }
     }
 }

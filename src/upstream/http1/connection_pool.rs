@@ -1,13 +1,13 @@
 //! Idle connections to an address of an app. They belong to it, and go with it.
 //!
-//! What comes in here must be good for another request: see [`super::http1`]. What goes out is looked at once more, since an app
+//! What comes in here must be good for another request: see [`super::app_exchange`]. What goes out is looked at once more, since an app
 //! may have closed it, or said something that nobody asked for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::http1::Connection;
+use super::connection::Connection;
 use super::socket::Socket;
 
 /// Workers take and give without waiting for each other: a part that is in use is passed over.
@@ -31,7 +31,7 @@ thread_local! {
 
 /// The idle connections to one address.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(in crate::upstream) struct Pool {
     parts: [Mutex<Vec<Idle>>; PARTS],
 }
 
@@ -43,7 +43,7 @@ struct Idle {
 
 impl Pool {
     /// A connection, the one that was used last.
-    pub(super) fn take(&self) -> Option<Connection> {
+    pub(in crate::upstream) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
         for part in self.parts_from_own() {
             while let Some(idle) = try_lock(part).and_then(|mut part| part.pop()) {
@@ -57,7 +57,7 @@ impl Pool {
     }
 
     /// Keeps a connection, as long as its app says it does (`said`).
-    pub(super) fn give(&self, mut connection: Connection, said: Option<Duration>) {
+    pub(in crate::upstream) fn give(&self, mut connection: Connection, said: Option<Duration>) {
         let lifetime = said.map_or(LIFETIME, |said| said.saturating_sub(MARGIN).min(LIFETIME));
         if lifetime.is_zero() || !connection.rest() {
             return;
@@ -70,7 +70,7 @@ impl Pool {
     }
 
     /// Closes what is over, or was closed by the app.
-    pub(super) fn sweep(&self) {
+    pub(in crate::upstream) fn sweep(&self) {
         let now = Instant::now();
         for part in &self.parts {
             // Asked outside the lock, which a worker would pass over.
@@ -89,7 +89,7 @@ impl Pool {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::upstream) fn len(&self) -> usize {
         self.parts.iter().map(|part| lock(part).len()).sum()
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pingora_core::Error;
 use tokio::time::Instant;
 
-use super::socket::Socket;
+use super::http1::socket::Socket;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::Stall;
 
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The way to the app on one connection, while one request uses it.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct AppStall {
     /// The client's end: what the app takes puts off what is waited for there.
     client: Option<Arc<ExchangeControl>>,
     /// A write that waits for the app.
@@ -28,7 +28,7 @@ pub(super) struct Upload {
     is_over: bool,
 }
 
-impl Upload {
+impl AppStall {
     pub(super) fn new(client: Option<Arc<ExchangeControl>>) -> Self {
         Self { client, writing: Stall::default(), reading: Stall::default(), is_over: false }
     }

@@ -8,13 +8,13 @@ use std::task::{Context, Poll, ready};
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::Connection;
+use super::connection::Connection;
 use crate::http1::merged_chunks::{Source, read_limited};
 
 /// Bytes per read of a coded body, and of an answer that comes while the app takes no more of the request.
 pub(super) const READ_SIZE: usize = 16 * 1024;
 
-pub(super) struct Coded<'a> {
+pub(super) struct ChunkedSource<'a> {
     pub(super) connection: &'a mut Connection,
     /// Read and not decoded.
     pub(super) raw: &'a mut BytesMut,
@@ -22,7 +22,7 @@ pub(super) struct Coded<'a> {
     pub(super) is_at_end: &'a mut bool,
 }
 
-impl Source for Coded<'_> {
+impl Source for ChunkedSource<'_> {
     fn ahead(&mut self) -> &mut BytesMut {
         self.raw
     }

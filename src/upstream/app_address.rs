@@ -14,7 +14,7 @@ use crate::system::unreachable::{Side, Unreachable};
 use super::connect::{Dialer, Evidence};
 use super::health::Check;
 use crate::upstream::name_lookups::Name;
-use crate::upstream::protocol_choice::Route;
+use crate::upstream::protocol_choice::Ways;
 use crate::upstream::resolved_addresses::Address;
 
 /// One upstream of the configuration.
@@ -31,11 +31,11 @@ pub(super) enum Host {
 }
 
 /// One address, with the connections that are kept to it: when a name loses it, they go with it.
-pub(super) struct Member {
+pub(super) struct AppAddress {
     /// Which upstream it belongs to.
     upstream: usize,
     pub(super) dialer: Arc<Dialer>,
-    pub(super) route: Route,
+    pub(super) ways: Ways,
     is_healthy: AtomicBool,
     is_being_checked: AtomicBool,
 }
@@ -54,7 +54,7 @@ impl Upstream {
         index: usize,
         ip: IpAddr,
         found: Option<(&Arc<Name>, &Arc<Address>)>,
-    ) -> Member {
+    ) -> AppAddress {
         let address = SocketAddr::new(ip, self.port);
         let mut peer = self.template.clone();
         peer._address = PeerAddress::Inet(address);
@@ -70,13 +70,13 @@ impl Upstream {
             peer.group_key = hasher.finish();
         }
         let dialer = Arc::new(Dialer::new(address, evidence, peer.options.connection_timeout));
-        let route = Route::new(peer, &dialer);
+        let ways = Ways::new(peer, &dialer);
         let (is_healthy, is_being_checked) = (AtomicBool::new(true), AtomicBool::new(false));
-        Member { upstream: index, dialer, route, is_healthy, is_being_checked }
+        AppAddress { upstream: index, dialer, ways, is_healthy, is_being_checked }
     }
 }
 
-impl Member {
+impl AppAddress {
     /// Whether it is this upstream's, with this number of its address.
     pub(super) fn is(&self, upstream: usize, number: Option<u64>) -> bool {
         self.upstream == upstream && self.dialer.evidence().map(|evidence| evidence.address.number) == number
@@ -98,7 +98,7 @@ impl Member {
     pub(super) async fn check(&self, check: &Check, app: &str) {
         let _under_way = UnderWay(&self.is_being_checked);
         let upstream = self.address();
-        let outcome = check.run(upstream, self.route.configured()).await;
+        let outcome = check.run(upstream, self.ways.configured()).await;
         let was_healthy = self.is_healthy.swap(outcome.is_ok(), Ordering::Relaxed);
         match outcome {
             Ok(()) if !was_healthy => info!(app, %upstream, "an address is healthy again"),

@@ -1,12 +1,15 @@
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::task::Poll;
+use std::time::Duration;
 
 use pingora_core::protocols::GetProxyDigest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::connect::Evidence;
 use super::*;
 use crate::system::name_lookup::{Lookup, LookupError};
+use crate::upstream::connect::Evidence;
 use crate::upstream::name_lookups::{Name, Names};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -17,7 +20,7 @@ struct Bench {
     listener: TcpListener,
     address: SocketAddr,
     pool: Arc<Pool>,
-    lender: Arc<Lender>,
+    connector: Arc<Connector>,
 }
 
 impl Bench {
@@ -43,8 +46,8 @@ impl Bench {
         let address = listener.local_addr().unwrap();
         let pool = Arc::default();
         let peer = HttpPeer::new(address, false, String::new());
-        let lender = Arc::new(Lender::new(&peer, dialer(address), &pool));
-        Self { listener, address, pool, lender }
+        let connector = Arc::new(Connector::new(&peer, dialer(address), &pool));
+        Self { listener, address, pool, connector }
     }
 
     /// A connection as Pingora has it, and the app's end of it.
@@ -55,7 +58,7 @@ impl Bench {
 
     /// A connection as Pingora has it.
     async fn borrow(&self, is_kept: bool) -> PeerStream {
-        let loan = Loan::new(Arc::clone(&self.lender), None);
+        let loan = Attempt::new(Arc::clone(&self.connector), None);
         let lent = loan.connect(&PeerAddress::Inet(self.address)).await.unwrap();
         assert_eq!(loan.was_kept(), is_kept);
         assert!(lent.get_proxy_digest().is_none());
@@ -301,7 +304,7 @@ async fn connections_go_with_their_address() {
     let (mut lent, mut app_of_lent) = bench.connect().await;
     exchange(&mut idle, &mut app_of_idle).await;
     drop(idle);
-    let Bench { pool, lender, .. } = bench;
+    let Bench { pool, connector, .. } = bench;
     // A request under way may still know who lends.
     drop(pool);
     let mut seen = Vec::new();
@@ -311,7 +314,7 @@ async fn connections_go_with_their_address() {
     drop(lent);
     app_of_lent.read_to_end(&mut seen).await.unwrap();
     assert_eq!(seen, GET.repeat(2).as_bytes());
-    assert!(lender.pool.upgrade().is_none());
+    assert!(connector.pool.upgrade().is_none());
 }
 
 #[tokio::test]

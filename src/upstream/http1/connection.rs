@@ -11,7 +11,7 @@ use super::socket::Socket;
 
 /// A connection to an app, with TLS where that is spoken.
 #[derive(Debug)]
-pub(in crate::upstream) struct Connection {
+pub(crate) struct Connection {
     pub(super) socket: Socket,
     /// `None`: the socket itself.
     pub(super) tls: Option<Stream>,

@@ -31,7 +31,7 @@ thread_local! {
 
 /// The idle connections to one address.
 #[derive(Debug, Default)]
-pub(in crate::upstream) struct Pool {
+pub(crate) struct Pool {
     parts: [Mutex<Vec<Idle>>; PARTS],
 }
 
@@ -43,7 +43,7 @@ struct Idle {
 
 impl Pool {
     /// A connection, the one that was used last.
-    pub(in crate::upstream) fn take(&self) -> Option<Connection> {
+    pub(crate) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
         for part in self.parts_from_own() {
             while let Some(idle) = try_lock(part).and_then(|mut part| part.pop()) {
@@ -57,7 +57,7 @@ impl Pool {
     }
 
     /// Keeps a connection, as long as its app says it does (`said`).
-    pub(in crate::upstream) fn give(&self, mut connection: Connection, said: Option<Duration>) {
+    pub(crate) fn give(&self, mut connection: Connection, said: Option<Duration>) {
         let lifetime = said.map_or(LIFETIME, |said| said.saturating_sub(MARGIN).min(LIFETIME));
         if lifetime.is_zero() || !connection.rest() {
             return;
@@ -70,7 +70,7 @@ impl Pool {
     }
 
     /// Closes what is over, or was closed by the app.
-    pub(in crate::upstream) fn sweep(&self) {
+    pub(crate) fn sweep(&self) {
         let now = Instant::now();
         for part in &self.parts {
             // Asked outside the lock, which a worker would pass over.
@@ -89,7 +89,7 @@ impl Pool {
     }
 
     #[cfg(test)]
-    pub(in crate::upstream) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.parts.iter().map(|part| lock(part).len()).sum()
     }
 

@@ -31,7 +31,7 @@ static TRANSPORT: LazyLock<TransportConnector> = LazyLock::new(|| TransportConne
 
 /// Gives exchanges their connections to one address.
 #[derive(Debug)]
-pub(in crate::upstream) struct Connector {
+pub(crate) struct Connector {
     dialer: Arc<Dialer>,
     /// How TLS is spoken there.
     tls: Option<Tls>,
@@ -49,7 +49,7 @@ impl fmt::Debug for Tls {
 
 impl Connector {
     /// For a peer whose connections speak HTTP/1.1, whatever else it offers.
-    pub(in crate::upstream) fn new(peer: &HttpPeer, dialer: Arc<Dialer>, pool: &Arc<Pool>) -> Self {
+    pub(crate) fn new(peer: &HttpPeer, dialer: Arc<Dialer>, pool: &Arc<Pool>) -> Self {
         let tls = peer.is_tls().then(|| {
             let mut peer = peer.clone();
             peer.options.set_http_version(1, 1);
@@ -60,7 +60,7 @@ impl Connector {
     }
 
     /// For WebSockets alone, at a peer that speaks HTTP/2 otherwise.
-    pub(in crate::upstream) fn for_web_sockets(peer: &HttpPeer, dialer: Arc<Dialer>) -> Self {
+    pub(crate) fn for_web_sockets(peer: &HttpPeer, dialer: Arc<Dialer>) -> Self {
         Self::new(peer, dialer, &Arc::default())
     }
 
@@ -115,11 +115,11 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    pub(in crate::upstream) fn new(connector: Arc<Connector>, client: Option<Arc<ExchangeControl>>) -> Self {
+    pub(crate) fn new(connector: Arc<Connector>, client: Option<Arc<ExchangeControl>>) -> Self {
         Self { connector, client, was_kept: AtomicBool::new(false), is_for_web_socket: false }
     }
 
-    pub(in crate::upstream) fn for_web_socket(
+    pub(crate) fn for_web_socket(
         connector: Arc<Connector>,
         client: Option<Arc<ExchangeControl>>,
     ) -> Self {

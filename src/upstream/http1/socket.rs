@@ -21,7 +21,7 @@ use crate::upstream::name_lookups::Name;
 
 /// The connection. A clone is the same one.
 #[derive(Debug, Clone)]
-pub(in crate::upstream) struct Socket(Arc<Connected>);
+pub(crate) struct Socket(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
@@ -41,14 +41,14 @@ impl Drop for Connected {
 }
 
 impl Socket {
-    pub(in crate::upstream) async fn connect(dialer: &Dialer) -> Result<Self> {
+    pub(crate) async fn connect(dialer: &Dialer) -> Result<Self> {
         let stream = dialer.dial().await?;
         let name = dialer.name().cloned();
         Ok(Self(Arc::new(Connected { stream, name, is_at_rest: AtomicBool::new(false) })))
     }
 
     /// Whether nothing has come, not even the end. Asks the system: the runtime may not have heard of it yet.
-    pub(in crate::upstream) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
@@ -58,14 +58,14 @@ impl Socket {
     }
 
     /// Nobody uses it now: what comes is its end, and its name hears of that at once. `false`: something has come already.
-    pub(in crate::upstream) fn rest(&self) -> bool {
+    pub(crate) fn rest(&self) -> bool {
         let is_quiet = self.wake(&self.0.name.clone().map_or_else(|| Waker::noop().clone(), Waker::from));
         self.0.is_at_rest.store(is_quiet, Ordering::Relaxed);
         is_quiet
     }
 
     /// It is used again, or its end has been found: what comes is no end any more.
-    pub(in crate::upstream) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.0.is_at_rest.store(false, Ordering::Relaxed);
         if self.0.name.is_some() {
             self.wake(Waker::noop());
@@ -89,11 +89,11 @@ impl Socket {
     }
 
     /// How much the app has taken: see [`acknowledged`].
-    pub(in crate::upstream) fn acknowledged(&self) -> Option<u64> {
+    pub(crate) fn acknowledged(&self) -> Option<u64> {
         acknowledged(self.0.stream.as_raw_fd())
     }
 
-    pub(in crate::upstream) fn is_same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod backchannel_logout;
 mod cdn_loop;
 mod context;
+mod current_state;
 mod early_answer;
 mod endpoints;
 mod expect;
@@ -13,7 +14,6 @@ mod hop_by_hop;
 mod http2_upstream;
 pub(crate) mod open_streams;
 mod plain_headers;
-mod reload_status;
 mod request_body;
 mod response_head;
 mod response_headers;
@@ -40,7 +40,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::{field, warn};
 
 use crate::access::refusal_notes;
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_control;
@@ -54,8 +55,9 @@ use crate::telemetry::request_id;
 use crate::telemetry::traces::RequestTrace;
 use crate::upstream::{Needs, http2};
 
-pub use crate::gateway::reload_status::{CurrentState, ReloadStatus};
 pub use context::Context;
+pub use current_state::CurrentState;
+pub(crate) use state::Parts;
 pub use state::{App, State};
 
 use crate::gateway::cdn_loop::Mark;

@@ -80,16 +80,13 @@ impl Deadlines {
             let Some((deadline, reason)) = nearest else { return Poll::Pending };
             // The body's deadline only says that its window is full; the next look sees whether that was enough. The others may
             // have been put off meanwhile by what the app or the client took.
-            match deadline.filter(|_| reason == EndReason::BodyTooSlow || passed != deadline) {
-                Some(next) => {
-                    ready!(timer.poll_deadline(context, next));
-                    passed = deadline;
-                }
-                None => {
-                    control.set_ended(reason);
-                    return Poll::Ready(reason);
-                }
-            }
+            let Some(next) = deadline.filter(|_| reason == EndReason::BodyTooSlow || passed != deadline)
+            else {
+                control.set_ended(reason);
+                return Poll::Ready(reason);
+            };
+            ready!(timer.poll_deadline(context, next));
+            passed = deadline;
         }
     }
 

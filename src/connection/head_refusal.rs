@@ -1,6 +1,7 @@
 //! Why a request head was refused, over HTTP/1.x and HTTP/2, and what the client is told.
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 
 /// The methods named in `Allow` when TRACE or CONNECT is refused.

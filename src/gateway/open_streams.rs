@@ -17,7 +17,7 @@ use crate::access::assessment::SessionAtHand;
 use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeHandle;
 use crate::gateway::context::Context;
-use crate::gateway::reload_status::CurrentState;
+use crate::gateway::current_state::CurrentState;
 use crate::gateway::state::{App, State};
 use crate::session::{Sessions, WatchedSession};
 use crate::syntax::grpc::calls_itself_grpc;

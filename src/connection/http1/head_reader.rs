@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::client_connection::ClientConnection;
 use super::head_fields::is_token;
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::connection::connection_settings::ConnectionSettings;
 use crate::connection::head_refusal::HeadRefusal;
 use crate::connection::other_protocols::{Spoken, spoken};

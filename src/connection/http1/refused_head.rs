@@ -60,23 +60,17 @@ pub(crate) async fn refuse_without_tls(
 
 /// Writes a problem answer without Pingora, which never saw this request.
 async fn answer(connection: &mut ClientConnection, problem: &Problem, id: &HeaderValue) -> io::Result<()> {
-    let id = access_log::text(Some(id)).unwrap_or_default();
-    let body = problem.body();
-    let mut response = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nX-Request-Id: {id}\r\nDate: {}\r\n",
-        problem.status.as_str(),
-        problem.status.canonical_reason().unwrap_or_default(),
-        Problem::CONTENT_TYPE,
-        body.len(),
-        date::get_cached_date().to_str().unwrap_or_default(),
-    );
-    if let Some(methods) = problem.allow {
-        response.push_str("Allow: ");
-        response.push_str(methods);
-        response.push_str("\r\n");
+    let body = problem.body(Some(id));
+    let (status, reason) = (problem.status.as_str(), problem.status.canonical_reason().unwrap_or_default());
+    let mut bytes = BytesMut::from(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
+    let fields = problem.headers(Some(id), &body).list();
+    let ends = [("Date", date::get_cached_date()), ("Connection", HeaderValue::from_static("close"))];
+    for (name, value) in fields.into_iter().chain(ends) {
+        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
     }
-    response.push_str("Connection: close\r\n\r\n");
-    let mut bytes = BytesMut::from(response.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(&body);
     write_all(connection, bytes).await?;
     poll_fn(|context| connection.poll_flush(context)).await

@@ -286,10 +286,10 @@ impl Drop for AppExchange {
     fn drop(&mut self) {
         let Some(head) = self.answer.head().filter(|head| head.persists) else { return };
         let is_clean = !self.is_spoilt && self.request.is_ended() && self.answer.is_ended();
-        if let Some(connection) = self.connection.take().filter(|_| is_clean && self.is_finished) {
-            if let Some(pool) = self.pool.upgrade() {
-                pool.give(connection, head.idle);
-            }
+        if let Some(connection) = self.connection.take().filter(|_| is_clean && self.is_finished)
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.give(connection, head.idle);
         }
     }
 }

@@ -119,10 +119,7 @@ impl Attempt {
         Self { connector, client, was_kept: AtomicBool::new(false), is_for_web_socket: false }
     }
 
-    pub(crate) fn for_web_socket(
-        connector: Arc<Connector>,
-        client: Option<Arc<ExchangeControl>>,
-    ) -> Self {
+    pub(crate) fn for_web_socket(connector: Arc<Connector>, client: Option<Arc<ExchangeControl>>) -> Self {
         Self { is_for_web_socket: true, ..Self::new(connector, client) }
     }
 

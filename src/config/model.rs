@@ -2,6 +2,7 @@
 //!
 //! [`super::load`] is the only maker of a [`Config`]. What is optional in `gateway.toml` has its default here already.
 
+use crate::syntax::authority::url_host;
 use crate::tls::CertificateFiles;
 use std::fmt;
 use std::net::SocketAddr;
@@ -414,12 +415,7 @@ impl fmt::Display for Upstream {
             Self { h2c: true, .. } => "h2c",
             _ => "http",
         };
-        let Self { host, port, .. } = self;
-        if host.contains(':') {
-            write!(formatter, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(formatter, "{scheme}://{host}:{port}")
-        }
+        write!(formatter, "{scheme}://{}:{}", url_host(&self.host), self.port)
     }
 }
 

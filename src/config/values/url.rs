@@ -6,6 +6,7 @@ use super::super::model::Upstream;
 use super::super::reader::Item;
 use super::super::spelling::quote;
 use super::host;
+use crate::syntax::authority::url_host;
 
 /// What is wrong, and what to write instead.
 type Fault = (String, String);
@@ -140,7 +141,7 @@ fn parse_origin(text: &str) -> Result<String, Fault> {
         _ => (authority, None),
     };
     let host = host::parse(name).map_err(|(what, _)| wrong(what))?;
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let host = url_host(&host);
     match port {
         None => Ok(format!("{scheme}://{host}")),
         Some(port) => match (scheme, port.parse::<u16>()) {

@@ -30,15 +30,26 @@ async fn generation(program: &Program, number: u64) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_any_file_is_a_reload() {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |file: &str| directory.path().join(file);
-    let write = |file: &str, text: &str| std::fs::write(at(file), text).unwrap();
+/// A configuration that names every file that it can name. They are in the directory `FOLDER`.
+const NAMING_FILES: &str = "[server]\nwatch_config = true\nadmin_token = { file = 'FOLDER/admin_token' }\n\
+     [server.tracing]\notlp_endpoint = 'https://127.0.0.1:9'\nca = 'FOLDER/collector_ca'\nheaders = { X-Key = { file = 'FOLDER/collector_key' } }\n\
+     [session]\nseal_keys = [{ file = 'FOLDER/seal_key' }]\n\
+     [apps.store]\nclient_secret = { file = 'FOLDER/store_secret' }\nidentity_provider = 'main'\n\
+     [apps.forums]\nidentity_provider = 'main'\n\
+     [apps.store.upstream_tls]\nca = 'FOLDER/app_ca'\n\
+     [identity_providers.main]\nca = 'FOLDER/provider_ca'\n\
+     [identity_providers.other]\nkind = 'fusionauth'\nissuer = 'http://127.0.0.1:9'\nalgorithms = ['HS256']\nhmac_secret = { file = 'FOLDER/hmac' }\n\
+     [apps.other]\nidentity_provider = 'other'\nhosts = ['other.localhost']\nupstreams = ['http://127.0.0.1:9']\nclient_id = 'other'\nclient_secret = { file = 'FOLDER/store_secret' }\n\
+     [apps.other.fusionauth_webhook]\npath = '/hook'\nhmac_secret = { file = 'FOLDER/hook' }\n";
+
+/// A file, the key that names it, its first content and its second.
+type File = (&'static str, &'static str, String, String);
+
+/// Returns every file that a configuration can name.
+fn files() -> Vec<File> {
     let (first, second) = (Authority::new(), Authority::new());
     let ca = |authority: &Authority| std::fs::read_to_string(PathBuf::from(authority.ca())).unwrap();
-    // Each with the key that names it, and what it holds first and then.
-    let files: Vec<(&str, &str, String, String)> = vec![
+    vec![
         ("admin_token", "server.admin_token", "admin-token-number-1".into(), "admin-token-number-2".into()),
         ("seal_key", "session.seal_keys[0]", SEAL_KEYS[0].into(), SEAL_KEYS[1].into()),
         ("store_secret", "apps.store.client_secret", "one".into(), "two".into()),
@@ -48,33 +59,19 @@ async fn a_change_of_any_file_is_a_reload() {
         ("collector_key", "server.tracing.headers.X-Key", "u".repeat(32), "v".repeat(32)),
         ("hmac", "identity_providers.other.hmac_secret", "q".repeat(32), "r".repeat(32)),
         ("hook", "apps.other.fusionauth_webhook.hmac_secret", "s".repeat(32), "t".repeat(32)),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_any_file_is_a_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |file: &str| directory.path().join(file);
+    let write = |file: &str, text: &str| std::fs::write(at(file), text).unwrap();
+    let files = files();
     for (file, _, before, _) in &files {
         write(file, before);
     }
-    let path = |file: &str| at(file).display().to_string();
-    let toml = format!(
-        "[server]\nwatch_config = true\nadmin_token = {{ file = '{}' }}\n\
-         [server.tracing]\notlp_endpoint = 'https://127.0.0.1:9'\nca = '{}'\nheaders = {{ X-Key = {{ file = '{}' }} }}\n\
-         [session]\nseal_keys = [{{ file = '{}' }}]\n\
-         [apps.store]\nclient_secret = {{ file = '{}' }}\nidentity_provider = 'main'\n\
-         [apps.forums]\nidentity_provider = 'main'\n\
-         [apps.store.upstream_tls]\nca = '{}'\n\
-         [identity_providers.main]\nca = '{}'\n\
-         [identity_providers.other]\nkind = 'fusionauth'\nissuer = 'http://127.0.0.1:9'\nalgorithms = ['HS256']\nhmac_secret = {{ file = '{}' }}\n\
-         [apps.other]\nidentity_provider = 'other'\nhosts = ['other.localhost']\nupstreams = ['http://127.0.0.1:9']\nclient_id = 'other'\nclient_secret = {{ file = '{}' }}\n\
-         [apps.other.fusionauth_webhook]\npath = '/hook'\nhmac_secret = {{ file = '{}' }}\n",
-        path("admin_token"),
-        path("collector_ca"),
-        path("collector_key"),
-        path("seal_key"),
-        path("store_secret"),
-        path("app_ca"),
-        path("provider_ca"),
-        path("hmac"),
-        path("store_secret"),
-        path("hook"),
-    );
+    let toml = NAMING_FILES.replace("FOLDER", directory.path().to_str().unwrap());
     let builder = World::builder().await.lay_over(&toml);
     let (program, _builder) = Program::start_unready_quietly(builder).await;
     for (number, (file, key, _, after)) in (2..).zip(&files) {

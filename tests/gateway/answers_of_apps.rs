@@ -8,11 +8,10 @@ mod over_http2;
 mod refused;
 mod web_sockets;
 
-use crate::support::certificates::Authority;
 use crate::support::client::receive;
-use crate::support::http2::{Http2Client, answer};
+use crate::support::http2_client::answer;
 use crate::support::wire::Head;
-use crate::support::{World, patiently};
+use crate::support::{Http2Client, World, patiently};
 
 const CLIENTS: [&str; 3] = ["HTTP/1.0", "HTTP/1.1", "HTTP/2"];
 
@@ -79,9 +78,7 @@ struct Clients {
 impl Clients {
     /// Starts a gateway with this configuration on top.
     async fn start(toml: &str) -> Self {
-        let authority = Authority::new();
-        authority.certify("store", &["store.localhost"]);
-        let world = World::with(&format!("{}{toml}", authority.server(&["store"]))).await;
+        let (authority, world) = World::over_tls(toml).await;
         let http2 = Http2Client::start(&authority, &world).await;
         Self { world, http2 }
     }

@@ -163,6 +163,18 @@ impl Program {
         Rival { child: run(self.directory.path(), &["--upgrade"], stderr), log: file.clone() }
     }
 
+    /// Its metrics, as text.
+    pub(crate) async fn metrics(&self) -> String {
+        Browser::new(self.admin, "localhost").get("/metrics").await.text()
+    }
+
+    /// The value of a series without labels.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let metrics = self.metrics().await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no `{name}`: {metrics}")).parse().expect("a count")
+    }
+
     /// Its process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id().expect("it runs")

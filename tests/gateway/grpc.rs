@@ -5,16 +5,13 @@ use http::{HeaderMap, Response};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::support::certificates::{Authority, terminator_for};
-use crate::support::http2::{Call, Http2App, Http2Client, answer, read, write};
-use crate::support::{World, patiently, wait_for};
+use crate::support::http2::{Call, Http2App, read, write};
+use crate::support::http2_client::answer;
+use crate::support::{Http2Client, World, patiently, store_at, wait_for};
 
 /// A world whose store is this app, reached over TLS.
 async fn world(app: &Http2App, more: &str) -> (Authority, World) {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let server = authority.server(&["store"]);
-    let world = World::with(&format!("{server}[apps.store]\nupstreams = ['{}']\n{more}", app.url())).await;
-    (authority, world)
+    World::over_tls(&(store_at(&app.url()) + more)).await
 }
 
 fn grpc() -> Response<()> {
@@ -192,7 +189,7 @@ async fn a_call_ends_with_its_session() {
     let (authority, world) = world(&app, "").await;
     let mut browser = world.logged_in("ada").await;
     let mut client = Http2Client::start(&authority, &world).await;
-    client.cookies = browser.cookie_header();
+    client.jar.clone_from(&browser.jar);
     let (response, _sending) = client.call("/shop.Cart/Watch");
     let mut body = patiently("a head", response).await.unwrap().into_body();
     assert_eq!(patiently("a message", body.data()).await.unwrap().unwrap(), "first");
@@ -299,11 +296,11 @@ async fn a_call_that_was_not_processed_is_made_again_with_its_messages() {
 async fn calls_go_on_while_the_app_says_goodbye() {
     let app = Http2App::start(unary).await;
     let (authority, world) = world(&app, "").await;
-    let cookies = world.logged_in("ada").await.cookie_header();
+    let jar = world.logged_in("ada").await.jar;
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let mut client = Http2Client::start(&authority, &world).await;
-        client.cookies.clone_from(&cookies);
+        client.jar.clone_from(&jar);
         clients.spawn(async move {
             for _ in 0..40 {
                 let answer = client.unary("/shop.Cart/Add", b"message").await.unwrap();
@@ -377,7 +374,7 @@ async fn a_call_ends_with_its_session_though_the_app_has_not_said_anything_yet()
     let (authority, world) = world(&app, "").await;
     let mut browser = world.logged_in("ada").await;
     let mut client = Http2Client::start(&authority, &world).await;
-    client.cookies = browser.cookie_header();
+    client.jar.clone_from(&browser.jar);
     let (response, mut sending) = client.call("/shop.Cart/Collect");
     sending.send_data(Bytes::from_static(b"first"), false).unwrap();
     wait_for("the app's request", || !app.seen().is_empty()).await;
@@ -469,11 +466,8 @@ async fn what_calls_itself_grpc_ends_with_its_session_whatever_the_app_speaks() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_a_call_may_be_as_slow_as_it_likes() {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let server = authority.server(&["store"]);
     let limits = "[server.limits]\nbody_min_rate = '64KiB'\n[apps.store.timeouts]\nresponse = '10m'\n";
-    let world = World::with(&format!("{server}{limits}")).await;
+    let (authority, world) = World::over_tls(limits).await;
     let over_http1 = ["application/grpc", "application/grpc+proto", "application/grpc-web"].map(|kind| {
         let mut browser = world.browser();
         async move {

@@ -5,18 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::binary::Program;
-use crate::http2::{Client, HOST, world};
 use crate::support::certificates::Authority;
 use crate::support::frames::{
     CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Fate, Frames, HEADERS, PING, RST_STREAM,
     SETTINGS, block, frame, get,
 };
 use crate::support::port::Port;
-use crate::support::{Reply, World, patiently, wait_for};
+use crate::support::{Http2Client, Reply, World, patiently, wait_for};
 
 /// Connections that flood at once.
 const ATTACKERS: usize = 4;
@@ -32,7 +30,7 @@ struct Bystander {
 
 impl Bystander {
     async fn start(authority: &Authority, world: &World) -> Self {
-        let mut client = Client::start(authority, world).await;
+        let mut client = Http2Client::start(authority, world).await;
         let stop = Arc::new(AtomicBool::new(false));
         let is_over = Arc::clone(&stop);
         let task = tokio::spawn(async move {
@@ -68,7 +66,7 @@ async fn flood(frames: &mut Frames, portion: &[Vec<u8>]) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_are_reset_without_end_end_the_connection() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let bystander = Bystander::start(&authority, &world).await;
     let mut frames = Frames::start(&authority, &world, &[]).await;
     let head = block(&get("/open/reset"));
@@ -97,7 +95,7 @@ async fn streams_that_are_reset_without_end_end_the_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_without_end_ends_the_connection() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let bystander = Bystander::start(&authority, &world).await;
     let value = "x".repeat(16_000);
     for fields in [block(&[("x", &value)]), block(&[("x", "")]), Vec::new()] {
@@ -115,7 +113,7 @@ async fn a_head_without_end_ends_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_does_not_go_on_ends_the_connection() {
     let limits = "[server.limits]\nheader_timeout = '300ms'\nkeep_alive_timeout = '300ms'\n";
-    let (authority, world) = world(limits).await;
+    let (authority, world) = World::over_tls(limits).await;
     let mut fresh = Frames::start(&authority, &world, &[]).await;
     fresh.send(HEADERS, END_STREAM, 1, &block(&get("/open/x"))).await;
     fresh.end().await;
@@ -130,7 +128,7 @@ async fn a_head_that_does_not_go_on_ends_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pings_and_settings_without_a_request_prolong_nothing_and_fill_nothing() {
     let limits = "[server.limits]\nheader_timeout = '1s'\nkeep_alive_timeout = '1s'\n";
-    let (authority, world) = world(limits).await;
+    let (authority, world) = World::over_tls(limits).await;
     let bystander = Bystander::start(&authority, &world).await;
     for portion in [
         vec![frame(PING, 0, 0, b"12345678"); 1000],
@@ -146,7 +144,7 @@ async fn pings_and_settings_without_a_request_prolong_nothing_and_fill_nothing()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_nobody_takes_is_ended() {
-    let (authority, world) = world("[apps.store.timeouts]\nidle = '500ms'\n").await;
+    let (authority, world) = World::over_tls("[apps.store.timeouts]\nidle = '500ms'\n").await;
     world.store.on("/open/large", Reply::Download { length: 10 << 20, chunked: false });
     let bystander = Bystander::start(&authority, &world).await;
     // Never a window for data: neither on the streams nor, from the default on, on the connection.
@@ -169,11 +167,13 @@ async fn an_answer_that_nobody_takes_is_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_that_trickles_is_ended_and_a_grpc_call_is_not() {
-    let (authority, world) =
-        world("[server.limits]\nbody_min_rate = '64KiB'\n[apps.store.timeouts]\nresponse = '10m'\n").await;
-    let mut client = Client::start(&authority, &world).await;
+    let (authority, world) = World::over_tls(
+        "[server.limits]\nbody_min_rate = '64KiB'\n[apps.store.timeouts]\nresponse = '10m'\n",
+    )
+    .await;
+    let mut client = Http2Client::start(&authority, &world).await;
     let mut begin = |kind: &str| {
-        let request = client.request(&Method::POST, "/open/x").header("content-type", kind).body(()).unwrap();
+        let request = client.request("POST", "/open/x").header("content-type", kind).body(()).unwrap();
         client.requests.send_request(request, false).unwrap()
     };
     let (mut grpc, mut grpc_body) = begin("application/grpc");
@@ -198,11 +198,10 @@ async fn an_upload_that_trickles_is_ended_and_a_grpc_call_is_not() {
 /// In a process of its own, whose memory is nobody else's.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_flood_fills_the_memory() {
-    let authority = Authority::new();
-    authority.certify("store", &[HOST]);
+    let authority = Authority::for_store();
     let limits = "[server.limits]\nheader_timeout = '2s'\nkeep_alive_timeout = '2s'\n[apps.store.timeouts]\nidle = '2s'\n";
     let port = Port::reserve();
-    let tls = authority.server(&["store"]).replace("127.0.0.1:0", &port.address().to_string());
+    let tls = authority.server_at(&port, &["store"]);
     let builder = World::builder().await.lay_over(&tls).lay_over(limits);
     builder.store.on("/open/large", Reply::Download { length: 1 << 30, chunked: false });
     let (program, _builder) = Program::start_quietly(builder).await;

@@ -1,15 +1,14 @@
 //! Malformed requests over HTTP/2: their stream or connection ends, the app sees nothing, and the others go on.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 
-use crate::http2::{Client, HOST, world};
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Fate, Fields, Frames, HEADERS, PROTOCOL_ERROR, block, frame,
     get, with,
 };
 use crate::support::gateway::ACCESS;
-use crate::support::patiently;
+use crate::support::{HOST, Http2Client, World, patiently};
 
 const RESET: Fate = Fate::Reset(PROTOCOL_ERROR);
 const BAD: Fate = Fate::Status(400);
@@ -20,7 +19,7 @@ type Case = (&'static str, Fields<'static>, Fate);
 
 /// Asserts the fate of each case, that the app sees none of them, and that only a GOAWAY ends the connection.
 async fn assert_fates(cases: &[Case]) {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let mut wrong = Vec::new();
     for (name, fields, expected) in cases {
         let mut frames = Frames::start(&authority, &world, &[]).await;
@@ -183,7 +182,7 @@ async fn fields_that_http_2_does_not_have_are_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_another_length_than_they_say_are_reset() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let post = |length| {
         let fields = [(":method", "POST"), (":scheme", "https"), (":authority", HOST), (":path", "/open/x")];
         with(fields.to_vec(), &[("content-length", length)])
@@ -219,9 +218,9 @@ async fn bodies_of_another_length_than_they_say_are_reset() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn trailers_are_dropped() {
-    let (authority, world) = world("").await;
-    let mut client = Client::start(&authority, &world).await;
-    let request = client.request(&Method::POST, "/open/x").header("trailer", "x-auth-user").body(()).unwrap();
+    let (authority, world) = World::over_tls("").await;
+    let mut client = Http2Client::start(&authority, &world).await;
+    let request = client.request("POST", "/open/x").header("trailer", "x-auth-user").body(()).unwrap();
     let (response, mut sending) = client.requests.send_request(request, false).unwrap();
     sending.send_data(Bytes::from_static(b"hello"), false).unwrap();
     let mut trailers = HeaderMap::new();
@@ -238,13 +237,13 @@ async fn trailers_are_dropped() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cookies_mean_the_same_however_they_are_split() {
-    let (authority, world) = world("[server.limits]\nmax_header_size = '8KiB'\n").await;
-    let mut client = Client::start(&authority, &world).await;
+    let (authority, world) = World::over_tls("[server.limits]\nmax_header_size = '8KiB'\n").await;
+    let mut client = Http2Client::start(&authority, &world).await;
     client.log_in().await;
     let jwt = client.jar[ACCESS].clone();
     client.jar.clear();
-    let cart = |client: &Client, cookies: &[String]| {
-        let request = client.request(&Method::GET, "/api/cart");
+    let cart = |client: &Http2Client, cookies: &[String]| {
+        let request = client.request("GET", "/api/cart");
         cookies.iter().fold(request, |request, cookie| request.header("cookie", cookie))
     };
     let genuine = format!("{ACCESS}={jwt}");
@@ -274,7 +273,7 @@ async fn cookies_mean_the_same_however_they_are_split() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_header_list_far_too_large_is_answered_without_being_kept() {
-    let (authority, world) = world("[server.limits]\nmax_header_size = '4KiB'\n").await;
+    let (authority, world) = World::over_tls("[server.limits]\nmax_header_size = '4KiB'\n").await;
     let mut frames = Frames::start(&authority, &world, &[]).await;
     let value = "x".repeat(15_000);
     let large = block(&[get("/open/x"), vec![]].concat());

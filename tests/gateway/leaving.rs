@@ -165,7 +165,7 @@ impl Place {
         authority.certify("both", &["store.localhost", "forums.localhost"]);
         let app = Http2App::start(serve).await;
         let port = Port::reserve();
-        let tls = authority.server(&["both"]).replace("127.0.0.1:0", &port.address().to_string());
+        let tls = authority.server_at(&port, &["both"]);
         let upstream = format!("[apps.forums]\nupstreams = ['{}']", app.url());
         let log = "[server.log]\nformat = 'json'\naccess = 'all'";
         // Nobody is to be gone because of these.

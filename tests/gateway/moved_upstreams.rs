@@ -7,11 +7,11 @@ use std::time::Instant;
 use crate::streaming::{hear, upgrade, web_socket};
 use crate::support::certificates::{Authority, terminator_at};
 use crate::support::client::receive;
-use crate::support::http2::{Http2App, Http2Client, echo};
+use crate::support::http2::{Http2App, echo};
 use crate::support::listening::Listening;
 use crate::support::names::Says;
 use crate::support::port::{Port, neighbours};
-use crate::support::{App, Reply, Request, World, patiently, wait_for};
+use crate::support::{App, Http2Client, Reply, Request, World, patiently, wait_for};
 
 /// The store's host name.
 pub(crate) const NAME: &str = "shop.test";
@@ -349,8 +349,7 @@ async fn a_call_of_grpc_follows_its_name() {
     let [old, new] = neighbours();
     let (old, new) = (Http2App::at(old, echo).await, Http2App::at(new, echo).await);
     let address = old.listening().address();
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
+    let authority = Authority::for_store();
     let world = world_at("h2c", address, &format!("{}{NEVER}", authority.server(&["store"]))).await;
     let mut client = Http2Client::logged_in(&authority, &world).await;
     assert_eq!(client.unary("/shop.Cart/Add", b"1").await.unwrap().status(), 200);
@@ -435,7 +434,7 @@ async fn a_name_is_looked_up_once_a_second_however_many_connections_are_made() {
         browser.get("/open/page").await.assert_problem(502, "upstream_unavailable");
     }
     let asked = world.names.asked(NAME);
-    let metrics = world.gateway.admin_get("/metrics").await.text();
+    let metrics = world.gateway.metrics().await;
     let counted = metrics
         .lines()
         .find(|line| line.contains("name_lookups_total{host=\"shop.test\",outcome=\"found\"}"));
@@ -474,7 +473,7 @@ async fn health_checks_do_not_bring_an_old_address_back() {
     let (before, old) = (checks(&moving.new), moving.old.heads());
     wait_for("more checks of the new one", || checks(&moving.new) >= before + 10).await;
     assert!(moving.old.heads() <= old + 1, "{} after {old}", moving.old.heads());
-    let metrics = moving.world.gateway.admin_get("/metrics").await.text();
+    let metrics = moving.world.gateway.metrics().await;
     let shown: Vec<_> =
         metrics.lines().filter(|line| line.contains("upstream_healthy{app=\"store\"")).collect();
     assert_eq!(shown.len(), 1, "{shown:?}");

@@ -9,11 +9,10 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::binary::Program;
-use crate::http2::HOST;
 use crate::support::certificates::Authority;
 use crate::support::frames::{DATA, END_STREAM, Fate, Frames, get, with};
 use crate::support::port::Port;
-use crate::support::{Browser, World};
+use crate::support::{Browser, HOST, World};
 
 /// A gateway in a process of its own, so that it counts for one test alone.
 struct Gateway {
@@ -25,11 +24,10 @@ struct Gateway {
 }
 
 async fn gateway(more: &str) -> Gateway {
-    let authority = Authority::new();
-    authority.certify("store", &[HOST]);
+    let authority = Authority::for_store();
     let port = Port::reserve();
     let tls = port.address();
-    let server = authority.server(&["store"]).replace("127.0.0.1:0", &tls.to_string());
+    let server = authority.server_at(&port, &["store"]);
     let builder = World::builder().await.lay_over(&server);
     let builder = builder.lay_over(&format!("[server.log]\nformat = 'json'\nlevel = 'error'\n{more}"));
     let (program, builder) = Program::start_quietly(builder).await;
@@ -49,7 +47,7 @@ impl Gateway {
     async fn assert_counted(&self, expected: &BTreeMap<String, usize>) {
         let mut found = BTreeMap::new();
         for _ in 0..200 {
-            let metrics = Browser::new(self.program.admin, "localhost").get("/metrics").await.text();
+            let metrics = self.program.metrics().await;
             let lines = metrics.lines().filter_map(|line| {
                 let line = line.strip_prefix("portcullis_refused_heads_total{reason=\"")?;
                 let (reason, count) = line.split_once("\"} ")?;

@@ -270,7 +270,7 @@ async fn the_program_reloads_on_sighup_and_keeps_the_old_configuration_where_the
     program.signal("HUP").await;
     program.logged(&["reload refused", "apps.store.hosts"]).await;
     let reloads = async |taken: u8| {
-        let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+        let metrics = program.metrics().await;
         for (name, value) in [("last_reload_successful", taken), ("reloads_refused_total", 1)] {
             assert!(metrics.contains(&format!("\nportcullis_config_{name} {value}\n")), "{metrics}");
         }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use crate::binary::Program;
 use crate::support::certificates::{Authority, connect};
 use crate::support::port::Port;
-use crate::support::{Browser, World, patiently};
+use crate::support::{World, patiently};
 
 const BOTH: &[&rustls::SupportedProtocolVersion] = &[&TLS12, &TLS13];
 
@@ -19,7 +19,7 @@ async fn program(authority: &Authority, more: &str) -> (Program, Port) {
     authority.certify("store", &["store.localhost"]);
     authority.certify_until("old", &["old.localhost"], 2020);
     let port = Port::reserve();
-    let server = authority.server(&["store", "old"]).replace("127.0.0.1:0", &port.address().to_string());
+    let server = authority.server_at(&port, &["store", "old"]);
     let builder = World::builder().await.lay_over(&format!("{server}{more}"));
     (Program::start_quietly(builder).await.0, port)
 }
@@ -56,7 +56,7 @@ async fn fail_until_logged(program: &Program, words: &[&str], fail: impl AsyncFn
 
 /// Asserts that a handshake failed for each of these reasons.
 async fn assert_counted(program: &Program, reasons: &[&str]) {
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+    let metrics = program.metrics().await;
     for reason in reasons {
         let series = format!("portcullis_tls_handshake_failures_total{{reason=\"{reason}\"}}");
         assert!(metrics.contains(&series), "{series} in {metrics}");
@@ -176,7 +176,7 @@ async fn http_at_the_tls_port_is_told_so() {
         assert!(problem["detail"].as_str().unwrap().contains("https://"), "{problem}");
     }
     program.logged(&["access", "reason=\"http_on_tls_port\"", "status=400", "127.0.0.1"]).await;
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+    let metrics = program.metrics().await;
     assert!(metrics.contains("portcullis_refused_heads_total{reason=\"http_on_tls_port\"} 5"), "{metrics}");
 }
 

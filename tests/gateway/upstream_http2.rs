@@ -12,10 +12,10 @@ use crate::support::certificates::{Authority, terminator, terminator_for};
 use crate::support::client::raw;
 use crate::support::frames::{END_STREAM, Frames};
 use crate::support::http2::{Call, Http2App, echo, read, response, write};
-use crate::support::{App, Reply, Request, World, patiently, wait_for};
+use crate::support::{App, Reply, Request, World, patiently, store_at, wait_for};
 
 async fn world(app: &Http2App, more: &str) -> World {
-    World::with(&format!("[apps.store]\nupstreams = ['{}']\n{more}", app.url())).await
+    World::with(&(store_at(&app.url()) + more)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,8 +251,7 @@ async fn clients_that_take_nothing_of_answers_in_small_pieces_end_no_connection(
         }
     })
     .await;
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
+    let authority = Authority::for_store();
     let world = world(&app, &authority.server(&["store"])).await;
     let mut other = world.browser();
     let held = tokio::spawn(async move { other.send(Request::post("/open/held").form("a=1")).await });

@@ -8,12 +8,23 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::certificates::Authority;
-use crate::support::http2::{Call, Http2App, Http2Client, answer, echo, read, response};
+use crate::support::http2::{Call, Http2App, echo, read, response};
+use crate::support::http2_client::answer;
 use crate::support::listening::Listening;
-use crate::support::{Request, World, patiently};
+use crate::support::{Http2Client, Request, World, patiently, store_at};
 
 async fn world(app: &Http2App, more: &str) -> World {
-    World::with(&format!("[apps.store]\nupstreams = ['{}']\n{more}", app.url())).await
+    World::with(&(store_at(&app.url()) + more)).await
+}
+
+/// Asserts that a client of HTTP/1.1 gets an answer without its end.
+async fn assert_cut(world: &World) {
+    let mut wire = world.browser().open().await;
+    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
+    patiently("the head", wire.head()).await.unwrap().expect("a head");
+    let mut rest = Vec::new();
+    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
 }
 
 /// An app whose first answers to a path are resets for this reason.
@@ -101,15 +112,9 @@ async fn an_answer_that_breaks_off_is_seen_to_be_incomplete() {
         stream.send_reset(h2::Reason::INTERNAL_ERROR);
     })
     .await;
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
+    let authority = Authority::for_store();
     let world = world(&app, &authority.server(&["store"])).await;
-    let mut wire = world.browser().open().await;
-    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
-    patiently("the head", wire.head()).await.unwrap().expect("a head");
-    let mut rest = Vec::new();
-    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert_cut(&world).await;
     let mut client = Http2Client::start(&authority, &world).await;
     let request = client.request("GET", "/open/page").body(()).unwrap();
     let (response, _) = client.requests.send_request(request, true).unwrap();
@@ -162,12 +167,7 @@ async fn an_answer_that_stops_is_given_up_after_the_idle_time_out() {
     })
     .await;
     let world = world(&app, "[apps.store.timeouts]\nidle = '1s'\n").await;
-    let mut wire = world.browser().open().await;
-    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
-    patiently("the head", wire.head()).await.unwrap().expect("a head");
-    let mut rest = Vec::new();
-    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert_cut(&world).await;
     assert_eq!(patiently("the app's end", has_ended.recv()).await, Some(true), "reset");
 }
 

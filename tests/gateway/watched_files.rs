@@ -9,21 +9,10 @@ use crate::support::{Browser, World, patiently};
 const SEAL_KEYS: [&str; 2] =
     ["c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=", "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU="];
 
-fn metric(metrics: &str, name: &str) -> u64 {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-    let count = line.unwrap_or_else(|| panic!("no {name} in {metrics}")) as u64;
-    count
-}
-
 /// Waits until so many configurations have been taken.
 async fn generation(program: &Program, number: u64) {
     patiently(&format!("generation {number}"), async {
-        loop {
-            let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-            if metric(&metrics, "portcullis_config_generation ") >= number {
-                return;
-            }
+        while program.metric("portcullis_config_generation").await < number {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     })
@@ -138,6 +127,8 @@ fn extend(program: &Program, more: &str) {
     std::fs::write(path, text + more).unwrap();
 }
 
+const REFUSALS: &str = "portcullis_config_reloads_refused_total";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_configuration_is_taken_once_its_files_are_there() {
     let authority = Authority::new();
@@ -157,16 +148,11 @@ async fn a_refused_configuration_is_taken_once_its_files_are_there() {
     for (number, (file, more, text)) in (2..).zip(cases) {
         extend(&program, &more);
         program.logged(&["configuration:", file, "cannot be read"]).await;
-        let before = refusals(&program).await;
+        let before = program.metric(REFUSALS).await;
         std::fs::write(program.file(file), text).unwrap();
         generation(&program, number).await;
-        assert_eq!(refusals(&program).await, before, "one refusal is said once");
+        assert_eq!(program.metric(REFUSALS).await, before, "one refusal is said once");
     }
-}
-
-async fn refusals(program: &Program) -> u64 {
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-    metric(&metrics, "portcullis_config_reloads_refused_total ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,7 @@
 use super::{CHUNKED, FINAL, HINTS, OK};
 use crate::support::client::receive;
 use crate::support::http2::{Http2App, echo};
-use crate::support::{Reply, World, patiently};
+use crate::support::{Reply, World, patiently, store_at};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_said_to_end_is_not_used_again() {
@@ -53,7 +53,7 @@ async fn a_connection_that_is_said_to_end_is_not_used_again() {
 async fn a_client_s_connection_fields_are_one_list() {
     let world = World::start().await;
     let app = Http2App::start(echo).await;
-    let newer = World::with(&format!("[apps.store]\nupstreams = ['{}']\n", app.url())).await;
+    let newer = World::with(&store_at(&app.url())).await;
     for (world, version, fields, stays) in [
         (&world, "1.1", "Connection: x\r\nConnection: close\r\n", false),
         (&world, "1.1", "Connection: keep-alive\r\nConnection: y, Close\r\n", false),

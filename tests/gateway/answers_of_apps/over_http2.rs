@@ -5,6 +5,7 @@ use http::Response;
 
 use super::{CLIENTS, Clients, in_order};
 use crate::support::http2::{Call, Http2App};
+use crate::support::store_at;
 
 type Fields = &'static [(&'static str, &'static str)];
 
@@ -45,7 +46,7 @@ async fn answer_case(mut call: Call) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_rule_holds_for_apps_over_http_2() {
     let app = Http2App::start(answer_case).await;
-    let mut clients = Clients::start(&format!("[apps.store]\nupstreams = ['{}']\n", app.url())).await;
+    let mut clients = Clients::start(&store_at(&app.url())).await;
     for (number, (status, says, expected, fields)) in CASES.iter().enumerate() {
         for method in ["GET", "HEAD"] {
             for client in CLIENTS {

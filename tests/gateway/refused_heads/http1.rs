@@ -6,10 +6,9 @@ use serde_json::json;
 use tokio::net::TcpStream;
 
 use super::gateway;
-use crate::http2::HOST;
 use crate::support::client::receive;
-use crate::support::patiently;
 use crate::support::wire::Wire;
+use crate::support::{HOST, patiently};
 
 fn request_line(line: &str) -> Vec<u8> {
     format!("{line}\r\nHost: {HOST}\r\n\r\n").into_bytes()

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{Gateway, gateway};
-use crate::http2::HOST;
 use crate::support::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Fate, Frames, HEADERS, PROTOCOL_ERROR, block, frame, get,
     with,
 };
-use crate::support::{Reply, patiently};
+use crate::support::{HOST, Reply, patiently};
 
 /// Returns the body of the answer to a request.
 async fn body(frames: &mut Frames, stream: u32) -> Value {

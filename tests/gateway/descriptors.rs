@@ -7,12 +7,12 @@ use h2::client::SendRequest;
 use rustls::version::TLS13;
 use tokio::net::TcpStream;
 
-use crate::binary::Program;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::certificates::{Authority, connect};
 use crate::support::client::request_bytes;
 use crate::support::gateway::Builder;
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::wire::Wire;
 use crate::support::{Browser, Reply, World, patiently, wait_for};
 

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
-use crate::session_protection::closing;
+use crate::ended_streams::closing;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::certificates::Authority;
 use crate::support::client::request_bytes;

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::binary::Program;
 use crate::support::certificates::Authority;
 use crate::support::frames::{
     CONTINUATION, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Fate, Frames, HEADERS, PING, RST_STREAM,
     SETTINGS, block, frame, get,
 };
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::{Http2Client, Reply, World, patiently, wait_for};
 
 /// Connections that flood at once.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use rustls::version::TLS13;
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, connect};
 use crate::support::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Fate, Frame, Frames, GOAWAY, HEADERS, PING,
     RST_STREAM, block, frame,
 };
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::{Endpoint, Fault, HOST, Http2Client, Reply, World, patiently, wait_for};
 
 const REFUSED_STREAM: u32 = 7;

@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::binary::Program;
-use crate::support::client::raw;
-use crate::support::{Browser, Http2Client, Request, World};
-
 use crate::streaming::upgrade;
+use crate::support::client::raw;
+use crate::support::program::Program;
+use crate::support::{Browser, Http2Client, Request, World};
 
 const LOOP: &str = "CDN-Loop";
 

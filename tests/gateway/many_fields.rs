@@ -2,10 +2,10 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::binary::Program;
 use crate::support::client::receive;
 use crate::support::http2::{Call, Http2App, response};
 use crate::support::http2_client::answer;
+use crate::support::program::Program;
 use crate::support::wire::Wire;
 use crate::support::{Browser, Http2Client, Reply, Request, World, patiently, store_at, wait_for};
 

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::binary::Program;
 use crate::support::client::raw;
 use crate::support::collector::{Collector, Exported};
 use crate::support::gateway::ACCESS;
+use crate::support::program::Program;
 use crate::support::{Browser, Request, World, wait_for};
 
 const ID: &str = "x-request-id";

@@ -8,10 +8,10 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use crate::binary::Program;
 use crate::support::certificates::Authority;
 use crate::support::frames::{DATA, END_STREAM, Fate, Frames, get, with};
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::{Browser, HOST, World};
 
 /// A gateway in a process of its own, so that it counts for one test alone.

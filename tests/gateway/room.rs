@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::net::TcpStream;
 
-use crate::binary::Program;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::client::receive;
 use crate::support::frames::{END_STREAM, Fate, Frames};
+use crate::support::program::Program;
 use crate::support::wire::Wire;
 use crate::support::{Browser, HOST, Http2Client, Reply, World, patiently, wait_for};
 

@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Answer, Browser, Endpoint, Fault, Gateway, Request, Rotation, World, wait_for};
+use crate::support::{Answer, Browser, Endpoint, Fault, Gateway, Request, Rotation, SEALED, World, wait_for};
 
-pub(crate) const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n";
 pub(crate) const BOUND: &str = "[session]\nbind_refresh = true\n";
 const ADMIN_TOKEN: &str = "an admin token of the tests";
 

@@ -3,9 +3,9 @@
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::session_pairs::{BOUND, SEALED, assert_crowd_starves_nobody, revoke, subject, world};
+use crate::session_pairs::{BOUND, assert_crowd_starves_nobody, revoke, subject, world};
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Endpoint, Fault, Request, Rotation, wait_for};
+use crate::support::{Endpoint, Fault, Request, Rotation, SEALED, wait_for};
 
 /// A provider may give one refresh token for each user and client, however often they log in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

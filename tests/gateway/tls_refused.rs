@@ -7,9 +7,9 @@ use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, connect};
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::{World, patiently};
 
 const BOTH: &[&rustls::SupportedProtocolVersion] = &[&TLS12, &TLS13];

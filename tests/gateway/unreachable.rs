@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use rcgen::{BasicConstraints, IsCa, KeyPair, PKCS_ED25519, date_time_ymd};
 use tokio::process::Command;
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, terminator};
 use crate::support::listening::Listening;
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::{Browser, World, patiently};
 
 /// Words of a message.

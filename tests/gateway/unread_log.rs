@@ -6,8 +6,8 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::Child;
 
-use crate::binary::{Program, run};
 use crate::support::gateway::Builder;
+use crate::support::program::{Program, run};
 use crate::support::{Browser, World, patiently};
 
 /// A pipe that takes nothing more.

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::binary::Program;
 use crate::support::gateway::{ACCESS, REFRESH};
+use crate::support::program::Program;
 use crate::support::{Browser, Request, World, patiently};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,12 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, terminator};
-use crate::support::{Browser, World, patiently};
-
-const SEAL_KEYS: [&str; 2] =
-    ["c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=", "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU="];
+use crate::support::program::Program;
+use crate::support::{Browser, NEXT_SEAL_KEY, SEAL_KEY, World, patiently};
 
 /// Waits until so many configurations have been taken.
 async fn generation(program: &Program, number: u64) {
@@ -40,7 +37,7 @@ fn files() -> Vec<File> {
     let ca = |authority: &Authority| std::fs::read_to_string(PathBuf::from(authority.ca())).unwrap();
     vec![
         ("admin_token", "server.admin_token", "admin-token-number-1".into(), "admin-token-number-2".into()),
-        ("seal_key", "session.seal_keys[0]", SEAL_KEYS[0].into(), SEAL_KEYS[1].into()),
+        ("seal_key", "session.seal_keys[0]", SEAL_KEY.into(), NEXT_SEAL_KEY.into()),
         ("store_secret", "apps.store.client_secret", "one".into(), "two".into()),
         ("provider_ca", "identity_providers.main.ca", ca(&first), ca(&second)),
         ("app_ca", "apps.store.upstream_tls.ca", ca(&first), ca(&second)),
@@ -75,8 +72,8 @@ async fn a_change_of_any_file_is_a_reload() {
     let log = program.end().await;
     for secret in [
         "admin-token-number",
-        SEAL_KEYS[0],
-        SEAL_KEYS[1],
+        SEAL_KEY,
+        NEXT_SEAL_KEY,
         "qqqq",
         "rrrr",
         "ssss",

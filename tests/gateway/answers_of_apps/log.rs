@@ -1,6 +1,6 @@
 //! The log says why a head was refused, and nothing of its contents.
 
-use crate::binary::Program;
+use crate::support::program::Program;
 use crate::support::{Browser, Reply, World};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,6 +23,13 @@ pub(crate) const ACCESS: &str = "__Host-access_token";
 /// The store's cookie with the refresh token.
 pub(crate) const REFRESH: &str = "__Host-refresh_token";
 
+/// A key that seals cookies.
+pub(crate) const SEAL_KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
+/// The key that follows it.
+pub(crate) const NEXT_SEAL_KEY: &str = "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU=";
+/// The configuration of a gateway that seals cookies with the first key.
+pub(crate) const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n";
+
 /// A gateway on free ports.
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::descriptors::{Greeting, Listening, Refusal};
 use super::*;
 use crate::access::memory::Memory;
-use crate::access::revocations::{Mark, Revocations};
+use crate::access::revocations::{EndedBy, Mark, Revocations};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -50,7 +50,7 @@ impl Process {
     }
 
     fn revoke(&self, sid: &str) {
-        self.list().revoke(Mark::session(0, sid), false, NOW + 60, NOW);
+        self.list().revoke(Mark::session(0, sid), EndedBy::Revocation, NOW + 60, NOW);
     }
 
     fn knows(&self, sid: &str) -> bool {

@@ -1,10 +1,35 @@
 //! Secrets: the one place that reads the environment. No message shows a secret.
 
-use super::model::Secret;
-use super::reader::Item;
-use super::tree::Value;
+use std::fmt;
+
+use zeroize::Zeroizing;
+
 use crate::config::placeholder::StandIn;
+use crate::config::reader::Item;
+use crate::config::toml_tree::Value;
 use crate::system::file::{Unreadable, text};
+
+/// A secret from the configuration: never shown, zeroised on drop.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a secret's text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Zeroizing::new(text.into()))
+    }
+
+    /// The secret's text, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(..)")
+    }
+}
 
 /// More than any secret needs.
 const LARGEST_FILE: u64 = 64 * 1024;

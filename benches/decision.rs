@@ -32,7 +32,7 @@ fn prepared(algorithm: &str) -> Prepared {
 }
 
 fn access_token(prepared: &Prepared) -> Cow<'_, str> {
-    prepared.rules.cookies.read(&prepared.headers).access_token.unwrap_or_default()
+    prepared.rules.cookies.read(&prepared.headers).access_token.0.unwrap_or_default()
 }
 
 /// The whole decision about a request whose token has been verified before.

@@ -18,7 +18,9 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::headers::Headers;
+use crate::answer::problem::Problem;
 use crate::gateway::State;
 
 pub(crate) use process::{Listening, Process};
@@ -86,7 +88,6 @@ impl Admin {
             .headers_mut()
             .insert(header::CONTENT_SECURITY_POLICY, status::CONTENT_SECURITY_POLICY.clone());
         for (name, value) in [
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::X_FRAME_OPTIONS, "DENY"),
             (header::REFERRER_POLICY, "no-referrer"),
             (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -148,27 +149,27 @@ impl ServeHttp for Admin {
 }
 
 fn not_allowed(detail: &'static str, methods: &'static str) -> Response<Vec<u8>> {
-    let mut response = problem(&Problem::new(Code::MethodNotAllowed, detail));
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-    response
+    problem(&Problem::new(Code::MethodNotAllowed, detail).allow(methods))
 }
 
 fn problem(problem: &Problem) -> Response<Vec<u8>> {
-    let body = String::from_utf8_lossy(&problem.body()).into_owned();
-    let mut response = answer(problem.status, Problem::CONTENT_TYPE, body);
-    if let Some(seconds) = problem.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+    let body = problem.body(None);
+    response(problem.status, problem.headers(None, &body), body.into())
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Vec<u8>> {
-    let length = HeaderValue::from(body.len());
-    let mut response = Response::new(body.into_bytes());
+    let (content_type, content_length) = (Some(content_type), Some(body.len()));
+    response(status, Headers { content_type, content_length, ..Headers::default() }, body.into_bytes())
+}
+
+fn response(status: StatusCode, headers: Headers<'_>, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CONTENT_LENGTH, length);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in headers.list() {
+        // The list has valid names only.
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
     response
 }

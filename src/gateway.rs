@@ -41,7 +41,8 @@ use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use tracing::{field, warn};
 
 use crate::access::refusal_notes;
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_control;

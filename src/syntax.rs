@@ -10,3 +10,4 @@ pub(crate) mod list_field;
 pub(crate) mod media_type;
 pub(crate) mod multipart;
 pub mod path;
+pub mod redacted;

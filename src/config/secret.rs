@@ -1,33 +1,24 @@
 //! Secrets: the one place that reads the environment. No message shows a secret.
 
-use std::fmt;
-
-use zeroize::Zeroizing;
-
 use crate::config::placeholder::StandIn;
 use crate::config::reader::Item;
 use crate::config::toml_tree::Value;
+use crate::syntax::redacted::SecretText;
 use crate::system::file::{Unreadable, text};
 
 /// A secret from the configuration: never shown, zeroised on drop.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+#[derive(Debug, Clone)]
+pub struct Secret(SecretText);
 
 impl Secret {
     /// Takes a secret's text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+        Self(SecretText::from(text.into()))
     }
 
     /// The secret's text, for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret(..)")
     }
 }
 

@@ -1,6 +1,5 @@
 //! `[session]`: how sessions are protected and how long they live.
 
-use std::fmt;
 use std::time::Duration;
 
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -11,6 +10,7 @@ use crate::config::placeholder::StandIn;
 use crate::config::reader::{Item, Section, boolean};
 use crate::config::secret::secret;
 use crate::config::values::duration::duration;
+use crate::syntax::redacted::Redacted;
 
 /// `[session]`.
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub struct Session {
 }
 
 /// A key that seals cookies: never shown, zeroised on drop.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SealKey(Zeroizing<[u8; Self::LENGTH]>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealKey(Redacted<Zeroizing<[u8; Self::LENGTH]>>);
 
 impl SealKey {
     /// Bytes of a key (AES-256).
@@ -37,18 +37,12 @@ impl SealKey {
 
     /// Takes a key.
     pub fn new(key: [u8; Self::LENGTH]) -> Self {
-        Self(Zeroizing::new(key))
+        Self(Redacted(Zeroizing::new(key)))
     }
 
     /// The key, for the one place that uses it.
     pub fn expose(&self) -> &[u8] {
         self.0.as_slice()
-    }
-}
-
-impl fmt::Debug for SealKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SealKey(..)")
     }
 }
 

@@ -8,14 +8,16 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use tracing::{debug, error};
 
-use crate::access::decision::{
-    Decision, Ending, Pending, RETRY_AFTER, Reason, RequestHead, admit, decide_and_locate,
-};
+use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide_and_locate};
 use crate::access::identity::Identity;
 use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
-use crate::answer::problem::{Code, Problem};
+use crate::access::tokens::RefreshToken;
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+
 use crate::answer::reason::ReasonCode;
+use crate::answer::retry_after::RETRY_AFTER;
 use crate::config::Access;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
@@ -274,11 +276,11 @@ fn ended(destination: Destination<'_>, reason: Reason) -> Decision<'_> {
 /// dead.
 fn rotated_cookies(
     app: &App,
-    newest: &str,
+    newest: &RefreshToken,
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Option<NewCookies> {
-    if *newest == **pending.grant.refresh_token {
+    if *newest == pending.grant.refresh_token {
         return None;
     }
     session_cookies::rotated(app, newest, pending, request)

@@ -2,9 +2,8 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::Problem;
-use crate::config::duplicate_key;
-use crate::config::duplicate_key::Twice;
+use crate::config::duplicate_key::{self, Twice};
+use crate::config::problem::Problem;
 
 /// A key with its value.
 pub(super) struct Entry {

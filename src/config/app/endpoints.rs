@@ -1,14 +1,49 @@
 //! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and `[apps.*.fusionauth_webhook]`: what
 //! the gateway answers itself.
 
-use super::fusionauth_webhook::fusionauth_webhook;
-use super::model::{BackchannelLogout, ClaimPath, FusionAuthWebhook, Login, Logout, User};
-use super::reader::{Item, Section};
-use super::spelling::quote;
-use super::tree::Value;
-use super::values::claim::claim_path;
-use super::values::path::endpoint_path;
-use super::values::plain_text;
+use crate::config::fusionauth_webhook::{FusionAuthWebhook, fusionauth_webhook};
+use crate::config::quoting::quote;
+use crate::config::reader::{Item, Section};
+use crate::config::toml_tree::Value;
+use crate::config::values::claim::{ClaimPath, claim_path};
+use crate::config::values::path::endpoint_path;
+use crate::config::values::plain_text;
+
+/// `[apps.NAME.login]`.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// Exact path.
+    pub path: String,
+    /// Name of the field with the user name.
+    pub username_field: String,
+    /// Name of the field with the password.
+    pub password_field: String,
+}
+
+/// `[apps.NAME.user]`.
+#[derive(Debug, Clone)]
+pub struct User {
+    /// Exact path.
+    pub path: String,
+    /// 404 or 401.
+    pub anonymous_status: u16,
+    /// What the user object shows.
+    pub claims: Vec<ClaimPath>,
+}
+
+/// `[apps.NAME.logout]`.
+#[derive(Debug, Clone)]
+pub struct Logout {
+    /// Exact path.
+    pub path: String,
+}
+
+/// `[apps.NAME.backchannel_logout]`.
+#[derive(Debug, Clone)]
+pub struct BackchannelLogout {
+    /// Exact path.
+    pub path: String,
+}
 
 const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
 
@@ -17,12 +52,12 @@ const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", "fus
     clippy::option_option,
     reason = "the outer one is `wrong, and reported`, the inner one `not wanted`"
 )]
-pub(super) struct Endpoints {
-    pub(super) login: Option<Login>,
-    pub(super) user: Option<User>,
-    pub(super) logout: Option<Logout>,
-    pub(super) backchannel_logout: Option<Option<BackchannelLogout>>,
-    pub(super) fusionauth_webhook: Option<Option<FusionAuthWebhook>>,
+pub(crate) struct Endpoints {
+    pub(crate) login: Option<Login>,
+    pub(crate) user: Option<User>,
+    pub(crate) logout: Option<Logout>,
+    pub(crate) backchannel_logout: Option<Option<BackchannelLogout>>,
+    pub(crate) fusionauth_webhook: Option<Option<FusionAuthWebhook>>,
 }
 
 impl Endpoints {
@@ -38,13 +73,13 @@ impl Endpoints {
     }
 
     /// The paths that are known.
-    pub(super) fn paths(&self) -> Vec<&str> {
+    pub(crate) fn paths(&self) -> Vec<&str> {
         self.path_of_each().into_iter().flatten().collect()
     }
 }
 
 /// Reads these tables of an app.
-pub(super) fn endpoints(app: &Section<'_>) -> Endpoints {
+pub(crate) fn endpoints(app: &Section<'_>) -> Endpoints {
     let tables = TABLES.map(|name| app.section(name));
     let [login, user, logout, backchannel_logout, fusionauth_webhook] = &tables;
     let endpoints = Endpoints {

@@ -1,22 +1,51 @@
 //! `[apps.*.cookies]`, with what browsers would silently drop (RFC 6265bis section 5.7).
 
-use super::model::{Cookies, SameSite};
-use super::reader::{Item, Section, boolean};
-use super::spelling::{list, quote};
-use super::values::cookie_name::cookie_name;
-use super::values::duration::duration;
-use super::values::{host, word};
+use std::time::Duration;
+
+use crate::config::quoting::{list, quote};
+use crate::config::reader::{Item, Section, boolean};
+use crate::config::values::cookie_name::cookie_name;
+use crate::config::values::duration::duration;
+use crate::config::values::{host_name, word};
+
+/// `[apps.NAME.cookies]`.
+#[derive(Debug, Clone)]
+pub struct Cookies {
+    /// Name of the JWT's cookie.
+    pub access_token: String,
+    /// Name of the refresh token's cookie.
+    pub refresh_token: String,
+    /// `SameSite`.
+    pub same_site: SameSite,
+    /// `Secure`.
+    pub secure: bool,
+    /// `Domain`; `None`: host-only.
+    pub domain: Option<String>,
+    /// `Max-Age` of both cookies; `None`: browser-session cookies.
+    pub refresh_token_lifetime: Option<Duration>,
+}
+
+/// `SameSite` (RFC 6265bis section 5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameSite {
+    /// `Lax`.
+    Lax,
+    /// `Strict`.
+    Strict,
+    /// `None`; only with `Secure`.
+    None,
+}
 
 impl Cookies {
     /// Whether browsers keep them where the app's host is reached by plain http. `Secure` ones they keep at names and
     /// addresses of their own machine alone (and Safari not even there), and say nothing of it.
     pub fn are_kept_over_http(&self, host: &str) -> bool {
-        !self.secure || host::is_loopback(host)
+        !self.secure || host_name::is_loopback(host)
     }
 }
 
 /// Reads the table; `hosts` are those of the app.
-pub(super) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
+pub(crate) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
     let section = app.section("cookies");
     let access_token = section.defaulted("access_token", "\"__Host-access_token\"", cookie_name);
     let refresh_token = section.defaulted("refresh_token", "\"__Host-refresh_token\"", cookie_name);
@@ -119,13 +148,13 @@ fn domain(item: &Item<'_>, hosts: &[String]) -> Option<String> {
         let plain = text.trim_start_matches(['*', '.']);
         return item.fault(
             format!("{} has a wildcard, but a cookie domain always covers what is below it", quote(text)),
-            match host::parse(plain) {
+            match host_name::parse(plain) {
                 Ok(plain) => format!("write `\"{plain}\"`, or leave the key out for host-only cookies"),
                 Err(_) => String::from(HINT),
             },
         );
     }
-    let domain = match host::parse(text) {
+    let domain = match host_name::parse(text) {
         Ok(domain) => domain,
         Err((wrong, _)) => return item.fault(format!("{} {wrong}", quote(text)), HINT),
     };

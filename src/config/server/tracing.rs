@@ -3,14 +3,28 @@
 use http::HeaderName;
 use url::Url;
 
-use super::model::{Secret, Tracing};
-use super::reader::{Item, Section};
-use super::secret::secret;
-use super::spelling::quote;
-use super::tree::Value;
-use super::values::plain_text;
-use super::values::url::{http, is_confidential};
-use crate::config::certificate_authorities::authorities;
+use crate::config::certificate_authorities::{Authorities, authorities};
+use crate::config::quoting::quote;
+use crate::config::reader::{Item, Section};
+use crate::config::secret::{Secret, secret};
+use crate::config::toml_tree::Value;
+use crate::config::values::plain_text;
+use crate::config::values::url::{http, is_confidential};
+
+/// `[server.tracing]`: OpenTelemetry traces, over OTLP/HTTP with protobuf.
+#[derive(Debug, Clone)]
+pub struct Tracing {
+    /// Where spans are posted, with the path `/v1/traces`.
+    pub endpoint: Url,
+    /// How many of the traces that begin here are exported: 0 to 1.
+    pub sample_ratio: f64,
+    /// `service.name` of the resource.
+    pub service_name: String,
+    /// What the collector wants to see beside the spans.
+    pub headers: Vec<(HeaderName, Secret)>,
+    /// Who certifies the collector; `None`: the machine's authorities.
+    pub ca: Option<Authorities>,
+}
 
 /// Where the OTLP specification has traces, below the collector's URL.
 const TRACES: &str = "v1/traces";
@@ -29,7 +43,7 @@ const OWN_HEADERS: [&str; 8] = [
 
 /// The inner `None`: there are no traces.
 #[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `off`")]
-pub(super) fn tracing(server: &Section<'_>) -> Option<Option<Tracing>> {
+pub(crate) fn tracing(server: &Section<'_>) -> Option<Option<Tracing>> {
     let section = server.section("tracing");
     let endpoint = section.optional("otlp_endpoint", "no traces", collector);
     let sample_ratio = section.defaulted("sample_ratio", "1.0", ratio);

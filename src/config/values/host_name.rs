@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 /// A lower-case host name or IP address; an IPv6 address in its canonical form.
 pub(crate) fn host(item: &Item<'_>) -> Option<String> {

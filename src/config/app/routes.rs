@@ -1,14 +1,35 @@
 //! `[[apps.*.routes]]`, and which of them no request can ever reach.
 
-use super::model::{Access, Route, RoutePath};
-use super::reader::{Item, Section};
-use super::spelling::quote;
-use super::values::path::route_path;
-use super::values::{plain_text, word};
+use crate::config::quoting::quote;
+use crate::config::reader::{Item, Section};
+use crate::config::values::path::{RoutePath, route_path};
+use crate::config::values::{plain_text, word};
 use crate::syntax::path::is_variant;
 
+/// One `[[apps.NAME.routes]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// What it matches.
+    pub path: RoutePath,
+    /// Who may pass.
+    pub access: Access,
+    /// Any of these must be in the roles claim; empty: no role is asked for. Only with [`Access::Required`].
+    pub roles: Vec<String>,
+}
+
+/// Who may pass a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everyone; the session is not looked at.
+    Public,
+    /// Everyone; the identity is added where there is a session.
+    Optional,
+    /// Only with a session.
+    Required,
+}
+
 /// Reads the routes; `own_paths` are answered by the gateway itself.
-pub(super) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>> {
+pub(crate) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>> {
     let mut routes: Vec<(String, Route)> = Vec::new();
     let mut sound = true;
     for section in app.sections("routes") {

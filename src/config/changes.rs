@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::files::{Files, Fingerprint};
-use super::reader::{Seen, join};
-use super::tree::{Entry, Value};
+use crate::config::reader::{Seen, join};
+use crate::config::source_files::{Files, Fingerprint};
+use crate::config::toml_tree::{Entry, Value};
 
 /// Every key that a file has, with its value; of a secret only its digest.
 #[derive(Clone, Default)]

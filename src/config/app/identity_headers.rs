@@ -2,11 +2,21 @@
 
 use http::HeaderName;
 
-use super::model::{ClaimPath, IdentityHeader};
-use super::reader::{Item, Section};
-use super::spelling::quote;
-use super::values::claim::claim_path;
+use crate::config::quoting::quote;
+use crate::config::reader::{Item, Section};
+use crate::config::values::claim::{ClaimPath, claim_path};
 use crate::syntax::header_name::canonical;
+
+/// One entry of `[apps.NAME.identity_headers]`.
+#[derive(Debug, Clone)]
+pub struct IdentityHeader {
+    /// The header that the app receives.
+    pub name: HeaderName,
+    /// The header's name as the file writes it, for HTTP/1.1 upstreams that care for case.
+    pub display_name: String,
+    /// Where its value comes from.
+    pub claim: ClaimPath,
+}
 
 /// Where the table is left out.
 const DEFAULT: [(&str, &str); 3] =
@@ -45,7 +55,7 @@ const RESERVED: [&str; 28] = [
 ];
 
 /// Reads the table in the file's order.
-pub(super) fn identity_headers(app: &Section<'_>) -> Option<Vec<IdentityHeader>> {
+pub(crate) fn identity_headers(app: &Section<'_>) -> Option<Vec<IdentityHeader>> {
     app.record(
         "identity_headers",
         r#"{ X-Auth-User = "sub", X-Auth-Email = "email", X-Auth-Roles = "roles" }"#,

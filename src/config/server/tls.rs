@@ -2,28 +2,48 @@
 //! start would.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use crate::config::quoting::quote;
+use crate::config::reader::{Item, Section};
+use crate::config::toml_tree::Value;
+use crate::config::values::duration::duration;
+use crate::config::values::word;
 use crate::system::clock::{Clock, SystemClock};
-use crate::tls::Certificate;
+use crate::tls::{Certificate, CertificateFiles};
 
-use super::model::{Tls, TlsVersion};
-use super::reader::{Item, Section};
-use super::spelling::quote;
-use super::tree::Value;
-use super::values::duration::duration;
-use super::values::word;
-use crate::tls::CertificateFiles;
+/// `[server.tls]`: what `listen_tls` speaks.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// At least one. The first one that is for a name is shown to whoever asks for it.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version that is spoken.
+    pub min_version: TlsVersion,
+    /// Requests without TLS are redirected to `https` at this port; `None`: they are served.
+    pub redirect_port: Option<u16>,
+    /// `max-age` of `Strict-Transport-Security` (RFC 6797); `None`: no such header.
+    pub hsts: Option<Duration>,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
 
 /// What was found, for the checks that look at the whole file.
-pub(super) struct ReadTls<'a> {
+pub(crate) struct ReadTls<'a> {
     section: Section<'a>,
     /// `None`: something is wrong, and reported.
-    pub(super) tls: Option<Tls>,
+    pub(crate) tls: Option<Tls>,
     certificates: Vec<Certificate>,
 }
 
 /// `[server.tls]`, if there are listeners for it.
-pub(super) fn tls<'a>(server: &Section<'a>, has_listener: bool) -> Option<ReadTls<'a>> {
+pub(crate) fn tls<'a>(server: &Section<'a>, has_listener: bool) -> Option<ReadTls<'a>> {
     let is_written = server.has("tls");
     let section = server.section("tls");
     section.record("certificates", "required with listen_tls");
@@ -106,7 +126,7 @@ fn path(item: &Item<'_>) -> Option<PathBuf> {
 
 impl ReadTls<'_> {
     /// Warns of hosts that no certificate is for.
-    pub(super) fn check_hosts<'h>(&self, app: &Section<'_>, hosts: impl IntoIterator<Item = &'h String>) {
+    pub(crate) fn check_hosts<'h>(&self, app: &Section<'_>, hosts: impl IntoIterator<Item = &'h String>) {
         if self.tls.is_none() {
             return;
         }

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::app::ReadApp;
-use super::identity_provider::ReadProvider;
-use super::model::{Cookies, Upstream};
-use super::server::ReadServer;
-use super::shared_tokens;
-use super::spelling::quote;
-use super::values::host::is_loopback;
+use crate::config::app::cookies::Cookies;
+use crate::config::app::table::ReadApp;
+use crate::config::app::upstreams::Upstream;
+use crate::config::identity_provider::ReadProvider;
+use crate::config::quoting::quote;
+use crate::config::server::table::ReadServer;
+use crate::config::shared_tokens;
+use crate::config::values::host_name::is_loopback;
 
 /// Looks at everything that has been read.
 pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], apps: &[ReadApp<'_>]) {

@@ -1,9 +1,10 @@
-//! Why an exchange, or the whole connection, is ended.
+//! The reasons for which an exchange, or the whole connection, is ended.
 
 use std::io;
 
-/// Why a connection's reads fail from now on. Writes still work, so that an answer can be sent; except where a reason cuts it off, [`Self::SessionEnded`] and [`Self::Shutdown`], the whole exchange is over within a second, and an upgraded
-/// connection is then closed with a WebSocket Close frame (docs/behaviour.md).
+/// The reason for which a connection's reads fail from now on. Writes still work, so that an answer can be sent; except
+/// where a reason cuts it off, [`Self::SessionEnded`] and [`Self::Shutdown`], the whole exchange is over within a
+/// second, and an upgraded connection is then closed with a WebSocket Close frame (docs/behaviour.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum EndReason {
@@ -19,9 +20,11 @@ pub(crate) enum EndReason {
     ClientLeft,
     /// Nothing moved on an upgraded connection for the app's `idle` time-out.
     Idle,
-    /// The app sent nothing more of its answer, and took nothing of the request, for its `idle` time-out: the answer is cut.
+    /// The app sent nothing more of its answer, and took nothing of the request, for its `idle` time-out: the answer is
+    /// cut.
     AppIdle,
-    /// The session behind an open stream is no longer good: see [`crate::connection::exchange_control::ExchangeHandle`].
+    /// The session behind an open stream is no longer good: see
+    /// [`crate::connection::exchange_control::ExchangeHandle`].
     SessionEnded,
     /// The server's grace period is over.
     Shutdown,

@@ -1,4 +1,4 @@
-//! How long who is waited for in an exchange: set by the gateway, read by whatever waits.
+//! The time-outs of an exchange: the gateway sets them, and whatever waits reads them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;

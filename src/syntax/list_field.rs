@@ -1,5 +1,5 @@
-//! Fields whose values are lists (RFC 9110 section 5.6.1), read over all their lines: several lines are one list, however it is
-//! cut (section 5.3). For lists of tokens; a comma in a quoted string is not looked for.
+//! Fields whose values are lists (RFC 9110 section 5.6.1), read over all their lines: several lines are one list,
+//! however it is cut (section 5.3). For lists of tokens; a comma in a quoted string is not looked for.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -14,11 +14,6 @@ pub(crate) fn members<'a>(
 /// The members of a list field.
 pub(crate) fn of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     members(headers.get_all(name).iter().map(HeaderValue::as_bytes))
-}
-
-/// Whether a list field has this member, in any case.
-pub(crate) fn has(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    of(headers, name).any(|found| found.eq_ignore_ascii_case(member))
 }
 
 /// Optional white space off both ends (RFC 9110 section 5.6.3): SP and HTAB only.
@@ -57,8 +52,6 @@ mod tests {
             let found: Vec<_> = of(&fields(values), &CONNECTION).map(<[u8]>::to_vec).collect();
             assert_eq!(found, expected.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>());
         }
-        assert!(has(&fields(&["x", "a, Close"]), &CONNECTION, b"close"));
-        assert!(!has(&fields(&["closed", "a close"]), &CONNECTION, b"close"));
     }
 
     proptest! {

@@ -18,11 +18,11 @@ use crate::syntax::authority::url_host;
 /// So much of an answer's body is enough: an app that sends more is not asked to come to an end.
 const ENOUGH_BODY: usize = 64 * 1024;
 
-/// How the addresses of one app are checked.
+/// The check of the addresses of one app.
 #[derive(Debug)]
 pub(super) struct Check {
     settings: config::HealthCheck,
-    /// What a browser's request would have. `None`: a connection suffices.
+    /// The `Host` that a browser's request would have. `None`: a connection suffices.
     host: Option<HeaderValue>,
 }
 

@@ -1,9 +1,9 @@
 //! A connection that shows Pingora exactly one exchange.
 //!
-//! Pingora reads a body until its own idea of the body's end, and takes whatever comes after it as misbehaviour.
-//! A [`PingoraStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines
-//! is kept for the next request, and only the client's end is told. The [`ClientConnection`] is only held: however Pingora parts
-//! with the stream, dropping it gives the connection back to [`crate::connection::http1::serve_connection`].
+//! Pingora reads a body until its own idea of the body's end, and takes whatever comes after it as misbehaviour. A
+//! [`PingoraStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines is kept
+//! for the next request, and only the client's end is told. The [`ClientConnection`] is only held: however Pingora
+//! parts with the stream, dropping it gives the connection back to [`crate::connection::http1::serve_connection`].
 
 use std::fmt;
 use std::future::poll_fn;
@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::client_connection::ClientConnection;
 use super::exchange::Exchange;
 
-/// Where a dropped [`PingoraStream`] leaves its connection.
+/// The place in which a dropped [`PingoraStream`] leaves its connection.
 #[derive(Debug, Default)]
 pub(crate) struct Slot(Mutex<Option<Returned>>);
 
@@ -32,7 +32,7 @@ pub(crate) struct Slot(Mutex<Option<Returned>>);
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) connection: Box<ClientConnection>,
-    /// How far the exchange came.
+    /// The exchange, as far as it came.
     pub(crate) exchange: Exchange,
 }
 

@@ -29,7 +29,7 @@ impl Connection {
         self.is_quiet_within() && self.socket.is_quiet()
     }
 
-    /// Whether TLS holds nothing back. It takes what was only for it.
+    /// Returns true if TLS holds nothing back. It takes what was only for it.
     fn is_quiet_within(&mut self) -> bool {
         let Some(stream) = &mut self.tls else { return true };
         let mut nobody = Context::from_waker(Waker::noop());

@@ -1,8 +1,9 @@
 //! Connections of HTTP/1.1 to apps, each given to Pingora for one request and its answer: a kept one, or a new one.
 //!
-//! The rule is one: **a connection serves another request only if both the request and its answer ended cleanly on it.**
-//! Pingora never gets to keep one: however it parts with a connection, dropping it gives it back to [`Pool`] if [`AppExchange`] has
-//! seen both ends, and closes it otherwise. So nobody has to think of all the ways in which an exchange can end.
+//! The rule is one: **a connection serves another request only if both the request and its answer ended cleanly on
+//! it.** Pingora never gets to keep one: however it parts with a connection, dropping it gives it back to [`Pool`] if
+//! [`AppExchange`] has seen both ends, and closes it otherwise. So nobody has to think of all the ways in which an
+//! exchange can end.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,7 @@ static TRANSPORT: LazyLock<TransportConnector> = LazyLock::new(|| TransportConne
 #[derive(Debug)]
 pub(crate) struct Connector {
     dialer: Arc<Dialer>,
-    /// How TLS is spoken there.
+    /// The settings of TLS, if it is spoken there.
     tls: Option<Tls>,
     /// The address has it: where it is gone, nothing is kept.
     pool: Weak<Pool>,

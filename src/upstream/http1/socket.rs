@@ -1,4 +1,5 @@
-//! A TCP connection to an app, which others may look at while it is used. Its end is evidence: see [`crate::upstream::resolved_addresses`].
+//! A TCP connection to an app, which others may look at while it is used. Its end is evidence: see
+//! [`crate::upstream::resolved_addresses`].
 
 use std::future::poll_fn;
 use std::io;
@@ -47,7 +48,7 @@ impl Socket {
         Ok(Self(Arc::new(Connected { stream, name, is_at_rest: AtomicBool::new(false) })))
     }
 
-    /// Whether nothing has come, not even the end. Asks the system: the runtime may not have heard of it yet.
+    /// Returns true if nothing has come, not even the end. Asks the system: the runtime may not have heard of it yet.
     pub(crate) fn is_quiet(&self) -> bool {
         self.peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -57,7 +58,8 @@ impl Socket {
         Ok(recv(&self.0.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
     }
 
-    /// Nobody uses it now: what comes is its end, and its name hears of that at once. `false`: something has come already.
+    /// Nobody uses it now: what comes is its end, and its name hears of that at once. `false`: something has come
+    /// already.
     pub(crate) fn rest(&self) -> bool {
         let is_quiet = self.wake(&self.0.name.clone().map_or_else(|| Waker::noop().clone(), Waker::from));
         self.0.is_at_rest.store(is_quiet, Ordering::Relaxed);
@@ -88,7 +90,7 @@ impl Socket {
         true
     }
 
-    /// How much the app has taken: see [`acknowledged`].
+    /// Returns how much the app has taken: see [`acknowledged`].
     pub(crate) fn acknowledged(&self) -> Option<u64> {
         acknowledged(self.0.stream.as_raw_fd())
     }

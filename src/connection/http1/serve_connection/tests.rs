@@ -44,7 +44,7 @@ async fn serves_requests_one_after_the_other() {
     assert!(old.is_closed().await);
 }
 
-/// What a client pipelines never reaches the request before it, however the bytes are split.
+/// A pipelined request never reaches the request before it, however the bytes are split.
 #[tokio::test(flavor = "multi_thread")]
 async fn keeps_pipelined_requests_apart_at_every_split() {
     let server = Server::with_defaults().await;

@@ -29,7 +29,7 @@ use crate::upstream::http1::connector::prepare_for_web_socket;
 /// For waits that end early when all is well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the upstream read of one request.
+/// The parts of one request that the upstream read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Seen {
     pub(crate) head: String,
@@ -42,8 +42,8 @@ pub(crate) struct Seen {
 
 pub(crate) type Record = Arc<Mutex<Vec<Seen>>>;
 
-/// Answers `/slow` never, `/ws` with an upgrade that echoes, what [`streams`] knows with that, all else with the request
-/// line and the body's length.
+/// Answers `/slow` never, `/ws` with an upgrade that echoes, what [`streams`] knows with that, all else with the
+/// request line and the body's length.
 async fn upstream(listener: TcpListener, record: Record, go_on: Arc<Notify>) {
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::telemetry::metrics::METRICS;
 
 /// The time for which a connection without a request is kept when the server stops.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 
 /// The time for which nothing may go to a client that has closed its writing side, before it is taken to have left.
 /// Only a write can tell whether it has.

@@ -1,7 +1,7 @@
-//! The words between the gateway and a connection's reader while a request is under way.
+//! The control of an exchange: the gateway and a connection's reader talk by it while a request is under way.
 //!
 //! Pingora owns the session, so there is no argument through which a deadline could be passed to the stream below
-//! it. A [`ExchangeControl`] is that argument: the gateway gets it as the connection's user context
+//! it. An [`ExchangeControl`] is that argument: the gateway gets it as the connection's user context
 //! (`ProxyHttp::on_connection_reuse`), the stream reads it whenever it would wait. Nothing here is shared between
 //! connections.
 
@@ -16,8 +16,7 @@ use std::time::Duration;
 use pingora_core::apps::ReusedHttpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::connection::end_reason::EndReason;
-use crate::connection::exchange_timeouts::{ExchangeTimeouts, milliseconds};
+use crate::connection::exchange_end::{EndReason, ExchangeTimeouts, milliseconds};
 use crate::connection::forwarding::DirectOrigin;
 
 /// The time that an exchange which is cut off may take to the end of a WebSocket frame. Together with the time that the

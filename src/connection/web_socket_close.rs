@@ -3,7 +3,7 @@
 //! It must not be written into another frame. So this follows where frames begin and end (RFC 6455 section 5.2),
 //! without touching their bytes. What is in the frames, and whether their order makes sense, is the browser's affair.
 
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 
 /// The Close frame's opcode; from it on, opcodes are those of control frames.
 const CLOSE: u8 = 0x8;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use memchr::memchr;
 
-use crate::syntax::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, has_no_body};
+use crate::syntax::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, has_no_body, is_interim};
 use crate::syntax::framing_fields::{ConnectionOptions, number};
 use crate::syntax::list_field::{members, trim};
 
@@ -212,7 +212,7 @@ impl AnswerHead {
             100..=199 if is_http_10 => Err(AppHeadRefusal::InterimOfHttp10),
             101 => Ok(Self { is_switch: true, ..unknown }),
             // An app that announces a body here may send it, and only later.
-            100..=199 => {
+            status if is_interim(status) => {
                 Ok(Self { is_interim: true, persists: persists && announced == BodyEnd::None, ..unknown })
             }
             _ => {

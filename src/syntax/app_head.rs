@@ -91,6 +91,11 @@ impl Framing {
     }
 }
 
+/// Returns true for an interim answer: another head follows (RFC 9110 section 15.2). After 101 none does.
+pub(crate) const fn is_interim(status: u16) -> bool {
+    matches!(status, 100 | 102..=199)
+}
+
 /// Returns true for an answer that has no body, whatever its fields say (RFC 9112 section 6.3).
 pub(crate) const fn has_no_body(is_to_head: bool, status: u16) -> bool {
     is_to_head || matches!(status, 100..=199 | 204 | 304)
@@ -169,6 +174,11 @@ mod tests {
     fn answers_without_a_body() {
         for (status, expected) in [(100, true), (101, true), (199, true), (204, true), (304, true)] {
             assert_eq!(has_no_body(false, status), expected, "{status}");
+        }
+        for (status, expected) in
+            [(99, false), (100, true), (101, false), (102, true), (199, true), (200, false)]
+        {
+            assert_eq!(is_interim(status), expected, "{status}");
         }
         for status in [200, 205, 206, 303, 404, 500] {
             assert!(!has_no_body(false, status) && has_no_body(true, status), "{status}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pingora_core::Error;
 use tokio::time::Instant;
 
-use super::http1::socket::Socket;
+use super::http1::connection::Socket;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::Stall;
 

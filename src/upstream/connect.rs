@@ -132,7 +132,7 @@ fn is_of_the_address(error: &Error) -> bool {
 }
 
 /// For connections that Pingora keeps, which are those of HTTP/2: it tells them apart by their descriptors, so they are
-/// bare ones. All others are a [`super::http1::socket::Socket`].
+/// bare ones. All others are a [`super::http1::connection::Socket`].
 #[async_trait]
 impl Connect for Dialer {
     async fn connect(&self, _: &PeerAddress) -> Result<Stream> {

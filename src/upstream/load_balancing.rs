@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use pingora_core::upstreams::peer::HttpPeer;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
@@ -94,7 +94,7 @@ impl Upstreams {
     }
 
     /// Keeps names resolved, addresses checked and idle connections in order until shutdown, or until this is dropped.
-    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+    pub(crate) async fn run(&self, mut shutdown: channel::Receiver<bool>) {
         let _kept = Kept(self);
         let mut resolving = JoinSet::new();
         for name in self.names() {

@@ -8,7 +8,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, watch as channel};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -53,7 +53,7 @@ pub(crate) struct Name {
     host: String,
     lookup: Arc<dyn Lookup>,
     answer: ArcSwap<Answer>,
-    under_way: Mutex<Option<watch::Receiver<Progress>>>,
+    under_way: Mutex<Option<channel::Receiver<Progress>>>,
     /// The number of events that the answer does not know of.
     doubts: AtomicU64,
     doubt: Notify,
@@ -143,9 +143,9 @@ impl Name {
     }
 
     /// Returns the progress of the look-up; `None`: none is needed.
-    fn progress(self: &Arc<Self>) -> Option<watch::Receiver<Progress>> {
+    fn progress(self: &Arc<Self>) -> Option<channel::Receiver<Progress>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_under_way = |progress: &&watch::Receiver<Progress>| {
+        let is_under_way = |progress: &&channel::Receiver<Progress>| {
             progress.has_changed().is_ok() && *progress.borrow() != Progress::Done
         };
         if let Some(progress) = under_way.as_ref().filter(is_under_way) {
@@ -155,7 +155,7 @@ impl Name {
         if self.answer().is_fresh(doubts, now) {
             return None;
         }
-        let (sender, receiver) = watch::channel(Progress::Waiting);
+        let (sender, receiver) = channel::channel(Progress::Waiting);
         self.answer.store(Arc::new(self.answer().beginning(now)));
         // A task of its own: whoever waits may go away.
         tokio::spawn(Arc::clone(self).ask(doubts, sender));
@@ -163,7 +163,7 @@ impl Name {
         Some(receiver)
     }
 
-    async fn ask(self: Arc<Self>, doubts: u64, progress: watch::Sender<Progress>) {
+    async fn ask(self: Arc<Self>, doubts: u64, progress: channel::Sender<Progress>) {
         let mut asking = self.lookup.addresses(&self.host);
         let outcome = if let Ok(outcome) = timeout(PATIENCE, &mut asking).await {
             outcome

@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::connection::deadlines::{Deadlines, Stage, Timer};
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::stall::{Stall, WRITE_TIMEOUT, acknowledged};
 
 /// Bytes per read into the read-ahead.
@@ -25,7 +25,7 @@ const READ_SIZE: usize = 8 * 1024;
 /// Writes are gathered up to this size, so that a response's head and a small body leave in one segment.
 pub(crate) const WRITE_BUFFER_SIZE: usize = 16 * 1024;
 
-/// The connection, apart from any message on it.
+/// The connection, apart from any exchange on it.
 pub(crate) struct ClientConnection {
     pub(crate) stream: Stream,
     /// Read, but not handed on yet.

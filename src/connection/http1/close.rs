@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::time::timeout;
 
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::http1::client_connection::ClientConnection;
 use crate::connection::http1::exchange::Exchange;
 use crate::connection::web_socket_close::close_frame_for;

@@ -1,4 +1,4 @@
-//! One message on a connection: where its body ends, how fast it must come in, and when waiting for it is over.
+//! One request and its answer on a client's connection: where the body ends, what goes out, and when waiting is over.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -15,7 +15,7 @@ use super::head_fields::{Framing, Upgrade};
 use super::request_body::{poll_chunked, poll_length, poll_tunnel};
 use super::request_head::RequestHead;
 use crate::connection::deadlines::{Deadlines, Stage};
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::web_socket_close::FrameFollower;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// The message of this head, whose body must come in at `min_rate` bytes per second.
+    /// Begins the exchange of this head, whose body must come in at `min_rate` bytes per second.
     pub(crate) fn new(head: &RequestHead, min_rate: u64) -> Self {
         Self {
             body: match head.framing {

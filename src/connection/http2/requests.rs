@@ -20,8 +20,8 @@ use super::refused_by_h2::Heads;
 use super::request_head;
 use super::stream::Http2Stream;
 use crate::connection::connection_settings::ConnectionSettings;
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::{CONTROL_OF_STREAM, ExchangeControl};
+use crate::connection::exchange_end::EndReason;
 
 /// Requests of one connection that are worked on at once, those included whose stream the client has reset meanwhile:
 /// what was begun may have to come to its end, as a refresh has.

@@ -17,8 +17,8 @@ use pingora_http::ResponseHeader;
 use super::super::stall::{Backlog, Stall, WRITE_TIMEOUT};
 use super::raw_stream::RawStream;
 use crate::connection::deadlines::{Deadlines, Stage, Timer};
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::syntax::app_head::has_no_body;
 
 /// A piece of a body below this size is merged with what else has arrived, up to so much.

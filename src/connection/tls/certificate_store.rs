@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
@@ -76,7 +76,7 @@ impl CertificateStore {
 
     /// Replaces the certificates when their files change, until `is_over` turns true. Files that cannot be used change
     /// nothing.
-    pub(crate) async fn run(self: Arc<Self>, mut is_over: watch::Receiver<bool>) {
+    pub(crate) async fn run(self: Arc<Self>, mut is_over: channel::Receiver<bool>) {
         let mut ticks = interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = None;

@@ -243,7 +243,7 @@ mod tests {
         );
         assert!(!shakes_hands(ExchangeControl::close_when_idle).await, "it has had its time");
         assert!(
-            !shakes_hands(|control| control.end(crate::connection::end_reason::EndReason::Shutdown)).await
+            !shakes_hands(|control| control.end(crate::connection::exchange_end::EndReason::Shutdown)).await
         );
     }
 }

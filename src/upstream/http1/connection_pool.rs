@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
-use super::socket::Socket;
+use super::connection::{Connection, Socket};
 
 /// Workers take and give without waiting for each other: a part that is in use is passed over.
 const PARTS: usize = 8;

@@ -20,9 +20,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OkOrErr, Result};
 
 use super::app_exchange::AppExchange;
-use super::connection::Connection;
+use super::connection::{Connection, Socket};
 use super::connection_pool::Pool;
-use super::socket::Socket;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::upstream::connect::Dialer;
 use crate::upstream::web_socket::Patience;

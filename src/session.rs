@@ -27,13 +27,13 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tracing::warn;
-use zeroize::Zeroizing;
 
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
 use crate::access::token::{self, TokenError, Verification};
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
 use crate::identity_provider::{ChallengeKind, Client, IdentityProvider, UnknownKeySource};
 use crate::system::clock::Clock;
@@ -118,34 +118,24 @@ impl Default for ProviderCalls {
 }
 
 /// Tokens that the provider gave and that were verified.
+#[derive(Debug)]
 pub struct Tokens {
     /// The JWT.
-    pub access_token: Zeroizing<String>,
+    pub access_token: AccessToken,
     /// A refresh token, if the provider gave one: with a refresh, absent means that the old one stays.
-    pub refresh_token: Option<Zeroizing<String>>,
+    pub refresh_token: Option<RefreshToken>,
     /// Whose they are.
     pub identity: Arc<Identity>,
     /// [`AppRules::generation`] of the rules that they were verified by.
     pub rules: u64,
 }
 
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Tokens(..)")
-    }
-}
-
 /// Tokens that the provider gave at a refresh, whose JWT could not be verified then.
+#[derive(Debug)]
 pub struct UnverifiedTokens {
-    access_token: Zeroizing<String>,
+    access_token: AccessToken,
     /// The provider's new refresh token, if it rotated the old one: without it the session would be lost.
-    pub refresh_token: Option<Zeroizing<String>>,
-}
-
-impl std::fmt::Debug for UnverifiedTokens {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("UnverifiedTokens(..)")
-    }
+    pub refresh_token: Option<RefreshToken>,
 }
 
 /// How a refresh went, the same for all who waited for it.
@@ -169,17 +159,12 @@ pub enum Outcome {
 }
 
 /// What a request gets out of a refresh.
+#[derive(Debug)]
 pub struct Refreshed {
     /// How it went.
     pub outcome: Outcome,
     /// The refresh token to go on with: the newest that is known, or the one that the request brought.
-    pub refresh_token: Zeroizing<String>,
-}
-
-impl std::fmt::Debug for Refreshed {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Refreshed").field("outcome", &self.outcome).finish_non_exhaustive()
-    }
+    pub refresh_token: RefreshToken,
 }
 
 /// What all sessions share.

@@ -12,4 +12,5 @@ pub(crate) mod list_field;
 pub(crate) mod media_type;
 pub(crate) mod multipart;
 pub mod path;
+pub mod redacted;
 pub(crate) mod web_socket;

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::outgoing_proxy::{OutgoingProxy, PlainHttp};
 use super::token_parameters::TokenParameter;
+use crate::syntax::redacted::{Redacted, SecretText};
 
 /// A whole `gateway.toml`.
 #[derive(Debug, Clone)]
@@ -181,8 +182,8 @@ pub struct Session {
 }
 
 /// A key that seals cookies: never shown, zeroised on drop.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SealKey(Zeroizing<[u8; Self::LENGTH]>);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealKey(Redacted<Zeroizing<[u8; Self::LENGTH]>>);
 
 impl SealKey {
     /// Bytes of a key (AES-256).
@@ -190,18 +191,12 @@ impl SealKey {
 
     /// Takes a key.
     pub fn new(key: [u8; Self::LENGTH]) -> Self {
-        Self(Zeroizing::new(key))
+        Self(Redacted(Zeroizing::new(key)))
     }
 
     /// The key, for the one place that uses it.
     pub fn expose(&self) -> &[u8] {
         self.0.as_slice()
-    }
-}
-
-impl fmt::Debug for SealKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("SealKey(..)")
     }
 }
 
@@ -600,23 +595,17 @@ pub struct HealthCheck {
 }
 
 /// A secret from the configuration: never shown, zeroised on drop.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+#[derive(Debug, Clone)]
+pub struct Secret(SecretText);
 
 impl Secret {
     /// Takes a secret's text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+        Self(SecretText::from(text.into()))
     }
 
     /// The secret's text, for the one place that sends it.
     pub fn expose(&self) -> &str {
         &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret(..)")
     }
 }

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn cookies_are_not_shown() {
         let cookie = HeaderValue::from_static("__Host-access_token=canary; Path=/");
-        let new_cookies = NewCookies { headers: vec![cookie], change: Change::Clear, before: None };
+        let new_cookies = NewCookies { headers: vec![cookie].into(), change: Change::Clear, before: None };
         let context = Context { new_cookies: Some(new_cookies), ..Context::default() };
         assert!(!format!("{context:?}").contains("canary"), "{context:?}");
     }

@@ -12,8 +12,10 @@ use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, ad
 use crate::access::identity::Identity;
 use crate::access::revocations::Revocation;
 use crate::access::routes::{Destination, Rule};
+use crate::access::tokens::RefreshToken;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
+
 use crate::answer::reason::ReasonCode;
 use crate::answer::retry_after::RETRY_AFTER;
 use crate::config::Access;
@@ -274,11 +276,11 @@ fn ended(destination: Destination<'_>, reason: Reason) -> Decision<'_> {
 /// dead.
 fn rotated_cookies(
     app: &App,
-    newest: &str,
+    newest: &RefreshToken,
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Option<NewCookies> {
-    if *newest == **pending.grant.refresh_token {
+    if *newest == pending.grant.refresh_token {
         return None;
     }
     session_cookies::rotated(app, newest, pending, request)

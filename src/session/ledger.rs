@@ -11,10 +11,10 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
+use crate::access::tokens::RefreshToken;
 use crate::session::Outcome;
 use crate::session::expiring_table::Expiring;
 use crate::session::token_family::{Families, Jwt};
@@ -71,9 +71,9 @@ pub(crate) enum Turn {
     Known(Outcome),
     /// Go on with this newest refresh token: the one at hand has been replaced, and no request has brought a later one for
     /// longer than the replay window.
-    Replaced(Zeroizing<String>),
+    Replaced(RefreshToken),
     /// End the session: this refresh token has been replaced, and its replay window is over. This is the newest one.
-    Reused(Zeroizing<String>),
+    Reused(RefreshToken),
 }
 
 /// The refreshes of the last seconds.
@@ -177,7 +177,7 @@ pub(crate) struct Ended {
     /// The first one to end it, and not one who comes after.
     pub(crate) is_new: bool,
     /// The refresh token that followed it, which is to be ended as well.
-    pub(crate) successor: Option<Zeroizing<String>>,
+    pub(crate) successor: Option<RefreshToken>,
     /// The JWTs that it gave.
     pub(crate) jwts: Vec<Jwt>,
 }

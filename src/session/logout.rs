@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::{SemaphorePermit, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
-use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, TokenMarks};
+use crate::access::tokens::RefreshToken;
 use crate::answer::reason::ReasonCode;
 use crate::identity_provider::RevokeError;
 use crate::session::{RelyingParty, Sessions};
@@ -83,7 +83,7 @@ impl Sessions {
         &self,
         app: &Arc<RelyingParty>,
         grant: &Grant,
-        newest: &Zeroizing<String>,
+        newest: &RefreshToken,
         previous: Option<&Previous>,
     ) {
         let subject = previous.map(|previous| previous.identity.subject());
@@ -105,7 +105,7 @@ impl Sessions {
         grant: &Grant,
         is_replaced: bool,
         spared: Option<&TokenMarks>,
-    ) -> (Zeroizing<String>, bool) {
+    ) -> (RefreshToken, bool) {
         if let Some(record) = &grant.record {
             let provider = app.rules.session.provider;
             self.revoke_mark(provider, Mark::sealed_session(provider, &record.id), is_replaced);
@@ -135,7 +135,7 @@ fn is_spared(spared: Option<&TokenMarks>, marks: &TokenMarks) -> bool {
 }
 
 /// Revokes in a task of its own.
-pub(super) fn spawn_revocation(app: &Arc<RelyingParty>, refresh_token: Zeroizing<String>) {
+pub(super) fn spawn_revocation(app: &Arc<RelyingParty>, refresh_token: RefreshToken) {
     let work = revoke(Arc::clone(app), refresh_token, None, false);
     tokio::spawn(traces::under(traces::parent(), work));
 }
@@ -144,7 +144,7 @@ pub(super) fn spawn_revocation(app: &Arc<RelyingParty>, refresh_token: Zeroizing
 /// may have made it up; those never take the places of sessions.
 async fn revoke(
     app: Arc<RelyingParty>,
-    refresh_token: Zeroizing<String>,
+    refresh_token: RefreshToken,
     mut asked: Option<oneshot::Sender<()>>,
     is_strangers: bool,
 ) {

@@ -57,6 +57,7 @@ mod tests {
 
     use super::*;
     use crate::access::testing::NOW;
+    use crate::access::tokens::RefreshToken;
     use crate::answer::reason::ReasonCode;
     use crate::session::tests::harness::{Harness, grant};
     use crate::session::{Outcome, Revoked};
@@ -67,7 +68,7 @@ mod tests {
         WatchedSession {
             app: Arc::clone(&harness.app),
             identity: Arc::clone(&tokens.identity),
-            key: Some(Sessions::key(&harness.app, beside)),
+            key: Some(Sessions::key(&harness.app, &RefreshToken::new(beside))),
             id: None,
             lifetime: Lifetime::UNLIMITED,
         }
@@ -90,7 +91,7 @@ mod tests {
         let stolen = WatchedSession {
             app: Arc::clone(&own.app),
             identity: Arc::clone(&own.identity),
-            key: Some(Sessions::key(&harness.app, "m1")),
+            key: Some(Sessions::key(&harness.app, &RefreshToken::new("m1"))),
             id: None,
             lifetime: Lifetime::UNLIMITED,
         };

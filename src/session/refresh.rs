@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, warn};
-use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
@@ -15,6 +14,7 @@ use crate::access::memory::Memory;
 use crate::access::revocations::{Mark, Revocation};
 use crate::access::token::TokenError;
 use crate::access::token_fix;
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::answer::reason::ReasonCode;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet, client_fix};
 use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
@@ -133,7 +133,7 @@ impl Sessions {
     }
 
     /// Follows a refresh token to its newest successor, which `token` is in the end, and to the outcome of that.
-    async fn follow(&self, request: &Request<'_>, token: &mut Zeroizing<String>) -> Outcome {
+    async fn follow(&self, request: &Request<'_>, token: &mut RefreshToken) -> Outcome {
         let Request { app, grant, previous, .. } = *request;
         let mut has_tried_to_verify = false;
         for _ in 0..MAX_HOPS {
@@ -180,7 +180,7 @@ impl Sessions {
     async fn spawn_call(
         &self,
         request: &Request<'_>,
-        token: &Zeroizing<String>,
+        token: &RefreshToken,
         key: SessionKey,
         sender: watch::Sender<Option<Outcome>>,
     ) -> Outcome {
@@ -244,7 +244,7 @@ impl Sessions {
     }
 
     /// What a session is known by.
-    pub(crate) fn key(app: &RelyingParty, refresh_token: &str) -> SessionKey {
+    pub(crate) fn key(app: &RelyingParty, refresh_token: &RefreshToken) -> SessionKey {
         SessionKey::new(app.rules.sessions, refresh_token)
     }
 
@@ -256,7 +256,7 @@ impl Sessions {
     }
 
     /// New tokens cannot be given to the browser. `newest`: their refresh token.
-    pub(crate) fn gained_nothing(&self, app: &RelyingParty, newest: &str) {
+    pub(crate) fn gained_nothing(&self, app: &RelyingParty, newest: &RefreshToken) {
         self.ledger.gained_nothing(Self::key(app, newest));
     }
 
@@ -295,7 +295,7 @@ impl Outcome {
         clippy::option_option,
         reason = "no tokens, and tokens without a new refresh token, are two things"
     )]
-    pub(super) fn refresh_token(&self) -> Option<Option<&Zeroizing<String>>> {
+    pub(super) fn refresh_token(&self) -> Option<Option<&RefreshToken>> {
         match self {
             Self::Renewed(tokens) => Some(tokens.refresh_token.as_ref()),
             Self::Unverified(tokens) => Some(tokens.refresh_token.as_ref()),
@@ -389,9 +389,9 @@ struct Call {
     clock: Arc<dyn crate::system::clock::Clock>,
     memory: Arc<Memory>,
     refresh_ahead: u64,
-    refresh_token: Zeroizing<String>,
+    refresh_token: RefreshToken,
     /// One provider's refresh API wants it, too (FusionAuth).
-    old_jwt: Option<Zeroizing<String>>,
+    old_jwt: Option<AccessToken>,
     /// When the session was there already, in Unix seconds, as far as that is known.
     age: Option<u64>,
     place: Place,
@@ -477,7 +477,7 @@ impl Call {
             audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, app, None);
             return Outcome::Unavailable;
         };
-        let old_jwt = self.old_jwt.as_ref().map(|token| token.as_str());
+        let old_jwt = self.old_jwt.as_ref().map(AccessToken::as_str);
         let tokens = match app.provider.refresh_grant(&app.client, &self.refresh_token, old_jwt).await {
             Ok(tokens) => tokens,
             Err(RefreshError::Dead(reason)) => {

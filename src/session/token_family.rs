@@ -4,15 +4,14 @@
 //! A successor counts as delivered once a request brings it, or the JWT that was given together with it. That an answer
 //! with it was written says little: the client may have left, and a browser may be restored from before that answer.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use zeroize::Zeroizing;
 
 use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, TokenMarks};
+use crate::access::tokens::RefreshToken;
 use crate::session::expiring_table::Expiring;
 use crate::session::ledger::SessionKey;
 
@@ -43,7 +42,7 @@ struct Member {
 }
 
 /// What the newest refresh token is, what was used of the family, and which JWTs were given.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Family {
     first: Option<SessionKey>,
     newest: Option<Newest>,
@@ -58,10 +57,11 @@ struct Family {
     started_at: Option<u64>,
 }
 
+#[derive(Debug)]
 struct Newest {
     key: SessionKey,
     generation: u64,
-    token: Zeroizing<String>,
+    token: RefreshToken,
 }
 
 /// What a refresh changed.
@@ -80,7 +80,7 @@ pub(crate) struct Successor {
     /// What the token below is known by.
     pub(super) key: SessionKey,
     /// The newest refresh token of the family.
-    pub(crate) token: Zeroizing<String>,
+    pub(crate) token: RefreshToken,
     /// When a request first brought it, or one between; `None`: none ever did.
     pub(crate) used_at: Option<Instant>,
 }
@@ -89,12 +89,6 @@ impl Successor {
     /// Whether the refresh token at hand leads to it no more: the replay window is over.
     pub(super) fn is_over(&self, replay_window: Duration, now: Instant) -> bool {
         self.used_at.is_some_and(|used_at| now >= used_at + replay_window)
-    }
-}
-
-impl fmt::Debug for Family {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Family").field("jwts", &self.jwts.len()).finish_non_exhaustive()
     }
 }
 
@@ -131,7 +125,7 @@ impl Families {
     pub(super) fn renew(
         &mut self,
         key: SessionKey,
-        next: Option<(SessionKey, &Zeroizing<String>)>,
+        next: Option<(SessionKey, &RefreshToken)>,
         identity: Option<&Identity>,
         now: Instant,
     ) {

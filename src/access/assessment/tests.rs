@@ -63,7 +63,7 @@ impl Scene {
             Decision::Refresh(Pending { grant, previous, .. }) => {
                 let is_over = previous.is_some_and(|previous| previous.over.is_some());
                 let beside = if is_over { " beside a revoked JWT" } else { "" };
-                format!("refresh {}{beside}", *grant.refresh_token)
+                format!("refresh {}{beside}", &*grant.refresh_token)
             }
             Decision::End(ending) => format!("end: {}", ending.reason),
             Decision::Reject(problem, reason) => format!("{}: {reason}", problem.code.as_str()),

@@ -10,6 +10,7 @@ use crate::access::identity::Identity;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::testing::{NOW, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
+use crate::access::tokens::AccessToken;
 use crate::config::ClaimPath;
 use crate::session::Tokens;
 
@@ -41,8 +42,8 @@ fn renewed_as(refresh_token: Option<&str>) -> Outcome {
     };
     let identity = Arc::new(Identity::new(verified, &rules).unwrap());
     Outcome::Renewed(Arc::new(Tokens {
-        access_token: access_token.into(),
-        refresh_token: refresh_token.map(|token| token.to_owned().into()),
+        access_token: AccessToken::new(access_token),
+        refresh_token: refresh_token.map(RefreshToken::new),
         identity,
         rules: 0,
     }))
@@ -71,8 +72,8 @@ fn of_turn(turn: Turn) -> (String, Option<watch::Sender<Option<Outcome>>>) {
         Turn::Call(sender) => ("call".to_owned(), Some(sender)),
         Turn::Wait(_) => ("wait".to_owned(), None),
         Turn::Known(outcome) => (word(&outcome).to_owned(), None),
-        Turn::Replaced(newest) => (format!("replaced {}", *newest), None),
-        Turn::Reused(newest) => (format!("reused {}", *newest), None),
+        Turn::Replaced(newest) => (format!("replaced {}", &*newest), None),
+        Turn::Reused(newest) => (format!("reused {}", &*newest), None),
     }
 }
 
@@ -218,7 +219,7 @@ async fn an_end_returns_what_the_token_had_led_to() {
     refresh(&ledger, "r2", Some("r3"));
     advance(WINDOW * 100).await;
     let end = ledger.end(key("r1"), false);
-    assert_eq!((end.successor.as_deref().map(String::as_str), end.jwts.len()), (Some("r3"), 2));
+    assert_eq!((end.successor.as_deref(), end.jwts.len()), (Some("r3"), 2));
     let end = ledger.end(key("r3"), false);
     assert!(end.is_new && end.successor.is_none());
 }

@@ -4,11 +4,19 @@ use std::sync::Arc;
 
 use url::Url;
 
-use super::codes::{self, AtLogin, AtRefresh};
-use super::error_answer::{ErrorAnswer, Form};
-use super::http::{Answer, CallError};
-use super::{Client, Credentials, DiscoveryError, IdentityProvider, RefreshError, classify, token_answer};
 use crate::access::key_set::{KeySet, KeySetError};
+use crate::identity_provider::call_error::CallError;
+use crate::identity_provider::client::{Client, Credentials};
+use crate::identity_provider::code_row::{AtLogin, AtRefresh};
+use crate::identity_provider::codes;
+use crate::identity_provider::dialect::{Asked, Dialect, PAGE, Question};
+use crate::identity_provider::discovery_error::DiscoveryError;
+use crate::identity_provider::error_answer::{ErrorAnswer, Shape};
+use crate::identity_provider::log_text::escaped;
+use crate::identity_provider::outcome::RefreshError;
+use crate::identity_provider::provider::IdentityProvider;
+use crate::identity_provider::provider_answer::Answer;
+use crate::identity_provider::{classify, token_answer};
 
 /// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
 const NO_USER: &str = "portcullis-doctor-no-such-user";
@@ -89,6 +97,20 @@ pub struct KeysFound {
     pub problem: Option<String>,
 }
 
+/// What a provider does in its own way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DialectFinding {
+    /// It answers as it should.
+    Good(&'static str),
+    /// It does not.
+    Bad {
+        /// What it answers instead.
+        problem: String,
+        /// What to do about it.
+        fix: &'static str,
+    },
+}
+
 impl IdentityProvider {
     /// Finds the endpoints as far as they are not configured.
     pub async fn probe_discovery(&self) -> Result<(), DiscoveryError> {
@@ -143,38 +165,53 @@ impl IdentityProvider {
     /// Tries the client's credentials by a refresh grant with a token that does not exist.
     pub async fn probe_client(&self, client: &Client) -> Probed<ClientVerdict> {
         match self.send_refresh_grant(client, NO_TOKEN).await {
-            Ok(answer) => probed(answer, |answer| client_verdict(answer, client.secret.is_some())),
-            Err(problem) => not_probed(problem, ClientVerdict::Unavailable),
+            Ok(answer) => {
+                probed(answer, |answer| client_verdict(self.dialect, answer, client.secret.is_some()))
+            }
+            Err(error) => not_probed(error.to_string(), ClientVerdict::Unavailable),
         }
     }
 
     /// Tries whether the client may use the password grant, with a user that does not exist.
     pub async fn probe_password_grant(&self, client: &Client) -> Probed<PasswordGrantVerdict> {
-        let nobody = Credentials { username: NO_USER.to_owned(), password: NO_TOKEN.to_owned().into() };
-        match self.send_password_grant(client, &nobody).await {
-            Ok(answer) => probed(answer, password_grant_verdict),
-            Err(problem) => not_probed(problem, PasswordGrantVerdict::Unavailable),
+        let nobody = Credentials { username: NO_USER.into(), password: NO_TOKEN.into() };
+        match self.send_login(client, &nobody).await {
+            Ok(answer) => probed(answer, |answer| password_grant_verdict(self.dialect, answer)),
+            Err(error) => not_probed(error.to_string(), PasswordGrantVerdict::Unavailable),
         }
     }
 
-    /// Tries whether the provider takes refresh tokens at its `end_session_endpoint`, with one that does not exist. `Err`: it
-    /// does not seem so.
-    pub async fn probe_end_session(&self, client: &Client) -> Result<(), String> {
-        let answer = self.send_revocation(client, NO_TOKEN).await.map_err(|error| error.to_string())?;
-        let answer = answer.ok_or("no end_session_endpoint is known")?;
-        let error = ErrorAnswer::read(&answer);
-        match (answer.status, error.code()) {
-            (204, _) | (400, "invalid_grant" | "invalid_token") => Ok(()),
-            _ if answer.media_type == "text/html" => Err(String::from("the answer is a page for a browser")),
-            _ => Err(error.describe(&answer, &[])),
+    /// Asks what is particular to the provider's dialect.
+    pub async fn probe_dialect(&self, client: &Client) -> Vec<DialectFinding> {
+        let mut findings = Vec::new();
+        for question in self.dialect.doctor_questions() {
+            let problem = self.ask(question, client).await.err();
+            let (good, bad, fix) = (question.good, question.bad, question.fix);
+            findings.push(match problem {
+                None => DialectFinding::Good(good),
+                Some(problem) => DialectFinding::Bad { problem: format!("{bad}: {problem}"), fix },
+            });
         }
+        findings
     }
 
-    /// Tries FusionAuth's own refresh API (if that is what is configured). `Err`: it does not answer as it should.
-    pub async fn probe_refresh_api(&self, client: &Client) -> Result<(), String> {
-        match self.refresh_grant(client, NO_TOKEN, None).await {
-            Ok(_) | Err(RefreshError::Dead(_)) => Ok(()),
-            Err(error) => Err(error.text().to_owned()),
+    /// Asks one question. `Err`: the provider does not answer as it should.
+    async fn ask(&self, question: &Question, client: &Client) -> Result<(), String> {
+        match &question.call {
+            Asked::Refresh => match self.refresh_grant(client, NO_TOKEN, None).await {
+                Ok(_) | Err(RefreshError::Dead(_)) => Ok(()),
+                Err(error) => Err(error.text().to_owned()),
+            },
+            Asked::Logout { is_right, no_endpoint } => {
+                let answer = self.send_logout(client, NO_TOKEN).await.map_err(|error| error.to_string())?;
+                let answer = answer.ok_or(*no_endpoint)?;
+                let error = ErrorAnswer::read(&answer);
+                let said = classify::said(self.dialect, &answer, &error);
+                if is_right(&said) {
+                    return Ok(());
+                }
+                Err(if said.is_page() { String::from(PAGE) } else { error.describe(&answer, &[]) })
+            }
         }
     }
 }
@@ -188,10 +225,10 @@ fn not_probed<T>(problem: String, verdict: impl Fn(String) -> T) -> Probed<T> {
     Probed { verdict: verdict(problem.clone()), form: problem, date: None }
 }
 
-fn client_verdict(answer: &Answer, has_secret: bool) -> ClientVerdict {
+fn client_verdict(dialect: &dyn Dialect, answer: &Answer, has_secret: bool) -> ClientVerdict {
     let error = ErrorAnswer::read(answer);
     let text = error.describe(answer, &[]);
-    let row = codes::find(&error, answer.status);
+    let row = codes::find(dialect, &error, answer.status);
     match (answer.status, error.code(), row.map(|row| row.refresh)) {
         (408 | 425 | 429 | 500.., ..) => ClientVerdict::Unavailable(text),
         (_, "invalid_client" | "unauthorized_client" | "incorrect_client_credentials", _) => {
@@ -201,15 +238,15 @@ fn client_verdict(answer: &Answer, has_secret: bool) -> ClientVerdict {
         // Nothing of a public client can be wrong but its id, and that is said by `invalid_client`.
         (_, "invalid_request" | "invalid_token", _) if has_secret => ClientVerdict::Unclear(text),
         (.., Some(AtRefresh::Dead)) => ClientVerdict::Accepted,
-        _ if error.form() == Form::Foreign => ClientVerdict::NotTheProvider(text),
+        _ if error.shape() == Shape::Foreign => ClientVerdict::NotTheProvider(text),
         _ => ClientVerdict::Unclear(text),
     }
 }
 
-fn password_grant_verdict(answer: &Answer) -> PasswordGrantVerdict {
+fn password_grant_verdict(dialect: &dyn Dialect, answer: &Answer) -> PasswordGrantVerdict {
     let error = ErrorAnswer::read(answer);
     let text = error.describe(answer, &[]);
-    let row = codes::find(&error, answer.status);
+    let row = codes::find(dialect, &error, answer.status);
     match (answer.status, error.code(), row.map(|row| row.login)) {
         (200 | 201, ..) if token_answer::parse(answer.json()).is_ok() => PasswordGrantVerdict::AcceptsAnyone,
         (408 | 425 | 429 | 500.., ..) => PasswordGrantVerdict::Unavailable(text),
@@ -221,8 +258,8 @@ fn password_grant_verdict(answer: &Answer) -> PasswordGrantVerdict {
         }
         (_, "invalid_request", _) => PasswordGrantVerdict::Unclear(text),
         (.., Some(AtLogin::WrongPassword)) => PasswordGrantVerdict::Allowed,
-        (401 | 403, ..) if error.form() == Form::Bare => PasswordGrantVerdict::Allowed,
-        _ if error.form() == Form::Foreign => PasswordGrantVerdict::NotTheProvider(text),
+        (401 | 403, ..) if error.shape() == Shape::Bare => PasswordGrantVerdict::Allowed,
+        _ if error.shape() == Shape::Foreign => PasswordGrantVerdict::NotTheProvider(text),
         _ => PasswordGrantVerdict::Unclear(text),
     }
 }
@@ -231,7 +268,7 @@ fn password_grant_verdict(answer: &Answer) -> PasswordGrantVerdict {
 fn offered(json: &[u8]) -> Vec<String> {
     let document: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let keys = document.get("keys").and_then(serde_json::Value::as_array).map(Vec::as_slice);
-    let member = |key: &serde_json::Value, name| key.get(name)?.as_str().map(super::log_text::escaped);
+    let member = |key: &serde_json::Value, name| key.get(name)?.as_str().map(escaped);
     let mut offered: Vec<String> = keys
         .unwrap_or_default()
         .iter()
@@ -245,77 +282,4 @@ fn offered(json: &[u8]) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, body: &str) -> Answer {
-        let body = body.as_bytes().to_vec().into();
-        Answer { status, body, ..Answer::default() }
-    }
-
-    fn code(code: &str) -> String {
-        serde_json::json!({ "error": code }).to_string()
-    }
-
-    #[test]
-    fn client_verdicts() {
-        type Check = fn(&ClientVerdict) -> bool;
-        let page = String::from("<html>blocked</html>");
-        let cases: [(u16, String, Check); 12] = [
-            (400, code("invalid_grant"), |verdict| *verdict == ClientVerdict::Accepted),
-            (200, code("bad_refresh_token"), |verdict| *verdict == ClientVerdict::Accepted),
-            (200, code("incorrect_client_credentials"), |verdict| {
-                matches!(verdict, ClientVerdict::Refused(_))
-            }),
-            (403, page, |verdict| matches!(verdict, ClientVerdict::NotTheProvider(_))),
-            (401, code("invalid_client"), |verdict| matches!(verdict, ClientVerdict::Refused(_))),
-            (401, code("unauthorized_client"), |verdict| matches!(verdict, ClientVerdict::Refused(_))),
-            (400, code("unsupported_grant_type"), |verdict| {
-                matches!(verdict, ClientVerdict::NoRefreshGrant(_))
-            }),
-            (400, code("invalid_request"), |verdict| matches!(verdict, ClientVerdict::Unclear(_))),
-            (400, String::new(), |verdict| matches!(verdict, ClientVerdict::Unclear(_))),
-            (404, String::new(), |verdict| matches!(verdict, ClientVerdict::Unclear(_))),
-            (500, code("invalid_grant"), |verdict| matches!(verdict, ClientVerdict::Unavailable(_))),
-            (429, String::new(), |verdict| matches!(verdict, ClientVerdict::Unavailable(_))),
-        ];
-        for (status, body, check) in cases {
-            let verdict = client_verdict(&answer(status, &body), true);
-            assert!(check(&verdict), "{status} {body}: {verdict:?}");
-        }
-    }
-
-    #[test]
-    fn password_grant_verdicts() {
-        use PasswordGrantVerdict::{
-            AcceptsAnyone, Allowed, NotAllowed, NotTheProvider, ScopeRefused, TargetRefused, Unavailable,
-            Unclear,
-        };
-        type Check = fn(&PasswordGrantVerdict) -> bool;
-        let disabled = r#"{"error":"invalid_grant","error_reason":"grant_type_disabled"}"#;
-        let page = String::from("<html>blocked</html>");
-        let cases: [(u16, String, Check); 17] = [
-            (400, code("invalid_grant"), |verdict| *verdict == Allowed),
-            (400, code("access_denied"), |verdict| *verdict == Allowed),
-            (403, code("access_denied"), |verdict| matches!(verdict, Unclear(_))),
-            (200, code("invalid_grant"), |verdict| *verdict == Allowed),
-            (200, page.clone(), |verdict| matches!(verdict, NotTheProvider(_))),
-            (403, page, |verdict| matches!(verdict, NotTheProvider(_))),
-            (403, String::new(), |verdict| *verdict == Allowed),
-            (400, code("unauthorized_client"), |verdict| matches!(verdict, NotAllowed(_))),
-            (400, code("unsupported_grant_type"), |verdict| matches!(verdict, NotAllowed(_))),
-            (400, disabled.to_owned(), |verdict| matches!(verdict, NotAllowed(_))),
-            (400, code("invalid_scope"), |verdict| matches!(verdict, ScopeRefused(_))),
-            (400, code("invalid_target"), |verdict| matches!(verdict, TargetRefused(_))),
-            (400, code("invalid_resource"), |verdict| matches!(verdict, TargetRefused(_))),
-            (400, String::new(), |verdict| matches!(verdict, Unclear(_))),
-            (404, String::new(), |verdict| matches!(verdict, Unclear(_))),
-            (503, String::new(), |verdict| matches!(verdict, Unavailable(_))),
-            (200, String::from(r#"{"access_token":"a"}"#), |verdict| *verdict == AcceptsAnyone),
-        ];
-        for (status, body, check) in cases {
-            let verdict = password_grant_verdict(&answer(status, &body));
-            assert!(check(&verdict), "{status} {body}: {verdict:?}");
-        }
-    }
-}
+mod tests;

@@ -11,9 +11,9 @@ type Flight = watch::Receiver<Option<bool>>;
 
 /// At most one piece of work at a time.
 #[derive(Debug, Default)]
-pub(super) struct SingleFlight(Mutex<Option<Flight>>);
+pub(super) struct SharedFetch(Mutex<Option<Flight>>);
 
-impl SingleFlight {
+impl SharedFetch {
     /// Joins the work under way, or else starts it if `permitted` says so. Returns whether the work succeeded;
     /// `false` also if it was not permitted.
     ///
@@ -70,7 +70,7 @@ mod tests {
     #[tokio::test]
     async fn everyone_shares_one_flight_and_the_next_one_starts_afresh() {
         let (flights, started, gate) =
-            (Arc::new(SingleFlight::default()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+            (Arc::new(SharedFetch::default()), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let join = || {
             let (flights, started, gate) = (flights.clone(), started.clone(), gate.clone());
             async move {
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_work_survives_a_caller_that_goes_away() {
-        let (flights, done) = (SingleFlight::default(), Arc::new(Notify::new()));
+        let (flights, done) = (SharedFetch::default(), Arc::new(Notify::new()));
         let signal = done.clone();
         let work = || async move {
             tokio::task::yield_now().await;
@@ -112,6 +112,6 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_permitted_does_not_start() {
-        assert!(!SingleFlight::default().join_or_start(|| false, || async { true }).await);
+        assert!(!SharedFetch::default().join_or_start(|| false, || async { true }).await);
     }
 }

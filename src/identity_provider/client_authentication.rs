@@ -1,4 +1,4 @@
-//! Form bodies (application/x-www-form-urlencoded) and client authentication, in buffers that are zeroised.
+//! How a client proves who it is to a provider (RFC 6749 section 2.3), in buffers that are zeroised.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,58 +7,9 @@ use reqwest::header::HeaderValue;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::Client;
 use crate::config::ClientAuthentication;
-
-/// Bytes that are zeroised when the last [`Bytes`] made of them goes.
-pub(super) struct ZeroizingBytes(pub(super) Zeroizing<Vec<u8>>);
-
-impl AsRef<[u8]> for ZeroizingBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// A form under construction.
-pub(super) struct Form(Zeroizing<Vec<u8>>);
-
-impl Form {
-    /// An empty form.
-    pub(super) fn new() -> Self {
-        Self(Zeroizing::new(Vec::new()))
-    }
-
-    /// Adds a field.
-    pub(super) fn field(mut self, name: &str, value: &str) -> Self {
-        // Grown by hand: a reallocation would leave a copy of a password behind.
-        let needed = name.len().saturating_add(value.len()).saturating_mul(3).saturating_add(2);
-        let mut grown = Zeroizing::new(Vec::with_capacity(self.0.len().saturating_add(needed)));
-        grown.extend_from_slice(&self.0);
-        if !grown.is_empty() {
-            grown.push(b'&');
-        }
-        byte_serialize(name.as_bytes()).for_each(|part| grown.extend_from_slice(part.as_bytes()));
-        grown.push(b'=');
-        byte_serialize(value.as_bytes()).for_each(|part| grown.extend_from_slice(part.as_bytes()));
-        self.0 = grown;
-        self
-    }
-
-    /// Adds what the token endpoint wants beside a grant.
-    pub(super) fn parameters(mut self, client: &Client) -> Self {
-        for parameter in &client.parameters {
-            for value in &parameter.values {
-                self = self.field(&parameter.name, value.text.expose());
-            }
-        }
-        self
-    }
-
-    /// The body to send.
-    pub(super) fn into_bytes(self) -> Bytes {
-        Bytes::from_owner(ZeroizingBytes(self.0))
-    }
-}
+use crate::identity_provider::client::Client;
+use crate::identity_provider::form_body::{Form, ZeroizingBytes};
 
 /// Adds a client's authentication (RFC 6749 section 2.3.1): the form to send, and the `Authorization` header's value.
 ///
@@ -153,12 +104,5 @@ mod tests {
             credentials(ClientAuthentication::Basic, &client),
             (String::from("a=b&client_id=spa"), None)
         );
-    }
-
-    #[test]
-    fn a_password_survives_the_encoding() {
-        let body = Form::new().field("password", "Pä ss+w%rd&=✓").into_bytes();
-        let parsed: Vec<_> = url::form_urlencoded::parse(&body).into_owned().collect();
-        assert_eq!(parsed, [(String::from("password"), String::from("Pä ss+w%rd&=✓"))]);
     }
 }

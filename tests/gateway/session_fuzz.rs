@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-
-use crate::support::Rotation;
 use person::{Person, Story};
 use scene::Scene;
+
+use crate::support::{Rotation, SEALED};
 
 /// Browsers at once, and the tabs of each.
 const PERSONS: usize = 6;
@@ -27,12 +27,12 @@ const TABS: usize = 3;
 /// How the provider and the gateway are set.
 const KINDS: [(Rotation, &str); 8] = [
     (Rotation::Rotate, ""),
-    (Rotation::Rotate, scene::SEALED),
+    (Rotation::Rotate, SEALED),
     (Rotation::Rotate, scene::BOUND),
     (Rotation::Lenient, ""),
-    (Rotation::Lenient, scene::SEALED),
+    (Rotation::Lenient, SEALED),
     (Rotation::Same, ""),
-    (Rotation::Omit, scene::SEALED),
+    (Rotation::Omit, SEALED),
     (Rotation::Same, scene::BOUND),
 ];
 

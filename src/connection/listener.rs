@@ -57,7 +57,7 @@ impl<A> Front<A> {
         self.connections.make_room().or_else(|| self.others.as_ref()?.make_room())
     }
 
-    /// Returns true if a fresh connection has a descriptor that is for it, be it since another one makes room.
+    /// Returns true if a fresh connection has a descriptor for itself, or another one makes room.
     fn has_descriptor(&self, stream: &TcpStream) -> bool {
         // Its request will need another one, for the app.
         !are_scarce(stream) || self.make_room().is_some() || self.others.is_some() || !are_reserved(stream)

@@ -37,7 +37,7 @@ pub(crate) struct RequestHead {
 /// The head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AnswerHead {
-    /// 1xx but 101: another head follows.
+    /// 1xx except 101: another head follows.
     pub(crate) is_interim: bool,
     /// 101: what follows is no HTTP.
     pub(crate) is_switch: bool,
@@ -173,7 +173,7 @@ impl Fields {
     }
 }
 
-/// Digits, be they ever so many; else 0.
+/// Reads any number of digits; everything else is 0.
 fn bound(value: &[u8]) -> u64 {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     number(value).unwrap_or(if is_number { u64::MAX } else { 0 })

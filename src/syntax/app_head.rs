@@ -70,8 +70,8 @@ impl Framing {
         Ok(())
     }
 
-    /// Adds a `Transfer-Encoding`. Not as a list field: what has more than one member, be it an empty one, is not one
-    /// `chunked`.
+    /// Adds a `Transfer-Encoding`. Not as a list field: a value with more than one member, even an empty one, is not
+    /// one `chunked`.
     pub(crate) fn add_coding(&mut self, value: &[u8]) -> Result<(), AppHeadRefusal> {
         let is_chunked = trim(value).eq_ignore_ascii_case(b"chunked");
         if self.is_chunked || !is_chunked {

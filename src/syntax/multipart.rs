@@ -16,7 +16,7 @@ const MAX_BOUNDARY: usize = 70;
 pub(crate) struct Part<'a> {
     /// Its name.
     pub(crate) name: String,
-    /// It has a file name, be it an empty one.
+    /// It has a file name, which may be empty.
     pub(crate) is_file: bool,
     /// Its `Content-Type`; without one it is plain text.
     pub(crate) media_type: Option<Parameterised<'a>>,

@@ -19,7 +19,7 @@ use crate::upstream::resolved_addresses::Address;
 
 /// One upstream of the configuration.
 pub(super) struct Upstream {
-    /// Complete but for the address.
+    /// Complete except for the address.
     pub(super) template: HttpPeer,
     pub(super) port: u16,
     pub(super) host: Host,

@@ -72,7 +72,7 @@ pub(super) struct Ways {
     configured: HttpPeer,
     /// For connections of HTTP/1.1; the connector knows how they are made.
     bare: HttpPeer,
-    /// `None`: it is spoken to in HTTP/2 alone, but for WebSockets.
+    /// `None`: it is spoken to in HTTP/2 alone, except for WebSockets.
     connector: Option<Arc<Connector>>,
     web_sockets: Arc<Connector>,
     pool: Arc<Pool>,
@@ -81,7 +81,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// For a peer that is complete but for how connections to it are made.
+    /// Takes a peer that is complete except for how connections to it are made.
     pub(super) fn new(mut configured: HttpPeer, dialer: &Arc<Dialer>) -> Self {
         let alpn = &configured.options.alpn;
         let (least, most) = (alpn.get_min_http_version(), alpn.get_max_http_version());

@@ -6,6 +6,7 @@ use memchr::memchr;
 
 use crate::connection::head_refusal::HeadRefusal;
 use crate::syntax::framing_fields::{ConnectionOptions, expects_continue, number};
+use crate::syntax::header_name::is_token;
 use crate::syntax::list_field::{members, trim};
 use crate::syntax::web_socket;
 
@@ -171,41 +172,3 @@ impl<'a> Fields<'a> {
         self.upgrade.as_ref().map(|(_, range)| range.clone())
     }
 }
-
-/// Returns true if every byte may stand in a token (RFC 9110 section 5.6.2).
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| TOKEN.get(usize::from(byte)).copied().unwrap_or(false))
-}
-
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-        {
-            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time; a byte is in 0..256")]
-            {
-                table[byte as usize] = true;
-            }
-        }
-        byte += 1;
-    }
-    table
-};

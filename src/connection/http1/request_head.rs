@@ -11,8 +11,9 @@ use memchr::memchr;
 use crate::connection::head_refusal::HeadRefusal;
 use crate::connection::request_target;
 use crate::syntax::authority::{Authority, default_port};
+use crate::syntax::header_name::is_token;
 
-use super::head_fields::{Fields, Framing, Upgrade, is_token};
+use super::head_fields::{Fields, Framing, Upgrade};
 
 /// Header fields beyond this number are refused (431).
 pub(crate) const MAX_FIELDS: usize = 100;

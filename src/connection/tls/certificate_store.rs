@@ -142,7 +142,7 @@ impl ResolvesServerCert for CertificateStore {
     /// health check, is shown the first one; one that asks for a name of nobody is turned away.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let loaded = self.current.load();
-        // RFC 6066 section 3 has no dot at its end; some clients send one all the same.
+        // RFC 6066 section 3 has no dot at its end; some clients send one nevertheless.
         let name =
             hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
         let fits = |certificate: &&Certificate| {

@@ -139,9 +139,9 @@ impl Connect for Attempt {
             None => self.connector.connect().await?,
         };
         let patience = self.is_for_web_socket.then(Patience::default);
-        let lent =
+        let exchange =
             AppExchange::new(connection, Weak::clone(&self.connector.pool), self.client.clone(), patience);
-        Ok(VirtualSocketStream::new(Box::new(lent)).into())
+        Ok(VirtualSocketStream::new(Box::new(exchange)).into())
     }
 }
 

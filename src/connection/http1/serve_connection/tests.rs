@@ -6,7 +6,7 @@ mod streams;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use self::harness::{PATIENCE, Server, settings};
+use self::harness::{PATIENCE, Server};
 use crate::connection::exchange_end::EndReason;
 
 const GET: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";

@@ -20,7 +20,7 @@ use portcullis::access::cookie_codec;
 use portcullis::access::decision::{AppRules, Decision, Knowledge, Reason, RequestHead, decide};
 use portcullis::access::key_set::KeySet;
 use portcullis::access::memory::Memory;
-use portcullis::access::revocations::Mark;
+use portcullis::access::revocations::{EndedBy, Mark};
 use portcullis::access::token::MAX_TOKEN_LENGTH;
 use portcullis_fuzz::tokens::{ISSUER, LEEWAY, Signer, claims, jwks, mint, read_signed};
 use portcullis_fuzz::{NOW, percent_decode};
@@ -232,7 +232,7 @@ impl World {
         // Both apps have the same one.
         let provider = APPS[0].token.provider;
         if revoke.by_session {
-            revocations.revoke(Mark::session(provider, &sid), false, kept_until, self.now);
+            revocations.revoke(Mark::session(provider, &sid), EndedBy::Revocation, kept_until, self.now);
             self.revoked_sessions.insert(sid);
         } else {
             let until = NOW.saturating_add_signed(i64::from(revoke.issued_until) * 4);

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use tracing::info;
@@ -107,6 +108,20 @@ pub(crate) trait Audited {
     fn client_id(&self) -> &str;
     /// The provider's name.
     fn provider(&self) -> &str;
+}
+
+impl<T: Audited> Audited for Arc<T> {
+    fn app(&self) -> &str {
+        (**self).app()
+    }
+
+    fn client_id(&self) -> &str {
+        (**self).client_id()
+    }
+
+    fn provider(&self) -> &str {
+        (**self).provider()
+    }
 }
 
 /// Writes an event of one app's session.

@@ -3,17 +3,19 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
-use super::state::Id;
 use crate::session::login_name::Site;
+
+/// The number of a login that waits.
+pub(super) type Id = u64;
 
 /// The sites in their order, and who waits at each.
 #[derive(Debug, Default)]
-pub(super) struct Rounds {
+pub(super) struct RoundRobin {
     order: VecDeque<Site>,
     waiting: HashMap<Site, VecDeque<Id>>,
 }
 
-impl Rounds {
+impl RoundRobin {
     /// Waits behind those of the same site.
     pub(super) fn push(&mut self, site: Site, id: Id) {
         let queue = self.waiting.entry(site).or_default();
@@ -115,48 +117,48 @@ mod tests {
 
     #[test]
     fn each_site_in_its_turn() {
-        let mut rounds = Rounds::default();
+        let mut queue = RoundRobin::default();
         for (at, id) in [(1, 10), (1, 11), (1, 12), (2, 20), (3, 30), (3, 31)] {
-            rounds.push(SITES[at], id);
+            queue.push(SITES[at], id);
         }
         let mut order = Vec::new();
-        while let Some(id) = rounds.pop(|_| true) {
+        while let Some(id) = queue.pop(|_| true) {
             order.push(id);
         }
         assert_eq!(order, [10, 20, 30, 11, 31, 12]);
-        assert!(rounds.is_empty() && rounds.waiting.is_empty());
+        assert!(queue.is_empty() && queue.waiting.is_empty());
     }
 
     #[test]
     fn who_may_not_is_passed_over_and_keeps_its_place() {
-        let mut rounds = Rounds::default();
+        let mut queue = RoundRobin::default();
         for (at, id) in [(1, 10), (2, 20), (2, 21)] {
-            rounds.push(SITES[at], id);
+            queue.push(SITES[at], id);
         }
-        assert_eq!(rounds.pop(|at| at != SITES[1]), Some(20));
-        assert_eq!(rounds.pop(|_| true), Some(10));
-        rounds.push_back_in_front(SITES[1], 10);
-        rounds.push_back_in_front(SITES[2], 20);
-        assert_eq!(rounds.all(), [(SITES[2], 20), (SITES[2], 21), (SITES[1], 10)]);
-        rounds.remove(SITES[2], 20);
-        rounds.remove(SITES[2], 21);
-        rounds.remove(SITES[2], 21);
-        assert_eq!(rounds.all(), [(SITES[1], 10)]);
-        assert_eq!(rounds.pop(|_| false), None);
+        assert_eq!(queue.pop(|at| at != SITES[1]), Some(20));
+        assert_eq!(queue.pop(|_| true), Some(10));
+        queue.push_back_in_front(SITES[1], 10);
+        queue.push_back_in_front(SITES[2], 20);
+        assert_eq!(queue.all(), [(SITES[2], 20), (SITES[2], 21), (SITES[1], 10)]);
+        queue.remove(SITES[2], 20);
+        queue.remove(SITES[2], 21);
+        queue.remove(SITES[2], 21);
+        assert_eq!(queue.all(), [(SITES[1], 10)]);
+        assert_eq!(queue.pop(|_| false), None);
     }
 
     #[test]
     fn anybody_may_be_the_one_that_goes() {
-        let mut rounds = Rounds::default();
+        let mut queue = RoundRobin::default();
         for (site, id) in SITES.into_iter().zip([0, 10, 20, 30]) {
-            rounds.push(site, id);
-            rounds.push(site, id + 1);
+            queue.push(site, id);
+            queue.push(site, id + 1);
         }
         let chosen: std::collections::BTreeSet<_> = (0..1000)
-            .flat_map(|_| rounds.all_of_any_site().into_iter().chain(rounds.any_of(SITES[3])))
+            .flat_map(|_| queue.all_of_any_site().into_iter().chain(queue.any_of(SITES[3])))
             .collect();
         assert_eq!(chosen.len(), 8);
-        assert_eq!(rounds.any_of(SITES[4]), None);
-        assert!(Rounds::default().all_of_any_site().is_empty());
+        assert_eq!(queue.any_of(SITES[4]), None);
+        assert!(RoundRobin::default().all_of_any_site().is_empty());
     }
 }

@@ -13,7 +13,7 @@ use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::tokens::RefreshToken;
 use crate::session::expiring_table::Expiring;
-use crate::session::ledger::SessionKey;
+use crate::session::session_key::SessionKey;
 
 /// Refresh tokens whose family is known; the first to be forgotten go first.
 const MAX_MEMBERS: usize = 262_144;

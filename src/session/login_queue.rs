@@ -4,26 +4,27 @@
 //! but one of several right logins at the same time (Keycloak). And there is a bound for all of them at once. Both are places
 //! that strangers could hold, so nobody waits in one line:
 //!
-//! - A name from a site where it has logged in before (`known_sites`) goes first, and is always admitted.
+//! - A name from a site where it has logged in before (`known_login_sites`) goes first, and is always admitted.
 //! - Strangers take turns by site. Where too many wait for one name, one of them, chosen at random, makes room for who comes:
 //!   no place is held by having come first.
 //! - Of all calls at once one site has no more than half, and every fourth goes to a stranger if one waits.
 //!
 //! A name and a call are given together: who waits for one of them holds nothing.
 
-mod rounds;
-mod state;
+mod round_robin;
+mod scheduler;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::session::login_name::LoginName;
-use state::{Bounds, Id, State};
+use round_robin::Id;
+use scheduler::{Bounds, Scheduler};
 
 /// The turns at one provider.
 #[derive(Debug)]
-pub(crate) struct LoginTurns(Arc<Mutex<State>>);
+pub(crate) struct LoginQueue(Arc<Mutex<Scheduler>>);
 
 /// A login that waits for its turn; leaves when dropped.
 #[derive(Debug)]
@@ -41,18 +42,18 @@ pub(crate) struct Turn {
 #[derive(Debug)]
 struct Ticket {
     id: Id,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<Scheduler>>,
 }
 
-impl Default for LoginTurns {
+impl Default for LoginQueue {
     fn default() -> Self {
         Self::new(Bounds::default())
     }
 }
 
-impl LoginTurns {
+impl LoginQueue {
     fn new(bounds: Bounds) -> Self {
-        Self(Arc::new(Mutex::new(State::new(bounds))))
+        Self(Arc::new(Mutex::new(Scheduler::new(bounds))))
     }
 
     /// Waits from now on; `None`: too many of this name and site wait already. `max_waiting`: of them, besides one whose turn
@@ -79,7 +80,7 @@ impl Drop for Ticket {
 }
 
 /// Never held across an await, and nothing in there waits.
-fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+fn lock(state: &Mutex<Scheduler>) -> std::sync::MutexGuard<'_, Scheduler> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

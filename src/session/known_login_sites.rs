@@ -30,15 +30,15 @@ type Sites = Vec<(IpAddr, Instant)>;
 
 /// The table.
 #[derive(Debug)]
-pub(crate) struct KnownSites(Mutex<Expiring<Digest, Sites>>);
+pub(crate) struct KnownLoginSites(Mutex<Expiring<Digest, Sites>>);
 
-impl Default for KnownSites {
+impl Default for KnownLoginSites {
     fn default() -> Self {
         Self(Mutex::new(Expiring::new(MAX_NAMES)))
     }
 }
 
-impl KnownSites {
+impl KnownLoginSites {
     /// Whether this user name has logged in from this site lately.
     pub(crate) fn knows(&self, name: &LoginName) -> bool {
         let Some(site) = name.site() else { return false };
@@ -93,7 +93,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_site_is_known_to_one_name_and_for_a_while() {
-        let known = KnownSites::default();
+        let known = KnownLoginSites::default();
         known.remember(&name("alice", 1));
         assert!(known.knows(&name(" ALICE", 1)));
         assert!(!known.knows(&name("alice", 2)) && !known.knows(&name("bob", 1)));
@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_account_takes_one_entry_and_a_few_sites() {
-        let known = KnownSites::default();
+        let known = KnownLoginSites::default();
         known.remember(&name("alice", 1));
         advance(Duration::from_secs(1)).await;
         for address in 0..100_000 {

@@ -4,11 +4,8 @@ use std::collections::HashMap;
 
 use tokio::sync::oneshot;
 
-use super::rounds::Rounds;
 use crate::session::login_name::{Key, LoginName, Site};
-
-/// What a login is called here.
-pub(super) type Id = u64;
+use crate::session::login_queue::round_robin::{Id, RoundRobin};
 
 /// How many there may be.
 #[derive(Debug, Clone, Copy)]
@@ -56,49 +53,49 @@ pub(super) struct Name {
     /// One of them has its turn.
     pub(super) is_taken: bool,
     pub(super) next: Option<Id>,
-    pub(super) known: Rounds,
-    pub(super) strangers: Rounds,
+    pub(super) known: RoundRobin,
+    pub(super) strangers: RoundRobin,
     /// How many there are in all, by site.
     pub(super) present: HashMap<Site, usize>,
 }
 
 impl Name {
-    fn waiting(&mut self, is_known: bool) -> &mut Rounds {
+    fn waiting(&mut self, is_known: bool) -> &mut RoundRobin {
         if is_known { &mut self.known } else { &mut self.strangers }
     }
 }
 
 /// All of it.
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct Scheduler {
     pub(super) bounds: Bounds,
     last_id: Id,
     pub(super) logins: HashMap<Id, Login>,
     pub(super) names: HashMap<Key, Name>,
     /// The next ones of names, which wait for a call.
-    pub(super) next_known: Rounds,
-    pub(super) next_strangers: Rounds,
+    pub(super) next_known: RoundRobin,
+    pub(super) next_strangers: RoundRobin,
     pub(super) calls: usize,
     pub(super) calls_of: HashMap<Site, usize>,
     known_in_a_row: u32,
 }
 
-impl State {
+impl Scheduler {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             last_id: 0,
             logins: HashMap::new(),
             names: HashMap::new(),
-            next_known: Rounds::default(),
-            next_strangers: Rounds::default(),
+            next_known: RoundRobin::default(),
+            next_strangers: RoundRobin::default(),
             calls: 0,
             calls_of: HashMap::new(),
             known_in_a_row: 0,
         }
     }
 
-    /// See [`super::LoginTurns::enter`].
+    /// See [`super::LoginQueue::enter`].
     pub(super) fn enter(
         &mut self,
         name: &LoginName,
@@ -211,7 +208,7 @@ impl State {
         true
     }
 
-    fn next(&mut self, is_known: bool) -> &mut Rounds {
+    fn next(&mut self, is_known: bool) -> &mut RoundRobin {
         if is_known { &mut self.next_known } else { &mut self.next_strangers }
     }
 }

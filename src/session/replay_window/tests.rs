@@ -12,7 +12,7 @@ use crate::access::testing::{NOW, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
 use crate::access::tokens::AccessToken;
 use crate::config::ClaimPath;
-use crate::session::Tokens;
+use crate::session::outcome::Tokens;
 
 const WINDOW: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ fn renewed_as(refresh_token: Option<&str>) -> Outcome {
     }))
 }
 
-impl Ledger {
+impl ReplayWindow {
     /// The JWT beside a refresh token is too old to be told again.
     fn given_is_stale(&self, token: &str) {
         self.with(|state, _| state.given.remove(key(token)));
@@ -57,7 +57,7 @@ impl Ledger {
 }
 
 /// What a turn is, in a word.
-fn turn(ledger: &Ledger, token: &str) -> (String, Option<watch::Sender<Option<Outcome>>>) {
+fn turn(ledger: &ReplayWindow, token: &str) -> (String, Option<watch::Sender<Option<Outcome>>>) {
     of_turn(ledger.take_turn(key(token), FOLLOWED, |_| true))
 }
 
@@ -90,7 +90,7 @@ fn word(outcome: &Outcome) -> &'static str {
 
 #[tokio::test(start_paused = true)]
 async fn one_calls_and_the_others_wait_for_the_same_outcome() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     let (first, sender) = turn(&ledger, "r1");
     assert_eq!(first, "call");
     let Turn::Wait(mut waiter) = ledger.take_turn(key("r1"), FOLLOWED, |_| true) else { panic!() };
@@ -110,7 +110,7 @@ async fn one_calls_and_the_others_wait_for_the_same_outcome() {
 #[tokio::test(start_paused = true)]
 async fn outcomes_are_told_as_long_as_they_should_be() {
     for (outcome, still, no_more) in [(renewed(), 29, 30), (Outcome::Dead, 4, 5)] {
-        let ledger = Ledger::new(WINDOW);
+        let ledger = ReplayWindow::new(WINDOW);
         let told = word(&outcome);
         let _sender = turn(&ledger, "r1").1;
         ledger.finish(key("r1"), outcome, GAIN);
@@ -123,7 +123,7 @@ async fn outcomes_are_told_as_long_as_they_should_be() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_keeps_early_refreshes_away_for_a_while_but_no_others() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     let _sender = turn(&ledger, "r1").1;
     ledger.finish(key("r1"), Outcome::Unavailable, GAIN);
     // `turn` takes any outcome for usable, as early refreshes do.
@@ -136,7 +136,7 @@ async fn an_outage_keeps_early_refreshes_away_for_a_while_but_no_others() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_under_way_are_bounded() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     for number in 0..MAX_UNDER_WAY {
         assert_eq!(turn(&ledger, &number.to_string()).0, "call");
     }
@@ -147,18 +147,18 @@ async fn calls_under_way_are_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn ends_push_out_no_outcomes() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     let _sender = turn(&ledger, "r1").1;
     ledger.finish(key("r1"), renewed(), GAIN);
     for number in 0..MAX_ENTRIES + 100 {
-        ledger.end(key(&format!("made up {number}")), false);
+        ledger.end(key(&format!("made up {number}")), EndedBy::Revocation);
     }
     assert_eq!(turn(&ledger, "r1").0, "renewed");
 }
 
 #[tokio::test(start_paused = true)]
 async fn dead_is_not_remembered_beyond_a_short_window() {
-    let ledger = Ledger::new(SECOND * 2);
+    let ledger = ReplayWindow::new(SECOND * 2);
     let _sender = turn(&ledger, "r1").1;
     ledger.finish(key("r1"), Outcome::Dead, GAIN);
     advance(SECOND * 2).await;
@@ -167,7 +167,7 @@ async fn dead_is_not_remembered_beyond_a_short_window() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outcome_that_is_no_longer_usable_leads_to_another_call() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     let _sender = turn(&ledger, "r1").1;
     ledger.finish(key("r1"), renewed(), GAIN);
     let Turn::Call(_second) = ledger.take_turn(key("r1"), DUE, |_| false) else { panic!() };
@@ -180,7 +180,7 @@ async fn an_outcome_that_is_no_longer_usable_leads_to_another_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_renewed_entry_outlives_the_expiry_of_the_one_before() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     let _first = turn(&ledger, "r1").1;
     ledger.finish(key("r1"), renewed(), GAIN);
     advance(SECOND * 20).await;
@@ -195,9 +195,9 @@ async fn a_renewed_entry_outlives_the_expiry_of_the_one_before() {
 #[tokio::test(start_paused = true)]
 async fn an_end_holds_whatever_the_call_under_way_brings() {
     for outcome in [renewed(), Outcome::Unavailable, Outcome::Dead] {
-        let ledger = Ledger::new(WINDOW);
+        let ledger = ReplayWindow::new(WINDOW);
         let _sender = turn(&ledger, "r1").1;
-        assert!(ledger.end(key("r1"), false).is_new);
+        assert!(ledger.end(key("r1"), EndedBy::Revocation).is_new);
         assert_eq!(turn(&ledger, "r1").0, "dead", "while the call goes on");
         assert_eq!(word(&ledger.finish(key("r1"), outcome, GAIN)), "ended");
         advance(ENDED_IS_KEPT.saturating_sub(SECOND)).await;
@@ -209,23 +209,23 @@ async fn an_end_holds_whatever_the_call_under_way_brings() {
 
 #[tokio::test(start_paused = true)]
 async fn an_end_returns_what_the_token_had_led_to() {
-    let ledger = Ledger::new(WINDOW);
-    let unknown = ledger.end(key("unknown"), false);
+    let ledger = ReplayWindow::new(WINDOW);
+    let unknown = ledger.end(key("unknown"), EndedBy::Revocation);
     assert!(unknown.is_new && unknown.successor.is_none() && unknown.jwts.is_empty());
-    assert!(!ledger.end(key("unknown"), false).is_new);
+    assert!(!ledger.end(key("unknown"), EndedBy::Revocation).is_new);
     assert_eq!(turn(&ledger, "unknown").0, "dead");
     refresh(&ledger, "r1", Some("r2"));
     ledger.given_is_stale("r2");
     refresh(&ledger, "r2", Some("r3"));
     advance(WINDOW * 100).await;
-    let end = ledger.end(key("r1"), false);
+    let end = ledger.end(key("r1"), EndedBy::Revocation);
     assert_eq!((end.successor.as_deref(), end.jwts.len()), (Some("r3"), 2));
-    let end = ledger.end(key("r3"), false);
+    let end = ledger.end(key("r3"), EndedBy::Revocation);
     assert!(end.is_new && end.successor.is_none());
 }
 
 /// A whole refresh, whose new tokens are used at once.
-fn refresh(ledger: &Ledger, token: &str, next: Option<&str>) {
+fn refresh(ledger: &ReplayWindow, token: &str, next: Option<&str>) {
     refresh_for_nobody(ledger, token, next);
     for brought in [Some(token), next].into_iter().flatten() {
         ledger.brought(key(brought));
@@ -233,7 +233,7 @@ fn refresh(ledger: &Ledger, token: &str, next: Option<&str>) {
 }
 
 /// A refresh whose new tokens nobody uses.
-fn refresh_for_nobody(ledger: &Ledger, token: &str, next: Option<&str>) -> Mark {
+fn refresh_for_nobody(ledger: &ReplayWindow, token: &str, next: Option<&str>) -> Mark {
     ledger.brought(key(token));
     let (what, _sender) = turn(ledger, token);
     assert_eq!(what, "call", "{token}");
@@ -243,7 +243,7 @@ fn refresh_for_nobody(ledger: &Ledger, token: &str, next: Option<&str>) -> Mark 
 }
 
 /// What a turn comes to in the end, from the token on that replaced this one.
-fn end_of_turn(ledger: &Ledger, token: &str) -> String {
+fn end_of_turn(ledger: &ReplayWindow, token: &str) -> String {
     let what = turn(ledger, token).0;
     match what.strip_prefix("replaced ") {
         Some(newest) => format!("{newest}: {}", turn(ledger, newest).0),
@@ -253,7 +253,7 @@ fn end_of_turn(ledger: &Ledger, token: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_replaced_is_reused_once_its_window_is_over() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh(&ledger, "r1", Some("r2"));
     advance(WINDOW.saturating_sub(SECOND)).await;
     assert_eq!(end_of_turn(&ledger, "r1"), "r2: renewed", "a request that was under way");
@@ -273,7 +273,7 @@ async fn a_token_that_was_replaced_is_reused_once_its_window_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_successor_that_nobody_uses_makes_no_thief_of_who_comes_later() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh_for_nobody(&ledger, "r1", Some("r2"));
     advance(WINDOW).await;
     assert_eq!(end_of_turn(&ledger, "r1"), "r2: renewed", "without another call");
@@ -304,7 +304,7 @@ async fn a_successor_that_nobody_uses_makes_no_thief_of_who_comes_later() {
 
 #[tokio::test(start_paused = true)]
 async fn the_new_jwt_tells_that_the_refresh_token_beside_it_was_delivered() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     let first = refresh_for_nobody(&ledger, "r1", Some("r2"));
     advance(WINDOW * 3).await;
     ledger.brought_jwt(Mark::token(0, "another"));
@@ -319,7 +319,7 @@ async fn the_new_jwt_tells_that_the_refresh_token_beside_it_was_delivered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_jwt_that_is_given_again_says_nothing_of_its_refresh_token() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     let same = renewed_as(Some("r2"));
     let Outcome::Renewed(tokens) = &same else { panic!() };
     let jwt = tokens.identity.marks().token;
@@ -337,7 +337,7 @@ async fn a_jwt_that_is_given_again_says_nothing_of_its_refresh_token() {
 #[tokio::test(start_paused = true)]
 async fn a_browser_that_sleeps_for_days_after_a_lost_answer_keeps_its_session() {
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh(&ledger, "r1", Some("r2"));
     ledger.given_is_stale("r2");
     refresh_for_nobody(&ledger, "r2", Some("r3"));
@@ -361,11 +361,11 @@ async fn a_browser_that_sleeps_for_days_after_a_lost_answer_keeps_its_session() 
 
 #[tokio::test(start_paused = true)]
 async fn who_brings_a_rotated_token_has_had_its_jwt() {
-    let of = |ledger: &Ledger, token: &str| {
+    let of = |ledger: &ReplayWindow, token: &str| {
         let asked = Asked { is_early: false, is_presented: true };
         of_turn(ledger.take_turn(key(token), asked, |_| true)).0
     };
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh_for_nobody(&ledger, "r1", Some("r2"));
     assert_eq!(of(&ledger, "r1"), "replaced r2");
     assert_eq!(of(&ledger, "r2"), "call", "it may be a thief's, whom the provider knows better");
@@ -375,7 +375,7 @@ async fn who_brings_a_rotated_token_has_had_its_jwt() {
 
 #[tokio::test(start_paused = true)]
 async fn tokens_that_are_in_use_are_not_kept_for_longer_than_the_window() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh_for_nobody(&ledger, "r1", Some("r2"));
     assert_eq!(ledger.state.lock().unwrap().given.sizes(), (1, 1));
     ledger.brought(key("r2"));
@@ -391,7 +391,7 @@ async fn tokens_that_are_in_use_are_not_kept_for_longer_than_the_window() {
 /// Otherwise whoever has stolen both cookies and waits would be given the newest tokens, and their reuse would not be seen.
 #[tokio::test(start_paused = true)]
 async fn who_comes_with_a_token_of_before_the_one_in_use_is_given_nothing_newer_after_the_window() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh_for_nobody(&ledger, "r1", Some("r2"));
     ledger.brought(key("r2"));
     ledger.finish(key("r2"), renewed_as(Some("r3")), GAIN);
@@ -409,7 +409,7 @@ async fn what_gained_nothing_is_not_tried_again_at_once() {
         (Some(Rest::All), "unavailable", "unavailable"),
     ] {
         for (is_early, expected) in [(true, early), (false, due)] {
-            let ledger = Ledger::new(WINDOW);
+            let ledger = ReplayWindow::new(WINDOW);
             refresh_for_nobody(&ledger, "r0", Some("r1"));
             ledger.given_is_stale("r1");
             let Turn::Call(_sender) = ledger.take_turn(key("r1"), DUE, |_| false) else { panic!() };
@@ -432,11 +432,11 @@ async fn what_gained_nothing_is_not_tried_again_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_newest_token_is_that_of_all_before_it() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh(&ledger, "r1", Some("r2"));
     ledger.given_is_stale("r2");
     refresh(&ledger, "r2", Some("r3"));
-    ledger.end(key("r3"), true);
+    ledger.end(key("r3"), EndedBy::AnotherLogin);
     for _ in 0..2 {
         for token in ["r1", "r2", "r3"] {
             assert!(ledger.has_ended(key(token)), "{token}");
@@ -450,15 +450,15 @@ async fn the_end_of_the_newest_token_is_that_of_all_before_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_another_login_replaced_stays_replaced() {
-    let ledger = Ledger::new(WINDOW);
-    ledger.end(key("r1"), true);
-    ledger.end(key("r1"), false);
+    let ledger = ReplayWindow::new(WINDOW);
+    ledger.end(key("r1"), EndedBy::AnotherLogin);
+    ledger.end(key("r1"), EndedBy::Revocation);
     assert_eq!(turn(&ledger, "r1").0, "ended", "its late requests clear no cookies");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_provider_that_does_not_rotate_has_no_reuse() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     for same in [None, Some("r1")] {
         refresh(&ledger, "r1", same);
         advance(WINDOW * 2).await;
@@ -468,7 +468,7 @@ async fn a_provider_that_does_not_rotate_has_no_reuse() {
 
 #[tokio::test(start_paused = true)]
 async fn a_family_is_forgotten_in_the_end() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     refresh(&ledger, "r1", Some("r2"));
     advance(Duration::from_secs(24 * 3600 - 1)).await;
     assert_eq!(turn(&ledger, "r1").0, "reused r2");
@@ -478,24 +478,24 @@ async fn a_family_is_forgotten_in_the_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_panicked_blocks_nobody_and_undoes_no_end() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     drop(turn(&ledger, "r1").1);
     let (next, sender) = turn(&ledger, "r1");
     assert_eq!(next, "call");
     assert_eq!(turn(&ledger, "r1").0, "wait");
-    ledger.end(key("r1"), false);
+    ledger.end(key("r1"), EndedBy::Revocation);
     drop(sender);
     assert_eq!(turn(&ledger, "r1").0, "dead");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     for number in 0..MAX_ENTRIES + 100 {
-        ledger.end(key(&number.to_string()), false);
+        ledger.end(key(&number.to_string()), EndedBy::Revocation);
         advance(Duration::from_millis(1)).await;
     }
-    let size = |ledger: &Ledger| {
+    let size = |ledger: &ReplayWindow| {
         let state = ledger.state.lock().unwrap();
         state.ended.sizes()
     };
@@ -510,9 +510,9 @@ async fn what_is_remembered_is_bounded_and_the_oldest_go_first() {
 
 #[tokio::test(start_paused = true)]
 async fn one_token_over_and_over_does_not_grow_the_queue() {
-    let ledger = Ledger::new(WINDOW);
+    let ledger = ReplayWindow::new(WINDOW);
     for _ in 0..2000 {
-        ledger.end(key("r1"), false);
+        ledger.end(key("r1"), EndedBy::Revocation);
         advance(SECOND).await;
     }
     let state = ledger.state.lock().unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tokio::time::timeout;
 
-use super::state::Place;
+use super::scheduler::Place;
 use super::*;
 use crate::session::login_name::Site;
 
@@ -15,19 +15,19 @@ fn name(username: &str, address: u32) -> LoginName {
     LoginName::new("id", username, Some(IpAddr::V4(address.into())))
 }
 
-fn small() -> LoginTurns {
-    LoginTurns::new(Bounds { calls: 4, of_site: 2, strangers: 3, known_in_a_row: 3 })
+fn small() -> LoginQueue {
+    LoginQueue::new(Bounds { calls: 4, of_site: 2, strangers: 3, known_in_a_row: 3 })
 }
 
 /// Who has entered, in order, with their turns as far as they have come.
 struct Crowd {
-    turns: LoginTurns,
+    turns: LoginQueue,
     waiting: Vec<(String, Waiting)>,
     granted: Vec<(String, Turn)>,
 }
 
 impl Crowd {
-    fn new(turns: LoginTurns) -> Self {
+    fn new(turns: LoginQueue) -> Self {
         Self { turns, waiting: Vec::new(), granted: Vec::new() }
     }
 
@@ -99,7 +99,7 @@ fn strangers_take_turns_by_site() {
 
 #[test]
 fn whoever_is_known_goes_first_even_before_the_next_one() {
-    let mut crowd = Crowd::new(LoginTurns::new(Bounds { calls: 1, ..Bounds::default() }));
+    let mut crowd = Crowd::new(LoginQueue::new(Bounds { calls: 1, ..Bounds::default() }));
     // All calls are taken: the stranger has the name, but not a call yet.
     crowd.enter("other", &name("bob", 9), false, 8);
     crowd.enter("stranger", &name("alice", 1), false, 8);
@@ -112,7 +112,7 @@ fn whoever_is_known_goes_first_even_before_the_next_one() {
 
 #[test]
 fn known_ones_do_not_starve_strangers() {
-    let mut crowd = Crowd::new(LoginTurns::new(Bounds { calls: 1, ..Bounds::default() }));
+    let mut crowd = Crowd::new(LoginQueue::new(Bounds { calls: 1, ..Bounds::default() }));
     crowd.enter("first", &name("first", 1), true, 8);
     for number in 0..12 {
         crowd.enter(&format!("known{number}"), &name(&format!("user{number}"), number), true, 8);
@@ -176,7 +176,7 @@ fn of_one_site_no_more_wait_than_may() {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_gives_up_holds_up_nobody() {
-    let turns = LoginTurns::default();
+    let turns = LoginQueue::default();
     let enter = || turns.enter(&name("alice", 1), false, 8).unwrap();
     let first = enter().turn().await.unwrap();
     let moment = Duration::from_secs(1);
@@ -192,13 +192,13 @@ async fn whoever_gives_up_holds_up_nobody() {
 }
 
 /// All that must hold at any time.
-fn check(state: &State, max_waiting: usize) {
+fn check(state: &Scheduler, max_waiting: usize) {
     let mut places: HashMap<Id, Place> = HashMap::new();
     let mut put = |id: Id, place: Place| assert_eq!(places.insert(id, place), None, "in two places");
     let mut taken = 0;
     for (key, name) in &state.names {
-        for (rounds, is_known) in [(&name.known, true), (&name.strangers, false)] {
-            for (site, id) in rounds.all() {
+        for (queue, is_known) in [(&name.known, true), (&name.strangers, false)] {
+            for (site, id) in queue.all() {
                 put(id, Place::Waiting);
                 let login = &state.logins[&id];
                 assert_eq!((&login.key, login.site, login.is_known), (key, site, is_known));
@@ -212,8 +212,8 @@ fn check(state: &State, max_waiting: usize) {
         }
         taken += usize::from(name.is_taken);
     }
-    for (rounds, is_known) in [(&state.next_known, true), (&state.next_strangers, false)] {
-        for (site, id) in rounds.all() {
+    for (queue, is_known) in [(&state.next_known, true), (&state.next_strangers, false)] {
+        for (site, id) in queue.all() {
             put(id, Place::Next);
             let login = &state.logins[&id];
             assert_eq!((login.site, login.is_known), (site, is_known));
@@ -300,7 +300,7 @@ proptest! {
         known_others in 0_u32..40,
         her_other_sites in 0_u32..7,
     ) {
-        let mut crowd = Crowd::new(LoginTurns::default());
+        let mut crowd = Crowd::new(LoginQueue::default());
         let mut fresh = 1000;
         let mut flood = |crowd: &mut Crowd| {
             for number in 0..for_her_name {

@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::access::identity::Identity;
-use crate::access::revocations::Mark;
+use crate::access::revocations::{EndedBy, Mark};
 use crate::access::tokens::RefreshToken;
-use crate::session::Outcome;
 use crate::session::expiring_table::Expiring;
-use crate::session::token_family::{Families, Jwt};
+use crate::session::outcome::Outcome;
+use crate::session::reuse_detection::{Families, Jwt};
+use crate::session::session_key::SessionKey;
 
 /// Outcomes that are remembered at once; the first to be forgotten go first. An outcome takes a few kilobytes.
 const MAX_ENTRIES: usize = 65_536;
@@ -38,32 +38,12 @@ const ENDED_IS_KEPT: Duration = Duration::from_secs(15 * 60);
 /// Calls that may be under way or wait for their turn at once. Anyone can send a made-up refresh token.
 const MAX_UNDER_WAY: usize = 16_384;
 
-/// A refresh token of a client, without the token itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SessionKey {
-    app: usize,
-    digest: [u8; 32],
-}
-
-impl SessionKey {
-    pub(crate) fn new(app: usize, refresh_token: &str) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest(&SHA256, refresh_token.as_bytes()).as_ref());
-        Self { app, digest: bytes }
-    }
-
-    /// Its digest.
-    pub(crate) const fn bytes(&self) -> &[u8] {
-        &self.digest
-    }
-}
-
 /// Tells the outcome to everyone who waits for it; `None` until there is one.
 pub(crate) type Waiter = watch::Receiver<Option<Outcome>>;
 
 /// What a request with a refresh token has to do.
 pub(crate) enum Turn {
-    /// Call the provider, and [`Ledger::finish`].
+    /// Call the provider, and [`ReplayWindow::finish`].
     Call(watch::Sender<Option<Outcome>>),
     /// Wait for the one who does.
     Wait(Waiter),
@@ -78,7 +58,7 @@ pub(crate) enum Turn {
 
 /// The refreshes of the last seconds.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct ReplayWindow {
     /// Milliseconds.
     replay_window: AtomicU64,
     state: Mutex<State>,
@@ -93,7 +73,7 @@ struct State {
     refused: Expiring<SessionKey, Refused>,
     /// The sessions that were ended. Apart from the outcomes: anyone can log out with a made-up token, and that must not
     /// push out what others wait for.
-    ended: Expiring<SessionKey, End>,
+    ended: Expiring<SessionKey, EndedBy>,
     families: Families,
 }
 
@@ -141,24 +121,6 @@ pub(crate) struct Gain {
     pub(crate) rest: Option<Rest>,
 }
 
-/// How a session was ended.
-#[derive(Debug, Clone, Copy)]
-enum End {
-    Over,
-    /// By another login in the same browser.
-    Replaced,
-}
-
-impl End {
-    /// What a request is told that still brings its refresh token.
-    const fn outcome(self) -> Outcome {
-        match self {
-            Self::Over => Outcome::Dead,
-            Self::Replaced => Outcome::Ended,
-        }
-    }
-}
-
 impl Default for State {
     fn default() -> Self {
         Self {
@@ -182,7 +144,7 @@ pub(crate) struct Ended {
     pub(crate) jwts: Vec<Jwt>,
 }
 
-impl Ledger {
+impl ReplayWindow {
     pub(crate) fn new(replay_window: Duration) -> Self {
         let ledger = Self { replay_window: AtomicU64::new(0), state: Mutex::default() };
         ledger.set_replay_window(replay_window);
@@ -236,7 +198,7 @@ impl Ledger {
         self.with(|state, now| {
             // Nobody needs to wait for that, and it holds even if a call under way never ends.
             if let Some(end) = state.end_of(key) {
-                return Turn::Known(end.outcome());
+                return Turn::Known(Outcome::of_end(end));
             }
             // A sender that is gone without an outcome has panicked: the next one calls again.
             if let Some(waiter) = state.under_way.get(&key).filter(|waiter| waiter.has_changed().is_ok()) {
@@ -345,13 +307,10 @@ impl Ledger {
         self.with(|state, _| state.families.has_jwt(key, is_such))
     }
 
-    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more. `is_replaced`:
-    /// another login in the same browser took its place.
-    pub(crate) fn end(&self, key: SessionKey, is_replaced: bool) -> Ended {
+    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more.
+    pub(crate) fn end(&self, key: SessionKey, by: EndedBy) -> Ended {
         self.with(|state, now| {
-            // Whoever finds it ended later does not know better.
-            let is_replaced = is_replaced || matches!(state.end_of(key), Some(End::Replaced));
-            let end = if is_replaced { End::Replaced } else { End::Over };
+            let end = by.or_before(state.end_of(key));
             let is_new = state.ended.insert(key, end, now + ENDED_IS_KEPT).is_none();
             let successor = state.families.successor(key).map(|successor| successor.token);
             Ended { is_new, successor, jwts: state.families.jwts(key) }
@@ -378,7 +337,7 @@ impl Ledger {
 impl State {
     /// How the session of a refresh token was ended, if it was: by itself, or by its newest successor, which is all that
     /// who ends it may know.
-    fn end_of(&self, key: SessionKey) -> Option<End> {
+    fn end_of(&self, key: SessionKey) -> Option<EndedBy> {
         let newest = || self.families.newest(key).and_then(|newest| self.ended.get(newest));
         self.ended.get(key).or_else(newest).copied()
     }

@@ -47,6 +47,7 @@ use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_control;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::forwarding::is_trusted;
+use crate::syntax::app_head::is_interim;
 use crate::syntax::{grpc, web_socket};
 use crate::system::unreachable::{Side, Unreachable};
 use crate::telemetry::access_log;
@@ -340,7 +341,7 @@ impl ProxyHttp for Gateway {
         let state = self.state(context);
         let Some(app) = &context.app else { return Ok(()) };
         response_headers::remove_overwriting_cookies(app, response)?;
-        if response.status.is_informational() && !is_switching {
+        if is_interim(response.status.as_u16()) {
             return head.clean_interim(response);
         }
         let client = session.req_header().version;

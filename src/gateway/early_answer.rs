@@ -7,7 +7,7 @@ use http::header;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::http1::request_head::MAX_DRAINED_BODY;
 use crate::gateway::context::Context;
 use crate::syntax::framing_fields::content_length;

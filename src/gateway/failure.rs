@@ -9,7 +9,7 @@ use tracing::{field, info, warn};
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::early_answer;

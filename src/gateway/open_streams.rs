@@ -14,8 +14,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::access::assessment::SessionAtHand;
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeHandle;
+use crate::connection::exchange_end::EndReason;
 use crate::gateway::context::Context;
 use crate::gateway::current_state::CurrentState;
 use crate::gateway::state::{App, State};

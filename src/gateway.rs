@@ -60,6 +60,7 @@ pub use state::{App, State};
 
 use crate::gateway::cdn_loop::Mark;
 use answer::Answer;
+use session_step::Step;
 
 /// Addresses of one app that a request tries to connect to.
 const MAX_CONNECT_ATTEMPTS: usize = 3;
@@ -88,8 +89,8 @@ impl Gateway {
         context.state.clone().unwrap_or_else(|| self.current.load())
     }
 
-    /// Decides and does what does not need the app. `true`: the request has been answered.
-    async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+    /// Decides, and does what does not need the app.
+    async fn handle(&self, session: &mut Session, context: &mut Context) -> Result<Step> {
         let state = self.state(context);
         if session.req_header().headers.contains_key(header::CONNECTION) {
             // Pingora has read the first of these fields alone.
@@ -111,19 +112,19 @@ impl Gateway {
                 Problem::new(Code::UnknownHost, "No app has this host: it is in the `hosts` of none.")
                     .with_note(refusal_notes::unknown_host(&session.req_header().headers));
             Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
-            return Ok(true);
+            return Ok(Step::Answered);
         };
         context.app = Some(Arc::clone(&app));
         if is_back {
             let problem =
                 Problem::new(Code::LoopDetected, "The app has sent the request back to where it came from.");
             Box::pin(Answer::from(&problem).send(&state, session, context)).await?;
-            return Ok(true);
+            return Ok(Step::Answered);
         }
         if let Some(location) = secure_transport::redirect(&state, session, context) {
             context.passed = Some(ReasonCode::Redirected);
             Box::pin(Answer::redirect(location).send(&state, session, context)).await?;
-            return Ok(true);
+            return Ok(Step::Answered);
         }
         context.websocket = is_websocket(session.req_header());
         if !context.websocket && session.req_header().headers.contains_key(header::UPGRADE) {
@@ -134,20 +135,21 @@ impl Gateway {
             // RFC 9110 section 15.2: no 1xx to a client that knows none.
             session.set_ignore_info_resp(true);
         }
-        let passed = session_step::run(&state, &app, session, context).await?;
-        if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
+        let step = session_step::run(&state, &app, session, context).await?;
+        let Step::Forward(permit) = step else { return Ok(step) };
+        if let Some(connection) = &context.connection {
             if grpc::is_call(session.req_header()) {
                 // Its messages come when the client has something to say.
                 connection.exempt_from_body_rate();
             }
+            connection.set_write_timeout(app.timeouts.idle);
             if grpc::calls_itself_grpc(&session.req_header().headers) {
                 // It may go on for ever, and the app may say nothing before its end.
-                open_streams::watch(&state, &app, session, context);
+                open_streams::watch(&state, &app, permit.identity(), session, context);
                 context.is_watched = true;
             }
-            connection.set_write_timeout(app.timeouts.idle);
         }
-        Ok(!passed)
+        Ok(Step::Forward(permit))
     }
 }
 
@@ -188,7 +190,13 @@ impl ProxyHttp for Gateway {
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        self.handle(session, context).await
+        match self.handle(session, context).await? {
+            Step::Answered => Ok(true),
+            Step::Forward(permit) => {
+                context.permit = Some(permit);
+                Ok(false)
+            }
+        }
     }
 
     async fn proxy_upstream_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
@@ -284,12 +292,14 @@ impl ProxyHttp for Gateway {
         if upstream.version != http::Version::HTTP_2 {
             retry::on_a_lent_connection(context)?;
         }
+        let permit = context.permit.as_ref();
+        let permit = permit.ok_or_else(|| Error::explain(ErrorType::InternalError, "no permit"))?;
         let client = session.req_header();
-        upstream_request::prepare(&self.state(context), &app, context, &self.mark, client, upstream)?;
+        upstream_request::prepare(&self.state(context), &app, permit, context, &self.mark, client, upstream)?;
         if upstream.version == http::Version::HTTP_2 {
-            upstream_request::prepare_for_http2(session, upstream)?;
+            upstream_request::prepare_for_http2(permit, session, upstream)?;
         } else {
-            upstream_request::prepare_for_http1(context, upstream)?;
+            upstream_request::prepare_for_http1(permit, context, upstream)?;
         }
         expect::go_on(session).await?;
         if let Some(connection) = &context.connection {
@@ -399,7 +409,12 @@ impl ProxyHttp for Gateway {
         if let Some(app) = &context.app {
             let status = session.response_written().map_or(0, |response| response.status.as_u16());
             let duration = context.started.map(|started| started.elapsed());
-            app.metrics.count((context.route, app.route(context.route)), status, context.reason(), duration);
+            app.metrics.count(
+                (context.route.index(), app.route(context.route)),
+                status,
+                context.reason(),
+                duration,
+            );
         } else if let Some(reason) = context.reason() {
             METRICS.refused_heads.with_label_values(&[reason.as_str()]).inc();
         }

@@ -8,7 +8,9 @@ use http::{HeaderMap, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::Session;
 
+use crate::access::decision::Permit;
 use crate::access::identity::Identity;
+use crate::access::routes::Route;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Place;
 use crate::connection::exchange_control::ConnectionWatch;
@@ -30,8 +32,8 @@ pub struct Context {
     pub(crate) is_from_proxy: bool,
     /// The app that it is for.
     pub app: Option<Arc<App>>,
-    /// Whose it is; what becomes identity headers.
-    pub identity: Option<Arc<Identity>>,
+    /// Whose it is, where an endpoint of ours serves it.
+    pub user: Option<Arc<Identity>>,
     /// Tokens that were refreshed for it.
     pub tokens: Option<Arc<Tokens>>,
     /// `Set-Cookie` headers for its final response, whoever makes that: see `Context::cookies`.
@@ -68,9 +70,11 @@ pub struct Context {
     pub(crate) request_id: Option<HeaderValue>,
     /// When its head had been read.
     pub(crate) started: Option<Instant>,
-    /// Which route it is on: see `App::route`.
-    pub(crate) route: usize,
-    /// Why it may pass.
+    /// The route that it is on.
+    pub(crate) route: Route,
+    /// Its right to go to the app, once that was decided.
+    pub(crate) permit: Option<Permit>,
+    /// Why it is served here.
     pub(crate) passed: Option<ReasonCode>,
     /// The address of the app that it goes to.
     pub(crate) upstream: Option<SocketAddr>,
@@ -83,9 +87,9 @@ pub struct Context {
 impl std::fmt::Debug for Context {
     /// Without the cookies, whose values are the session.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { identity, tokens, new_cookies, tried, connect_timed_out, websocket, .. } = self;
+        let Self { tokens, new_cookies, tried, connect_timed_out, websocket, .. } = self;
         let mut shown = formatter.debug_struct("Context");
-        shown.field("identity", identity).field("tokens", tokens).field("new_cookies", new_cookies);
+        shown.field("identity", &self.identity()).field("tokens", tokens).field("new_cookies", new_cookies);
         shown
             .field("tried", tried)
             .field("connect_timed_out", connect_timed_out)
@@ -122,7 +126,13 @@ impl Context {
 
     /// Why it was refused, or else why it passed.
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
-        self.refused.get().copied().or(self.passed)
+        let passed = self.permit.as_ref().map(Permit::reason).or(self.passed);
+        self.refused.get().copied().or(passed)
+    }
+
+    /// Whose it is.
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.permit.as_ref().and_then(Permit::identity).or(self.user.as_ref())
     }
 
     /// The client's address, as far as proxies are trusted.

@@ -6,25 +6,45 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 use tracing::{debug, error};
 
-use crate::access::assessment::{Grant, PresentedSession};
+use crate::access::endpoint::Call;
+use crate::access::grant::Grant;
 use crate::access::identity::Identity;
+use crate::access::presented_session::PresentedSession;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
-use crate::gateway::{request_body, secure_transport, session_cookies};
+use crate::gateway::{
+    backchannel_logout, fusionauth_webhook, request_body, secure_transport, session_cookies,
+};
 use crate::session::{BodyKind, Tokens, parse_credentials, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 
-/// Answers a login.
-pub(super) async fn login(
+/// Answers a call of one of our endpoints.
+pub(super) async fn answer(
     state: &State,
     app: &App,
+    call: Call,
     session: &mut Session,
     context: &mut Context,
 ) -> Result<()> {
+    match call {
+        Call::Login => login(state, app, session, context).await,
+        Call::Logout => logout(state, app, session, context).await,
+        Call::BackchannelLogout => backchannel_logout::answer(state, app, session, context).await,
+        Call::FusionAuthWebhook => fusionauth_webhook::answer(state, app, session, context).await,
+        Call::User(identity) => {
+            user_object(app, &identity).send(state, session, context).await?;
+            context.user = Some(identity);
+            Ok(())
+        }
+    }
+}
+
+/// Answers a login.
+async fn login(state: &State, app: &App, session: &mut Session, context: &mut Context) -> Result<()> {
     let answer = match try_login(state, app, session, context).await? {
         Ok(tokens) => user_object(app, &tokens.identity),
         Err(problem)
@@ -82,7 +102,7 @@ async fn try_login(
     let is_same = |old: &Grant| tokens.refresh_token.as_ref() == Some(&old.refresh_token);
     audit::record(Event::Login, ReasonCode::Requested, &app.relying_party, Some(tokens.identity.subject()));
     secure_transport::warn_of_login(state, app, session, context);
-    context.identity = Some(Arc::clone(&tokens.identity));
+    context.user = Some(Arc::clone(&tokens.identity));
     if !old.grant.as_ref().is_some_and(is_same) {
         state.sessions.replace(
             &app.relying_party,
@@ -94,24 +114,8 @@ async fn try_login(
     Ok(Ok(tokens))
 }
 
-/// Answers who the user is.
-pub(super) async fn user(
-    state: &State,
-    app: &App,
-    identity: &Identity,
-    session: &mut Session,
-    context: &Context,
-) -> Result<()> {
-    user_object(app, identity).send(state, session, context).await
-}
-
 /// Answers a logout: the session is over in any case, also if the provider is down.
-pub(super) async fn logout(
-    state: &State,
-    app: &App,
-    session: &mut Session,
-    context: &mut Context,
-) -> Result<()> {
+async fn logout(state: &State, app: &App, session: &mut Session, context: &mut Context) -> Result<()> {
     let PresentedSession { presented, grant, identity } = presented_session(state, app, session);
     context.new_cookies = Some(session_cookies::cleared(app, session.req_header(), presented));
     state.sessions.logout(&app.relying_party, grant.as_ref(), identity.as_deref()).await;

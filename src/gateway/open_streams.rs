@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
-use crate::access::assessment::SessionAtHand;
+use crate::access::identity::Identity;
+use crate::access::presented_session::SessionAtHand;
 use crate::connection::exchange_control::{EndReason, Exchange};
 use crate::gateway::context::Context;
 use crate::gateway::grpc::calls_itself_grpc;
@@ -91,13 +92,19 @@ pub(super) fn watch_response(
     context: &Context,
 ) {
     if is_stream(response) && !context.is_watched {
-        watch(state, app, session, context);
+        watch(state, app, context.identity(), session, context);
     }
 }
 
 /// Watches the session behind an exchange from now on.
-pub(super) fn watch(state: &State, app: &App, session: &Session, context: &Context) {
-    let Some((identity, connection)) = context.identity.as_ref().zip(context.connection.as_ref()) else {
+pub(super) fn watch(
+    state: &State,
+    app: &App,
+    identity: Option<&Arc<Identity>>,
+    session: &Session,
+    context: &Context,
+) {
+    let Some((identity, connection)) = identity.zip(context.connection.as_ref()) else {
         return;
     };
     let headers = &session.req_header().headers;

@@ -9,57 +9,65 @@ use pingora_proxy::Session;
 use tracing::{debug, error};
 
 use crate::access::decision::{
-    Decision, Ending, Pending, RETRY_AFTER, Reason, RequestHead, admit, decide_and_locate,
+    Decision, Ending, Pending, Permit, RETRY_AFTER, Reason, Renewal, RequestHead, admit, decide_again,
+    decide_and_locate, ended,
 };
-use crate::access::identity::Identity;
+use crate::access::endpoint::Call;
 use crate::access::revocations::Revocation;
-use crate::access::routes::{Destination, Rule};
-use crate::answer::problem::{Code, Problem};
+use crate::access::routes::Route;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
-use crate::config::Access;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
-use crate::gateway::{backchannel_logout, endpoints, fusionauth_webhook, session_cookies};
-use crate::identity_provider::{ChallengeKind, UnknownKeySource};
+use crate::gateway::{endpoints, session_cookies};
+use crate::identity_provider::UnknownKeySource;
 use crate::session::{NewCookies, Outcome, Sessions, step, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
 
-/// Takes a request as far as it gets without the app. `true`: it goes to the app.
+/// How far a request has come.
+pub(super) enum Step {
+    /// It has been answered.
+    Answered,
+    /// It goes to the app.
+    Forward(Permit),
+}
+
+/// Takes a request as far as it gets without the app.
 pub(super) async fn run(
     state: &State,
     app: &App,
     session: &mut Session,
     context: &mut Context,
-) -> Result<bool> {
+) -> Result<Step> {
     let mut decision = decide_now(state, app, session, context, false);
     if matches!(decision, Decision::FetchKeys) {
         let fetch = app.relying_party.provider.fetch_unknown_key(UnknownKeySource::Request);
         Box::pin(traces::under(trace_of(context), fetch)).await;
         decision = decide_now(state, app, session, context, true);
     }
-    if let Decision::Forward(Some(identity)) | Decision::User(identity) = &decision {
-        state.sessions.note_use(identity);
-    }
     match decision {
-        Decision::Forward(identity) => {
-            let passed =
-                if identity.is_some() { ReasonCode::SessionValid } else { without_session(app, context) };
-            Ok(forward(identity, passed, context))
+        Decision::Forward(permit) => {
+            if let Some(identity) = permit.identity() {
+                state.sessions.note_use(identity);
+            }
+            Ok(Step::Forward(permit))
         }
-        Decision::Preflight => Ok(forward(None, ReasonCode::Preflight, context)),
         Decision::Nobody(problem) => {
             context.passed = Some(ReasonCode::Anonymous);
             Box::pin(Answer::from(&problem).without_refusal().send(state, session, context)).await?;
-            Ok(false)
+            Ok(Step::Answered)
         }
         Decision::Reject(problem, reason) => {
             Box::pin(reject(state, app, &problem, &reason, session, context)).await?;
-            Ok(false)
+            Ok(Step::Answered)
         }
         decision => {
+            if let Decision::Serve(Call::User(identity)) = &decision {
+                state.sessions.note_use(identity);
+            }
             context.client = context.client_address(state, &session.req_header().headers);
             let cause = context.cause();
             let trace = trace_of(context);
@@ -82,7 +90,7 @@ async fn act<'a>(
     decision: Decision<'a>,
     session: &mut Session,
     context: &mut Context,
-) -> Result<bool> {
+) -> Result<Step> {
     let decision = match decision {
         Decision::Refresh(pending) => refresh(state, app, pending, session.req_header(), context).await,
         Decision::End(ending) => end(state, app, ending, session.req_header(), context),
@@ -90,47 +98,15 @@ async fn act<'a>(
     };
     context.passed = Some(ReasonCode::Served);
     match decision {
-        Decision::Forward(identity) => {
-            let passed = match &identity {
-                Some(_) if context.tokens.is_some() => ReasonCode::SessionRefreshed,
-                Some(_) => ReasonCode::SessionValid,
-                None => ReasonCode::Anonymous,
-            };
-            return Ok(forward(identity, passed, context));
-        }
-        Decision::Login => endpoints::login(state, app, session, context).await?,
-        Decision::Logout => endpoints::logout(state, app, session, context).await?,
-        Decision::BackchannelLogout => backchannel_logout::answer(state, app, session, context).await?,
-        Decision::FusionAuthWebhook => fusionauth_webhook::answer(state, app, session, context).await?,
-        Decision::User(identity) => {
-            endpoints::user(state, app, &identity, session, context).await?;
-            context.identity = Some(identity);
-        }
+        Decision::Forward(permit) => return Ok(Step::Forward(permit)),
+        Decision::Serve(call) => endpoints::answer(state, app, call, session, context).await?,
         Decision::Reject(problem, reason) => reject(state, app, &problem, &reason, session, context).await?,
         // None is left over: keys are fetched once, some are done before, and the others end in another decision.
-        Decision::FetchKeys
-        | Decision::Refresh(_)
-        | Decision::End(_)
-        | Decision::Preflight
-        | Decision::Nobody(_) => {
+        Decision::FetchKeys | Decision::Refresh(_) | Decision::End(_) | Decision::Nobody(_) => {
             Answer::from(&unavailable()).send(state, session, context).await?;
         }
     }
-    Ok(false)
-}
-
-fn forward(identity: Option<Arc<Identity>>, passed: ReasonCode, context: &mut Context) -> bool {
-    context.identity = identity;
-    context.passed = Some(passed);
-    true
-}
-
-/// Why a request passes without an identity.
-fn without_session(app: &App, context: &Context) -> ReasonCode {
-    match app.access(context.route) {
-        Some(Access::Public) => ReasonCode::Public,
-        _ => ReasonCode::Anonymous,
-    }
+    Ok(Step::Answered)
 }
 
 async fn reject(
@@ -169,7 +145,7 @@ fn decide_now<'a>(
     };
     let (decision, destination) =
         state.with_knowledge(app, keys_are_fresh, |known| decide_and_locate(app.rules(), &head, known));
-    context.route = App::route_index(destination);
+    context.route = destination.map_or(Route::Unmatched, |destination| destination.route());
     decision
 }
 
@@ -190,14 +166,14 @@ async fn refresh<'a>(
     let refreshed = state.sessions.refresh(&app.relying_party, grant, previous, context.client).await;
     let newest = &refreshed.refresh_token;
     context.session_key = Some(Sessions::key(&app.relying_party, newest));
-    match refreshed.outcome {
+    let renewal = match refreshed.outcome {
         Outcome::Renewed(tokens) => {
             match session_cookies::renewed(state, app, &tokens, newest, &pending, request) {
                 Ok(cookies) => {
                     context.new_cookies = Some(cookies);
                     let identity = Arc::clone(&tokens.identity);
                     context.tokens = Some(tokens);
-                    admit(app.rules(), pending.destination, Ok(identity))
+                    Renewal::Renewed(identity)
                 }
                 Err(error) => {
                     error!(app = app.name, %error, "the provider's tokens do not fit into cookies");
@@ -209,28 +185,29 @@ async fn refresh<'a>(
                     );
                     state.sessions.gained_nothing(&app.relying_party, newest);
                     context.new_cookies = rotated_cookies(app, newest, &pending, request);
-                    without_refresh(app, pending, RETRY_AFTER)
+                    Renewal::Unavailable(unavailable().retry_after(RETRY_AFTER))
                 }
             }
         }
         Outcome::Dead => {
             context.session_key = None;
             context.new_cookies = Some(session_cookies::cleared(app, request, pending.presented));
-            ended(pending.destination, Reason::SessionEnded)
+            Renewal::Over
         }
-        Outcome::Ended => ended(pending.destination, Reason::SessionEnded),
+        Outcome::Ended => Renewal::Over,
         outcome => {
             context.new_cookies = rotated_cookies(app, newest, &pending, request);
             match outcome {
-                Outcome::ActionRequired(kind) => without_step(app, pending, kind),
-                Outcome::Postponed(seconds) => without_refresh(app, pending, seconds),
-                _ => without_refresh(app, pending, RETRY_AFTER),
+                Outcome::ActionRequired(kind) => Renewal::StepRequired(step(kind)),
+                Outcome::Postponed(seconds) => Renewal::Unavailable(unavailable().retry_after(seconds)),
+                _ => Renewal::Unavailable(unavailable().retry_after(RETRY_AFTER)),
             }
         }
-    }
+    };
+    decide_again(pending, renewal)
 }
 
-/// What becomes of a request whose session is over without the provider having said so, or whose cookies are of no use.
+/// Ends a session without the provider having said so, or clears cookies that are of no use.
 fn end<'a>(
     state: &State,
     app: &App,
@@ -262,14 +239,6 @@ fn end<'a>(
     ended(destination, reason)
 }
 
-fn ended(destination: Destination<'_>, reason: Reason) -> Decision<'_> {
-    if let Destination::App(Rule { access: Access::Optional, .. }) = destination {
-        return Decision::Forward(None);
-    }
-    let problem = Problem::new(Code::SessionExpired, "The session has ended. Log in again.");
-    Decision::Reject(problem, reason)
-}
-
 /// The cookies of a refresh token that was replaced. They go out whatever becomes of the JWT: the old refresh token is
 /// dead.
 fn rotated_cookies(
@@ -286,32 +255,4 @@ fn rotated_cookies(
             error!(app = app.name, %error, "the provider's refresh token does not fit into cookies");
         })
         .ok()
-}
-
-/// Goes on with the old JWT while that is valid; else nothing can be said now, and the session is kept. `retry_after`: seconds.
-fn without_refresh<'a>(app: &App, pending: Pending<'a>, retry_after: u64) -> Decision<'a> {
-    match pending.previous {
-        Some(previous) if previous.still_valid => {
-            admit(app.rules(), pending.destination, Ok(previous.identity))
-        }
-        _ => Decision::Reject(unavailable().retry_after(retry_after), Reason::ProviderUnavailable),
-    }
-}
-
-/// The same where the provider wants a step of the user. On an optional route the request passes without identity: that step,
-/// or another login, may begin there.
-fn without_step<'a>(app: &App, pending: Pending<'a>, kind: ChallengeKind) -> Decision<'a> {
-    match pending.previous {
-        Some(previous) if previous.still_valid => {
-            admit(app.rules(), pending.destination, Ok(previous.identity))
-        }
-        _ if matches!(pending.destination, Destination::App(Rule { access: Access::Optional, .. })) => {
-            Decision::Forward(None)
-        }
-        _ => {
-            let problem = step(kind);
-            let reason = Reason::StepRequired(problem.reason);
-            Decision::Reject(problem, reason)
-        }
-    }
 }

@@ -9,11 +9,11 @@ use http::HeaderValue;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::access::decision::{AppRules, Knowledge};
+use crate::access::app_rules::{AppRules, Knowledge};
 use crate::access::memory::Memory;
 use crate::access::numbers;
 use crate::access::revocations::Record;
-use crate::access::routes::{Destination, Rule};
+use crate::access::routes::Route;
 use crate::config::{self, Config};
 use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::reload_status::{ProcessStatus, ReloadStatus};
@@ -25,9 +25,6 @@ use crate::system::name_lookup::Lookup;
 use crate::telemetry::metrics::{self, AppMetrics};
 use crate::telemetry::traces::Traces;
 use crate::upstream::{Names, Upstreams};
-
-/// Routes that no configuration lists, the first one for requests that are on none.
-const OWN_ROUTES: [&str; 6] = ["-", "login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
 
 /// The state of a running gateway.
 #[derive(Debug)]
@@ -91,37 +88,22 @@ pub struct App {
     pub(crate) metrics: AppMetrics,
     duplicate_cookies: Once,
     logins_over_http: Once,
-    routes: Vec<(String, config::Access)>,
+    routes: Vec<String>,
 }
 
 impl App {
-    /// The name of a route in logs and metrics: its pattern in the configuration, or which endpoint of ours it is.
-    pub(crate) fn route(&self, index: usize) -> &str {
-        let of_app = || self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(path, _)| path.as_str());
-        OWN_ROUTES.get(index).copied().or_else(of_app).unwrap_or("-")
-    }
-
-    /// Who may pass on a route of the configuration.
-    pub(crate) fn access(&self, index: usize) -> Option<config::Access> {
-        self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(_, access)| *access)
+    /// The name of a route in logs and metrics: its pattern in the configuration, or the name of an endpoint of ours.
+    pub(crate) fn route(&self, route: Route) -> &str {
+        match route {
+            Route::Unmatched => "-",
+            Route::Own(endpoint) => endpoint.rules().name,
+            Route::OfApp(place) => self.routes.get(place).map_or("-", String::as_str),
+        }
     }
 
     /// How many routes the configuration has for it.
     pub(crate) fn configured_routes(&self) -> usize {
         self.routes.len()
-    }
-
-    /// The index of where a request goes; `None`: its path is refused.
-    pub(crate) const fn route_index(destination: Option<Destination<'_>>) -> usize {
-        match destination {
-            None | Some(Destination::App(Rule { index: None, .. })) => 0,
-            Some(Destination::Login) => 1,
-            Some(Destination::User) => 2,
-            Some(Destination::Logout) => 3,
-            Some(Destination::BackchannelLogout) => 4,
-            Some(Destination::FusionAuthWebhook) => 5,
-            Some(Destination::App(Rule { index: Some(index), .. })) => OWN_ROUTES.len() + index,
-        }
     }
 
     /// Says once that a session cookie came twice.
@@ -417,10 +399,10 @@ impl Builder<'_> {
             login: app.login.clone(),
             timeouts: app.timeouts.clone(),
             forward_access_token: app.forward_access_token,
-            metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
+            metrics: AppMetrics::new(&app.name, Route::count(app.routes.len())),
             duplicate_cookies: Once::new(),
             logins_over_http: Once::new(),
-            routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
+            routes: app.routes.iter().map(|route| route.path.to_string()).collect(),
         })
     }
 }

@@ -5,6 +5,7 @@ use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use crate::access::decision::Permit;
 use crate::connection::forwarding::Origin;
 use crate::gateway::cdn_loop::Mark;
 use crate::gateway::context::Context;
@@ -19,24 +20,32 @@ use crate::upstream::Way;
 pub(super) fn prepare(
     state: &State,
     app: &App,
+    permit: &Permit,
     context: &Context,
     mark: &Mark,
     downstream: &RequestHeader,
     upstream: &mut RequestHeader,
 ) -> Result<()> {
     plain_headers::change_request(upstream, context.websocket, |headers| {
-        change(state, app, context, downstream, headers);
+        change(state, app, permit, context, downstream, headers);
         mark.add(&downstream.headers, headers);
     })
 }
 
-fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeader, upstream: &mut HeaderMap) {
+fn change(
+    state: &State,
+    app: &App,
+    permit: &Permit,
+    context: &Context,
+    downstream: &RequestHeader,
+    upstream: &mut HeaderMap,
+) {
     remove_reserved(app, context.is_from_proxy, upstream);
     // Trailers are not passed on, so none are announced.
     upstream.remove(header::TRAILER);
     upstream.remove(header::EXPECT);
     remove_session_cookies(app, upstream);
-    if let Some(identity) = &context.identity {
+    if let Some(identity) = permit.identity() {
         for (name, value) in identity.headers() {
             upstream.insert(name.clone(), value.clone());
         }
@@ -48,7 +57,7 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
         trace.propagate(upstream);
     }
     if app.forward_access_token {
-        set_bearer(app, context, downstream, upstream);
+        set_bearer(app, permit, context, downstream, upstream);
     }
     let host = downstream.headers.get(header::HOST);
     let Some((connection, host)) = context.connection.as_ref().zip(host) else { return };
@@ -68,7 +77,7 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
 }
 
 /// What a request over HTTP/2 needs beyond that.
-pub(super) fn prepare_for_http2(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
+pub(super) fn prepare_for_http2(_: &Permit, session: &Session, upstream: &mut RequestHeader) -> Result<()> {
     let client = session.req_header();
     let takes_trailers = client.version == Version::HTTP_2 && client.headers.contains_key(header::TE);
     if takes_trailers {
@@ -79,7 +88,7 @@ pub(super) fn prepare_for_http2(session: &Session, upstream: &mut RequestHeader)
 }
 
 /// What one over HTTP/1.1 needs beyond that.
-pub(super) fn prepare_for_http1(context: &Context, upstream: &mut RequestHeader) -> Result<()> {
+pub(super) fn prepare_for_http1(_: &Permit, context: &Context, upstream: &mut RequestHeader) -> Result<()> {
     let Some(Way::Offer(_)) = &context.way else { return Ok(()) };
     // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is lent.
     upstream.insert_header(header::CONNECTION, "close")?;
@@ -110,9 +119,15 @@ fn remove_session_cookies(app: &App, upstream: &mut HeaderMap) {
 }
 
 /// `Authorization: Bearer <JWT>`, or none: an app that trusts ours must not get a client's own.
-fn set_bearer(app: &App, context: &Context, downstream: &RequestHeader, upstream: &mut HeaderMap) {
+fn set_bearer(
+    app: &App,
+    permit: &Permit,
+    context: &Context,
+    downstream: &RequestHeader,
+    upstream: &mut HeaderMap,
+) {
     upstream.remove(header::AUTHORIZATION);
-    if context.identity.is_none() {
+    if permit.identity().is_none() {
         return;
     }
     let cookies = app.rules().cookies.read(&downstream.headers);

@@ -24,7 +24,7 @@ pub(crate) fn write(state: &State, session: &Session, context: &Context, error: 
     }
     let request = session.req_header();
     let (app, route) = context.app.as_ref().map_or(("-", "-"), |app| (&*app.name, app.route(context.route)));
-    let sub = context.identity.as_ref().map(|identity| identity.subject());
+    let sub = context.identity().map(|identity| identity.subject());
     let milliseconds = context.started.map(|started| started.elapsed().as_secs_f64() * 1000.0);
     info!(
         target: "access",

@@ -47,7 +47,7 @@ pub enum Reason {
     Revoked(Revocation),
     /// See there.
     #[error(transparent)]
-    Lifetime(Over),
+    Lifetime(#[from] Over),
     /// Cookies are sealed, and the refresh token's was not sealed for this app with one of the keys.
     #[error("the refresh token's cookie was not sealed here")]
     NotSealedHere,

@@ -34,7 +34,7 @@ use health::Check;
 use member::{Host, Member, Upstream};
 
 pub(crate) use crate::upstream::name_lookups::{Name, Names};
-pub(crate) use crate::upstream::protocol_choice::{Needs, Way};
+pub(crate) use crate::upstream::protocol_choice::{Choice, Needs, Way};
 #[cfg(test)]
 pub(crate) use connect::Dialer;
 pub(crate) use connect::to_look_up;

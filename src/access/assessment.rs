@@ -209,13 +209,11 @@ fn verify(
     if let Some(revocation) = revocation(&identity, known) {
         return Ok(revoked(identity, revocation));
     }
-    Ok(match validity.check() {
-        Err(error) => Jwt::Unusable(identity, error.into()),
-        Ok(()) => {
-            let lives = remember(rules, access_token, &identity, cookies, known);
-            Jwt::within(lives, identity)
-        }
-    })
+    if let Err(error) = validity.check() {
+        return Ok(Jwt::Unusable(identity, error.into()));
+    }
+    let lives = remember(rules, access_token, &identity, cookies, known);
+    Ok(Jwt::within(lives, identity))
 }
 
 /// Remembers a verified JWT with the ends of its session, and says if the session still lives.

@@ -10,7 +10,6 @@ use crate::access::web_socket;
 use crate::answer::problem::{Code, Problem};
 use crate::answer::reason::ReasonCode;
 use crate::gateway::context::Context;
-use crate::gateway::state::State;
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 /// An answer, ready to be written.
@@ -95,17 +94,17 @@ impl Answer {
 
     /// Writes the answer to a request, with its new cookies. The connection stays usable if the request's body has been read
     /// or is short: the server's front drains it.
-    pub(crate) async fn send(self, state: &State, session: &mut Session, context: &Context) -> Result<()> {
-        let cookies = context.cookies(state);
-        context.close_while_stopping(session);
+    pub(crate) async fn send(self, exchange: &mut Session, context: &Context) -> Result<()> {
+        let cookies = context.reply.cookies(&context.arrival, &context.decided);
+        context.arrival.close_while_stopping(exchange);
         if let Some(reason) = self.refusal {
-            context.refuse(reason);
+            context.reply.refuse(reason);
             if let Some(note) = self.note {
-                context.note(note);
+                context.reply.note(note);
             }
         }
         let mut head = Box::new(ResponseHeader::build(self.status, Some(9 + cookies.len()))?);
-        if let Some(id) = &context.request_id {
+        if let Some(id) = &context.arrival.request_id {
             head.insert_header(X_REQUEST_ID, id)?;
         }
         // Answers tell about one user at one moment.
@@ -127,7 +126,7 @@ impl Answer {
             head.insert_header("Upgrade", "websocket")?;
             head.insert_header("Sec-WebSocket-Version", version)?;
         }
-        if let Some(hsts) = &context.hsts {
+        if let Some(hsts) = &context.reply.hsts {
             head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
         }
         if let Some(location) = self.location {
@@ -136,10 +135,10 @@ impl Answer {
         for cookie in cookies {
             head.append_header(header::SET_COOKIE, cookie.clone())?;
         }
-        let without_body = self.body.is_empty() || session.req_header().method == Method::HEAD;
-        session.write_response_header(head, without_body).await?;
+        let without_body = self.body.is_empty() || exchange.req_header().method == Method::HEAD;
+        exchange.write_response_header(head, without_body).await?;
         if !without_body {
-            session.write_response_body(Some(self.body), true).await?;
+            exchange.write_response_body(Some(self.body), true).await?;
         }
         Ok(())
     }

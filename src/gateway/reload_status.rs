@@ -1,32 +1,8 @@
-//! The state that requests begin with now, and how it came to be.
+//! How the configuration of the process came to be what it is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-
-use crate::gateway::state::State;
-
-/// The state for new requests. A request keeps the one that it began with.
-#[derive(Debug)]
-pub struct CurrentState(ArcSwap<State>);
-
-impl CurrentState {
-    /// Begins with this one.
-    pub fn new(state: Arc<State>) -> Self {
-        Self(ArcSwap::new(state))
-    }
-
-    /// The state now: no lock.
-    pub fn load(&self) -> Arc<State> {
-        self.0.load_full()
-    }
-
-    /// Replaces it at once for all requests that come.
-    pub(crate) fn store(&self, state: Arc<State>) {
-        self.0.store(state);
-    }
-}
 
 /// How the configuration came to be what it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

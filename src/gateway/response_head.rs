@@ -7,7 +7,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::gateway::hop_by_hop::{KEEP_ALIVE, PROXY_CONNECTION, named_by_connection};
-use crate::gateway::{plain_headers, response_headers};
+use crate::gateway::plain_headers;
 use crate::syntax::app_head::{AppHeadRefusal, Framing, check_status};
 use crate::syntax::list_field;
 
@@ -59,7 +59,7 @@ fn check(response: &ResponseHeader, is_web_socket: bool) -> std::result::Result<
         // Nobody asked: what follows would be taken for answers to other requests.
         return Err(AppHeadRefusal::Switch);
     }
-    if response.version == Version::HTTP_2 && response_headers::are_too_large(headers) {
+    if response.version == Version::HTTP_2 && are_too_large(headers) {
         return Err(AppHeadRefusal::TooLarge);
     }
     let mut framing = Framing::default();
@@ -74,6 +74,13 @@ fn is_of_web_socket(headers: &HeaderMap) -> bool {
     let mut protocols = list_field::of(headers, &header::UPGRADE);
     let is_web_socket = protocols.next().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
     is_web_socket && protocols.next().is_none()
+}
+
+/// Tells whether fields that came over HTTP/2 are more than Pingora would read in a head of HTTP/1.1.
+pub(super) fn are_too_large(fields: &HeaderMap) -> bool {
+    const MAX_SIZE: usize = 1024 * 1024;
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    fields.iter().map(size).sum::<usize>() > MAX_SIZE
 }
 
 /// A head with one meaning: which answer it is, and to whom.

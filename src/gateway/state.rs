@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use ipnet::IpNet;
 use tracing::warn;
@@ -65,6 +66,27 @@ pub struct State {
     clock: Arc<dyn Clock>,
     names: Arc<Names>,
     refresh_ahead: u64,
+}
+
+/// The state for new requests. A request keeps the one that it began with.
+#[derive(Debug)]
+pub struct CurrentState(ArcSwap<State>);
+
+impl CurrentState {
+    /// Begins with this one.
+    pub fn new(state: Arc<State>) -> Self {
+        Self(ArcSwap::new(state))
+    }
+
+    /// The state now: no lock.
+    pub fn load(&self) -> Arc<State> {
+        self.0.load_full()
+    }
+
+    /// Replaces it at once for all requests that come.
+    pub(crate) fn store(&self, state: Arc<State>) {
+        self.0.store(state);
+    }
 }
 
 /// One app at run time.

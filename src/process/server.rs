@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::admin::{Listening, Process};
 use crate::config::{self, Config};
 use crate::connection::tls::certificate_store::CertificateStore;
-use crate::gateway::{Gateway, State, open_streams};
+use crate::gateway::{Gateway, State, bound_streams};
 use crate::identity_provider::SetupError;
 use crate::system::clock::{Clock, SystemClock};
 use crate::system::name_lookup::{Lookup, SystemLookup};
@@ -226,7 +226,7 @@ impl Server {
             is_drained,
         };
         let mut background = JoinSet::new();
-        background.spawn(open_streams::run(Arc::clone(reloader.current()), is_over.clone()));
+        background.spawn(bound_streams::run(Arc::clone(reloader.current()), is_over.clone()));
         let public = Arc::new(Front {
             app: Arc::new(self.proxy()),
             settings: Arc::clone(settings),

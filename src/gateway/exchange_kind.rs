@@ -1,22 +1,34 @@
-//! What a call of gRPC is.
+//! The kinds of exchanges that take longer than others: calls of gRPC, event streams, WebSockets.
 
-use http::{HeaderMap, Method, Version, header};
-use pingora_http::RequestHeader;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use pingora_http::{RequestHeader, ResponseHeader};
 
-/// Whether this is a call of gRPC: over HTTP/2 alone, and not gRPC-Web, which is ordinary HTTP.
-pub(super) fn is_call(request: &RequestHeader) -> bool {
+/// Tells whether a request is a call of gRPC: over HTTP/2 alone, and not gRPC-Web, which is ordinary HTTP.
+pub(super) fn is_grpc_call(request: &RequestHeader) -> bool {
     request.version == Version::HTTP_2
         && request.method == Method::POST
         && after_grpc(&request.headers)
             .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';')))
 }
 
-/// Whether a message says that it is of gRPC or gRPC-Web, over whatever: it may go on for long.
+/// Tells whether a message says that it is of gRPC or gRPC-Web, over whatever: it may go on for long.
 pub(super) fn calls_itself_grpc(headers: &HeaderMap) -> bool {
     after_grpc(headers).is_some()
 }
 
-/// What follows `application/grpc` in the content type.
+/// Tells whether an answer begins an upgraded connection, an event stream, or a gRPC call.
+pub(super) fn is_stream(response: &ResponseHeader) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let content_type = response.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_event_stream = content_type
+        .and_then(|value| value.get(..EVENT_STREAM.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM));
+    response.status == StatusCode::SWITCHING_PROTOCOLS
+        || is_event_stream
+        || calls_itself_grpc(&response.headers)
+}
+
+/// The rest of the content type after `application/grpc`.
 fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
     const GRPC: &[u8] = b"application/grpc";
     let (start, rest) = headers.get(header::CONTENT_TYPE)?.as_bytes().split_at_checked(GRPC.len())?;
@@ -49,10 +61,10 @@ mod tests {
             let mut request = RequestHeader::build(method, b"/", None).expect("valid");
             request.set_version(version);
             request.insert_header(header::CONTENT_TYPE, content_type).expect("valid");
-            let found = (is_call(&request), calls_itself_grpc(&request.headers));
+            let found = (is_grpc_call(&request), calls_itself_grpc(&request.headers));
             assert_eq!(found, (is_one, says_so), "{version:?} {method} {content_type:?}");
         }
         let bare = RequestHeader::build("POST", b"/", None).expect("valid");
-        assert!(!is_call(&bare) && !calls_itself_grpc(&bare.headers));
+        assert!(!is_grpc_call(&bare) && !calls_itself_grpc(&bare.headers));
     }
 }

@@ -15,10 +15,9 @@ mod failure;
 mod fusionauth_webhook;
 mod hop_by_hop;
 mod http2_upstream;
-mod open_streams;
+pub(crate) mod open_streams;
 mod phases;
 mod plain_headers;
-mod reload_status;
 mod request_body;
 mod response_head;
 mod retry;
@@ -32,5 +31,5 @@ mod upstream_request;
 
 pub use context::Context;
 pub use phases::Gateway;
-pub use reload_status::ReloadStatus;
+pub(crate) use state::Parts;
 pub use state::{App, CurrentState, State};

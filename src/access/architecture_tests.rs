@@ -55,21 +55,6 @@ fn the_decision_imports_no_pingora_tokio_or_reqwest() {
     }
 }
 
-/// Otherwise the list above would not cover what the decision depends on.
-#[test]
-fn the_decision_imports_no_other_part_of_the_crate() {
-    for (path, lines) in sources("access") {
-        for line in lines {
-            for import in line.split("crate::").skip(1) {
-                let part = import.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
-                let permitted = ["access", "answer", "config", "syntax"].contains(&part)
-                    || (part.is_empty() && import.starts_with('{'));
-                assert!(permitted, "{}: {line}", path.display());
-            }
-        }
-    }
-}
-
 /// Verified claims come from one place in `token::verify`, and an identity from one that takes verified claims.
 #[test]
 fn there_is_one_way_to_an_identity() {

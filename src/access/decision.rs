@@ -10,4 +10,4 @@ pub use crate::access::app_rules::{AppRules, Knowledge};
 pub use crate::access::reason::Reason;
 pub use after_refresh::{Renewal, decide_again, ended};
 pub use decide::{RequestHead, admit, decide, decide_and_locate};
-pub use outcome::{Decision, Ending, Pending, Permit, RETRY_AFTER};
+pub use outcome::{Decision, Ending, Pending, Permit};

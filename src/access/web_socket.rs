@@ -2,8 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
-/// The version of the protocol that is spoken.
-pub const VERSION: &str = "13";
+pub use crate::answer::headers::WEB_SOCKET_VERSION as VERSION;
 
 /// Characters of 16 bytes in base64, without the padding.
 const KEY_LENGTH: usize = 22;

@@ -6,7 +6,8 @@ use pingora_core::{Error, ErrorSource, ErrorType};
 use pingora_proxy::{FailToProxy, Session};
 use tracing::{field, info, warn};
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::connection::exchange_control::{ConnectionWatch, EndReason};
 use crate::gateway::answer::Answer;

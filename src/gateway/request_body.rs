@@ -7,7 +7,8 @@ use pingora_proxy::Session;
 use tokio::time::timeout;
 use zeroize::Zeroize;
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::config;
 use crate::connection::exchange_control::ConnectionWatch;
 use crate::gateway::expect;

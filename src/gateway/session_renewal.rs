@@ -5,11 +5,10 @@ use std::sync::Arc;
 use pingora_http::RequestHeader;
 use tracing::error;
 
-use crate::access::decision::{
-    Decision, Ending, Pending, RETRY_AFTER, Reason, Renewal, admit, decide_again, ended,
-};
+use crate::access::decision::{Decision, Ending, Pending, Reason, Renewal, admit, decide_again, ended};
 use crate::access::revocations::Revocation;
 use crate::answer::reason::ReasonCode;
+use crate::answer::retry_after::RETRY_AFTER;
 use crate::gateway::context::{Arrival, Decided, Reply};
 use crate::gateway::session_cookies;
 use crate::gateway::state::{App, State};

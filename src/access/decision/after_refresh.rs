@@ -7,7 +7,8 @@ use crate::access::decision::outcome::{Decision, Pending, Permit};
 use crate::access::identity::Identity;
 use crate::access::reason::Reason;
 use crate::access::routes::{Destination, Rule};
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config::Access;
 

@@ -11,9 +11,6 @@ use crate::access::routes::{Destination, Route};
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 
-/// Seconds after which a client may try again when the provider is the reason.
-pub const RETRY_AFTER: u64 = 5;
-
 /// What becomes of a request.
 #[derive(Debug)]
 pub enum Decision<'a> {

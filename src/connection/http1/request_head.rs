@@ -8,7 +8,8 @@ use std::ops::Range;
 use bytes::BytesMut;
 use memchr::memchr;
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::syntax::authority::{Authority, default_port};
 

@@ -15,7 +15,8 @@ use pingora_core::protocols::http::{ServerSession, date};
 use pingora_core::server::ShutdownWatch;
 use tokio::time::{Instant, timeout};
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::config::{AccessLog, Limits};
 use crate::telemetry::{access_log, metrics, request_id};
 
@@ -285,23 +286,17 @@ async fn fill(wire: &mut Wire, deadline: Instant, is_idle: bool) -> Filled {
 
 /// Writes a problem answer without Pingora, which never saw this request.
 async fn answer(wire: &mut Wire, problem: &Problem, id: &HeaderValue) -> io::Result<()> {
-    let id = access_log::text(Some(id)).unwrap_or_default();
-    let body = problem.body();
-    let mut response = format!(
-        "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nCache-Control: no-store\r\nX-Request-Id: {id}\r\nDate: {}\r\n",
-        problem.status.as_str(),
-        problem.status.canonical_reason().unwrap_or_default(),
-        Problem::CONTENT_TYPE,
-        body.len(),
-        date::get_cached_date().to_str().unwrap_or_default(),
-    );
-    if let Some(methods) = problem.allow {
-        response.push_str("Allow: ");
-        response.push_str(methods);
-        response.push_str("\r\n");
+    let body = problem.body(Some(id));
+    let (status, reason) = (problem.status.as_str(), problem.status.canonical_reason().unwrap_or_default());
+    let mut bytes = BytesMut::from(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
+    let fields = problem.headers(Some(id), &body).list();
+    let ends = [("Date", date::get_cached_date()), ("Connection", HeaderValue::from_static("close"))];
+    for (name, value) in fields.into_iter().chain(ends) {
+        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
     }
-    response.push_str("Connection: close\r\n\r\n");
-    let mut bytes = BytesMut::from(response.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(&body);
     write_all(wire, bytes).await?;
     poll_fn(|context| wire.poll_flush(context)).await

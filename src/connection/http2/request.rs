@@ -8,7 +8,6 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::answer::problem::Problem;
 use crate::syntax::authority::Authority;
-use crate::telemetry::request_id::X_REQUEST_ID;
 
 use super::raw_stream::RawStream;
 use crate::connection::http1::request_head::{HeadRefusal, MAX_FIELDS, MAX_TARGET, check_target_bytes};
@@ -103,16 +102,13 @@ fn check_fields(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
 pub(crate) async fn refuse(
     stream: &mut RawStream,
     problem: &Problem,
-    id: HeaderValue,
+    id: &HeaderValue,
 ) -> pingora_core::Result<()> {
-    let body = problem.body();
-    let mut head = Box::new(ResponseHeader::build(problem.status, Some(6))?);
-    head.insert_header(header::CONTENT_TYPE, Problem::CONTENT_TYPE)?;
-    head.insert_header(header::CONTENT_LENGTH, body.len())?;
-    head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    head.insert_header(X_REQUEST_ID, id)?;
-    if let Some(methods) = problem.allow {
-        head.insert_header(header::ALLOW, methods)?;
+    let body = problem.body(Some(id));
+    let fields = problem.headers(Some(id), &body).list();
+    let mut head = Box::new(ResponseHeader::build(problem.status, Some(fields.len()))?);
+    for (name, value) in fields {
+        head.insert_header(name, value)?;
     }
     let is_head = stream.request().method == http::Method::HEAD;
     stream.write_head(head, is_head)?;

@@ -82,7 +82,7 @@ impl Requests {
             let id = request_id::fresh();
             note_refusal(&problem, &id, settings.access_log, connection);
             self.tasks.spawn(async move {
-                let _gone_already = request::refuse(&mut stream, &problem, id).await;
+                let _gone_already = request::refuse(&mut stream, &problem, &id).await;
             });
             return;
         }

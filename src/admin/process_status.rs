@@ -1,10 +1,11 @@
-//! How the configuration of the process came to be what it is.
+//! The part of its life that a process tells its admin listener: its reloads, and that it stops.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
-/// How the configuration came to be what it is.
+/// The reloads of a process, as its admin listener shows them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReloadStatus {
     /// 1 for the configuration of the start; each one that was loaded since adds one.
@@ -19,19 +20,36 @@ pub struct ReloadStatus {
     pub needs_restart: Vec<String>,
 }
 
-/// What all states of a process tell of it.
+/// The reloads of a process, and that it stops.
 #[derive(Debug, Default)]
 pub(crate) struct ProcessStatus {
-    pub(super) reload: ArcSwap<ReloadStatus>,
+    reload: ArcSwap<ReloadStatus>,
     stopping: AtomicBool,
 }
 
 impl ProcessStatus {
+    /// A process with its first configuration, which was loaded at `now` (Unix seconds).
+    pub(crate) fn new(now: u64) -> Self {
+        let reload = ReloadStatus { generation: 1, loaded_at: now, ..ReloadStatus::default() };
+        Self { reload: ArcSwap::from_pointee(reload), stopping: AtomicBool::new(false) }
+    }
+
+    /// The reloads until now.
+    pub(crate) fn reload(&self) -> Arc<ReloadStatus> {
+        self.reload.load_full()
+    }
+
+    /// Takes note of a reload.
+    pub(crate) fn set_reload(&self, reload: ReloadStatus) {
+        self.reload.store(Arc::new(reload));
+    }
+
     /// From now on it is not ready.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// Returns true once it stops.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

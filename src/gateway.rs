@@ -19,7 +19,6 @@ pub(crate) mod open_streams;
 mod phases;
 mod plain_headers;
 mod request_body;
-mod response_head;
 mod retry;
 mod secure_transport;
 mod session_cookies;

@@ -1,4 +1,4 @@
-//! What a decision goes by: the rules of an app, prepared from its configuration, and what is known at the moment.
+//! The basis of a decision: the rules of an app, prepared from its configuration, and the knowledge of the moment.
 
 use http::StatusCode;
 
@@ -14,26 +14,26 @@ use crate::access::routes::Routes;
 use crate::access::token::TokenRules;
 use crate::config;
 
-/// Everything that decisions about one app need, prepared from its configuration.
+/// The rules of one app, prepared from its configuration.
 #[derive(Debug)]
 pub struct AppRules {
     /// The app's number: another app never has it, whatever becomes of the configuration.
     pub index: usize,
-    /// What its refresh tokens are known by: the number of its client at its issuer, which two apps may share.
+    /// The number of its client at its issuer, by which its refresh tokens are known. Two apps may share it.
     pub sessions: usize,
-    /// Of these rules: no others have it, of this app or of another.
+    /// The number of these rules: no others have it, of this app or of another.
     pub generation: u64,
     /// Its paths.
     pub routes: Routes,
     /// Its cookies' names.
     pub cookies: CookieNames,
-    /// What its tokens must be like.
+    /// The rules for its tokens.
     pub token: TokenRules,
-    /// How its sessions are protected.
+    /// The rules for its sessions.
     pub session: SessionRules,
-    /// What it takes from FusionAuth's webhook.
+    /// The rules for events of FusionAuth's webhook.
     pub webhook: Option<WebhookRules>,
-    /// How it sees identities.
+    /// The rules for what it is told of identities.
     pub identity: IdentityRules,
     /// Headers that only we may send to it.
     pub reserved_headers: ReservedHeaders,
@@ -50,7 +50,7 @@ pub struct Knowledge<'a> {
     pub keys: &'a KeySet,
     /// Their state; changes with them.
     pub key_generation: u64,
-    /// What is remembered of earlier requests.
+    /// The memory of earlier requests.
     pub memory: &'a Memory,
     /// Unix seconds.
     pub now: u64,

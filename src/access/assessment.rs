@@ -91,8 +91,8 @@ fn previous(cookies: &SessionCookies<'_>, identity: Arc<Identity>, still_valid: 
     Previous { identity, access_token, still_valid, over: None }
 }
 
-/// What a refresh token is worth beside a JWT whose session is over. That ends the refresh token's session only where it is
-/// the same: a late answer may have left the JWT of an older session beside the refresh token of the present one.
+/// Assesses a refresh token together with a JWT whose session is over. That ends the refresh token's session only where
+/// it is the same: a late answer may have left the JWT of an older session beside the refresh token of the present one.
 fn beside_a_token_that_is_over(
     rules: &AppRules,
     cookies: &SessionCookies<'_>,
@@ -118,7 +118,7 @@ fn beside_a_token_that_is_over(
     }
 }
 
-/// Whether a session may be refreshed. Where it may not, a JWT that is still valid is used as long as it is.
+/// Decides whether a session may be refreshed. Where it may not, a JWT that is still valid is used as long as it is.
 fn for_refresh(
     rules: &AppRules,
     cookies: &SessionCookies<'_>,

@@ -1,4 +1,4 @@
-//! What becomes of a request: one pure function of its head, the keys, the tokens verified before and the time.
+//! Decides what becomes of a request: one pure function of its head, the keys, the tokens verified before and the time.
 
 mod after_refresh;
 mod decide;
@@ -9,5 +9,5 @@ mod tests;
 pub use crate::access::app_rules::{AppRules, Knowledge};
 pub use crate::access::reason::Reason;
 pub use after_refresh::{Renewal, decide_again, ended};
-pub use decide::{RequestHead, admit, decide, decide_and_locate};
+pub use decide::{RequestHead, admit, decide, decide_and_locate, is_login_variant};
 pub use outcome::{Decision, Ending, Pending, Permit};

@@ -49,9 +49,9 @@ pub struct EndpointRules {
     pub title: &'static str,
     /// The methods that it takes.
     pub methods: Methods,
-    /// Who calls it.
+    /// Its callers.
     pub callers: Callers,
-    /// What a call needs.
+    /// The things that a call needs.
     pub needs: Needs,
     /// Its answer depends on the request's body.
     pub reads_body: bool,
@@ -68,7 +68,7 @@ pub enum Methods {
     Post,
 }
 
-/// Who calls an endpoint.
+/// The callers of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callers {
     /// Browsers: a `POST` must come from the app's own origin, and preflights go to the app.
@@ -77,7 +77,7 @@ pub enum Callers {
     Providers,
 }
 
-/// What a call needs beside its request.
+/// The things that a call needs beside its request.
 #[derive(Debug, Clone, Copy)]
 pub enum Needs {
     /// Nothing.

@@ -12,16 +12,16 @@ use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
 use crate::config;
 
-/// How an app's sessions are protected.
+/// The rules that protect an app's sessions.
 #[derive(Debug)]
 pub struct SessionRules {
     /// Number of the identity provider.
     pub provider: usize,
     /// Seals the refresh token's cookie, where there are keys.
     pub seal: Option<Seal>,
-    /// Refresh only together with the JWT of the same session.
+    /// A session is refreshed only together with its JWT.
     pub bind_refresh: bool,
-    /// How long sessions live.
+    /// The lifetimes of sessions.
     pub lifetimes: Lifetimes,
 }
 
@@ -30,7 +30,7 @@ pub struct SessionRules {
 pub struct Grant {
     /// The refresh token.
     pub refresh_token: Zeroizing<String>,
-    /// What was sealed with it, where cookies are sealed.
+    /// The record that was sealed with it, where cookies are sealed.
     pub record: Option<SessionRecord>,
 }
 
@@ -84,8 +84,8 @@ impl SessionRules {
         }
     }
 
-    /// Tells whether a JWT belongs to a refresh token. Where that is sealed, it says which one was given together with it; that
-    /// one was verified then, and its key may be gone by now.
+    /// Tells whether a JWT belongs to a refresh token. Where that is sealed, it says which one was given together with
+    /// it; that one was verified then, and its key may be gone by now.
     pub fn is_bound(&self, grant: &Grant, access_token: Option<&str>, previous: Option<&Previous>) -> bool {
         match &grant.record {
             None => previous.is_some(),

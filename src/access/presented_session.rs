@@ -1,4 +1,5 @@
-//! The session that a request brings along, for whatever needs more of it than a decision: logins, logouts, open streams.
+//! The session that a request brings along, for those that need more of it than a decision: logins, logouts, open
+//! streams.
 
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::access::token;
 /// The session that a request brings along to a login or a logout, whether or not it still lives.
 #[derive(Debug)]
 pub struct PresentedSession {
-    /// Which cookies there were.
+    /// The cookies that there were.
     pub presented: Presented,
     /// The refresh token, if its cookie can be read.
     pub grant: Option<Grant>,
@@ -40,7 +41,7 @@ impl PresentedSession {
 /// The session behind a request that was let through.
 #[derive(Debug)]
 pub struct SessionAtHand {
-    /// What it can be refreshed with, if anything.
+    /// The grant that it can be refreshed with, if there is one.
     pub grant: Option<Grant>,
     /// Its ends.
     pub lifetime: Lifetime,

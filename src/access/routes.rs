@@ -1,4 +1,4 @@
-//! Which endpoint or route a request is for, and who may pass there.
+//! Finds the endpoint or the route that a request is for, and who may pass there.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use crate::access::endpoint::Endpoint;
 use crate::config::{self, Access, RoutePath};
 use crate::syntax::path;
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination<'a> {
     /// An endpoint of the gateway's own.
@@ -57,7 +57,7 @@ impl Destination<'_> {
 /// The rule of the first route that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule<'a> {
-    /// Who may pass.
+    /// The access: says who may pass.
     pub access: Access,
     /// Any of these; empty: no role is asked for.
     pub roles: &'a [String],
@@ -129,7 +129,7 @@ impl Routes {
         String::from_utf8_lossy(&self.login)
     }
 
-    /// Whether an app with lenient routing would take a path for the login path.
+    /// Tells whether an app with lenient routing would take a path for the login path.
     pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
         path::is_lenient_variant(decoded, &self.login)
     }
@@ -156,7 +156,7 @@ impl ConfiguredRoute {
     }
 }
 
-/// Whether `path` is `prefix` or below it.
+/// Tells whether `path` is `prefix` or below it.
 fn within(path: &[u8], prefix: &[u8], is_prefix: impl Fn(&[u8]) -> bool) -> bool {
     let Some((start, rest)) = path.split_at_checked(prefix.len()) else { return false };
     is_prefix(start) && matches!(rest.first(), None | Some(b'/'))
@@ -225,7 +225,8 @@ impl RouteIndex {
     }
 }
 
-/// FNV-1a, 64 bits, without regard to case. Only configured paths are in the index, so nobody else can fill it with collisions.
+/// FNV-1a, 64 bits, without regard to case. Only configured paths are in the index, so nobody else can fill it with
+/// collisions.
 const START: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn step(hash: u64, byte: u8) -> u64 {

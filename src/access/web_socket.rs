@@ -1,4 +1,4 @@
-//! What a WebSocket's handshake must say of itself before an app is asked (RFC 6455 section 4.2.1).
+//! Checks a WebSocket's handshake before an app is asked (RFC 6455 section 4.2.1).
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
@@ -7,7 +7,7 @@ pub use crate::answer::headers::WEB_SOCKET_VERSION as VERSION;
 /// Characters of 16 bytes in base64, without the padding.
 const KEY_LENGTH: usize = 22;
 
-/// Why a handshake is none.
+/// A reason why a handshake is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HandshakeError {
     /// `Sec-WebSocket-Version` is absent or another one: the client is told which (RFC 6455 section 4.4).
@@ -16,7 +16,8 @@ pub enum HandshakeError {
     Malformed,
 }
 
-/// Whether a request asks for a WebSocket (RFC 6455 section 4.1). Over HTTP/1.1 only, which is not looked at here.
+/// Tells whether a request asks for a WebSocket (RFC 6455 section 4.1). Over HTTP/1.1 only, which is not looked at
+/// here.
 pub fn is_asked_for(method: &Method, headers: &HeaderMap) -> bool {
     let options = headers
         .get_all(header::CONNECTION)

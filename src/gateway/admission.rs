@@ -1,4 +1,4 @@
-//! From a request's head to its decision, and as far as it gets without the app: answered here, or with a permit to go on.
+//! Decides about a request, and takes it as far as it gets without the app: to an answer, or to a permit to go on.
 
 use std::sync::Arc;
 
@@ -31,10 +31,11 @@ use crate::telemetry::audit;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::{self, RequestTrace};
 
-/// How long Pingora would wait for a next request, in seconds. It is not asked to: the front has its own deadline.
+/// The time for which Pingora would wait for a next request, in seconds. It never waits: the listener has its own
+/// deadline.
 const KEEP_ALIVE: u64 = 60;
 
-/// How far a request has come.
+/// The result of a step.
 pub(super) enum Step {
     /// It has been answered.
     Answered,
@@ -165,7 +166,8 @@ async fn follow_decision(
             context.arrival.client = context.arrival.client_address(&exchange.req_header().headers);
             let cause = context.arrival.cause();
             let act = traces::under(trace_of(context), act(app, decision, exchange, context));
-            // In a piece of memory of its own, so that requests that are only forwarded carry no room for logins and refreshes.
+            // In a piece of memory of its own, so that requests that are only forwarded carry no room for logins and
+            // refreshes.
             Box::pin(audit::caused_by(cause, act)).await
         }
     }

@@ -1,7 +1,7 @@
 //! Binds WebSockets and event streams to their sessions: they end within two seconds once their session is over.
 //!
-//! Nothing here is on the way of an ordinary request. Each open stream's session is looked at again and again with the
-//! eyes of a request.
+//! Nothing here is on the way of an ordinary request. The session of each open stream is looked at again and again, as
+//! a request would look at it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::gateway::context::Arrival;
 use crate::gateway::state::{App, CurrentState};
 use crate::session::{SessionKey, Sessions, WatchedSession};
 
-/// How often sessions are looked at.
+/// The time between two reviews of the sessions.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Ends streams whose session is over, until nothing is served any more.
@@ -37,8 +37,8 @@ pub(crate) async fn run(current: Arc<CurrentState>, mut is_over: watch::Receiver
     }
 }
 
-/// Binds an exchange to its session from now on. `session_key`: of the newest refresh token, where it was refreshed for this
-/// very request.
+/// Binds an exchange to its session from now on. `session_key` is that of the newest refresh token, if the session was
+/// refreshed for this very request.
 pub(super) fn bind(
     arrival: &Arrival,
     app: &App,

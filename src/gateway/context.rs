@@ -1,4 +1,4 @@
-//! The memory of a request from one of Pingora's phases to the next, split by who may change what.
+//! The memory of a request from one of Pingora's phases to the next. It is split by who may change what.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -24,19 +24,19 @@ use crate::upstream::{Name, Way};
 
 /// One request.
 pub struct Context {
-    /// What is known of it from its start. Changed before the decision only.
+    /// The facts that are known from its start. They change before the decision only.
     pub(crate) arrival: Arrival,
-    /// What was decided about it. Changed by the decision and by what follows from it.
+    /// The decision about it. It changes by the decision and by what follows from it.
     pub(crate) decided: Decided,
-    /// What goes back to its client beside the answer.
+    /// The things that go back to its client together with the answer.
     pub(crate) reply: Reply,
-    /// Its way to the app. Changed by what connects to apps.
+    /// Its way to the app. It changes while the request is connected to its app.
     pub(crate) to_app: ToApp,
     /// Its spans; `None`: traces are off.
     pub(crate) trace: Option<Box<RequestTrace>>,
 }
 
-/// What is known of a request from its start.
+/// The facts of a request that are known from its start.
 pub(crate) struct Arrival {
     /// The state that it began with, and goes on with after a reload.
     pub(crate) state: Arc<State>,
@@ -56,14 +56,14 @@ pub(crate) struct Arrival {
     pub(crate) client: Option<IpAddr>,
 }
 
-/// What was decided about a request.
+/// The decision about a request, and what follows from it.
 #[derive(Debug, Default)]
 pub(crate) struct Decided {
     /// The route that it is on.
     pub(crate) route: Route,
     /// Its right to go to the app.
     pub(crate) permit: Option<Permit>,
-    /// Why it is served here, where it is.
+    /// The reason why it is served here, where it is.
     pub(crate) served: Option<ReasonCode>,
     /// The user whom an endpoint of ours served.
     pub(crate) user: Option<Arc<Identity>>,
@@ -75,7 +75,7 @@ pub(crate) struct Decided {
     pub(crate) ends_with_session: bool,
 }
 
-/// What goes back to the client of a request beside the answer.
+/// The things that go back to the client of a request together with the answer.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
     /// `Set-Cookie` headers for the final response, whoever makes that: see [`Reply::cookies`].
@@ -93,7 +93,7 @@ pub(crate) struct Reply {
 pub(crate) struct ToApp {
     /// An address that was chosen already, and is not used yet.
     pub(crate) peer: Option<Box<HttpPeer>>,
-    /// How it goes there.
+    /// The kind of connection that it takes.
     pub(crate) way: Option<Way>,
     /// The address that it goes to.
     pub(crate) address: Option<SocketAddr>,
@@ -101,11 +101,11 @@ pub(crate) struct ToApp {
     pub(crate) tried: Vec<SocketAddr>,
     /// The app's host name that is to be looked up before an address is chosen.
     pub(crate) look_up: Option<Arc<Name>>,
-    /// How often that was necessary.
+    /// The number of times that this was necessary.
     pub(crate) looked_up: usize,
-    /// How often it was sent again, or to be sent on a connection that was no longer good.
+    /// The number of times that it was sent again, or was to be sent on a connection that was no longer good.
     pub(crate) repeated: usize,
-    /// What it waits for before it is tried again: no descriptor was left.
+    /// The place that it waits for before it is tried again: no descriptor was left.
     pub(crate) place: Option<Place>,
     /// One of the addresses did not answer in time.
     pub(crate) connect_timed_out: bool,
@@ -154,7 +154,7 @@ impl Context {
         Self { arrival, decided, reply, to_app, trace: None }
     }
 
-    /// Why it was refused, or else why it passed.
+    /// The reason why it was refused, or else why it passed.
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         self.reply.refused.get().copied().or_else(|| self.decided.reason())
     }
@@ -180,7 +180,7 @@ impl Arrival {
         Some(Origin::new(headers, connection.peer(), connection.tls(), proxies).client())
     }
 
-    /// Who is behind what is written into the audit log.
+    /// The one who is behind a line of the audit log.
     pub(crate) fn cause(&self) -> Option<Cause> {
         Some(Cause { request_id: self.request_id.clone()?, address: self.client })
     }
@@ -199,15 +199,16 @@ impl Decided {
         self.permit.as_ref().and_then(Permit::identity).or(self.user.as_ref())
     }
 
-    /// Why it passes, or is served.
+    /// The reason why it passes, or is served.
     fn reason(&self) -> Option<ReasonCode> {
         self.permit.as_ref().map(Permit::reason).or(self.served)
     }
 }
 
 impl Reply {
-    /// The cookies for the final response, whose head goes out now. None where they are no longer the newest, or where they
-    /// would bring back a session that was ended, or a JWT that was revoked, meanwhile: see `session/cookie_changes.rs`.
+    /// The cookies for the final response, whose head goes out now. There are none where they are no longer the
+    /// newest, or where they would bring back a session that was ended meanwhile, or a JWT that was revoked: see
+    /// `session/cookie_changes.rs`.
     pub(crate) fn cookies(&self, arrival: &Arrival, decided: &Decided) -> &[HeaderValue] {
         let Some(cookies) = &self.new_cookies else { return &[] };
         let sessions = &arrival.state.sessions;
@@ -225,12 +226,12 @@ impl Reply {
         let _an_earlier_one_stays = self.refused.set(reason);
     }
 
-    /// Notes what the log is told beside the reason.
+    /// Takes a note for the log, which it is told together with the reason.
     pub(crate) fn note(&self, note: Box<str>) {
         let _an_earlier_one_stays = self.note.set(note);
     }
 
-    /// What was compared with what, where the request is refused.
+    /// The comparison by which the request was refused, where it is.
     pub(crate) fn detail(&self) -> Option<&str> {
         self.note.get().map(|note| &**note)
     }

@@ -1,7 +1,8 @@
 //! Answers that come before their request has come in to its end.
 //!
-//! One that is complete ends the exchange: nobody reads the rest of the request any more (RFC 9110 section 7.5, RFC 9113
-//! section 8.1). The client's connection sees to that, see [`EndReason::Answered`]; here is what it means to the gateway.
+//! An answer that is complete ends the exchange: nobody reads the rest of the request any more (RFC 9110 section 7.5,
+//! RFC 9113 section 8.1). The client's connection sees to that, see [`EndReason::Answered`]; this file says what it
+//! means to the gateway.
 
 use http::header;
 use pingora_http::RequestHeader;

@@ -57,7 +57,7 @@ async fn login(
         Err(RequestError::Broken(error)) => Err(error),
         Err(RequestError::Refused(problem)) => {
             if matches!(problem.reason, ReasonCode::LoginBody | ReasonCode::UnsupportedMediaType) {
-                // What came is told to who sent it, and to nobody else: the name of a field may be a piece of a password.
+                // Only the sender is told what came: the name of a field may be a piece of a password.
                 debug!(
                     request_id = text(arrival.request_id.as_ref()),
                     app = app.name,

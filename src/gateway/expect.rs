@@ -1,7 +1,7 @@
 //! `Expect: 100-continue` (RFC 9110 section 10.1.1): answered here, and never passed on.
 //!
-//! An app that sees it may answer from the head alone and take what comes next for another request, while the body is on its
-//! way to it. Without it, an app has to read the body or to close the connection.
+//! An app that sees it may answer from the head alone and take what comes next for another request, while the body is
+//! on its way to it. Without it, an app has to read the body or to close the connection.
 
 use http::{Version, header};
 use pingora_core::Result;
@@ -10,8 +10,8 @@ use pingora_proxy::Session;
 
 use crate::syntax::list_field;
 
-/// Tells whether the client may wait for 100 before it sends its body. One of HTTP/1.0 knows none; over HTTP/2 the field was
-/// dropped.
+/// Tells whether the client may wait for 100 before it sends its body. A client of HTTP/1.0 knows no 100; over HTTP/2
+/// the field was dropped.
 fn is_awaited(request: &RequestHeader) -> bool {
     request.version == Version::HTTP_11 && list_field::has(&request.headers, &header::EXPECT, b"100-continue")
 }

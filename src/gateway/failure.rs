@@ -1,4 +1,4 @@
-//! Who is to blame when a request breaks off, and what its client is told.
+//! Requests that break off: finds who is to blame, and tells the client.
 
 use std::io;
 
@@ -18,7 +18,7 @@ use crate::telemetry::access_log::text;
 use crate::telemetry::metrics;
 use crate::upstream;
 
-/// Answers as far as that is still possible.
+/// Answers a request that broke off, as far as that is still possible.
 pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Context) -> FailToProxy {
     let connection = context.arrival.connection.as_deref();
     if early_answer::is_answered(connection) {
@@ -87,14 +87,15 @@ pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Cont
     FailToProxy { error_code, can_reuse_downstream: written && may_continue }
 }
 
-/// Why an app's head was refused, if that is it. Other errors may quote what the app has said, so they are not logged.
+/// The reason why an app's head was refused, if that is the error. Other errors may quote what the app has said, so
+/// they are not logged.
 fn refusal(error: &Error) -> Option<AppHeadRefusal> {
     let cause = error.root_cause();
     let from_io = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<AppHeadRefusal>();
     cause.downcast_ref::<AppHeadRefusal>().or_else(from_io).copied()
 }
 
-/// Who has made a request fail.
+/// The one who has made a request fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Culprit {
     /// It has left, or takes nothing: there is nobody to answer, and nothing to mend.
@@ -107,7 +108,7 @@ enum Culprit {
     Gateway,
 }
 
-/// By where it broke, and how. `is_of_app`: an app was asked.
+/// Finds the culprit by where the exchange broke, and how. `is_of_app`: an app was asked.
 fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
     use ErrorType::{
         ConnectTimedout, ConnectionClosed, H2Error, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
@@ -128,7 +129,7 @@ fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
     }
 }
 
-/// `None`: there is nobody to answer.
+/// The problem that the client is told. `None`: there is nobody to answer.
 fn problem(error: &Error, connection: Option<&ConnectionWatch>, to_app: &ToApp) -> Option<Problem> {
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
     match connection.and_then(ConnectionWatch::ended) {

@@ -1,10 +1,12 @@
 //! Requests to an app that speaks HTTP/2.
 //!
-//! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
-//! app that takes messages only between its answers would stand still for ever, one that has refused an upload would not be
-//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know. All
-//! requests take it, so that those without a body to speak of share connections. Everything else is as for other apps: the
-//! functions that Pingora's phases call are called in the same order.
+//! They take this way and not Pingora's. Pingora takes nothing of an answer while it waits for the app to take a
+//! message. So an app that takes messages only between its answers would stand still for ever, an app that has refused
+//! an upload would not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks,
+//! which it does not know.
+//!
+//! All requests take this way, so that those without a large body share connections. Everything else is as for other
+//! apps: the functions that Pingora's phases call are called in the same order.
 
 mod upload;
 
@@ -32,7 +34,7 @@ fn is_harmless(exchange: &mut Session) -> bool {
         || early_answer::has_body_within(exchange.req_header(), http2::HARMLESS_BODY)
 }
 
-/// How far a request has come that was to go to its app over HTTP/2.
+/// The result for a request that was to go to its app over HTTP/2.
 pub(super) enum Proxied {
     /// Its answer has been passed on.
     Answered,
@@ -101,7 +103,7 @@ pub(super) async fn proxy(
     }
 }
 
-/// Once, on one stream.
+/// Takes a request to the app once, on one stream.
 async fn call(
     permitted: &mut Permitted<'_>,
     outgoing: &Outgoing,
@@ -158,7 +160,7 @@ async fn request_head(
     Ok(head)
 }
 
-/// Passes a part of the answer on to the client. `true`: it was the last.
+/// Passes a part of the answer on to the client. Returns true after the last one.
 async fn pass_on(permitted: &mut Permitted<'_>, mut part: HttpTask, exchange: &mut Session) -> Result<bool> {
     match &mut part {
         HttpTask::Header(head, _) => {

@@ -14,7 +14,7 @@ use crate::connection::exchange_control::ConnectionWatch;
 use crate::gateway::expect;
 use crate::session::{BodyFormat, BodyKind};
 
-/// Why a request of one of our endpoints comes to nothing.
+/// The ways in which a request of one of our endpoints comes to nothing.
 pub(super) enum RequestError {
     /// It is answered with a problem.
     Refused(Problem),
@@ -61,7 +61,7 @@ pub(super) fn format(headers: &HeaderMap, accepted: &'static [BodyKind]) -> Resu
     BodyFormat::from_headers(only(header::CONTENT_TYPE), only(header::CONTENT_ENCODING), accepted)
 }
 
-/// Reads a whole body of at most `max_size` bytes, within `login_body_timeout` and nothing else.
+/// Reads a whole body of at most `max_size` bytes. No deadline but `login_body_timeout` holds for it.
 pub(super) async fn read(
     limits: &config::Limits,
     max_size: usize,

@@ -1,4 +1,4 @@
-//! Which requests that failed at the app are sent again.
+//! Requests that failed at the app: decides which of them are sent again.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use crate::system::descriptors::is_out_of_descriptors;
 use crate::telemetry::traces::RequestTrace;
 use crate::upstream::{Choice, http2, is_too_late, to_look_up};
 
-/// How often one request is sent again. An app that is being replaced may end several connections one after the other.
+/// The number of times that one request is sent again. An app that is being replaced may end several connections one
+/// after the other.
 const MAX_REPEATED: usize = 4;
 
-/// How often one request has a host name looked up before a connection is made. An answer is good for a second, so this
-/// suffices for every address that is tried.
+/// The number of look-ups of a host name that one request may need before a connection is made. An answer is good for a
+/// second, so this suffices for every address that is tried.
 const MAX_LOOK_UPS: usize = 8;
 
 /// The app has chosen HTTP/1.1, and nothing has been sent: the request is to go by a connection that is lent to it.
@@ -25,7 +26,8 @@ const MAX_LOOK_UPS: usize = 8;
 struct ChoseHttp1;
 
 /// Lets a request whose app has chosen HTTP/1.1 leave its connection for one that is lent, where both directions are
-/// followed: Pingora sends it again. Once: where each of several addresses is still to be asked, it goes by the next one as it is.
+/// followed: Pingora sends it again. It leaves one connection at most. Where each of several addresses is still to be
+/// asked, it goes by the next one as it is.
 pub(super) fn on_a_lent_connection(
     choice: &Choice,
     repeated: usize,
@@ -42,8 +44,8 @@ pub(super) fn on_a_lent_connection(
 }
 
 /// Decides about a request that failed after the connection was made. Sent again are: any that the app says it has not
-/// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be answered, nor
-/// whose body is not kept any more.
+/// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be
+/// answered, nor whose body is not kept any more.
 pub(super) fn decide(exchange: &Session, error: &mut Error, to_app: &mut ToApp, is_reused: bool) {
     let has_begun = exchange.response_written().is_some_and(|response| !response.status.is_informational());
     let can_be_repeated =
@@ -68,7 +70,8 @@ pub(super) fn decide(exchange: &Session, error: &mut Error, to_app: &mut ToApp, 
     to_app.repeated += usize::from(error.retry());
 }
 
-/// A kept connection of HTTP/2 takes no more requests: another one may. Nothing has been sent. `false`: it is not that.
+/// A kept connection of HTTP/2 takes no more requests: another one may. Nothing has been sent. Returns false if it is
+/// not that.
 pub(super) fn after_a_stale_connection(to_app: &mut ToApp, error: &mut Error) -> bool {
     if !http2::is_stale(error) || to_app.repeated >= MAX_REPEATED {
         return false;
@@ -78,8 +81,8 @@ pub(super) fn after_a_stale_connection(to_app: &mut ToApp, error: &mut Error) ->
     true
 }
 
-/// No connection was made, since the app may have moved: its name is looked up, and an address chosen again. `false`: it is
-/// not that.
+/// No connection was made, since the app may have moved: its name is looked up, and an address chosen again. Returns
+/// false if it is not that.
 pub(super) fn after_an_old_answer(
     to_app: &mut ToApp,
     trace: Option<&mut RequestTrace>,
@@ -95,8 +98,8 @@ pub(super) fn after_an_old_answer(
     true
 }
 
-/// No descriptor was left for a connection to the app. Where an idle client makes room, it is tried again: nothing has been
-/// sent. `false`: it is not that, or nobody does.
+/// No descriptor was left for a connection to the app. Where an idle client makes room, it is tried again: nothing has
+/// been sent. Returns false if it is not that, or if nobody makes room.
 pub(super) fn once_there_is_room(to_app: &mut ToApp, error: &mut Error, clients: &Arc<Connections>) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
     if to_app.repeated >= MAX_REPEATED || !cause.is_some_and(is_out_of_descriptors) {

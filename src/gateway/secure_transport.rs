@@ -1,4 +1,4 @@
-//! Requests without TLS go to `https`.
+//! Sends requests without TLS to `https`, and warns of logins without TLS.
 
 use http::{HeaderValue, header};
 use pingora_proxy::Session;
@@ -8,8 +8,8 @@ use crate::gateway::context::Arrival;
 use crate::gateway::state::App;
 use crate::syntax::authority::Authority;
 
-/// The place at an `https` port where a request belongs that came without TLS to the host of an app. A trusted proxy may say
-/// that it came by https.
+/// The `https` URL of a request that came without TLS to the host of an app. `None`: it came by https, as a trusted
+/// proxy may say.
 pub(super) fn redirect(port: u16, exchange: &Session, arrival: &Arrival) -> Option<HeaderValue> {
     let name = plain_host(exchange, arrival)?;
     let port = if port == 443 { String::new() } else { format!(":{port}") };
@@ -18,7 +18,7 @@ pub(super) fn redirect(port: u16, exchange: &Session, arrival: &Arrival) -> Opti
     HeaderValue::from_bytes(&location).ok()
 }
 
-/// Says so, once for each app, where a browser will drop the cookies of this login without a word.
+/// Warns once for each app if a browser will drop the cookies of this login without a word.
 pub(super) fn warn_of_login(app: &App, exchange: &Session, arrival: &Arrival) {
     if let Some(host) = plain_host(exchange, arrival)
         && !app.cookies.is_kept_over_http(host.trim_matches(['[', ']']))

@@ -1,4 +1,4 @@
-//! Requests whose session is refreshed first, or is over: the call, the cookies that follow from it, and the new decision.
+//! Requests whose session is refreshed first, or is over: calls the provider, makes the cookies, and decides again.
 
 use std::sync::Arc;
 

@@ -37,7 +37,7 @@ pub struct State {
     pub trusted_proxies: Vec<IpNet>,
     /// `[server.limits]`.
     pub limits: config::Limits,
-    /// Which requests are logged.
+    /// The requests that are logged.
     pub(crate) access_log: config::AccessLog,
     /// OpenTelemetry traces; `None`: they are off.
     pub(crate) traces: Option<Arc<Traces>>,
@@ -45,9 +45,9 @@ pub struct State {
     pub(crate) open_streams: Arc<OpenStreams>,
     /// Numbers of the providers, by which revocations name them.
     pub(crate) provider_numbers: Vec<usize>,
-    /// What the caller of an administrative request must show.
+    /// The token that the caller of an administrative request must show.
     pub(crate) admin_token: Option<config::Secret>,
-    /// By which names the admin listener is asked.
+    /// The names by which the admin listener is asked.
     pub(crate) admin_hosts: Vec<String>,
     /// `https` at this port is where requests without TLS belong.
     pub(crate) redirect_port: Option<u16>,
@@ -115,9 +115,9 @@ pub struct App {
     pub login: config::Login,
     /// Its time-outs.
     pub timeouts: config::Timeouts,
-    /// Whether it receives the JWT.
+    /// It receives the JWT.
     pub forward_access_token: bool,
-    /// What its requests count.
+    /// The metrics of its requests.
     pub(crate) metrics: AppMetrics,
     duplicate_cookies: Once,
     logins_over_http: Once,
@@ -158,7 +158,7 @@ impl App {
         }
     }
 
-    /// How many routes the configuration has for it.
+    /// The number of routes that the configuration has for it.
     pub(crate) fn configured_routes(&self) -> usize {
         self.routes.len()
     }
@@ -187,7 +187,7 @@ impl App {
         });
     }
 
-    /// What decisions about it need.
+    /// The rules that decisions about it go by.
     pub fn rules(&self) -> &AppRules {
         &self.relying_party.rules
     }
@@ -226,7 +226,7 @@ impl State {
         self.apps.get(*index)
     }
 
-    /// What is remembered, also by the states before and after.
+    /// The memory that all states of a process share.
     pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
@@ -241,7 +241,7 @@ impl State {
         self.clock.now()
     }
 
-    /// Tells what is known now, for a decision about an app.
+    /// Calls `then` with the knowledge of now, for a decision about an app.
     pub(crate) fn with_knowledge<T>(
         &self,
         app: &App,

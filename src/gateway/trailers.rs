@@ -3,13 +3,13 @@
 use http::{HeaderMap, HeaderName, header};
 use pingora_core::{Error, ErrorType, Result};
 
-use crate::gateway::response_head;
+use crate::gateway::app_answer;
 use crate::gateway::state::App;
 
 /// Takes out what a trailer must not say (RFC 9110 section 6.5.1): what frames, routes or describes the message, what
 /// concerns sessions and authentication, and what only we may say about an identity. The rules of headers hold here.
 pub(super) fn clean(app: &App, trailers: &mut HeaderMap) -> Result<()> {
-    if response_head::are_too_large(trailers) {
+    if app_answer::are_too_large(trailers) {
         return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's trailers are too large")
             .map_err(Error::into_up);
     }

@@ -18,14 +18,14 @@ use crate::upstream::{Needs, http2};
 /// Addresses of one app that a request tries to connect to.
 const MAX_CONNECT_ATTEMPTS: usize = 3;
 
-/// What all requests share on their way to apps.
+/// The things that all requests share on their way to apps.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     /// The connections of HTTP/2 to apps.
     pub(super) connections: Arc<http2::Connections>,
     /// The clients' connections, of which idle ones make room where a descriptor for an app is needed.
     pub(super) clients: Arc<Connections>,
-    /// What this process writes into every request.
+    /// The mark that this process writes into every request.
     pub(super) mark: Mark,
 }
 
@@ -81,7 +81,8 @@ pub(super) fn after_failure(
     }
     let known = Unreachable::of(&error.to_string(), Side::App);
     let (reason, hint) = (known.as_ref().map(field::display), known.as_ref().map(Unreachable::hint));
-    warn!(app = app.name, upstream = %peer._address, error = error.etype().as_str(), reason, hint, "cannot connect to the app");
+    let (app_name, kind) = (&app.name, error.etype().as_str());
+    warn!(app = app_name, upstream = %peer._address, error = kind, reason, hint, "cannot connect to the app");
     if let Some(trace) = trace {
         trace.fail_exchange(error.etype().as_str());
     }

@@ -1,4 +1,5 @@
-//! The request as the app sees it: what only we may say is taken out and said, and what the app must not see is taken out.
+//! The request as the app sees it. Fields that only the gateway may write are taken out and written anew. Fields and
+//! cookies that the app must not see are taken out.
 
 use std::sync::Arc;
 
@@ -58,7 +59,8 @@ pub(super) async fn complete(
         upstream.insert_header(header::TE, "trailers")?;
     }
     if offer.is_some() {
-        // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is lent.
+        // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is
+        // lent.
         upstream.insert_header(header::CONNECTION, "close")?;
     }
     if client.headers.contains_key(header::EXPECT) {

@@ -12,7 +12,7 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config::Access;
 
-/// How the refresh of a session went, as far as its request is concerned.
+/// The result of a session's refresh, as far as its request is concerned.
 #[derive(Debug)]
 pub enum Renewal {
     /// There is a new JWT: of this user.
@@ -25,7 +25,8 @@ pub enum Renewal {
     Unavailable(Problem),
 }
 
-/// Decides about a request after the refresh that it waited for. Without a new JWT, the old one is used while it is valid.
+/// Decides about a request after the refresh that it waited for. Without a new JWT, the old one is used while it is
+/// valid.
 pub fn decide_again(pending: Pending<'_>, renewal: Renewal) -> Decision<'_> {
     let Pending { destination, previous, .. } = pending;
     let valid = previous.filter(|previous| previous.still_valid).map(|previous| previous.identity);

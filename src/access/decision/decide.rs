@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::access::app_rules::{AppRules, Knowledge};
 use crate::access::assessment::{Assessment, assess};
@@ -35,8 +35,32 @@ pub struct RequestHead<'a> {
     pub host: &'a str,
     /// All headers.
     pub headers: &'a HeaderMap,
-    /// Whether it asks for a WebSocket (RFC 6455 section 4.1).
+    /// It asks for a WebSocket (RFC 6455 section 4.1).
     pub websocket: bool,
+}
+
+/// Headers by which many frameworks let a request have another method than the one it says.
+const METHOD_OVERRIDES: [HeaderName; 3] = [
+    HeaderName::from_static("x-http-method-override"),
+    HeaderName::from_static("x-http-method"),
+    HeaderName::from_static("x-method-override"),
+];
+
+impl RequestHead<'_> {
+    /// Tells whether a request may have any method, whatever it says of itself.
+    fn overrides_method(&self) -> bool {
+        METHOD_OVERRIDES.iter().any(|name| self.headers.contains_key(name))
+    }
+
+    /// Tells whether a request may change state, by its method (RFC 9110 section 9.2.1) or by one that overrides it.
+    pub fn may_change_state(&self) -> bool {
+        !matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS) || self.overrides_method()
+    }
+
+    /// Tells whether a request passes as a CORS preflight: see [`is_preflight`].
+    pub fn is_preflight(&self) -> bool {
+        *self.method == Method::OPTIONS && !self.overrides_method() && is_preflight(self.method, self.headers)
+    }
 }
 
 impl std::fmt::Debug for RequestHead<'_> {
@@ -81,12 +105,7 @@ fn decide_at<'a>(
     destination: Destination<'a>,
     decoded: &[u8],
 ) -> Decision<'a> {
-    let may_be_another_method = cross_site::overrides_method(request.headers);
-    let may_change_state = may_be_another_method || cross_site::changes_state(request.method);
-    if destination != Destination::Own(Endpoint::Login)
-        && rules.routes.is_login_variant(decoded)
-        && (may_change_state || has_body(request.headers))
-    {
+    if is_login_variant(rules, request, destination, decoded) {
         let detail = format!("The login is at `{}`, spelled like that.", rules.routes.login());
         return reject(Code::BadRequest, detail, Reason::LoginVariant);
     }
@@ -95,22 +114,29 @@ fn decide_at<'a>(
     {
         return no_handshake(error);
     }
-    if !may_be_another_method
-        && is_from_browsers(destination)
-        && is_preflight(request.method, request.headers)
-    {
+    if is_from_browsers(destination) && request.is_preflight() {
         let permit = Permit::without_identity(destination.route(), ReasonCode::Preflight);
         return Decision::Forward(permit);
     }
     match destination {
-        Destination::Own(endpoint) => {
-            at_endpoint(rules, request, known, (destination, endpoint.rules()), may_change_state)
-        }
+        Destination::Own(endpoint) => at_endpoint(rules, request, known, (destination, endpoint.rules())),
         Destination::App(Rule { access: Access::Public, .. }) => {
             Decision::Forward(Permit::without_identity(destination.route(), ReasonCode::Public))
         }
-        Destination::App(_) => with_session(rules, request, known, destination, may_change_state),
+        Destination::App(_) => with_session(rules, request, known, destination),
     }
+}
+
+/// Tells whether a request would bring a password to an app that takes its path for the login path.
+pub fn is_login_variant(
+    rules: &AppRules,
+    request: &RequestHead<'_>,
+    destination: Destination<'_>,
+    decoded: &[u8],
+) -> bool {
+    destination != Destination::Own(Endpoint::Login)
+        && rules.routes.is_login_variant(decoded)
+        && (request.may_change_state() || has_body(request.headers))
 }
 
 /// Tells whether browsers send to a destination: only providers send to the others, and providers have no preflights.
@@ -126,7 +152,6 @@ fn at_endpoint<'a>(
     request: &RequestHead<'_>,
     known: &Knowledge<'_>,
     (destination, endpoint): (Destination<'a>, EndpointRules),
-    may_change_state: bool,
 ) -> Decision<'a> {
     let EndpointRules { methods, callers, needs, .. } = endpoint;
     if callers == Callers::Browsers
@@ -142,7 +167,7 @@ fn at_endpoint<'a>(
     }
     match needs {
         Needs::Nothing(call) => Decision::Serve(call()),
-        Needs::Session(_) => with_session(rules, request, known, destination, may_change_state),
+        Needs::Session(_) => with_session(rules, request, known, destination),
     }
 }
 
@@ -230,10 +255,9 @@ fn with_session<'a>(
     request: &RequestHead<'_>,
     known: &Knowledge<'_>,
     destination: Destination<'a>,
-    may_change_state: bool,
 ) -> Decision<'a> {
     let cookies = rules.cookies.read(request.headers);
-    let needs_own_origin = may_change_state || request.websocket;
+    let needs_own_origin = request.may_change_state() || request.websocket;
     if needs_own_origin
         && cookies.presented != Presented::default()
         && cross_site::is_cross_site(request.headers, request.host, &rules.allowed_origins)

@@ -11,7 +11,7 @@ use crate::access::routes::{Destination, Route};
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 
-/// What becomes of a request.
+/// The outcome for a request.
 #[derive(Debug)]
 pub enum Decision<'a> {
     /// It goes to the app.
@@ -33,26 +33,26 @@ pub enum Decision<'a> {
 /// A request that waits for a new JWT.
 #[derive(Debug)]
 pub struct Pending<'a> {
-    /// Where it goes with it.
+    /// The destination that it goes to then.
     pub destination: Destination<'a>,
-    /// What it is refreshed with.
+    /// The grant that it is refreshed with.
     pub grant: Grant,
     /// Whose session it is, if the old JWT is genuine, and the old JWT itself.
     pub previous: Option<Previous>,
-    /// Which cookies it brought.
+    /// The cookies that it brought.
     pub presented: Presented,
 }
 
 /// A request whose session's cookies are to be cleared.
 #[derive(Debug)]
 pub struct Ending<'a> {
-    /// Where it wanted to go.
+    /// The destination that it wanted to go to.
     pub destination: Destination<'a>,
-    /// What it could have been refreshed with, where that could be read.
+    /// The grant that it could have been refreshed with, where that could be read.
     pub grant: Option<Grant>,
-    /// Which cookies it brought.
+    /// The cookies that it brought.
     pub presented: Presented,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 

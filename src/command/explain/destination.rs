@@ -3,22 +3,17 @@
 use http::Method;
 
 use super::Steps;
-use crate::access::cross_site;
-use crate::access::decision::{AppRules, RequestHead};
+use crate::access::decision::{self, AppRules, RequestHead};
 use crate::access::endpoint::{Callers, Endpoint, EndpointRules, Needs};
-use crate::access::preflight::{has_body, is_preflight};
 use crate::access::routes::{Destination, Rule};
 use crate::config::{self, Access, App};
 use crate::session::{BodyKind, media_types};
 use crate::syntax::path;
 
-/// Whether it is a spelling of the login path that is refused.
+/// Tells whether it is a spelling of the login path that is refused.
 pub(super) fn is_login_variant(rules: &AppRules, head: &RequestHead<'_>, decoded: &[u8]) -> bool {
-    rules.routes.resolve(head.path.as_bytes(), decoded) != Destination::Own(Endpoint::Login)
-        && rules.routes.is_login_variant(decoded)
-        && (cross_site::changes_state(head.method)
-            || cross_site::overrides_method(head.headers)
-            || has_body(head.headers))
+    let destination = rules.routes.resolve(head.path.as_bytes(), decoded);
+    decision::is_login_variant(rules, head, destination, decoded)
 }
 
 /// The destination; returns whether that is the app. What may become of the request is left out where it `is_decided` later.
@@ -58,7 +53,7 @@ fn route(steps: &mut Steps, app: &App, head: &RequestHead<'_>, rule: &Rule<'_>, 
         Some((index, route)) => steps.add("route", &format!("{} `{}`", index + 1, route.path)),
         None => steps.add("route", "none matches, so access is `required`"),
     }
-    if passes_as_preflight(head) {
+    if head.is_preflight() {
         return steps.add("access", "a CORS preflight: passed on without a session");
     }
     steps.add("access", access(rule.access));
@@ -102,7 +97,7 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
     steps.add("upstream", &addresses.join(", "));
     let destination = rules.routes.resolve(head.path.as_bytes(), &decoded);
     let is_public = matches!(destination, Destination::App(Rule { access: Access::Public, .. }));
-    let identified = !is_public && !passes_as_preflight(head);
+    let identified = !is_public && !head.is_preflight();
     for header in app.identity_headers.iter().filter(|_| identified) {
         steps.add("header", &format!("{}: claim `{}`", header.display_name, header.claim));
     }
@@ -118,11 +113,6 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
 /// What an `OPTIONS` needs to be one.
 const PREFLIGHT: &str =
     "with `Origin`, `Access-Control-Request-Method` and no body it goes to the app without a session";
-
-/// Whether the gateway takes it for a CORS preflight.
-fn passes_as_preflight(head: &RequestHead<'_>) -> bool {
-    !cross_site::overrides_method(head.headers) && is_preflight(head.method, head.headers)
-}
 
 const fn access(access: Access) -> &'static str {
     match access {

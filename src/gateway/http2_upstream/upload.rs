@@ -17,14 +17,14 @@ use crate::connection::exchange_control::ConnectionWatch;
 use crate::connection::stall::{Backlog, Stall};
 use crate::upstream::http2;
 
-/// What was read of the client and is not sent yet. Nothing more is read before.
+/// The bytes that were read of the client and are not sent yet. Nothing more is read before they are.
 pub(super) struct Upload {
     /// `None`: there is nothing to send any more, or the app takes nothing more.
     sending: Option<SendStream<Bytes>>,
     pending: Bytes,
     /// The client has sent everything.
     is_read: bool,
-    /// How long the app may take nothing.
+    /// The time for which the app may take nothing.
     idle: Duration,
     waiting: Stall,
     socket: Option<Arc<SocketDigest>>,
@@ -47,8 +47,8 @@ impl Upload {
         Self { sending, pending, is_read, idle, waiting: Stall::default(), socket, client }
     }
 
-    /// Sends or reads something. It is not ready while there is nothing to do; it fails where the client is gone or a deadline
-    /// is over. Nothing is lost where this is given up before it is ready.
+    /// Sends or reads something. It is not ready while there is nothing to do; it fails where the client is gone or a
+    /// deadline is over. Nothing is lost where this is given up before it is ready.
     pub(super) async fn advance(&mut self, exchange: &mut Session) -> Result<()> {
         let Some(sending) = &mut self.sending else {
             return Err(gone(exchange).await);
@@ -104,7 +104,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Whether nobody would hear that a deadline of the client's connection is over: see [`gone`].
+    /// Tells whether nobody would hear that a deadline of the client's connection is over: see [`gone`].
     pub(super) fn is_deaf(&self, exchange: &mut Session) -> bool {
         self.sending.is_none() && is_unread(exchange)
     }
@@ -118,7 +118,7 @@ impl Upload {
     }
 }
 
-/// Whether what is read next of the client would be the rest of its body.
+/// Tells whether the next bytes of the client would be the rest of its body.
 fn is_unread(exchange: &mut Session) -> bool {
     exchange.req_header().version != Version::HTTP_2 && !exchange.as_mut().is_body_done()
 }

@@ -9,7 +9,6 @@ mod cdn_loop;
 mod context;
 mod early_answer;
 mod endpoints;
-mod exchange_kind;
 mod expect;
 mod failure;
 mod fusionauth_webhook;

@@ -21,7 +21,7 @@ use portcullis::access::decision::{AppRules, Decision, Knowledge, Permit, Reason
 use portcullis::access::endpoint::Call;
 use portcullis::access::key_set::KeySet;
 use portcullis::access::memory::Memory;
-use portcullis::access::revocations::Mark;
+use portcullis::access::revocations::{EndedBy, Mark};
 use portcullis::access::token::MAX_TOKEN_LENGTH;
 use portcullis::answer::reason::ReasonCode;
 use portcullis_fuzz::tokens::{ISSUER, LEEWAY, Signer, claims, jwks, mint, read_signed};
@@ -234,7 +234,7 @@ impl World {
         // Both apps have the same one.
         let provider = APPS[0].token.provider;
         if revoke.by_session {
-            revocations.revoke(Mark::session(provider, &sid), false, kept_until, self.now);
+            revocations.revoke(Mark::session(provider, &sid), EndedBy::Revocation, kept_until, self.now);
             self.revoked_sessions.insert(sid);
         } else {
             let until = NOW.saturating_add_signed(i64::from(revoke.issued_until) * 4);
@@ -282,25 +282,8 @@ impl World {
                 assert!(!is_foreign);
                 false
             }
-            Decision::Refresh(pending) => {
-                assert!(request.raw || *request.refresh_tokens == [pending.grant.refresh_token.to_string()]);
-                if let Some(previous) = &pending.previous {
-                    let signed = self.check_signed(request, app, previous.identity.subject());
-                    assert!(previous.over.is_none() || signed.is_over, "{:?}", previous.over);
-                    assert_eq!(previous.still_valid, self.is_usable(&signed));
-                }
-                true
-            }
-            Decision::End(ending) => {
-                let is_revoked =
-                    |token: &String| read_signed(token).is_some_and(|read| self.is_revoked(&read.claims));
-                let is_due = match ending.reason {
-                    Reason::DuplicateCookie => {
-                        request.access_tokens.len() > 1 || request.refresh_tokens.len() > 1
-                    }
-                    _ => request.access_tokens.iter().any(is_revoked),
-                };
-                assert!(request.raw || is_due, "{:?}", ending.reason);
+            Decision::Refresh(_) | Decision::End(_) => {
+                self.check_refresh_or_end(request, app, decision);
                 true
             }
             Decision::Serve(Call::BackchannelLogout | Call::FusionAuthWebhook) => {
@@ -319,7 +302,32 @@ impl World {
         self.check_that_good_tokens_pass(step, request, app, decision);
     }
 
-    /// Who may go to the app, and as whom.
+    fn check_refresh_or_end(&self, request: &Request, app: usize, decision: &Decision<'_>) {
+        match decision {
+            Decision::Refresh(pending) => {
+                assert!(request.raw || *request.refresh_tokens == [pending.grant.refresh_token.to_string()]);
+                if let Some(previous) = &pending.previous {
+                    let signed = self.check_signed(request, app, previous.identity.subject());
+                    assert!(previous.over.is_none() || signed.is_over, "{:?}", previous.over);
+                    assert_eq!(previous.still_valid, self.is_usable(&signed));
+                }
+            }
+            Decision::End(ending) => {
+                let is_revoked =
+                    |token: &String| read_signed(token).is_some_and(|read| self.is_revoked(&read.claims));
+                let is_due = match ending.reason {
+                    Reason::DuplicateCookie => {
+                        request.access_tokens.len() > 1 || request.refresh_tokens.len() > 1
+                    }
+                    _ => request.access_tokens.iter().any(is_revoked),
+                };
+                assert!(request.raw || is_due, "{:?}", ending.reason);
+            }
+            _ => unreachable!("neither a refresh nor an end"),
+        }
+    }
+
+    /// Checks that who goes to the app may go there, and as whom.
     fn check_permit(&self, step: &Step<'_>, request: &Request, app: usize, permit: &Permit) {
         let decoded = percent_decode(request.path.as_bytes());
         let below = |prefix: &str| {

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::access::app_rules::{AppRules, Knowledge};
 use crate::access::cookies::{Presented, SessionCookies};
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetime, Over};
 use crate::access::reason::Reason;
 use crate::access::revocations::{Mark, Revocation};
-use crate::access::token::{self, TokenError, Verification};
+use crate::access::token::{self, Verification};
+use crate::access::token_error::TokenError;
+use crate::access::tokens::AccessToken;
 use crate::access::verified_tokens::{Remembered, Scope};
 
 pub use crate::access::grant::{Grant, Previous};
@@ -87,7 +87,7 @@ fn without_refresh_token(reason: Reason, known: &Knowledge<'_>) -> Assessment {
 
 /// Copied only where it is needed, which is rare.
 fn previous(cookies: &SessionCookies<'_>, identity: Arc<Identity>, still_valid: bool) -> Previous {
-    let access_token = Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
+    let access_token = AccessToken::new(cookies.access_token.as_deref().unwrap_or_default());
     Previous { identity, access_token, still_valid, over: None }
 }
 
@@ -238,7 +238,7 @@ fn revocation(identity: &Identity, known: &Knowledge<'_>) -> Option<Revocation> 
 fn revoked(identity: Arc<Identity>, revocation: Revocation) -> Jwt {
     match revocation {
         Revocation::Token => Jwt::Unusable(identity, Reason::Revoked(revocation)),
-        Revocation::Session { .. } => Jwt::Over(identity, Reason::Revoked(revocation)),
+        Revocation::Session(_) => Jwt::Over(identity, Reason::Revoked(revocation)),
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use zeroize::Zeroizing;
-
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetimes};
 use crate::access::memory::Memory;
 use crate::access::reason::Reason;
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
 
 /// The rules that protect an app's sessions.
@@ -26,37 +25,25 @@ pub struct SessionRules {
 }
 
 /// A session's right to a new JWT, as its cookie gave it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Grant {
     /// The refresh token.
-    pub refresh_token: Zeroizing<String>,
+    pub refresh_token: RefreshToken,
     /// The record that was sealed with it, where cookies are sealed.
     pub record: Option<SessionRecord>,
 }
 
-impl std::fmt::Debug for Grant {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Grant").field("record", &self.record).finish_non_exhaustive()
-    }
-}
-
 /// The genuine JWT of a session that needs a new one.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Previous {
     /// Whose it is.
     pub identity: Arc<Identity>,
     /// The JWT itself: one provider's refresh API wants it, too (FusionAuth).
-    pub access_token: Zeroizing<String>,
+    pub access_token: AccessToken,
     /// It is still valid: used on if the refresh fails for a passing reason.
     pub still_valid: bool,
     /// It was revoked, or its session, which need not be the one of the refresh token beside it.
     pub over: Option<Revocation>,
-}
-
-impl std::fmt::Debug for Previous {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Previous").field("still_valid", &self.still_valid).finish_non_exhaustive()
-    }
 }
 
 impl SessionRules {
@@ -76,7 +63,7 @@ impl SessionRules {
     /// Opens a refresh token's cookie; `None` where cookies are sealed and this one was not sealed here.
     pub fn open(&self, cookie: &str) -> Option<Grant> {
         match &self.seal {
-            None => Some(Grant { refresh_token: Zeroizing::new(cookie.to_owned()), record: None }),
+            None => Some(Grant { refresh_token: RefreshToken::new(cookie), record: None }),
             Some(seal) => {
                 let (refresh_token, record) = seal.open(cookie)?;
                 Some(Grant { refresh_token, record: Some(record) })

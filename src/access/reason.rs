@@ -2,7 +2,7 @@
 
 use crate::access::lifetime::Over;
 use crate::access::revocations::Revocation;
-use crate::access::token::TokenError;
+use crate::access::token_error::TokenError;
 use crate::answer::reason::ReasonCode;
 use crate::syntax::path::PathError;
 
@@ -89,8 +89,7 @@ impl Reason {
             Self::DuplicateCookie => ReasonCode::DuplicateCookie,
             Self::IncompleteCookie => ReasonCode::IncompleteCookie,
             Self::NoKeys => ReasonCode::KeysUnknown,
-            Self::Revoked(Revocation::Session { is_replaced: true }) => ReasonCode::Replaced,
-            Self::Revoked(Revocation::Session { .. }) => ReasonCode::Revoked,
+            Self::Revoked(Revocation::Session(by)) => by.reason(),
             Self::Revoked(Revocation::Token) => ReasonCode::TokenRevoked,
             Self::Lifetime(Over::Absolute) => ReasonCode::AbsoluteLifetime,
             Self::Lifetime(Over::Idle) => ReasonCode::IdleLifetime,

@@ -12,7 +12,6 @@ use crate::access::decision::{Decision, Permit, Reason, RequestHead, decide_and_
 use crate::access::endpoint::Call;
 use crate::access::refusal_notes;
 use crate::access::routes::Route;
-use crate::access::web_socket;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
@@ -21,11 +20,10 @@ use crate::gateway::answer::Answer;
 use crate::gateway::cdn_loop::Mark;
 use crate::gateway::context::Context;
 use crate::gateway::state::{App, State};
-use crate::gateway::{
-    bound_streams, endpoints, exchange_kind, hop_by_hop, secure_transport, session_renewal,
-};
+use crate::gateway::{bound_streams, endpoints, hop_by_hop, secure_transport, session_renewal};
 use crate::identity_provider::UnknownKeySource;
 use crate::session::unavailable;
+use crate::syntax::{grpc, web_socket};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit;
 use crate::telemetry::request_id;
@@ -70,7 +68,9 @@ pub(super) async fn run(mark: &Mark, exchange: &mut Session, context: &mut Conte
         return answer(Answer::redirect(location), exchange, context).await;
     }
     if exchange.req_header().headers.contains_key(header::UPGRADE) {
-        context.arrival.websocket = is_websocket(exchange.req_header());
+        let request = exchange.req_header();
+        context.arrival.websocket =
+            web_socket::is_handshake(request.version, &request.method, &request.headers);
         if !context.arrival.websocket {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
             exchange.req_header_mut().remove_header(&header::UPGRADE);
@@ -108,24 +108,19 @@ fn find_app(state: &State, headers: &HeaderMap) -> Option<Arc<App>> {
     state.app(headers.get(header::HOST)?.to_str().ok()?).cloned()
 }
 
-/// RFC 6455 section 4.1.
-fn is_websocket(request: &RequestHeader) -> bool {
-    request.version == Version::HTTP_11 && web_socket::is_asked_for(&request.method, &request.headers)
-}
-
 /// Tells the client's connection what comes with a request that goes to the app.
 fn prepare_connection(app: &App, permit: &Permit, exchange: &Session, context: &mut Context) {
     let Some(connection) = &context.arrival.connection else { return };
-    connection.set_write_timeout(app.timeouts.idle);
+    connection.timeouts.set_write(app.timeouts.idle);
     let request = exchange.req_header();
     if !request.headers.contains_key(header::CONTENT_TYPE) {
         return;
     }
-    if exchange_kind::is_grpc_call(request) {
+    if grpc::is_call(request) {
         // Its messages come when the client has something to say.
-        connection.exempt_from_body_rate();
+        connection.timeouts.exempt_from_body_rate();
     }
-    if exchange_kind::calls_itself_grpc(&request.headers) {
+    if grpc::calls_itself_grpc(&request.headers) {
         // It may go on for ever, and the app may say nothing before its end.
         let session_key = context.decided.session_key;
         bound_streams::bind(&context.arrival, app, permit.identity(), session_key, &request.headers);

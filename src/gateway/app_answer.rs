@@ -14,9 +14,9 @@ use tracing::warn;
 use crate::gateway::context::{Arrival, Decided, Permitted, Reply};
 use crate::gateway::hop_by_hop::{KEEP_ALIVE, PROXY_CONNECTION, named_by_connection};
 use crate::gateway::state::App;
-use crate::gateway::{bound_streams, early_answer, exchange_kind, plain_headers};
-use crate::syntax::app_head::{AppHeadRefusal, Framing, check_status};
-use crate::syntax::list_field;
+use crate::gateway::{bound_streams, early_answer, plain_headers};
+use crate::syntax::app_head::{AppHeadRefusal, Framing, check_status, has_no_body};
+use crate::syntax::{grpc, list_field};
 use crate::telemetry::request_id::X_REQUEST_ID;
 
 /// Changes the head of an app's answer, or refuses it.
@@ -49,15 +49,15 @@ pub(super) fn change(
         exchange.set_keepalive(None);
     }
     if let Some(connection) = &arrival.connection {
-        connection.disarm_response_deadline();
+        connection.timeouts.disarm_response();
         if arrival.websocket {
             // Also where the app answers otherwise: its connection has no time-out of its own.
-            connection.set_idle_timeout(app.timeouts.idle);
+            connection.timeouts.set_idle(app.timeouts.idle);
         } else {
-            connection.set_answer_timeout(app.timeouts.idle);
+            connection.timeouts.set_answer(app.timeouts.idle);
         }
     }
-    if exchange_kind::is_stream(response) && !decided.ends_with_session {
+    if is_stream(response) && !decided.ends_with_session {
         let headers = &exchange.req_header().headers;
         bound_streams::bind(arrival, app, decided.identity(), decided.session_key, headers);
     }
@@ -73,6 +73,18 @@ fn let_interim_pass(exchange: &mut Session, response: &ResponseHeader, reply: &m
         let closes = !early_answer::has_short_body(exchange.req_header());
         exchange.set_close_on_response_before_downstream_finish(closes);
     }
+}
+
+/// Tells whether an answer begins an upgraded connection, an event stream, or a gRPC call.
+fn is_stream(response: &ResponseHeader) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let content_type = response.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let is_event_stream = content_type
+        .and_then(|value| value.get(..EVENT_STREAM.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM));
+    response.status == StatusCode::SWITCHING_PROTOCOLS
+        || is_event_stream
+        || grpc::calls_itself_grpc(&response.headers)
 }
 
 /// Adds what the browser gets beside the app's own headers.
@@ -192,7 +204,7 @@ struct ResponseHead {
 impl ResponseHead {
     /// No body may come (RFC 9112 section 6.3).
     fn is_without_body(self) -> bool {
-        self.is_to_head || self.status == StatusCode::NOT_MODIFIED || self.has_no_length()
+        has_no_body(self.is_to_head, self.status.as_u16())
     }
 
     /// Not even a length may be announced (RFC 9110 section 8.6).

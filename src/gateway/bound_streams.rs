@@ -15,7 +15,7 @@ use crate::access::identity::Identity;
 use crate::access::presented_session::SessionAtHand;
 use crate::gateway::context::Arrival;
 use crate::gateway::state::{App, CurrentState};
-use crate::session::{SessionKey, Sessions, WatchedSession};
+use crate::session::{SessionKey, Sessions, StreamSession};
 
 /// The time between two reviews of the sessions.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -51,8 +51,8 @@ pub(super) fn bind(
     let SessionAtHand { grant, lifetime } =
         state.with_knowledge(app, false, |known| SessionAtHand::read(app.rules(), headers, identity, known));
     let presented = grant.as_ref().map(|grant| Sessions::key(&app.relying_party, &grant.refresh_token));
-    let session = WatchedSession {
-        app: Arc::clone(&app.relying_party),
+    let session = StreamSession {
+        relying_party: Arc::clone(&app.relying_party),
         identity: Arc::clone(identity),
         key: session_key.or(presented),
         id: grant.and_then(|grant| grant.record).map(|record| record.id),

@@ -14,7 +14,7 @@ use crate::access::identity::Identity;
 use crate::access::routes::Route;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Place;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::forwarding::Origin;
 use crate::gateway::state::{App, State};
 use crate::session::{Asker, NewCookies, SessionKey, Tokens};
@@ -43,7 +43,7 @@ pub(crate) struct Arrival {
     /// When its head had been read.
     pub(crate) started: Instant,
     /// The connection that it came on.
-    pub(crate) connection: Option<Arc<ConnectionWatch>>,
+    pub(crate) connection: Option<Arc<ExchangeControl>>,
     /// Its peer is a trusted proxy.
     pub(crate) is_from_proxy: bool,
     /// Its name: in the app's log, in ours, in the answer.
@@ -139,7 +139,7 @@ impl std::fmt::Debug for Context {
 
 impl Context {
     /// A request that begins now, with this state.
-    pub(crate) fn new(state: Arc<State>, connection: Option<Arc<ConnectionWatch>>) -> Self {
+    pub(crate) fn new(state: Arc<State>, connection: Option<Arc<ExchangeControl>>) -> Self {
         let arrival = Arrival {
             state,
             started: Instant::now(),
@@ -245,7 +245,7 @@ impl Reply {
 impl ToApp {
     /// Tells whether the connection to the app had served another request.
     pub(crate) fn is_on_a_kept_connection(&self) -> bool {
-        matches!(&self.way, Some(Way::Loan(loan)) if loan.was_kept())
+        matches!(&self.way, Some(Way::Http1(attempt)) if attempt.was_kept())
     }
 }
 
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn cookies_are_not_shown() {
         let cookie = HeaderValue::from_static("__Host-access_token=canary; Path=/");
-        let new_cookies = NewCookies { headers: vec![cookie], change: Change::Clear, before: None };
+        let new_cookies = NewCookies { headers: vec![cookie].into(), change: Change::Clear, before: None };
         let reply = Reply { new_cookies: Some(new_cookies), ..Reply::default() };
         assert!(!format!("{reply:?}").contains("canary"), "{reply:?}");
     }

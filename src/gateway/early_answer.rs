@@ -7,23 +7,24 @@
 use http::header;
 use pingora_http::RequestHeader;
 
-use crate::connection::exchange_control::{ConnectionWatch, EndReason};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::http1::request_head::MAX_DRAINED_BODY;
+use crate::syntax::framing_fields::content_length;
 
 /// Tells whether the request was answered in full before its end, which is no failure.
-pub(super) fn is_answered(connection: Option<&ConnectionWatch>) -> bool {
-    let ended = connection.and_then(ConnectionWatch::ended);
+pub(super) fn is_answered(connection: Option<&ExchangeControl>) -> bool {
+    let ended = connection.and_then(ExchangeControl::ended);
     ended == Some(EndReason::Answered)
 }
 
 /// Tells whether the client sends a body that is worth reading for the sake of the connection.
 pub(super) fn has_short_body(request: &RequestHeader) -> bool {
-    const SHORT: u64 = 64 * 1024;
-    has_body_within(request, SHORT)
+    has_body_within(request, MAX_DRAINED_BODY)
 }
 
 /// Tells whether the client sends, without being asked for it, a body of so many bytes at most.
 pub(super) fn has_body_within(request: &RequestHeader, bytes: u64) -> bool {
-    let length =
-        request.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    length.is_some_and(|length: u64| length <= bytes) && !request.headers.contains_key(header::EXPECT)
+    content_length(&request.headers).is_some_and(|length| length <= bytes)
+        && !request.headers.contains_key(header::EXPECT)
 }

@@ -9,7 +9,8 @@ use tracing::{field, info, warn};
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
-use crate::connection::exchange_control::{ConnectionWatch, EndReason};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::{Context, ToApp};
 use crate::gateway::early_answer;
@@ -130,9 +131,9 @@ fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
 }
 
 /// The problem that the client is told. `None`: there is nobody to answer.
-fn problem(error: &Error, connection: Option<&ConnectionWatch>, to_app: &ToApp) -> Option<Problem> {
+fn problem(error: &Error, connection: Option<&ExchangeControl>, to_app: &ToApp) -> Option<Problem> {
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
-    match connection.and_then(ConnectionWatch::ended) {
+    match connection.and_then(ExchangeControl::ended) {
         Some(EndReason::ResponseTimeout | EndReason::AppIdle) => return Some(too_late),
         Some(EndReason::BodyTooSlow) => {
             return Some(Problem::new(Code::RequestTimeout, "The body did not arrive in time."));
@@ -237,7 +238,7 @@ mod tests {
             (EndReason::SessionEnded, None),
             (EndReason::Shutdown, None),
         ] {
-            let connection = ConnectionWatch::new(SocketAddr::from(([127, 0, 0, 1], 1)), false);
+            let connection = ExchangeControl::new(SocketAddr::from(([127, 0, 0, 1], 1)), false);
             connection.end(reason);
             for source in SOURCES {
                 let error = Error::create(ErrorType::ReadError, source, None, None);

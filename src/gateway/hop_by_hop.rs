@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, Version, header};
 use pingora_http::RequestHeader;
 
+use crate::syntax::framing_fields::ConnectionOptions;
 use crate::syntax::list_field;
 
 /// The field in which peers from before HTTP/1.1 say for what time they keep a connection.
@@ -36,8 +37,7 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 /// (RFC 9112 section
 /// 9.3).
 pub(super) fn persists(request: &RequestHeader) -> bool {
-    let has = |option| list_field::has(&request.headers, &header::CONNECTION, option);
-    !has(b"close") && (request.version == Version::HTTP_11 || has(b"keep-alive"))
+    ConnectionOptions::of(&request.headers).persists(request.version == Version::HTTP_11)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 
 mod upload;
 
-use http::{Method, StatusCode, Uri, Version, header};
+use http::{Method, Uri, Version, header};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -21,9 +21,9 @@ use pingora_proxy::Session;
 use crate::gateway::cdn_loop::Mark;
 use crate::gateway::context::Permitted;
 use crate::gateway::upstream_choice::{self, Outgoing};
-use crate::gateway::{
-    app_answer, early_answer, exchange_kind, hop_by_hop, retry, trailers, upstream_request,
-};
+use crate::gateway::{app_answer, early_answer, hop_by_hop, retry, trailers, upstream_request};
+use crate::syntax::app_head::has_no_body;
+use crate::syntax::grpc;
 use crate::upstream::{Way, http2};
 
 use upload::Upload;
@@ -56,7 +56,7 @@ pub(super) async fn proxy(
             permitted.to_app.peer = Some(peer);
             return Ok(Proxied::OverHttp1);
         }
-        if exchange_kind::is_grpc_call(exchange.req_header()) {
+        if grpc::is_call(exchange.req_header()) {
             http2::share_with_calls(&mut peer);
         } else if !is_harmless(exchange) {
             http2::use_alone(&mut peer);
@@ -80,7 +80,7 @@ pub(super) async fn proxy(
                 error
             }
             Ok(None) => match &permitted.to_app.way {
-                Some(Way::Offer(choice)) if !exchange_kind::is_grpc_call(exchange.req_header()) => {
+                Some(Way::Offer(choice)) if !grpc::is_call(exchange.req_header()) => {
                     choice.was_http1();
                     continue;
                 }
@@ -166,9 +166,7 @@ async fn pass_on(permitted: &mut Permitted<'_>, mut part: HttpTask, exchange: &m
         HttpTask::Header(head, _) => {
             app_answer::change(permitted, exchange, head)?;
             let client = exchange.req_header();
-            let has_body = client.method != Method::HEAD
-                && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-                && !head.status.is_informational();
+            let has_body = !has_no_body(client.method == Method::HEAD, head.status.as_u16());
             if client.version == Version::HTTP_11
                 && has_body
                 && !head.headers.contains_key(header::CONTENT_LENGTH)

@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::connection::exchange_control::{EndReason, Exchange};
-use crate::session::WatchedSession;
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeHandle;
+use crate::session::StreamSession;
 
 /// Every open stream of a session. Bounded by the connections there are.
 #[derive(Debug, Default)]
@@ -13,18 +14,18 @@ pub(crate) struct OpenStreams {
 
 #[derive(Debug)]
 struct OpenStream {
-    exchange: Exchange,
-    session: WatchedSession,
+    exchange: ExchangeHandle,
+    session: StreamSession,
 }
 
 impl OpenStreams {
     /// Enters a stream.
-    pub(super) fn add(&self, exchange: Exchange, session: WatchedSession) {
+    pub(super) fn add(&self, exchange: ExchangeHandle, session: StreamSession) {
         self.with(|streams| streams.push(OpenStream { exchange, session }));
     }
 
     /// Forgets streams that are over, and ends those whose session is. Returns how many it ended.
-    pub(super) fn review(&self, lives: impl Fn(&WatchedSession) -> bool) -> usize {
+    pub(super) fn review(&self, lives: impl Fn(&StreamSession) -> bool) -> usize {
         self.with(|streams| {
             streams.retain(|stream| !stream.exchange.is_over());
             let open = streams.len();

@@ -13,7 +13,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 
 use crate::connection::connection_limit::Connections;
-use crate::connection::exchange_control::{self, ConnectionWatch};
+use crate::connection::exchange_control::{self, ExchangeControl};
 use crate::gateway::admission::{self, Step};
 use crate::gateway::context::Context;
 use crate::gateway::http2_upstream::{self, Proxied};
@@ -55,7 +55,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         connection: Box<dyn Any + Send + Sync>,
     ) {
-        let connection = connection.downcast::<Arc<ConnectionWatch>>();
+        let connection = connection.downcast::<Arc<ExchangeControl>>();
         context.arrival.connection = connection.ok().map(|connection| *connection);
     }
 

@@ -10,9 +10,10 @@ use zeroize::Zeroize;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::config;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::gateway::expect;
 use crate::session::{BodyFormat, BodyKind};
+use crate::syntax::framing_fields::content_length;
 
 /// The ways in which a request of one of our endpoints comes to nothing.
 pub(super) enum RequestError {
@@ -66,18 +67,17 @@ pub(super) async fn read(
     limits: &config::Limits,
     max_size: usize,
     exchange: &mut Session,
-    connection: Option<&ConnectionWatch>,
+    connection: Option<&ExchangeControl>,
 ) -> Result<Body, RequestError> {
     let too_large = || Problem::new(Code::BodyTooLarge, "The body is too large.");
-    let headers = &exchange.req_header().headers;
     let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        content_length(&exchange.req_header().headers).and_then(|length| usize::try_from(length).ok());
     if length.is_some_and(|length| length > max_size) {
         return Err(too_large().into());
     }
     expect::go_on(exchange).await?;
     if let Some(connection) = connection {
-        connection.exempt_from_body_rate();
+        connection.timeouts.exempt_from_body_rate();
     }
     let reading = async {
         let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));

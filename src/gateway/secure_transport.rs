@@ -1,6 +1,6 @@
 //! Sends requests without TLS to `https`, and warns of logins without TLS.
 
-use http::{HeaderValue, header};
+use http::HeaderValue;
 use pingora_proxy::Session;
 
 use crate::connection::forwarding::Origin;
@@ -31,11 +31,10 @@ pub(super) fn warn_of_login(app: &App, exchange: &Session, arrival: &Arrival) {
 fn plain_host(exchange: &Session, arrival: &Arrival) -> Option<String> {
     let connection = arrival.connection.as_ref()?;
     let request = exchange.req_header();
-    let host = request.headers.get(header::HOST)?;
     let (peer, tls) = (connection.peer(), connection.tls());
     if Origin::new(&request.headers, peer, tls, &arrival.state.trusted_proxies).is_https() {
         return None;
     }
     // An app has it, so it is one of the configuration's; its port is that of the plain listener.
-    Some(Authority::parse(host.as_bytes())?.url_host().into_owned())
+    Some(Authority::of(&request.headers)?.url_host().into_owned())
 }

@@ -6,7 +6,8 @@ use pingora_http::RequestHeader;
 use tracing::error;
 
 use crate::access::decision::{Decision, Ending, Pending, Reason, Renewal, admit, decide_again, ended};
-use crate::access::revocations::Revocation;
+use crate::access::revocations::{EndedBy, Revocation};
+use crate::access::tokens::RefreshToken;
 use crate::answer::reason::ReasonCode;
 use crate::answer::retry_after::RETRY_AFTER;
 use crate::gateway::context::{Arrival, Decided, Reply};
@@ -96,7 +97,7 @@ pub(super) fn end<'a>(
         }
     }
     // The browser may have the cookies of its new session by now, which must not be cleared.
-    if reason != Reason::Revoked(Revocation::Session { is_replaced: true }) {
+    if reason != Reason::Revoked(Revocation::Session(EndedBy::AnotherLogin)) {
         reply.new_cookies = Some(session_cookies::cleared(app, request, presented));
     }
     ended(destination, reason)
@@ -106,11 +107,11 @@ pub(super) fn end<'a>(
 /// dead.
 fn rotated_cookies(
     app: &App,
-    newest: &str,
+    newest: &RefreshToken,
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Option<NewCookies> {
-    if *newest == **pending.grant.refresh_token {
+    if *newest == pending.grant.refresh_token {
         return None;
     }
     session_cookies::rotated(app, newest, pending, request)

@@ -11,7 +11,8 @@ use tracing::{field, warn};
 use crate::connection::connection_limit::Connections;
 use crate::gateway::cdn_loop::Mark;
 use crate::gateway::context::Permitted;
-use crate::gateway::{exchange_kind, retry};
+use crate::gateway::retry;
+use crate::syntax::grpc;
 use crate::system::unreachable::{Side, Unreachable};
 use crate::upstream::{Needs, http2};
 
@@ -49,7 +50,7 @@ pub(super) async fn peer(exchange: &Session, permitted: &mut Permitted<'_>) -> R
     let needs = match request.version {
         _ if arrival.websocket => Needs::WebSocket,
         Version::HTTP_10 => Needs::Http1,
-        Version::HTTP_2 if exchange_kind::is_grpc_call(request) => Needs::Http2,
+        _ if grpc::is_call(request) => Needs::Http2,
         _ => Needs::Anything,
     };
     let client = arrival.connection.as_ref();

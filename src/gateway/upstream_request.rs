@@ -67,7 +67,7 @@ pub(super) async fn complete(
         expect::go_on(exchange).await?;
     }
     if let Some(connection) = &arrival.connection {
-        connection.arm_response_deadline(app.timeouts.response);
+        connection.timeouts.arm_response(app.timeouts.response);
     }
     Ok(())
 }

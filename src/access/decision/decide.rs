@@ -16,13 +16,13 @@ use crate::access::preflight::{has_body, is_preflight};
 use crate::access::reason::Reason;
 use crate::access::refusal_notes;
 use crate::access::routes::{Destination, Rule};
-use crate::access::web_socket::{self, HandshakeError};
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::answer::retry_after::RETRY_AFTER;
 use crate::config::Access;
 use crate::syntax::path;
+use crate::syntax::web_socket::{self, HandshakeError};
 
 /// A request's head, as far as the decision looks at it.
 #[derive(Clone, Copy)]

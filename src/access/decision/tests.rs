@@ -105,7 +105,7 @@ fn line(decision: &Decision<'_>) -> String {
         Decision::Serve(Call::FusionAuthWebhook) => "webhook".into(),
         Decision::Serve(Call::User(identity)) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
-            let mut line = format!("refresh {}", *pending.grant.refresh_token);
+            let mut line = format!("refresh {}", &*pending.grant.refresh_token);
             if let Some(previous) = &pending.previous {
                 let still = if previous.still_valid { ", valid" } else { ", expired" };
                 let _ = write!(line, " of {}{still}", previous.identity.subject());

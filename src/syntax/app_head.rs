@@ -2,7 +2,7 @@
 //!
 //! Pure, and the one place for the rule. It is held against the bytes that an app sends over HTTP/1.1
 //! ([`crate::http1::head`]), since some of it cannot be seen any more once they are parsed; and against the parsed
-//! head, over whichever protocol it came (`gateway/response_head.rs`), where what is merely superfluous is also taken
+//! head, over whichever protocol it came (`gateway/app_answer.rs`), where what is merely superfluous is also taken
 //! out.
 
 use std::ops::RangeInclusive;

@@ -84,12 +84,10 @@ async fn try_login(
     secure_transport::warn_of_login(state, app, session, context);
     context.identity = Some(Arc::clone(&tokens.identity));
     if !old.grant.as_ref().is_some_and(is_same) {
-        state.sessions.replace(
-            &app.relying_party,
-            old.grant.as_ref(),
-            old.identity.as_deref(),
-            &tokens.identity,
-        );
+        state
+            .sessions
+            .replace(&app.relying_party, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity)
+            .await;
     }
     Ok(Ok(tokens))
 }

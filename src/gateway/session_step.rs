@@ -86,7 +86,7 @@ async fn act<'a>(
 ) -> Result<bool> {
     let decision = match decision {
         Decision::Refresh(pending) => refresh(state, app, pending, session.req_header(), context).await,
-        Decision::End(ending) => end(state, app, ending, session.req_header(), context),
+        Decision::End(ending) => end(state, app, ending, session.req_header(), context).await,
         decision => decision,
     };
     context.passed = Some(ReasonCode::Served);
@@ -232,7 +232,7 @@ async fn refresh<'a>(
 }
 
 /// What becomes of a request whose session is over without the provider having said so, or whose cookies are of no use.
-fn end<'a>(
+async fn end<'a>(
     state: &State,
     app: &App,
     ending: Ending<'a>,
@@ -252,7 +252,7 @@ fn end<'a>(
         }
         _ => {
             if let Some(grant) = &grant {
-                state.sessions.expire(&app.relying_party, grant, reason.code());
+                state.sessions.expire(&app.relying_party, grant, reason.code()).await;
             }
         }
     }

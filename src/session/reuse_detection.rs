@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::tokens::RefreshToken;
 use crate::session::expiring_table::Expiring;
@@ -109,13 +108,13 @@ impl Default for Families {
 impl Families {
     /// A login has brought a session's first tokens at `started_at` (Unix seconds). What the refresh token has given before is
     /// remembered: it ends together.
-    pub(super) fn begin(&mut self, key: SessionKey, identity: &Identity, started_at: u64, now: Instant) {
+    pub(super) fn begin(&mut self, key: SessionKey, jwt: Jwt, started_at: u64, now: Instant) {
         let member = Member::default();
         let jwts = self.jwts(key);
         with(&member, |family| {
             family.first = Some(key);
             family.jwts = jwts;
-            family.remember(identity);
+            family.remember(jwt);
             family.started_at = Some(started_at);
         });
         self.members.insert(key, member, now + IS_KEPT);
@@ -126,7 +125,7 @@ impl Families {
         &mut self,
         key: SessionKey,
         next: Option<(SessionKey, &RefreshToken)>,
-        identity: Option<&Identity>,
+        jwt: Option<Jwt>,
         now: Instant,
     ) {
         let member = self.members.get(key).cloned().unwrap_or_default();
@@ -139,16 +138,16 @@ impl Families {
             if let Some((key, token)) = next {
                 family.newest = Some(Newest { key, generation, token: token.clone() });
             }
-            let is_new = identity.is_some_and(|identity| family.remember(identity));
+            let is_new = jwt.is_some_and(|jwt| family.remember(jwt));
             family.first.get_or_insert(key);
             // Only what a request brought is ever the first of a family.
             let last_used = *family.last_used.get_or_insert(key);
             Renewed { is_new, last_used, is_unused: !family.is_used(generation) }
         });
-        if let Some(identity) =
-            identity.filter(|_| renewed.is_new && renewed.is_unused && given != renewed.last_used)
+        if let Some((marks, _)) =
+            jwt.filter(|_| renewed.is_new && renewed.is_unused && given != renewed.last_used)
         {
-            self.unused_jwts.insert(identity.marks().token, given, now + IS_KEPT);
+            self.unused_jwts.insert(marks.token, given, now + IS_KEPT);
         }
         self.members.insert(key, member, now + IS_KEPT);
         if let Some((next, next_member)) = next_member {
@@ -255,8 +254,7 @@ impl Families {
 
 impl Family {
     /// `false`: it was given before.
-    fn remember(&mut self, identity: &Identity) -> bool {
-        let jwt = (*identity.marks(), identity.expires_at());
+    fn remember(&mut self, jwt: Jwt) -> bool {
         self.newest_jwt = Some(jwt.0.token);
         if self.jwts.contains(&jwt) {
             return false;
@@ -286,7 +284,7 @@ impl Family {
     }
 }
 
-/// Only ever locked inside the ledger's lock, and never across an await.
+/// Only ever locked inside the replay window's lock, and never across an await.
 fn with<T>(member: &Member, act: impl FnOnce(&mut Family) -> T) -> T {
     act(&mut member.family.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -13,7 +13,7 @@ use crate::session::session_key::SessionKey;
 /// Changes that are remembered at once; the oldest are forgotten first.
 const MAX_CHANGES: usize = 65_536;
 
-/// How long a change is remembered: as long as an app may take for its answer.
+/// The time for which a change is remembered: as long as an app may take for its answer.
 pub(super) const IS_KEPT: Duration = Duration::from_secs(3600);
 
 /// Changes of one browser's cookies that are followed.

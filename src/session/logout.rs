@@ -198,7 +198,7 @@ async fn revoke(
     }
 }
 
-/// Whether there is a place among the revocations that wait for another attempt.
+/// Takes a place, if there is one, among the revocations that wait for another attempt.
 fn has_place<'a>(relying_party: &'a RelyingParty, place: &mut Option<SemaphorePermit<'a>>) -> bool {
     if place.is_none() {
         *place = relying_party.calls.waiting_revocations.try_acquire().ok();

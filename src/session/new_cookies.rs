@@ -11,7 +11,7 @@ use crate::access::revocations::Mark;
 use crate::session::session_key::SessionKey;
 use crate::syntax::redacted::Redacted;
 
-/// How long a request may have been on its way before it came in.
+/// The longest time for which a request may have been on its way before it came in.
 const MAX_LATENESS: Duration = Duration::from_secs(60);
 
 /// The session cookies that a request brought, without the cookies themselves.

@@ -1,4 +1,4 @@
-//! Whether a session still lives, asked by what outlives its request: an open WebSocket or event stream.
+//! The session of an open WebSocket or event stream, which outlives its request: the stream asks whether it still lives.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) struct StreamSession {
 }
 
 impl Sessions {
-    /// Whether a request of the session would still get through: it was not revoked, has not outlived itself, and its
+    /// Says that a request of the session would still get through: it was not revoked, has not outlived itself, and its
     /// JWT, or one that it was refreshed to meanwhile, is good. A stream cannot bring new cookies to the browser, so
     /// nothing is refreshed for it.
     pub(crate) fn lives(&self, session: &StreamSession) -> bool {

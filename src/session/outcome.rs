@@ -30,7 +30,7 @@ pub struct UnverifiedTokens {
     pub(super) is_refused: bool,
 }
 
-/// How a refresh went, the same for all who waited for it.
+/// The outcome of a refresh, the same for all who waited for it.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// There is a new JWT.
@@ -53,7 +53,7 @@ pub enum Outcome {
 /// The result of a refresh for one request.
 #[derive(Debug)]
 pub struct Refreshed {
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome,
     /// The refresh token to go on with: the newest that is known, or the one that the request brought.
     pub refresh_token: RefreshToken,

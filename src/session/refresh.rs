@@ -25,7 +25,7 @@ use crate::telemetry::traces;
 /// Refreshes that one request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
 
-/// How long a request waits for a new JWT while there is one that can still be used. The call goes on, and a later request
+/// The time for which a request waits for a new JWT while there is one that can still be used. The call goes on, and a later request
 /// gets its outcome.
 const EARLY_PATIENCE: Duration = Duration::from_secs(1);
 

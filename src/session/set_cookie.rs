@@ -26,7 +26,7 @@ impl CookieWriter {
         Self { settings }
     }
 
-    /// Whether browsers keep what it writes where `host` is reached by plain http.
+    /// Says that browsers keep its cookies where `host` is reached by plain http.
     pub fn is_kept_over_http(&self, host: &str) -> bool {
         self.settings.are_kept_over_http(host)
     }
@@ -98,7 +98,7 @@ impl CookieWriter {
         Duration::try_from(lifetime).ok()
     }
 
-    /// Where the cookies are.
+    /// The scope of the cookies.
     fn scope(&self) -> Scope<'_> {
         Scope { domain: self.settings.domain.as_deref(), path: "/" }
     }
@@ -153,7 +153,7 @@ impl CookieWriter {
     }
 }
 
-/// Where a browser keeps a cookie: one of the same name elsewhere is another one (RFC 6265 section 5.3).
+/// The scope in which a browser keeps a cookie: one of the same name elsewhere is another one (RFC 6265 section 5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Scope<'a> {
     /// `None`: of this host alone.

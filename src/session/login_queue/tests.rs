@@ -19,7 +19,7 @@ fn small() -> LoginQueue {
     LoginQueue::new(Bounds { calls: 4, of_site: 2, strangers: 3, known_in_a_row: 3 })
 }
 
-/// Who has entered, in order, with their turns as far as they have come.
+/// The logins that have entered, in order, with their turns as far as they have come.
 struct Crowd {
     turns: LoginQueue,
     waiting: Vec<(String, Waiting)>,

@@ -16,17 +16,17 @@ use crate::session::shared_state::values::{Gain, Rest, Waiter};
 /// Outcomes that are remembered at once; the first to be forgotten go first. An outcome takes a few kilobytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
-/// How long "this grant is dead" is remembered: long enough for a page's parallel requests, too short to hide a grant
+/// The time for which "this grant is dead" is remembered: long enough for a page's parallel requests, too short to hide a grant
 /// that comes to life again.
 pub(super) const DEAD_IS_KEPT: Duration = Duration::from_secs(5);
 
-/// How long refreshes of a token rest after one that gained nothing: see [`Rest`].
+/// The time for which refreshes of a token rest after one that gained nothing: see [`Rest`].
 pub(super) const REST: Duration = Duration::from_secs(5);
 
-/// How long new tokens that nobody has used yet are kept at most. Whoever comes later with the old ones gets newer ones.
+/// The longest time for which new tokens are kept that nobody has used yet. Whoever comes later with the old ones gets newer ones.
 pub(super) const UNUSED_IS_KEPT: Duration = Duration::from_secs(600);
 
-/// How long an ended session is remembered: longer than revoking it is tried.
+/// The time for which an ended session is remembered: longer than revoking it is tried.
 pub(super) const ENDED_IS_KEPT: Duration = Duration::from_secs(15 * 60);
 
 /// Calls that may be under way or wait for their turn at once. Anyone can send a made-up refresh token.
@@ -61,7 +61,7 @@ impl Given {
     }
 }
 
-/// Why a refresh token is not to be used.
+/// The reason why a refresh token is not to be used.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// The provider has said so: it is dead, or another step is wanted first.
@@ -122,6 +122,7 @@ impl Entries {
         }
     }
 
+    /// Lets refreshes of a token rest.
     pub(super) fn rest(&mut self, key: SessionKey, rest: Rest, now: Instant) {
         self.refused.insert(key, Refused::Rest(rest), now + REST);
     }

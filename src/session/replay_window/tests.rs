@@ -26,7 +26,7 @@ fn renewed() -> Outcome {
     renewed_as(None)
 }
 
-/// What a refresh gains whose JWT can be used for a while.
+/// The worth of a refresh whose JWT can be used for a while.
 const GAIN: Gain = Gain { lasts: Duration::from_secs(300), rest: None };
 
 /// With another refresh token, each time with another JWT.
@@ -63,7 +63,7 @@ impl ReplayWindow {
     }
 }
 
-/// What a turn is, in a word.
+/// The claim, in a word.
 fn turn(window: &ReplayWindow, token: &str) -> (String, Option<Claimed>) {
     of_turn(window.claim(key(token), FOLLOWED))
 }
@@ -246,7 +246,7 @@ fn refresh_for_nobody(window: &ReplayWindow, token: &str, next: Option<&str>) ->
     tokens.identity.marks().token
 }
 
-/// What a turn comes to in the end, from the token on that replaced this one.
+/// The end of a claim, from the token on that replaced this one.
 fn end_of_turn(window: &ReplayWindow, token: &str) -> String {
     let what = turn(window, token).0;
     match what.strip_prefix("replaced ") {

@@ -72,7 +72,7 @@ impl Claimed {
     }
 }
 
-/// Why a call brought no answer.
+/// The reason why a call brought no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
     /// The provider has not seen the refresh token.
@@ -81,7 +81,7 @@ pub(crate) enum NoAnswer {
     Unknown,
 }
 
-/// Which refreshes rest after one that gained nothing.
+/// The refreshes that rest after one that gained nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
     /// Early ones: the JWT at hand is still valid, so nothing is lost.
@@ -93,9 +93,9 @@ pub(crate) enum Rest {
 /// The worth of a refresh.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Gain {
-    /// How long the new JWT can be used.
+    /// The time for which the new JWT can be used.
     pub(crate) lasts: Duration,
-    /// What rests, where it gained nothing.
+    /// The refreshes that rest, where it gained nothing.
     pub(crate) rest: Option<Rest>,
 }
 
@@ -117,7 +117,7 @@ pub(crate) struct NewRevocation {
     pub(crate) mark: Mark,
     /// JWTs that were issued later (Unix seconds) are not meant.
     pub(crate) issued_until: u64,
-    /// Why.
+    /// Its cause.
     pub(crate) by: EndedBy,
     /// Unix seconds; then it is forgotten.
     pub(crate) kept_until: u64,
@@ -142,7 +142,7 @@ pub(crate) trait LoginReservation: Debug + Send {
 /// The settings that a reload may change.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
-    /// How long the outcome of a refresh answers requests that still bring the old refresh token.
+    /// The time for which the outcome of a refresh answers requests that still bring the old refresh token.
     pub(crate) replay_window: Duration,
     /// Failed logins of one user name from one address, at once.
     pub(crate) failed_logins_per_name: u32,

@@ -48,6 +48,8 @@
 pub mod access;
 mod admin;
 pub mod answer;
+#[cfg(test)]
+mod architecture_tests;
 pub mod command;
 pub mod config;
 mod connection;

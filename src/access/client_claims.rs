@@ -2,7 +2,7 @@
 
 use crate::access::claims::Claims;
 use crate::access::signed_token::string;
-use crate::access::token::TokenError;
+use crate::access::token_error::TokenError;
 
 /// A claim that names the client, and in whose tokens it does.
 struct ClientClaim {

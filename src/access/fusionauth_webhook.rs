@@ -10,8 +10,8 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::access::key_set::KeySet;
-use crate::access::signed_token::{self, string};
-use crate::access::token::{TokenError, latest_issue};
+use crate::access::signed_token::{self, latest_issue, string};
+use crate::access::token_error::TokenError;
 use crate::config;
 use crate::syntax::json;
 

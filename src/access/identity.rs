@@ -10,7 +10,8 @@ use crate::access::claims::{Members, scalar_text};
 use crate::access::identity_rules::IdentityRules;
 use crate::access::omission::{Omission, Omitted};
 use crate::access::revocations::TokenMarks;
-use crate::access::token::{ClaimFault, TokenError, VerifiedClaims};
+use crate::access::token::VerifiedClaims;
+use crate::access::token_error::{ClaimFault, TokenError};
 use crate::config::ClaimPath;
 use crate::syntax::redacted::Redacted;
 

@@ -8,12 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
-use crate::access::token::TokenError;
+use crate::access::token_error::{MAX_TOKEN_LENGTH, TokenError};
 use crate::config::algorithm_named;
 use crate::syntax::json;
-
-/// Bytes of a token; longer ones are refused before anything is parsed.
-pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
 /// Objects in objects in a JWT: Keycloak's `resource_access.CLIENT.roles` needs 4.
 const MAX_DEPTH: usize = 16;

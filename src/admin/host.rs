@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::syntax::authority::Authority;
 
 /// What is asked for by any name: load balancers do, and it tells nobody anything that is worth stealing.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use prometheus::core::Collector;
 use prometheus::{Counter, Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
 
-use crate::gateway::{ReloadStatus, State};
+use crate::admin::process_status::ReloadStatus;
+use crate::gateway::State;
 use crate::system::resource_usage;
 use crate::telemetry::metrics::METRICS;
 
@@ -16,6 +17,7 @@ pub(super) fn text(state: &State, process: &Process) -> String {
     let registry = Registry::new();
     // Constant names: these errors do not happen, and what is left out then shows in the test.
     let _ = fill(&registry, state);
+    let _ = reloads(&registry, &process.status.reload());
     let _ = certificates(&registry, process);
     let _ = usage(&registry);
     let mut families = METRICS.registry.gather();
@@ -27,7 +29,6 @@ pub(super) fn text(state: &State, process: &Process) -> String {
 fn fill(registry: &Registry, state: &State) -> prometheus::Result<()> {
     let build = vector(registry, "portcullis_build_info", "The version that runs.", &["version"])?;
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-    reloads(registry, &state.reload_status())?;
     let ready = vector(
         registry,
         "portcullis_identity_provider_ready",

@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::access::token::latest_issue;
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config::Secret;
 use crate::gateway::State;

@@ -2,7 +2,7 @@
 //!
 //! `docs/operations.md` says for each one what to do about it; a test compares the two.
 
-use crate::answer::problem::Code;
+use crate::answer::code::Code;
 
 macro_rules! reason_codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {

@@ -15,16 +15,17 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use url::{Position, Url};
 
 use self::keys::Keys;
+use crate::access::cross_site;
 use crate::access::decision::{AppRules, Reason, RequestHead};
-use crate::access::{cross_site, web_socket};
 use crate::config::{App, Config};
 use crate::syntax::authority::Authority;
 use crate::syntax::path;
 use crate::syntax::redacted::SecretText;
+use crate::syntax::web_socket;
 use crate::system::clock::Clock;
 
 /// A request to be explained.
@@ -172,7 +173,7 @@ fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
         headers.append(name, value);
     }
     let is_browsers_websocket = matches!(url.scheme(), "ws" | "wss");
-    let websocket = is_browsers_websocket || web_socket::is_asked_for(&method, &headers);
+    let websocket = is_browsers_websocket || web_socket::is_handshake(Version::HTTP_11, &method, &headers);
     if is_browsers_websocket {
         // As browsers send them.
         headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static(web_socket::VERSION));

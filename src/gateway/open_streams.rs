@@ -14,12 +14,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::access::assessment::SessionAtHand;
-use crate::connection::exchange_control::{EndReason, Exchange};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeHandle;
 use crate::gateway::context::Context;
-use crate::gateway::grpc::calls_itself_grpc;
-use crate::gateway::reload_status::CurrentState;
+use crate::gateway::current_state::CurrentState;
 use crate::gateway::state::{App, State};
 use crate::session::{Sessions, StreamSession};
+use crate::syntax::grpc::calls_itself_grpc;
 
 /// How often sessions are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -32,7 +33,7 @@ pub(crate) struct OpenStreams {
 
 #[derive(Debug)]
 struct OpenStream {
-    exchange: Exchange,
+    exchange: ExchangeHandle,
     session: StreamSession,
 }
 

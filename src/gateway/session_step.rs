@@ -8,15 +8,16 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 use tracing::{debug, error};
 
-use crate::access::decision::{
-    Decision, Ending, Pending, RETRY_AFTER, Reason, RequestHead, admit, decide_and_locate,
-};
+use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide_and_locate};
 use crate::access::identity::Identity;
 use crate::access::revocations::{EndedBy, Revocation};
 use crate::access::routes::{Destination, Rule};
 use crate::access::tokens::RefreshToken;
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+
 use crate::answer::reason::ReasonCode;
+use crate::answer::retry_after::RETRY_AFTER;
 use crate::config::Access;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;

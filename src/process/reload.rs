@@ -1,36 +1,24 @@
 //! Another configuration for a server that runs: checked and built first, then swapped at once, or not at all.
 
-use std::any::Any;
-use std::collections::HashMap;
-use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use async_trait::async_trait;
-use http::Response;
-use pingora_core::apps::http_app::ServeHttp;
-use pingora_core::protocols::http::ServerSession;
 use tokio::sync::watch as channel;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::admin::{Admin, Process};
+use crate::admin::{ProcessStatus, ReloadStatus};
 use crate::config::{Change, Config, ConfigError, Outline};
-use crate::gateway::{CurrentState, ReloadStatus, State};
+use crate::connection::connection_limit::Connections;
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::gateway::{CurrentState, State};
 use crate::identity_provider::SetupError;
+use crate::process::background::Background;
+use crate::process::build::{Before, StateBuilder};
+use crate::process::prepare::prepare;
+use crate::system::descriptors::fitting;
 use crate::telemetry::metrics::METRICS;
 
-use crate::connection::connection_limit::Connections;
-use crate::connection::http1::serve::ConnectionSettings;
-use crate::system::descriptors::fitting;
-
-/// How long the swap waits for new providers and host names to be looked up: without them, requests would fail that succeed
-/// with the old configuration. Then the new one counts as one of a start while its providers are down.
-const PREPARATION: Duration = Duration::from_secs(10);
-
-/// What the process takes from its first configuration for good.
+/// The keys that the process takes from its first configuration for good.
 const FIXED: [&str; 8] = [
     "server.listen",
     "server.listen_tls",
@@ -50,29 +38,38 @@ pub struct Reloader {
 
 #[derive(Debug)]
 struct Inner {
+    builder: StateBuilder,
     current: Arc<CurrentState>,
+    status: Arc<ProcessStatus>,
     config: ArcSwap<Config>,
     settings: Arc<ArcSwap<ConnectionSettings>>,
     connections: Arc<Connections>,
     background: Background,
-    /// What the process started with.
+    /// The configuration that the process started with.
     first: Outline,
     /// One reload after the other.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Reloader {
-    pub(crate) fn new(config: Config, state: Arc<State>, is_over: channel::Receiver<bool>) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        builder: StateBuilder,
+        state: Arc<State>,
+        is_over: channel::Receiver<bool>,
+    ) -> Self {
         let limits = &config.server.limits;
         let connections = Connections::new(most_connections(limits.max_connections));
         let inner = Inner {
+            builder,
+            status: Arc::new(ProcessStatus::new(state.now())),
             current: Arc::new(CurrentState::new(state)),
             settings: Arc::new(ArcSwap::from_pointee(ConnectionSettings::new(
                 limits,
                 config.server.log.access,
             ))),
             connections,
-            background: Background { is_over, tasks: Mutex::default() },
+            background: Background::new(is_over),
             first: config.outline.clone(),
             turn: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
@@ -88,6 +85,15 @@ impl Reloader {
     /// The state for new requests.
     pub fn state(&self) -> Arc<State> {
         self.inner.current.load()
+    }
+
+    /// The reloads until now.
+    pub fn status(&self) -> Arc<ReloadStatus> {
+        self.inner.status.reload()
+    }
+
+    pub(crate) fn process_status(&self) -> &Arc<ProcessStatus> {
+        &self.inner.status
     }
 
     pub(crate) fn current(&self) -> &Arc<CurrentState> {
@@ -112,8 +118,8 @@ impl Reloader {
     pub async fn reload(&self, config: Config) -> Result<Vec<Change>, SetupError> {
         let inner = &self.inner;
         let _turn = inner.turn.lock().await;
-        let before = self.state();
-        let next = match before.next(&config) {
+        let (before, old) = (self.state(), self.config());
+        let next = match inner.builder.next(&config, Before { state: &before, outline: &old.outline }) {
             Ok(next) => Arc::new(next),
             Err(error) => {
                 self.refuse(error.to_string());
@@ -121,13 +127,14 @@ impl Reloader {
             }
         };
         prepare(Some(&before), &next).await;
-        let changes = self.config().outline.changes(&config.outline);
+        let changes = old.outline.changes(&config.outline);
         let needs_restart = FIXED.into_iter().filter(|key| !inner.first.is_same(&config.outline, key));
+        let known = self.status();
         let status = ReloadStatus {
-            generation: next.generation(),
+            generation: known.generation + 1,
             loaded_at: next.now(),
             last_error: None,
-            refused: next.reload_status().refused,
+            refused: known.refused,
             needs_restart: needs_restart.map(String::from).collect(),
         };
         report(&status, &changes);
@@ -136,7 +143,7 @@ impl Reloader {
             .store(Arc::new(ConnectionSettings::new(&config.server.limits, config.server.log.access)));
         inner.connections.set_max(most_connections(config.server.limits.max_connections));
         inner.config.store(Arc::new(config));
-        next.set_reload_status(status);
+        inner.status.set_reload(status);
         inner.current.store(next);
         self.follow_state();
         Ok(changes)
@@ -144,7 +151,7 @@ impl Reloader {
 
     /// Is not ready from now on, and waits for `server.shutdown_delay`.
     pub(crate) async fn announce_stop(&self) {
-        self.state().status.stop();
+        self.inner.status.stop();
         let delay = self.config().server.shutdown_delay;
         if !delay.is_zero() {
             info!(delay_seconds = delay.as_secs(), "not ready any more, and stopping soon");
@@ -169,10 +176,9 @@ impl Reloader {
     }
 
     fn refuse(&self, reason: String) {
-        let state = self.state();
-        let status = ReloadStatus::clone(&state.reload_status());
+        let status = ReloadStatus::clone(&self.status());
         error!(generation = status.generation, reason, "reload refused: the old configuration stays");
-        state.set_reload_status(ReloadStatus {
+        self.inner.status.set_reload(ReloadStatus {
             last_error: Some(reason),
             refused: status.refused + 1,
             ..status
@@ -195,99 +201,4 @@ fn report(status: &ReloadStatus, changes: &[Change]) {
         warn!(key, "this change needs a restart: until then the process goes on as it started");
     }
     info!(generation = status.generation, changes = changes.len(), "configuration reloaded");
-}
-
-/// Finds out what the new state needs and the old one did not have.
-pub(crate) async fn prepare(before: Option<&State>, next: &State) {
-    let providers = before.map_or(&[][..], |before| &before.providers);
-    let mut preparing = JoinSet::new();
-    for provider in next.providers.iter().filter(|new| !has(providers, new)) {
-        let provider = Arc::clone(provider);
-        preparing.spawn(async move {
-            if !provider.prepare().await {
-                warn!(
-                    identity_provider = provider.name(),
-                    "the provider is not ready: its endpoints or keys are not known"
-                );
-            }
-        });
-    }
-    let known: Vec<_> =
-        before.iter().flat_map(|before| &before.apps).map(|app| Arc::clone(&app.upstreams)).collect();
-    for app in next.apps.iter().filter(|app| !has(&known, &app.upstreams)) {
-        let upstreams = Arc::clone(&app.upstreams);
-        preparing.spawn(async move {
-            upstreams.resolve().await;
-        });
-    }
-    if timeout(PREPARATION, async { while preparing.join_next().await.is_some() {} }).await.is_err() {
-        warn!("what the new configuration needs could not be looked up in time");
-    }
-}
-
-fn has<T>(all: &[Arc<T>], one: &Arc<T>) -> bool {
-    all.iter().any(|other| Arc::ptr_eq(other, one))
-}
-
-/// What providers and upstreams do in the background, each for as long as a configuration has it.
-struct Background {
-    /// Turns true once nothing is served any more.
-    is_over: channel::Receiver<bool>,
-    tasks: Mutex<HashMap<usize, Task>>,
-}
-
-struct Task {
-    /// Whose task it is; as long as it is kept, nothing else has its address.
-    _owner: Arc<dyn Any + Send + Sync>,
-    handle: AbortHandle,
-}
-
-impl std::fmt::Debug for Background {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Background").finish_non_exhaustive()
-    }
-}
-
-impl Background {
-    fn follow(&self, state: &State) {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut old = std::mem::take(&mut *tasks);
-        let mut keep = |owner: Arc<dyn Any + Send + Sync>, start: &dyn Fn() -> AbortHandle| {
-            let address = Arc::as_ptr(&owner).cast::<()>().addr();
-            let task = old.remove(&address).unwrap_or_else(|| Task { _owner: owner, handle: start() });
-            tasks.insert(address, task);
-        };
-        for provider in &state.providers {
-            let run = || spawn(Arc::clone(provider).run(self.is_over.clone()));
-            keep(provider.clone(), &run);
-        }
-        for app in &state.apps {
-            let run = || {
-                let (upstreams, is_over) = (Arc::clone(&app.upstreams), self.is_over.clone());
-                spawn(async move { upstreams.run(is_over).await })
-            };
-            keep(app.upstreams.clone(), &run);
-        }
-        for task in old.into_values() {
-            task.handle.abort();
-        }
-    }
-}
-
-fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
-    tokio::spawn(task).abort_handle()
-}
-
-/// The admin listener of the state of the moment.
-#[derive(Debug)]
-pub(crate) struct CurrentAdmin {
-    pub(crate) current: Arc<CurrentState>,
-    pub(crate) process: Arc<Process>,
-}
-
-#[async_trait]
-impl ServeHttp for CurrentAdmin {
-    async fn response(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
-        Admin::new(self.current.load(), Arc::clone(&self.process)).response(session).await
-    }
 }

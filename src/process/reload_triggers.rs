@@ -81,7 +81,7 @@ async fn load(path: &Path, reloader: &Reloader, only_if_changed: bool) -> Option
     let files = Some(config.outline.files().clone());
     let is_same = reloader.config().outline.changes(&config.outline).is_empty();
     // Back to what it was after a bad one counts: the status is to say that all is well.
-    if only_if_changed && is_same && reloader.state().reload_status().last_error.is_none() {
+    if only_if_changed && is_same && reloader.status().last_error.is_none() {
         return files;
     }
     for warning in &warnings {

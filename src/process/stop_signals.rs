@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::process::server::Server;
+use crate::process::bind::Server;
 use crate::process::upgrade::NotWanted;
 
 /// A signal that asks the process to end.

@@ -1,6 +1,7 @@
 //! The format of a body that Portcullis reads itself, by its head.
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::syntax::media_type::{Parameterised, shown};
 use crate::syntax::multipart;

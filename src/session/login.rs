@@ -8,12 +8,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-use crate::access::decision::RETRY_AFTER;
 use crate::access::token::TokenError;
 use crate::access::token_fix;
 use crate::access::tokens::AccessToken;
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
+use crate::answer::retry_after::RETRY_AFTER;
 use crate::identity_provider::{ChallengeKind, Credentials, LoginError, TokenSet, client_fix};
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::Turn;

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
-use crate::answer::problem::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config;
 

@@ -8,10 +8,12 @@ use tracing::warn;
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
-use crate::access::token::{self, TokenError, Verification};
+use crate::access::token::{self, Verification};
+use crate::access::token_error::TokenError;
 use crate::access::tokens::AccessToken;
 use crate::identity_provider::{Client, IdentityProvider, UnknownKeySource};
 use crate::session::provider_calls::ProviderCalls;
+use crate::telemetry::audit::Audited;
 use crate::telemetry::metrics;
 
 /// The app and the provider of a session: what OAuth calls a client, and OpenID Connect a relying party.
@@ -29,6 +31,20 @@ pub struct RelyingParty {
     pub request_timeout: Duration,
     /// Calls to the provider at once, over all apps that use it.
     pub(crate) calls: Arc<ProviderCalls>,
+}
+
+impl Audited for RelyingParty {
+    fn app(&self) -> &str {
+        &self.app
+    }
+
+    fn client_id(&self) -> &str {
+        &self.client.id
+    }
+
+    fn provider(&self) -> &str {
+        self.provider.name()
+    }
 }
 
 impl RelyingParty {

@@ -2,7 +2,7 @@
 
 use crate::access::lifetime::Over;
 use crate::access::revocations::Revocation;
-use crate::access::token::TokenError;
+use crate::access::token_error::TokenError;
 use crate::answer::reason::ReasonCode;
 use crate::syntax::path::PathError;
 

@@ -5,7 +5,7 @@ use url::Url;
 use super::clock_skew::{NOISE, Skew};
 use super::report::Report;
 use crate::config::{self, LogoutMethod};
-use crate::identity_provider::probe::{KeysFound, NoKeys, Probed};
+use crate::identity_provider::doctor_questions::{KeysFound, NoKeys, Probed};
 use crate::identity_provider::{DiscoveryError, IdentityProvider};
 use crate::system::clock::Clock;
 

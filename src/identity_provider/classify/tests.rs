@@ -4,7 +4,28 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::identity_provider::ChallengeKind;
+use crate::identity_provider::dialect::kinds::tests::{ENDS_SESSIONS, JWT_API, STANDARD};
+use crate::identity_provider::outcome::ChallengeKind;
+
+fn login(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, LoginError> {
+    super::login(STANDARD, answer, secrets)
+}
+
+fn refresh(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, RefreshError> {
+    super::refresh(STANDARD, answer, secrets)
+}
+
+fn jwt_refresh(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, RefreshError> {
+    super::refresh(JWT_API, answer, secrets)
+}
+
+fn revocation(answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
+    super::logout(STANDARD, answer, secrets)
+}
+
+fn end_session(answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
+    super::logout(ENDS_SESSIONS, answer, secrets)
+}
 
 /// An outcome without the texts for the log.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::identity_provider::classify;
-use crate::identity_provider::http::Answer;
-use crate::identity_provider::{LoginError, RefreshError, RevokeError};
+use crate::identity_provider::code_row::{AtLogin, AtRefresh};
+use crate::identity_provider::dialect::kinds::tests::{JWT_API, STANDARD};
+use crate::identity_provider::outcome::{ChallengeKind, LoginError, RefreshError, RevokeError};
+use crate::identity_provider::provider_answer::Answer;
 
 /// Where an operator reads it.
 const PAGE: &str = include_str!("../../../docs/behaviour.md");
@@ -25,6 +27,11 @@ fn statuses() -> impl Iterator<Item = u16> {
     (400..=499).chain([100, 200, 201, 202, 204, 206, 299, 301, 302, 307, 399, 500, 501, 502, 503, 504, 599])
 }
 
+/// The whole table, as a provider that keeps to the standards has it.
+fn table() -> impl Iterator<Item = &'static Row> {
+    rows(STANDARD)
+}
+
 fn answer(status: u16, media_type: &str, body: &str) -> Answer {
     let (media_type, body) = (media_type.to_owned(), body.as_bytes().to_vec().into());
     Answer { status, media_type, body, ..Answer::default() }
@@ -32,7 +39,7 @@ fn answer(status: u16, media_type: &str, body: &str) -> Answer {
 
 /// What an answer means, in the table's words; `None`: a session, or success.
 fn meaning(answer: &Answer) -> (Option<AtLogin>, Option<AtRefresh>, AtLogout) {
-    let login = match classify::login(answer, &[]) {
+    let login = match classify::login(STANDARD, answer, &[]) {
         Ok(_) => None,
         Err(LoginError::InvalidCredentials(_)) => Some(AtLogin::WrongPassword),
         Err(LoginError::Challenge(kind, ..)) => Some(AtLogin::Step(kind)),
@@ -40,14 +47,14 @@ fn meaning(answer: &Answer) -> (Option<AtLogin>, Option<AtRefresh>, AtLogout) {
         Err(LoginError::Misconfigured(_)) => Some(AtLogin::Operator),
         Err(LoginError::Unavailable(..)) => Some(AtLogin::Passing),
     };
-    let refresh = match classify::refresh(answer, &[]) {
+    let refresh = match classify::refresh(STANDARD, answer, &[]) {
         Ok(_) => None,
         Err(RefreshError::Dead(_)) => Some(AtRefresh::Dead),
         Err(RefreshError::Challenge(kind, _)) => Some(AtRefresh::Step(kind)),
         Err(RefreshError::Misconfigured(_)) => Some(AtRefresh::Operator),
         Err(RefreshError::Unavailable(..)) => Some(AtRefresh::Passing),
     };
-    let logout = match classify::revocation(answer, &[]) {
+    let logout = match classify::logout(STANDARD, answer, &[]) {
         Ok(()) => AtLogout::Done,
         Err(RevokeError::Refused(_)) => AtLogout::Refused,
         Err(RevokeError::Unavailable(_)) => AtLogout::Passing,
@@ -70,7 +77,7 @@ fn body(member: Member, value: &str) -> Value {
 }
 
 fn values() -> impl Iterator<Item = (Member, &'static str)> {
-    TABLE.iter().flat_map(|row| row.values.iter().map(|value| (row.member, *value)))
+    table().flat_map(|row| row.values.iter().map(|value| (row.member, *value)))
 }
 
 #[test]
@@ -78,9 +85,8 @@ fn every_value_means_what_its_row_says_with_every_status_and_content_type() {
     for (member, value) in values() {
         let body = body(member, value).to_string();
         for status in statuses() {
-            let row = TABLE
-                .iter()
-                .find(|row| row.member == member && row.values.contains(&value) && row.is_for(status));
+            let row =
+                table().find(|row| row.member == member && row.values.contains(&value) && row.is_for(status));
             let row = row.filter(|_| is_heard(status));
             for content_type in CONTENT_TYPES {
                 let (login, refresh, logout) = meaning(&answer(status, content_type, &body));
@@ -104,13 +110,13 @@ fn every_value_means_what_its_row_says_with_every_status_and_content_type() {
 /// Sorted, so that a value is found; and none is in two rows that are for the same answers.
 #[test]
 fn a_value_has_one_meaning() {
-    for row in TABLE {
+    for row in table() {
         assert!(!row.values.is_empty() && !row.by.is_empty());
         let number = |value: &&str| value.parse::<u64>().ok();
         assert!(row.values.is_sorted_by_key(|value| (number(value), *value)), "{:?}", row.values);
     }
     let mut seen: Vec<(Member, &str, &[u16])> = Vec::new();
-    for row in TABLE {
+    for row in table() {
         for value in row.values {
             let is_known = seen.iter().any(|(member, known, statuses)| {
                 (*member, *known) == (row.member, *value)
@@ -171,7 +177,7 @@ proptest! {
         body in bodies(),
     ) {
         let answer = Answer { asks_for: asks, ..answer(status, content_type, &body) };
-        let known = find(&ErrorAnswer::read(&answer), status);
+        let known = find(STANDARD, &ErrorAnswer::read(&answer), status);
         let is_bare = body.is_empty()
             && matches!(content_type, "" | "application/json")
             && answer.asks_for.is_none();
@@ -190,7 +196,7 @@ proptest! {
         if !is_heard(status) {
             prop_assert_eq!(refresh, Some(AtRefresh::Passing));
         }
-        let by_jwt_api = classify::jwt_refresh(&answer, &[]);
+        let by_jwt_api = classify::refresh(JWT_API, &answer, &[]);
         if matches!(by_jwt_api, Err(RefreshError::Dead(_))) {
             let names_field = body.contains("refreshToken") && status == 400;
             let is_documented = (is_bare && matches!(status, 400 | 404)) || names_field;
@@ -251,6 +257,6 @@ fn the_page_has_every_row_and_no_other() {
     let section = PAGE.split("### Codes of providers").nth(1).expect("the section");
     let section = section.split("\n## ").next().unwrap();
     let documented: Vec<_> = section.lines().filter(|line| line.starts_with("| `")).collect();
-    let table: Vec<_> = TABLE.iter().map(line).collect();
+    let table: Vec<_> = table().map(line).collect();
     assert_eq!(documented, table, "write this:\n{}", table.join("\n"));
 }

@@ -13,10 +13,11 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::descriptors::{self, Abilities, Greeting, Listening, Purpose, Refusal};
-use super::revocations::{self, Feed, Progress};
-use super::{ANSWER_TIMEOUT, Hear, READY, REVOCATIONS, socket};
 use crate::access::memory::Memory;
+use crate::process::upgrade::descriptors::{self, Abilities, Greeting, Listening, Purpose, Refusal};
+use crate::process::upgrade::revocations::{self, Feed, Hear, Progress};
+use crate::process::upgrade::socket;
+use crate::process::upgrade::words::{ANSWER_TIMEOUT, READY, REVOCATIONS};
 
 /// Whoever ends a connection without a word is asked again, so often, and after such a pause.
 const TRIES: usize = 40;

@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
-use super::descriptors::{self, Listening, Refusal, malformed};
-use super::revocations::{self, Feed, Progress};
-use super::socket::Place;
-use super::{Hear, MAX_WORDS, READY, REVOCATIONS};
 use crate::access::memory::Memory;
+use crate::process::upgrade::descriptors::{self, Listening, Refusal, malformed};
+use crate::process::upgrade::revocations::{self, Feed, Hear, Progress};
+use crate::process::upgrade::socket::Place;
+use crate::process::upgrade::words::{MAX_WORDS, READY, REVOCATIONS};
 
 /// Before another try, where nobody can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

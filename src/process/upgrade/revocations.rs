@@ -4,6 +4,7 @@
 //! Marks of the revocation list are told, which are digests, and no token. The replay window would need tokens: it stays behind.
 
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
@@ -11,6 +12,9 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::access::revocations::{Passed, Record, Revocations};
+
+/// Takes what is revoked in another process.
+pub(crate) type Hear = Arc<dyn Fn(&[Record]) + Send + Sync>;
 
 /// How often changes are told.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(20);

@@ -1,14 +1,19 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::descriptors::{Greeting, Listening, Refusal};
-use super::*;
 use crate::access::memory::Memory;
 use crate::access::revocations::{EndedBy, Mark, Revocations};
+use crate::process::upgrade::descriptors::{self, Greeting, Listening, Purpose, Refusal};
+use crate::process::upgrade::handover::run;
+use crate::process::upgrade::inherit::{AskError, Handover, Inherited};
+use crate::process::upgrade::offer::Estate;
+use crate::process::upgrade::revocations::Hear;
 
 const NOW: u64 = 1_800_000_000;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::harness::Harness;
-use crate::answer::problem::Code;
+use crate::answer::code::Code;
 use crate::answer::reason::ReasonCode;
 use crate::identity_provider::testing::server::{credentials, eventually};
 

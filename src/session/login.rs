@@ -45,7 +45,7 @@ impl Sessions {
             Ok(identity) => identity,
             Err(error) => return Err(unusable(relying_party, &error, &tokens.access_token)),
         };
-        self.known_sites.remember(&name);
+        self.known_login_sites.remember(&name);
         self.memory.saw(relying_party.rules.token.provider, &identity, self.clock.now());
         // A login that waited for its answer while its subject was revoked counts as one after that.
         self.shared.admit(identity.marks(), identity.issued_at(), self.clock.now()).await;
@@ -71,7 +71,7 @@ impl Sessions {
     ) -> Result<(Turn, Box<dyn LoginReservation>), Problem> {
         // Twice: one's own turn, and the one before.
         let deadline = Instant::now() + relying_party.request_timeout * 2;
-        let is_known = self.known_sites.knows(name);
+        let is_known = self.known_login_sites.knows(name);
         loop {
             self.shared.check_login(name).await.map_err(|wait| too_many_failed(relying_party, wait))?;
             let settled = self.shared.login_settled();

@@ -24,7 +24,7 @@ pub struct Sessions {
     pub(super) cookie_changes: Arc<CookieChanges>,
     /// Logins of one user name and site that may wait for each other.
     pub(super) max_waiting_logins: usize,
-    pub(super) known_sites: Arc<KnownLoginSites>,
+    pub(super) known_login_sites: Arc<KnownLoginSites>,
     pub(super) memory: Arc<Memory>,
     /// Seconds for which the revocation of a session or a subject is kept.
     pub(super) revocation_lifetime: u64,
@@ -43,7 +43,7 @@ impl Sessions {
             shared: Arc::new(shared),
             cookie_changes: Arc::default(),
             max_waiting_logins: limits.max_waiting_logins,
-            known_sites: Arc::default(),
+            known_login_sites: Arc::default(),
             memory,
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
@@ -60,7 +60,7 @@ impl Sessions {
             shared: Arc::clone(&self.shared),
             cookie_changes: Arc::clone(&self.cookie_changes),
             max_waiting_logins: limits.max_waiting_logins,
-            known_sites: Arc::clone(&self.known_sites),
+            known_login_sites: Arc::clone(&self.known_login_sites),
             memory: Arc::clone(&self.memory),
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }

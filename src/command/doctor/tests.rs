@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::*;
+use super::{Level, Report, run_at};
 use crate::config::{
-    Access, AccessLog, App, ClaimPath, ClientAuthentication, Cookies, HealthCheck,
+    Access, AccessLog, App, ClaimPath, ClientAuthentication, Config, Cookies, HealthCheck,
     IdentityProvider as Settings, Limits, Log, LogFormat, Login, Logout, LogoutMethod, ProviderKind, Refresh,
     RefreshApi, Route, RoutePath, SameSite, Secret, Timeouts, User,
 };
-use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, json};
+use crate::identity_provider::{Credentials, testing};
 use crate::system::clock::ManualClock;
 
 /// The time that [`dated`] says.

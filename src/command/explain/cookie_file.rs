@@ -6,7 +6,7 @@ use http::HeaderValue;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::ExplainError;
+use crate::command::explain::explain_error::ExplainError;
 
 /// The `Cookie` header of a request to `host`; `None` if nothing is for it.
 pub(super) fn header(text: &str, host: &str) -> Result<Option<HeaderValue>, ExplainError> {

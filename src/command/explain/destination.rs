@@ -2,11 +2,11 @@
 
 use http::Method;
 
-use super::Steps;
 use crate::access::cross_site;
 use crate::access::decision::{AppRules, RequestHead};
 use crate::access::preflight::{has_body, is_preflight};
 use crate::access::routes::{Destination, Rule};
+use crate::command::explain::steps::Steps;
 use crate::config::{self, Access, App};
 use crate::session::{BodyKind, media_types};
 use crate::syntax::path;

@@ -1,10 +1,10 @@
 //! What the gateway decides, in words.
 
-use super::Steps;
-use super::keys::Keys;
 use crate::access::decision::{AppRules, Decision, Ending, Knowledge, Reason, RequestHead, admit, decide};
 use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
+use crate::command::explain::keys::Keys;
+use crate::command::explain::steps::Steps;
 use crate::config::{Access, Config};
 
 /// What a gateway that has just started remembers.

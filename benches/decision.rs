@@ -4,6 +4,8 @@
 mod decisions;
 #[path = "support/issuer.rs"]
 mod issuer;
+#[path = "support/store.rs"]
+mod store;
 
 use std::borrow::Cow;
 use std::sync::Arc;

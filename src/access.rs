@@ -34,7 +34,6 @@ pub mod token_error;
 pub mod token_fix;
 pub mod tokens;
 pub mod verified_tokens;
-pub mod web_socket;
 
 #[cfg(test)]
 mod architecture_tests;

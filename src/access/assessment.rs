@@ -374,7 +374,7 @@ fn revocation_state(identity: &Identity, known: &Knowledge<'_>) -> State {
     match known.memory.revocations.of_token(identity.marks(), identity.issued_at(), known.now) {
         None => State::Usable,
         Some(token @ Revocation::Token) => State::Unusable(Reason::Revoked(token)),
-        Some(session @ Revocation::Session { .. }) => State::Over(Reason::Revoked(session)),
+        Some(session @ Revocation::Session(_)) => State::Over(Reason::Revoked(session)),
     }
 }
 

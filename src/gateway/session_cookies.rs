@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::error::Unspecified;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
 
 use crate::access::cookie_codec::TooLarge;
@@ -152,7 +152,7 @@ fn cleared_elsewhere(app: &App, request: &RequestHeader, at_least: usize) -> Vec
     if names.is_empty() {
         return Vec::new();
     }
-    let host = request.headers.get(header::HOST).and_then(|host| Authority::parse(host.as_bytes()));
+    let host = Authority::of(&request.headers);
     let host = host.as_ref().map(Authority::name).unwrap_or_default();
     app.cookies.clear_elsewhere(&names, host, request.uri.path())
 }

@@ -10,7 +10,7 @@ use tracing::{debug, error};
 
 use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide_and_locate};
 use crate::access::identity::Identity;
-use crate::access::revocations::Revocation;
+use crate::access::revocations::{EndedBy, Revocation};
 use crate::access::routes::{Destination, Rule};
 use crate::access::tokens::RefreshToken;
 use crate::answer::code::Code;
@@ -258,7 +258,7 @@ fn end<'a>(
         }
     }
     // The browser may have the cookies of its new session by now, which must not be cleared.
-    if reason != Reason::Revoked(Revocation::Session { is_replaced: true }) {
+    if reason != Reason::Revoked(Revocation::Session(EndedBy::AnotherLogin)) {
         context.new_cookies = Some(session_cookies::cleared(app, request, presented));
     }
     ended(destination, reason)

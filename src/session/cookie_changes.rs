@@ -14,9 +14,9 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::access::revocations::Mark;
-use crate::session::Sessions;
 use crate::session::expiring_table::Expiring;
-use crate::session::ledger::SessionKey;
+use crate::session::session_key::SessionKey;
+use crate::session::sessions::Sessions;
 use crate::syntax::redacted::Redacted;
 
 /// Changes that are remembered at once; the oldest are forgotten first.
@@ -268,9 +268,9 @@ mod tests {
 
     use super::*;
     use crate::access::tokens::{AccessToken, RefreshToken};
-    use crate::session::ledger::Gain;
+    use crate::session::outcome::{Outcome, UnverifiedTokens};
+    use crate::session::replay_window::Gain;
     use crate::session::tests::harness::sessions_without_provider;
-    use crate::session::{Outcome, UnverifiedTokens};
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,10 +1,10 @@
 //! A request to be explained, as it is typed and as it is read.
 
 use crate::syntax::redacted::SecretText;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use crate::syntax::web_socket;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use url::{Position, Url};
 
-use crate::access::web_socket;
 use crate::command::explain::cookie_file;
 use crate::command::explain::explain_error::ExplainError;
 use crate::syntax::authority::Authority;
@@ -59,7 +59,7 @@ pub(super) fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
         headers.append(name, value);
     }
     let is_browsers_websocket = matches!(url.scheme(), "ws" | "wss");
-    let websocket = is_browsers_websocket || web_socket::is_asked_for(&method, &headers);
+    let websocket = is_browsers_websocket || web_socket::is_handshake(Version::HTTP_11, &method, &headers);
     if is_browsers_websocket {
         // As browsers send them.
         headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static(web_socket::VERSION));

@@ -10,6 +10,7 @@ use crate::config::values::duration::duration;
 use crate::config::values::host_name::host;
 use crate::config::values::path::request_path;
 use crate::config::values::url::{Fault, bare_host, or_fault, parse_http, parse_http_shown};
+use crate::syntax::authority::url_host;
 
 /// One address of an app.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +34,7 @@ impl fmt::Display for Upstream {
             Self { h2c: true, .. } => "h2c",
             _ => "http",
         };
-        let Self { host, port, .. } = self;
-        if host.contains(':') {
-            write!(formatter, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(formatter, "{scheme}://{host}:{port}")
-        }
+        write!(formatter, "{scheme}://{}:{}", url_host(&self.host), self.port)
     }
 }
 

@@ -5,6 +5,7 @@ use ::url::{Host, Url};
 use crate::config::quoting::quote;
 use crate::config::reader::Item;
 use crate::config::values::host_name;
+use crate::syntax::authority::url_host;
 
 /// What is wrong, and what to write instead.
 pub(crate) type Fault = (String, String);
@@ -114,7 +115,7 @@ fn parse_origin(text: &str) -> Result<String, Fault> {
         _ => (authority, None),
     };
     let host = host_name::parse(name).map_err(|(what, _)| wrong(what))?;
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let host = url_host(&host);
     match port {
         None => Ok(format!("{scheme}://{host}")),
         Some(port) => match (scheme, port.parse::<u16>()) {

@@ -1,8 +1,9 @@
-//! `portcullis explain`: what the gateway would do with a request, step by step, and why.
+//! `portcullis explain`: says what the gateway would do with a request, step by step, and why.
 //!
 //! Without cookies it says what everybody gets, and makes no connection. With a user's cookies it asks
-//! [`decide`](crate::access::decision::decide) itself, as the gateway does, and shows what that went by. Of tokens and cookies it shows no part.
-//! What only a running gateway knows (revocations, replaced refresh tokens, a session's last request) is not in it.
+//! [`decide`](crate::access::decision::decide) itself, as the gateway does, and shows the grounds of the decision. It
+//! shows no part of tokens and cookies. Facts that only a running gateway knows (revocations, replaced refresh tokens, a session's
+//! last request) are not in it.
 
 mod cookie_file;
 mod destination;

@@ -10,8 +10,8 @@ use crate::system::clock::{Clock, SystemClock};
 /// Checks every identity provider, and every app's client at its provider. Nothing is changed there; each app costs
 /// its provider one refused refresh and one refused login of a user that does not exist.
 ///
-/// With a test user, whom every app is tried with, it logs in, refreshes and logs out, too, and tries a replaced refresh
-/// token. No session is left.
+/// With a test user, it also logs in to every app, refreshes, tries a replaced refresh token, and logs out. No session
+/// is left.
 pub async fn run(config: &Config, test_user: Option<&Credentials>) -> Report {
     run_at(config, test_user, &SystemClock).await
 }

@@ -1,6 +1,6 @@
-//! Cookies from a file, as people have them at hand: a `Cookie` header copied from the browser's developer tools, a jar of
-//! curl's (Netscape's format), or a JSON export of a browser or test tool. Of a jar, the cookies for the URL's host are taken;
-//! paths and dates are not looked at.
+//! Cookies from a file, as people have them at hand: a `Cookie` header copied from the browser's developer tools, a jar
+//! of curl's (Netscape's format), or a JSON export of a browser or test tool. Of a jar, the cookies for the URL's host
+//! are taken; paths and dates are not looked at.
 
 use http::HeaderValue;
 use serde_json::Value;

@@ -1,6 +1,6 @@
-//! Why a request cannot be explained.
+//! The faults of a question that cannot be explained.
 
-/// Why a request cannot be explained.
+/// The reason why a request cannot be explained.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ExplainError {
     /// Not a method.

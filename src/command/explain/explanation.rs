@@ -82,7 +82,7 @@ pub async fn explain(
     Ok(steps.0)
 }
 
-/// Whether the path is one that is served at all.
+/// Adds the step of a path that is refused. Returns false if it is.
 fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> bool {
     let decoded = match path::decode(head.path) {
         Ok(decoded) => decoded,
@@ -100,7 +100,7 @@ fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> boo
     true
 }
 
-/// Who is said to have sent it.
+/// Adds the step of the origin: the site that is said to have sent the request.
 fn origin_step(steps: &mut Steps, app: &App, head: &RequestHead<'_>) {
     let matters = cross_site::changes_state(head.method)
         || cross_site::overrides_method(head.headers)

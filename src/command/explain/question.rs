@@ -36,9 +36,9 @@ pub(super) struct Asked<'a> {
     pub(super) authority: String,
     pub(super) websocket: bool,
     pub(super) is_secure: bool,
-    /// What the request is judged by. Sensitive: never shown.
+    /// The headers that the request is judged by. Sensitive: never shown.
     pub(super) headers: HeaderMap,
-    /// Whether the request is judged as a whole: it came with its headers.
+    /// The request came with its headers, and is judged as a whole.
     pub(super) is_whole: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What a request's cookies are worth, piece by piece.
+//! The worth of a request's cookies, piece by piece.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ fn token_step(
     }
 }
 
-/// What to do about it.
+/// Returns the advice.
 const fn token_hint(error: &TokenError) -> &'static str {
     match error {
         TokenError::UnknownKey => {

@@ -336,7 +336,7 @@ mod with_a_test_user {
     use super::*;
     use crate::access::testing as tokens;
 
-    /// What the provider answers to the calls that follow the two probes: (status, body), with `JWT` for a good JWT.
+    /// The provider's answers to the calls that follow the two probes: (status, body), with `JWT` for a good JWT.
     type Answers = &'static [(u16, &'static str)];
 
     const LOGIN: (u16, &str) =

@@ -6,7 +6,7 @@ use crate::access::cross_site;
 use crate::access::decision::{AppRules, Reason, RequestHead};
 use crate::command::explain::explain_error::ExplainError;
 use crate::command::explain::keys::Keys;
-use crate::command::explain::question::{Question, raw_path, read};
+use crate::command::explain::question::{Asked, Question, raw_path, read};
 use crate::command::explain::steps::Steps;
 use crate::command::explain::{destination, session, verdict};
 use crate::config::{App, Config};
@@ -21,29 +21,9 @@ pub async fn explain(
 ) -> Result<String, ExplainError> {
     let asked = read(question)?;
     let mut steps = Steps(format!("{} {}\n", asked.method, asked.url));
-    let found = config.apps.iter().find(|app| app.hosts.contains(&asked.host));
-    let Some(app) = found else {
-        steps.add("app", &format!("none has the host `{}`", asked.host));
-        let hosts: Vec<_> = config.apps.iter().flat_map(|app| &app.hosts).map(String::as_str).collect();
-        steps.add("", &format!("hint: compare with `hosts` of the apps: {}", hosts.join(", ")));
-        steps.answer("404 unknown_host", "unknown_host");
+    let Some(app) = app_step(&mut steps, config, &asked) else { return Ok(steps.0) };
+    if !scheme_steps(&mut steps, config, app, &asked) {
         return Ok(steps.0);
-    };
-    steps.add("app", &format!("{} (host `{}`)", app.name, asked.host));
-    if matches!(asked.method, Method::TRACE | Method::CONNECT) {
-        steps.answer("405 method_not_allowed, on every path", "method");
-        return Ok(steps.0);
-    }
-    if let Some(port) = config.server.tls.as_ref().and_then(|tls| tls.redirect_port)
-        && !asked.is_secure
-    {
-        steps.answer(&format!("308 to `https`, port {port} (`redirect_port`)"), "redirected");
-        steps.add("", "not if one of `trusted_proxies` says that it came by https: ask with that URL then");
-        return Ok(steps.0);
-    }
-    if !asked.is_secure && !app.cookies.are_kept_over_http(&asked.host) {
-        steps.add("http", "plain: browsers keep none of the session's cookies, which are `Secure`: a login is forgotten at once");
-        steps.add("", "hint: ask and sign in by https, at a `localhost` name, or see `cookies.secure` (for development)");
     }
     // A valid configuration refers to a provider that there is.
     let Some(provider) = config.identity_providers.get(app.identity_provider) else { return Ok(steps.0) };
@@ -80,6 +60,41 @@ pub async fn explain(
         destination::forwarding(&mut steps, app, &rules, &head);
     }
     Ok(steps.0)
+}
+
+/// Adds the step of the app that has the host. Returns `None` where that is the end.
+fn app_step<'a>(steps: &mut Steps, config: &'a Config, asked: &Asked<'_>) -> Option<&'a App> {
+    let found = config.apps.iter().find(|app| app.hosts.contains(&asked.host));
+    let Some(app) = found else {
+        steps.add("app", &format!("none has the host `{}`", asked.host));
+        let hosts: Vec<_> = config.apps.iter().flat_map(|app| &app.hosts).map(String::as_str).collect();
+        steps.add("", &format!("hint: compare with `hosts` of the apps: {}", hosts.join(", ")));
+        steps.answer("404 unknown_host", "unknown_host");
+        return None;
+    };
+    steps.add("app", &format!("{} (host `{}`)", app.name, asked.host));
+    if matches!(asked.method, Method::TRACE | Method::CONNECT) {
+        steps.answer("405 method_not_allowed, on every path", "method");
+        return None;
+    }
+    Some(app)
+}
+
+/// Adds the steps of a request without TLS. Returns false where that is the end.
+fn scheme_steps(steps: &mut Steps, config: &Config, app: &App, asked: &Asked<'_>) -> bool {
+    if asked.is_secure {
+        return true;
+    }
+    if let Some(port) = config.server.tls.as_ref().and_then(|tls| tls.redirect_port) {
+        steps.answer(&format!("308 to `https`, port {port} (`redirect_port`)"), "redirected");
+        steps.add("", "not if one of `trusted_proxies` says that it came by https: ask with that URL then");
+        return false;
+    }
+    if !app.cookies.are_kept_over_http(&asked.host) {
+        steps.add("http", "plain: browsers keep none of the session's cookies, which are `Secure`: a login is forgotten at once");
+        steps.add("", "hint: ask and sign in by https, at a `localhost` name, or see `cookies.secure` (for development)");
+    }
+    true
 }
 
 /// Adds the step of a path that is refused. Returns false if it is.

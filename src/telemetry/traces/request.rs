@@ -155,13 +155,13 @@ impl RequestTrace {
 fn describe(span: &mut Span, session: &Session, context: &Context) {
     let request = session.req_header();
     let method = method_name(&request.method);
-    let app = context.app.as_ref();
-    let route = app.map(|app| app.route(context.route)).filter(|route| *route != "-");
+    let app = context.arrival.app.as_ref();
+    let route = app.map(|app| app.route(context.decided.route)).filter(|route| *route != "-");
     match route {
         Some(route) => span.update_name(format!("{method} {route}")),
         None => span.update_name(method),
     }
-    let is_tls = context.connection.as_ref().is_some_and(|connection| connection.tls());
+    let is_tls = context.arrival.connection.as_ref().is_some_and(|connection| connection.tls());
     span.set_attribute(KeyValue::new("url.scheme", if is_tls { "https" } else { "http" }));
     // A host that no app has could be anything.
     let host = app.and_then(|_| Authority::of(&request.headers));
@@ -170,7 +170,7 @@ fn describe(span: &mut Span, session: &Session, context: &Context) {
         ("http.route", route),
         ("portcullis.app", app.map(|app| app.name.as_str())),
         ("portcullis.reason", context.reason().map(ReasonCode::as_str)),
-        ("portcullis.request_id", text(context.request_id.as_ref())),
+        ("portcullis.request_id", text(context.arrival.request_id.as_ref())),
     ];
     for (key, value) in texts {
         if let Some(value) = value {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::system::explained::Explained;
 use crate::system::unreachable::{Side, Unreachable};
 
 /// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
@@ -15,10 +16,10 @@ pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 pub(super) enum CallError {
     /// It is not known where to call.
     #[error("{0}")]
-    NoEndpoint(String),
+    NoEndpoint(Explained),
     /// No connection, or it broke.
     #[error("{0}")]
-    Connection(String),
+    Connection(Explained),
     /// The proxy in between has not let us talk to the provider.
     #[error("the proxy {proxy}: {reason}")]
     Proxy {
@@ -36,6 +37,15 @@ pub(super) enum CallError {
     /// The answer is compressed although we ask for none, so that its size is not what we count.
     #[error("the answer has a content encoding, which was not asked for")]
     Encoded,
+}
+
+impl From<CallError> for Explained {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NoEndpoint(explained) | CallError::Connection(explained) => explained,
+            other => Self::from(other.to_string()),
+        }
+    }
 }
 
 impl CallError {
@@ -103,11 +113,14 @@ fn meaning(words: &str) -> Option<String> {
 }
 
 /// Says what an error's words mean, and what to do about it, as far as that is known.
-fn explained(words: String) -> String {
-    Unreachable::of(&words, Side::IdentityProvider).map_or(words, |known| known.with_hint())
+fn explained(words: String) -> Explained {
+    match Unreachable::of(&words, Side::IdentityProvider) {
+        Some(known) => known.explained(),
+        None => Explained::from(words),
+    }
 }
 
 /// Says what an error is about, and what to do about it, as far as that is known.
-pub(super) fn describe(error: reqwest::Error) -> String {
+pub(super) fn describe(error: reqwest::Error) -> Explained {
     explained(words_of(error))
 }

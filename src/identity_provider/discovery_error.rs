@@ -1,5 +1,7 @@
 //! Why a provider's endpoints are not known, and what to change then.
 
+use crate::system::explained::Explained;
+
 /// Why the endpoints are not known.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum DiscoveryError {
@@ -9,7 +11,7 @@ pub enum DiscoveryError {
         /// The metadata document.
         url: String,
         /// What went wrong.
-        reason: String,
+        reason: Explained,
     },
     /// The proxy in between does not let us ask it.
     #[error("discovery at {url}: {reason}")]
@@ -63,6 +65,15 @@ impl DiscoveryError {
             ),
             Self::Endpoint(_) => Some("correct it at the provider, or set the endpoint in the configuration"),
             Self::Unreachable { .. } | Self::Proxy { .. } => None,
+        }
+    }
+}
+
+impl From<DiscoveryError> for Explained {
+    fn from(error: DiscoveryError) -> Self {
+        match error {
+            DiscoveryError::Unreachable { url, reason } => reason.after(&format!("discovery at {url}: ")),
+            other => Self::from(other.to_string()),
         }
     }
 }

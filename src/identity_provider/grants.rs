@@ -28,7 +28,7 @@ impl IdentityProvider {
         credentials: &Credentials,
     ) -> Result<TokenSet, LoginError> {
         let limit = self.config.request_timeout;
-        let unavailable = |error: CallError| LoginError::Unavailable(error.to_string(), None);
+        let unavailable = |error: CallError| LoginError::Unavailable(error.into(), None);
         let answer = match tokio::time::timeout(limit, self.send_login(client, credentials)).await {
             Ok(answer) => answer.map_err(unavailable)?,
             Err(_) => return Err(unavailable(CallError::TimedOut(limit))),
@@ -66,7 +66,7 @@ impl IdentityProvider {
     ) -> Result<TokenSet, RefreshError> {
         let secrets = secrets_of(client, &[refresh_token, access_token.unwrap_or_default()]);
         let answer = self.send_refresh(client, refresh_token, access_token).await;
-        let answer = answer.map_err(|error| RefreshError::Unavailable(error.to_string(), None))?;
+        let answer = answer.map_err(|error| RefreshError::Unavailable(error.into(), None))?;
         classify::refresh(self.dialect, &answer, &secrets)
     }
 
@@ -129,8 +129,8 @@ impl IdentityProvider {
                 tracing::debug!(identity_provider = self.name(), "no revocation endpoint, nothing revoked");
                 return Ok(());
             }
-            Ok(Err(error)) => return Err(RevokeError::Unavailable(error.to_string())),
-            Err(_) => return Err(RevokeError::Unavailable(CallError::TimedOut(limit).to_string())),
+            Ok(Err(error)) => return Err(RevokeError::Unavailable(error.into())),
+            Err(_) => return Err(RevokeError::Unavailable(CallError::TimedOut(limit).into())),
         };
         classify::logout(self.dialect, &answer, &secrets_of(client, &[refresh_token]))
     }
@@ -145,7 +145,7 @@ impl IdentityProvider {
         let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.logout(method).is_some()).await;
         let Some(url) = endpoints.logout(method) else {
             return match self.discovery.last_error().filter(|_| !self.discovery.is_settled()) {
-                Some(error) => Err(CallError::Connection(error.to_string())),
+                Some(error) => Err(CallError::Connection(error.into())),
                 None => Ok(None),
             };
         };

@@ -6,6 +6,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::identity_provider::retry_after::RetryAfter;
+use crate::system::explained::Explained;
 
 /// The usable part of a successful token answer.
 pub struct TokenSet {
@@ -31,14 +32,14 @@ pub enum LoginError {
     /// where that is more.
     InvalidCredentials(Option<String>),
     /// The provider wants another step. The value is an object with the provider's ids and methods, as far as it
-    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and FusionAuth's `reason`. The text is for the log.
+    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and a `reason`. The text is for the log.
     Challenge(ChallengeKind, Value, String),
     /// The provider takes no more logins for now, be it of this account; the text is for the log.
     TooMany(String, Option<RetryAfter>),
     /// The provider cannot be used now; the text is for the log.
-    Unavailable(String, Option<RetryAfter>),
-    /// The provider refuses this client: the operator's fault; the text is for the log.
-    Misconfigured(String),
+    Unavailable(Explained, Option<RetryAfter>),
+    /// The provider refuses this client: the operator's fault.
+    Misconfigured(ClientRefusal),
 }
 
 impl fmt::Debug for LoginError {
@@ -73,21 +74,28 @@ pub enum RefreshError {
     /// The grant lives, and the provider wants another step of the user first; the session is kept. The text is for the log.
     Challenge(ChallengeKind, String),
     /// The provider cannot be used now; the session is kept. The text is for the log.
-    Unavailable(String, Option<RetryAfter>),
-    /// The provider refuses this client: the operator's fault; the session is kept. The text is for the log.
-    Misconfigured(String),
+    Unavailable(Explained, Option<RetryAfter>),
+    /// The provider refuses this client: the operator's fault; the session is kept.
+    Misconfigured(ClientRefusal),
 }
 
-impl RefreshError {
-    /// The text for the log.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Dead(text)
-            | Self::Challenge(_, text)
-            | Self::Unavailable(text, _)
-            | Self::Misconfigured(text) => text,
+impl From<RefreshError> for Explained {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Unavailable(explained, _) => explained,
+            RefreshError::Dead(text) | RefreshError::Challenge(_, text) => Self::from(text),
+            RefreshError::Misconfigured(refusal) => Self::from(refusal.reason),
         }
     }
+}
+
+/// The refusal of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRefusal {
+    /// The provider's words, for the log.
+    pub reason: String,
+    /// What the operator does about it.
+    pub fix: String,
 }
 
 /// Why a refresh token may not have been revoked. The session ends anyway.
@@ -95,8 +103,17 @@ impl RefreshError {
 pub enum RevokeError {
     /// The provider cannot be used now; the text is for the log.
     #[error("identity provider unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Explained),
     /// The provider refuses to revoke: mostly the operator's fault; the text is for the log.
     #[error("revocation refused: {0}")]
     Refused(String),
+}
+
+impl From<RevokeError> for Explained {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Unavailable(explained) => explained.after("identity provider unavailable: "),
+            refused @ RevokeError::Refused(_) => Self::from(refused.to_string()),
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::identity_provider::http_client::HttpClient;
 use crate::identity_provider::jwks::KeyStore;
 use crate::identity_provider::jwks_backoff::{Pauses, UnknownKeySource};
 use crate::identity_provider::not_ready::{NotReady, SetupError};
+use crate::system::explained::Explained;
 
 /// Seconds between two warnings of a clock that differs: each login and refresh would give one.
 const CLOCK_WARNINGS: u64 = 300;
@@ -139,7 +140,7 @@ impl IdentityProvider {
     /// Whether the provider can be used: the endpoints are known and there are keys. Its last answers do not matter.
     pub fn readiness(&self) -> Result<(), NotReady> {
         if !self.discovery.is_complete() {
-            return Err(NotReady::NoEndpoints(self.endpoints_missing()));
+            return Err(NotReady::NoEndpoints(self.endpoints_missing().to_string()));
         }
         if self.key_set().is_empty() {
             let reason = self.keys.last_error();
@@ -156,7 +157,11 @@ impl IdentityProvider {
     /// Why the last attempt to find the endpoints or to fetch the JWKS failed, in words for a log; `None`: it did not.
     /// A provider that is ready goes on with what it has.
     pub fn last_error(&self) -> Option<String> {
-        if self.discovery.is_complete() { self.keys.last_error() } else { Some(self.endpoints_missing()) }
+        if self.discovery.is_complete() {
+            self.keys.last_error()
+        } else {
+            Some(self.endpoints_missing().to_string())
+        }
     }
 
     /// The algorithms of signatures that are accepted, by their names in a JWT's `alg` (RFC 7518 section 3.1).
@@ -179,10 +184,9 @@ impl IdentityProvider {
     }
 
     /// Says why the endpoints are not known.
-    pub(super) fn endpoints_missing(&self) -> String {
-        self.discovery
-            .last_error()
-            .map_or_else(|| String::from("discovery has not been tried yet"), |error| error.to_string())
+    pub(super) fn endpoints_missing(&self) -> Explained {
+        let last_error = self.discovery.last_error();
+        last_error.map_or_else(|| Explained::from("discovery has not been tried yet"), Explained::from)
     }
 }
 

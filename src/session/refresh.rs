@@ -16,7 +16,7 @@ use crate::access::revocations::{Mark, Revocation};
 use crate::access::token::TokenError;
 use crate::access::token_fix;
 use crate::answer::reason::ReasonCode;
-use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet, client_fix};
+use crate::identity_provider::{ClientRefusal, REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
@@ -489,14 +489,14 @@ impl Call {
                 return Outcome::ActionRequired(kind);
             }
             Err(RefreshError::Unavailable(reason, retry_after)) => {
+                let reason = reason.to_string();
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, app, None);
                 let now = self.clock.now();
                 return retry_after
                     .map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
             }
-            Err(RefreshError::Misconfigured(reason)) => {
-                let hint = client_fix(&reason, "refresh_token");
+            Err(RefreshError::Misconfigured(ClientRefusal { reason, fix: hint })) => {
                 error!(
                     provider,
                     client, reason, hint, "refresh impossible: the provider refuses this client"

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::system::explained::Explained;
+
 /// Who cannot be reached: the keys that help have other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -186,15 +188,9 @@ impl Unreachable {
         Some(Self { what: row.means, detail: shown(detail), hint })
     }
 
-    /// Takes a hint off the end of a text that was made with one: both parts.
-    pub(crate) fn split(text: &str) -> Option<(&str, &'static str)> {
-        let hints = TABLE.iter().flat_map(|row| [row.at_provider, row.at_app]);
-        hints.into_iter().find_map(|hint| Some((text.strip_suffix(hint)?.strip_suffix("; ")?, hint)))
-    }
-
-    /// Both in one text.
-    pub(crate) fn with_hint(&self) -> String {
-        format!("{self}; {}", self.hint)
+    /// In words, with what to do about it.
+    pub(crate) fn explained(&self) -> Explained {
+        Explained { text: self.to_string(), hint: Some(self.hint) }
     }
 
     /// What to do about it.

@@ -142,6 +142,6 @@ async fn a_new_kind_has_words_of_its_own() {
     server.answer("/acme/renew", 404, "no");
     let findings = provider.probe_dialect(&client()).await;
     let [DialectFinding::Bad { problem, fix }] = findings.as_slice() else { panic!("{findings:?}") };
-    assert!(problem.starts_with("Acme does not renew: status 404"), "{problem}");
+    assert!(problem.text.starts_with("Acme does not renew: status 404"), "{problem}");
     assert_eq!(*fix, "turn `renew` on there");
 }

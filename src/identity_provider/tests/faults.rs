@@ -77,7 +77,7 @@ async fn a_dripping_answer_ends_with_the_total_time_out() {
     let login = provider(&config).password_grant(&client(), &credentials("ann", "pw")).await;
     assert_eq!(
         login.unwrap_err(),
-        LoginError::Unavailable(String::from("no complete answer within 300ms (`request_timeout`)"), None)
+        LoginError::Unavailable("no complete answer within 300ms (`request_timeout`)".into(), None)
     );
 }
 

@@ -4,6 +4,8 @@
 mod decisions;
 #[path = "support/issuer.rs"]
 mod issuer;
+#[path = "support/store.rs"]
+mod store;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ fn prepared(algorithm: &str) -> Prepared {
 }
 
 fn access_token(prepared: &Prepared) -> Cow<'_, str> {
-    prepared.rules.cookies.read(&prepared.headers).access_token.unwrap_or_default()
+    prepared.rules.cookies.read(&prepared.headers).access_token.0.unwrap_or_default()
 }
 
 /// The whole decision about a request whose token has been verified before.

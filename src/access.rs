@@ -32,8 +32,8 @@ mod signed_token;
 pub mod token;
 pub mod token_error;
 pub mod token_fix;
+pub mod tokens;
 pub mod verified_tokens;
-pub mod web_socket;
 
 #[cfg(test)]
 mod architecture_tests;

@@ -1,17 +1,20 @@
 //! The bytes of a client's connection: TLS, HTTP/1.1, HTTP/2, deadlines, and the control of an exchange.
 
-mod body_rate;
-mod closing;
 pub(crate) mod connection_limit;
+pub(crate) mod connection_settings;
+pub(crate) mod deadlines;
+pub(crate) mod end_reason;
 pub(crate) mod exchange_control;
+mod exchange_timeouts;
 pub(crate) mod forwarding;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
+mod head_refusal;
 pub(crate) mod http1;
 mod http2;
 pub(crate) mod listener;
 mod other_protocols;
+mod request_target;
 pub(crate) mod stall;
-pub(crate) mod timer;
 pub(crate) mod tls;
-mod web_socket_frames;
+mod web_socket_close;

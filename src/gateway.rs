@@ -10,7 +10,6 @@ mod endpoints;
 mod expect;
 mod failure;
 mod fusionauth_webhook;
-mod grpc;
 mod hop_by_hop;
 mod http2_upstream;
 pub(crate) mod open_streams;
@@ -46,8 +45,9 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_control;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::forwarding::is_trusted;
+use crate::syntax::{grpc, web_socket};
 use crate::system::unreachable::{Side, Unreachable};
 use crate::telemetry::access_log;
 use crate::telemetry::metrics::METRICS;
@@ -127,7 +127,8 @@ impl Gateway {
             Box::pin(Answer::redirect(location).send(&state, session, context)).await?;
             return Ok(true);
         }
-        context.websocket = is_websocket(session.req_header());
+        let request = session.req_header();
+        context.websocket = web_socket::is_handshake(request.version, &request.method, &request.headers);
         if !context.websocket && session.req_header().headers.contains_key(header::UPGRADE) {
             // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
             session.req_header_mut().remove_header(&header::UPGRADE);
@@ -140,14 +141,14 @@ impl Gateway {
         if let Some(connection) = context.connection.as_ref().filter(|_| passed) {
             if grpc::is_call(session.req_header()) {
                 // Its messages come when the client has something to say.
-                connection.exempt_from_body_rate();
+                connection.timeouts.exempt_from_body_rate();
             }
             if grpc::calls_itself_grpc(&session.req_header().headers) {
                 // It may go on for ever, and the app may say nothing before its end.
                 open_streams::watch(&state, &app, session, context);
                 context.is_watched = true;
             }
-            connection.set_write_timeout(app.timeouts.idle);
+            connection.timeouts.set_write(app.timeouts.idle);
         }
         Ok(!passed)
     }
@@ -157,12 +158,6 @@ fn find_app(state: &State, session: &Session) -> Option<Arc<App>> {
     let request = session.req_header();
     let host = request.headers.get(header::HOST)?.to_str().ok()?;
     state.app(host).cloned()
-}
-
-/// RFC 6455 section 4.1.
-fn is_websocket(request: &RequestHeader) -> bool {
-    request.version == http::Version::HTTP_11
-        && crate::access::web_socket::is_asked_for(&request.method, &request.headers)
 }
 
 #[async_trait]
@@ -186,7 +181,7 @@ impl ProxyHttp for Gateway {
         context: &mut Context,
         connection: Box<dyn Any + Send + Sync>,
     ) {
-        context.connection = connection.downcast::<Arc<ConnectionWatch>>().ok().map(|connection| *connection);
+        context.connection = connection.downcast::<Arc<ExchangeControl>>().ok().map(|connection| *connection);
     }
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
@@ -212,7 +207,7 @@ impl ProxyHttp for Gateway {
         let needs = match session.req_header().version {
             _ if context.websocket => Needs::WebSocket,
             http::Version::HTTP_10 => Needs::Http1,
-            http::Version::HTTP_2 if grpc::is_call(session.req_header()) => Needs::Http2,
+            _ if grpc::is_call(session.req_header()) => Needs::Http2,
             _ => Needs::Anything,
         };
         let client = context.connection.as_ref();
@@ -295,7 +290,7 @@ impl ProxyHttp for Gateway {
         }
         expect::go_on(session).await?;
         if let Some(connection) = &context.connection {
-            connection.arm_response_deadline(app.timeouts.response);
+            connection.timeouts.arm_response(app.timeouts.response);
         }
         Ok(())
     }
@@ -361,12 +356,12 @@ impl ProxyHttp for Gateway {
             session.set_keepalive(None);
         }
         if let Some(connection) = &context.connection {
-            connection.disarm_response_deadline();
+            connection.timeouts.disarm_response();
             if context.websocket {
                 // Also where the app answers otherwise: its connection has no time-out of its own.
-                connection.set_idle_timeout(app.timeouts.idle);
+                connection.timeouts.set_idle(app.timeouts.idle);
             } else {
-                connection.set_answer_timeout(app.timeouts.idle);
+                connection.timeouts.set_answer(app.timeouts.idle);
             }
         }
         open_streams::watch_response(&state, app, session, response, context);

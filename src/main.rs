@@ -248,7 +248,7 @@ fn explain(
         (Ok(cookies), Ok(jwks)) => (cookies, jwks.map(|text| text.as_bytes().to_vec())),
         (Err(error), _) | (_, Err(error)) => return fail(error, EXIT_CONFIG),
     };
-    let question = explain::Question { cookies, jwks, ..question };
+    let question = explain::Question { cookies: cookies.map(Into::into), jwks, ..question };
     let runtime = match runtime(1) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
@@ -288,5 +288,5 @@ fn test_user(username: String) -> std::io::Result<Credentials> {
     }
     input.read_line(&mut password)?;
     let password = Zeroizing::new(password.trim_end_matches(['\r', '\n']).to_owned());
-    Ok(Credentials { username, password })
+    Ok(Credentials { username: username.into(), password: password.into() })
 }

@@ -6,6 +6,8 @@ mod decisions;
 mod invalid_tokens;
 #[path = "../benches/support/issuer.rs"]
 mod issuer;
+#[path = "../benches/support/store.rs"]
+mod store;
 
 use decisions::Prepared;
 use http::{HeaderValue, header};

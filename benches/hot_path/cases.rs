@@ -11,8 +11,9 @@ use portcullis::config::SealKey;
 use portcullis::system::clock::{Clock, SystemClock};
 use tempfile::TempDir;
 
-use crate::issuer::{CLIENT_ID, Error, Issuer};
+use crate::issuer::{Error, Issuer};
 use crate::load::{Answer, Request, Requests};
+use crate::store::store_toml;
 use crate::{app, provider};
 
 /// One row of the table.
@@ -230,21 +231,7 @@ level = "error"
 kind = "oauth2"
 issuer = "http://{provider}"
 
-[apps.store]
-hosts = ["store.localhost"]
-upstreams = ["http://{backend}"]
-client_id = "{CLIENT_ID}"
-client_secret = "of no consequence here"
-audience = "{CLIENT_ID}"
-
-[apps.store.identity_headers]
-X-Auth-User = "sub"
-X-Auth-Email = "email"
-X-Auth-Roles = "roles"
-
-[[apps.store.routes]]
-path = "/"
-access = "public"
-"#
+{}"#,
+        store_toml(&format!("http://{backend}"))
     )
 }

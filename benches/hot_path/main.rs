@@ -24,6 +24,8 @@ mod report;
 mod revocations;
 #[path = "../support/settings.rs"]
 mod settings;
+#[path = "../support/store.rs"]
+mod store;
 
 use std::path::PathBuf;
 use std::time::Duration;

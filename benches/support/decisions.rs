@@ -5,7 +5,8 @@ use portcullis::access::decision::{AppRules, Knowledge, RequestHead};
 use portcullis::access::key_set::KeySet;
 use portcullis::access::memory::Memory;
 
-use crate::issuer::{CLIENT_ID, Error, Issuer};
+use crate::issuer::{Error, Issuer};
+use crate::store::store_toml;
 
 const ISSUER_URL: &str = "http://127.0.0.1:9000";
 
@@ -89,22 +90,7 @@ kind = "oauth2"
 issuer = "{ISSUER_URL}"
 algorithms = ["RS256", "ES256", "EdDSA"]
 
-[apps.store]
-hosts = ["store.localhost"]
-upstreams = ["http://127.0.0.1:3001"]
-client_id = "{CLIENT_ID}"
-client_secret = "of no consequence here"
-audience = "{CLIENT_ID}"
-
-[apps.store.identity_headers]
-X-Auth-User = "sub"
-X-Auth-Email = "email"
-X-Auth-Roles = "roles"
-
-[[apps.store.routes]]
-path = "/"
-access = "public"
-
+{}
 [[apps.store.routes]]
 path = "/assets/*"
 access = "public"
@@ -112,6 +98,7 @@ access = "public"
 [[apps.store.routes]]
 path = "/api/admin/*"
 roles = ["admin"]
-"#
+"#,
+        store_toml("http://127.0.0.1:3001")
     )
 }

@@ -42,9 +42,14 @@ pub(crate) async fn serve_all(wanted: &[App]) -> Result<(), DemoError> {
     let mut servers = Vec::new();
     for App { name, address } in wanted {
         let listener = bind(*address, name).await?;
-        let (journal, logins) = (Arc::clone(&journal), provider.logins());
-        let nowhere = Arc::new(OnceLock::new());
-        let control = Control::new(name, protected_path(name), journal, logins, nowhere, thief.clone());
+        let control = Control {
+            app: name,
+            protected_path: protected_path(name),
+            journal: Arc::clone(&journal),
+            logins: provider.logins(),
+            gateway: Arc::new(OnceLock::new()),
+            thief: thief.clone(),
+        };
         servers.push(serve(listener, apps::complete(api(name), control)));
         println!("{name} at http://{address}");
     }

@@ -63,8 +63,14 @@ impl Demo {
             settings.set_upstream(app, listener.local_addr()?)?;
             settings.name_tokens(app)?;
             let cell = Arc::new(OnceLock::new());
-            let (journal, logins, gateway) = (Arc::clone(&journal), Arc::clone(&logins), Arc::clone(&cell));
-            let control = Control::new(app, protected_path(app), journal, logins, gateway, thief.clone());
+            let control = Control {
+                app,
+                protected_path: protected_path(app),
+                journal: Arc::clone(&journal),
+                logins: Arc::clone(&logins),
+                gateway: Arc::clone(&cell),
+                thief: thief.clone(),
+            };
             servers.push(serve(listener, apps::complete(api(app), control)));
             cells.push((app, cell));
         }

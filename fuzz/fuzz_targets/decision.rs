@@ -20,7 +20,7 @@ use portcullis::access::cookie_codec;
 use portcullis::access::decision::{AppRules, Decision, Knowledge, Reason, RequestHead, decide};
 use portcullis::access::key_set::KeySet;
 use portcullis::access::memory::Memory;
-use portcullis::access::revocations::Mark;
+use portcullis::access::revocations::{EndedBy, Mark};
 use portcullis::access::token::MAX_TOKEN_LENGTH;
 use portcullis_fuzz::tokens::{ISSUER, LEEWAY, Signer, claims, jwks, mint, read_signed};
 use portcullis_fuzz::{NOW, percent_decode};
@@ -232,7 +232,7 @@ impl World {
         // Both apps have the same one.
         let provider = APPS[0].token.provider;
         if revoke.by_session {
-            revocations.revoke(Mark::session(provider, &sid), false, kept_until, self.now);
+            revocations.revoke(Mark::session(provider, &sid), EndedBy::Revocation, kept_until, self.now);
             self.revoked_sessions.insert(sid);
         } else {
             let until = NOW.saturating_add_signed(i64::from(revoke.issued_until) * 4);
@@ -294,25 +294,8 @@ impl World {
                 assert!(!is_foreign);
                 false
             }
-            Decision::Refresh(pending) => {
-                assert!(request.raw || *request.refresh_tokens == [pending.grant.refresh_token.to_string()]);
-                if let Some(previous) = &pending.previous {
-                    let signed = self.check_signed(request, app, previous.identity.subject());
-                    assert!(previous.over.is_none() || signed.is_over, "{:?}", previous.over);
-                    assert_eq!(previous.still_valid, self.is_usable(&signed));
-                }
-                true
-            }
-            Decision::End(ending) => {
-                let is_revoked =
-                    |token: &String| read_signed(token).is_some_and(|read| self.is_revoked(&read.claims));
-                let is_due = match ending.reason {
-                    Reason::DuplicateCookie => {
-                        request.access_tokens.len() > 1 || request.refresh_tokens.len() > 1
-                    }
-                    _ => request.access_tokens.iter().any(is_revoked),
-                };
-                assert!(request.raw || is_due, "{:?}", ending.reason);
+            Decision::Refresh(_) | Decision::End(_) => {
+                self.check_refresh_or_end(request, app, decision);
                 true
             }
             Decision::BackchannelLogout | Decision::FusionAuthWebhook => {
@@ -329,6 +312,31 @@ impl World {
         };
         assert!(!(uses_session && is_foreign && (!is_read || step.websocket)), "from another origin");
         self.check_that_good_tokens_pass(step, request, app, decision);
+    }
+
+    fn check_refresh_or_end(&self, request: &Request, app: usize, decision: &Decision<'_>) {
+        match decision {
+            Decision::Refresh(pending) => {
+                assert!(request.raw || *request.refresh_tokens == [pending.grant.refresh_token.to_string()]);
+                if let Some(previous) = &pending.previous {
+                    let signed = self.check_signed(request, app, previous.identity.subject());
+                    assert!(previous.over.is_none() || signed.is_over, "{:?}", previous.over);
+                    assert_eq!(previous.still_valid, self.is_usable(&signed));
+                }
+            }
+            Decision::End(ending) => {
+                let is_revoked =
+                    |token: &String| read_signed(token).is_some_and(|read| self.is_revoked(&read.claims));
+                let is_due = match ending.reason {
+                    Reason::DuplicateCookie => {
+                        request.access_tokens.len() > 1 || request.refresh_tokens.len() > 1
+                    }
+                    _ => request.access_tokens.iter().any(is_revoked),
+                };
+                assert!(request.raw || is_due, "{:?}", ending.reason);
+            }
+            _ => unreachable!("neither a refresh nor an end"),
+        }
     }
 
     /// Whoever has an identity brought one token that says so, and it has not expired.

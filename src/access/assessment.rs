@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use zeroize::Zeroizing;
 
 use crate::access::cookies::{Presented, SessionCookies};
 use crate::access::decision::{AppRules, Knowledge, Reason};
@@ -13,6 +12,7 @@ use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::token::{self, Verification};
 use crate::access::token_error::TokenError;
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::access::verified_tokens::{Remembered, Scope};
 use crate::config;
 
@@ -30,37 +30,25 @@ pub struct SessionRules {
 }
 
 /// A session's right to a new JWT, as its cookie gave it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Grant {
     /// The refresh token.
-    pub refresh_token: Zeroizing<String>,
+    pub refresh_token: RefreshToken,
     /// What was sealed with it, where cookies are sealed.
     pub record: Option<SessionRecord>,
 }
 
-impl std::fmt::Debug for Grant {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Grant").field("record", &self.record).finish_non_exhaustive()
-    }
-}
-
 /// The genuine JWT of a session that needs a new one.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Previous {
     /// Whose it is.
     pub identity: Arc<Identity>,
     /// The JWT itself: one provider's refresh API wants it, too (FusionAuth).
-    pub access_token: Zeroizing<String>,
+    pub access_token: AccessToken,
     /// It is still valid: used on if the refresh fails for a passing reason.
     pub still_valid: bool,
     /// It was revoked, or its session, which need not be the one of the refresh token beside it.
     pub over: Option<Revocation>,
-}
-
-impl std::fmt::Debug for Previous {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Previous").field("still_valid", &self.still_valid).finish_non_exhaustive()
-    }
 }
 
 /// What the cookies are worth.
@@ -96,7 +84,7 @@ impl SessionRules {
     /// What a refresh token's cookie holds; `None` where cookies are sealed and this one was not sealed here.
     pub fn open(&self, cookie: &str) -> Option<Grant> {
         match &self.seal {
-            None => Some(Grant { refresh_token: Zeroizing::new(cookie.to_owned()), record: None }),
+            None => Some(Grant { refresh_token: RefreshToken::new(cookie), record: None }),
             Some(seal) => {
                 let (refresh_token, record) = seal.open(cookie)?;
                 Some(Grant { refresh_token, record: Some(record) })
@@ -207,7 +195,7 @@ fn without_refresh_token(reason: Reason, known: &Knowledge<'_>) -> Assessment {
 
 /// Copied only where it is needed, which is rare.
 fn previous(cookies: &SessionCookies<'_>, identity: Arc<Identity>, still_valid: bool) -> Previous {
-    let access_token = Zeroizing::new(cookies.access_token.as_deref().unwrap_or_default().to_owned());
+    let access_token = AccessToken::new(cookies.access_token.as_deref().unwrap_or_default());
     Previous { identity, access_token, still_valid, over: None }
 }
 
@@ -386,7 +374,7 @@ fn revocation_state(identity: &Identity, known: &Knowledge<'_>) -> State {
     match known.memory.revocations.of_token(identity.marks(), identity.issued_at(), known.now) {
         None => State::Usable,
         Some(token @ Revocation::Token) => State::Unusable(Reason::Revoked(token)),
-        Some(session @ Revocation::Session { .. }) => State::Over(Reason::Revoked(session)),
+        Some(session @ Revocation::Session(_)) => State::Over(Reason::Revoked(session)),
     }
 }
 

@@ -21,12 +21,12 @@ use crate::access::refusal_notes;
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::{Destination, Routes, Rule};
 use crate::access::token::TokenRules;
-use crate::access::web_socket::{self, HandshakeError};
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::retry_after::RETRY_AFTER;
 use crate::config::{self, Access};
 use crate::syntax::path;
+use crate::syntax::web_socket::{self, HandshakeError};
 
 pub use reason::Reason;
 

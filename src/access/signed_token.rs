@@ -46,7 +46,7 @@ pub(super) fn open(
     }
     let (algorithm, key_id) = check_header(&object(header)?, algorithms, is_type)?;
     check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
-    Ok(Claims(object(payload)?))
+    Ok(Claims(object(payload)?.into()))
 }
 
 /// Whether a token of one or two parts has never been a JWT: where the first of two is no header, as of Hydra's `ory_at_….…`

@@ -2,8 +2,7 @@
 
 use http::HeaderValue;
 
-/// The version of the WebSocket protocol that the gateway speaks (RFC 6455 section 4.1).
-pub const WEB_SOCKET_VERSION: &str = "13";
+use crate::syntax::web_socket;
 
 /// The facts that decide which fields an answer has.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,7 +45,7 @@ impl Headers<'_> {
         }
         if self.asks_for_upgrade {
             list.push(("Upgrade", HeaderValue::from_static("websocket")));
-            list.push(("Sec-WebSocket-Version", HeaderValue::from_static(WEB_SOCKET_VERSION)));
+            list.push(("Sec-WebSocket-Version", HeaderValue::from_static(web_socket::VERSION)));
         }
         list
     }

@@ -1,13 +1,23 @@
 //! Certificates of authorities of one's own: for identity providers and for upstreams.
 
+use std::fmt;
+
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::model::{Authorities, Upstream, UpstreamTls};
-use super::reader::{Item, Section, boolean};
-use super::values::host::host;
+use crate::config::reader::Item;
 use crate::tls::NotPem;
+
+/// Certificates of authorities, in DER, at least one. What they sign is trusted, and nothing else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authorities(pub Vec<Vec<u8>>);
+
+impl fmt::Debug for Authorities {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Authorities").field(&self.0.len()).finish()
+    }
+}
 
 /// A PEM file with one certificate or several, relative to the configuration's own directory.
 pub(super) fn authorities(item: &Item<'_>) -> Option<Authorities> {
@@ -37,20 +47,4 @@ pub(super) fn authorities(item: &Item<'_>) -> Option<Authorities> {
         return item.fault(format!("a certificate of the file `{path}` is malformed"), HINT);
     }
     Some(Authorities(certificates.into_iter().map(|certificate| certificate.to_vec()).collect()))
-}
-
-/// `[apps.NAME.upstream_tls]`.
-pub(super) fn upstream_tls(app: &Section<'_>, upstreams: Option<&[Upstream]>) -> Option<UpstreamTls> {
-    let section = app.section("upstream_tls");
-    let ca = section.optional("ca", "the machine's authorities", authorities);
-    let server_name = section.optional("server_name", "the host of the upstream's URL", host);
-    let http2 = section.defaulted("http2", "true", boolean);
-    let has_none = upstreams.is_some_and(|upstreams| !upstreams.iter().any(|upstream| upstream.tls));
-    if has_none && !section.is_empty() {
-        section.warn_here(
-            "no upstream of the app is `https`, so this is not used",
-            "write `https://` in `upstreams`",
-        );
-    }
-    Some(UpstreamTls { ca: ca?, server_name: server_name?, http2: http2? })
 }

@@ -1,9 +1,9 @@
 //! Texts that stand for others: variables that nobody has expanded, placeholders that nobody has replaced. Nothing in the file
 //! is expanded, so each is taken as it stands, and what it was meant for fails later and elsewhere.
 
-use super::reader::{Report, join};
-use super::spelling::quote;
-use super::tree::{Entry, Node, Value};
+use crate::config::quoting::quote;
+use crate::config::reader::{Report, join};
+use crate::config::toml_tree::{Entry, Node, Value};
 
 /// What a secret stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

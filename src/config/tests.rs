@@ -5,7 +5,7 @@ mod refused;
 mod tls;
 mod whole_file;
 
-use super::*;
+use crate::config::load::{Loaded, parse};
 
 fn accepted(text: &str) -> Loaded {
     parse(text).unwrap_or_else(|error| panic!("{}", error.report("gateway.toml")))

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::connection::exchange_control::{ConnectionWatch, EndReason};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::telemetry::metrics::METRICS;
 
 /// How long a connection without a request is kept when the server stops.
@@ -50,7 +51,7 @@ struct Live {
 
 #[derive(Debug)]
 struct Entry {
-    watch: Arc<ConnectionWatch>,
+    control: Arc<ExchangeControl>,
     makes_room: bool,
 }
 
@@ -61,11 +62,11 @@ impl Live {
             while let Some((since, id)) = self.candidates.pop() {
                 if let Some(entry) = self.all.get_mut(&id)
                     && !entry.makes_room
-                    && entry.watch.waiting_since() == Some(since)
+                    && entry.control.waiting_since() == Some(since)
                 {
                     entry.makes_room = true;
                     self.leaving += 1;
-                    entry.watch.close_when_idle();
+                    entry.control.close_when_idle();
                     METRICS.process.idle_connections_closed.inc();
                     return true;
                 }
@@ -83,7 +84,7 @@ impl Live {
             return false;
         }
         let waiting = self.all.iter().filter(|(_, entry)| !entry.makes_room);
-        let waiting = waiting.filter_map(|(id, entry)| Some((entry.watch.waiting_since()?, *id)));
+        let waiting = waiting.filter_map(|(id, entry)| Some((entry.control.waiting_since()?, *id)));
         let mut waiting: Vec<_> = waiting.collect();
         if waiting.len() > CANDIDATES {
             waiting.select_nth_unstable(CANDIDATES);
@@ -148,7 +149,7 @@ impl Connections {
     /// a request on a connection, or has just opened it, so gets its answer.
     pub(crate) async fn close_gently(&self) {
         for entry in self.live().all.values() {
-            entry.watch.close_after_answer();
+            entry.control.close_after_answer();
         }
         let _ = tokio::time::timeout(CLOSING_PAUSE, self.drained()).await;
         self.close_idle();
@@ -157,14 +158,14 @@ impl Connections {
     /// Closes the idle ones at once and the others after their answers.
     fn close_idle(&self) {
         for entry in self.live().all.values() {
-            entry.watch.close_when_idle();
+            entry.control.close_when_idle();
         }
     }
 
     /// Fails the reads of all of them, which ends what they do.
     pub(crate) fn end_all(&self, reason: EndReason) {
         for entry in self.live().all.values() {
-            entry.watch.end(reason);
+            entry.control.end(reason);
         }
     }
 
@@ -183,7 +184,7 @@ impl Connections {
 
     /// Counts a fresh one in. Where there are as many as there may be, one that waits for its next request is sent away for it;
     /// where none does, the fresh one is.
-    pub(crate) fn admit(self: &Arc<Self>, watch: &Arc<ConnectionWatch>) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Arc<Self>, control: &Arc<ExchangeControl>) -> Option<Admitted> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let max = self.max.load(Ordering::Relaxed);
         let mut live = self.live();
@@ -192,7 +193,7 @@ impl Connections {
         if is_full && (live.leaving > max / 8 || !live.make_room()) {
             return None;
         }
-        live.all.insert(id, Entry { watch: Arc::clone(watch), makes_room: false });
+        live.all.insert(id, Entry { control: Arc::clone(control), makes_room: false });
         Some(Admitted { connections: Arc::clone(self), id })
     }
 

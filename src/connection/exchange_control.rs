@@ -1,7 +1,7 @@
 //! What the gateway and a connection's reader tell each other while a request is under way.
 //!
 //! Pingora owns the session, so there is no argument through which a deadline could be passed to the stream below
-//! it. A [`ConnectionWatch`] is that argument: the gateway gets it as the connection's user context
+//! it. A [`ExchangeControl`] is that argument: the gateway gets it as the connection's user context
 //! (`ProxyHttp::on_connection_reuse`), the stream reads it whenever it would wait. Nothing here is shared between
 //! connections.
 
@@ -13,69 +13,31 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use pingora_core::apps::ReusedHttpStream;
+use tokio::time::{Instant, sleep};
 
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_timeouts::{ExchangeTimeouts, milliseconds};
 use crate::connection::forwarding::DirectOrigin;
 
-/// What all connections count from.
+/// How long an exchange that is cut off may take to the end of a WebSocket frame. Together with the time that the connection may
+/// take to close, it stays below the 2 s that the end of a session may take, and below a stop's end.
+const FRAME_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The instant that all connections count from.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 tokio::task_local! {
     /// Of the HTTP/2 stream that this task serves. Pingora has a connection's user context for HTTP/1.x only.
-    pub(crate) static STREAM: Arc<ConnectionWatch>;
+    pub(crate) static CONTROL_OF_STREAM: Arc<ExchangeControl>;
 }
 
-/// The watch of the HTTP/2 stream that the running task serves, if it serves one.
-pub(crate) fn of_this_stream() -> Option<Arc<ConnectionWatch>> {
-    STREAM.try_with(Arc::clone).ok()
+/// Returns the control of the HTTP/2 stream that the running task serves, if it serves one.
+pub(crate) fn of_this_stream() -> Option<Arc<ExchangeControl>> {
+    CONTROL_OF_STREAM.try_with(Arc::clone).ok()
 }
 
-/// Why a connection's reads fail from now on. Writes still work, so that an answer can be sent; but for the reasons that
-/// cut it off, [`Self::SessionEnded`] and [`Self::Shutdown`], the whole exchange is over within a second, and an upgraded
-/// connection is then closed with a WebSocket Close frame (docs/behaviour.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-pub(crate) enum EndReason {
-    /// The app sent no response head in time: 504.
-    ResponseTimeout = 1,
-    /// The body came in below `server.limits.body_min_rate`: 408.
-    BodyTooSlow,
-    /// The chunked coding of the body is malformed (RFC 9112 section 7.1): 400.
-    MalformedBody,
-    /// The whole answer has gone out before the request had come in to its end: nobody wants the rest.
-    Answered,
-    /// The client has closed its writing side, and nothing has gone to it for a while.
-    ClientLeft,
-    /// Nothing moved on an upgraded connection for the app's `idle` time-out.
-    Idle,
-    /// The app sent nothing more of its answer, and took nothing of the request, for its `idle` time-out: the answer is cut.
-    AppIdle,
-    /// The session behind an open stream is no longer good: see [`Exchange`].
-    SessionEnded,
-    /// The server's grace period is over.
-    Shutdown,
-}
-
-impl EndReason {
-    const ALL: [Self; 9] = [
-        Self::ResponseTimeout,
-        Self::BodyTooSlow,
-        Self::MalformedBody,
-        Self::Answered,
-        Self::ClientLeft,
-        Self::Idle,
-        Self::AppIdle,
-        Self::SessionEnded,
-        Self::Shutdown,
-    ];
-
-    /// Whether someone else than the exchange itself ends it: then it is not waited for.
-    pub(crate) const fn cuts_off(self) -> bool {
-        matches!(self, Self::SessionEnded | Self::Shutdown)
-    }
-}
-
-/// What an exchange's beginning, and its end, add to [`ConnectionWatch`]'s state.
+/// What an exchange's beginning, and its end, add to [`ExchangeControl`]'s state.
 const EXCHANGE: u64 = 1 << 8;
 
 /// The bits of the state that hold the reason.
@@ -84,13 +46,13 @@ const REASON: u64 = EXCHANGE - 1;
 /// One request and its response, or what they became, on a connection that may serve others before and after: for
 /// whoever may have to end an open stream later, from any thread. Keeps nothing open.
 #[derive(Debug, Clone)]
-pub(crate) struct Exchange {
-    connection: Arc<ConnectionWatch>,
+pub(crate) struct ExchangeHandle {
+    connection: Arc<ExchangeControl>,
     /// The connection's state while it is under way, without the reason.
     number: u64,
 }
 
-impl Exchange {
+impl ExchangeHandle {
     /// Ends the connection if this exchange is still under way, and says whether it was; an earlier reason stays. Once
     /// the exchange is over this does nothing, whatever the connection serves by then.
     ///
@@ -116,23 +78,11 @@ impl Exchange {
 
 /// Shared between one connection's stream, the gateway, and whoever may end the connection.
 #[derive(Debug)]
-pub(crate) struct ConnectionWatch {
+pub(crate) struct ExchangeControl {
     peer: SocketAddr,
     tls: bool,
-    /// Instants below are kept as milliseconds since this one.
-    opened: Instant,
-    /// Milliseconds; 0 is disarmed.
-    response_timeout: AtomicU64,
-    response_armed_at: AtomicU64,
-    /// Milliseconds; 0 is none.
-    idle_timeout: AtomicU64,
-    /// Milliseconds; 0 is none.
-    answer_timeout: AtomicU64,
-    /// When the app was last seen to take something of the request; 0 is never.
-    app_took_at: AtomicU64,
-    /// Milliseconds; 0 is the default.
-    write_timeout: AtomicU64,
-    rate_exempt: AtomicBool,
+    /// How long who is waited for.
+    pub(crate) timeouts: ExchangeTimeouts,
     closing: AtomicBool,
     closing_idle: AtomicBool,
     continues: AtomicBool,
@@ -145,20 +95,13 @@ pub(crate) struct ConnectionWatch {
     reader: Mutex<Option<Waker>>,
 }
 
-impl ConnectionWatch {
-    /// A watch for a connection that was just accepted.
+impl ExchangeControl {
+    /// A control for a connection that was just accepted.
     pub(crate) fn new(peer: SocketAddr, tls: bool) -> Self {
         Self {
             peer,
             tls,
-            opened: Instant::now(),
-            response_timeout: AtomicU64::new(0),
-            response_armed_at: AtomicU64::new(0),
-            idle_timeout: AtomicU64::new(0),
-            answer_timeout: AtomicU64::new(0),
-            app_took_at: AtomicU64::new(0),
-            write_timeout: AtomicU64::new(0),
-            rate_exempt: AtomicBool::new(false),
+            timeouts: ExchangeTimeouts::new(),
             closing: AtomicBool::new(false),
             closing_idle: AtomicBool::new(false),
             continues: AtomicBool::new(false),
@@ -184,51 +127,10 @@ impl ConnectionWatch {
         &self.direct_origin
     }
 
-    /// From now on: when nothing moves for `timeout`, reads fail with [`EndReason::ResponseTimeout`].
-    pub(crate) fn arm_response_deadline(&self, timeout: Duration) {
-        self.response_armed_at.store(self.since_opened(Instant::now()), Ordering::Relaxed);
-        self.response_timeout.store(milliseconds(timeout), Ordering::Release);
-    }
-
-    /// The response head is there.
-    pub(crate) fn disarm_response_deadline(&self) {
-        self.response_timeout.store(0, Ordering::Release);
-    }
-
-    /// How long the connection of this request may be silent in both directions from now on.
-    pub(crate) fn set_idle_timeout(&self, timeout: Duration) {
-        self.idle_timeout.store(milliseconds(timeout), Ordering::Release);
-    }
-
-    /// From now on: where the app is silent in the middle of its answer for `timeout`, reads fail with [`EndReason::AppIdle`].
-    pub(crate) fn set_answer_timeout(&self, timeout: Duration) {
-        self.answer_timeout.store(milliseconds(timeout), Ordering::Release);
-    }
-
-    /// The app has taken something of the request at this instant.
-    pub(crate) fn note_app_took(&self, at: Instant) {
-        self.app_took_at.fetch_max(self.since_opened(at), Ordering::Relaxed);
-    }
-
-    /// When it was last seen to do so; before this exchange, if it was not.
-    pub(crate) fn app_took_at(&self) -> Instant {
-        self.opened + Duration::from_millis(self.app_took_at.load(Ordering::Relaxed))
-    }
-
-    /// From now on: a client that takes nothing of its answer for `timeout` loses the connection.
-    pub(crate) fn set_write_timeout(&self, timeout: Duration) {
-        self.write_timeout.store(milliseconds(timeout), Ordering::Release);
-    }
-
-    /// This request's body may be as slow as it likes (gRPC streams).
-    pub(crate) fn exempt_from_body_rate(&self) {
-        self.rate_exempt.store(true, Ordering::Release);
-    }
-
     /// The exchange that is under way. To be asked for while it is: in one of Pingora's phases.
-    pub(crate) fn exchange(self: &Arc<Self>) -> Exchange {
+    pub(crate) fn exchange(self: &Arc<Self>) -> ExchangeHandle {
         let number = self.state.load(Ordering::Acquire) & !REASON;
-        Exchange { connection: Arc::clone(self), number }
+        ExchangeHandle { connection: Arc::clone(self), number }
     }
 
     /// Fails the reads of this connection, also one that is waiting, and whatever it serves. The first reason stays.
@@ -288,15 +190,10 @@ impl ConnectionWatch {
         });
     }
 
-    /// Forgets what the last request asked for, and makes this one an [`Exchange`] of its own.
+    /// Forgets what the last request asked for, and makes this one an [`ExchangeHandle`] of its own.
     pub(crate) fn begin_exchange(&self) {
         self.state.fetch_add(EXCHANGE, Ordering::AcqRel);
-        self.response_timeout.store(0, Ordering::Relaxed);
-        self.idle_timeout.store(0, Ordering::Relaxed);
-        self.answer_timeout.store(0, Ordering::Relaxed);
-        self.app_took_at.store(0, Ordering::Relaxed);
-        self.write_timeout.store(0, Ordering::Relaxed);
-        self.rate_exempt.store(false, Ordering::Relaxed);
+        self.timeouts.reset();
         self.continues.store(false, Ordering::Relaxed);
     }
 
@@ -309,14 +206,14 @@ impl ConnectionWatch {
     /// Makes reads possible again after [`EndReason::ResponseTimeout`]: an app that does not answer in time ends its
     /// request only.
     pub(crate) fn recover(&self) {
-        self.response_timeout.store(0, Ordering::Relaxed);
+        self.timeouts.disarm_response();
         let timed_out = EndReason::ResponseTimeout as u64;
         let _other_reason = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
             (state & REASON == timed_out).then_some(state & !REASON)
         });
     }
 
-    /// The exchange is over: from now on its [`Exchange`] ends nothing. Why it, or the connection, was ended before, if
+    /// The exchange is over: from now on its [`ExchangeHandle`] ends nothing. Why it, or the connection, was ended before, if
     /// it was.
     pub(crate) fn finish_exchange(&self) -> Option<EndReason> {
         reason_in(self.state.fetch_add(EXCHANGE, Ordering::AcqRel))
@@ -325,42 +222,6 @@ impl ConnectionWatch {
     /// Whether [`Self::continue_after_failure`] was called for this request.
     pub(crate) fn continues_after_failure(&self) -> bool {
         self.continues.load(Ordering::Relaxed)
-    }
-
-    /// When reads fail, if nothing moved since `last_moved` and nothing moves until then.
-    pub(crate) fn response_deadline(&self, last_moved: Option<Instant>) -> Option<Instant> {
-        let timeout = self.response_timeout.load(Ordering::Acquire);
-        if timeout == 0 {
-            return None;
-        }
-        let armed = self.opened + Duration::from_millis(self.response_armed_at.load(Ordering::Relaxed));
-        let since = last_moved.map_or(armed, |moved| moved.max(armed)).max(self.app_took_at());
-        Some(since + Duration::from_millis(timeout))
-    }
-
-    /// How long the app may take to its response head.
-    pub(crate) fn response_timeout(&self) -> Option<Duration> {
-        some(&self.response_timeout)
-    }
-
-    /// How long it may be silent in the middle of its answer.
-    pub(crate) fn answer_timeout(&self) -> Option<Duration> {
-        some(&self.answer_timeout)
-    }
-
-    /// The upgraded connection's time-out.
-    pub(crate) fn idle_timeout(&self) -> Option<Duration> {
-        some(&self.idle_timeout)
-    }
-
-    /// How long a write may wait for the client; `None`: the default.
-    pub(crate) fn write_timeout(&self) -> Option<Duration> {
-        some(&self.write_timeout)
-    }
-
-    /// Whether the body's rate matters.
-    pub(crate) fn is_exempt_from_body_rate(&self) -> bool {
-        self.rate_exempt.load(Ordering::Acquire)
     }
 
     /// Registers the task that waits for this connection. Look at [`Self::ended`] and [`Self::is_closing`] after
@@ -386,32 +247,41 @@ impl ConnectionWatch {
         .await
     }
 
+    /// Serves an exchange, and drops it where it is cut off and does not end soon. Returns true where Pingora leaves the connection
+    /// good for another request.
+    ///
+    /// One that is cut off may come to the end of a WebSocket frame. Where that takes too long, or Pingora waits only for an app that
+    /// takes nothing and so does not see that its reads would fail, it is dropped.
+    pub(crate) async fn unless_cut_off(
+        &self,
+        serving: impl Future<Output = Option<ReusedHttpStream>>,
+    ) -> bool {
+        let mut serving = pin!(serving);
+        let mut patience = None;
+        poll_fn(|context| {
+            if let Poll::Ready(reused) = serving.as_mut().poll(context) {
+                return Poll::Ready(reused.is_some());
+            }
+            self.register(context.waker());
+            if !self.ended().is_some_and(EndReason::cuts_off) {
+                return Poll::Pending;
+            }
+            let patience = patience.get_or_insert_with(|| Box::pin(sleep(FRAME_TIMEOUT)));
+            patience.as_mut().poll(context).map(|()| false)
+        })
+        .await
+    }
+
     fn wake(&self) {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = reader {
             waker.wake();
         }
     }
-
-    fn since_opened(&self, now: Instant) -> u64 {
-        milliseconds(now.saturating_duration_since(self.opened))
-    }
 }
 
 fn reason_in(state: u64) -> Option<EndReason> {
     EndReason::ALL.into_iter().find(|&reason| reason as u64 == state & REASON)
-}
-
-/// A time-out in milliseconds, of which 0 is none.
-fn some(timeout: &AtomicU64) -> Option<Duration> {
-    match timeout.load(Ordering::Acquire) {
-        0 => None,
-        timeout => Some(Duration::from_millis(timeout)),
-    }
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

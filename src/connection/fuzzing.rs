@@ -15,10 +15,11 @@ use tokio::io::ReadBuf;
 use crate::http1::chunked::Decoder;
 use crate::http1::merged_chunks::{Merger, Source};
 
-use crate::connection::exchange_control::ConnectionWatch;
-use crate::connection::http1::request_head;
-use crate::connection::http1::request_head::{Upgrade, check};
-use crate::connection::http1::serve::{ConnectionSettings, serve};
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::http1::head_fields::{self, Upgrade};
+use crate::connection::http1::request_head::check;
+use crate::connection::http1::serve_connection::serve;
 
 /// How the end of a request's body is found (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +50,9 @@ pub fn read_request_head(head: &[u8]) -> Result<Head, StatusCode> {
     let checked = check(head).map_err(|refusal| refusal.problem().status)?;
     Ok(Head {
         framing: match checked.framing {
-            request_head::Framing::None => Framing::None,
-            request_head::Framing::Length(length) => Framing::Length(length),
-            request_head::Framing::Chunked => Framing::Chunked,
+            head_fields::Framing::None => Framing::None,
+            head_fields::Framing::Length(length) => Framing::Length(length),
+            head_fields::Framing::Chunked => Framing::Chunked,
         },
         is_websocket: checked.upgrade == Some(Upgrade::WebSocket),
         expect_continue: checked.expect_continue,
@@ -129,5 +130,5 @@ where
         access_log: crate::config::AccessLog::Off,
     };
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
-    serve(stream, app, &settings, Arc::new(ConnectionWatch::new(nowhere, false))).await;
+    serve(stream, app, &settings, Arc::new(ExchangeControl::new(nowhere, false))).await;
 }

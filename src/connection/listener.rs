@@ -18,8 +18,10 @@ use tokio::time::Instant;
 
 use super::http2;
 use crate::connection::connection_limit::{Connections, Place};
-use crate::connection::exchange_control::ConnectionWatch;
-use crate::connection::http1::serve::{ConnectionSettings, refuse_without_tls, serve};
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::http1::refused_head::refuse_without_tls;
+use crate::connection::http1::serve_connection::serve;
 use crate::connection::tls::stream;
 use crate::system::descriptors::{are_reserved, are_scarce, is_out_of_descriptors};
 use crate::telemetry::metrics::{Held, METRICS};
@@ -132,8 +134,8 @@ fn open<A>(stream: TcpStream, peer: SocketAddr, tls: Option<&Arc<ServerConfig>>,
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let watch = Arc::new(ConnectionWatch::new(peer, tls.is_some()));
-    let Some(admitted) = front.connections.admit(&watch) else {
+    let control = Arc::new(ExchangeControl::new(peer, tls.is_some()));
+    let Some(admitted) = front.connections.admit(&control) else {
         METRICS.process.connections_refused.inc();
         tracing::debug!(%peer, "too many connections");
         return;
@@ -146,24 +148,24 @@ where
         let settings = front.settings.load_full();
         let Some(tls) = tls else {
             let stream = pingora_stream(stream, peer);
-            return serve(Box::new(stream), &front.app, &settings, watch).await;
+            return serve(Box::new(stream), &front.app, &settings, control).await;
         };
         let until = Instant::now() + settings.header_timeout;
-        let Some(speaks_tls) = stream::is_spoken(&stream, until, &watch).await else { return };
+        let Some(speaks_tls) = stream::is_spoken(&stream, until, &control).await else { return };
         let stream = pingora_stream(stream, peer);
         if !speaks_tls {
-            return refuse_without_tls(Box::new(stream), &settings, until, watch).await;
+            return refuse_without_tls(Box::new(stream), &settings, until, control).await;
         }
-        let Some(stream) = stream::accept(stream, tls, until, &watch).await else { return };
+        let Some(stream) = stream::accept(stream, tls, until, &control).await else { return };
         if stream.is_http2() {
-            http2::serve(Box::new(stream), &front.app, &settings, watch).await;
+            http2::serve_connection::serve(Box::new(stream), &front.app, &settings, control).await;
         } else {
-            serve(Box::new(stream), &front.app, &settings, watch).await;
+            serve(Box::new(stream), &front.app, &settings, control).await;
         }
     });
 }
 
-/// Pingora's stream over a socket, unbuffered: a connection's buffers are [`crate::connection::http1::wire`]'s.
+/// Pingora's stream over a socket, unbuffered: a connection's buffers are [`crate::connection::http1::client_connection`]'s.
 fn pingora_stream(stream: TcpStream, peer: SocketAddr) -> SocketStream {
     // Answers are written in whole segments; waiting for more (Nagle) only delays them.
     let _old_kernels_may_refuse = stream.set_nodelay(true);

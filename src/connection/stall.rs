@@ -12,7 +12,7 @@ use pingora_core::protocols::SocketDigest;
 use pingora_core::protocols::l4::ext::get_tcp_info;
 use tokio::time::Instant;
 
-use super::timer::Timer;
+use crate::connection::deadlines::Timer;
 
 /// How long a client may take nothing of an answer, where the gateway sets no other time.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);

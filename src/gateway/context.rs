@@ -11,7 +11,7 @@ use pingora_proxy::Session;
 use crate::access::identity::Identity;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Place;
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::forwarding::Origin;
 use crate::gateway::state::{App, State};
 use crate::session::{Asker, NewCookies, SessionKey, Tokens};
@@ -25,7 +25,7 @@ pub struct Context {
     /// What it began with, and goes on with after a reload.
     pub(crate) state: Option<Arc<State>>,
     /// The connection it came on.
-    pub(crate) connection: Option<Arc<ConnectionWatch>>,
+    pub(crate) connection: Option<Arc<ExchangeControl>>,
     /// Its peer is a trusted proxy.
     pub(crate) is_from_proxy: bool,
     /// The app that it is for.
@@ -133,7 +133,7 @@ impl Context {
 
     /// Whether its connection to the app had served another request.
     pub(crate) fn is_on_a_kept_connection(&self) -> bool {
-        matches!(&self.way, Some(Way::Loan(loan)) if loan.was_kept())
+        matches!(&self.way, Some(Way::Http1(attempt)) if attempt.was_kept())
     }
 
     /// Who is behind what is written into the audit log.
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn cookies_are_not_shown() {
         let cookie = HeaderValue::from_static("__Host-access_token=canary; Path=/");
-        let new_cookies = NewCookies { headers: vec![cookie], change: Change::Clear, before: None };
+        let new_cookies = NewCookies { headers: vec![cookie].into(), change: Change::Clear, before: None };
         let context = Context { new_cookies: Some(new_cookies), ..Context::default() };
         assert!(!format!("{context:?}").contains("canary"), "{context:?}");
     }

@@ -7,8 +7,10 @@ use http::header;
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::Session;
 
-use crate::connection::exchange_control::EndReason;
+use crate::connection::end_reason::EndReason;
+use crate::connection::http1::request_head::MAX_DRAINED_BODY;
 use crate::gateway::context::Context;
+use crate::syntax::framing_fields::content_length;
 
 /// Whether the request was answered in full before its end, which is no failure.
 pub(super) fn is_answered(context: &Context) -> bool {
@@ -18,15 +20,13 @@ pub(super) fn is_answered(context: &Context) -> bool {
 
 /// A body that is worth reading for the sake of the connection, and that the client does send.
 pub(super) fn has_short_body(request: &RequestHeader) -> bool {
-    const SHORT: u64 = 64 * 1024;
-    has_body_within(request, SHORT)
+    has_body_within(request, MAX_DRAINED_BODY)
 }
 
 /// Whether the client sends, without being asked for it, a body of so many bytes at most.
 pub(super) fn has_body_within(request: &RequestHeader, bytes: u64) -> bool {
-    let length =
-        request.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    length.is_some_and(|length: u64| length <= bytes) && !request.headers.contains_key(header::EXPECT)
+    content_length(&request.headers).is_some_and(|length| length <= bytes)
+        && !request.headers.contains_key(header::EXPECT)
 }
 
 /// Pingora takes every answer before the body's end for the last one, after which the connection closes; also a 1xx.

@@ -3,17 +3,18 @@
 //! An app that sees it may answer from the head alone and take what comes next for another request, while the body is on its
 //! way to it. Without it, an app has to read the body or to close the connection.
 
-use http::{Version, header};
+use http::{HeaderValue, Version, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
-use crate::syntax::list_field;
+use crate::syntax::framing_fields::expects_continue;
 
 /// Whether the client may wait for 100 before it sends its body. One of HTTP/1.0 knows none; over HTTP/2 the field was
 /// dropped.
 fn is_awaited(request: &RequestHeader) -> bool {
-    request.version == Version::HTTP_11 && list_field::has(&request.headers, &header::EXPECT, b"100-continue")
+    let values = request.headers.get_all(header::EXPECT).iter().map(HeaderValue::as_bytes);
+    request.version == Version::HTTP_11 && expects_continue(values)
 }
 
 /// Tells a client that waits for it to send its body. To be called once it is certain that somebody wants it.

@@ -9,7 +9,7 @@ use tracing::{field, info, warn};
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
-use crate::connection::exchange_control::EndReason;
+use crate::connection::end_reason::EndReason;
 use crate::gateway::answer::Answer;
 use crate::gateway::context::Context;
 use crate::gateway::early_answer;
@@ -233,7 +233,7 @@ mod tests {
         use std::net::SocketAddr;
         use std::sync::Arc;
 
-        use crate::connection::exchange_control::ConnectionWatch;
+        use crate::connection::exchange_control::ExchangeControl;
         for (reason, code) in [
             (EndReason::ResponseTimeout, Some(Code::UpstreamTimeout)),
             (EndReason::AppIdle, Some(Code::UpstreamTimeout)),
@@ -243,7 +243,7 @@ mod tests {
             (EndReason::SessionEnded, None),
             (EndReason::Shutdown, None),
         ] {
-            let connection = Arc::new(ConnectionWatch::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
+            let connection = Arc::new(ExchangeControl::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
             connection.end(reason);
             let mut context = Context::default();
             context.connection = Some(connection);

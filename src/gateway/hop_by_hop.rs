@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, Version, header};
 use pingora_http::RequestHeader;
 
+use crate::syntax::framing_fields::ConnectionOptions;
 use crate::syntax::list_field;
 
 /// How long a connection is kept, as peers from before HTTP/1.1 say it.
@@ -35,8 +36,7 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Whether a client of HTTP/1.x keeps its connection after the answer, by all that its `Connection` fields say (RFC 9112 section
 /// 9.3).
 pub(super) fn persists(request: &RequestHeader) -> bool {
-    let has = |option| list_field::has(&request.headers, &header::CONNECTION, option);
-    !has(b"close") && (request.version == Version::HTTP_11 || has(b"keep-alive"))
+    ConnectionOptions::of(&request.headers).persists(request.version == Version::HTTP_11)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 
 mod upload;
 
-use http::{Method, StatusCode, Uri, Version, header};
+use http::{Method, Uri, Version, header};
 use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::HttpPeer;
@@ -17,7 +17,9 @@ use pingora_http::RequestHeader;
 use pingora_proxy::{ProxyHttp, Session};
 
 use crate::gateway::context::Context;
-use crate::gateway::{Gateway, early_answer, grpc, hop_by_hop};
+use crate::gateway::{Gateway, early_answer, hop_by_hop};
+use crate::syntax::app_head::has_no_body;
+use crate::syntax::grpc;
 use crate::upstream::{Way, http2};
 
 use upload::Upload;
@@ -145,9 +147,7 @@ async fn pass_on(
         HttpTask::Header(head, _) => {
             gateway.response_filter(session, head, context).await?;
             let client = session.req_header();
-            let has_body = client.method != Method::HEAD
-                && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-                && !head.status.is_informational();
+            let has_body = !has_no_body(client.method == Method::HEAD, head.status.as_u16());
             if client.version == Version::HTTP_11
                 && has_body
                 && !head.headers.contains_key(header::CONTENT_LENGTH)

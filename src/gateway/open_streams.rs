@@ -14,12 +14,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
 use crate::access::assessment::SessionAtHand;
-use crate::connection::exchange_control::{EndReason, Exchange};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeHandle;
 use crate::gateway::context::Context;
 use crate::gateway::current_state::CurrentState;
-use crate::gateway::grpc::calls_itself_grpc;
 use crate::gateway::state::{App, State};
-use crate::session::{Sessions, WatchedSession};
+use crate::session::{Sessions, StreamSession};
+use crate::syntax::grpc::calls_itself_grpc;
 
 /// How often sessions are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -32,8 +33,8 @@ pub(crate) struct OpenStreams {
 
 #[derive(Debug)]
 struct OpenStream {
-    exchange: Exchange,
-    session: WatchedSession,
+    exchange: ExchangeHandle,
+    session: StreamSession,
 }
 
 impl OpenStreams {
@@ -42,7 +43,7 @@ impl OpenStreams {
     }
 
     /// Forgets streams that are over, and ends those whose session is. Returns how many it ended.
-    fn review(&self, lives: impl Fn(&WatchedSession) -> bool) -> usize {
+    fn review(&self, lives: impl Fn(&StreamSession) -> bool) -> usize {
         self.with(|streams| {
             streams.retain(|stream| !stream.exchange.is_over());
             let open = streams.len();
@@ -105,8 +106,8 @@ pub(super) fn watch(state: &State, app: &App, session: &Session, context: &Conte
         state.with_knowledge(app, false, |known| SessionAtHand::read(app.rules(), headers, identity, known));
     // Where it was refreshed for this very request, the newest refresh token is known already.
     let presented = grant.as_ref().map(|grant| Sessions::key(&app.relying_party, &grant.refresh_token));
-    let session = WatchedSession {
-        app: Arc::clone(&app.relying_party),
+    let session = StreamSession {
+        relying_party: Arc::clone(&app.relying_party),
         identity: Arc::clone(identity),
         key: context.session_key.or(presented),
         id: grant.and_then(|grant| grant.record).map(|record| record.id),

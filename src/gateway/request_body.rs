@@ -13,6 +13,7 @@ use crate::config;
 use crate::gateway::context::Context;
 use crate::gateway::expect;
 use crate::session::{BodyFormat, BodyKind};
+use crate::syntax::framing_fields::content_length;
 
 /// A body, zeroised when dropped.
 pub(super) struct Body(BytesMut);
@@ -52,15 +53,14 @@ pub(super) async fn read(
     context: &Context,
 ) -> Result<std::result::Result<Body, Problem>> {
     let too_large = || Problem::new(Code::BodyTooLarge, "The body is too large.");
-    let headers = &session.req_header().headers;
     let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        content_length(&session.req_header().headers).and_then(|length| usize::try_from(length).ok());
     if length.is_some_and(|length| length > max_size) {
         return Ok(Err(too_large()));
     }
     expect::go_on(session).await?;
     if let Some(connection) = &context.connection {
-        connection.exempt_from_body_rate();
+        connection.timeouts.exempt_from_body_rate();
     }
     let reading = async {
         let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));

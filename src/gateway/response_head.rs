@@ -8,7 +8,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 
 use crate::gateway::hop_by_hop::{KEEP_ALIVE, PROXY_CONNECTION, named_by_connection};
 use crate::gateway::{plain_headers, response_headers};
-use crate::syntax::app_head::{AppHeadRefusal, Framing, check_status};
+use crate::syntax::app_head::{AppHeadRefusal, Framing, check_status, has_no_body};
 use crate::syntax::list_field;
 
 /// What stays though an app names it in `Connection`: what has its own rule below, and what is for all recipients (RFC 9110
@@ -89,7 +89,7 @@ pub(super) struct ResponseHead {
 impl ResponseHead {
     /// No body may come (RFC 9112 section 6.3).
     fn is_without_body(self) -> bool {
-        self.is_to_head || self.status == StatusCode::NOT_MODIFIED || self.has_no_length()
+        has_no_body(self.is_to_head, self.status.as_u16())
     }
 
     /// Not even a length may be announced (RFC 9110 section 8.6).

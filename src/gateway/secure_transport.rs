@@ -1,6 +1,6 @@
 //! Requests without TLS go to `https`, and answers over TLS say that they always shall (RFC 6797).
 
-use http::{HeaderValue, header};
+use http::HeaderValue;
 use pingora_proxy::Session;
 
 use crate::connection::forwarding::Origin;
@@ -38,11 +38,10 @@ pub(super) fn warn_of_login(state: &State, app: &App, session: &Session, context
 fn plain_host(state: &State, session: &Session, context: &Context) -> Option<String> {
     let connection = context.connection.as_ref()?;
     let request = session.req_header();
-    let host = request.headers.get(header::HOST)?;
     let (peer, tls) = (connection.peer(), connection.tls());
     if Origin::new(&request.headers, peer, tls, &state.trusted_proxies).is_https() {
         return None;
     }
     // An app has it, so it is one of the configuration's; its port is that of the plain listener.
-    Some(Authority::parse(host.as_bytes())?.url_host().into_owned())
+    Some(Authority::of(&request.headers)?.url_host().into_owned())
 }

@@ -10,10 +10,12 @@ use tracing::{debug, error};
 
 use crate::access::decision::{Decision, Ending, Pending, Reason, RequestHead, admit, decide_and_locate};
 use crate::access::identity::Identity;
-use crate::access::revocations::Revocation;
+use crate::access::revocations::{EndedBy, Revocation};
 use crate::access::routes::{Destination, Rule};
+use crate::access::tokens::RefreshToken;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
+
 use crate::answer::reason::ReasonCode;
 use crate::answer::retry_after::RETRY_AFTER;
 use crate::config::Access;
@@ -256,7 +258,7 @@ fn end<'a>(
         }
     }
     // The browser may have the cookies of its new session by now, which must not be cleared.
-    if reason != Reason::Revoked(Revocation::Session { is_replaced: true }) {
+    if reason != Reason::Revoked(Revocation::Session(EndedBy::AnotherLogin)) {
         context.new_cookies = Some(session_cookies::cleared(app, request, presented));
     }
     ended(destination, reason)
@@ -274,11 +276,11 @@ fn ended(destination: Destination<'_>, reason: Reason) -> Decision<'_> {
 /// dead.
 fn rotated_cookies(
     app: &App,
-    newest: &str,
+    newest: &RefreshToken,
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Option<NewCookies> {
-    if *newest == **pending.grant.refresh_token {
+    if *newest == pending.grant.refresh_token {
         return None;
     }
     session_cookies::rotated(app, newest, pending, request)

@@ -1,10 +1,7 @@
 //! Who asks: an app as its provider's client, and the user whose credentials it passes on.
 
-use std::fmt;
-
-use zeroize::Zeroizing;
-
 use crate::config;
+use crate::syntax::redacted::SecretText;
 
 /// The client of an app at its provider.
 #[derive(Debug, Clone)]
@@ -36,15 +33,10 @@ impl Client {
 }
 
 /// What a user typed into the app's login form.
+#[derive(Debug)]
 pub struct Credentials {
     /// The user name, as typed.
-    pub username: String,
-    /// The password, zeroised on drop.
-    pub password: Zeroizing<String>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Credentials").finish_non_exhaustive()
-    }
+    pub username: SecretText,
+    /// The password.
+    pub password: SecretText,
 }

@@ -175,7 +175,7 @@ impl IdentityProvider {
 
     /// Tries whether the client may use the password grant, with a user that does not exist.
     pub async fn probe_password_grant(&self, client: &Client) -> Probed<PasswordGrantVerdict> {
-        let nobody = Credentials { username: NO_USER.to_owned(), password: NO_TOKEN.to_owned().into() };
+        let nobody = Credentials { username: NO_USER.into(), password: NO_TOKEN.into() };
         match self.send_login(client, &nobody).await {
             Ok(answer) => probed(answer, |answer| password_grant_verdict(self.dialect, answer)),
             Err(error) => not_probed(error.into(), PasswordGrantVerdict::Unavailable),

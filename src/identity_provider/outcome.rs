@@ -3,26 +3,18 @@
 use std::fmt;
 
 use serde_json::Value;
-use zeroize::Zeroizing;
 
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::retry_after::RetryAfter;
 use crate::system::explained::Explained;
 
 /// The usable part of a successful token answer.
+#[derive(Debug)]
 pub struct TokenSet {
     /// The JWT, not verified yet.
-    pub access_token: Zeroizing<String>,
+    pub access_token: AccessToken,
     /// Absent in an answer: the old one stays.
-    pub refresh_token: Option<Zeroizing<String>>,
-}
-
-impl fmt::Debug for TokenSet {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("TokenSet")
-            .field("has_refresh_token", &self.refresh_token.is_some())
-            .finish_non_exhaustive()
-    }
+    pub refresh_token: Option<RefreshToken>,
 }
 
 /// Why a password grant gave no tokens.

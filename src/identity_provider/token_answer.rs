@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::outcome::TokenSet;
 
 /// The longest token that is taken, in bytes; a JWT with very many roles has some 8 KB.
@@ -53,7 +54,10 @@ pub(super) fn token_set(
             return Err("the token answer has a token with characters that no token has");
         }
     }
-    Ok(TokenSet { access_token, refresh_token: refresh })
+    Ok(TokenSet {
+        access_token: AccessToken::new(access_token),
+        refresh_token: refresh.map(RefreshToken::new),
+    })
 }
 
 #[cfg(test)]

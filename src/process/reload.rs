@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use crate::admin::{ProcessStatus, ReloadStatus};
 use crate::config::{Change, Config, ConfigError, Outline};
 use crate::connection::connection_limit::Connections;
-use crate::connection::http1::serve::ConnectionSettings;
+use crate::connection::connection_settings::ConnectionSettings;
 use crate::gateway::{CurrentState, State};
 use crate::identity_provider::SetupError;
 use crate::process::background::Background;

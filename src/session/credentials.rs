@@ -10,6 +10,7 @@ use crate::session::login_fields::{Fields, Flaw, Value, refuse};
 use crate::syntax::media_type::is_utf8;
 use crate::syntax::multipart;
 use crate::syntax::multipart::Part;
+use crate::syntax::redacted::Redacted;
 use crate::syntax::{form, json};
 
 /// A login's object is flat; what an app adds beside the two fields may be a little deeper.
@@ -26,7 +27,7 @@ pub fn parse(format: &BodyFormat, body: &[u8], login: &config::Login) -> Result<
         BodyFormat::Multipart(boundary) => of_multipart(body, boundary, login)?,
     };
     let (username, password) = fields.finish()?;
-    Ok(Credentials { username: username.to_string(), password })
+    Ok(Credentials { username: Redacted(username), password: Redacted(password) })
 }
 
 fn of_json<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Problem> {
@@ -110,7 +111,7 @@ mod tests {
 
     fn read(format: &BodyFormat, body: &[u8]) -> Option<(String, String)> {
         let credentials = parse(format, body, &login()).ok()?;
-        Some((credentials.username.clone(), credentials.password.to_string()))
+        Some((credentials.username.to_string(), credentials.password.to_string()))
     }
 
     #[test]

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use crate::access::identity::Identity;
 use crate::access::lifetime::Lifetime;
 use crate::access::revocations::{Mark, Revocation};
-use crate::session::token_family::Jwt;
-use crate::session::{RelyingParty, SessionKey, Sessions};
+use crate::session::relying_party::RelyingParty;
+use crate::session::reuse_detection::Jwt;
+use crate::session::session_key::SessionKey;
+use crate::session::sessions::Sessions;
 
 /// A session as a stream began with it.
 #[derive(Debug)]
-pub(crate) struct WatchedSession {
-    /// Its app.
-    pub(crate) app: Arc<RelyingParty>,
+pub(crate) struct StreamSession {
+    /// Its app, as its provider's client.
+    pub(crate) relying_party: Arc<RelyingParty>,
     /// Whose it is.
     pub(crate) identity: Arc<Identity>,
     /// Its refresh token, by which a later JWT is found.
@@ -27,16 +29,17 @@ impl Sessions {
     /// Whether a request of the session would still get through: it was not revoked, has not outlived itself, and its
     /// JWT, or one that it was refreshed to meanwhile, is good. A stream cannot bring new cookies to the browser, so
     /// nothing is refreshed for it.
-    pub(crate) fn lives(&self, session: &WatchedSession) -> bool {
-        let WatchedSession { app, identity, key, id, lifetime } = session;
+    pub(crate) fn lives(&self, session: &StreamSession) -> bool {
+        let StreamSession { relying_party, identity, key, id, lifetime } = session;
         let now = self.clock.now();
         let revocations = &self.memory.revocations;
-        let is_unexpired = |expires_at: u64| now < expires_at.saturating_add(app.rules.token.leeway);
+        let is_unexpired =
+            |expires_at: u64| now < expires_at.saturating_add(relying_party.rules.token.leeway);
         let of_sealed = id.and_then(|id| {
-            revocations.of_session(Mark::sealed_session(app.rules.session.provider, &id), now)
+            revocations.of_session(Mark::sealed_session(relying_party.rules.session.provider, &id), now)
         });
         let of_jwt = revocations.of_token(identity.marks(), identity.issued_at(), now);
-        let is_revoked = of_sealed.is_some() || matches!(of_jwt, Some(Revocation::Session { .. }));
+        let is_revoked = of_sealed.is_some() || matches!(of_jwt, Some(Revocation::Session(_)));
         if is_revoked || lifetime.check(now).is_err() || key.is_some_and(|key| self.ledger.has_ended(key)) {
             return false;
         }
@@ -57,17 +60,19 @@ mod tests {
 
     use super::*;
     use crate::access::testing::NOW;
+    use crate::access::tokens::RefreshToken;
     use crate::answer::reason::ReasonCode;
+    use crate::session::outcome::Outcome;
+    use crate::session::revoke::Revoked;
     use crate::session::tests::harness::{Harness, grant};
-    use crate::session::{Outcome, Revoked};
 
     /// A stream that began with what this refresh brought, and with this refresh token beside it.
-    async fn stream(harness: &Harness, refresh_token: &str, beside: &str) -> WatchedSession {
+    async fn stream(harness: &Harness, refresh_token: &str, beside: &str) -> StreamSession {
         let Outcome::Renewed(tokens) = harness.refresh(refresh_token, None).await else { panic!("no JWT") };
-        WatchedSession {
-            app: Arc::clone(&harness.app),
+        StreamSession {
+            relying_party: Arc::clone(&harness.app),
             identity: Arc::clone(&tokens.identity),
-            key: Some(Sessions::key(&harness.app, beside)),
+            key: Some(Sessions::key(&harness.app, &RefreshToken::new(beside))),
             id: None,
             lifetime: Lifetime::UNLIMITED,
         }
@@ -87,10 +92,10 @@ mod tests {
             jwt(&harness, "alice", "a2", 300, "a3"),
         ]);
         let own = stream(&harness, "a1", "a1").await;
-        let stolen = WatchedSession {
-            app: Arc::clone(&own.app),
+        let stolen = StreamSession {
+            relying_party: Arc::clone(&own.relying_party),
             identity: Arc::clone(&own.identity),
-            key: Some(Sessions::key(&harness.app, "m1")),
+            key: Some(Sessions::key(&harness.app, &RefreshToken::new("m1"))),
             id: None,
             lifetime: Lifetime::UNLIMITED,
         };

@@ -6,6 +6,7 @@
 
 use std::ops::RangeInclusive;
 
+use crate::syntax::framing_fields::number;
 use crate::syntax::list_field::trim;
 
 /// The statuses that there are (RFC 9110 section 15).
@@ -88,11 +89,9 @@ impl Framing {
     }
 }
 
-/// Digits and nothing else, below 2^63: what follows us may count in a signed type.
-pub(crate) fn number(value: &[u8]) -> Option<u64> {
-    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(value).ok().filter(|_| is_number)?.parse::<u64>().ok()?;
-    (number >> 63 == 0).then_some(number)
+/// Returns true for an answer that has no body, whatever its fields say (RFC 9112 section 6.3).
+pub(crate) const fn has_no_body(is_to_head: bool, status: u16) -> bool {
+    is_to_head || matches!(status, 100..=199 | 204 | 304)
 }
 
 #[cfg(test)]
@@ -162,6 +161,16 @@ mod tests {
             assert_eq!(read(&[], values, false), Err(Coding), "{values:?}");
         }
         assert_eq!(read(&[], &[], true), Ok(Framing::default()));
+    }
+
+    #[test]
+    fn answers_without_a_body() {
+        for (status, expected) in [(100, true), (101, true), (199, true), (204, true), (304, true)] {
+            assert_eq!(has_no_body(false, status), expected, "{status}");
+        }
+        for status in [200, 205, 206, 303, 404, 500] {
+            assert!(!has_no_body(false, status) && has_no_body(true, status), "{status}");
+        }
     }
 
     #[test]

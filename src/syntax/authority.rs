@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
+use http::{HeaderMap, header};
 use memchr::memchr;
 
 /// Bytes of a name, as DNS has them.
@@ -34,6 +35,11 @@ impl<'a> Authority<'a> {
         Some(Self { name, port })
     }
 
+    /// Returns what a checked request's `Host` says.
+    pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
+        Self::parse(headers.get(header::HOST)?.as_bytes())
+    }
+
     /// The host as the configuration has it: in lower case, without a dot at its end; an IPv6 address without brackets.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -41,17 +47,18 @@ impl<'a> Authority<'a> {
 
     /// The host as a URL has it: an IPv6 address has its brackets.
     pub(crate) fn url_host(&self) -> Cow<'_, str> {
-        if self.name.contains(':') {
-            Cow::Owned(format!("[{}]", self.name))
-        } else {
-            Cow::Borrowed(&self.name)
-        }
+        url_host(&self.name)
     }
 
     /// Whether both name the same host and port, where a port that is left out is this one.
     pub(crate) fn is_same(&self, other: &Authority<'_>, default_port: u16) -> bool {
         self.name == other.name && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
+}
+
+/// Returns a host as a URL has it: an IPv6 address gets its brackets.
+pub(crate) fn url_host(name: &str) -> Cow<'_, str> {
+    if name.contains(':') { Cow::Owned(format!("[{name}]")) } else { Cow::Borrowed(name) }
 }
 
 /// The port that a scheme's URLs have where they name none.

@@ -16,11 +16,6 @@ pub(crate) fn of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl DoubleEn
     members(headers.get_all(name).iter().map(HeaderValue::as_bytes))
 }
 
-/// Whether a list field has this member, in any case.
-pub(crate) fn has(headers: &HeaderMap, name: &HeaderName, member: &[u8]) -> bool {
-    of(headers, name).any(|found| found.eq_ignore_ascii_case(member))
-}
-
 /// Optional white space off both ends (RFC 9110 section 5.6.3): SP and HTAB only.
 pub(crate) const fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
@@ -57,8 +52,6 @@ mod tests {
             let found: Vec<_> = of(&fields(values), &CONNECTION).map(<[u8]>::to_vec).collect();
             assert_eq!(found, expected.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>());
         }
-        assert!(has(&fields(&["x", "a, Close"]), &CONNECTION, b"close"));
-        assert!(!has(&fields(&["closed", "a close"]), &CONNECTION, b"close"));
     }
 
     proptest! {

@@ -112,7 +112,7 @@ impl Unreadable {
 }
 
 /// What a file holds, without a mark in front.
-pub fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+pub(crate) fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     let mut bytes = Zeroizing::new(Vec::new());
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
     let length = read.map_err(|error| Unreadable::of(path, error))?;

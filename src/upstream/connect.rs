@@ -132,21 +132,21 @@ fn is_of_the_address(error: &Error) -> bool {
 }
 
 /// For connections that Pingora keeps, which are those of HTTP/2: it tells them apart by their descriptors, so they are bare
-/// ones. All others are a [`super::socket::Socket`].
+/// ones. All others are a [`super::http1::socket::Socket`].
 #[async_trait]
 impl Connect for Dialer {
     async fn connect(&self, _: &PeerAddress) -> Result<Stream> {
         let mut stream: Stream = self.dial().await?.into();
-        stream.tracer = self.name().map(|name| Tracer(Box::new(Watch(Arc::clone(name)))));
+        stream.tracer = self.name().map(|name| Tracer(Box::new(EndNotice(Arc::clone(name)))));
         Ok(stream)
     }
 }
 
 /// Notices the end of a connection that Pingora has, whoever ends it.
 #[derive(Debug)]
-struct Watch(Arc<Name>);
+struct EndNotice(Arc<Name>);
 
-impl Tracing for Watch {
+impl Tracing for EndNotice {
     fn on_connected(&self) {}
 
     fn on_disconnected(&self) {

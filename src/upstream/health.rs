@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config;
+use crate::syntax::authority::url_host;
 
 /// So much of an answer's body is enough: an app that sends more is not asked to come to an end.
 const ENOUGH_BODY: usize = 64 * 1024;
@@ -27,9 +28,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn new(app: &config::App) -> Self {
-        let host =
-            app.hosts.first().map(|host| if host.contains(':') { format!("[{host}]") } else { host.clone() });
-        let host = host.and_then(|host| HeaderValue::from_str(&host).ok());
+        let host = app.hosts.first().and_then(|host| HeaderValue::from_str(&url_host(host)).ok());
         Self { settings: app.health_check.clone(), host: host.filter(|_| app.health_check.path.is_some()) }
     }
 

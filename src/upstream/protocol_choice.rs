@@ -1,4 +1,4 @@
-//! Which way a request takes to an address: by a connection of HTTP/1.1 that is lent to it, by one that speaks HTTP/2 or may
+//! Which way a request takes to an address: by a connection of HTTP/1.1 that it has for itself, by one that speaks HTTP/2 or may
 //! choose, or by one of its own for a WebSocket.
 
 use std::sync::Arc;
@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use pingora_core::upstreams::peer::HttpPeer;
 
 use super::connect::Dialer;
-use super::http1::{Lender, Loan};
-use super::pool::Pool;
-use super::web_socket;
-use crate::connection::exchange_control::ConnectionWatch;
+use super::http1::connection_pool::Pool;
+use super::http1::connector::{Attempt, Connector};
+use crate::connection::exchange_control::ExchangeControl;
 
 /// How long a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
@@ -30,8 +29,8 @@ pub(crate) enum Needs {
 /// How a request came to its peer.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// By a connection that is lent to it.
-    Loan(Arc<Loan>),
+    /// By a connection of HTTP/1.1 that it has for itself.
+    Http1(Arc<Attempt>),
     /// The app chooses; Pingora keeps the connection if that is HTTP/2.
     Offer(Arc<Choice>),
     /// Otherwise.
@@ -68,34 +67,35 @@ impl Choice {
 }
 
 /// The ways to one address, and the connections of HTTP/1.1 that are kept to it.
-pub(super) struct Route {
+pub(super) struct Ways {
     /// As configured, for connections that Pingora keeps.
     configured: HttpPeer,
-    /// For connections that are lent; the lender knows how they are made.
-    lent: HttpPeer,
+    /// For connections of HTTP/1.1; the connector knows how they are made.
+    bare: HttpPeer,
     /// `None`: it is spoken to in HTTP/2 alone, but for WebSockets.
-    lender: Option<Arc<Lender>>,
-    web_sockets: Arc<Lender>,
+    connector: Option<Arc<Connector>>,
+    web_sockets: Arc<Connector>,
     pool: Arc<Pool>,
     /// There where it may choose.
     choice: Option<Arc<Choice>>,
 }
 
-impl Route {
+impl Ways {
     /// For a peer that is complete but for how connections to it are made.
     pub(super) fn new(mut configured: HttpPeer, dialer: &Arc<Dialer>) -> Self {
         let alpn = &configured.options.alpn;
         let (least, most) = (alpn.get_min_http_version(), alpn.get_max_http_version());
         // What Pingora sees of it is a bare connection.
-        let mut lent = HttpPeer::new(configured._address.clone(), false, String::new());
-        lent.options.connection_timeout = configured.options.connection_timeout;
-        lent.options.total_connection_timeout = configured.options.total_connection_timeout;
+        let mut bare = HttpPeer::new(configured._address.clone(), false, String::new());
+        bare.options.connection_timeout = configured.options.connection_timeout;
+        bare.options.total_connection_timeout = configured.options.total_connection_timeout;
         let pool = Arc::default();
-        let lender = (least == 1).then(|| Arc::new(Lender::new(&configured, Arc::clone(dialer), &pool)));
+        let connector =
+            (least == 1).then(|| Arc::new(Connector::new(&configured, Arc::clone(dialer), &pool)));
         let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
-        let web_sockets = Arc::new(Lender::for_web_sockets(&configured, Arc::clone(dialer)));
+        let web_sockets = Arc::new(Connector::for_web_sockets(&configured, Arc::clone(dialer)));
         configured.options.custom_l4 = Some(Arc::clone(dialer) as Arc<_>);
-        Self { configured, lent, lender, web_sockets, pool, choice }
+        Self { configured, bare, connector, web_sockets, pool, choice }
     }
 
     pub(super) fn configured(&self) -> &HttpPeer {
@@ -103,12 +103,10 @@ impl Route {
     }
 
     /// A peer for a request. `client`: the end that it came from.
-    pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ConnectionWatch>>) -> (Box<HttpPeer>, Way) {
+    pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ExchangeControl>>) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
-            let mut peer = Box::new(self.lent.clone());
-            let lender = self.lender.as_ref().unwrap_or(&self.web_sockets);
-            let loan = web_socket::lend(&mut peer, lender, client.cloned());
-            return (peer, Way::Loan(loan));
+            let connector = self.connector.as_ref().unwrap_or(&self.web_sockets);
+            return self.http1(Attempt::for_web_socket(Arc::clone(connector), client.cloned()));
         }
         let offer = self.choice.as_ref().filter(|choice| match needs {
             Needs::Http2 => true,
@@ -118,11 +116,16 @@ impl Route {
         if let Some(choice) = offer {
             return (Box::new(self.configured.clone()), Way::Offer(Arc::clone(choice)));
         }
-        let Some(lender) = &self.lender else { return (Box::new(self.configured.clone()), Way::Other) };
-        let loan = Arc::new(Loan::new(Arc::clone(lender), client.cloned()));
-        let mut peer = Box::new(self.lent.clone());
-        peer.options.custom_l4 = Some(Arc::clone(&loan) as Arc<_>);
-        (peer, Way::Loan(loan))
+        let Some(connector) = &self.connector else { return (Box::new(self.configured.clone()), Way::Other) };
+        self.http1(Attempt::new(Arc::clone(connector), client.cloned()))
+    }
+
+    /// Returns a peer whose connection is made, or taken from the kept ones, by us.
+    fn http1(&self, attempt: Attempt) -> (Box<HttpPeer>, Way) {
+        let attempt = Arc::new(attempt);
+        let mut peer = Box::new(self.bare.clone());
+        peer.options.custom_l4 = Some(Arc::clone(&attempt) as Arc<_>);
+        (peer, Way::Http1(attempt))
     }
 
     /// Closes idle connections that are over.

@@ -1,33 +1,11 @@
 // The whole workflow of the demo, as a browser sees it.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { eventually, newUser, refreshToken, signIn, startBrowser, startDemo, untilDue } from "./support.js";
+import { describe, test } from "node:test";
+import { browser, demo, user } from "./stage.js";
+import { eventually, newUser, poke, refreshToken, signIn, signInButton, startDemo, untilDue } from "./support.js";
 
-let demo, browser, user;
-
-before(async () => {
-  demo = await startDemo();
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
-
-beforeEach(async () => {
-  user = await newUser(browser);
-});
-
-afterEach(async () => {
-  await user.close();
-  assert.deepEqual(user.complaints, [], "the pages complained");
-});
-
-const poke = (page) => page.locator("#flow-poke").click();
 const badge = (page, text) => page.locator(".step .badge", { hasText: text }).first();
-const formOf = (page) => page.getByRole("button", { name: "Sign in" });
 
 async function atTheStore(name = "bob", password = "builder") {
   const page = await user.open(demo.store);
@@ -46,7 +24,7 @@ describe("the store", () => {
     await page.locator(".product").first().waitFor();
     await page.getByLabel("User name").fill("bob");
     await page.getByLabel("Password").fill("wrong");
-    await formOf(page).click();
+    await signInButton(page).click();
     await page.getByRole("alert").getByText("User name or password is wrong").waitFor();
     assert.deepEqual(await user.context.cookies(), []);
 
@@ -80,7 +58,7 @@ describe("the store", () => {
     assert.equal(await page.locator(".cart-line").count(), 1);
 
     await page.locator("#sign-out").click();
-    await formOf(page).waitFor();
+    await signInButton(page).waitFor();
     assert.equal(await page.locator(".cart-line").count(), 0);
     await signIn(page, "bob", "builder");
     await page.locator('.cart-line[data-product="harbour-mug"]').waitFor();
@@ -116,12 +94,12 @@ describe("the store", () => {
     await second.locator("#who").waitFor();
     const token = await refreshToken(first);
     await first.locator("#sign-out").click();
-    await formOf(first).waitFor();
+    await signInButton(first).waitFor();
     await eventually(() => demo.calls("revocation", token).length === 1, "a revocation at the provider");
     assert.deepEqual(await user.context.cookies(), []);
 
     await poke(second);
-    await formOf(second).waitFor();
+    await signInButton(second).waitFor();
     await second.getByText("Please sign in first").waitFor();
   });
 
@@ -132,7 +110,7 @@ describe("the store", () => {
     await untilDue(page);
     await poke(page);
     await page.getByText("Your session has ended").waitFor();
-    await formOf(page).waitFor();
+    await signInButton(page).waitFor();
     await badge(page, "session ended").waitFor();
     assert.deepEqual(await user.context.cookies(), []);
   });
@@ -210,7 +188,7 @@ describe("the attacks", () => {
         await eventually(async () => (await theft(page).locator(".caption", { hasText: "replay window (1 s)" }).count()) === times, "the theft");
       }
       await eventually(async () => {
-        if (await formOf(page).isVisible()) return true;
+        if (await signInButton(page).isVisible()) return true;
         await poke(page).catch(() => {});
         return false;
       }, "the end of the victim's session");
@@ -235,7 +213,7 @@ describe("the forums", () => {
     await atTheStore();
     const page = await user.open(demo.forums);
     await page.getByText("You are reading as a guest").waitFor();
-    await formOf(page).waitFor();
+    await signInButton(page).waitFor();
     assert.deepEqual(await user.context.cookies(demo.forums), []);
 
     await signIn(page, "carol", "moderato");

@@ -1,32 +1,12 @@
 // The side panel: it says what was observed of this browser, in the right colour, and it can be found and used.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, describe, test } from "node:test";
-import { bannerOf, eventually, newUser, refreshToken, signIn, startBrowser, startDemo, untilDue } from "./support.js";
+import { describe, test } from "node:test";
+import { browser, demo, user } from "./stage.js";
+import {
+  bannerOf, eventually, newUser, poke, refreshToken, signIn, signInButton, startDemo, untilDue,
+} from "./support.js";
 
-let demo, browser, user;
-
-before(async () => {
-  demo = await startDemo();
-  browser = await startBrowser();
-});
-
-after(async () => {
-  await browser?.close();
-  await demo?.stop();
-});
-
-beforeEach(async () => {
-  user = await newUser(browser);
-});
-
-afterEach(async () => {
-  await user.close();
-  assert.deepEqual(user.complaints, [], "the pages complained");
-});
-
-const poke = (page) => page.locator("#flow-poke").click();
-const form = (page) => page.getByRole("button", { name: "Sign in" });
 const attack = (page, tone, text) => page.locator(`.step.attack.${tone}`, { hasText: text }).first();
 const focused = (page, selector) => eventually(() => page.evaluate((css) => document.activeElement?.matches(css), selector), `focus on ${selector}`);
 
@@ -93,7 +73,7 @@ describe("the panel tells of this browser", () => {
     const page = await open();
     await page.locator(".countdown", { hasText: "JWT expires in" }).waitFor();
     await page.locator("#sign-out").click();
-    await form(page).waitFor();
+    await signInButton(page).waitFor();
     await eventually(async () => (await page.locator(".countdown").textContent()) === "", "the end of the countdown");
     assert.equal(await page.locator(".life-fill").evaluate((bar) => bar.offsetWidth), 0);
     assert.doesNotMatch(await page.locator(".session").textContent(), /rt·|jwt·|Bob/);
@@ -103,7 +83,7 @@ describe("the panel tells of this browser", () => {
     const [first, second] = [await open(), await user.open(demo.store)];
     await second.locator("#who", { hasText: "Bob Mason" }).waitFor();
     await first.locator("#sign-out").click();
-    await form(second).waitFor();
+    await signInButton(second).waitFor();
     await second.locator(".session-state", { hasText: "Not signed in" }).waitFor();
     await signIn(first, "alice", "wonderland");
     await second.locator("#who", { hasText: "Alice Liddell" }).waitFor();
@@ -218,7 +198,7 @@ describe("sealed cookies", () => {
       await poke(other);
       assert.equal(await other.locator("#who").textContent(), "Bob Mason");
       await eventually(async () => {
-        if (await form(other).isVisible()) return true;
+        if (await signInButton(other).isVisible()) return true;
         await poke(other);
         return false;
       }, "the end of the session");
@@ -232,7 +212,7 @@ describe("sealed cookies", () => {
     await page.locator("#flow-steal-jwt").click();
     await attack(page, "bad", "The thief is in, for").waitFor();
     await page.locator("#sign-out").click();
-    await form(page).waitFor();
+    await signInButton(page).waitFor();
     await page.getByRole("button", { name: "Use the stolen JWT again" }).click();
     await attack(page, "good", "the gateway recalled its JWTs").waitFor();
     assert.ok(await page.locator("#flow-steal-refresh").isDisabled(), "a refresh token that no browser holds cannot be stolen");
@@ -272,7 +252,7 @@ describe("the panel is found", () => {
     for (const times of ["1 failure", "2 failures"]) {
       await page.getByLabel("User name").fill("bob");
       await page.getByLabel("Password").fill("wrong");
-      await form(page).click();
+      await signInButton(page).click();
       await page.getByRole("button", { name: `Under the hood ${times}` }).waitFor();
     }
     await page.locator("#flow-toggle").click();

@@ -137,10 +137,16 @@ function isAnswer(message) {
   return /status of 40[134]/.test(message.text()) && path.startsWith("/api/");
 }
 
+/** Sends a request that needs a session, by the panel's button. */
+export const poke = (page) => page.locator("#flow-poke").click();
+
+/** The button of the sign-in form, which only guests see. */
+export const signInButton = (page) => page.getByRole("button", { name: "Sign in" });
+
 export async function signIn(page, name, password) {
   await page.getByLabel("User name").fill(name);
   await page.getByLabel("Password").fill(password);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await signInButton(page).click();
   await page.locator("#who").waitFor();
 }
 

@@ -91,7 +91,7 @@ fn value(metrics: &str, series: &str) -> Option<f64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metrics_tell_of_the_process() {
     let world = World::start().await;
-    let metrics = || async { world.gateway.admin_get("/metrics").await.text() };
+    let metrics = || async { world.gateway.metrics().await };
     let before = metrics().await;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
@@ -127,7 +127,7 @@ async fn metrics_tell_when_each_certificate_ends() {
     authority.certify_until("store", &["store.localhost", "www.store.localhost"], 2031);
     authority.certify_until("forums", &["forums.localhost"], 2033);
     let world = World::with(&authority.server(&["store", "forums"])).await;
-    let metrics = world.gateway.admin_get("/metrics").await.text();
+    let metrics = world.gateway.metrics().await;
     let end = |name: &str| {
         value(&metrics, &format!("portcullis_certificate_not_after_timestamp_seconds{{name=\"{name}\"}} "))
     };
@@ -138,7 +138,7 @@ async fn metrics_tell_when_each_certificate_ends() {
     // A renewed one is seen, too.
     authority.certify_until("forums", &["forums.localhost"], 2034);
     patiently("the other one", async {
-        while !world.gateway.admin_get("/metrics").await.text().contains("\"forums.localhost\"} 2019686400") {
+        while !world.gateway.metrics().await.contains("\"forums.localhost\"} 2019686400") {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     })

@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
-use crate::binary::Program;
 use crate::support::client::{receive, request_bytes};
+use crate::support::program::Program;
 use crate::support::wire::Wire;
 use crate::support::{Answer, Browser, Request, World, patiently};
 

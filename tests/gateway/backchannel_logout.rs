@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::gateway::ACCESS;
-use crate::support::{Endpoint, Key, Request, Rotation, World};
+use crate::support::{Endpoint, Key, Request, Rotation, SEALED, World};
 
 const PATH: &str = "/api/backchannel-logout";
 const ENDPOINT: &str = "[apps.store.backchannel_logout]\npath = \"/api/backchannel-logout\"";
@@ -191,7 +191,7 @@ async fn a_token_that_comes_again_ends_no_login_that_came_since() {
 /// A session whose provider goes on with it after it has said that it is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ended_stays_so_though_the_provider_refreshes_it() {
-    for sealed in ["", "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n"] {
+    for sealed in ["", SEALED] {
         for with_jwt in [true, false] {
             let world = World::with(&format!("{ENDPOINT}\n{sealed}")).await;
             world.provider.set(|settings| settings.claims = json!({"sid": "s1"}));
@@ -211,11 +211,7 @@ async fn a_session_that_ended_stays_so_though_the_provider_refreshes_it() {
 /// JWTs need not say when they were issued.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_is_admitted_also_where_jwts_have_no_iat() {
-    for (sealed, rotation) in [
-        ("", Rotation::Rotate),
-        ("", Rotation::Omit),
-        ("[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n", Rotation::Rotate),
-    ] {
+    for (sealed, rotation) in [("", Rotation::Rotate), ("", Rotation::Omit), (SEALED, Rotation::Rotate)] {
         for by_session in [true, false] {
             let world = World::with(&format!("{ENDPOINT}\n{sealed}")).await;
             world.provider.set(|settings| {

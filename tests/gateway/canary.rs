@@ -6,11 +6,11 @@ use aws_lc_rs::hmac;
 use portcullis::system::clock::Clock;
 use serde_json::json;
 
-use crate::binary::Program;
 use crate::support::client::raw;
 use crate::support::collector::Collector;
 use crate::support::gateway::{ACCESS, Builder, REFRESH};
 use crate::support::keys::base64url;
+use crate::support::program::Program;
 use crate::support::{Answer, Browser, Endpoint, Fault, Request, World, wait_for};
 
 const HMAC_SECRET: &str = "canary-hmac-secret-of-more-than-32-bytes";

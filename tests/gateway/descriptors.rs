@@ -7,21 +7,14 @@ use h2::client::SendRequest;
 use rustls::version::TLS13;
 use tokio::net::TcpStream;
 
-use crate::binary::Program;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::certificates::{Authority, connect};
 use crate::support::client::request_bytes;
 use crate::support::gateway::Builder;
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::wire::Wire;
 use crate::support::{Browser, Reply, World, patiently, wait_for};
-
-/// A line such as `name 5`.
-async fn metric(program: &Program, name: &str) -> usize {
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
-}
 
 async fn start(limits: &str, more: &str) -> (Program, Builder) {
     let builder = World::builder().await.lay_over(more);
@@ -33,11 +26,11 @@ async fn start(limits: &str, more: &str) -> (Program, Builder) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_soft_limit_is_raised_to_the_hard_one() {
     let (program, _builder) = start("ulimit -S -n 64; ulimit -H -n 4096", "").await;
-    assert_eq!(metric(&program, "process_max_fds").await, 4096);
+    assert_eq!(program.metric("process_max_fds").await, 4096);
     // One that has enough says nothing.
     let most = "[server.limits]\nmax_connections = 1000\n";
     let (program, _builder) = start("ulimit -S -n 64; ulimit -H -n 4096", most).await;
-    assert_eq!(metric(&program, "portcullis_max_connections").await, 1000);
+    assert_eq!(program.metric("portcullis_max_connections").await, 1000);
     let log = program.end().await;
     assert!(!log.contains("max_connections"), "{log}");
 }
@@ -45,7 +38,7 @@ async fn the_soft_limit_is_raised_to_the_hard_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn web_sockets_take_only_what_there_is_and_probes_are_answered() {
     let (program, builder) = start("ulimit -n 128", "").await;
-    let most = metric(&program, "portcullis_max_connections").await;
+    let most = program.metric("portcullis_max_connections").await;
     assert!((30..60).contains(&most), "{most}");
     program
         .logged(&[
@@ -76,8 +69,8 @@ async fn web_sockets_take_only_what_there_is_and_probes_are_answered() {
     for socket in &mut sockets {
         assert_eq!(say(socket, "still there?").await, "still there?");
     }
-    assert!(metric(&program, "process_open_fds").await < 128);
-    assert!(metric(&program, "portcullis_connections_refused_total").await >= 300);
+    assert!(program.metric("process_open_fds").await < 128);
+    assert!(program.metric("portcullis_connections_refused_total").await >= 300);
     // One that leaves makes room.
     drop(sockets.pop());
     patiently("a place", async {
@@ -105,10 +98,9 @@ async fn http_2(authority: &Authority, port: &Port) -> Option<Requests> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_of_http_2_that_need_an_app_connection_each_leave_some_for_probes() {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
+    let authority = Authority::for_store();
     let port = Port::reserve();
-    let server = authority.server(&["store"]).replace("127.0.0.1:0", &port.address().to_string());
+    let server = authority.server_at(&port, &["store"]);
     let (program, builder) = start("ulimit -n 128", &server).await;
     let mut kept = Vec::new();
     let mut answers = tokio::task::JoinSet::new();
@@ -139,7 +131,7 @@ async fn requests_of_http_2_that_need_an_app_connection_each_leave_some_for_prob
     for _ in 0..50 {
         Browser::new(program.admin, "localhost").get("/livez").await.assert_status(200);
     }
-    assert!(metric(&program, "process_open_fds").await < 128);
+    assert!(program.metric("process_open_fds").await < 128);
     counting.abort();
 }
 
@@ -149,7 +141,7 @@ async fn a_reload_and_an_upgrade_count_too() {
     let socket =
         format!("[server]\nupgrade_socket = '{}'\n", directory.path().join("upgrade.sock").display());
     let (mut program, _builder) = start("ulimit -n 128", &socket).await;
-    let first = metric(&program, "portcullis_max_connections").await;
+    let first = program.metric("portcullis_max_connections").await;
     let path = program.file("gateway.toml");
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(
@@ -159,7 +151,7 @@ async fn a_reload_and_an_upgrade_count_too() {
     .unwrap();
     program.signal("HUP").await;
     program.logged(&["configuration reloaded"]).await;
-    assert_eq!(metric(&program, "portcullis_max_connections").await, 5);
+    assert_eq!(program.metric("portcullis_max_connections").await, 5);
     std::fs::write(
         &path,
         text.replace("verified_tokens = 1024", "verified_tokens = 1024\nmax_connections = 7777"),
@@ -167,7 +159,7 @@ async fn a_reload_and_an_upgrade_count_too() {
     .unwrap();
     program.signal("HUP").await;
     program.logged(&["WARN", "server.limits.max_connections", "7777", "128"]).await;
-    let reloaded = metric(&program, "portcullis_max_connections").await;
+    let reloaded = program.metric("portcullis_max_connections").await;
     assert!(reloaded.abs_diff(first) < 5, "{first} and {reloaded}");
     // The next process has the limit of its own start.
     std::fs::write(
@@ -177,6 +169,6 @@ async fn a_reload_and_an_upgrade_count_too() {
     .unwrap();
     assert_eq!(program.upgrade_after("ulimit -n 100").await, Some(0));
     program.logged(&["WARN", "server.limits.max_connections", "8888", "100"]).await;
-    let next = metric(&program, "portcullis_max_connections").await;
+    let next = program.metric("portcullis_max_connections").await;
     assert!(next < first, "{first} and {next}");
 }

@@ -12,13 +12,15 @@ use tokio::net::TcpStream;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
-use crate::session_protection::closing;
+use crate::ended_streams::closing;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::certificates::Authority;
 use crate::support::client::request_bytes;
-use crate::support::http2::{Call, Http2App, Http2Client};
+use crate::support::http2::{Call, Http2App};
 use crate::support::provider::Provider;
-use crate::support::{App, Browser, Endpoint, Reply, Request, World, patiently, wait_for};
+use crate::support::{
+    App, Browser, Endpoint, Http2Client, Reply, Request, World, patiently, store_at, wait_for,
+};
 
 const ADMIN_TOKEN: &str = "an admin token of the tests";
 
@@ -122,9 +124,8 @@ async fn a_call_of_grpc_ends_with_its_session_while_the_server_stops() {
             let _reason = std::future::poll_fn(|context| stream.poll_reset(context)).await;
         })
         .await;
-        let authority = Authority::new();
-        authority.certify("store", &["store.localhost"]);
-        let upstream = format!("[apps.store]\nupstreams = ['{}']\n", app.url());
+        let authority = Authority::for_store();
+        let upstream = store_at(&app.url());
         let world = World::builder().await.lay_over(&authority.server(&["store"]));
         let world = world.lay_over(&upstream).lay_over(&config("")).start().await;
         let mut client = Http2Client::logged_in(&authority, &world).await;

@@ -6,17 +6,14 @@ use http::HeaderMap;
 
 use crate::support::certificates::Authority;
 use crate::support::client::receive;
-use crate::support::http2::{Http2Client, answer, read, write};
+use crate::support::http2::{read, write};
+use crate::support::http2_client::answer;
 use crate::support::strict::{StrictApp, digest};
-use crate::support::{World, patiently, wait_for};
+use crate::support::{Http2Client, World, patiently, store_at, wait_for};
 
 /// A world whose store is this app.
 async fn world(app: &StrictApp) -> (Authority, World) {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let server = authority.server(&["store"]);
-    let world = World::with(&format!("{server}[apps.store]\nupstreams = ['{}']\n", app.url())).await;
-    (authority, world)
+    World::over_tls(&store_at(&app.url())).await
 }
 
 /// Other people's requests get their own answers, and the app has seen nothing but requests.

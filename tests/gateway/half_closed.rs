@@ -7,15 +7,11 @@ use tokio::net::TcpStream;
 
 use crate::support::certificates::{Authority, connect};
 use crate::support::strict::{StrictApp, digest};
-use crate::support::{Reply, World, patiently, wait_for};
+use crate::support::{Reply, World, patiently, store_at, wait_for};
 
 /// A world whose store is this app, and one that can be reached without TLS and with it.
 async fn world(app: &StrictApp) -> (Authority, World) {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let server = authority.server(&["store"]);
-    let world = World::with(&format!("{server}[apps.store]\nupstreams = ['{}']\n", app.url())).await;
-    (authority, world)
+    World::over_tls(&store_at(&app.url())).await
 }
 
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -4,23 +4,19 @@ use tokio::process::Command;
 
 use crate::streaming::{upgrade, web_socket};
 use crate::support::client::raw;
-use crate::support::{Reply, Request, World};
+use crate::support::{Answer, Reply, Request, World};
 
 const GOOD: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_version_is_426_and_a_handshake_without_a_key_is_400() {
-    let world = World::start().await;
-    for path in ["/open/socket", "/api/socket", "/either/socket"] {
-        world.store.on(path, Reply::WebSocket);
-    }
-    let browser = world.logged_in("ada").await;
-    let cookies = browser.cookie_header().unwrap();
-    let version = "Sec-WebSocket-Version: 13\r\n";
-    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const PATHS: [&str; 3] = ["/open/socket", "/api/socket", "/either/socket"];
+const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Returns the fields of handshakes that RFC 6455 forbids, each with the status of its answer.
+fn malformed_handshakes() -> Vec<(u16, String)> {
     let with_version = |version: &str| GOOD.replace("Version: 13", &format!("Version: {version}"));
     let with_key = |key: &str| GOOD.replace("dGhlIHNhbXBsZSBub25jZQ==", key);
-    let cases = [
+    vec![
         (426, with_version("8")),
         (426, with_version("7")),
         (426, with_version("14")),
@@ -30,11 +26,11 @@ async fn another_version_is_426_and_a_handshake_without_a_key_is_400() {
         (426, with_version("+13")),
         (426, with_version("thirteen")),
         (426, with_version("")),
-        (426, GOOD.replace(version, "")),
-        (426, GOOD.replace(version, "").replace(key, "")),
-        (400, GOOD.replace(version, &format!("{version}{version}"))),
-        (400, GOOD.replace(version, &format!("{version}Sec-WebSocket-Version: 8\r\n"))),
-        (400, GOOD.replace(key, "")),
+        (426, GOOD.replace(VERSION, "")),
+        (426, GOOD.replace(VERSION, "").replace(KEY, "")),
+        (400, GOOD.replace(VERSION, &format!("{VERSION}{VERSION}"))),
+        (400, GOOD.replace(VERSION, &format!("{VERSION}Sec-WebSocket-Version: 8\r\n"))),
+        (400, GOOD.replace(KEY, "")),
         (400, with_key("")),
         (400, with_key("x")),
         (400, with_key("dGhlIHNhbXBsZSBub25jZQ")),
@@ -45,21 +41,41 @@ async fn another_version_is_426_and_a_handshake_without_a_key_is_400() {
         (400, with_key("dGhl_HNhbXBsZSBub25jZQ==")),
         (400, with_key("dGhl HNhbXBsZSBub25jZQ==")),
         (400, with_key("dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ==")),
-        (400, GOOD.replace(key, &format!("{key}{key}"))),
-    ];
-    for path in ["/open/socket", "/api/socket", "/either/socket"] {
-        for (status, fields) in &cases {
+        (400, GOOD.replace(KEY, &format!("{KEY}{KEY}"))),
+    ]
+}
+
+/// Asserts that the answer is 426 with what RFC 6455 wants beside it.
+fn assert_upgrade_required(answer: &Answer, fields: &str) {
+    answer.assert_problem(426, "upgrade_required");
+    assert_eq!(answer.header("sec-websocket-version"), Some("13"), "{fields}");
+    assert_eq!(answer.header("upgrade"), Some("websocket"), "{fields}");
+    let connection = answer.header("connection").unwrap_or_default().to_lowercase();
+    assert!(connection.split(", ").any(|option| option == "upgrade"), "{connection}");
+    assert!(answer.keeps_alive, "{connection}");
+}
+
+async fn world() -> World {
+    let world = World::start().await;
+    for path in PATHS {
+        world.store.on(path, Reply::WebSocket);
+    }
+    world
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_version_is_426_and_a_handshake_without_a_key_is_400() {
+    let world = world().await;
+    let browser = world.logged_in("ada").await;
+    let cookies = browser.cookie_header().unwrap();
+    for path in PATHS {
+        for (status, fields) in malformed_handshakes() {
             let request =
                 format!("GET {path} HTTP/1.1\r\nHost: store.localhost\r\nCookie: {cookies}\r\n{fields}\r\n");
             let answer = raw(world.gateway.address, request).await.0.expect("an answer");
-            assert_eq!(answer.status(), *status, "{path} {fields}: {}", answer.text());
-            if *status == 426 {
-                answer.assert_problem(426, "upgrade_required");
-                assert_eq!(answer.header("sec-websocket-version"), Some("13"), "{fields}");
-                assert_eq!(answer.header("upgrade"), Some("websocket"), "{fields}");
-                let connection = answer.header("connection").unwrap_or_default().to_lowercase();
-                assert!(connection.split(", ").any(|option| option == "upgrade"), "{connection}");
-                assert!(answer.keeps_alive, "{connection}");
+            assert_eq!(answer.status(), status, "{path} {fields}: {}", answer.text());
+            if status == 426 {
+                assert_upgrade_required(&answer, &fields);
             } else {
                 answer.assert_problem(400, "bad_request");
             }
@@ -70,6 +86,12 @@ async fn another_version_is_426_and_a_handshake_without_a_key_is_400() {
         assert_eq!(raw(world.gateway.address, request).await.0.expect("an answer").status(), 400, "{method}");
     }
     assert_eq!(world.store.heads(), 0, "the app is not asked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_key_of_sixteen_bytes_is_taken() {
+    let world = world().await;
+    let browser = world.logged_in("ada").await;
     for key in ["dGhlIHNhbXBsZSBub25jZQ==", "AAAAAAAAAAAAAAAAAAAAAA==", "+/+/+/+/+/+/+/+/+/+/+w=="] {
         let request = upgrade("/open/socket");
         let request = if key == "dGhlIHNhbXBsZSBub25jZQ==" {

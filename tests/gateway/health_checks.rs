@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What an address is worth, by the gateway's metrics; `None`: it is not among them.
 pub(crate) async fn health(world: &World, address: SocketAddr) -> Option<bool> {
-    let metrics = world.gateway.admin_get("/metrics").await.text();
+    let metrics = world.gateway.metrics().await;
     let series = format!("portcullis_upstream_healthy{{app=\"store\",upstream=\"{address}\"}} ");
     metrics.lines().find_map(|line| line.strip_prefix(&series)).map(|value| value == "1")
 }

@@ -1,12 +1,10 @@
 //! Which `Host` is whose: default ports and the dot of an absolute name change nothing, on any way in.
 
-use http::Method;
 use rustls::version::TLS13;
 
-use crate::http2::{Client, world as http2_world};
-use crate::support::certificates::{Authority, ask, connect};
+use crate::support::certificates::{ask, connect};
 use crate::support::client::raw;
-use crate::support::{Request, World};
+use crate::support::{Http2Client, Request, World};
 
 /// Spellings of the store's host.
 const SAME: [&str; 9] = [
@@ -127,13 +125,13 @@ async fn behind_a_proxy_that_ends_tls_the_port_of_https_is_the_usual_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_tls_and_http2_too() {
-    let (authority, world) = http2_world("").await;
+    let (authority, world) = World::over_tls("").await;
     for host in SAME {
-        let mut client = Client::start(&authority, &world).await;
-        let request = client.request(&Method::GET, "/").uri(format!("https://{host}/"));
+        let mut client = Http2Client::start(&authority, &world).await;
+        let request = client.request("GET", "/").uri(format!("https://{host}/"));
         let answer = client.send(request, None).await.unwrap();
         assert_eq!((answer.status(), answer.json()["app"].as_str()), (200, Some("store")), "{host}");
-        let beside = client.request(&Method::GET, "/").header("host", host);
+        let beside = client.request("GET", "/").header("host", host);
         let same_port = !host.ends_with(":80") && !host.ends_with(":8080");
         let status = if same_port { 200 } else { 400 };
         assert_eq!(client.send(beside, None).await.unwrap().status(), status, "beside `:authority`: {host}");
@@ -147,9 +145,7 @@ async fn over_tls_and_http2_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_to_https_goes_to_the_plain_name() {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let world = World::with(&format!("{}redirect_port = 8443\n", authority.server(&["store"]))).await;
+    let (_authority, world) = World::over_tls("redirect_port = 8443\n").await;
     for host in SAME {
         let (answer, _) =
             raw(world.gateway.address, format!("GET /a?b HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;

@@ -4,18 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::Method;
 use rustls::version::TLS13;
 
-use crate::binary::Program;
-use crate::http2::{Client, HOST, world};
 use crate::support::certificates::{Authority, connect};
 use crate::support::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Fate, Frame, Frames, GOAWAY, HEADERS, PING,
     RST_STREAM, block, frame,
 };
 use crate::support::port::Port;
-use crate::support::{Endpoint, Fault, Reply, World, patiently, wait_for};
+use crate::support::program::Program;
+use crate::support::{Endpoint, Fault, HOST, Http2Client, Reply, World, patiently, wait_for};
 
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
@@ -38,8 +36,7 @@ fn reset(stream: u32) -> Vec<u8> {
 
 /// With keys of `[server]`.
 async fn stoppable(more: &str) -> (Authority, World) {
-    let authority = Authority::new();
-    authority.certify("store", &[HOST]);
+    let authority = Authority::for_store();
     let builder = World::builder().await.lay_over(&authority.server(&["store"]));
     let world = builder.lay_over(&format!("[server]\n{more}")).start().await;
     (authority, world)
@@ -63,10 +60,9 @@ async fn settled(frames: &mut Frames) -> Vec<Frame> {
 async fn thousands_of_requests_ninety_at_a_time_go_over_one_connection() {
     const ALL: u32 = 20_000;
     // In a process of its own: the client is faster than the gateway.
-    let authority = Authority::new();
-    authority.certify("store", &[HOST]);
+    let authority = Authority::for_store();
     let port = Port::reserve();
-    let tls = authority.server(&["store"]).replace("127.0.0.1:0", &port.address().to_string());
+    let tls = authority.server_at(&port, &["store"]);
     let (_program, _builder) = Program::start_quietly(World::builder().await.lay_over(&tls)).await;
     let mut frames = Frames::connect(&authority, port.address(), &[]).await;
     let user = block(&fields("HEAD", "/api/user", None));
@@ -88,7 +84,7 @@ async fn thousands_of_requests_ninety_at_a_time_go_over_one_connection() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_requests_may_be_cancelled_at_once() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let mut frames = Frames::start(&authority, &world, &[]).await;
     let get = fields("GET", "/open/x", None);
     let streams: Vec<u32> = (0..STREAMS).map(|number| 2 * number + 1).collect();
@@ -102,7 +98,7 @@ async fn all_requests_may_be_cancelled_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_at_once_than_may_be_are_refused_and_the_rest_are_answered() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     world.store.on("/open/slow", Reply::after(300, Reply::with_headers("")));
     let mut frames = Frames::start(&authority, &world, &[]).await;
     // Whoever begins at once has not heard yet how many they may be.
@@ -124,7 +120,7 @@ async fn more_at_once_than_may_be_are_refused_and_the_rest_are_answered() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_were_cancelled_and_still_have_work_to_do_keep_others_out_and_not_the_connection() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let browser = world.logged_in("ada").await;
     world.expire_access_tokens();
     world.provider.fail_next(Endpoint::Refresh, Fault::delay(3000));
@@ -167,7 +163,7 @@ async fn requests_that_were_cancelled_and_still_have_work_to_do_keep_others_out_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_that_were_answered_early_may_still_arrive() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let mut frames = Frames::start(&authority, &world, &[]).await;
     let streams: Vec<u32> = (0..150).map(|number| 2 * number + 1).collect();
     for &stream in &streams {
@@ -187,7 +183,7 @@ async fn uploads_that_were_answered_early_may_still_arrive() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_nobody_reads_hold_up_no_other() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let browser = world.logged_in("ada").await;
     world.expire_access_tokens();
     world.provider.fail_next(Endpoint::Refresh, Fault::delay(60_000));
@@ -215,7 +211,7 @@ async fn bodies_that_nobody_reads_hold_up_no_other() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_messages_may_fill_the_windows_that_were_given() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let browser = world.logged_in("ada").await;
     world.expire_access_tokens();
     // Nobody reads bodies meanwhile.
@@ -242,7 +238,7 @@ async fn small_messages_may_fill_the_windows_that_were_given() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn malformed_requests_end_the_connection_in_order() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     world.store.on("/open/slow", Reply::after(1000, Reply::with_headers("")));
     let mut frames = Frames::start(&authority, &world, &[]).await;
     frames.request(END_STREAM, 1, &fields("GET", "/open/slow", None)).await;
@@ -264,7 +260,7 @@ async fn malformed_requests_end_the_connection_in_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_goes_on_and_on_is_told_to_calm_down() {
-    let (authority, world) = world("").await;
+    let (authority, world) = World::over_tls("").await;
     let mut frames = Frames::start(&authority, &world, &[]).await;
     let mut two_hosts = fields("GET", "/open/x", None);
     two_hosts.push(("host", "forums.localhost"));
@@ -317,8 +313,8 @@ async fn a_stop_does_not_wait_for_a_client_that_says_nothing() {
     // Its TLS is there, and its HTTP/2 is not.
     let config = authority.client(&[&TLS13], &[b"h2"]);
     let _silent = connect(config, world.gateway.tls.unwrap(), HOST).await.expect("a handshake");
-    let mut client = Client::start(&authority, &world).await;
-    assert_eq!(client.send(client.request(&Method::GET, "/open/x"), None).await.unwrap().status(), 200);
+    let mut client = Http2Client::start(&authority, &world).await;
+    assert_eq!(client.send(client.request("GET", "/open/x"), None).await.unwrap().status(), 200);
     drop(client);
     world.gateway.stop().await;
 }

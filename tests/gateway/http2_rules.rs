@@ -1,8 +1,8 @@
 //! Hosts, origins, preflights, logins and what trusted proxies say: over HTTP/2 as over HTTP/1.1.
 
-use http::{Method, Request, Version};
+use http::{Request, Version};
 
-use crate::http2::{Client, world};
+use crate::support::{Http2Client, World};
 
 const NULL: (&str, &str) = ("origin", "null");
 const SAME_ORIGIN: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -20,10 +20,10 @@ fn parts(fields: &[(&str, &str)]) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hosts_origins_preflights_and_logins_are_judged_as_over_http_1() {
-    let (authority, world) = world("").await;
-    let mut user = Client::start(&authority, &world).await;
+    let (authority, world) = World::over_tls("").await;
+    let mut user = Http2Client::start(&authority, &world).await;
     assert_eq!(user.log_in().await.status(), 200);
-    let mut nobody = Client::start(&authority, &world).await;
+    let mut nobody = Http2Client::start(&authority, &world).await;
     let (ada, horse) = (("name=username", "ada"), ("name=\"password\"", "correct horse"));
     let twice = "username=ada&password=correct+horse&remember=0&remember=1";
     let checked = [ada, horse, ("name=me", "0"), ("name=me", "1"), ("name=f; filename=\"\"", "")];
@@ -69,18 +69,18 @@ async fn hosts_origins_preflights_and_logins_are_judged_as_over_http_1() {
     }
     // What is no preflight needs a session.
     for headers in [&[][..], &[OTHER], &[ASKS], &[OTHER, ASKS, ("content-length", "1")]] {
-        let request = Client::start(&authority, &world).await.request(&Method::OPTIONS, "/api/cart");
+        let request = Http2Client::start(&authority, &world).await.request("OPTIONS", "/api/cart");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let body = headers.contains(&("content-length", "1")).then_some("x");
-        let mut stranger = Client::start(&authority, &world).await;
+        let mut stranger = Http2Client::start(&authority, &world).await;
         stranger.send(request, body).await.unwrap().assert_problem(401, "not_logged_in");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trusted_proxy_is_believed_as_over_http_1() {
-    let (authority, world) = world("").await;
-    let mut client = Client::start(&authority, &world).await;
+    let (authority, world) = World::over_tls("").await;
+    let mut client = Http2Client::start(&authority, &world).await;
     for (name, lines, seen, expected) in [
         (
             "x-forwarded-for",
@@ -99,7 +99,7 @@ async fn a_trusted_proxy_is_believed_as_over_http_1() {
         ),
         ("x-forwarded-proto", &["https", "http"], "x-forwarded-proto", "http"),
     ] {
-        let request = client.request(&Method::GET, "/open/page");
+        let request = client.request("GET", "/open/page");
         let request = lines.iter().fold(request, |request, line| request.header(name, *line));
         assert_eq!(client.send(request, None).await.unwrap().status(), 200, "{name} {lines:?}");
         assert_eq!(world.store.last("/open/page").head.get(seen), Some(expected), "{name} {lines:?}");

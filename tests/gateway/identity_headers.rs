@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::binary::Program;
 use crate::support::client::{raw, receive, request_bytes};
 use crate::support::gateway::ACCESS;
+use crate::support::program::Program;
 use crate::support::{Browser, Request, World, patiently};
 
 /// Every header of the app's latest request on `path` whose canonical name is one of ours.

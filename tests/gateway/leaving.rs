@@ -6,7 +6,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, connect};
 use crate::support::frames::{
     ACK, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, RST_STREAM, SETTINGS, block, frame,
@@ -14,6 +13,7 @@ use crate::support::frames::{
 use crate::support::gateway::Builder;
 use crate::support::http2::{Call, Http2App, read, response, write};
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::{Endpoint, Fault, Reply, World, patiently, wait_for};
 
 /// What the client speaks.
@@ -165,7 +165,7 @@ impl Place {
         authority.certify("both", &["store.localhost", "forums.localhost"]);
         let app = Http2App::start(serve).await;
         let port = Port::reserve();
-        let tls = authority.server(&["both"]).replace("127.0.0.1:0", &port.address().to_string());
+        let tls = authority.server_at(&port, &["both"]);
         let upstream = format!("[apps.forums]\nupstreams = ['{}']", app.url());
         let log = "[server.log]\nformat = 'json'\naccess = 'all'";
         // Nobody is to be gone because of these.

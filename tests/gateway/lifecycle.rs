@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use crate::binary::Program;
-use crate::reload::Load;
-
 use crate::support::client::receive;
+use crate::support::load::Load;
+use crate::support::program::Program;
 use crate::support::{Browser, Endpoint, Fault, Reply, World, patiently, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::binary::Program;
+use crate::support::program::Program;
 use crate::support::{Answer, Browser, Endpoint, Request, World};
 
 const JSON: &str = "application/json";

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::binary::Program;
+use crate::support::program::Program;
 use crate::support::{Browser, Endpoint, Fault, Request, World, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

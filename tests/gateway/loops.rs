@@ -2,16 +2,13 @@
 
 use std::net::SocketAddr;
 
-use http::Method;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::binary::Program;
-use crate::http2::{Client, world as world_with_tls};
-use crate::support::client::raw;
-use crate::support::{Browser, Request, World};
-
 use crate::streaming::upgrade;
+use crate::support::client::raw;
+use crate::support::program::Program;
+use crate::support::{Browser, Http2Client, Request, World};
 
 const LOOP: &str = "CDN-Loop";
 
@@ -44,14 +41,14 @@ async fn an_upstream_that_is_the_gateway_s_own_listener_is_508() {
     // What is answered here goes nowhere, and other apps are not concerned.
     browser.get("/api/user").await.assert_status(200);
     world.forums_browser().get("/open/x").await.assert_status(200);
-    let metrics = world.gateway.admin_get("/metrics").await.text();
+    let metrics = world.gateway.metrics().await;
     let counted = "portcullis_decisions_total{app=\"store\",reason=\"loop_detected\"} ";
     assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn so_it_is_over_tls_and_http_2() {
-    let (authority, world) = world_with_tls("").await;
+    let (authority, world) = World::over_tls("").await;
     let tls = world.gateway.tls.expect("TLS");
     for http2 in [true, false] {
         let upstream = format!(
@@ -61,9 +58,9 @@ async fn so_it_is_over_tls_and_http_2() {
         );
         world.reload(&upstream).await;
         world.browser().get("/open/x").await.assert_problem(508, "loop_detected");
-        let mut client = Client::start(&authority, &world).await;
+        let mut client = Http2Client::start(&authority, &world).await;
         client.get("/open/x").await.assert_problem(508, "loop_detected");
-        let upload = client.request(&Method::POST, "/open/x");
+        let upload = client.request("POST", "/open/x");
         let answer = client.send(upload, Some("hello")).await.expect("an answer");
         answer.assert_problem(508, "loop_detected");
     }

@@ -2,12 +2,12 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::binary::Program;
-use crate::support::certificates::Authority;
 use crate::support::client::receive;
-use crate::support::http2::{Call, Http2App, Http2Client, answer, response};
+use crate::support::http2::{Call, Http2App, response};
+use crate::support::http2_client::answer;
+use crate::support::program::Program;
 use crate::support::wire::Wire;
-use crate::support::{Browser, Reply, Request, World, patiently, wait_for};
+use crate::support::{Browser, Http2Client, Reply, Request, World, patiently, store_at, wait_for};
 
 /// So many lines.
 fn lines(count: usize) -> String {
@@ -65,10 +65,7 @@ async fn an_answer_of_http_2_may_have_more() {
         drop(call.respond.send_response(head, true));
     })
     .await;
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let upstream = format!("[apps.store]\nupstreams = ['{}']\n", app.url());
-    let world = World::with(&format!("{}{upstream}", authority.server(&["store"]))).await;
+    let (authority, world) = World::over_tls(&store_at(&app.url())).await;
     let mut client = Http2Client::start(&authority, &world).await;
     for count in [256, 257, 300, 1000, 4000] {
         let path = format!("/open/{count}");
@@ -88,9 +85,7 @@ async fn an_answer_of_http_2_may_have_more() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_may_have_100_and_more_are_told_so() {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let world = World::with(&authority.server(&["store"])).await;
+    let (authority, world) = World::over_tls("").await;
     // With `Host`.
     for (count, status) in [(99, 200), (100, 431), (300, 431)] {
         let mut wire = Wire::new(tokio::net::TcpStream::connect(world.gateway.address).await.unwrap());

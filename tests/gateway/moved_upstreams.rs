@@ -1,13 +1,8 @@
 //! Apps whose host name moves from one address to another, while somebody else gets the old one.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
-use crate::streaming::{hear, upgrade, web_socket};
-use crate::support::certificates::{Authority, terminator_at};
 use crate::support::client::receive;
-use crate::support::http2::{Http2App, Http2Client, echo};
 use crate::support::listening::Listening;
 use crate::support::names::Says;
 use crate::support::port::{Port, neighbours};
@@ -24,14 +19,14 @@ pub(crate) const NEVER: &str = "[apps.store.health_check]\ninterval = '1h'\n\
 pub(crate) const CLOSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
 
 /// A world whose store is at a name, which has the first of two addresses with the same port.
-struct Moving {
-    world: World,
-    old: App,
-    new: App,
+pub(crate) struct Moving {
+    pub(crate) world: World,
+    pub(crate) old: App,
+    pub(crate) new: App,
 }
 
 impl Moving {
-    async fn start(toml: &str) -> Self {
+    pub(crate) async fn start(toml: &str) -> Self {
         let [old, new] = neighbours();
         let (old, new) = (App::at("old", old).await, App::at("new", new).await);
         let world = world_at("http", old.listening().address(), toml).await;
@@ -39,7 +34,7 @@ impl Moving {
     }
 
     /// The name has these apps' addresses from now on.
-    fn point(&self, apps: &[&App]) {
+    pub(crate) fn point(&self, apps: &[&App]) {
         self.world.names.point(NAME, &apps.iter().map(|app| ip(app)).collect::<Vec<_>>());
     }
 }
@@ -252,243 +247,4 @@ async fn while_nobody_can_say_the_address_is_kept_until_a_connect_to_it_fails() 
     moving.point(&[&moving.new]);
     patiently("the app", async { while browser.get("/api/cart").await.status() != 200 {} }).await;
     assert_eq!(impostor.accepted(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_apps_connection_to_the_same_address_is_not_used() {
-    let [old, new] = neighbours();
-    let (old, new) = (App::at("old", old).await, App::at("new", new).await);
-    let address = old.listening().address();
-    let port = address.port();
-    let toml = format!(
-        "{NEVER}upstreams = ['http://{NAME}:{port}']\n[apps.forums]\nupstreams = ['http://forum.test:{port}']\n"
-    );
-    let builder = World::builder().await.lay_over(&toml);
-    builder.names.point(NAME, &[address.ip()]);
-    builder.names.set("forum.test", Says::Nobody);
-    let world = builder.start().await;
-    let mut browser = world.logged_in("ada").await;
-    browser.get("/api/cart").await.assert_status(200);
-    world.names.grow_old(NAME).await;
-    // Another container gets the address, under another name, which another app is at.
-    world.names.set(NAME, Says::Nobody);
-    old.listening().down();
-    let taken = App::at("forums", Port::left(address).await).await;
-    world.names.point("forum.test", &[address.ip()]);
-    let mut forums = world.forums_browser();
-    patiently("the forums", async { while forums.get("/open/page").await.status() != 200 {} }).await;
-    for _ in 0..3 {
-        browser.get("/api/cart").await.assert_problem(502, "upstream_unavailable");
-        forums.get("/open/page").await.assert_status(200);
-    }
-    world.names.point(NAME, &[ip(&new)]);
-    patiently("the store", async { while browser.get("/api/cart").await.status() != 200 {} }).await;
-    let strays: Vec<_> = taken.seen().into_iter().filter(|seen| seen.target() != "/open/page").collect();
-    assert!(strays.is_empty(), "{strays:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_web_socket_follows_its_name() {
-    let moving = Moving::start(NEVER).await;
-    let world = &moving.world;
-    for app in [&moving.old, &moving.new] {
-        app.on("/api/socket", Reply::WebSocket);
-    }
-    let browser = world.logged_in("ada").await;
-    let (_, mut socket) = web_socket(&browser, &upgrade("/api/socket")).await.expect("101");
-    assert_eq!(hear(&mut socket).await, "user=id-of-ada");
-    world.names.grow_old(NAME).await;
-    moving.point(&[&moving.new]);
-    moving.old.listening().down();
-    let impostor = impostor_at(moving.old.listening().address()).await;
-    let (_, mut socket) = web_socket(&browser, &upgrade("/api/socket")).await.expect("101");
-    assert_eq!(hear(&mut socket).await, "user=id-of-ada");
-    assert_eq!((moving.new.heads(), impostor.accepted()), (1, 0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn http_2_without_tls_follows_its_name() {
-    let [old, new] = neighbours();
-    let (old, new) = (Http2App::at(old, echo).await, Http2App::at(new, echo).await);
-    let address = old.listening().address();
-    let world = world_at("h2c", address, NEVER).await;
-    let mut browser = world.logged_in("ada").await;
-    browser.get("/api/cart").await.assert_status(200);
-    world.names.grow_old(NAME).await;
-    world.names.point(NAME, &[new.listening().address().ip()]);
-    old.listening().down();
-    let impostor = impostor_at(address).await;
-    browser.get("/api/cart").await.assert_status(200);
-    browser.send(Request::post("/api/cart").form("a=1")).await.assert_status(200);
-    assert_eq!((new.seen().len(), impostor.accepted()), (2, 0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_of_http_2_is_not_opened_on_a_connection_to_an_address_that_the_name_has_lost() {
-    let [old, new] = neighbours();
-    let (old, new) = (Http2App::at(old, echo).await, Http2App::at(new, echo).await);
-    let world = world_at("h2c", old.listening().address(), "[apps.store]\nresolve_interval = '1s'").await;
-    let mut browser = world.browser();
-    browser.get("/open/page").await.assert_status(200);
-    world.names.point(NAME, &[new.listening().address().ip()]);
-    patiently("requests to go to the new one", async {
-        while new.seen().is_empty() {
-            browser.get("/open/page").await.assert_status(200);
-        }
-    })
-    .await;
-    let before = old.seen().len();
-    for _ in 0..10 {
-        browser.get("/open/page").await.assert_status(200);
-    }
-    assert_eq!(old.seen().len(), before);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_of_grpc_follows_its_name() {
-    let [old, new] = neighbours();
-    let (old, new) = (Http2App::at(old, echo).await, Http2App::at(new, echo).await);
-    let address = old.listening().address();
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let world = world_at("h2c", address, &format!("{}{NEVER}", authority.server(&["store"]))).await;
-    let mut client = Http2Client::logged_in(&authority, &world).await;
-    assert_eq!(client.unary("/shop.Cart/Add", b"1").await.unwrap().status(), 200);
-    world.names.grow_old(NAME).await;
-    world.names.point(NAME, &[new.listening().address().ip()]);
-    old.listening().down();
-    let impostor = impostor_at(address).await;
-    // One call may still find the connection that has just ended; it must not be made twice.
-    let call = async { while client.unary("/shop.Cart/Add", b"1").await.unwrap().status() != 200 {} };
-    patiently("a call", call).await;
-    assert_eq!((new.seen().len(), impostor.accepted()), (1, 0));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_tls_requests_follow_a_name_as_well() {
-    // One that may choose HTTP/2 is asked for its choice first, on a connection that carries no request.
-    for (http2, connections) in [(false, 1), (true, 2)] {
-        let [old, new] = neighbours();
-        let app = App::start("behind").await;
-        let authority = Authority::new();
-        // Whoever gets the address may have a certificate that is as good.
-        authority.certify("shop", &[NAME]);
-        let address = old.address();
-        let old = terminator_at(old, &authority, "shop", &[], app.listening().address()).await;
-        let new = terminator_at(new, &authority, "shop", &[], app.listening().address()).await;
-        let tls = format!("{NEVER}[apps.store.upstream_tls]\nhttp2 = {http2}\nca = '{}'\n", authority.ca());
-        let world = world_at("https", address, &tls).await;
-        let mut browser = world.logged_in("ada").await;
-        for _ in 0..3 {
-            browser.get("/api/cart").await.assert_status(200);
-        }
-        let kept: BTreeSet<_> = app.seen().iter().map(|seen| seen.connection).collect();
-        assert_eq!(kept.len(), 1, "HTTP/2: {http2}");
-        world.names.point(NAME, &[new.address().ip()]);
-        old.down();
-        let impostor = impostor_at(address).await;
-        for _ in 0..3 {
-            browser.get("/api/cart").await.assert_status(200);
-            browser.send(Request::post("/api/cart").form("a=1")).await.assert_status(200);
-        }
-        assert_eq!((new.accepted(), impostor.accepted()), (connections, 0), "HTTP/2: {http2}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_server_that_does_not_answer_holds_up_no_request_on_a_living_connection() {
-    let moving = Moving::start("[apps.store]\nresolve_interval = '1s'").await;
-    let world = &moving.world;
-    let mut browser = world.browser();
-    browser.get("/open/page").await.assert_status(200);
-    let before = world.names.asked(NAME).len();
-    world.names.set(NAME, Says::Silence);
-    world.names.asked_beyond(NAME, before).await;
-    for _ in 0..200 {
-        assert_eq!(browser.get("/open/page").await.json()["app"], "old");
-    }
-    let connections: Vec<_> = moving.old.seen().iter().map(|seen| seen.connection).collect();
-    assert!(connections.iter().all(|connection| *connection == connections[0]), "{connections:?}");
-    // A new connection waits for a while, then takes what was known last.
-    moving.old.listening().down();
-    moving.old.listening().up().await;
-    browser.get("/open/page").await.assert_status(200);
-    assert_eq!(world.names.asked(NAME).len(), before + 1, "one look-up at a time");
-    // What it says in the end counts.
-    moving.point(&[&moving.new]);
-    served_by(world, "new").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_is_looked_up_once_a_second_however_many_connections_are_made() {
-    let moving = Moving::start(NEVER).await;
-    let world = &moving.world;
-    moving.old.on("/open/page", Reply::RawThenClose(CLOSE.to_vec()));
-    let started = Instant::now();
-    let before = world.names.asked(NAME).len();
-    let mut browser = world.browser();
-    for _ in 0..150 {
-        browser.get("/open/page").await.assert_status(200);
-    }
-    moving.old.listening().down();
-    for _ in 0..3 {
-        browser.get("/open/page").await.assert_problem(502, "upstream_unavailable");
-    }
-    let asked = world.names.asked(NAME);
-    let metrics = world.gateway.admin_get("/metrics").await.text();
-    let counted = metrics
-        .lines()
-        .find(|line| line.contains("name_lookups_total{host=\"shop.test\",outcome=\"found\"}"));
-    assert!(counted.is_some(), "{metrics}");
-    let most = usize::try_from(started.elapsed().as_secs()).unwrap() + 11;
-    assert!(asked.len() - before <= most, "{} look-ups, at most {most}", asked.len() - before);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn apps_at_the_same_name_share_its_look_ups() {
-    let [old] = neighbours();
-    let old = App::at("old", old).await;
-    let url = format!("http://{NAME}:{}", old.listening().address().port());
-    let toml = format!(
-        "{NEVER}upstreams = ['{url}']\n[apps.forums]\nupstreams = ['{url}']\nresolve_interval = '1h'"
-    );
-    let builder = World::builder().await.lay_over(&toml);
-    builder.names.point(NAME, &[ip(&old)]);
-    let world = builder.start().await;
-    world.browser().get("/open/page").await.assert_status(200);
-    world.forums_browser().get("/open/page").await.assert_status(200);
-    let asked = world.names.asked(NAME);
-    assert!(asked.windows(2).all(|pair| (pair[1] - pair[0]).as_millis() >= 1000), "{asked:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn health_checks_do_not_bring_an_old_address_back() {
-    let check = "[apps.store]\nresolve_interval = '1s'\n[apps.store.health_check]\ninterval = '20ms'\npath = '/healthy'\n";
-    let moving = Moving::start(check).await;
-    let checks = |app: &App| app.seen().iter().filter(|seen| seen.target() == "/healthy").count();
-    wait_for("a check of the old one", || checks(&moving.old) > 0).await;
-    moving.point(&[&moving.new]);
-    wait_for("a check of the new one", || checks(&moving.new) > 0).await;
-    served_by(&moving.world, "new").await;
-    // One may have been under way.
-    let (before, old) = (checks(&moving.new), moving.old.heads());
-    wait_for("more checks of the new one", || checks(&moving.new) >= before + 10).await;
-    assert!(moving.old.heads() <= old + 1, "{} after {old}", moving.old.heads());
-    let metrics = moving.world.gateway.admin_get("/metrics").await.text();
-    let shown: Vec<_> =
-        metrics.lines().filter(|line| line.contains("upstream_healthy{app=\"store\"")).collect();
-    assert_eq!(shown.len(), 1, "{shown:?}");
-    assert!(shown[0].contains(&ip(&moving.new).to_string()), "{shown:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reload_keeps_what_is_known_of_a_name() {
-    let moving = Moving::start(NEVER).await;
-    let world = &moving.world;
-    let mut browser = world.browser();
-    browser.get("/open/page").await.assert_status(200);
-    world.reload("[apps.store.timeouts]\nidle = '1m'").await;
-    browser.get("/open/page").await.assert_status(200);
-    let asked = world.names.asked(NAME);
-    assert!(asked.windows(2).all(|pair| (pair[1] - pair[0]).as_millis() >= 1000), "{asked:?}");
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::binary::Program;
 use crate::support::client::raw;
 use crate::support::collector::{Collector, Exported};
 use crate::support::gateway::ACCESS;
+use crate::support::program::Program;
 use crate::support::{Browser, Request, World, wait_for};
 
 const ID: &str = "x-request-id";
@@ -75,7 +75,7 @@ async fn every_refusal_and_every_session_event_has_its_line() {
     other.get("/api/cart").await.assert_status(200);
     browser.keep_cookies(&other.get("/").await);
     browser.send(Request::post("/api/logout")).await.assert_status(204);
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+    let metrics = program.metrics().await;
     wait_for("the last span", || !collector.named("POST logout").is_empty()).await;
     let log = program.end().await;
     drop(builder);

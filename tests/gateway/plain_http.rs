@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use crate::binary::Program;
+use crate::support::program::Program;
 use crate::support::{Browser, Request, World};
 
 /// How often the log has it, at a login, once this gateway has logged somebody in at `host`, twice.

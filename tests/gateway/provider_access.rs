@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, terminator};
+use crate::support::program::Program;
 use crate::support::proxy::{HttpProxy, Manner};
 use crate::support::{Browser, Endpoint, Fault, Request, World, patiently};
 

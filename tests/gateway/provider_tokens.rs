@@ -5,8 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use crate::binary::Program;
 use crate::support::gateway::ACCESS;
+use crate::support::program::Program;
 use crate::support::{Answer, Browser, Endpoint, Fault, Key, World};
 
 async fn at_store(world: &World, token: String) -> Answer {

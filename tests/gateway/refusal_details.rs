@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::binary::Program;
 use crate::support::client::raw;
+use crate::support::program::Program;
 use crate::support::{Browser, Endpoint, Fault, Request, World};
 
 /// Which rule the path broke, and where logins go.

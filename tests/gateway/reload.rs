@@ -1,76 +1,13 @@
 //! Another configuration for a gateway that runs: nobody notices but those whom it concerns.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use tokio::task::JoinSet;
-
-use crate::binary::Program;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::client::{raw, receive};
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Browser, Endpoint, Fault, Reply, Request, World, patiently, wait_for};
-
-const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
-const NEXT_KEY: &str = "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU=";
-
-/// Browsers that ask without pause until they are told to stop.
-pub(crate) struct Load {
-    stop: Arc<AtomicBool>,
-    tabs: JoinSet<(usize, usize)>,
-}
-
-impl Load {
-    /// Each asks for a path that needs a session, and fails the test on anything but 200.
-    pub(crate) fn start(browsers: Vec<Browser>) -> Self {
-        Self::run(browsers, "keep-alive", false)
-    }
-
-    /// The same with a connection for each request.
-    pub(crate) fn with_fresh_connections(browsers: Vec<Browser>) -> Self {
-        Self::run(browsers, "close", false)
-    }
-
-    /// The same until nobody listens any more.
-    pub(crate) fn until_refused(browsers: Vec<Browser>) -> Self {
-        Self::run(browsers, "keep-alive", true)
-    }
-
-    fn run(browsers: Vec<Browser>, connection: &'static str, until_refused: bool) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut tabs = JoinSet::new();
-        for mut browser in browsers {
-            let stop = Arc::clone(&stop);
-            tabs.spawn(async move {
-                let mut requests = 0;
-                while !stop.load(Ordering::SeqCst) {
-                    let request = Request::get("/api/cart").header("Connection", connection);
-                    let answer = match browser.try_send(&request).await {
-                        Some(answer) => answer,
-                        None if until_refused => break,
-                        None => panic!("nobody listens"),
-                    };
-                    answer.assert_status(200);
-                    assert!(answer.seen_by_app("x-auth-user").is_some());
-                    requests += 1;
-                }
-                (requests, browser.connections)
-            });
-        }
-        Self { stop, tabs }
-    }
-
-    /// Requests and connections of all of them.
-    pub(crate) async fn stop(mut self) -> (usize, usize) {
-        self.stop.store(true, Ordering::SeqCst);
-        let mut sum = (0, 0);
-        while let Some(tab) = patiently("the load's end", self.tabs.join_next()).await {
-            let (requests, connections) = tab.expect("no failed request");
-            sum = (sum.0 + requests, sum.1 + connections);
-        }
-        sum
-    }
-}
+use crate::support::load::Load;
+use crate::support::program::Program;
+use crate::support::{
+    Browser, Endpoint, Fault, NEXT_SEAL_KEY, Reply, Request, SEAL_KEY, SEALED, World, patiently, wait_for,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_reloads_under_load_fail_no_request() {
@@ -193,13 +130,13 @@ async fn what_was_verified_by_other_rules_is_verified_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn seal_keys_are_replaced_with_an_overlap() {
-    let world = World::with(&format!("[session]\nseal_keys = ['{KEY}']")).await;
+    let world = World::with(SEALED).await;
     let mut browser = world.logged_in("ada").await;
-    let changes = world.reload(&format!("[session]\nseal_keys = ['{NEXT_KEY}', '{KEY}']")).await;
+    let changes = world.reload(&format!("[session]\nseal_keys = ['{NEXT_SEAL_KEY}', '{SEAL_KEY}']")).await;
     assert!(!changes.is_empty() && changes.iter().all(|change| !change.contains("c2VhbCB")), "{changes:?}");
     world.expire_access_tokens();
     browser.get("/api/cart").await.assert_status(200);
-    world.reload(&format!("[session]\nseal_keys = ['{NEXT_KEY}']")).await;
+    world.reload(&format!("[session]\nseal_keys = ['{NEXT_SEAL_KEY}']")).await;
     world.expire_access_tokens();
     browser.get("/api/cart").await.assert_status(200);
     assert!(browser.jar.contains_key(ACCESS));
@@ -270,7 +207,7 @@ async fn the_program_reloads_on_sighup_and_keeps_the_old_configuration_where_the
     program.signal("HUP").await;
     program.logged(&["reload refused", "apps.store.hosts"]).await;
     let reloads = async |taken: u8| {
-        let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+        let metrics = program.metrics().await;
         for (name, value) in [("last_reload_successful", taken), ("reloads_refused_total", 1)] {
             assert!(metrics.contains(&format!("\nportcullis_config_{name} {value}\n")), "{metrics}");
         }

@@ -4,13 +4,11 @@
 use std::os::unix::fs::symlink;
 use std::time::Duration;
 
-use crate::binary::Program;
-use crate::reload::Load;
-use crate::support::{Browser, Endpoint, Fault, World, patiently, wait_for};
+use crate::support::load::Load;
+use crate::support::program::Program;
+use crate::support::{Browser, Endpoint, Fault, SEALED, World, patiently, wait_for};
 
 const WATCH: &str = "[server]\nwatch_config = true";
-const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
-
 /// A program under load, and its configuration.
 struct Stage {
     program: Program,
@@ -157,18 +155,17 @@ async fn signals_in_a_hail_while_the_file_changes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn session_rules_change_while_a_refresh_is_under_way() {
     let world = World::start().await;
-    let sealed = format!("[session]\nseal_keys = ['{KEY}']\n");
-    let limited = format!("{sealed}absolute_lifetime = '1d'\nidle_lifetime = '1h'");
-    let unbound = format!("{sealed}bind_refresh = false");
+    let limited = format!("{SEALED}absolute_lifetime = '1d'\nidle_lifetime = '1h'");
+    let unbound = format!("{SEALED}bind_refresh = false");
     for (before, after) in [
         ("", "[session]\nbind_refresh = true"),
         ("[session]\nbind_refresh = true", ""),
         ("", "[refresh]\nahead = '1s'\nreplay_window = '5s'"),
-        (&sealed, &limited),
-        (&limited, &sealed),
-        (&sealed, &unbound),
-        ("", &sealed),
-        (&sealed, ""),
+        (SEALED, &limited),
+        (&limited, SEALED),
+        (SEALED, &unbound),
+        ("", SEALED),
+        (SEALED, ""),
     ] {
         world.reload(before).await;
         let mut browser = world.logged_in("ada").await;

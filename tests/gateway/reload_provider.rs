@@ -1,7 +1,7 @@
 //! Reloads that change an identity provider's table, or its name: what hangs on the provider goes on.
 
 use crate::support::gateway::REFRESH;
-use crate::support::{Browser, Endpoint, Fault, Request, World};
+use crate::support::{Browser, Endpoint, Fault, Request, SEALED, World};
 
 /// The provider's table under another name.
 fn rename_provider(config: &mut toml::Table) {
@@ -20,7 +20,7 @@ async fn revoke(world: &World, body: serde_json::Value) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_ended_stays_so_when_the_providers_table_is_renamed() {
-    for session in ["", "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n"] {
+    for session in ["", SEALED] {
         let changes = format!("{TOKEN}{session}[server.limits]\nfailed_logins_per_name = 2");
         let world = World::with(&changes).await;
         world.provider.set(|settings| settings.claims = serde_json::json!({"sid": "s-1"}));

@@ -2,17 +2,15 @@
 
 use std::net::SocketAddr;
 
-use http::Method;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::net::TcpStream;
 
-use crate::binary::Program;
-use crate::http2::{Client, HOST, world};
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::client::receive;
 use crate::support::frames::{END_STREAM, Fate, Frames};
+use crate::support::program::Program;
 use crate::support::wire::Wire;
-use crate::support::{Browser, Reply, World, patiently, wait_for};
+use crate::support::{Browser, HOST, Http2Client, Reply, World, patiently, wait_for};
 
 const GET: &str = "GET /open/x HTTP/1.1\r\nHost: store.localhost\r\n\r\n";
 
@@ -127,15 +125,15 @@ async fn nothing_that_lives_and_nothing_fresh_makes_room() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_idle_connection_of_http_2_makes_room_and_is_told_and_a_busy_one_does_not() {
-    let (authority, world) = world(&at_most(2)).await;
+    let (authority, world) = World::over_tls(&at_most(2)).await;
     world.store.on("/open/slow", Reply::after(1500, Reply::Echo));
     let mut idle = Frames::start(&authority, &world, &[]).await;
     let get = [(":method", "GET"), (":scheme", "https"), (":authority", HOST), (":path", "/open/x")];
     idle.request(END_STREAM, 1, &get).await;
     assert_eq!(idle.fate(1).await, Fate::Status(200));
-    let mut busy = Client::start(&authority, &world).await;
+    let mut busy = Http2Client::start(&authority, &world).await;
     let heads = world.store.heads();
-    let request = busy.request(&Method::GET, "/open/slow").body(()).unwrap();
+    let request = busy.request("GET", "/open/slow").body(()).unwrap();
     let (response, _) = busy.requests.send_request(request, true).unwrap();
     wait_for("it at the app", || world.store.heads() > heads).await;
     let mut fresh = served(world.gateway.address).await;
@@ -201,10 +199,8 @@ async fn where_descriptors_run_out_idle_connections_make_room_for_clients_and_fo
         slow.push(wire);
     }
     let _last = served(program.address).await;
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-    let closed =
-        metrics.lines().find_map(|line| line.strip_prefix("portcullis_idle_connections_closed_total "));
-    assert!(closed.is_some_and(|count| count.parse::<u32>().unwrap() > 30), "{closed:?}");
+    let closed = program.metric("portcullis_idle_connections_closed_total").await;
+    assert!(closed > 30, "{closed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! A first signal ends the program gently, a second one at once, whatever it waits for.
 
-use crate::binary::Program;
+use crate::support::program::Program;
 use crate::support::wire::Wire;
 use crate::support::{Browser, Reply, World, patiently, wait_for};
 

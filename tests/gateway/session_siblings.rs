@@ -3,9 +3,9 @@
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::session_pairs::{BOUND, SEALED, revoke, subject, world};
+use crate::session_pairs::{BOUND, assert_crowd_starves_nobody, revoke, subject, world};
 use crate::support::gateway::{ACCESS, REFRESH};
-use crate::support::{Endpoint, Fault, Request, Rotation, wait_for};
+use crate::support::{Endpoint, Fault, Request, Rotation, SEALED, wait_for};
 
 /// A provider may give one refresh token for each user and client, however often they log in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,25 +99,7 @@ async fn a_jwt_of_a_revoked_session_ends_no_later_session_of_the_same_user() {
 async fn made_up_refresh_tokens_beside_one_genuine_jwt_starve_nobody() {
     let world = world("").await;
     let mallory = world.logged_in("mallory").await;
-    let mut browser = world.logged_in("ada").await;
-    world.expire_access_tokens();
-    let (gate, opened) = watch::channel(false);
-    world.provider.fail(Endpoint::Refresh, Fault::Held(opened));
-    let mut strangers = Vec::new();
-    for number in 0..400 {
-        let mut stranger = mallory.clone();
-        stranger.jar.insert(REFRESH.into(), format!("made-up-{number}"));
-        strangers.push(tokio::spawn(async move { stranger.get("/api/cart").await.status() }));
-    }
-    let answered = || strangers.iter().filter(|stranger| stranger.is_finished()).count();
-    wait_for("most of them to be answered", || answered() >= 300).await;
-    world.provider.recover();
-    browser.get("/api/cart").await.assert_status(200);
-    gate.send_replace(true);
-    for stranger in strangers {
-        let status = stranger.await.unwrap();
-        assert!(matches!(status, 401 | 503), "{status}");
-    }
+    assert_crowd_starves_nobody(&world, &mallory, 300).await;
 }
 
 /// It is of no use, and neither will the next one be.

@@ -12,11 +12,12 @@ use tokio_rustls::TlsConnector;
 
 use crate::support::app::web_socket_accept;
 use crate::support::certificates::Authority;
-use crate::support::http2::{Call, Http2App, Http2Client, answer, response, write};
+use crate::support::http2::{Call, Http2App, response, write};
+use crate::support::http2_client::answer;
 use crate::support::listening::Listening;
 use crate::support::slow::{MUCH, Slow};
 use crate::support::wire::Framing;
-use crate::support::{Reply, World, patiently, wait_for};
+use crate::support::{Http2Client, Reply, World, patiently, store_at, wait_for};
 
 /// Far shorter than the time in which a reader makes room in the sender's system.
 const IDLE: Duration = Duration::from_secs(2);
@@ -32,8 +33,7 @@ async fn slowly<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// A store with a large answer at `/open/large`, which is reached with and without TLS.
 async fn world(length: usize) -> (Authority, World) {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
+    let authority = Authority::for_store();
     let builder = World::builder().await.lay_over(&authority.server(&["store"])).lay_over(SHORT);
     for chunked in [false, true] {
         let path = if chunked { "/open/chunked" } else { "/open/large" };
@@ -52,15 +52,10 @@ where
 }
 
 /// A connection whose streams have this window, and which has one that never matters.
-async fn http2(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    window: u32,
-) -> h2::client::SendRequest<Bytes> {
-    let mut builder = h2::client::Builder::new();
-    builder.initial_window_size(window).initial_connection_window_size(1 << 30);
-    let (requests, connection) = builder.handshake(stream).await.expect("HTTP/2");
-    tokio::spawn(connection);
-    requests
+async fn http2(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, window: u32) -> Http2Client {
+    let mut settings = h2::client::Builder::new();
+    settings.initial_window_size(window).initial_connection_window_size(1 << 30);
+    Http2Client::on(stream, &settings).await
 }
 
 /// All that comes until the end, with head.
@@ -92,8 +87,7 @@ async fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() {
 async fn a_client_of_http2_that_reads_slowly_but_steadily_gets_all_of_its_answers() {
     let (authority, world) = world(MUCH / 2).await;
     let stream = tls(&authority, &[b"h2"], Slow::connect(world.gateway.tls.unwrap()).await).await;
-    let requests = http2(stream, 1 << 30).await;
-    let mut client = Http2Client { requests, cookies: None };
+    let mut client = http2(stream, 1 << 30).await;
     let mut answers = Vec::new();
     for path in ["/open/large", "/open/chunked"] {
         let request = client.request("GET", path).body(()).unwrap();
@@ -139,7 +133,7 @@ async fn a_stream_that_takes_nothing_is_ended_beside_one_that_does() {
     let (authority, world) = world(8 << 20).await;
     let stream =
         tls(&authority, &[b"h2"], TcpStream::connect(world.gateway.tls.unwrap()).await.unwrap()).await;
-    let mut client = Http2Client { requests: http2(stream, 64 * 1024).await, cookies: None };
+    let mut client = http2(stream, 64 * 1024).await;
     let get = |client: &mut Http2Client| {
         let request = client.request("GET", "/open/large").body(()).unwrap();
         client.requests.send_request(request, true).expect("an open connection").0
@@ -219,8 +213,7 @@ async fn upload(world: &World, length: usize) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_that_reads_slowly_but_steadily_loses_no_upload() {
     let app = slow_app(true).await;
-    let world =
-        World::with(&format!("[apps.store]\nupstreams = ['http://{}']\n{SHORT}", app.address())).await;
+    let world = World::with(&(store_at(&format!("http://{}", app.address())) + SHORT)).await;
     let answer = upload(&world, MUCH).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&MUCH.to_string()), "{answer}");
 }
@@ -266,7 +259,7 @@ async fn slow_http2_app(takes: bool) -> Http2App {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_of_http2_that_reads_slowly_but_steadily_loses_no_upload() {
     let app = slow_http2_app(true).await;
-    let world = World::with(&format!("[apps.store]\nupstreams = ['{}']\n{SHORT}", app.url())).await;
+    let world = World::with(&(store_at(&app.url()) + SHORT)).await;
     let answer = upload(&world, MUCH / 4).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&(MUCH / 4).to_string()), "{answer}");
 }
@@ -316,8 +309,7 @@ async fn a_web_socket_whose_one_side_reads_slowly_but_steadily_is_not_idle() {
         let _ended = slow.read(&mut bytes).await;
     })
     .await;
-    let world =
-        World::with(&format!("[apps.store]\nupstreams = ['http://{}']\n{SHORT}", app.address())).await;
+    let world = World::with(&(store_at(&format!("http://{}", app.address())) + SHORT)).await;
     let head = |path| {
         format!(
             "GET {path} HTTP/1.1\r\nHost: store.localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

@@ -4,20 +4,16 @@ use bytes::Bytes;
 
 use crate::support::certificates::Authority;
 use crate::support::client::receive;
-use crate::support::http2::{Http2Client, answer};
+use crate::support::http2_client::answer;
 use crate::support::strict::{StrictApp, TINY, digest};
 use crate::support::wire::Body;
-use crate::support::{World, patiently};
+use crate::support::{Http2Client, World, patiently, store_at};
 
 const BYTES: usize = 50_000;
 const FRAMES: usize = 12_000;
 
 async fn world(app: &StrictApp) -> (Authority, World) {
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
-    let server = authority.server(&["store"]);
-    let world = World::with(&format!("{server}[apps.store]\nupstreams = ['{}']\n", app.url())).await;
-    (authority, world)
+    World::over_tls(&store_at(&app.url())).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::binary::Program;
 use crate::support::certificates::Authority;
+use crate::support::program::Program;
 use crate::support::{App, Browser, Request, World, patiently};
 
 /// Waits until `/status.json` is as it should be.

@@ -7,10 +7,10 @@ use tokio::sync::broadcast;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::binary::Program;
 use crate::support::app::web_socket_accept;
 use crate::support::client::{receive, request_bytes};
 use crate::support::gateway::{ACCESS, REFRESH};
+use crate::support::program::Program;
 use crate::support::wire::{Body, Head};
 use crate::support::{Browser, Endpoint, Reply, Request, World, patiently};
 

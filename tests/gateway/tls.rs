@@ -225,7 +225,7 @@ async fn a_redirect_goes_to_the_same_host_whatever_the_request_looks_like() {
         assert_eq!(answer.header("location"), None, "{request}");
     }
     assert_eq!(world.store.heads(), 0, "the app saw nothing");
-    let metrics = world.gateway.admin_get("/metrics").await.text();
+    let metrics = world.gateway.metrics().await;
     assert!(metrics.contains(r#"portcullis_decisions_total{app="store",reason="redirected"} "#), "{metrics}");
 }
 

@@ -2,17 +2,15 @@
 
 use std::net::SocketAddr;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, connect};
 use crate::support::port::Port;
-use crate::support::{Browser, World, patiently};
+use crate::support::program::Program;
+use crate::support::{World, patiently};
 
 const BOTH: &[&rustls::SupportedProtocolVersion] = &[&TLS12, &TLS13];
 
@@ -21,7 +19,7 @@ async fn program(authority: &Authority, more: &str) -> (Program, Port) {
     authority.certify("store", &["store.localhost"]);
     authority.certify_until("old", &["old.localhost"], 2020);
     let port = Port::reserve();
-    let server = authority.server(&["store", "old"]).replace("127.0.0.1:0", &port.address().to_string());
+    let server = authority.server_at(&port, &["store", "old"]);
     let builder = World::builder().await.lay_over(&format!("{server}{more}"));
     (Program::start_quietly(builder).await.0, port)
 }
@@ -40,49 +38,60 @@ async fn say_at(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     answer
 }
 
+/// Fails again and again until a line of the log has these words, since only some lines are written in a second.
+async fn fail_until_logged(program: &Program, words: &[&str], fail: impl AsyncFn()) {
+    patiently(&format!("{words:?} in the log"), async {
+        loop {
+            fail().await;
+            let log = std::fs::read_to_string(program.file("log")).unwrap();
+            let is_it = |line: &&str| line.contains("TLS handshake failed") && line.contains("127.0.0.1");
+            if log.lines().filter(is_it).any(|line| words.iter().all(|word| line.contains(word))) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+}
+
+/// Asserts that a handshake failed for each of these reasons.
+async fn assert_counted(program: &Program, reasons: &[&str]) {
+    let metrics = program.metrics().await;
+    for reason in reasons {
+        let series = format!("portcullis_tls_handshake_failures_total{{reason=\"{reason}\"}}");
+        assert!(metrics.contains(&series), "{series} in {metrics}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_handshake_says_whose_it_was_and_why() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let (program, port) = program(&authority, "min_version = '1.3'\n").await;
-    // Again and again, since only some lines are written in a second.
-    let until_logged = async |fail: &dyn Fn() -> BoxFuture<'static, ()>, words: &[&str]| {
-        patiently(&format!("{words:?} in the log"), async {
-            loop {
-                fail().await;
-                let log = std::fs::read_to_string(program.file("log")).unwrap();
-                let is_it = |line: &&str| line.contains("TLS handshake failed") && line.contains("127.0.0.1");
-                if log.lines().filter(is_it).any(|line| words.iter().all(|word| line.contains(word))) {
-                    return;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-        })
-        .await;
-    };
     let address = port.address();
     let old = [&TLS12];
-    let handshakes: [(ClientConfig, &'static str, [&str; 2]); 5] = [
-        (authority.client(BOTH, &[]), "evil.example", ["reason=\"unknown_name\"", "evil.example"]),
-        (authority.client(BOTH, &[b"smtp"]), "store.localhost", ["reason=\"no_common_protocol\"", "smtp"]),
-        (authority.client(&old, &[]), "store.localhost", ["reason=\"no_common_version\"", "store.localhost"]),
-        (
-            stranger.client(BOTH, &[]),
-            "store.localhost",
-            ["reason=\"certificate_refused\"", "store.localhost"],
-        ),
-        (
-            authority.client(BOTH, &[]),
-            "old.localhost",
-            ["reason=\"certificate_refused\"", "CertificateExpired"],
-        ),
+    let handshakes: [(ClientConfig, &'static str, &str, &str); 5] = [
+        (authority.client(BOTH, &[]), "evil.example", "unknown_name", "evil.example"),
+        (authority.client(BOTH, &[b"smtp"]), "store.localhost", "no_common_protocol", "smtp"),
+        (authority.client(&old, &[]), "store.localhost", "no_common_version", "store.localhost"),
+        (stranger.client(BOTH, &[]), "store.localhost", "certificate_refused", "store.localhost"),
+        (authority.client(BOTH, &[]), "old.localhost", "certificate_refused", "CertificateExpired"),
     ];
-    for (config, name, words) in handshakes {
-        let fail = || {
-            let config = config.clone();
-            async move { assert!(use_it(config, address, name).await.is_err(), "{name}") }.boxed()
-        };
-        until_logged(&fail, &words).await;
+    for (config, name, reason, word) in handshakes {
+        fail_until_logged(&program, &[&format!("reason=\"{reason}\""), word], async || {
+            assert!(use_it(config.clone(), address, name).await.is_err(), "{name}");
+        })
+        .await;
     }
+    let reasons = ["unknown_name", "no_common_protocol", "no_common_version", "certificate_refused"];
+    assert_counted(&program, &reasons).await;
+    use_it(authority.client(BOTH, &[]), address, "store.localhost").await.expect("others are served");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_greeting_that_is_no_tls_is_told_apart_from_malformed_tls() {
+    let authority = Authority::new();
+    let (program, port) = program(&authority, "min_version = '1.3'\n").await;
+    let address = port.address();
     let greetings: [(&'static [u8], &[&str]); 4] = [
         // A record of TLS with nonsense in it.
         (&[22, 3, 1, 0, 5, 1, 0, 0, 1, 0], &["reason=\"malformed\""]),
@@ -91,27 +100,13 @@ async fn a_failed_handshake_says_whose_it_was_and_why() {
         (b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", &["reason=\"not_tls\"", "PROXY protocol"]),
     ];
     for (bytes, words) in greetings {
-        let fail = || {
-            async move {
-                let answer = say_at(address, bytes).await;
-                assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
-            }
-            .boxed()
-        };
-        until_logged(&fail, words).await;
+        fail_until_logged(&program, words, async || {
+            let answer = say_at(address, bytes).await;
+            assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
+        })
+        .await;
     }
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-    for reason in [
-        "unknown_name",
-        "no_common_protocol",
-        "no_common_version",
-        "certificate_refused",
-        "malformed",
-        "not_tls",
-    ] {
-        let series = format!("portcullis_tls_handshake_failures_total{{reason=\"{reason}\"}}");
-        assert!(metrics.contains(&series), "{series} in {metrics}");
-    }
+    assert_counted(&program, &["malformed", "not_tls"]).await;
     use_it(authority.client(BOTH, &[]), address, "store.localhost").await.expect("others are served");
 }
 
@@ -181,7 +176,7 @@ async fn http_at_the_tls_port_is_told_so() {
         assert!(problem["detail"].as_str().unwrap().contains("https://"), "{problem}");
     }
     program.logged(&["access", "reason=\"http_on_tls_port\"", "status=400", "127.0.0.1"]).await;
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
+    let metrics = program.metrics().await;
     assert!(metrics.contains("portcullis_refused_heads_total{reason=\"http_on_tls_port\"} 5"), "{metrics}");
 }
 

@@ -166,7 +166,7 @@ async fn a_collector_that_is_down_or_refuses_costs_spans_only() {
     let collector = Collector::start().await;
     let world = World::with(&collector.toml()).await;
     let lost = async |at_least: u64| {
-        let metrics = world.gateway.admin_get("/metrics").await.text();
+        let metrics = world.gateway.metrics().await;
         let line =
             metrics.lines().find(|line| line.starts_with("portcullis_spans_total{outcome=\"failed\"}"));
         let count = line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).unwrap_or(0);

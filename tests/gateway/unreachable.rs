@@ -5,98 +5,104 @@ use std::net::SocketAddr;
 use rcgen::{BasicConstraints, IsCa, KeyPair, PKCS_ED25519, date_time_ymd};
 use tokio::process::Command;
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, terminator};
 use crate::support::listening::Listening;
 use crate::support::port::Port;
+use crate::support::program::Program;
 use crate::support::{Browser, World, patiently};
+
+/// Words of a message.
+type Words = &'static [&'static str];
 
 /// A way in which something cannot be connected to.
 struct Case {
-    /// Its URL.
     url: String,
-    /// What is said of a provider, and of an app.
-    words: [&'static [&'static str]; 2],
+    /// The words about a provider, and those about an app.
+    words: [Words; 2],
 }
 
-/// Everything that goes wrong before a request is sent. What keeps the sockets is returned, too.
-async fn cases(authority: &Authority, to: SocketAddr) -> (Vec<Case>, [Listening; 2], Port) {
-    authority.certify("good", &["127.0.0.1"]);
+/// Everything that fails before a request is sent, and what keeps its sockets.
+struct Failing {
+    cases: Vec<Case>,
+    _sockets: ([Listening; 2], Port),
+}
+
+impl Failing {
+    /// `to` is what stands behind the ends of TLS.
+    async fn start(authority: &Authority, to: SocketAddr) -> Self {
+        let mut cases = unusable_certificates(authority, to).await;
+        cases.extend(untrusted_authorities(to).await);
+        let plain = Listening::start(|mut wire, _| async move {
+            let _ = wire.fill().await;
+            let _ = wire.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        })
+        .await;
+        let silent = Listening::start(|wire, _| async move {
+            let _open = wire;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let closed = Port::reserve();
+        let timed_out: [Words; 2] = [
+            &["no connection in time", "`connect_timeout`"],
+            &["no connection in time", "`timeouts.connect`"],
+        ];
+        let refused: [Words; 2] =
+            [&["connection refused", "start the provider"], &["connection refused", "start the app"]];
+        cases.extend([
+            Case { url: https(plain.address()), words: [&["does not speak TLS", "http://"]; 2] },
+            Case { url: https(silent.address()), words: timed_out },
+            Case { url: format!("http://{}", closed.address()), words: refused },
+        ]);
+        Self { cases, _sockets: ([plain, silent], closed) }
+    }
+}
+
+fn https(address: SocketAddr) -> String {
+    format!("https://{address}")
+}
+
+/// Certificates that are of the right authority, and cannot be used.
+async fn unusable_certificates(authority: &Authority, to: SocketAddr) -> Vec<Case> {
     authority.certify("other", &["other.example"]);
     authority.certify_with("old", &["127.0.0.1"], |params| params.not_after = date_time_ymd(2001, 1, 1));
     authority.certify_with("early", &["127.0.0.1"], |params| params.not_before = date_time_ymd(2099, 1, 1));
     authority.certify_with("authority", &["127.0.0.1"], |params| {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     });
-    let (stranger, successor) = (Authority::named("stranger"), Authority::new());
-    stranger.certify("stranger", &["127.0.0.1"]);
-    successor.certify("successor", &["127.0.0.1"]);
+    let other: [Words; 2] =
+        [&["for other names", "other.example", "`issuer`"], &["for other names", "upstream_tls.server_name"]];
     let mut cases = Vec::new();
     for (file, words) in [
-        (
-            "other",
-            [
-                &["for other names", "other.example", "`issuer`"][..],
-                &["for other names", "upstream_tls.server_name"],
-            ],
-        ),
-        ("old", [&["has expired", "renew it"], &["has expired", "renew it"]]),
-        ("early", [&["not valid yet", "clock"], &["not valid yet", "clock"]]),
+        ("other", other),
+        ("old", [&["has expired", "renew it"]; 2]),
+        ("early", [&["not valid yet", "clock"]; 2]),
         ("authority", [&["CA:TRUE", "the provider's `ca`"], &["CA:TRUE", "`upstream_tls.ca`"]]),
     ] {
-        cases.push(Case { url: format!("https://{}", terminator(authority, file, to).await), words });
+        cases.push(Case { url: https(terminator(authority, file, to).await), words });
     }
-    let unknown = terminator(&stranger, "stranger", to).await;
-    cases.push(Case {
-        url: format!("https://{unknown}"),
-        words: [
-            &["an authority that is not trusted", "the provider's `ca`"],
-            &["not trusted", "`upstream_tls.ca`"],
-        ],
-    });
-    // As when somebody has made the authority anew, maybe with a key of another kind.
-    let other_kind = Authority::with_key("", KeyPair::generate_for(&PKCS_ED25519).expect("a key"));
-    other_kind.certify("successor", &["127.0.0.1"]);
-    for successor in [&successor, &other_kind] {
-        let renewed = terminator(successor, "successor", to).await;
-        cases.push(Case {
-            url: format!("https://{renewed}"),
-            words: [
-                &["another authority of the same name", "the provider's `ca`"],
-                &["same name", "`upstream_tls.ca`"],
-            ],
-        });
-    }
-    let plain = Listening::start(|mut wire, _| async move {
-        let _ = wire.fill().await;
-        let _ = wire.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
-    });
-    let plain = plain.await;
-    cases.push(Case {
-        url: format!("https://{}", plain.address()),
-        words: [&["does not speak TLS", "http://"]; 2],
-    });
-    let silent = Listening::start(|wire, _| async move {
-        let _open = wire;
-        std::future::pending::<()>().await;
-    });
-    let silent = silent.await;
-    cases.push(Case {
-        url: format!("https://{}", silent.address()),
-        words: [
-            &["no connection in time", "`connect_timeout`"],
-            &["no connection in time", "`timeouts.connect`"],
-        ],
-    });
-    let closed = Port::reserve();
-    cases.push(Case {
-        url: format!("http://{}", closed.address()),
-        words: [&["connection refused", "start the provider"], &["connection refused", "start the app"]],
-    });
-    (cases, [plain, silent], closed)
+    cases
 }
 
-/// How long is waited for a connection: where none comes, not for long.
+/// Certificates of authorities that are not trusted.
+async fn untrusted_authorities(to: SocketAddr) -> Vec<Case> {
+    let unknown: [Words; 2] =
+        [&["an authority that is not trusted", "the provider's `ca`"], &["not trusted", "`upstream_tls.ca`"]];
+    let renewed: [Words; 2] =
+        [&["another authority of the same name", "the provider's `ca`"], &["same name", "`upstream_tls.ca`"]];
+    let stranger = Authority::named("stranger");
+    // Somebody may have made the authority anew, maybe with a key of another kind.
+    let successor = Authority::new();
+    let other_kind = Authority::with_key("", KeyPair::generate_for(&PKCS_ED25519).expect("a key"));
+    let mut cases = Vec::new();
+    for (authority, words) in [(stranger, unknown), (successor, renewed), (other_kind, renewed)] {
+        authority.certify("untrusted", &["127.0.0.1"]);
+        cases.push(Case { url: https(terminator(&authority, "untrusted", to).await), words });
+    }
+    cases
+}
+
+/// Returns how long to wait for a connection. Where none comes, that is not long.
 fn patience(words: &[&str]) -> &'static str {
     if words.contains(&"no connection in time") { "300ms" } else { "20s" }
 }
@@ -105,14 +111,16 @@ fn patience(words: &[&str]) -> &'static str {
 async fn the_log_and_doctor_say_why_a_provider_cannot_be_reached() {
     let authority = Authority::new();
     let behind = World::builder().await;
-    let (mut cases, _open, _closed) = cases(&authority, behind.provider.listening().address()).await;
-    cases.push(Case {
+    let mut failing = Failing::start(&authority, behind.provider.listening().address()).await;
+    failing.cases.push(Case {
         url: String::from("https://no-such-host.invalid"),
         words: [&["cannot be resolved", "DNS"], &["cannot be resolved", "DNS"]],
     });
+    authority.certify("good", &["127.0.0.1"]);
     let good = terminator(&authority, "good", behind.provider.listening().address()).await;
-    cases.push(Case { url: format!("http://{good}"), words: [&["does not answer in HTTP", "https://"]; 2] });
-    for Case { url, words: [words, _] } in cases {
+    let words = [&["does not answer in HTTP", "https://"] as Words; 2];
+    failing.cases.push(Case { url: format!("http://{good}"), words });
+    for Case { url, words: [words, _] } in &failing.cases {
         let settings = format!(
             "[identity_providers.main]\nissuer = '{url}'\nca = '{}'\nconnect_timeout = '{}'\nrequest_timeout = '30s'\n",
             authority.ca(),
@@ -131,7 +139,7 @@ async fn the_log_and_doctor_say_why_a_provider_cannot_be_reached() {
         assert_eq!(output.status.code(), Some(1));
 
         let (program, _builder) = Program::start_unready_quietly(builder).await;
-        let wanted = [&["WARN", "discovery failed"], words].concat();
+        let wanted = [&["WARN", "discovery failed"][..], words].concat();
         program.logged(&wanted).await;
         drop(program.end().await);
     }
@@ -141,8 +149,8 @@ async fn the_log_and_doctor_say_why_a_provider_cannot_be_reached() {
 async fn the_log_says_why_an_app_cannot_be_reached() {
     let authority = Authority::new();
     let behind = World::builder().await;
-    let (cases, _open, _closed) = cases(&authority, behind.store.listening().address()).await;
-    for Case { url, words: [_, words] } in cases {
+    let failing = Failing::start(&authority, behind.store.listening().address()).await;
+    for Case { url, words: [_, words] } in &failing.cases {
         let settings = format!(
             "[apps.store]\nupstreams = ['{url}']\n[apps.store.timeouts]\nconnect = '{}'\n\
              [apps.store.upstream_tls]\nca = '{}'\n",
@@ -154,7 +162,7 @@ async fn the_log_says_why_an_app_cannot_be_reached() {
             patiently("an answer", async { Browser::new(program.address, "store.localhost").get("/").await })
                 .await;
         assert!(matches!(answer.status(), 502 | 504), "{url}: {}", answer.status());
-        let wanted = [&["WARN", "cannot connect to the app"], words].concat();
+        let wanted = [&["WARN", "cannot connect to the app"][..], words].concat();
         program.logged(&wanted).await;
         drop(program.end().await);
     }

@@ -6,8 +6,8 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::Child;
 
-use crate::binary::{Program, run};
 use crate::support::gateway::Builder;
+use crate::support::program::{Program, run};
 use crate::support::{Browser, World, patiently};
 
 /// A pipe that takes nothing more.
@@ -33,12 +33,6 @@ async fn start(builder: Builder, stderr: PipeWriter) -> (Program, Builder) {
     Program::start_with(builder, || Stdio::from(stderr.try_clone().unwrap())).await
 }
 
-async fn metric(program: &Program, name: &str) -> u64 {
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-    let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
-    line.unwrap_or_else(|| panic!("no `{name}`: {metrics}")).parse().unwrap()
-}
-
 const LOST: &str = "portcullis_log_lines_dropped_total";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +45,7 @@ async fn what_nobody_reads_is_counted_and_stops_nobody() {
     browser.log_in("ada").await;
     let long = "x".repeat(8000);
     patiently("lost lines", async {
-        while metric(&program, LOST).await == 0 {
+        while program.metric(LOST).await == 0 {
             for _ in 0..100 {
                 browser.get(&format!("/open/{long}")).await.assert_status(200);
             }
@@ -103,7 +97,7 @@ async fn a_reader_who_has_gone_stops_nothing_either() {
     for _ in 0..20 {
         browser.get("/open/x").await.assert_status(200);
     }
-    assert!(metric(&program, LOST).await > 0);
+    assert!(program.metric(LOST).await > 0);
     drop(browser);
     program.signal("TERM").await;
     assert_eq!(program.exited().await, Some(0));
@@ -120,7 +114,7 @@ async fn what_was_logged_is_there_at_the_end_in_its_order() {
     for number in 0..400 {
         browser.get(&format!("/open/{number}/{long}")).await.assert_status(200);
     }
-    assert_eq!(metric(&program, LOST).await, 0);
+    assert_eq!(program.metric(LOST).await, 0);
     drop(browser);
     let reading = tokio::task::spawn_blocking(move || {
         let mut text = String::new();

@@ -3,10 +3,10 @@
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::binary::Program;
-use crate::reload::Load;
 use crate::support::client::receive;
 use crate::support::gateway::REFRESH;
+use crate::support::load::Load;
+use crate::support::program::Program;
 use crate::support::{Browser, Reply, Request, World, wait_for};
 
 const SOCKET: &str = "[server]\nupgrade_socket = 'upgrade.sock'";

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::json;
 
-use crate::binary::Program;
-use crate::session_protection::closing;
+use crate::ended_streams::closing;
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::gateway::Builder;
+use crate::support::program::Program;
 use crate::support::{Browser, Endpoint, Fault, Reply, Request, World, patiently, wait_for};
 
 const ADMIN_TOKEN: &str = "an admin token of the tests";
@@ -195,7 +195,7 @@ async fn successor_of(old: &Old, directory: &std::path::Path) -> (tokio::process
     let log = directory.join("log");
     let file =
         |_: &std::path::Path| std::fs::File::options().create(true).append(true).open(&log).unwrap().into();
-    (crate::binary::run(directory, &["--upgrade"], file), log.clone())
+    (crate::support::program::run(directory, &["--upgrade"], file), log.clone())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,7 +233,7 @@ async fn somebody_who_answers_otherwise_or_not_at_all_is_named() {
         std::fs::write(directory.path().join("gateway.toml"), builder.text()).unwrap();
         let log = directory.path().join("log");
         let file = |_: &std::path::Path| std::fs::File::create(&log).unwrap().into();
-        let mut new = crate::binary::run(directory.path(), &["--upgrade"], file);
+        let mut new = crate::support::program::run(directory.path(), &["--upgrade"], file);
         assert_eq!(patiently("its end", new.wait()).await.unwrap().code(), Some(1));
         let text = std::fs::read_to_string(&log).unwrap();
         assert!(text.contains(words) && text.contains("upgrade.sock"), "{text}");

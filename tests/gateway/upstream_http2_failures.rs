@@ -1,19 +1,26 @@
-//! Apps over HTTP/2 that fail, leave or are hostile: what is sent again, and what the browser is told.
+//! Apps over HTTP/2 that fail or leave: what is sent again, and what the browser is told.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 use crate::support::certificates::Authority;
-use crate::support::http2::{Call, Http2App, Http2Client, answer, echo, read, response};
-use crate::support::listening::Listening;
-use crate::support::{Request, World, patiently};
+use crate::support::http2::{Call, Http2App, echo, read, response};
+use crate::support::http2_client::answer;
+use crate::support::{Http2Client, Request, World, patiently};
+use crate::upstream_http2::world;
 
-async fn world(app: &Http2App, more: &str) -> World {
-    World::with(&format!("[apps.store]\nupstreams = ['{}']\n{more}", app.url())).await
+/// Asserts that a client of HTTP/1.1 gets an answer without its end.
+async fn assert_cut(world: &World) {
+    let mut wire = world.browser().open().await;
+    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
+    patiently("the head", wire.head()).await.unwrap().expect("a head");
+    let mut rest = Vec::new();
+    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
 }
 
 /// An app whose first answers to a path are resets for this reason.
@@ -101,15 +108,9 @@ async fn an_answer_that_breaks_off_is_seen_to_be_incomplete() {
         stream.send_reset(h2::Reason::INTERNAL_ERROR);
     })
     .await;
-    let authority = Authority::new();
-    authority.certify("store", &["store.localhost"]);
+    let authority = Authority::for_store();
     let world = world(&app, &authority.server(&["store"])).await;
-    let mut wire = world.browser().open().await;
-    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
-    patiently("the head", wire.head()).await.unwrap().expect("a head");
-    let mut rest = Vec::new();
-    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert_cut(&world).await;
     let mut client = Http2Client::start(&authority, &world).await;
     let request = client.request("GET", "/open/page").body(()).unwrap();
     let (response, _) = client.requests.send_request(request, true).unwrap();
@@ -162,12 +163,7 @@ async fn an_answer_that_stops_is_given_up_after_the_idle_time_out() {
     })
     .await;
     let world = world(&app, "[apps.store.timeouts]\nidle = '1s'\n").await;
-    let mut wire = world.browser().open().await;
-    wire.send("GET /open/page HTTP/1.1\r\nHost: store.localhost\r\n\r\n").await.unwrap();
-    patiently("the head", wire.head()).await.unwrap().expect("a head");
-    let mut rest = Vec::new();
-    let _cut = patiently("the end", wire.stream.read_to_end(&mut rest)).await;
-    assert!(!rest.ends_with(b"0\r\n\r\n"), "{}", String::from_utf8_lossy(&rest));
+    assert_cut(&world).await;
     assert_eq!(patiently("the app's end", has_ended.recv()).await, Some(true), "reset");
 }
 
@@ -188,142 +184,4 @@ async fn an_app_that_was_down_is_used_again_at_once() {
         browser.get("/open/page").await.assert_status(200);
     }
     assert_eq!(browser.connections, 1, "the browser's connection goes on");
-}
-
-/// A frame (RFC 9113 section 4.1).
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = vec![length[1], length[2], length[3], kind, flags];
-    frame.extend_from_slice(&stream.to_be_bytes());
-    frame.extend_from_slice(payload);
-    frame
-}
-
-/// A literal field without indexing, name and value as they are (RFC 7541 section 6.2.2); both shorter than 127 bytes.
-fn field(name: &[u8], value: &[u8]) -> Vec<u8> {
-    let length = |text: &[u8]| u8::try_from(text.len()).ok().filter(|length| *length < 127).unwrap();
-    [&[0, length(name)], name, &[length(value)], value].concat()
-}
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const PUSH_PROMISE: u8 = 5;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-/// `:status: 200` in the static table.
-const OK: &[u8] = &[0x88];
-
-/// An app that answers the first request of every connection with these bytes, again and again if so told, and keeps
-/// the connection open.
-async fn hostile(bytes: Vec<u8>, is_endless: bool) -> Listening {
-    Listening::start(move |mut wire, _| {
-        let bytes = bytes.clone();
-        async move {
-            let _ = wire.stream.write_all(&frame(SETTINGS, 0, 0, &[])).await;
-            let mut seen = Vec::new();
-            // The first HEADERS frame is behind the preface and SETTINGS.
-            while !seen.windows(9).any(|head| head[3] == HEADERS && head[5..] == [0, 0, 0, 1]) {
-                if wire.stream.read_buf(&mut seen).await.unwrap_or(0) == 0 {
-                    return;
-                }
-            }
-            while wire.stream.write_all(&bytes).await.is_ok() && is_endless {}
-            let mut sink = [0; 4096];
-            while wire.stream.read(&mut sink).await.unwrap_or(0) > 0 {}
-        }
-    })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hostile_app_is_a_502() {
-    let head =
-        |fields: &[Vec<u8>]| frame(HEADERS, END_HEADERS | END_STREAM, 1, &[OK, &fields.concat()].concat());
-    let large: Vec<u8> = std::iter::repeat_n(field(&[b'a'; 100], &[b'b'; 100]), 60).flatten().collect();
-    let many_frames = std::iter::repeat_n(frame(CONTINUATION, 0, 1, &large), 20_000).flatten();
-    let more = frame(CONTINUATION, 0, 1, &large);
-    let end = frame(CONTINUATION, END_HEADERS, 1, &large);
-    let heavy = frame(HEADERS, END_STREAM, 1, OK)
-        .into_iter()
-        .chain(std::iter::repeat_n(more, 130).flatten())
-        .chain(end);
-    let pushed = [&4_u32.to_be_bytes(), [0x82].as_slice()].concat();
-    for (what, bytes) in [
-        ("a header that ends its line", head(&[field(b"x-a", b"1\r\nset-cookie: a=b")])),
-        ("a NUL", head(&[field(b"x-a", b"1\0")])),
-        ("upper case", head(&[field(b"X-A", b"1")])),
-        ("`connection`", head(&[field(b"connection", b"close")])),
-        ("`transfer-encoding`", head(&[field(b"transfer-encoding", b"chunked")])),
-        ("two lengths", head(&[field(b"content-length", b"1"), field(b"content-length", b"2")])),
-        ("a length and no body", head(&[field(b"content-length", b"5")])),
-        ("no status", frame(HEADERS, END_HEADERS | END_STREAM, 1, &field(b"x-a", b"1"))),
-        ("a body before its head", frame(DATA, END_STREAM, 1, b"body")),
-        ("a push", frame(PUSH_PROMISE, END_HEADERS, 1, &pushed)),
-        (
-            "what is no HPACK",
-            frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
-        ),
-        ("endless CONTINUATION", frame(HEADERS, 0, 1, OK).into_iter().chain(many_frames).collect()),
-        ("a head of 1.6 MiB", heavy.collect()),
-        ("HTTP/1.1", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec()),
-    ] {
-        let app = hostile(bytes, false).await;
-        let world = World::with(&format!("[apps.store]\nupstreams = ['h2c://{}']\n", app.address())).await;
-        let answer = world.browser().send(Request::post("/open/page").form("a=1")).await;
-        assert_eq!(
-            (answer.status(), answer.json()["code"].as_str()),
-            (502, Some("upstream_unavailable")),
-            "{what}"
-        );
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn endless_informational_answers_end_in_504() {
-    let early = frame(HEADERS, END_HEADERS, 1, &field(b":status", b"103"));
-    let app = hostile(early, true).await;
-    let toml = format!(
-        "[apps.store]\nupstreams = ['h2c://{}']\n[apps.store.timeouts]\nresponse = '1s'\n",
-        app.address()
-    );
-    let world = World::with(&toml).await;
-    world.browser().get("/open/page").await.assert_problem(504, "upstream_timeout");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_beyond_a_goaway_goes_again_and_one_within_it_does_not() {
-    let goaway = |last: u32| frame(GOAWAY, 0, 0, &[last.to_be_bytes(), 0_u32.to_be_bytes()].concat());
-    for (last, expected) in [(0, 200), (1, 502)] {
-        let good = Http2App::start(echo).await;
-        let end = goaway(last);
-        let to = good.listening().address();
-        // The first connection ends so, further ones reach the app.
-        let front = Listening::start(move |mut wire, number| {
-            let end = end.clone();
-            async move {
-                if number > 1 {
-                    let Ok(mut far) = tokio::net::TcpStream::connect(to).await else { return };
-                    let _ = tokio::io::copy_bidirectional(&mut wire.stream, &mut far).await;
-                    return;
-                }
-                let _ = wire.stream.write_all(&frame(SETTINGS, 0, 0, &[])).await;
-                let mut seen = Vec::new();
-                while !seen.windows(9).any(|head| head[3] == HEADERS && head[5..] == [0, 0, 0, 1]) {
-                    if wire.stream.read_buf(&mut seen).await.unwrap_or(0) == 0 {
-                        return;
-                    }
-                }
-                let _ = wire.stream.write_all(&end).await;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        })
-        .await;
-        let world = World::with(&format!("[apps.store]\nupstreams = ['h2c://{}']\n", front.address())).await;
-        let answer = world.browser().send(Request::post("/open/page").form("a=1")).await;
-        assert_eq!(answer.status(), expected, "last stream {last}");
-        assert_eq!(good.seen().len(), usize::from(expected == 200));
-    }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::binary::Program;
 use crate::support::gateway::{ACCESS, REFRESH};
+use crate::support::program::Program;
 use crate::support::{Browser, Request, World, patiently};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +115,7 @@ async fn a_call_without_a_session_is_no_refusal() {
     // A request is counted, and has its line, when it is over: that is after its client has the answer.
     let anonymous = r#"portcullis_decisions_total{app="store",reason="anonymous"} 4"#;
     patiently(anonymous, async {
-        while !Browser::new(program.admin, "localhost").get("/metrics").await.text().contains(anonymous) {
+        while !program.metrics().await.contains(anonymous) {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })

@@ -2,45 +2,42 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::binary::Program;
 use crate::support::certificates::{Authority, terminator};
-use crate::support::{Browser, World, patiently};
-
-const SEAL_KEYS: [&str; 2] =
-    ["c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=", "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU="];
-
-fn metric(metrics: &str, name: &str) -> u64 {
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-    let count = line.unwrap_or_else(|| panic!("no {name} in {metrics}")) as u64;
-    count
-}
+use crate::support::program::Program;
+use crate::support::{Browser, NEXT_SEAL_KEY, SEAL_KEY, World, patiently};
 
 /// Waits until so many configurations have been taken.
 async fn generation(program: &Program, number: u64) {
     patiently(&format!("generation {number}"), async {
-        loop {
-            let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-            if metric(&metrics, "portcullis_config_generation ") >= number {
-                return;
-            }
+        while program.metric("portcullis_config_generation").await < number {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     })
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_any_file_is_a_reload() {
-    let directory = tempfile::tempdir().unwrap();
-    let at = |file: &str| directory.path().join(file);
-    let write = |file: &str, text: &str| std::fs::write(at(file), text).unwrap();
+/// A configuration that names every file that it can name. They are in the directory `FOLDER`.
+const NAMING_FILES: &str = "[server]\nwatch_config = true\nadmin_token = { file = 'FOLDER/admin_token' }\n\
+     [server.tracing]\notlp_endpoint = 'https://127.0.0.1:9'\nca = 'FOLDER/collector_ca'\nheaders = { X-Key = { file = 'FOLDER/collector_key' } }\n\
+     [session]\nseal_keys = [{ file = 'FOLDER/seal_key' }]\n\
+     [apps.store]\nclient_secret = { file = 'FOLDER/store_secret' }\nidentity_provider = 'main'\n\
+     [apps.forums]\nidentity_provider = 'main'\n\
+     [apps.store.upstream_tls]\nca = 'FOLDER/app_ca'\n\
+     [identity_providers.main]\nca = 'FOLDER/provider_ca'\n\
+     [identity_providers.other]\nkind = 'fusionauth'\nissuer = 'http://127.0.0.1:9'\nalgorithms = ['HS256']\nhmac_secret = { file = 'FOLDER/hmac' }\n\
+     [apps.other]\nidentity_provider = 'other'\nhosts = ['other.localhost']\nupstreams = ['http://127.0.0.1:9']\nclient_id = 'other'\nclient_secret = { file = 'FOLDER/store_secret' }\n\
+     [apps.other.fusionauth_webhook]\npath = '/hook'\nhmac_secret = { file = 'FOLDER/hook' }\n";
+
+/// A file, the key that names it, its first content and its second.
+type File = (&'static str, &'static str, String, String);
+
+/// Returns every file that a configuration can name.
+fn files() -> Vec<File> {
     let (first, second) = (Authority::new(), Authority::new());
     let ca = |authority: &Authority| std::fs::read_to_string(PathBuf::from(authority.ca())).unwrap();
-    // Each with the key that names it, and what it holds first and then.
-    let files: Vec<(&str, &str, String, String)> = vec![
+    vec![
         ("admin_token", "server.admin_token", "admin-token-number-1".into(), "admin-token-number-2".into()),
-        ("seal_key", "session.seal_keys[0]", SEAL_KEYS[0].into(), SEAL_KEYS[1].into()),
+        ("seal_key", "session.seal_keys[0]", SEAL_KEY.into(), NEXT_SEAL_KEY.into()),
         ("store_secret", "apps.store.client_secret", "one".into(), "two".into()),
         ("provider_ca", "identity_providers.main.ca", ca(&first), ca(&second)),
         ("app_ca", "apps.store.upstream_tls.ca", ca(&first), ca(&second)),
@@ -48,33 +45,19 @@ async fn a_change_of_any_file_is_a_reload() {
         ("collector_key", "server.tracing.headers.X-Key", "u".repeat(32), "v".repeat(32)),
         ("hmac", "identity_providers.other.hmac_secret", "q".repeat(32), "r".repeat(32)),
         ("hook", "apps.other.fusionauth_webhook.hmac_secret", "s".repeat(32), "t".repeat(32)),
-    ];
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_any_file_is_a_reload() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |file: &str| directory.path().join(file);
+    let write = |file: &str, text: &str| std::fs::write(at(file), text).unwrap();
+    let files = files();
     for (file, _, before, _) in &files {
         write(file, before);
     }
-    let path = |file: &str| at(file).display().to_string();
-    let toml = format!(
-        "[server]\nwatch_config = true\nadmin_token = {{ file = '{}' }}\n\
-         [server.tracing]\notlp_endpoint = 'https://127.0.0.1:9'\nca = '{}'\nheaders = {{ X-Key = {{ file = '{}' }} }}\n\
-         [session]\nseal_keys = [{{ file = '{}' }}]\n\
-         [apps.store]\nclient_secret = {{ file = '{}' }}\nidentity_provider = 'main'\n\
-         [apps.forums]\nidentity_provider = 'main'\n\
-         [apps.store.upstream_tls]\nca = '{}'\n\
-         [identity_providers.main]\nca = '{}'\n\
-         [identity_providers.other]\nkind = 'fusionauth'\nissuer = 'http://127.0.0.1:9'\nalgorithms = ['HS256']\nhmac_secret = {{ file = '{}' }}\n\
-         [apps.other]\nidentity_provider = 'other'\nhosts = ['other.localhost']\nupstreams = ['http://127.0.0.1:9']\nclient_id = 'other'\nclient_secret = {{ file = '{}' }}\n\
-         [apps.other.fusionauth_webhook]\npath = '/hook'\nhmac_secret = {{ file = '{}' }}\n",
-        path("admin_token"),
-        path("collector_ca"),
-        path("collector_key"),
-        path("seal_key"),
-        path("store_secret"),
-        path("app_ca"),
-        path("provider_ca"),
-        path("hmac"),
-        path("store_secret"),
-        path("hook"),
-    );
+    let toml = NAMING_FILES.replace("FOLDER", directory.path().to_str().unwrap());
     let builder = World::builder().await.lay_over(&toml);
     let (program, _builder) = Program::start_unready_quietly(builder).await;
     for (number, (file, key, _, after)) in (2..).zip(&files) {
@@ -89,8 +72,8 @@ async fn a_change_of_any_file_is_a_reload() {
     let log = program.end().await;
     for secret in [
         "admin-token-number",
-        SEAL_KEYS[0],
-        SEAL_KEYS[1],
+        SEAL_KEY,
+        NEXT_SEAL_KEY,
         "qqqq",
         "rrrr",
         "ssss",
@@ -141,6 +124,8 @@ fn extend(program: &Program, more: &str) {
     std::fs::write(path, text + more).unwrap();
 }
 
+const REFUSALS: &str = "portcullis_config_reloads_refused_total";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_configuration_is_taken_once_its_files_are_there() {
     let authority = Authority::new();
@@ -160,16 +145,11 @@ async fn a_refused_configuration_is_taken_once_its_files_are_there() {
     for (number, (file, more, text)) in (2..).zip(cases) {
         extend(&program, &more);
         program.logged(&["configuration:", file, "cannot be read"]).await;
-        let before = refusals(&program).await;
+        let before = program.metric(REFUSALS).await;
         std::fs::write(program.file(file), text).unwrap();
         generation(&program, number).await;
-        assert_eq!(refusals(&program).await, before, "one refusal is said once");
+        assert_eq!(program.metric(REFUSALS).await, before, "one refusal is said once");
     }
-}
-
-async fn refusals(program: &Program) -> u64 {
-    let metrics = Browser::new(program.admin, "localhost").get("/metrics").await.text();
-    metric(&metrics, "portcullis_config_reloads_refused_total ")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@ macro_rules! asset {
 const STORE_PAGE: Asset = asset!("", "text/html; charset=utf-8", "store/index.html");
 const FORUMS_PAGE: Asset = asset!("", "text/html; charset=utf-8", "forums/index.html");
 
-const SHARED: [Asset; 10] = [
+const SHARED: [Asset; 11] = [
     asset!("base.css", "text/css; charset=utf-8", "shared/base.css"),
     asset!("flow.css", "text/css; charset=utf-8", "shared/flow.css"),
     asset!("api.js", "text/javascript; charset=utf-8", "shared/api.js"),
@@ -33,6 +33,7 @@ const SHARED: [Asset; 10] = [
     asset!("diagram.js", "text/javascript; charset=utf-8", "shared/diagram.js"),
     asset!("tokens.js", "text/javascript; charset=utf-8", "shared/tokens.js"),
     asset!("words.js", "text/javascript; charset=utf-8", "shared/words.js"),
+    asset!("session.js", "text/javascript; charset=utf-8", "shared/session.js"),
     asset!("sign-in.js", "text/javascript; charset=utf-8", "shared/sign-in.js"),
 ];
 

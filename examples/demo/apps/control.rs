@@ -23,14 +23,14 @@ use crate::provider::Logins;
 
 /// What the panel's endpoints need to know.
 pub(crate) struct Control {
-    app: &'static str,
+    pub(crate) app: &'static str,
     /// A path of the app that needs a session, for the thief.
-    protected_path: &'static str,
-    journal: Arc<Journal>,
-    logins: Arc<Logins>,
+    pub(crate) protected_path: &'static str,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) logins: Arc<Logins>,
     /// Known once the gateway listens; never, where it is another process.
-    gateway: Arc<OnceLock<Reach>>,
-    thief: reqwest::Client,
+    pub(crate) gateway: Arc<OnceLock<Reach>>,
+    pub(crate) thief: reqwest::Client,
 }
 
 /// The gateway, as far as the panel has to do with it.
@@ -44,17 +44,6 @@ pub(crate) struct Reach {
 }
 
 impl Control {
-    pub(crate) fn new(
-        app: &'static str,
-        protected_path: &'static str,
-        journal: Arc<Journal>,
-        logins: Arc<Logins>,
-        gateway: Arc<OnceLock<Reach>>,
-        thief: reqwest::Client,
-    ) -> Self {
-        Self { app, protected_path, journal, logins, gateway, thief }
-    }
-
     pub(crate) fn app(&self) -> &'static str {
         self.app
     }

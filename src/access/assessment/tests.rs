@@ -8,6 +8,7 @@ use super::*;
 use crate::access::decision::{Decision, Pending, RequestHead, decide};
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
+use crate::access::revocations::EndedBy;
 use crate::access::testing::{NOW, app_rules_in, claims, key_set, mint};
 
 const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
@@ -63,7 +64,7 @@ impl Scene {
             Decision::Refresh(Pending { grant, previous, .. }) => {
                 let is_over = previous.is_some_and(|previous| previous.over.is_some());
                 let beside = if is_over { " beside a revoked JWT" } else { "" };
-                format!("refresh {}{beside}", *grant.refresh_token)
+                format!("refresh {}{beside}", &*grant.refresh_token)
             }
             Decision::End(ending) => format!("end: {}", ending.reason),
             Decision::Reject(problem, reason) => format!("{}: {reason}", problem.code.as_str()),
@@ -299,5 +300,5 @@ fn the_ends_of_a_session_are_those_of_its_sealed_cookie_whoever_came_first() {
 }
 
 fn revoke(memory: &Memory, mark: Mark) {
-    memory.revocations.revoke(mark, false, NOW + 3600, NOW);
+    memory.revocations.revoke(mark, EndedBy::Revocation, NOW + 3600, NOW);
 }

@@ -99,7 +99,7 @@ fn line(decision: &Decision<'_>) -> String {
         Decision::FusionAuthWebhook => "webhook".into(),
         Decision::User(identity) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
-            let mut line = format!("refresh {}", *pending.grant.refresh_token);
+            let mut line = format!("refresh {}", &*pending.grant.refresh_token);
             if let Some(previous) = &pending.previous {
                 let still = if previous.still_valid { ", valid" } else { ", expired" };
                 let _ = write!(line, " of {}{still}", previous.identity.subject());

@@ -1,9 +1,9 @@
 //! One value on its way to its type.
 
-use super::super::Problem;
-use super::super::spelling;
-use super::super::tree::{Node, Value};
-use super::report::Report;
+use crate::config::problem::Problem;
+use crate::config::quoting::quote;
+use crate::config::reader::report::Report;
+use crate::config::toml_tree::{Node, Value};
 
 /// A value with the path of its key. A reader that returns `None` has said why.
 pub(crate) struct Item<'a> {
@@ -39,10 +39,8 @@ impl<'a> Item<'a> {
     pub(crate) fn wrong_type<T>(&self, expected: &str, hint: &str) -> Option<T> {
         let value = self.value();
         match value.literal() {
-            Some(literal) => self.fault(
-                format!("{} is {}, but {expected} is expected", spelling::quote(&literal), value.kind()),
-                hint,
-            ),
+            Some(literal) => self
+                .fault(format!("{} is {}, but {expected} is expected", quote(&literal), value.kind()), hint),
             None => self.fault(format!("this is {}, but {expected} is expected", value.kind()), hint),
         }
     }
@@ -98,8 +96,7 @@ impl<'a> Item<'a> {
         for item in self.list(hint)? {
             match read(&item) {
                 Some(value) if found.contains(&value) => {
-                    let shown =
-                        item.value().literal().map_or(String::from("this"), |text| spelling::quote(&text));
+                    let shown = item.value().literal().map_or(String::from("this"), |text| quote(&text));
                     let _: Option<()> =
                         item.fault(format!("{shown} is listed twice"), "remove one of the two");
                     sound = false;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::super::Problem;
-use super::super::files::{Files, Fingerprint, fingerprint};
+use crate::config::problem::Problem;
+use crate::config::source_files::{Files, Fingerprint, fingerprint};
 use crate::system::file::Unreadable;
 
 /// Problems and warnings, in the order in which they are found.

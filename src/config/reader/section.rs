@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 
-use super::super::Problem;
-use super::super::spelling;
-use super::super::tree::{self, Entry, Node, Value};
-use super::item::Item;
-use super::report::Report;
+use crate::config::did_you_mean::nearest;
+use crate::config::problem::Problem;
+use crate::config::quoting::list;
+use crate::config::reader::item::Item;
+use crate::config::reader::report::Report;
+use crate::config::toml_tree::{self, Entry, Node, Value};
 
 /// A table that is being read.
 pub(crate) struct Section<'a> {
@@ -61,7 +62,7 @@ impl<'a> Section<'a> {
         if let Some(item) = self.item(name, default) {
             return read(&item);
         }
-        let node = tree::parse_value(default)?;
+        let node = toml_tree::parse_value(default)?;
         read(&Item { path: self.child(name), node: &node, report: self.report })
     }
 
@@ -235,15 +236,15 @@ impl Drop for Section<'_> {
         }
         let known = self.known.borrow();
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let hint = match spelling::nearest(&entry.key, &known) {
+            let hint = match nearest(&entry.key, &known) {
                 Some(name) => format!("did you mean `{name}`?"),
                 // What follows a header belongs to that table, also where it was meant for the one before.
                 None if !self.path.is_empty() => format!(
                     "remove it, or move it above the header of `{}` if it is another table's; known here: {}",
                     self.path,
-                    spelling::list(&known)
+                    list(&known)
                 ),
-                None => format!("remove it; known here: {}", spelling::list(&known)),
+                None => format!("remove it; known here: {}", list(&known)),
             };
             let _: Option<()> = self.fault_at(&entry.key, "there is no such key", hint);
         }

@@ -1,9 +1,29 @@
 //! Claim paths: `"email"`, `"realm_access.roles"`, or an array of segments where a name has dots.
 
-use super::super::model::ClaimPath;
-use super::super::reader::Item;
-use super::super::spelling::quote;
-use super::super::tree::Value;
+use std::fmt;
+
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
+use crate::config::toml_tree::Value;
+
+/// Where a claim is in the JWT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimPath {
+    /// The word `roles`: the list found by `roles_claim`.
+    Roles,
+    /// Names from the outermost object inwards.
+    Segments(Vec<String>),
+}
+
+impl fmt::Display for ClaimPath {
+    /// The path's full name, as it names the property of the user object.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Roles => formatter.write_str("roles"),
+            Self::Segments(segments) => formatter.write_str(&segments.join(".")),
+        }
+    }
+}
 
 const HINT: &str = "write the names from the outermost inwards, such as `\"realm_access.roles\"`, \
                     or a list of them where a name has dots";

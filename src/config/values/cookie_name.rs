@@ -1,7 +1,7 @@
 //! Names of cookies.
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 /// A token of RFC 6265 section 4.1.1, short enough to leave the cookie's 4,096 bytes to the value.
 pub(crate) fn cookie_name(item: &Item<'_>) -> Option<String> {

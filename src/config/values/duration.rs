@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 const HINT: &str = "write a whole number with `ms`, `s`, `m`, `h` or `d`, such as `\"30s\"`";
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 /// An IP address with a port; port 0 lets the system choose.
 pub(crate) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {

@@ -1,11 +1,31 @@
 //! Paths: of the gateway's own endpoints, of routes, of health checks. Routes see paths decoded.
 
+use std::fmt;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::super::model::RoutePath;
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 use crate::syntax::path;
+
+/// The `path` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutePath {
+    /// The whole path.
+    Exact(String),
+    /// `"/assets/*"` is the prefix `/assets`, ending at a segment boundary. `"/*"` is the empty prefix.
+    Prefix(String),
+}
+
+impl fmt::Display for RoutePath {
+    /// The path, as the file writes it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => formatter.write_str(path),
+            Self::Prefix(prefix) => write!(formatter, "{prefix}/*"),
+        }
+    }
+}
 
 /// Bytes of a path.
 const LONGEST: usize = 2048;

@@ -1,7 +1,7 @@
 //! `"256B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`.
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 const HINT: &str = "write a whole number with `B`, `KiB`, `MiB` or `GiB`, such as `\"16KiB\"`";
 

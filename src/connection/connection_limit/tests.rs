@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn watch() -> Arc<ConnectionWatch> {
-    Arc::new(ConnectionWatch::new(SocketAddr::from(([127, 0, 0, 1], 1)), false))
+fn control() -> Arc<ExchangeControl> {
+    Arc::new(ExchangeControl::new(SocketAddr::from(([127, 0, 0, 1], 1)), false))
 }
 
 /// What may happen to connections.
@@ -28,7 +28,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 struct One {
-    watch: Arc<ConnectionWatch>,
+    control: Arc<ExchangeControl>,
     /// `None`: it is busy, or fresh.
     waits_since: Option<usize>,
     _admitted: Admitted,
@@ -45,25 +45,25 @@ proptest! {
             // Each is looked at anew: the pause is another test's.
             connections.live().searched_in_vain = None;
             // Those that were told to go are gone at once.
-            all.retain(|one| !one.watch.is_closing_idle());
+            all.retain(|one| !one.control.is_closing_idle());
             match step {
                 Step::Opens => {
                     let is_full = all.len() >= max;
                     let longest = all.iter().filter_map(|one| one.waits_since).min();
-                    let fresh = watch();
+                    let fresh = control();
                     let admitted = connections.admit(&fresh);
                     prop_assert_eq!(admitted.is_some(), !is_full || longest.is_some());
-                    let left: Vec<_> = all.iter().filter(|one| one.watch.is_closing_idle()).map(|one| one.waits_since).collect();
+                    let left: Vec<_> = all.iter().filter(|one| one.control.is_closing_idle()).map(|one| one.waits_since).collect();
                     prop_assert_eq!(left, if is_full && longest.is_some() { vec![longest] } else { vec![] });
-                    all.extend(admitted.map(|admitted| One { watch: fresh, waits_since: None, _admitted: admitted }));
+                    all.extend(admitted.map(|admitted| One { control: fresh, waits_since: None, _admitted: admitted }));
                 }
                 Step::Begins(at) | Step::Ends(at) | Step::Closes(at) if at >= all.len() => {}
                 Step::Begins(at) => {
-                    all[at].watch.end_waiting();
+                    all[at].control.end_waiting();
                     all[at].waits_since = None;
                 }
                 Step::Ends(at) => {
-                    all[at].watch.begin_waiting(begin + Duration::from_millis(number as u64));
+                    all[at].control.begin_waiting(begin + Duration::from_millis(number as u64));
                     all[at].waits_since = Some(number);
                 }
                 Step::Closes(at) => drop(all.swap_remove(at)),
@@ -75,15 +75,15 @@ proptest! {
 #[test]
 fn those_that_leave_count_no_more_and_are_not_too_many() {
     let connections = Connections::new(16);
-    let kept: Vec<_> = (0..16).map(|_| watch()).collect();
-    let mut places: Vec<_> = kept.iter().map(|watch| connections.admit(watch).unwrap()).collect();
-    for watch in &kept {
-        watch.begin_waiting(Instant::now());
+    let kept: Vec<_> = (0..16).map(|_| control()).collect();
+    let mut places: Vec<_> = kept.iter().map(|control| connections.admit(control).unwrap()).collect();
+    for control in &kept {
+        control.begin_waiting(Instant::now());
     }
     // None of them goes: those that take their time must not let the bound grow.
-    let admitted: Vec<_> = (0..16).filter_map(|_| connections.admit(&watch())).collect();
+    let admitted: Vec<_> = (0..16).filter_map(|_| connections.admit(&control())).collect();
     assert_eq!(admitted.len(), 3);
-    assert_eq!(kept.iter().filter(|watch| watch.is_closing()).count(), 3);
+    assert_eq!(kept.iter().filter(|control| control.is_closing()).count(), 3);
     // Once one is gone, so is its place.
     places.retain({
         let mut at = 0;
@@ -92,27 +92,27 @@ fn those_that_leave_count_no_more_and_are_not_too_many() {
             !kept[at - 1].is_closing()
         }
     });
-    let more: Vec<_> = (0..16).filter_map(|_| connections.admit(&watch())).collect();
+    let more: Vec<_> = (0..16).filter_map(|_| connections.admit(&control())).collect();
     assert_eq!((more.len(), connections.count()), (3, 19));
 }
 
 #[tokio::test(start_paused = true)]
 async fn newcomers_without_end_have_nobody_looked_at_each_time() {
     let connections = Connections::new(1);
-    let busy = watch();
+    let busy = control();
     let _place = connections.admit(&busy).unwrap();
-    assert!(connections.admit(&watch()).is_none());
+    assert!(connections.admit(&control()).is_none());
     busy.begin_waiting(Instant::now());
-    assert!(connections.admit(&watch()).is_none(), "it was looked at a moment ago");
+    assert!(connections.admit(&control()).is_none(), "it was looked at a moment ago");
     tokio::time::advance(SEARCH_PAUSE).await;
-    assert!(connections.admit(&watch()).is_some());
+    assert!(connections.admit(&control()).is_some());
 }
 
 #[tokio::test]
 async fn a_place_is_waited_for_until_somebody_has_left() {
     let connections = Connections::new(4);
     assert!(connections.make_room().is_none());
-    let idle = watch();
+    let idle = control();
     let admitted = connections.admit(&idle).unwrap();
     idle.begin_waiting(Instant::now());
     tokio::time::pause();

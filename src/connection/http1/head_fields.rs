@@ -1,12 +1,36 @@
-//! The fields of a request head that frame or route the message; the others are only checked for their bytes.
+//! The fields of a request head that frame or route the exchange; the others are only checked for their bytes.
 
 use std::ops::Range;
 
 use memchr::memchr;
 
+use crate::connection::head_refusal::HeadRefusal;
+use crate::syntax::framing_fields::{ConnectionOptions, expects_continue, number};
 use crate::syntax::list_field::{members, trim};
+use crate::syntax::web_socket;
 
-use super::request_head::{Framing, HeadRefusal, MAX_FIELD_NAME, Upgrade};
+/// Bytes of a field name beyond which it is refused (431): the `http` crate counts them in 16 bits.
+pub(crate) const MAX_FIELD_NAME: usize = 65_535;
+
+/// How the end of a request's body is found (RFC 9112 section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// No body.
+    None,
+    /// This many bytes, at least one.
+    Length(u64),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// What a request wants the connection to become (RFC 9110 section 7.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Upgrade {
+    /// A WebSocket handshake: GET, no body, `Connection: upgrade`.
+    WebSocket,
+    /// Anything else, such as `h2c`: [`super::request_head::RequestHead::rewrite`] drops the field, which makes it a plain request.
+    Other,
+}
 
 /// What the fields of one head say, gathered line by line.
 pub(crate) struct Fields<'a> {
@@ -15,9 +39,7 @@ pub(crate) struct Fields<'a> {
     content_length: Option<u64>,
     is_chunked: bool,
     upgrade: Option<(&'a [u8], Range<usize>)>,
-    connection_upgrade: bool,
-    /// `Connection: close`.
-    pub(crate) closes: bool,
+    pub(crate) connection: ConnectionOptions,
     /// `Expect: 100-continue`.
     pub(crate) expect_continue: bool,
 }
@@ -30,8 +52,7 @@ impl<'a> Fields<'a> {
             content_length: None,
             is_chunked: false,
             upgrade: None,
-            connection_upgrade: false,
-            closes: false,
+            connection: ConnectionOptions { close: false, keep_alive: false, upgrade: false },
             expect_continue: false,
         }
     }
@@ -59,8 +80,7 @@ impl<'a> Fields<'a> {
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.add_host(trim(value)),
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.expect_continue |=
-                    members([value]).any(|expectation| expectation.eq_ignore_ascii_case(b"100-continue"));
+                self.expect_continue |= expects_continue([value]);
                 Ok(())
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => self.add_upgrade(trim(value), range),
@@ -87,9 +107,8 @@ impl<'a> Fields<'a> {
 
     fn add_connection(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
         for option in members([value]) {
-            self.closes |= option.eq_ignore_ascii_case(b"close");
-            self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
-            // A hop that obeys would remove the field and read another message (or none) than we did.
+            self.connection.add(option);
+            // A hop that obeys would remove the field and read another exchange (or none) than we did.
             if [b"content-length".as_slice(), b"transfer-encoding", b"host"]
                 .iter()
                 .any(|field| option.eq_ignore_ascii_case(field))
@@ -101,21 +120,10 @@ impl<'a> Fields<'a> {
     }
 
     fn add_content_length(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
-        if value.is_empty() || self.content_length.is_some() {
+        if self.content_length.is_some() {
             return Err(HeadRefusal::ContentLength);
         }
-        let mut length: i64 = 0;
-        for &byte in value {
-            if !byte.is_ascii_digit() {
-                return Err(HeadRefusal::ContentLength);
-            }
-            // Checked in 63 bits: what follows us may count in a signed type.
-            length = length
-                .checked_mul(10)
-                .and_then(|tens| tens.checked_add(i64::from(byte - b'0')))
-                .ok_or(HeadRefusal::ContentLength)?;
-        }
-        self.content_length = Some(length.unsigned_abs());
+        self.content_length = Some(number(value).ok_or(HeadRefusal::ContentLength)?);
         Ok(())
     }
 
@@ -148,7 +156,7 @@ impl<'a> Fields<'a> {
         let Some((protocol, _)) = &self.upgrade else {
             return Ok(None);
         };
-        if !protocol.eq_ignore_ascii_case(b"websocket") || !self.connection_upgrade || !self.is_http_11 {
+        if !web_socket::is_named(self.is_http_11, protocol, self.connection) {
             return Ok(Some(Upgrade::Other));
         }
         if framing != Framing::None || method != b"GET" {

@@ -14,13 +14,14 @@ use crate::config::AccessLog;
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::{access_log, request_id};
 
-use super::super::closing::unless_cut_off;
-use super::followed::Heads;
+use super::limits::MAX_STREAMS;
 use super::raw_stream::RawStream;
+use super::refused_by_h2::Heads;
+use super::request_head;
 use super::stream::Http2Stream;
-use super::{MAX_STREAMS, request};
-use crate::connection::exchange_control::{ConnectionWatch, EndReason, STREAM};
-use crate::connection::http1::serve::ConnectionSettings;
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::{CONTROL_OF_STREAM, ExchangeControl};
 
 /// Requests of one connection that are worked on at once, those included whose stream the client has reset meanwhile: what was
 /// begun may have to come to its end, as a refresh has.
@@ -33,7 +34,7 @@ const MAX_MALFORMED: u32 = 32;
 /// Those that are under way, and how the client behaves.
 pub(crate) struct Requests {
     tasks: JoinSet<()>,
-    watches: Vec<Weak<ConnectionWatch>>,
+    controls: Vec<Weak<ExchangeControl>>,
     /// In a row.
     refused: u32,
     malformed: u32,
@@ -41,7 +42,7 @@ pub(crate) struct Requests {
 
 impl Requests {
     pub(crate) fn new() -> Self {
-        Self { tasks: JoinSet::new(), watches: Vec::new(), refused: 0, malformed: 0 }
+        Self { tasks: JoinSet::new(), controls: Vec::new(), refused: 0, malformed: 0 }
     }
 
     /// Whether none is under way.
@@ -65,7 +66,7 @@ impl Requests {
         mut stream: RawStream,
         app: &Arc<A>,
         settings: &ConnectionSettings,
-        connection: &ConnectionWatch,
+        connection: &ExchangeControl,
         heads: &Heads,
     ) where
         A: HttpServerApp + Send + Sync + 'static,
@@ -77,32 +78,33 @@ impl Requests {
             return self.refuse(stream);
         }
         self.refused = 0;
-        if let Err(problem) = request::check(stream.request_mut(), settings.max_header_size) {
+        if let Err(problem) = request_head::check(stream.request_mut(), settings.max_header_size) {
             self.malformed = self.malformed.saturating_add(1);
             let id = request_id::fresh();
             note_refusal(&problem, &id, settings.access_log, connection);
             self.tasks.spawn(async move {
-                let _gone_already = request::refuse(&mut stream, &problem, &id).await;
+                let _gone_already = request_head::refuse(&mut stream, &problem, &id).await;
             });
             return;
         }
         self.malformed = 0;
-        let watch = Arc::new(ConnectionWatch::new(connection.peer(), connection.tls()));
-        if self.watches.len() >= 2 * self.tasks.len().max(16) {
-            self.watches.retain(|watch| watch.strong_count() > 0);
+        let control = Arc::new(ExchangeControl::new(connection.peer(), connection.tls()));
+        if self.controls.len() >= 2 * self.tasks.len().max(16) {
+            self.controls.retain(|control| control.strong_count() > 0);
         }
-        self.watches.push(Arc::downgrade(&watch));
+        self.controls.push(Arc::downgrade(&control));
         let app = Arc::clone(app);
         let settings = settings.clone();
         self.tasks.spawn(async move {
-            watch.begin_exchange();
-            let stream = Http2Stream::new(stream, Arc::clone(&watch), settings.body_min_rate);
+            control.begin_exchange();
+            let stream = Http2Stream::new(stream, Arc::clone(&control), settings.body_min_rate);
             // Pingora looks at this for every request; the connection's end is looked at elsewhere.
             let (_, never) = tokio::sync::watch::channel(false);
             let session = ServerSession::new_custom(Box::new(stream));
-            let serving = STREAM.scope(Arc::clone(&watch), app.process_new_http(session, &never));
-            unless_cut_off(serving, &watch).await;
-            watch.finish_exchange();
+            let serving =
+                CONTROL_OF_STREAM.scope(Arc::clone(&control), app.process_new_http(session, &never));
+            control.unless_cut_off(serving).await;
+            control.finish_exchange();
         });
     }
 
@@ -114,9 +116,9 @@ impl Requests {
 
     /// The connection is gone. What its requests do notices that by itself, and may have to come to an end in order.
     pub(crate) fn end(mut self, reason: Option<EndReason>) {
-        for watch in self.watches.iter().filter_map(Weak::upgrade) {
+        for control in self.controls.iter().filter_map(Weak::upgrade) {
             if let Some(reason) = reason {
-                watch.end(reason);
+                control.end(reason);
             }
         }
         self.tasks.detach_all();
@@ -124,7 +126,7 @@ impl Requests {
 }
 
 /// For the log and the metrics: the gateway has not seen this request.
-fn note_refusal(problem: &Problem, id: &HeaderValue, log: AccessLog, watch: &ConnectionWatch) {
+fn note_refusal(problem: &Problem, id: &HeaderValue, log: AccessLog, control: &ExchangeControl) {
     METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
-    access_log::write_refused_head(log, id, problem, watch.peer().ip());
+    access_log::write_refused_head(log, id, problem, control.peer().ip());
 }

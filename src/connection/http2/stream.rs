@@ -1,31 +1,25 @@
-//! Pingora's view of one request on an HTTP/2 connection: what the `h2` crate makes of it, with the gateway's deadlines.
+//! One request on an HTTP/2 connection and its answer: a stream of the `h2` crate with the gateway's deadlines.
 //!
-//! The counterpart of [`crate::connection::http1::message_stream`]: reads fail for the same reasons, which the [`ConnectionWatch`] tells.
+//! The counterpart of [`crate::connection::http1::pingora_stream`]: reads fail for the same reasons, which the [`ExchangeControl`] tells.
 //! Here each stream has one of its own, since its end is not the connection's.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use h2::Reason;
-use http::{HeaderMap, Method, StatusCode};
-use pingora_core::protocols::Digest;
+use http::{HeaderMap, Method};
 use pingora_core::protocols::http::HttpTask;
-use pingora_core::protocols::http::custom::CustomMessageWrite;
-use pingora_core::protocols::http::custom::server::Session;
-use pingora_core::protocols::http::v1::client::http_req_header_to_wire;
-use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::{Error, ErrorType, Result};
-use pingora_http::{RequestHeader, ResponseHeader};
+use pingora_http::ResponseHeader;
 
 use super::super::stall::{Backlog, Stall, WRITE_TIMEOUT};
-use super::deadlines::Deadlines;
 use super::raw_stream::RawStream;
-use crate::connection::exchange_control::{ConnectionWatch, EndReason};
+use crate::connection::deadlines::{Deadlines, Stage, Timer};
+use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
+use crate::syntax::app_head::has_no_body;
 
 /// A piece of a body below this size is merged with what else has arrived, up to so much.
 const SMALL: usize = 1024;
@@ -35,12 +29,14 @@ const MERGED: usize = 16 * 1024;
 const PIECE: usize = 16 * 1024;
 
 /// What the other streams of the connection may have in front of a piece that waits for its turn.
-const AHEAD: u64 = super::MAX_STREAMS as u64 * super::SEND_BUFFER as u64;
+const AHEAD: u64 = super::limits::MAX_STREAMS as u64 * super::limits::SEND_BUFFER as u64;
 
 /// One request and its answer.
 pub(crate) struct Http2Stream {
     inner: RawStream,
+    control: Arc<ExchangeControl>,
     deadlines: Deadlines,
+    timer: Timer,
     /// A write that waits for the client.
     stall: Stall,
     /// The last byte of the answer is sent.
@@ -48,20 +44,22 @@ pub(crate) struct Http2Stream {
 }
 
 impl Http2Stream {
-    pub(crate) fn new(inner: RawStream, watch: Arc<ConnectionWatch>, body_min_rate: u64) -> Self {
-        let deadlines = Deadlines::new(watch, body_min_rate);
-        Self { inner, deadlines, stall: Stall::default(), is_answered: false }
+    pub(crate) fn new(inner: RawStream, control: Arc<ExchangeControl>, body_min_rate: u64) -> Self {
+        let deadlines = Deadlines::new(body_min_rate);
+        let timer = Timer::default();
+        Self { inner, control, deadlines, timer, stall: Stall::default(), is_answered: false }
     }
 
-    /// A read, unless it fails for a reason of ours.
-    async fn read(&mut self, or_idle: bool, no_body_expected: bool) -> Result<Option<Bytes>> {
+    /// Reads a piece of the body, unless that fails for a reason of ours.
+    pub(super) async fn read(&mut self, or_idle: bool, no_body_expected: bool) -> Result<Option<Bytes>> {
         let has_body = !self.inner.is_body_done();
         if has_body && self.is_answered {
             // Once the stream is dropped, the rest of the request is not asked for any more (RFC 9113 section 8.1).
-            self.deadlines.watch.set_ended(EndReason::Answered);
-            return Err(self.deadlines.failure());
+            self.control.set_ended(EndReason::Answered);
+            return Err(failure(EndReason::Answered));
         }
-        let Self { inner, deadlines, .. } = self;
+        let Self { inner, control, deadlines, timer, .. } = self;
+        let stage = Stage { awaits_body: has_body, is_half_closed: false, is_upgraded: false };
         let read = {
             let mut reading = pin!(async {
                 if or_idle {
@@ -71,9 +69,11 @@ impl Http2Stream {
                 }
             });
             poll_fn(|context| match reading.as_mut().poll(context) {
-                _ if deadlines.watch.ended().is_some() => Poll::Ready(Err(deadlines.failure())),
-                Poll::Ready(read) => Poll::Ready(read),
-                Poll::Pending => deadlines.poll(context, has_body).map(Err),
+                Poll::Ready(read) => Poll::Ready(control.ended().map_or(read, |reason| Err(failure(reason)))),
+                Poll::Pending => {
+                    let ended = deadlines.poll(control, stage, timer, context, |_, _| None);
+                    ended.map(|reason| Err(failure(reason)))
+                }
             })
             .await
         };
@@ -82,12 +82,12 @@ impl Http2Stream {
             read => read,
         };
         if let Ok(Some(bytes)) = &read {
-            self.deadlines.moved(bytes.len());
+            self.deadlines.body_came(bytes.len());
         }
         read
     }
 
-    /// A small piece of a body with what else has arrived: each piece costs whoever takes it as much as a large one.
+    /// Joins a small piece of a body with what else has arrived: each piece costs whoever takes it as much as a large one.
     async fn merge(&mut self, first: Bytes) -> Result<Bytes> {
         let mut merged = BytesMut::new();
         for _ in 0..MERGED {
@@ -112,26 +112,23 @@ impl Http2Stream {
         Ok(if merged.is_empty() { first } else { merged.freeze() })
     }
 
-    /// An answer whose head is all of it must say so in its head: nothing may follow.
-    fn has_no_body(&self, response: &ResponseHeader) -> bool {
-        self.inner.request().method == Method::HEAD
-            || matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-    }
-
-    fn write_head(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
-        let end = end || (!response.status.is_informational() && self.has_no_body(&response));
-        self.deadlines.check_cut_off()?;
+    pub(super) fn write_head(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
+        // An answer whose head is all of it must say so in its head: nothing may follow.
+        let is_to_head = self.inner.request().method == Method::HEAD;
+        let status = response.status;
+        let end = end || (!status.is_informational() && has_no_body(is_to_head, status.as_u16()));
+        check_cut_off(&self.control)?;
         self.inner.write_head(response, end)?;
-        self.deadlines.wrote();
+        self.deadlines.wrote(false);
         self.is_answered |= end;
         Ok(())
     }
 
-    async fn write(&mut self, mut bytes: Bytes, end: bool) -> Result<()> {
+    pub(super) async fn write(&mut self, mut bytes: Bytes, end: bool) -> Result<()> {
         if self.is_answered {
             return Ok(());
         }
-        self.deadlines.check_cut_off()?;
+        check_cut_off(&self.control)?;
         loop {
             let piece = bytes.split_to(bytes.len().min(PIECE));
             let is_last = bytes.is_empty();
@@ -147,9 +144,9 @@ impl Http2Stream {
     /// Gives up on a client that takes nothing for too long: neither of this stream, nor of what was sent on its connection
     /// before, and may hold this up.
     async fn write_piece(&mut self, piece: Bytes, end: bool) -> Result<()> {
-        let Self { inner, deadlines, stall, .. } = self;
+        let Self { inner, control, deadlines, stall, .. } = self;
         stall.end();
-        let timeout = deadlines.watch.write_timeout().unwrap_or(WRITE_TIMEOUT);
+        let timeout = control.timeouts.write().unwrap_or(WRITE_TIMEOUT);
         let socket = inner.digest().socket_digest.clone();
         let mut backlog = None;
         {
@@ -167,19 +164,19 @@ impl Http2Stream {
             })
             .await?;
         }
-        deadlines.wrote();
+        deadlines.wrote(false);
         Ok(())
     }
 
-    /// One step of an answer; whether it was the last.
-    async fn write_task(&mut self, task: HttpTask) -> Result<bool> {
+    /// Writes one step of an answer; returns true for the last one.
+    pub(super) async fn write_task(&mut self, task: HttpTask) -> Result<bool> {
         let written = match task {
             HttpTask::Header(head, end) => self.write_head(head, end).map(|()| end),
             HttpTask::Body(Some(bytes), end) if !bytes.is_empty() => {
                 self.write(bytes, end).await.map(|()| end)
             }
             HttpTask::Body(_, end) => Ok(end),
-            HttpTask::Trailer(Some(trailers)) => self.write_trailers(*trailers).await.map(|()| true),
+            HttpTask::Trailer(Some(trailers)) => self.send_trailers(*trailers).map(|()| true),
             HttpTask::Trailer(None) | HttpTask::Done => Ok(true),
             HttpTask::UpgradedBody(..) => {
                 Error::e_explain(ErrorType::InternalError, "HTTP/2 streams are not upgraded")
@@ -189,173 +186,46 @@ impl Http2Stream {
         };
         written.map_err(Error::into_down)
     }
-}
 
-#[async_trait]
-impl Session for Http2Stream {
-    fn req_header(&self) -> &RequestHeader {
-        self.inner.request()
-    }
-
-    fn req_header_mut(&mut self) -> &mut RequestHeader {
-        self.inner.request_mut()
-    }
-
-    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        self.read(false, false).await
-    }
-
-    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        self.read(true, no_body_expected).await
-    }
-
-    /// Nothing to do: the connection lives on without it.
-    async fn drain_request_body(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn write_response_header(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
-        self.write_head(response, end)
-    }
-
-    async fn write_response_header_ref(&mut self, response: &ResponseHeader, end: bool) -> Result<()> {
-        self.write_head(Box::new(response.clone()), end)
-    }
-
-    async fn write_body(&mut self, bytes: Bytes, end: bool) -> Result<()> {
-        self.write(bytes, end).await
-    }
-
-    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+    /// Writes the trailers, which end the answer.
+    pub(super) fn send_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
         if self.is_answered {
             return Ok(());
         }
-        self.deadlines.check_cut_off()?;
+        check_cut_off(&self.control)?;
         self.is_answered = true;
         self.inner.write_trailers(trailers)
     }
 
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        let mut is_end = false;
-        for task in tasks {
-            is_end |= self.write_task(task).await?;
-        }
-        if is_end {
-            self.finish().await.map_err(Error::into_down)?;
-        }
-        Ok(is_end)
-    }
-
-    /// Reads have deadlines of their own.
-    fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
-
-    fn get_read_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    /// The gateway sets that of the watch.
-    fn set_write_timeout(&mut self, _timeout: Option<Duration>) {}
-
-    fn get_write_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn set_total_drain_timeout(&mut self, _timeout: Option<Duration>) {}
-
-    fn get_total_drain_timeout(&self) -> Option<Duration> {
-        None
-    }
-
-    fn request_summary(&self) -> String {
-        // For Pingora's own log, which nobody reads: a target is not for logs.
-        self.inner.request().method.to_string()
-    }
-
-    fn response_written(&self) -> Option<&ResponseHeader> {
-        self.inner.written()
-    }
-
-    async fn shutdown(&mut self, _code: u32, _context: &str) {
-        self.inner.reset(Reason::INTERNAL_ERROR);
-    }
-
-    fn is_body_done(&mut self) -> bool {
-        self.inner.is_body_done()
-    }
-
-    async fn finish(&mut self) -> Result<()> {
+    /// Ends the answer.
+    pub(super) fn end_answer(&mut self) -> Result<()> {
         self.is_answered |= self.inner.written().is_some();
         self.inner.finish()
     }
 
-    fn is_body_empty(&mut self) -> bool {
-        self.inner.is_body_empty()
+    pub(super) const fn raw(&self) -> &RawStream {
+        &self.inner
     }
 
-    fn body_bytes_sent(&self) -> usize {
-        self.inner.bytes_sent()
+    pub(super) const fn raw_mut(&mut self) -> &mut RawStream {
+        &mut self.inner
     }
+}
 
-    fn body_bytes_read(&self) -> usize {
-        self.inner.bytes_read()
-    }
+/// The error with which the reads and writes of an ended exchange fail.
+#[expect(clippy::unnecessary_box_returns, reason = "Pingora's results have it boxed")]
+fn failure(reason: EndReason) -> Box<Error> {
+    let kind = match reason {
+        EndReason::ResponseTimeout | EndReason::BodyTooSlow | EndReason::AppIdle => ErrorType::ReadTimedout,
+        _ => ErrorType::ConnectionClosed,
+    };
+    Error::explain(kind, "the stream is ended").into_down()
+}
 
-    fn digest(&self) -> Option<&Digest> {
-        Some(self.inner.digest())
-    }
-
-    fn digest_mut(&mut self) -> Option<&mut Digest> {
-        Arc::get_mut(self.inner.digest_mut())
-    }
-
-    fn client_addr(&self) -> Option<&SocketAddr> {
-        self.inner.digest().socket_digest.as_ref()?.peer_addr()
-    }
-
-    fn server_addr(&self) -> Option<&SocketAddr> {
-        self.inner.digest().socket_digest.as_ref()?.local_addr()
-    }
-
-    fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        http_req_header_to_wire(self.inner.request()).map(BytesMut::freeze).unwrap_or_default()
-    }
-
-    fn enable_retry_buffering(&mut self) {
-        self.inner.keep_body();
-    }
-
-    fn retry_buffer_truncated(&self) -> bool {
-        self.inner.is_kept_in_part()
-    }
-
-    fn get_retry_buffer(&self) -> Option<Bytes> {
-        self.inner.kept_body()
-    }
-
-    // There are no messages beside the body.
-
-    async fn finish_custom(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_reader(
-        &mut self,
-    ) -> Option<Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
-        None
-    }
-
-    fn restore_custom_message_reader(
-        &mut self,
-        _reader: Box<dyn futures_core::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>,
-    ) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
-        Ok(())
+/// Fails where the exchange is cut off: it gets nothing more. After any other end there is still an answer.
+fn check_cut_off(control: &ExchangeControl) -> Result<()> {
+    match control.ended() {
+        Some(reason) if reason.cuts_off() => Err(failure(reason)),
+        _ => Ok(()),
     }
 }

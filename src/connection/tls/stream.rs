@@ -1,4 +1,4 @@
-//! TLS on a client's connection: the handshake, and the stream that Pingora and [`crate::connection::http1::wire`] see.
+//! TLS on a client's connection: the handshake, and the stream that Pingora and [`crate::connection::http1::client_connection`] see.
 
 use std::fmt;
 use std::io;
@@ -22,17 +22,17 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream as Inner;
 
 use super::handshake_failure::{Failure, tell_of_silence};
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::other_protocols::{Spoken, spoken};
 
 /// Whether a client begins with TLS, by its first byte, which stays where it is. `None`: it says nothing, and the connection is over.
-pub(crate) async fn is_spoken(stream: &TcpStream, until: Instant, watch: &ConnectionWatch) -> Option<bool> {
+pub(crate) async fn is_spoken(stream: &TcpStream, until: Instant, control: &ExchangeControl) -> Option<bool> {
     let mut first = [0];
     let looking = timeout_at(until, stream.peek(&mut first));
-    if let Ok(Ok(1..)) = watch.unless_closing(looking).await? {
+    if let Ok(Ok(1..)) = control.unless_closing(looking).await? {
         return Some(spoken(&first) == Spoken::Tls);
     }
-    tell_of_silence(watch.peer());
+    tell_of_silence(control.peer());
     None
 }
 
@@ -61,9 +61,9 @@ pub(crate) async fn accept(
     stream: SocketStream,
     config: Arc<ServerConfig>,
     until: Instant,
-    watch: &ConnectionWatch,
+    control: &ExchangeControl,
 ) -> Option<TlsStream> {
-    let (peer, mut hello) = (watch.peer(), None);
+    let (peer, mut hello) = (control.peer(), None);
     let shaking = async {
         let begun = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         let said = begun.client_hello();
@@ -73,7 +73,7 @@ pub(crate) async fn accept(
         });
         begun.into_stream(config).await
     };
-    let shaken = watch.unless_closing(timeout_at(until, shaking)).await?;
+    let shaken = control.unless_closing(timeout_at(until, shaking)).await?;
     let (failure, error) = match shaken {
         Ok(Ok(stream)) => return Some(TlsStream(stream)),
         Ok(Err(error)) => (Failure::of(&error), Some(error)),
@@ -214,17 +214,17 @@ mod tests {
 
     /// Shakes hands with a client that begins once the server waits for it, and once `meanwhile` has been done to the
     /// connection; whether that succeeds.
-    async fn shakes_hands(meanwhile: impl FnOnce(&ConnectionWatch)) -> bool {
+    async fn shakes_hands(meanwhile: impl FnOnce(&ExchangeControl)) -> bool {
         let (server, client) = configs();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connecting = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, peer): (_, SocketAddr) = listener.accept().await.unwrap();
-        let watch = ConnectionWatch::new(peer, true);
+        let control = ExchangeControl::new(peer, true);
         let until = Instant::now() + Duration::from_secs(60);
-        let mut accepting = pin!(accept(SocketStream::from(accepted), server, until, &watch));
+        let mut accepting = pin!(accept(SocketStream::from(accepted), server, until, &control));
         let begun = poll_fn(|context| Poll::Ready(accepting.as_mut().poll(context).is_pending())).await;
         assert!(begun);
-        meanwhile(&watch);
+        meanwhile(&control);
         let name = ServerName::try_from("store.example.com").unwrap();
         let (accepted, connected) =
             tokio::join!(accepting, TlsConnector::from(client).connect(name, connecting));
@@ -236,12 +236,12 @@ mod tests {
     async fn a_handshake_that_has_begun_is_no_idle_connection_when_the_server_stops() {
         assert!(shakes_hands(|_| {}).await);
         assert!(
-            shakes_hands(ConnectionWatch::close_after_answer).await,
+            shakes_hands(ExchangeControl::close_after_answer).await,
             "as one that sends a request without TLS"
         );
-        assert!(!shakes_hands(ConnectionWatch::close_when_idle).await, "it has had its time");
+        assert!(!shakes_hands(ExchangeControl::close_when_idle).await, "it has had its time");
         assert!(
-            !shakes_hands(|watch| watch.end(crate::connection::exchange_control::EndReason::Shutdown)).await
+            !shakes_hands(|control| control.end(crate::connection::end_reason::EndReason::Shutdown)).await
         );
     }
 }

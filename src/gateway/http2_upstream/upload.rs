@@ -13,7 +13,7 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 use tokio::time::Instant;
 
-use crate::connection::exchange_control::ConnectionWatch;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::{Backlog, Stall};
 use crate::upstream::http2;
 
@@ -28,7 +28,7 @@ pub(super) struct Upload {
     idle: Duration,
     waiting: Stall,
     socket: Option<Arc<SocketDigest>>,
-    client: Option<Arc<ConnectionWatch>>,
+    client: Option<Arc<ExchangeControl>>,
 }
 
 impl Upload {
@@ -38,7 +38,7 @@ impl Upload {
         session: &mut Session,
         idle: Duration,
         socket: Option<Arc<SocketDigest>>,
-        client: Option<Arc<ConnectionWatch>>,
+        client: Option<Arc<ExchangeControl>>,
     ) -> Self {
         let downstream = session.as_mut();
         downstream.enable_retry_buffering();
@@ -65,7 +65,7 @@ impl Upload {
                 let backlog = backlog.get_or_insert_with(|| Backlog::new(socket, http2::AHEAD));
                 let stalled = waiting.poll(context, *idle, || backlog.acknowledged(socket));
                 if let Some((client, taken)) = client.as_ref().zip(waiting.last_taken()) {
-                    client.note_app_took(taken);
+                    client.timeouts.note_app_took(taken);
                 }
                 stalled.map(|()| None)
             });
@@ -78,7 +78,7 @@ impl Upload {
                 Some(Some(Ok(capacity))) => {
                     self.waiting.end();
                     if let Some(client) = &self.client {
-                        client.note_app_took(Instant::now());
+                        client.timeouts.note_app_took(Instant::now());
                     }
                     let bytes = self.pending.split_to(capacity.min(self.pending.len()));
                     self.send(bytes);

@@ -49,7 +49,7 @@ impl Dialect for Acme {
     }
 
     fn login<'a>(&self, credentials: &'a Credentials, _scope: Option<&'a str>) -> Body<'a> {
-        let body = json!({ "who": credentials.username, "word": credentials.password.as_str() });
+        let body = json!({ "who": credentials.username.as_str(), "word": credentials.password.as_str() });
         Body::Json(Zeroizing::new(body.to_string().into_bytes()))
     }
 

@@ -136,7 +136,7 @@ pub(crate) fn client() -> Client {
 }
 
 pub(crate) fn credentials(username: &str, password: &str) -> Credentials {
-    Credentials { username: username.to_owned(), password: password.to_owned().into() }
+    Credentials { username: username.into(), password: password.into() }
 }
 
 /// Waits, generously, until `condition` holds.

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::access::memory::Memory;
-use crate::access::revocations::{Mark, Revocations};
+use crate::access::revocations::{EndedBy, Mark, Revocations};
 use crate::process::upgrade::descriptors::{self, Greeting, Listening, Purpose, Refusal};
 use crate::process::upgrade::handover::run;
 use crate::process::upgrade::inherit::{AskError, Handover, Inherited};
@@ -55,7 +55,7 @@ impl Process {
     }
 
     fn revoke(&self, sid: &str) {
-        self.list().revoke(Mark::session(0, sid), false, NOW + 60, NOW);
+        self.list().revoke(Mark::session(0, sid), EndedBy::Revocation, NOW + 60, NOW);
     }
 
     fn knows(&self, sid: &str) -> bool {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::decision::AppRules;
@@ -15,6 +14,7 @@ use crate::access::identity::Identity;
 use crate::access::memory::Memory;
 use crate::access::testing::{NOW, claims, jwk, mint, with_provider_zero};
 use crate::access::token::verify;
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
 use crate::identity_provider::testing::server::{Server, json as answer, provider};
 use crate::identity_provider::{Client, UnknownKeySource, testing};
@@ -85,7 +85,7 @@ impl Harness {
         let keys = self.app.provider.key_set();
         let verified = verify(&token, &self.app.rules.token, &keys, NOW).unwrap().claims;
         let identity = Arc::new(Identity::new(verified, &self.app.rules.identity).unwrap());
-        Previous { identity, access_token: Zeroizing::new(token), still_valid: false, over: None }
+        Previous { identity, access_token: AccessToken::new(token), still_valid: false, over: None }
     }
 
     pub(crate) async fn logout(&self, token: &str) {
@@ -153,7 +153,7 @@ pub(crate) fn sessions_without_provider() -> Sessions {
 
 /// An unsealed refresh token.
 pub(crate) fn grant(token: &str) -> Grant {
-    Grant { refresh_token: Zeroizing::new(token.to_owned()), record: None }
+    Grant { refresh_token: RefreshToken::new(token), record: None }
 }
 
 /// The outcome in a word: the refresh token that came, or how it failed.

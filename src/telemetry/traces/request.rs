@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span as _, SpanKind, Status};
 use opentelemetry_sdk::trace::Span;
@@ -164,8 +164,7 @@ fn describe(span: &mut Span, session: &Session, context: &Context) {
     let is_tls = context.connection.as_ref().is_some_and(|connection| connection.tls());
     span.set_attribute(KeyValue::new("url.scheme", if is_tls { "https" } else { "http" }));
     // A host that no app has could be anything.
-    let host = request.headers.get(header::HOST).filter(|_| app.is_some());
-    let host = host.and_then(|host| Authority::parse(host.as_bytes()));
+    let host = app.and_then(|_| Authority::of(&request.headers));
     let texts = [
         ("server.address", host.as_ref().map(Authority::name)),
         ("http.route", route),

@@ -11,7 +11,6 @@ use serde_json::json;
 use crate::support::provider::Provider;
 use crate::support::{App, Browser, Endpoint, Fault, Gateway, Request, Rotation, World};
 
-pub(super) const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n";
 pub(super) const BOUND: &str = "[session]\nbind_refresh = true\n";
 
 /// `refresh.replay_window`.

@@ -28,6 +28,13 @@ impl Authority {
         Self::named("")
     }
 
+    /// One that has certified `store.localhost`, as `store`.
+    pub(crate) fn for_store() -> Self {
+        let authority = Self::new();
+        authority.certify("store", &["store.localhost"]);
+        authority
+    }
+
     /// One of another name is another one; one of the same name claims to be the same.
     pub(crate) fn named(name: &str) -> Self {
         Self::with_key(name, KeyPair::generate().expect("a key"))
@@ -99,6 +106,11 @@ impl Authority {
             "[server]\nlisten_tls = ['127.0.0.1:0']\ntrusted_proxies = ['127.0.0.2/32', '127.0.0.1/32']\n[server.tls]\ncertificates = [{}]\n",
             certificates.join(", ")
         )
+    }
+
+    /// The same on a port that is reserved already.
+    pub(crate) fn server_at(&self, port: &Port, files: &[&str]) -> String {
+        self.server(files).replace("127.0.0.1:0", &port.address().to_string())
     }
 
     /// A client that trusts this authority alone.

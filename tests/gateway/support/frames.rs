@@ -42,6 +42,19 @@ impl Frame {
     }
 }
 
+pub(crate) type Fields<'a> = Vec<(&'a str, &'a str)>;
+
+/// Returns the fields of a GET request of the store.
+pub(crate) fn get(path: &str) -> Fields<'_> {
+    vec![(":method", "GET"), (":scheme", "https"), (":authority", "store.localhost"), (":path", path)]
+}
+
+/// Returns the fields with more behind them.
+pub(crate) fn with<'a>(mut fields: Fields<'a>, more: &[(&'a str, &'a str)]) -> Fields<'a> {
+    fields.extend(more);
+    fields
+}
+
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {

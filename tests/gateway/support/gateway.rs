@@ -10,15 +10,25 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::app::App;
+use super::certificates::Authority;
 use super::client::{Answer, Browser};
 use super::names::Names;
 use super::provider::Provider;
 use super::wire::patiently;
 
+/// The store's host.
+pub(crate) const HOST: &str = "store.localhost";
 /// The store's cookie with the JWT.
 pub(crate) const ACCESS: &str = "__Host-access_token";
 /// The store's cookie with the refresh token.
 pub(crate) const REFRESH: &str = "__Host-refresh_token";
+
+/// A key that seals cookies.
+pub(crate) const SEAL_KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
+/// The key that follows it.
+pub(crate) const NEXT_SEAL_KEY: &str = "bmV4dCBzZWFsIGtleSBvZiB0aGUgdGVzdHMsIG5vbmU=";
+/// The configuration of a gateway that seals cookies with the first key.
+pub(crate) const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=']\n";
 
 /// A gateway on free ports.
 pub(crate) struct Gateway {
@@ -65,6 +75,11 @@ impl Gateway {
         Browser::new(self.admin, "localhost").get(path).await
     }
 
+    /// Its metrics, as text.
+    pub(crate) async fn metrics(&self) -> String {
+        self.admin_get("/metrics").await.text()
+    }
+
     /// Waits until `/readyz` says yes.
     pub(crate) async fn ready(&self) {
         patiently("readiness", async {
@@ -80,6 +95,11 @@ impl Gateway {
         drop(self.stop.take());
         patiently("the gateway's end", &mut self.running).await.expect("a clean end");
     }
+}
+
+/// Returns the configuration of a store whose app is at this URL. Keys of `[apps.store]` may follow.
+pub(crate) fn store_at(url: &str) -> String {
+    format!("[apps.store]\nupstreams = ['{url}']\n")
 }
 
 /// The provider, two apps, and the gateway between them.
@@ -112,6 +132,13 @@ impl World {
     /// The usual one with this TOML laid over its `gateway.toml`, ready.
     pub(crate) async fn with(toml: &str) -> Self {
         Self::builder().await.lay_over(toml).start().await
+    }
+
+    /// The same with a TLS listener for the store, and the authority that its clients trust.
+    pub(crate) async fn over_tls(toml: &str) -> (Authority, Self) {
+        let authority = Authority::for_store();
+        let world = Self::with(&format!("{}{toml}", authority.server(&["store"]))).await;
+        (authority, world)
     }
 
     pub(crate) async fn builder() -> Builder {

@@ -1,22 +1,18 @@
-//! An app that speaks HTTP/2, and a client that does so over TLS.
+//! An app that speaks HTTP/2 without TLS.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
-use http::{HeaderMap, Request, Response, request};
-use rustls::version::TLS13;
-use serde_json::{Value, json};
+use http::{HeaderMap, Response, request};
+use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::certificates::{Authority, connect};
 use super::listening::Listening;
 use super::port::Port;
-use super::{World, patiently};
 
 /// One request at the app, and the way to answer it.
 pub(crate) struct Call {
@@ -212,84 +208,4 @@ pub(crate) async fn echo(mut call: Call) {
     if !is_head {
         let _ = stream.send_data(echo.into(), true);
     }
-}
-
-/// A client of HTTP/2 at the gateway's TLS listener.
-pub(crate) struct Http2Client {
-    pub(crate) requests: SendRequest<Bytes>,
-    /// Sent with every request.
-    pub(crate) cookies: Option<String>,
-}
-
-/// An answer, read to its end.
-#[derive(Debug)]
-pub(crate) struct Http2Answer {
-    pub(crate) head: http::response::Parts,
-    pub(crate) body: Result<Vec<u8>, h2::Error>,
-    pub(crate) trailers: HeaderMap,
-}
-
-impl Http2Answer {
-    pub(crate) fn status(&self) -> u16 {
-        self.head.status.as_u16()
-    }
-
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(self.body.as_ref().expect("a whole body")).expect("JSON")
-    }
-}
-
-impl Http2Client {
-    pub(crate) async fn start(authority: &Authority, world: &World) -> Self {
-        let config = authority.client(&[&TLS13], &[b"h2"]);
-        let stream =
-            connect(config, world.gateway.tls.unwrap(), "store.localhost").await.expect("a handshake");
-        let (requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
-        tokio::spawn(connection);
-        let requests = patiently("a first stream", requests.ready()).await.expect("an open connection");
-        Self { requests, cookies: None }
-    }
-
-    /// The same with a session of its own.
-    pub(crate) async fn logged_in(authority: &Authority, world: &World) -> Self {
-        let cookies = world.logged_in("ada").await.cookie_header();
-        Self { cookies, ..Self::start(authority, world).await }
-    }
-
-    pub(crate) fn request(&self, method: &str, path: &str) -> request::Builder {
-        let uri = format!("https://store.localhost{path}");
-        let request = Request::builder().method(method).version(http::Version::HTTP_2).uri(uri);
-        match &self.cookies {
-            Some(cookies) => request.header("cookie", cookies),
-            None => request,
-        }
-    }
-
-    /// Begins a call of gRPC.
-    pub(crate) fn call(&mut self, path: &str) -> (h2::client::ResponseFuture, SendStream<Bytes>) {
-        let request = self.request("POST", path).header("te", "trailers");
-        let request = request.header("content-type", "application/grpc").body(()).unwrap();
-        self.requests.send_request(request, false).expect("an open connection")
-    }
-
-    /// Makes a call of gRPC with one message, to its end.
-    pub(crate) async fn unary(&mut self, path: &str, message: &[u8]) -> Result<Http2Answer, h2::Error> {
-        let (response, mut sending) = self.call(path);
-        // It may be answered already.
-        if write(&mut sending, Bytes::copy_from_slice(message)).await.is_ok() {
-            let _ = sending.send_data(Bytes::new(), true);
-        }
-        answer(response).await
-    }
-}
-
-/// Reads an answer to its end.
-pub(crate) async fn answer(response: h2::client::ResponseFuture) -> Result<Http2Answer, h2::Error> {
-    let (head, mut body) = patiently("an answer", response).await?.into_parts();
-    let bytes = patiently("the body", read(&mut body)).await;
-    let trailers = match &bytes {
-        Ok(_) => patiently("the trailers", body.trailers()).await?.unwrap_or_default(),
-        Err(_) => HeaderMap::new(),
-    };
-    Ok(Http2Answer { head, body: bytes, trailers })
 }

@@ -361,12 +361,6 @@ async fn serve(mut wire: Wire, state: Arc<Mutex<State>>, clock: Arc<dyn Clock>) 
 
 /// Text that does not compress and never repeats.
 fn noise(length: usize, seed: u64) -> String {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let letters = (0..length).map(|_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        char::from(b'a' + u8::try_from(state % 26).unwrap_or(0))
-    });
-    letters.collect()
+    let mut random = fastrand::Rng::with_seed(seed);
+    (0..length).map(|_| random.lowercase()).collect()
 }

@@ -155,11 +155,16 @@ enum After {
 
 /// Reads a body as far as it comes, and notes it.
 async fn read_body(wire: &mut Wire, head: &Head, note: &Note) -> Option<Vec<u8>> {
-    let mut left = match head.request_framing() {
+    match head.request_framing() {
         Framing::Chunked => return read_chunks(wire, note).await,
-        Framing::Length(length) => usize::try_from(length).unwrap(),
+        Framing::Length(length) => read_length(wire, usize::try_from(length).unwrap(), note).await?,
         Framing::UntilClose => unreachable!("not a request's"),
-    };
+    }
+    Some(note.finish())
+}
+
+/// Reads so many bytes, and notes them as they come.
+async fn read_length(wire: &mut Wire, mut left: usize, note: &Note) -> Option<()> {
     while left > 0 {
         if wire.buffer.is_empty() && !wire.fill().await.unwrap_or(false) {
             return None;
@@ -168,7 +173,7 @@ async fn read_body(wire: &mut Wire, head: &Head, note: &Note) -> Option<Vec<u8>>
         note.add(&wire.buffer.drain(..count).collect::<Vec<_>>());
         left -= count;
     }
-    Some(note.finish())
+    Some(())
 }
 
 async fn line(wire: &mut Wire) -> Option<String> {
@@ -187,20 +192,13 @@ async fn line(wire: &mut Wire) -> Option<String> {
 async fn read_chunks(wire: &mut Wire, note: &Note) -> Option<Vec<u8>> {
     loop {
         let size = line(wire).await?;
-        let Ok(mut left) = usize::from_str_radix(&size, 16) else {
+        let Ok(size) = usize::from_str_radix(&size, 16) else {
             note.fault(format!("no chunk size: {size:?}"));
             return None;
         };
-        let is_last = left == 0;
+        let is_last = size == 0;
         note.change(|received| received.chunks += usize::from(!is_last));
-        while left > 0 {
-            if wire.buffer.is_empty() && !wire.fill().await.unwrap_or(false) {
-                return None;
-            }
-            let count = wire.buffer.len().min(left);
-            note.add(&wire.buffer.drain(..count).collect::<Vec<_>>());
-            left -= count;
-        }
+        read_length(wire, size, note).await?;
         let end = line(wire).await?;
         if !end.is_empty() {
             note.fault(format!("no end of a chunk: {end:?}"));

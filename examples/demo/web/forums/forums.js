@@ -3,9 +3,12 @@
 import { api } from "/assets/api.js";
 import { focusOn, h, show, toast } from "/assets/dom.js";
 import { setUser, startFlow } from "/assets/flow.js";
+import { pageSession } from "/assets/session.js";
 import { signInForm } from "/assets/sign-in.js";
 
 const state = { user: null, thread: null, fresh: null, socket: null, retry: 0 };
+
+const { attempt, whoAmI, askWho, signOut } = pageSession({ state, signedIn, signedOut, route });
 
 startFlow({
   appName: "Forums",
@@ -15,37 +18,6 @@ startFlow({
   signOut,
   other: "store",
 });
-
-/** Does something that may find out that the session has ended. */
-async function attempt(action) {
-  try {
-    return await action();
-  } catch (problem) {
-    if (problem.signedOut) signedOut(problem.code === "session_expired" ? "Your session has ended. Please sign in again." : "Please sign in first.");
-    else toast(problem.message, "bad");
-    return undefined;
-  }
-}
-
-async function whoAmI() {
-  try {
-    await signedIn(await api("GET", "/api/user"));
-  } catch (problem) {
-    if (problem.status === 404 || problem.status === 401) signedOut(problem.code === "session_expired" ? "Your session has ended. Please sign in again." : "");
-    else {
-      // Whoever was signed in may still be.
-      setUser(undefined);
-      toast(problem.message, "bad");
-    }
-  }
-}
-
-/** Another page of this browser may have signed in or out meanwhile. */
-async function askWho() {
-  const before = state.user?.sub;
-  await whoAmI();
-  if (state.user?.sub !== before) route();
-}
 
 async function signedIn(user) {
   state.user = user;
@@ -66,20 +38,6 @@ function signedOut(message) {
   drawAccount();
   drawSignIn();
   if (changed) route();
-}
-
-/** Says whether it went well: without an answer, the session goes on. */
-async function signOut() {
-  try {
-    await api("POST", "/api/logout");
-  } catch (problem) {
-    toast(`You are still signed in: ${problem.message}`, "bad");
-    return false;
-  }
-  signedOut("");
-  toast("You are signed out.");
-  focusOn(document.getElementById("side"));
-  return true;
 }
 
 /** The live connection. It ends with the session, and comes back as long as there is one. */
@@ -252,6 +210,4 @@ function ago(seconds) {
   return format.format(-Math.round(minutes / 60 / 24), "day");
 }
 
-window.addEventListener("hashchange", route);
-document.addEventListener("visibilitychange", () => !document.hidden && askWho());
 whoAmI().then(route);

@@ -3,12 +3,23 @@
 import { api } from "/assets/api.js";
 import { focusOn, h, show, toast } from "/assets/dom.js";
 import { setUser, startFlow } from "/assets/flow.js";
+import { pageSession } from "/assets/session.js";
 import { signInForm } from "/assets/sign-in.js";
 import { picture } from "/assets/art.js";
 
 const state = { user: null, products: [], cart: { lines: [], total_cents: 0 }, kind: "All" };
 const money = new Intl.NumberFormat("en", { style: "currency", currency: "EUR" });
 const price = (cents) => money.format(cents / 100);
+
+const { attempt, whoAmI, askWho, signOut } = pageSession({
+  state,
+  signedIn: async (user) => {
+    signedIn(user);
+    await attempt(loadCart);
+  },
+  signedOut,
+  route,
+});
 
 startFlow({
   appName: "Store",
@@ -19,43 +30,11 @@ startFlow({
   other: "forums",
 });
 
-/** Does something that may find out that the session has ended. */
-async function attempt(action) {
-  try {
-    return await action();
-  } catch (problem) {
-    if (problem.signedOut) signedOut(problem.code === "session_expired" ? "Your session has ended. Please sign in again." : "Please sign in first.");
-    else toast(problem.message, "bad");
-    return undefined;
-  }
-}
-
 async function start() {
   const products = api("GET", "/api/products");
   await whoAmI();
   state.products = (await products).products;
   route();
-}
-
-async function whoAmI() {
-  try {
-    signedIn(await api("GET", "/api/user"));
-    await attempt(loadCart);
-  } catch (problem) {
-    if (problem.status === 404 || problem.status === 401) signedOut(problem.code === "session_expired" ? "Your session has ended. Please sign in again." : "");
-    else {
-      // Whoever was signed in may still be.
-      setUser(undefined);
-      toast(problem.message, "bad");
-    }
-  }
-}
-
-/** Another page of this browser may have signed in or out meanwhile. */
-async function askWho() {
-  const before = state.user?.sub;
-  await whoAmI();
-  if (state.user?.sub !== before) route();
 }
 
 function signedIn(user) {
@@ -74,20 +53,6 @@ function signedOut(message) {
   chrome();
   drawCart();
   if (changed && location.hash && location.hash !== "#shop") location.hash = "#shop";
-}
-
-/** Says whether it went well: without an answer, the session goes on. */
-async function signOut() {
-  try {
-    await api("POST", "/api/logout");
-  } catch (problem) {
-    toast(`You are still signed in: ${problem.message}`, "bad");
-    return false;
-  }
-  signedOut("");
-  toast("You are signed out.");
-  focusOn(document.getElementById("side"));
-  return true;
 }
 
 async function loadCart() {
@@ -229,6 +194,4 @@ function route() {
   return drawShop();
 }
 
-window.addEventListener("hashchange", route);
-document.addEventListener("visibilitychange", () => !document.hidden && askWho());
 start().catch((problem) => toast(problem.message, "bad"));

@@ -2,12 +2,13 @@ mod pingora;
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use super::HeadRefusal::{
+use super::{Framing, Upgrade, check};
+use crate::connection::head_refusal::HeadRefusal;
+use HeadRefusal::{
     BareLineFeed, ConnectionOption, ContentLength, FieldName, FieldValue, FoldedField, HostCount, HostValue,
     Method, RequestLine, TargetByte, TargetForm, TooManyFields, TransferEncoding, TwoFramings,
     UpgradeRequest, Version,
 };
-use super::{Framing, Upgrade, check};
 
 fn with_fields(fields: &str) -> Vec<u8> {
     format!("POST /a HTTP/1.1\r\nHost: store.localhost\r\n{fields}\r\n").into_bytes()
@@ -19,7 +20,7 @@ fn rewritten(head: &[u8]) -> Vec<u8> {
 
 #[test]
 fn refuses_request_lines_with_more_than_one_reading() {
-    let cases: &[(&[u8], super::HeadRefusal)] = &[
+    let cases: &[(&[u8], HeadRefusal)] = &[
         (b"\r\n", RequestLine),
         (b"GET / HTTP/1.1\nHost: a\r\n\r\n", BareLineFeed),
         (b"GET / HTTP/1.1\r\nHost: a\r\n\n", BareLineFeed),
@@ -65,7 +66,7 @@ fn refuses_request_lines_with_more_than_one_reading() {
 
 #[test]
 fn refuses_malformed_fields() {
-    let cases: &[(&[u8], super::HeadRefusal)] = &[
+    let cases: &[(&[u8], HeadRefusal)] = &[
         (b"GET / HTTP/1.1\r\n\r\n", HostCount),
         (b"GET / HTTP/1.0\r\n\r\n", HostCount),
         (b"GET / HTTP/1.1\r\nHost: a\r\nhOST: a\r\n\r\n", HostCount),

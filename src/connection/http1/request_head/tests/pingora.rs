@@ -7,8 +7,11 @@ use futures_util::FutureExt;
 use pingora_core::protocols::http::v1::server::HttpSession;
 use proptest::prelude::*;
 
-use super::super::{HeadRefusal, MAX_FIELD_NAME, MAX_HEAD, MAX_TARGET, check};
+use super::super::{MAX_HEAD, check};
 use super::near_heads;
+use crate::connection::head_refusal::HeadRefusal;
+use crate::connection::http1::head_fields::MAX_FIELD_NAME;
+use crate::connection::request_target::MAX_TARGET;
 
 /// What Pingora makes of a head that was let in.
 fn read_by_pingora(head: &[u8]) -> HttpSession {

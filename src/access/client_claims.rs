@@ -126,7 +126,7 @@ mod tests {
             (json!({"appid": 7}), Ok(0)),
             (json!({"appid": "a", "ver": "1.0"}), Ok(0)),
             (json!({"appid": "a", "tid": "t"}), Ok(0)),
-            // FusionAuth has a tenant, Okta a version that is a number.
+            // Another provider has a tenant, Okta a version that is a number.
             (json!({"appid": "a", "ver": 1, "tid": "t"}), Ok(0)),
         ] {
             assert_eq!(by_marks(claims.clone()), expected, "{claims}");

@@ -3,10 +3,9 @@
 use url::Url;
 
 use crate::config::certificate_authorities::authorities;
-use crate::config::identity_provider_settings::{
-    ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi,
-};
+use crate::config::identity_provider_settings::{ClientAuthentication, IdentityProvider};
 use crate::config::outgoing_proxy::{PlainHttp, outgoing_proxy};
+use crate::config::provider_kind::{ProviderKind, provider_kind};
 use crate::config::provider_logout::provider_logout;
 use crate::config::quoting::{list, quote};
 use crate::config::reader::{Item, Section, boolean};
@@ -50,7 +49,7 @@ fn read(
     section: &Section<'_>,
     client_auth: Option<(ClientAuthentication, ClientAuthentication)>,
 ) -> Option<IdentityProvider> {
-    let kind = kind(section);
+    let kind = provider_kind(section);
     let issuer = section.required(
         "issuer",
         "write the claim `iss` of the provider's tokens, such as `\"https://id.example.com/realms/shop\"`",
@@ -122,25 +121,6 @@ fn read(
     })
 }
 
-fn kind(section: &Section<'_>) -> Option<ProviderKind> {
-    let is_fusionauth = section
-        .defaulted("kind", "\"oauth2\"", |item| word(item, &[("oauth2", false), ("fusionauth", true)]));
-    let refresh_api = section.defaulted("refresh_api", "\"oauth2\"", |item| {
-        word(item, &[("oauth2", RefreshApi::OAuth2), ("jwt", RefreshApi::Jwt)])
-    });
-    if is_fusionauth? {
-        return Some(ProviderKind::FusionAuth { refresh_api: refresh_api? });
-    }
-    if section.has("refresh_api") {
-        return section.fault_at(
-            "refresh_api",
-            "only FusionAuth has two refresh APIs",
-            "remove it, or write `kind = \"fusionauth\"`",
-        );
-    }
-    Some(ProviderKind::OAuth2)
-}
-
 fn client_authentication(section: &Section<'_>) -> Option<(ClientAuthentication, ClientAuthentication)> {
     let read = |item: &Item<'_>| {
         word(
@@ -187,10 +167,7 @@ fn to_find(
     needs_keys: bool,
     logout_endpoint: &'static str,
 ) -> ToFind {
-    // FusionAuth's endpoints are next to each other; its issuer is often a free text.
-    let is_fusionauth = kind != ProviderKind::OAuth2;
-    let names_fusionauth = token_endpoint.is_some_and(|url| url.path().ends_with("/oauth2/token"));
-    if is_fusionauth && names_fusionauth {
+    if token_endpoint.is_some_and(|url| kind.finds_all_beside(url)) {
         return ToFind { needed: Vec::new(), asks_issuer: false };
     }
     let all: &[&'static str] = if needs_keys { &["token_endpoint", "jwks_uri"] } else { &["token_endpoint"] };

@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::config::certificate_authorities::Authorities;
 use crate::config::outgoing_proxy::{OutgoingProxy, PlainHttp};
+use crate::config::provider_kind::ProviderKind;
 use crate::config::secret::Secret;
 use crate::config::token_parameters::TokenParameter;
 
@@ -17,7 +18,7 @@ pub struct IdentityProvider {
     pub name: String,
     /// Which dialect it speaks.
     pub kind: ProviderKind,
-    /// Compared exactly with the claim `iss`. A free text for FusionAuth, else a URL.
+    /// Compared exactly with the claim `iss`. A URL, or for some kinds a free text.
     pub issuer: String,
     /// Requested at the password grant; `None` sends no `scope`.
     pub scope: Option<String>,
@@ -68,18 +69,6 @@ impl IdentityProvider {
     }
 }
 
-/// `identity_providers.NAME.kind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProviderKind {
-    /// Any OpenID Connect or OAuth 2 provider.
-    OAuth2,
-    /// FusionAuth: its endpoints, its logout, its challenges.
-    FusionAuth {
-        /// Which of its two refresh APIs is used.
-        refresh_api: RefreshApi,
-    },
-}
-
 /// `identity_providers.NAME.logout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogoutMethod {
@@ -88,15 +77,6 @@ pub enum LogoutMethod {
     /// The refresh token is sent to the provider's `end_session_endpoint`, as Keycloak understands it: its session ends, and
     /// its other clients are told.
     EndSession,
-}
-
-/// `refresh_api` of a FusionAuth provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefreshApi {
-    /// The refresh grant at `/oauth2/token`.
-    OAuth2,
-    /// `POST /api/jwt/refresh`.
-    Jwt,
 }
 
 /// How a client proves who it is (RFC 6749 section 2.3.1).

@@ -4,7 +4,11 @@
 
 use std::fmt;
 
+use crate::syntax::log_text::escaped;
 use crate::system::explained::Explained;
+
+/// The most characters of a detail.
+const MAX_DETAIL: usize = 200;
 
 /// Who cannot be reached: the keys that help have other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,12 +214,7 @@ impl fmt::Display for Unreachable {
 
 /// Short and harmless: a certificate's names are what its owner likes.
 fn shown(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .flat_map(char::escape_debug)
-        .collect::<String>()
-        .replace("\\\"", "\"")
-        .replace("\\'", "'")
+    escaped(text, MAX_DETAIL).replace("\\\"", "\"").replace("\\'", "'")
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Notes for the log on a refusal, beside its reason: the two sides of the comparison, and the key that decides it. Clients are not
-//! told: it names what they may not know, or what they have sent themselves.
+//! Notes for the log on a refusal, beside its reason: the two sides of the comparison, and the key that decides it.
+//! Clients are not told: it names what they may not know, or what they have sent themselves.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 

@@ -179,8 +179,9 @@ fn to_find(
     ToFind { needed, asks_issuer }
 }
 
-/// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one. Where all that
-/// is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`, though nobody answers there.
+/// Endpoints that are not configured have to be found under the issuer, which must then be a URL, and a confidential
+/// one. Where all that is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`,
+/// though nobody answers there.
 fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, plain_http: PlainHttp) {
     const REVOKES_NOTHING: &str = "set it, if the provider has one";
     match parse_issuer(issuer) {

@@ -1,5 +1,5 @@
-//! The list of the kinds of providers, and what the configuration has to know of each. How a kind speaks is in its dialect,
-//! `identity_provider/dialect/`.
+//! The list of the kinds of providers, and what the configuration has to know of each. How a kind speaks is in its
+//! dialect, `identity_provider/dialect/`.
 
 use url::Url;
 
@@ -13,7 +13,7 @@ pub enum ProviderKind {
     OAuth2,
     /// FusionAuth: its endpoints, its logout, its challenges.
     FusionAuth {
-        /// Which of its two refresh APIs is used.
+        /// The one of its two refresh APIs that is used.
         refresh_api: RefreshApi,
     },
 }

@@ -1,4 +1,5 @@
-//! How a logout reaches the provider: `logout` of `[identity_providers.*]`, and the endpoint that goes with it.
+//! The way in which a logout reaches the provider: `logout` of `[identity_providers.*]`, and the endpoint that goes
+//! with it.
 
 use url::Url;
 

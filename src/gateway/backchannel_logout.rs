@@ -22,8 +22,8 @@ use crate::telemetry::audit::{self, Event};
 /// Bytes of a back-channel logout's body: a token of the greatest length, and what may come beside it.
 const MAX_LOGOUT_BODY: usize = 32 * 1024;
 
-/// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits for nothing but the
-/// body and perhaps the keys: a provider may hold back its answer to our own call until it has this one (Keycloak).
+/// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits for nothing but
+/// the body and perhaps the keys: a provider may hold back its answer to our own call until it has this one (Keycloak).
 pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
     let answer = match try_logout(state, app, session, context).await? {
         Ok(()) => Answer::ok(),
@@ -103,8 +103,8 @@ fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken) {
     }
 }
 
-/// The session where one is named, else every session of the subject so far (section 2.7). A verified token names one of
-/// the two.
+/// The session where one is named, else every session of the subject so far (section 2.7). A verified token names one
+/// of the two.
 fn revoked(token: &LogoutToken) -> Option<Revoked<'_>> {
     match (&token.session, &token.subject) {
         (Some(sid), _) => Some(Revoked::Session { sid, issued_until: Some(token.issued_at) }),

@@ -1,4 +1,5 @@
-//! Why a call to a provider has no answer: who could not be reached, the provider or a proxy in between, and what to do.
+//! The reasons why a call to a provider has no answer: who could not be reached, the provider or a proxy in between,
+//! and what to do.
 
 use std::error::Error;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::system::unreachable::{Side, Unreachable};
 /// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
 pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     /// It is not known where to call.
@@ -25,7 +26,7 @@ pub(super) enum CallError {
     Proxy {
         /// Its scheme, host and port.
         proxy: String,
-        /// What went wrong.
+        /// The fault.
         reason: String,
     },
     /// The answer was not complete in time.
@@ -49,8 +50,8 @@ impl From<CallError> for Explained {
 }
 
 impl CallError {
-    /// Says whose fault it is that there is no connection. Over plain http only the proxy is connected to; to an https provider
-    /// there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
+    /// Says whose fault it is that there is no connection. Over plain http only the proxy is connected to; to an https
+    /// provider there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
     pub(super) fn of(error: reqwest::Error, proxy: Option<&Url>) -> Self {
         let Some(proxy) = proxy.filter(|_| error.is_connect()) else {
             return Self::Connection(describe(error));
@@ -82,7 +83,7 @@ impl CallError {
     }
 }
 
-/// How errors of tunnels begin, which have no public type.
+/// The beginning of errors of tunnels, which have no public type.
 const TUNNEL: &str = "tunnel error: ";
 
 /// RFC 9110 section 15.5.8.
@@ -107,7 +108,8 @@ fn words_of(error: reqwest::Error) -> String {
     text
 }
 
-/// Says what an error's words mean at a proxy. What helps against a provider that cannot be reached does not help there.
+/// Says what an error's words mean at a proxy. What helps against a provider that cannot be reached does not help
+/// there.
 fn meaning(words: &str) -> Option<String> {
     Unreachable::of(words, Side::IdentityProvider).map(|known| known.to_string())
 }

@@ -1,10 +1,10 @@
-//! The meaning of an answer: pure functions of phase, status and content. Where kinds of providers differ, their dialect says
-//! it; the rules below are those of the standards' dialect.
+//! The meaning of an answer: pure functions of phase, status and content. Where kinds of providers differ, their
+//! dialect says it; the rules below are those of the standards' dialect.
 //!
-//! Providers agree on little (docs: how identity providers differ), and what answers may not be the provider: a firewall, a
-//! proxy in front of it, a load balancer. So only what a provider says by a code that is known (`codes`), or by one of the
-//! bare answers below, is a no. Everything else is unclear, and **unclear is not no**: the session is kept, and no guess is
-//! counted. The rules, first match wins:
+//! Providers agree on little (docs: how identity providers differ), and what answers may not be the provider: a
+//! firewall, a proxy in front of it, a load balancer. So only what a provider says by a code that is known (`codes`),
+//! or by one of the bare answers below, is a no. Everything else is unclear, and **unclear is not no**: the session is
+//! kept, and no guess is counted. The rules, first match wins:
 //!
 //! 1. 1xx, 3xx, 408, 425, 429 and 5xx say nothing about the user: the provider is unavailable. But 429 at a login is told
 //!    to the user, whose account it may be about.

@@ -28,7 +28,7 @@ const NO_TOKEN: &str = "portcullis-doctor-no-such-token";
 /// An answer to a probe: what it means, what it was, and the provider's `Date` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed<T> {
-    /// What the answer means.
+    /// The meaning of the answer.
     pub verdict: T,
     /// In which form it came, such as `status 400, error invalid_grant`.
     pub form: String,
@@ -36,7 +36,7 @@ pub struct Probed<T> {
     pub date: Option<String>,
 }
 
-/// Whether the provider knows the client and its secret.
+/// The provider's view of the client and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientVerdict {
     /// It refused only the refresh token.
@@ -53,7 +53,7 @@ pub enum ClientVerdict {
     Unavailable(Explained),
 }
 
-/// Whether the client may use the password grant.
+/// The provider's view of the client's password grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordGrantVerdict {
     /// The provider refused only the user.
@@ -74,7 +74,7 @@ pub enum PasswordGrantVerdict {
     Unavailable(Explained),
 }
 
-/// Why there is no JWKS to look at.
+/// The reason why there is no JWKS to look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoKeys {
     /// The provider has not given one.
@@ -85,29 +85,29 @@ pub enum NoKeys {
     OfProxy(Explained),
 }
 
-/// What a JWKS offers.
+/// The keys that a JWKS offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysFound {
-    /// How many keys can be used; 0 with `problem`.
+    /// The number of keys that can be used; 0 with `problem`.
     pub usable: usize,
     /// The algorithms or key types that the JWKS names, for a hint.
     pub offered: Vec<String>,
-    /// What is wrong with keys that would be for it.
+    /// The faults of keys that would be for it.
     pub faulty: Vec<&'static str>,
-    /// Why no key can be used.
+    /// The reason why no key can be used.
     pub problem: Option<String>,
 }
 
-/// What a provider does in its own way.
+/// A provider's answer to a question about its own ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DialectFinding {
     /// It answers as it should.
     Good(&'static str),
     /// It does not.
     Bad {
-        /// What it answers instead.
+        /// Its answer instead.
         problem: Explained,
-        /// What to do, about it, where the problem does not say it better.
+        /// The remedy, where the problem does not say it better.
         fix: &'static str,
     },
 }
@@ -265,7 +265,7 @@ fn password_grant_verdict(dialect: &dyn Dialect, answer: &Answer) -> PasswordGra
     }
 }
 
-/// What the signature keys of a JWKS are for, as it says itself.
+/// Lists the purposes of a JWKS's signature keys, as it says itself.
 fn offered(json: &[u8]) -> Vec<String> {
     let document: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let keys = document.get("keys").and_then(serde_json::Value::as_array).map(Vec::as_slice);

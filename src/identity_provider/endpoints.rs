@@ -1,4 +1,4 @@
-//! Where a provider's endpoints are: set explicitly, derived by its dialect, or discovered.
+//! The endpoints of a provider: set explicitly, derived by its dialect, or discovered.
 
 use url::Url;
 
@@ -15,7 +15,7 @@ pub(super) struct Endpoints {
     pub(super) refresh: Option<Url>,
     /// RFC 7009, or the provider's own logout API.
     pub(super) revocation: Option<Url>,
-    /// Where a session ends by its refresh token; known only where logouts go there.
+    /// The place where a session ends by its refresh token; known only where logouts go there.
     pub(super) end_session: Option<Url>,
     /// The JWKS.
     pub(super) jwks: Option<Url>,
@@ -39,7 +39,7 @@ impl Endpoints {
         Ok(known)
     }
 
-    /// Where logouts go.
+    /// Returns the endpoint that logouts go to.
     pub(super) fn logout(&self, method: LogoutMethod) -> Option<&Url> {
         match method {
             LogoutMethod::Revocation => self.revocation.as_ref(),
@@ -94,8 +94,8 @@ pub(super) fn check_url(url: &Url, plain_http: PlainHttp) -> Result<(), String> 
     }
 }
 
-/// An http(s) URL out of an issuer, which may be a free text. One with a query or a fragment is nothing to discover from
-/// (OpenID Connect Discovery 1.0 section 3).
+/// An http(s) URL out of an issuer, which may be a free text. One with a query or a fragment is nothing to discover
+/// from (OpenID Connect Discovery 1.0 section 3).
 pub(super) fn issuer_url(issuer: &str) -> Option<Url> {
     let is_address = |url: &Url| {
         matches!(url.scheme(), "http" | "https")

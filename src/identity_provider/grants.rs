@@ -16,8 +16,8 @@ use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, T
 use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::provider_answer::Answer;
 
-/// How long a refresh's answer is read at least, from when the refresh is asked for. Never for less than a request waits: a
-/// rotated refresh token would be lost with the answer.
+/// The least time for which a refresh's answer is read, from the start of the refresh. It is never less than a request
+/// waits: a rotated refresh token would be lost with the answer.
 pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
 
 impl IdentityProvider {
@@ -55,9 +55,9 @@ impl IdentityProvider {
         self.send_grant("login", url, client, body, self.config.request_timeout).await
     }
 
-    /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up to
-    /// [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller that cannot
-    /// wait so long stops waiting, but should let this run to its end.
+    /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up
+    /// to [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller that
+    /// cannot wait so long stops waiting, but should let this run to its end.
     pub async fn refresh_grant(
         &self,
         client: &Client,
@@ -116,8 +116,9 @@ impl IdentityProvider {
         self.send(purpose, url, (client, self.config.client_auth), body, limit).await
     }
 
-    /// Revokes a refresh token (RFC 7009, or the provider's own way) or, with `logout = "end_session"`, ends the provider's
-    /// session that it belongs to, within `request_timeout`. A provider without a revocation endpoint is none to fail at.
+    /// Revokes a refresh token (RFC 7009, or the provider's own way) or, with `logout = "end_session"`, ends the
+    /// provider's session that it belongs to, within `request_timeout`. A provider without a revocation endpoint is
+    /// none to fail at.
     pub async fn revoke(&self, client: &Client, refresh_token: &str) -> Result<(), RevokeError> {
         let limit = self.config.request_timeout;
         let answer = match tokio::time::timeout(limit, self.send_logout(client, refresh_token)).await {

@@ -1,5 +1,5 @@
-//! The only place that talks to an identity provider over HTTP: no redirects, no proxy but a configured one, total time-outs,
-//! bounded answers.
+//! The only place that talks to an identity provider over HTTP: no redirects, no proxy but a configured one, total
+//! time-outs, bounded answers.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::identity_provider::provider_answer::Answer;
 use crate::telemetry::metrics::ProviderCall;
 use crate::telemetry::traces::{self, CallSpan};
 
-/// How long an idle connection is kept. Below the 5 s after which Node closes one by default: a refresh that is
-/// sent into a closing connection may be lost, and must not be repeated where refresh tokens rotate.
+/// The time for which an idle connection is kept. It is below the 5 s after which Node closes one by default: a refresh
+/// that is sent into a closing connection may be lost, and must not be repeated where refresh tokens rotate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// The client of one identity provider.

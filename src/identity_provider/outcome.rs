@@ -17,11 +17,11 @@ pub struct TokenSet {
     pub refresh_token: Option<RefreshToken>,
 }
 
-/// Why a password grant gave no tokens.
+/// The reason why a password grant gave no tokens.
 #[derive(PartialEq)]
 pub enum LoginError {
-    /// Wrong user name or password, locked, disabled: told apart for no user. The text is for the log: what the provider says
-    /// where that is more.
+    /// Wrong user name or password, locked, disabled: told apart for no user. The text is for the log: what the
+    /// provider says where that is more.
     InvalidCredentials(Option<String>),
     /// The provider wants another step. The value is an object with the provider's ids and methods, as far as it
     /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and a `reason`. The text is for the log.
@@ -47,7 +47,7 @@ impl fmt::Debug for LoginError {
     }
 }
 
-/// Which step a provider wants.
+/// The step that a provider wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChallengeKind {
     /// A second factor.
@@ -58,12 +58,13 @@ pub enum ChallengeKind {
     AccountAction,
 }
 
-/// Why a refresh gave no tokens.
+/// The reason why a refresh gave no tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RefreshError {
     /// A definite "this grant is dead"; ends the session. The text is for the log.
     Dead(String),
-    /// The grant lives, and the provider wants another step of the user first; the session is kept. The text is for the log.
+    /// The grant lives, and the provider wants another step of the user first; the session is kept. The text is for the
+    /// log.
     Challenge(ChallengeKind, String),
     /// The provider cannot be used now; the session is kept. The text is for the log.
     Unavailable(Explained, Option<RetryAfter>),
@@ -86,11 +87,11 @@ impl From<RefreshError> for Explained {
 pub struct ClientRefusal {
     /// The provider's words, for the log.
     pub reason: String,
-    /// What the operator does about it.
+    /// The operator's remedy.
     pub fix: String,
 }
 
-/// Why a refresh token may not have been revoked. The session ends anyway.
+/// The reason why a refresh token may not have been revoked. The session ends anyway.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RevokeError {
     /// The provider cannot be used now; the text is for the log.

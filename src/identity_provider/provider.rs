@@ -49,8 +49,9 @@ impl IdentityProvider {
         Ok(Self { config: config.clone(), dialect, http, discovery, keys, warned_of_clock })
     }
 
-    /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the same: so a
-    /// change of something else serves on with the keys though the provider cannot be reached. Asked for anew all the same.
+    /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the
+    /// same: so a change of something else serves on with the keys though the provider cannot be reached. Asked for
+    /// anew all the same.
     pub fn following(config: &config::IdentityProvider, before: Option<&Self>) -> Result<Self, SetupError> {
         let provider = Self::new(config)?;
         if let Some(before) = before.filter(|before| before.config.issuer == config.issuer) {
@@ -82,7 +83,8 @@ impl IdentityProvider {
         self.keys.fetch_limited(source).await
     }
 
-    /// Verifies something with the keys known now, and, if it names an unknown key, once more with freshly fetched ones.
+    /// Verifies something with the keys known now, and, if it names an unknown key, once more with freshly fetched
+    /// ones.
     pub async fn with_keys<T, E>(
         &self,
         source: UnknownKeySource,
@@ -137,7 +139,8 @@ impl IdentityProvider {
         discovered && fetched
     }
 
-    /// Whether the provider can be used: the endpoints are known and there are keys. Its last answers do not matter.
+    /// Says whether the provider can be used: the endpoints are known and there are keys. Its last answers do not
+    /// matter.
     pub fn readiness(&self) -> Result<(), NotReady> {
         if !self.discovery.is_complete() {
             return Err(NotReady::NoEndpoints(self.endpoints_missing().to_string()));
@@ -154,8 +157,8 @@ impl IdentityProvider {
         self.keys.age()
     }
 
-    /// Why the last attempt to find the endpoints or to fetch the JWKS failed, in words for a log; `None`: it did not.
-    /// A provider that is ready goes on with what it has.
+    /// Says why the last attempt to find the endpoints or to fetch the JWKS failed, in words for a log; `None`: it did
+    /// not. A provider that is ready goes on with what it has.
     pub fn last_error(&self) -> Option<String> {
         if self.discovery.is_complete() {
             self.keys.last_error()
@@ -169,7 +172,8 @@ impl IdentityProvider {
         self.config.algorithms.iter().map(|algorithm| format!("{algorithm:?}"))
     }
 
-    /// Whether it is time to say (again) that its clock differs from ours; from then on it is not, for some minutes.
+    /// Says whether it is time to say (again) that its clock differs from ours; from then on it is not, for some
+    /// minutes.
     pub(crate) fn may_warn_of_clock(&self, now: u64) -> bool {
         let last = self.warned_of_clock.load(Ordering::Relaxed);
         // Also where our clock was put back since.
@@ -178,7 +182,7 @@ impl IdentityProvider {
             && self.warned_of_clock.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// What its JWTs call it.
+    /// Returns the name that its JWTs have for it.
     pub fn issuer(&self) -> &str {
         &self.config.issuer
     }

@@ -13,7 +13,8 @@ use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, client, credentials};
 
-/// It signs users in as the standards say, but with JSON. It refreshes at an address of its own, and has words of its own.
+/// It signs users in as the standards say, but with JSON. It refreshes at an address of its own, and has words of its
+/// own.
 #[derive(Debug)]
 struct Acme;
 

@@ -188,7 +188,7 @@ async fn many_logins_during_an_outage_share_one_attempt() {
     assert_eq!(server.seen("/.well-known/openid-configuration").len(), 1);
 }
 
-/// Whose needed endpoints are all configured: only where logouts go is to be found out.
+/// A provider whose needed endpoints are all configured: only where logouts go is to be found out.
 fn without_revocation_endpoint(base: &str) -> crate::config::IdentityProvider {
     let mut config = testing::config(base);
     config.token_endpoint = Some(format!("{base}/token").parse().unwrap());

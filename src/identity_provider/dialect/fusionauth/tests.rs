@@ -1,4 +1,4 @@
-//! Where FusionAuth's endpoints are, and how its own refresh API answers.
+//! FusionAuth's endpoints, and the answers of its own refresh API.
 
 use super::*;
 use crate::config::ProviderKind;

@@ -6,7 +6,7 @@ use crate::config::certificate_authorities::authorities;
 use crate::config::identity_provider_settings::{ClientAuthentication, IdentityProvider};
 use crate::config::outgoing_proxy::{PlainHttp, outgoing_proxy};
 use crate::config::provider_kind::{ProviderKind, provider_kind};
-use crate::config::provider_logout::provider_logout;
+use crate::config::provider_logout::{ReadLogout, provider_logout};
 use crate::config::quoting::{list, quote};
 use crate::config::reader::{Item, Section, boolean};
 use crate::config::signatures::signatures;
@@ -74,25 +74,15 @@ fn read(
         .zip(proxy.as_ref())
         .map(|(allowed, proxy)| PlainHttp::new(allowed, proxy.as_ref().map(|proxy| &proxy.url)));
 
-    if let (Some(kind), Some(issuer)) = (kind, issuer.as_deref()) {
-        let token_endpoint = token_endpoint.as_ref().and_then(Option::as_ref);
-        let needs_keys = !matches!(hmac_secret, Some(Some(_)));
-        let to_find = to_find(section, kind, token_endpoint, needs_keys, logout.endpoint_key());
-        check_issuer(section, issuer, &to_find, plain_http.unwrap_or(PlainHttp::Anybody));
-    }
-    let endpoints = [
-        ("token_endpoint", &token_endpoint),
-        ("revocation_endpoint", &logout.revocation_endpoint),
-        ("end_session_endpoint", &logout.end_session_endpoint),
-        ("jwks_uri", &jwks_uri),
-    ];
-    if let Some(plain_http) = plain_http {
-        check_endpoints(
-            section,
-            plain_http,
-            &endpoints.map(|(key, url)| (key, url.as_ref().and_then(Option::as_ref))),
-        );
-    }
+    let addresses = Addresses {
+        kind,
+        issuer: issuer.as_deref(),
+        needs_keys: !matches!(hmac_secret, Some(Some(_))),
+        token_endpoint: known(&token_endpoint),
+        jwks_uri: known(&jwks_uri),
+        logout: &logout,
+    };
+    addresses.check(section, plain_http);
     let (at_token, at_revocation) = client_auth?;
     Some(IdentityProvider {
         name: name.to_owned(),
@@ -119,6 +109,41 @@ fn read(
         ca: ca?,
         proxy: proxy?,
     })
+}
+
+/// The addresses of a provider, as far as they could be read.
+struct Addresses<'a> {
+    kind: Option<ProviderKind>,
+    issuer: Option<&'a str>,
+    needs_keys: bool,
+    token_endpoint: Option<&'a Url>,
+    jwks_uri: Option<&'a Url>,
+    logout: &'a ReadLogout,
+}
+
+impl Addresses<'_> {
+    fn check(&self, section: &Section<'_>, plain_http: Option<PlainHttp>) {
+        if let (Some(kind), Some(issuer)) = (self.kind, self.issuer) {
+            let endpoint = self.logout.endpoint_key();
+            let to_find = to_find(section, kind, self.token_endpoint, self.needs_keys, endpoint);
+            check_issuer(section, issuer, &to_find, plain_http.unwrap_or(PlainHttp::Anybody));
+        }
+        let endpoints = [
+            ("token_endpoint", self.token_endpoint),
+            ("revocation_endpoint", known(&self.logout.revocation_endpoint)),
+            ("end_session_endpoint", known(&self.logout.end_session_endpoint)),
+            ("jwks_uri", self.jwks_uri),
+        ];
+        if let Some(plain_http) = plain_http {
+            check_endpoints(section, plain_http, &endpoints);
+        }
+    }
+}
+
+/// The address that a key names, if it was written and could be read.
+#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
+fn known(url: &Option<Option<Url>>) -> Option<&Url> {
+    url.as_ref().and_then(Option::as_ref)
 }
 
 fn client_authentication(section: &Section<'_>) -> Option<(ClientAuthentication, ClientAuthentication)> {

@@ -49,6 +49,16 @@ struct State {
     last_error: Option<DiscoveryError>,
 }
 
+/// Returns the endpoints that are known without asking anyone.
+pub(super) fn configured(
+    config: &config::IdentityProvider,
+    dialect: &dyn Dialect,
+) -> Result<Endpoints, SetupError> {
+    let known = dialect.endpoints(config, Endpoints::named(config))?;
+    known.check(config.plain_http()).map_err(SetupError::Endpoint)?;
+    Ok(known)
+}
+
 impl Discovery {
     /// Prepares discovery; makes no connection.
     pub(super) fn new(
@@ -56,7 +66,7 @@ impl Discovery {
         dialect: &dyn Dialect,
         http: HttpClient,
     ) -> Result<Self, SetupError> {
-        let configured = Endpoints::configured(config, dialect)?;
+        let configured = configured(config, dialect)?;
         let issuer = issuer_url(&config.issuer);
         let mut documents = issuer.map(|issuer| dialect.metadata(&issuer)).unwrap_or_default();
         let needs_jwks = config.hmac_secret.is_none();

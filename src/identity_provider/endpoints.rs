@@ -3,8 +3,6 @@
 use url::Url;
 
 use crate::config::{self, LogoutMethod, PlainHttp};
-use crate::identity_provider::dialect::Dialect;
-use crate::identity_provider::not_ready::SetupError;
 
 /// A provider's endpoints, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,21 +20,15 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Returns the endpoints that are known without asking anyone.
-    pub(super) fn configured(
-        config: &config::IdentityProvider,
-        dialect: &dyn Dialect,
-    ) -> Result<Self, SetupError> {
-        let explicit = Self {
+    /// The endpoints that the configuration names.
+    pub(super) fn named(config: &config::IdentityProvider) -> Self {
+        Self {
             token: config.token_endpoint.clone(),
             refresh: None,
             revocation: config.revocation_endpoint.clone(),
             end_session: config.end_session_endpoint.clone(),
             jwks: config.jwks_uri.clone(),
-        };
-        let known = dialect.endpoints(config, explicit)?;
-        known.check(config.plain_http()).map_err(SetupError::Endpoint)?;
-        Ok(known)
+        }
     }
 
     /// Returns the endpoint that logouts go to.

@@ -10,8 +10,8 @@ use syn::{Attribute, Item, UseTree};
 
 /// The floors from the ground up. Each one imports only the floors in its list, and these stand before it.
 const FLOORS: [(&str, &[&str]); 16] = [
-    ("system", &[]),
     ("syntax", &[]),
+    ("system", &["syntax"]),
     ("answer", &[]),
     ("tls", &["system"]),
     ("config", &["syntax", "system", "tls"]),

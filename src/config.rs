@@ -2,7 +2,7 @@
 //!
 //! `load` reads the file with `source_files`, `toml_tree` parses it, and `reader` walks it and collects problems. The
 //! types of single values are in `values`. Each table has a file with its type and its reader: `server/`, `session`,
-//! `refresh`, `identity_provider` (with `signatures`, `outgoing_proxy`, `provider_logout`) and `app/`; `gateway_toml`
+//! `refresh`, `identity_provider` (with `provider_kind`, `signatures`, `outgoing_proxy`, `provider_logout`) and `app/`; `gateway_toml`
 //! is their root. `cross_checks` compares the tables with each other, `placeholder` finds variables that nobody has
 //! expanded, and `changes` says what differs between two files.
 
@@ -20,6 +20,7 @@ mod load;
 mod outgoing_proxy;
 mod placeholder;
 mod problem;
+mod provider_kind;
 mod provider_logout;
 mod quoting;
 mod reader;
@@ -47,12 +48,11 @@ pub use certificate_authorities::Authorities;
 pub use changes::{Change, Outline};
 pub use fusionauth_webhook::{FusionAuthWebhook, WebhookSecret};
 pub use gateway_toml::Config;
-pub use identity_provider_settings::{
-    ClientAuthentication, IdentityProvider, LogoutMethod, ProviderKind, RefreshApi,
-};
+pub use identity_provider_settings::{ClientAuthentication, IdentityProvider, LogoutMethod};
 pub use load::{Loaded, load, load_admin_listen, parse};
 pub use outgoing_proxy::{OutgoingProxy, PlainHttp, ProxyCredentials};
 pub use problem::{ConfigError, Problem};
+pub use provider_kind::{ProviderKind, RefreshApi};
 pub use refresh::Refresh;
 pub use secret::Secret;
 pub use server::limits::Limits;

@@ -9,7 +9,7 @@
 //! | `jwks`, `jwks_backoff` | its keys, when they are fetched, and how rarely |
 //! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
 //! | `dialect` | everything in which kinds of providers differ: a file for each |
-//! | `codes`, `code_row` | the meaning of providers' codes: one table |
+//! | `codes`, `code_row`, `client_fix` | the meaning of providers' codes: one table; what an operator does about a refusal |
 //! | `form_body`, `client_authentication` | request bodies, and how a client proves who it is |
 //! | `http_client`, `provider_answer`, `call_error` | the one HTTP client: no redirects, time-outs, size caps |
 //! | `shared_fetch` | work that everyone who asks for it shares |
@@ -50,11 +50,10 @@ pub(crate) mod testing;
 mod tests;
 
 pub use client::{Client, Credentials};
-pub(crate) use client_fix::client_fix;
 pub use discovery_error::DiscoveryError;
 pub use grants::REFRESH_READ_LIMIT;
 pub use jwks_backoff::UnknownKeySource;
 pub use not_ready::{NotReady, SetupError};
-pub use outcome::{ChallengeKind, LoginError, RefreshError, RevokeError, TokenSet};
+pub use outcome::{ChallengeKind, ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};
 pub use provider::IdentityProvider;
 pub use retry_after::RetryAfter;

@@ -9,6 +9,7 @@ pub(crate) mod grpc;
 pub(crate) mod header_name;
 pub(crate) mod json;
 pub(crate) mod list_field;
+pub(crate) mod log_text;
 pub(crate) mod media_type;
 pub(crate) mod multipart;
 pub mod path;

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub(crate) mod descriptors;
+pub mod explained;
 pub(crate) mod file;
 pub mod name_lookup;
 pub(crate) mod resource_usage;

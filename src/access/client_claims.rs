@@ -1,4 +1,5 @@
-//! Which client a token was issued to: providers have different names for the claim, and one rule is for all of them.
+//! The client that a token was issued to: providers have different names for the claim, and one rule is for all of
+//! them.
 
 use crate::access::claims::Claims;
 use crate::access::signed_token::string;
@@ -37,7 +38,8 @@ const ENTRA_HOSTS: [&str; 11] = [
     ".ciamlogin.com",
 ];
 
-/// The names of all clients that a token says it was issued to, each with its claim. Of a wrong type none of them passes.
+/// The names of all clients that a token says it was issued to, each with its claim. Of a wrong type none of them
+/// passes.
 pub(super) fn clients<'a>(
     issuer: &str,
     claims: &'a Claims,
@@ -53,8 +55,8 @@ fn anywhere(_: &str, _: &Claims) -> bool {
     true
 }
 
-/// By its issuer's host, or by what only Microsoft writes beside: the version of the token's form as a string, and a tenant
-/// (Entra ID) or the client's type (ADFS).
+/// By its issuer's host, or by what only Microsoft writes beside: the version of the token's form as a string, and a
+/// tenant (Entra ID) or the client's type (ADFS).
 fn is_of_microsoft(issuer: &str, claims: &Claims) -> bool {
     let host = issuer.split_once("://").map_or("", |(_, rest)| rest);
     let host = host.split(['/', ':', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
@@ -126,7 +128,7 @@ mod tests {
             (json!({"appid": 7}), Ok(0)),
             (json!({"appid": "a", "ver": "1.0"}), Ok(0)),
             (json!({"appid": "a", "tid": "t"}), Ok(0)),
-            // FusionAuth has a tenant, Okta a version that is a number.
+            // Another provider has a tenant, Okta a version that is a number.
             (json!({"appid": "a", "ver": 1, "tid": "t"}), Ok(0)),
         ] {
             assert_eq!(by_marks(claims.clone()), expected, "{claims}");

@@ -1,7 +1,8 @@
 //! FusionAuth's webhooks: the signature of an event, and whose sessions it ends.
 //!
-//! FusionAuth signs an event by a JWT in a header of its own, with the one claim `request_body_sha256`. The JWT has no date and
-//! the event may be delivered twice: one that comes again says the same about the same sessions, which is harmless.
+//! FusionAuth signs an event by a JWT in a header of its own, with the one claim `request_body_sha256`. The JWT has no
+//! date and the event may be delivered twice: one that comes again says the same about the same sessions, which is
+//! harmless.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
@@ -21,7 +22,7 @@ const MAX_DEPTH: usize = 64;
 /// The claim with the body's hash, in base64.
 const HASH: &str = "request_body_sha256";
 
-/// What one app takes from FusionAuth.
+/// The rules for what one app takes from FusionAuth.
 #[derive(Debug)]
 pub struct WebhookRules {
     algorithms: Vec<Algorithm>,
@@ -33,7 +34,7 @@ pub struct WebhookRules {
     leeway: u64,
 }
 
-/// Whose sessions an event ends.
+/// The sessions that an event ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Those of one refresh token, whose id the JWTs have as `sid`.
@@ -51,7 +52,7 @@ pub enum Event {
     Nobody,
 }
 
-/// Why a webhook's request is refused. The texts are for logs; none carries a part of the request.
+/// The reason why a webhook's request is refused. The texts are for logs; none carries a part of the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WebhookError {
     /// The header with the signature is missing, comes twice or is no text.
@@ -69,7 +70,7 @@ pub enum WebhookError {
 }
 
 impl WebhookRules {
-    /// What a webhook's setting means for an app of this client, at this provider.
+    /// Prepares a webhook's setting for an app of this client, at this provider.
     pub fn new(
         webhook: &config::FusionAuthWebhook,
         client_id: &str,
@@ -104,8 +105,8 @@ impl WebhookRules {
         Ok(())
     }
 
-    /// Reads an event whose signature has been verified. `now` is in Unix seconds: FusionAuth's clock may be ahead, and its JWTs
-    /// with it, but sessions to come must not end.
+    /// Reads an event whose signature has been verified. `now` is in Unix seconds: FusionAuth's clock may be ahead, and
+    /// its JWTs with it, but sessions to come must not end.
     pub fn read(&self, body: &[u8], now: u64) -> Result<Event, WebhookError> {
         let latest = latest_issue(now, self.leeway);
         let body = json::parse_object(body, MAX_DEPTH)

@@ -1,4 +1,5 @@
-//! How providers write the parts of a key (RFC 7517, RFC 7518), and the one notation that the standards want.
+//! The ways in which providers write the parts of a key (RFC 7517, RFC 7518), and the one notation that the standards
+//! want.
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -9,10 +10,10 @@ use serde_json::Value;
 use crate::config::algorithm_named;
 
 /// Brings a JWK into the notation that the standards want, where another one can mean nothing else: base64url without
-/// padding (RFC 7515 section 2), where some write padding, base64's other alphabet or line breaks; numbers of RSA in as few octets as
-/// possible (RFC 7518 section 6.3.1.1), where Java's `BigInteger` puts a zero in front; coordinates of a curve in just as many as it
-/// has (section 6.2.1.2), where others have one too many or leave zeros out; one name for one algorithm (RFC 9864).
-/// An error is about a key that cannot be mended.
+/// padding (RFC 7515 section 2), where some write padding, base64's other alphabet or line breaks; numbers of RSA in as
+/// few octets as possible (RFC 7518 section 6.3.1.1), where Java's `BigInteger` puts a zero in front; coordinates of a
+/// curve in just as many as it has (section 6.2.1.2), where others have one too many or leave zeros out; one name for
+/// one algorithm (RFC 9864). An error is about a key that cannot be mended.
 pub fn canonicalise(jwk: &mut Value) -> Result<(), &'static str> {
     let text = |jwk: &Value, member: &str| jwk.get(member).and_then(Value::as_str).map(str::to_owned);
     if let Some(algorithm) = text(jwk, "alg").and_then(|name| algorithm_named(&name)) {
@@ -44,7 +45,7 @@ fn set(jwk: &mut Value, member: &str, text: String) {
     }
 }
 
-/// How many octets a part of a key has.
+/// The number of octets that a part of a key has.
 enum Length {
     /// An unsigned number without leading zeros.
     Least,
@@ -69,7 +70,8 @@ impl Length {
     }
 }
 
-/// Base64 in either alphabet, with or without padding, in one line or several (RFC 2045 section 6.8: encoders for mail).
+/// Base64 in either alphabet, with or without padding, in one line or several (RFC 2045 section 6.8: encoders for
+/// mail).
 fn decode(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &URL_SAFE,

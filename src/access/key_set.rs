@@ -30,7 +30,7 @@ impl std::fmt::Debug for VerificationKey {
 }
 
 impl VerificationKey {
-    /// Whether `signature`, in base64url, is one of `message` by this key and algorithm (RFC 7515 section 5.2).
+    /// Says whether `signature`, in base64url, is one of `message` by this key and algorithm (RFC 7515 section 5.2).
     pub fn verifies(&self, message: &str, signature: &str, algorithm: Algorithm) -> bool {
         match self.prepared.iter().find(|(prepared, _)| *prepared == algorithm) {
             Some((_, key)) => URL_SAFE_NO_PAD
@@ -54,7 +54,7 @@ pub struct KeySet {
     faulty: Vec<&'static str>,
 }
 
-/// Why a text is no usable JWKS.
+/// The reason why a text is no usable JWKS.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum KeySetError {
     /// Not JSON, or without a `keys` array.
@@ -63,9 +63,9 @@ pub enum KeySetError {
     /// No key in it can verify a signature of an accepted algorithm.
     #[error("no usable signature key among {total} keys{}", because(faulty.as_slice()))]
     NoUsableKey {
-        /// How many there are.
+        /// Their number.
         total: usize,
-        /// What is wrong with those that would be for it.
+        /// The faults of those that would be for it.
         faulty: Vec<&'static str>,
     },
 }
@@ -124,17 +124,17 @@ impl KeySet {
         })
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// What is wrong with keys that were left out though they would be for it.
+    /// Returns the faults of keys that were left out though they would be for it.
     pub fn faulty(&self) -> &[&'static str] {
         &self.faulty
     }
 
-    /// Whether there is no key (yet).
+    /// Says whether there is no key (yet).
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -150,7 +150,7 @@ const RSA: &[Algorithm] = &[
     Algorithm::PS512,
 ];
 
-/// Why a key is left out.
+/// The reason why a key is left out.
 enum Useless {
     /// It is for something else.
     NotMeant,
@@ -158,7 +158,8 @@ enum Useless {
     Faulty(&'static str),
 }
 
-/// A key with the algorithms that it may be used with: by its type and curve (RFC 8725 section 3.1), narrowed by its `alg`.
+/// A key with the algorithms that it may be used with: by its type and curve (RFC 8725 section 3.1), narrowed by its
+/// `alg`.
 fn usable(mut jwk: Value, accepted: &[Algorithm]) -> Result<VerificationKey, Useless> {
     let is_canonical = canonicalise(&mut jwk);
     let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| Useless::NotMeant)?;
@@ -203,10 +204,11 @@ fn usable(mut jwk: Value, accepted: &[Algorithm]) -> Result<VerificationKey, Use
     Ok(VerificationKey { id: common.key_id.clone(), algorithms, key, prepared })
 }
 
-/// What is verified with: RFC 7518 section 3.3 wants 2,048 bits at least, and the library takes no more than 8,192.
+/// The sizes of RSA keys that verify: RFC 7518 section 3.3 wants 2,048 bits at least, and the library takes no more
+/// than 8,192.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// Whether no signature could be verified with a key that is otherwise well formed. Zeros in front are gone.
+/// Refuses a key that is well formed but can verify no signature. Zeros in front are gone.
 fn check_strength(key: &DecodingKey) -> Result<(), Useless> {
     let DecodingKeyKind::RsaModulusExponent { n, .. } = key.kind() else { return Ok(()) };
     let unused = n.first().map_or(0, |first| first.leading_zeros() as usize);

@@ -1,7 +1,8 @@
-//! Verification of a logout token (OpenID Connect Back-Channel Logout 1.0 sections 2.4 and 2.6): the provider says, signed,
-//! whose sessions end.
+//! Verification of a logout token (OpenID Connect Back-Channel Logout 1.0 sections 2.4 and 2.6): the provider says,
+//! signed, whose sessions end.
 //!
-//! A logout token that comes again has no effect: the provider may go on with the `sid` for a new login, which must not end.
+//! A logout token that comes again has no effect: the provider may go on with the `sid` for a new login, which must not
+//! end.
 
 use serde_json::Value;
 
@@ -18,7 +19,7 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 /// minutes; this also bounds the tokens of providers that follow its drafts, where there was no `exp`.
 const MAX_AGE: u64 = 600;
 
-/// Whose sessions end, as the provider says.
+/// The sessions that end, as the provider says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogoutToken {
     /// `sid`: the one session that ends.
@@ -31,7 +32,7 @@ pub struct LogoutToken {
     pub counts_until: u64,
 }
 
-/// Why a logout token is refused. The texts are for logs; none carries a part of the token.
+/// The reason why a logout token is refused. The texts are for logs; none carries a part of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogoutTokenError {
     /// For the same reasons as any token.
@@ -86,8 +87,8 @@ fn is_logout_token_type(kind: Option<&str>) -> bool {
     kind.is_none_or(|kind| kind.eq_ignore_ascii_case("logout+jwt") || kind.eq_ignore_ascii_case("JWT"))
 }
 
-/// Only a logout token has the event, and none of the others' marks: `nonce`, `at_hash` and `c_hash` (ID tokens), `scope`
-/// (access tokens, RFC 9068), and Keycloak's claim `typ`, which names the kind.
+/// Only a logout token has the event, and none of the others' marks: `nonce`, `at_hash` and `c_hash` (ID tokens),
+/// `scope` (access tokens, RFC 9068), and Keycloak's claim `typ`, which names the kind.
 fn check_not_another_kind(claims: &Claims) -> Result<(), LogoutTokenError> {
     let event = claims.get("events").and_then(Value::as_object).and_then(|events| events.get(EVENT));
     if !event.is_some_and(Value::is_object) {
@@ -106,8 +107,8 @@ fn check_not_another_kind(claims: &Claims) -> Result<(), LogoutTokenError> {
     Ok(())
 }
 
-/// `iat`, if this is its time: not in the future, not too old, `exp` not over. The standard wants an `exp`; where there is
-/// none, the age alone decides.
+/// `iat`, if this is its time: not in the future, not too old, `exp` not over. The standard wants an `exp`; where there
+/// is none, the age alone decides.
 fn check_dates(claims: &Claims, leeway: u64, now: u64) -> Result<u64, LogoutTokenError> {
     let issued_at = date(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
     if issued_at > latest_issue(now, leeway) {

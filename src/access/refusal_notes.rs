@@ -1,9 +1,10 @@
-//! What the log is told of a refusal beside its reason: what was compared with what, and which key decides it. Clients are not
-//! told: it names what they may not know, or what they have sent themselves.
+//! Notes for the log on a refusal, beside its reason: the two sides of the comparison, and the key that decides it.
+//! Clients are not told: it names what they may not know, or what they have sent themselves.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::access::identity::Identity;
+use crate::syntax::log_text::shortened;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -12,15 +13,10 @@ const LONGEST: usize = 128;
 
 /// A text of others, fit for a line of the log.
 pub fn shown(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    let mut shown: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        shown.push_str("...");
-    }
-    shown
+    shortened(&String::from_utf8_lossy(text), LONGEST)
 }
 
-/// Where the request came from, and what would let it in.
+/// Says where the request came from, and what would let it in.
 pub fn cross_site(headers: &HeaderMap) -> String {
     let said = |name: &HeaderName| {
         let values: Vec<String> =
@@ -42,7 +38,7 @@ pub fn cross_site(headers: &HeaderMap) -> String {
     }
 }
 
-/// Which roles were wanted, and which there are.
+/// Says which roles were wanted, and which there are.
 pub fn roles(identity: &Identity, wanted: &[String]) -> String {
     let list = |roles: &[String]| shown(roles.join("`, `").as_bytes());
     match identity.roles() {
@@ -54,7 +50,7 @@ pub fn roles(identity: &Identity, wanted: &[String]) -> String {
     }
 }
 
-/// Which host is nobody's.
+/// Names the host that is nobody's.
 pub fn unknown_host(headers: &HeaderMap) -> String {
     match headers.get(header::HOST) {
         Some(host) => {

@@ -1,5 +1,5 @@
-//! What every signed token goes through, whatever it says: length, parts, header, signature (RFC 7515, RFC 8725), and how
-//! its claims are read. Signatures are checked by `key_set`, everything else strictly by ourselves.
+//! The checks that every signed token goes through, whatever it says: length, parts, header, signature (RFC 7515, RFC
+//! 8725), and how its claims are read. Signatures are checked by `key_set`, everything else strictly by ourselves.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,8 +18,9 @@ const MAX_DEPTH: usize = 16;
 /// The last second of the year 9999: no date of a token is beyond it (RFC 3339 knows no later one).
 const MAX_DATE: f64 = 253_402_300_799.0;
 
-/// Seconds by which `iat` may be ahead of our clock at least. It says when a token was made, and nothing is won by making one
-/// early; a provider's clock that is a little ahead must not keep everybody out. `exp` and `nbf` are held to `leeway`.
+/// Seconds by which `iat` may be ahead of our clock at least. It says when a token was made, and nothing is won by
+/// making one early; a provider's clock that is a little ahead must not keep everybody out. `exp` and `nbf` are held to
+/// `leeway`.
 const ISSUED_AHEAD: u64 = 30;
 
 /// The latest `iat` (Unix seconds) that is taken at `now`.
@@ -27,7 +28,8 @@ pub(crate) fn latest_issue(now: u64, leeway: u64) -> u64 {
     now.saturating_add(leeway.max(ISSUED_AHEAD))
 }
 
-/// The claims of a token with a valid signature. `is_type` judges `typ` (without `application/`), `None` where there is none.
+/// The claims of a token with a valid signature. `is_type` judges `typ` (without `application/`), `None` where there is
+/// none.
 pub(super) fn open(
     token: &str,
     algorithms: &[Algorithm],
@@ -49,8 +51,8 @@ pub(super) fn open(
     Ok(Claims(object(payload)?.into()))
 }
 
-/// Whether a token of one or two parts has never been a JWT: where the first of two is no header, as of Hydra's `ory_at_….…`
-/// and Google's `ya29.…`.
+/// Says whether a token of one or two parts has never been a JWT: where the first of two is no header, as of Hydra's
+/// `ory_at_….…` and Google's `ya29.…`.
 fn is_opaque(token: &str) -> bool {
     match token.split_once('.') {
         None => !token.is_empty(),
@@ -58,7 +60,8 @@ fn is_opaque(token: &str) -> bool {
     }
 }
 
-/// A JWE has five parts, and an `enc` in its header (RFC 7516 sections 3.1 and 4.1.2). `rest` is without first and last part.
+/// A JWE has five parts, and an `enc` in its header (RFC 7516 sections 3.1 and 4.1.2). `rest` is without first and last
+/// part.
 fn is_encrypted(token: &str, rest: &str) -> bool {
     let has_enc = |header| object(header).is_ok_and(|header| header.contains_key("enc"));
     rest.bytes().filter(|byte| *byte == b'.').count() == 2 && token.split('.').next().is_some_and(has_enc)

@@ -1,4 +1,5 @@
-//! Verification of an access token: every claim strictly (RFC 7519, RFC 8725), after `signed_token` has checked the rest.
+//! Verification of an access token: every claim strictly (RFC 7519, RFC 8725), after `signed_token` has checked the
+//! rest.
 //!
 //! [`VerifiedClaims`] has no other maker than [`verify`].
 
@@ -14,7 +15,7 @@ use crate::access::signed_token::{self, audience, date, string};
 pub(crate) use crate::access::signed_token::latest_issue;
 pub use crate::access::token_error::{ClaimFault, MAX_TOKEN_LENGTH, TokenError};
 
-/// What a token must be like for one app.
+/// The rules for the tokens of one app.
 #[derive(Debug, Clone)]
 pub struct TokenRules {
     /// Number of the identity provider.
@@ -92,11 +93,11 @@ impl VerifiedClaims {
 pub struct Verification {
     /// The claims.
     pub claims: VerifiedClaims,
-    /// Whether it may be used now.
+    /// Its use at this time.
     pub validity: Validity,
 }
 
-/// Whether a genuine token may be used now.
+/// The use of a genuine token at this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
     /// It may.
@@ -108,7 +109,7 @@ pub enum Validity {
 }
 
 impl Validity {
-    /// Why it may not be used now.
+    /// Says why it may not be used now.
     pub const fn check(self) -> Result<(), TokenError> {
         match self {
             Self::Valid => Ok(()),
@@ -118,7 +119,8 @@ impl Validity {
     }
 }
 
-/// Verifies a token. One whose time is over, or has not come, is still verified in all else: it says whose session it was.
+/// Verifies a token. One whose time is over, or has not come, is still verified in all else: it says whose session it
+/// was.
 pub fn verify(token: &str, rules: &TokenRules, keys: &KeySet, now: u64) -> Result<Verification, TokenError> {
     let claims = signed_token::open(token, &rules.algorithms, is_access_token_type, keys)?;
     check_claims(token, claims, rules, now)
@@ -172,9 +174,9 @@ fn check_claims(
 
 impl TokenRules {
     /// ID, refresh and logout tokens may bear the same `typ` header as access tokens (Keycloak). They are told apart by
-    /// the claims that only they have: Keycloak's `typ`, Cognito's `token_use`, `events` (back-channel logout section 2.4),
-    /// `at_hash` and `c_hash` (OpenID Connect Core section 3.1.3.6). Only the last two may be permitted: who writes the
-    /// kind into a token does not build access tokens like others.
+    /// the claims that only they have: Keycloak's `typ`, Cognito's `token_use`, `events` (back-channel logout section
+    /// 2.4), `at_hash` and `c_hash` (OpenID Connect Core section 3.1.3.6). Only the last two may be permitted: who
+    /// writes the kind into a token does not build access tokens like others.
     fn check_not_another_kind(&self, claims: &Claims) -> Result<(), TokenError> {
         const OTHER_KINDS: [&str; 5] = ["id", "refresh", "offline", "logout", "serialized-id"];
         let named = |claim: &str, kinds: &[&str]| {
@@ -193,8 +195,8 @@ impl TokenRules {
     }
 
     /// A JWT must have been made for this app's client: `aud` names what is configured, or, where nothing is, the
-    /// client itself, or a claim names the client that it was issued to (a stock Keycloak's `aud` is `account` for everyone).
-    /// One that was issued to another client is refused whatever `aud` says.
+    /// client itself, or a claim names the client that it was issued to (a stock Keycloak's `aud` is `account` for
+    /// everyone). One that was issued to another client is refused whatever `aud` says.
     fn check_audience(&self, claims: &Claims) -> Result<(), TokenError> {
         let audience = audience(claims)?;
         let clients = client_claims::clients(&self.issuer, claims)?;

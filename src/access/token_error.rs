@@ -1,11 +1,11 @@
-//! Why a token is refused, in words for the log and as a stable code.
+//! The reasons why a token is refused, in words for the log and as stable codes.
 
 use crate::answer::reason::ReasonCode;
 
 /// Bytes of a token; longer ones are refused before anything is parsed.
 pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
-/// Why a token is refused. The texts are for logs; none carries a part of the token.
+/// The reason why a token is refused. The texts are for logs; none carries a part of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Longer than [`MAX_TOKEN_LENGTH`].
@@ -64,7 +64,7 @@ pub enum TokenError {
     UnusableClaim(String, ClaimFault),
 }
 
-/// Why a claim cannot be a header value (RFC 9110 section 5.5).
+/// The reason why a claim cannot be a header value (RFC 9110 section 5.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimFault {
     /// It would end the header, or be refused.

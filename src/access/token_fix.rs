@@ -1,4 +1,4 @@
-//! What an operator does about a token of the provider's that is refused, and what the token says where that decides it.
+//! The remedies of an operator for a refused token of the provider's, and the token's own words where they decide it.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::access::refusal_notes::shown;
 use crate::access::token_error::TokenError;
 
-/// What to change.
+/// Says what to change.
 pub fn of(error: &TokenError) -> Cow<'static, str> {
     Cow::Borrowed(match error {
         TokenError::AuthorizedParty(claim) => {
@@ -48,8 +48,9 @@ pub fn of(error: &TokenError) -> Cow<'static, str> {
     })
 }
 
-/// What the token says of itself in the one place that was compared, such as ` (`iss` is `https://…`)`. Nothing of it has
-/// been verified, so it is for a token that the provider itself has just answered with. None of these names a user.
+/// Returns what the token says of itself in the one place that was compared, such as ` (`iss` is `https://…`)`. Nothing
+/// of it has been verified, so it is for a token that the provider itself has just answered with. None of these names a
+/// user.
 pub fn said(error: &TokenError, token: &str) -> String {
     let (part, names): (usize, &[&str]) = match error {
         TokenError::Issuer => (1, &["iss"]),

@@ -3,9 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::{
-    Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, ProviderKind, Route,
-};
+use crate::config::{Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, Route};
 use crate::session::BodyKind;
 
 /// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
@@ -81,10 +79,7 @@ fn time(duration: Duration) -> String {
 }
 
 fn identity_provider(provider: &IdentityProvider) -> String {
-    let kind = match provider.kind {
-        ProviderKind::OAuth2 => "oauth2",
-        ProviderKind::FusionAuth { .. } => "fusionauth",
-    };
+    let kind = provider.kind.name();
     let algorithms: Vec<String> =
         provider.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
     let mut rows =

@@ -2,7 +2,7 @@
 
 use jsonwebtoken::Algorithm;
 
-use crate::config::identity_provider_settings::{IdentityProvider, ProviderKind};
+use crate::config::identity_provider_settings::IdentityProvider;
 use crate::config::reader::Section;
 use crate::config::secret::{Secret, secret};
 use crate::config::signatures::hmac_length;
@@ -65,7 +65,7 @@ pub(super) fn fusionauth_webhook(section: &Section<'_>) -> Option<Option<FusionA
 /// Only FusionAuth sends these, and there is no unsigned mode: a published key signs, or a secret that is known here.
 pub(super) fn check(app: &Section<'_>, webhook: &FusionAuthWebhook, provider: &IdentityProvider) {
     const KEY: &str = "fusionauth_webhook";
-    let _: Option<()> = if provider.kind == ProviderKind::OAuth2 {
+    let _: Option<()> = if !provider.kind.sends_webhooks() {
         app.fault_at(
             KEY,
             format!("`identity_providers.{}` is not FusionAuth", provider.name),

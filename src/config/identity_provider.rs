@@ -3,11 +3,10 @@
 use url::Url;
 
 use crate::config::certificate_authorities::authorities;
-use crate::config::identity_provider_settings::{
-    ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi,
-};
+use crate::config::identity_provider_settings::{ClientAuthentication, IdentityProvider};
 use crate::config::outgoing_proxy::{PlainHttp, outgoing_proxy};
-use crate::config::provider_logout::provider_logout;
+use crate::config::provider_kind::{ProviderKind, provider_kind};
+use crate::config::provider_logout::{ReadLogout, provider_logout};
 use crate::config::quoting::{list, quote};
 use crate::config::reader::{Item, Section, boolean};
 use crate::config::signatures::signatures;
@@ -50,7 +49,7 @@ fn read(
     section: &Section<'_>,
     client_auth: Option<(ClientAuthentication, ClientAuthentication)>,
 ) -> Option<IdentityProvider> {
-    let kind = kind(section);
+    let kind = provider_kind(section);
     let issuer = section.required(
         "issuer",
         "write the claim `iss` of the provider's tokens, such as `\"https://id.example.com/realms/shop\"`",
@@ -75,25 +74,15 @@ fn read(
         .zip(proxy.as_ref())
         .map(|(allowed, proxy)| PlainHttp::new(allowed, proxy.as_ref().map(|proxy| &proxy.url)));
 
-    if let (Some(kind), Some(issuer)) = (kind, issuer.as_deref()) {
-        let token_endpoint = token_endpoint.as_ref().and_then(Option::as_ref);
-        let needs_keys = !matches!(hmac_secret, Some(Some(_)));
-        let to_find = to_find(section, kind, token_endpoint, needs_keys, logout.endpoint_key());
-        check_issuer(section, issuer, &to_find, plain_http.unwrap_or(PlainHttp::Anybody));
-    }
-    let endpoints = [
-        ("token_endpoint", &token_endpoint),
-        ("revocation_endpoint", &logout.revocation_endpoint),
-        ("end_session_endpoint", &logout.end_session_endpoint),
-        ("jwks_uri", &jwks_uri),
-    ];
-    if let Some(plain_http) = plain_http {
-        check_endpoints(
-            section,
-            plain_http,
-            &endpoints.map(|(key, url)| (key, url.as_ref().and_then(Option::as_ref))),
-        );
-    }
+    let addresses = Addresses {
+        kind,
+        issuer: issuer.as_deref(),
+        needs_keys: !matches!(hmac_secret, Some(Some(_))),
+        token_endpoint: known(&token_endpoint),
+        jwks_uri: known(&jwks_uri),
+        logout: &logout,
+    };
+    addresses.check(section, plain_http);
     let (at_token, at_revocation) = client_auth?;
     Some(IdentityProvider {
         name: name.to_owned(),
@@ -122,23 +111,39 @@ fn read(
     })
 }
 
-fn kind(section: &Section<'_>) -> Option<ProviderKind> {
-    let is_fusionauth = section
-        .defaulted("kind", "\"oauth2\"", |item| word(item, &[("oauth2", false), ("fusionauth", true)]));
-    let refresh_api = section.defaulted("refresh_api", "\"oauth2\"", |item| {
-        word(item, &[("oauth2", RefreshApi::OAuth2), ("jwt", RefreshApi::Jwt)])
-    });
-    if is_fusionauth? {
-        return Some(ProviderKind::FusionAuth { refresh_api: refresh_api? });
+/// The addresses of a provider, as far as they could be read.
+struct Addresses<'a> {
+    kind: Option<ProviderKind>,
+    issuer: Option<&'a str>,
+    needs_keys: bool,
+    token_endpoint: Option<&'a Url>,
+    jwks_uri: Option<&'a Url>,
+    logout: &'a ReadLogout,
+}
+
+impl Addresses<'_> {
+    fn check(&self, section: &Section<'_>, plain_http: Option<PlainHttp>) {
+        if let (Some(kind), Some(issuer)) = (self.kind, self.issuer) {
+            let endpoint = self.logout.endpoint_key();
+            let to_find = to_find(section, kind, self.token_endpoint, self.needs_keys, endpoint);
+            check_issuer(section, issuer, &to_find, plain_http.unwrap_or(PlainHttp::Anybody));
+        }
+        let endpoints = [
+            ("token_endpoint", self.token_endpoint),
+            ("revocation_endpoint", known(&self.logout.revocation_endpoint)),
+            ("end_session_endpoint", known(&self.logout.end_session_endpoint)),
+            ("jwks_uri", self.jwks_uri),
+        ];
+        if let Some(plain_http) = plain_http {
+            check_endpoints(section, plain_http, &endpoints);
+        }
     }
-    if section.has("refresh_api") {
-        return section.fault_at(
-            "refresh_api",
-            "only FusionAuth has two refresh APIs",
-            "remove it, or write `kind = \"fusionauth\"`",
-        );
-    }
-    Some(ProviderKind::OAuth2)
+}
+
+/// The address that a key names, if it was written and could be read.
+#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
+fn known(url: &Option<Option<Url>>) -> Option<&Url> {
+    url.as_ref().and_then(Option::as_ref)
 }
 
 fn client_authentication(section: &Section<'_>) -> Option<(ClientAuthentication, ClientAuthentication)> {
@@ -187,10 +192,7 @@ fn to_find(
     needs_keys: bool,
     logout_endpoint: &'static str,
 ) -> ToFind {
-    // FusionAuth's endpoints are next to each other; its issuer is often a free text.
-    let is_fusionauth = kind != ProviderKind::OAuth2;
-    let names_fusionauth = token_endpoint.is_some_and(|url| url.path().ends_with("/oauth2/token"));
-    if is_fusionauth && names_fusionauth {
+    if token_endpoint.is_some_and(|url| kind.finds_all_beside(url)) {
         return ToFind { needed: Vec::new(), asks_issuer: false };
     }
     let all: &[&'static str] = if needs_keys { &["token_endpoint", "jwks_uri"] } else { &["token_endpoint"] };
@@ -202,8 +204,9 @@ fn to_find(
     ToFind { needed, asks_issuer }
 }
 
-/// What is not configured has to be found under the issuer, which must then be a URL, and a confidential one. Where all that
-/// is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`, though nobody answers there.
+/// Endpoints that are not configured have to be found under the issuer, which must then be a URL, and a confidential
+/// one. Where all that is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`,
+/// though nobody answers there.
 fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, plain_http: PlainHttp) {
     const REVOKES_NOTHING: &str = "set it, if the provider has one";
     match parse_issuer(issuer) {

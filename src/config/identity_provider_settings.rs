@@ -7,6 +7,7 @@ use url::Url;
 
 use crate::config::certificate_authorities::Authorities;
 use crate::config::outgoing_proxy::{OutgoingProxy, PlainHttp};
+use crate::config::provider_kind::ProviderKind;
 use crate::config::secret::Secret;
 use crate::config::token_parameters::TokenParameter;
 
@@ -15,9 +16,9 @@ use crate::config::token_parameters::TokenParameter;
 pub struct IdentityProvider {
     /// The table's name.
     pub name: String,
-    /// Which dialect it speaks.
+    /// The dialect that it speaks.
     pub kind: ProviderKind,
-    /// Compared exactly with the claim `iss`. A free text for FusionAuth, else a URL.
+    /// Compared exactly with the claim `iss`. A URL, or for some kinds a free text.
     pub issuer: String,
     /// Requested at the password grant; `None` sends no `scope`.
     pub scope: Option<String>,
@@ -55,9 +56,9 @@ pub struct IdentityProvider {
     pub jwks_cooldown: Duration,
     /// Permits plain http to hosts that are not loopback.
     pub allow_insecure_http: bool,
-    /// The authorities that certify it; `None`: the machine's.
+    /// The authorities that certify it; `None`: the machine's authorities.
     pub ca: Option<Authorities>,
-    /// The HTTP proxy of every call; `None`: calls go straight to the provider.
+    /// The proxy that every call goes through; `None`: straight to it.
     pub proxy: Option<OutgoingProxy>,
 }
 
@@ -66,18 +67,6 @@ impl IdentityProvider {
     pub fn plain_http(&self) -> PlainHttp {
         PlainHttp::new(self.allow_insecure_http, self.proxy.as_ref().map(|proxy| &proxy.url))
     }
-}
-
-/// `identity_providers.NAME.kind`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProviderKind {
-    /// Any OpenID Connect or OAuth 2 provider.
-    OAuth2,
-    /// FusionAuth: its endpoints, its logout, its challenges.
-    FusionAuth {
-        /// Which of its two refresh APIs is used.
-        refresh_api: RefreshApi,
-    },
 }
 
 /// `identity_providers.NAME.logout`.
@@ -90,16 +79,7 @@ pub enum LogoutMethod {
     EndSession,
 }
 
-/// `refresh_api` of a FusionAuth provider.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefreshApi {
-    /// The refresh grant at `/oauth2/token`.
-    OAuth2,
-    /// `POST /api/jwt/refresh`.
-    Jwt,
-}
-
-/// A client's proof of its identity (RFC 6749 section 2.3.1).
+/// The way in which a client proves who it is (RFC 6749 section 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuthentication {
     /// HTTP Basic with id and secret form-encoded first, as RFC 6749 wants it.

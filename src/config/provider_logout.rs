@@ -1,8 +1,10 @@
-//! How a logout reaches the provider: `logout` of `[identity_providers.*]`, and the endpoint that goes with it.
+//! The way in which a logout reaches the provider: `logout` of `[identity_providers.*]`, and the endpoint that goes
+//! with it.
 
 use url::Url;
 
-use crate::config::identity_provider_settings::{LogoutMethod, ProviderKind};
+use crate::config::identity_provider_settings::LogoutMethod;
+use crate::config::provider_kind::ProviderKind;
 use crate::config::reader::Section;
 use crate::config::values::url::endpoint;
 use crate::config::values::word;
@@ -38,19 +40,15 @@ pub(super) fn provider_logout(section: &Section<'_>, kind: Option<ProviderKind>)
 }
 
 fn check(section: &Section<'_>, kind: Option<ProviderKind>, read: &ReadLogout) {
-    let is_fusionauth = matches!(kind, Some(ProviderKind::FusionAuth { .. }));
-    let _: Option<()> = match read.method {
-        Some(LogoutMethod::EndSession) if is_fusionauth => section.fault_at(
-            "logout",
-            "FusionAuth has a logout of its own, which is used in any case",
-            "remove this key",
-        ),
-        Some(LogoutMethod::EndSession) if section.has("revocation_endpoint") => section.fault_at(
+    let own_logout = kind.and_then(ProviderKind::own_logout);
+    let _: Option<()> = match (read.method, own_logout) {
+        (Some(LogoutMethod::EndSession), Some(own)) => section.fault_at("logout", own, "remove this key"),
+        (Some(LogoutMethod::EndSession), None) if section.has("revocation_endpoint") => section.fault_at(
             "revocation_endpoint",
             "with `logout = \"end_session\"` this endpoint is never used",
             "remove it, or write `logout = \"revocation\"`",
         ),
-        Some(LogoutMethod::Revocation) if section.has("end_session_endpoint") => section.fault_at(
+        (Some(LogoutMethod::Revocation), _) if section.has("end_session_endpoint") => section.fault_at(
             "end_session_endpoint",
             "without `logout = \"end_session\"` this endpoint is never used",
             "remove it, or write `logout = \"end_session\"`",

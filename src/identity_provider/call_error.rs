@@ -1,30 +1,32 @@
-//! Why a call to a provider has no answer: who could not be reached, the provider or a proxy in between, and what to do.
+//! The reasons why a call to a provider has no answer: who could not be reached, the provider or a proxy in between,
+//! and what to do.
 
 use std::error::Error;
 use std::time::Duration;
 
 use url::Url;
 
+use crate::system::explained::Explained;
 use crate::system::unreachable::{Side, Unreachable};
 
 /// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
 pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
     /// It is not known where to call.
     #[error("{0}")]
-    NoEndpoint(String),
+    NoEndpoint(Explained),
     /// No connection, or it broke.
     #[error("{0}")]
-    Connection(String),
+    Connection(Explained),
     /// The proxy in between has not let us talk to the provider.
     #[error("the proxy {proxy}: {reason}")]
     Proxy {
         /// Its scheme, host and port.
         proxy: String,
-        /// What went wrong.
+        /// The fault.
         reason: String,
     },
     /// The answer was not complete in time.
@@ -38,9 +40,18 @@ pub(super) enum CallError {
     Encoded,
 }
 
+impl From<CallError> for Explained {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::NoEndpoint(explained) | CallError::Connection(explained) => explained,
+            other => Self::from(other.to_string()),
+        }
+    }
+}
+
 impl CallError {
-    /// Says whose fault it is that there is no connection. Over plain http only the proxy is connected to; to an https provider
-    /// there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
+    /// Says whose fault it is that there is no connection. Over plain http only the proxy is connected to; to an https
+    /// provider there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
     pub(super) fn of(error: reqwest::Error, proxy: Option<&Url>) -> Self {
         let Some(proxy) = proxy.filter(|_| error.is_connect()) else {
             return Self::Connection(describe(error));
@@ -72,7 +83,7 @@ impl CallError {
     }
 }
 
-/// How errors of tunnels begin, which have no public type.
+/// The beginning of errors of tunnels, which have no public type.
 const TUNNEL: &str = "tunnel error: ";
 
 /// RFC 9110 section 15.5.8.
@@ -97,17 +108,21 @@ fn words_of(error: reqwest::Error) -> String {
     text
 }
 
-/// Says what an error's words mean at a proxy. What helps against a provider that cannot be reached does not help there.
+/// Says what an error's words mean at a proxy. What helps against a provider that cannot be reached does not help
+/// there.
 fn meaning(words: &str) -> Option<String> {
     Unreachable::of(words, Side::IdentityProvider).map(|known| known.to_string())
 }
 
 /// Says what an error's words mean, and what to do about it, as far as that is known.
-fn explained(words: String) -> String {
-    Unreachable::of(&words, Side::IdentityProvider).map_or(words, |known| known.with_hint())
+fn explained(words: String) -> Explained {
+    match Unreachable::of(&words, Side::IdentityProvider) {
+        Some(known) => known.explained(),
+        None => Explained::from(words),
+    }
 }
 
 /// Says what an error is about, and what to do about it, as far as that is known.
-pub(super) fn describe(error: reqwest::Error) -> String {
+pub(super) fn describe(error: reqwest::Error) -> Explained {
     explained(words_of(error))
 }

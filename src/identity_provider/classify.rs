@@ -1,10 +1,10 @@
-//! The meaning of an answer: pure functions of phase, status and content. Where kinds of providers differ, their dialect says
-//! it; the rules below are those of the standards' dialect.
+//! The meaning of an answer: pure functions of phase, status and content. Where kinds of providers differ, their
+//! dialect says it; the rules below are those of the standards' dialect.
 //!
-//! Providers agree on little (docs: how identity providers differ), and what answers may not be the provider: a firewall, a
-//! proxy in front of it, a load balancer. So only what a provider says by a code that is known (`codes`), or by one of the
-//! bare answers below, is a no. Everything else is unclear, and **unclear is not no**: the session is kept, and no guess is
-//! counted. The rules, first match wins:
+//! Providers agree on little (docs: how identity providers differ), and what answers may not be the provider: a
+//! firewall, a proxy in front of it, a load balancer. So only what a provider says by a code that is known (`codes`),
+//! or by one of the bare answers below, is a no. Everything else is unclear, and **unclear is not no**: the session is
+//! kept, and no guess is counted. The rules, first match wins:
 //!
 //! 1. 1xx, 3xx, 408, 425, 429 and 5xx say nothing about the user: the provider is unavailable. But 429 at a login is told
 //!    to the user, whose account it may be about.
@@ -16,11 +16,12 @@
 //! 5. 404, 405, 410 and 415 mean a wrong URL: the operator's fault.
 //! 6. Everything else: the provider is unavailable.
 
+use crate::identity_provider::client_fix::client_fix;
 use crate::identity_provider::code_row::{AtLogin, AtLogout, AtRefresh, Member, Row};
 use crate::identity_provider::codes;
 use crate::identity_provider::dialect::{Dialect, Said, kinds};
 use crate::identity_provider::error_answer::{ErrorAnswer, Shape};
-use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, TokenSet};
+use crate::identity_provider::outcome::{ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};
 use crate::identity_provider::provider_answer::Answer;
 use crate::identity_provider::retry_after::RetryAfter;
 use crate::identity_provider::token_answer;
@@ -43,8 +44,8 @@ pub(super) fn login(
             let names = dialects(dialect).flat_map(Dialect::challenge).copied();
             LoginError::Challenge(kind, error.challenge(names, said.row.is_some_and(is_by_reason)), text)
         }
-        AtLogin::Operator => LoginError::Misconfigured(text),
-        AtLogin::Passing => LoginError::Unavailable(text, RetryAfter::of(answer)),
+        AtLogin::Operator => LoginError::Misconfigured(refusal(&error, text, "password")),
+        AtLogin::Passing => LoginError::Unavailable(text.into(), RetryAfter::of(answer)),
     })
 }
 
@@ -61,8 +62,8 @@ pub(super) fn refresh(
     Err(match dialect.blame_refresh(&said(dialect, answer, &error)) {
         AtRefresh::Dead => RefreshError::Dead(text),
         AtRefresh::Step(kind) => RefreshError::Challenge(kind, text),
-        AtRefresh::Operator => RefreshError::Misconfigured(text),
-        AtRefresh::Passing => RefreshError::Unavailable(text, RetryAfter::of(answer)),
+        AtRefresh::Operator => RefreshError::Misconfigured(refusal(&error, text, "refresh_token")),
+        AtRefresh::Passing => RefreshError::Unavailable(text.into(), RetryAfter::of(answer)),
     })
 }
 
@@ -74,7 +75,7 @@ pub(super) fn logout(dialect: &dyn Dialect, answer: &Answer, secrets: &[&str]) -
     match blame.meaning {
         AtLogout::Done => Ok(()),
         AtLogout::Refused => Err(RevokeError::Refused(text())),
-        AtLogout::Passing => Err(RevokeError::Unavailable(text())),
+        AtLogout::Passing => Err(RevokeError::Unavailable(text().into())),
     }
 }
 
@@ -108,6 +109,10 @@ pub(super) fn said<'a>(dialect: &dyn Dialect, answer: &'a Answer, error: &'a Err
         error,
         row: codes::find(dialect, error, answer.status),
     }
+}
+
+fn refusal(error: &ErrorAnswer, reason: String, grant: &str) -> ClientRefusal {
+    ClientRefusal { reason, fix: client_fix(error.code(), grant) }
 }
 
 /// This dialect, and all that are known.

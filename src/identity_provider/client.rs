@@ -1,4 +1,4 @@
-//! Who asks: an app as its provider's client, and the user whose credentials it passes on.
+//! The two who ask a provider: an app as its client, and the user whose credentials it passes on.
 
 use crate::config;
 use crate::syntax::redacted::SecretText;
@@ -10,7 +10,7 @@ pub struct Client {
     pub id: String,
     /// `client_secret`; `None` for a public client.
     pub secret: Option<config::Secret>,
-    /// What the token endpoint wants beside its grants.
+    /// The parameters that the token endpoint wants beside its grants.
     pub parameters: Vec<config::TokenParameter>,
 }
 
@@ -32,7 +32,7 @@ impl Client {
     }
 }
 
-/// What a user typed into the app's login form.
+/// The credentials that a user typed into the app's login form.
 #[derive(Debug)]
 pub struct Credentials {
     /// The user name, as typed.

@@ -1,4 +1,4 @@
-//! How a client proves who it is to a provider (RFC 6749 section 2.3), in buffers that are zeroised.
+//! The ways in which a client proves to a provider who it is (RFC 6749 section 2.3), in buffers that are zeroised.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

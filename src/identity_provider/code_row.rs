@@ -1,5 +1,5 @@
-//! A row of the table of codes: values of one member of an error answer that mean the same, at a login, at a refresh and at a
-//! logout.
+//! A row of the table of codes: values of one member of an error answer that mean the same, at a login, at a refresh
+//! and at a logout.
 
 use crate::identity_provider::outcome::ChallengeKind;
 
@@ -72,7 +72,7 @@ pub(super) struct Row {
     pub(super) refresh: AtRefresh,
     /// The meaning at a logout.
     pub(super) logout: AtLogout,
-    /// Who is known to mean it so.
+    /// The providers that are known to mean it so.
     pub(super) by: &'static str,
 }
 

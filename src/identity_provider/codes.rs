@@ -1,9 +1,9 @@
 //! The meaning of providers' codes, at a login, at a refresh and at a logout: one table, since a code has several
 //! authors. `docs/behaviour.md` has the same table for people; a test compares the two.
 //!
-//! The rows that one kind of provider has for itself are in its dialect; here are all others, and the order. The rows go from
-//! what is precise to what is general, and the first one that fits counts. A code that is in no row says nothing that is
-//! known, and so ends no session.
+//! The rows that one kind of provider has for itself are in its dialect; here are all others, and the order. The rows
+//! go from what is precise to what is general, and the first one that fits counts. A code that is in no row says
+//! nothing that is known, and so ends no session.
 
 use crate::identity_provider::code_row::AtLogout::{self, Refused};
 use crate::identity_provider::code_row::AtRefresh::{Dead, Operator, Passing};
@@ -163,9 +163,9 @@ const GENERAL: &[Row] = &[
     row(Code, &["server_error", "slow_down", "temporarily_unavailable"], "RFC 6749, RFC 8628"),
 ];
 
-/// Says whether a code that comes with this status is the provider's word. Beside the 4xx that is 200, which some answer to
-/// everything (and 201, which some frameworks answer to every POST). 408, 425, 429 and 5xx pass by themselves, whatever
-/// comes with them.
+/// Says whether a code that comes with this status is the provider's word. Beside the 4xx that is 200, which some
+/// answer to everything (and 201, which some frameworks answer to every POST). 408, 425, 429 and 5xx pass by
+/// themselves, whatever comes with them.
 pub(super) const fn is_heard(status: u16) -> bool {
     matches!(status, 200 | 201 | 400..=499) && !matches!(status, 408 | 425 | 429)
 }

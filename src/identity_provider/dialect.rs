@@ -1,8 +1,8 @@
 //! The dialect of an identity provider: everything in which one kind of provider differs from another.
 //!
-//! The defaults of [`Dialect`] are the standards' way (RFC 6749, RFC 7009). A file below has what one kind of provider does
-//! otherwise, and `kinds` lists them all. A dialect only says what is to be sent and what an answer means; it makes no
-//! connection.
+//! The defaults of [`Dialect`] are the standards' way (RFC 6749, RFC 7009). A file below has what one kind of provider
+//! does otherwise, and `kinds` lists them all. A dialect only says what is to be sent and what an answer means; it
+//! makes no connection.
 
 mod fusionauth;
 mod keycloak;
@@ -29,7 +29,8 @@ use crate::identity_provider::token_answer;
 
 /// One kind of provider.
 pub(super) trait Dialect: Debug + Send + Sync {
-    /// Returns the endpoints that are known without asking anyone: the configured ones, and those that follow from them.
+    /// Returns the endpoints that are known without asking anyone: the configured ones, and those that follow from
+    /// them.
     fn endpoints(
         &self,
         _config: &config::IdentityProvider,
@@ -38,7 +39,8 @@ pub(super) trait Dialect: Debug + Send + Sync {
         Ok(configured)
     }
 
-    /// Returns the metadata documents of this issuer, in the order in which they are asked for. None: there is no discovery.
+    /// Returns the metadata documents of this issuer, in the order in which they are asked for. None: there is no
+    /// discovery.
     fn metadata(&self, _issuer: &Url) -> Vec<Url> {
         Vec::new()
     }
@@ -61,7 +63,8 @@ pub(super) trait Dialect: Debug + Send + Sync {
         endpoints.token.as_ref()
     }
 
-    /// Returns what exchanges a refresh token for new tokens (RFC 6749 section 6). `access_token` is the old one, if it is there.
+    /// Returns what exchanges a refresh token for new tokens (RFC 6749 section 6). `access_token` is the old one, if it
+    /// is there.
     fn refresh<'a>(&self, refresh_token: &'a str, _access_token: Option<&'a str>) -> Body<'a> {
         Body::Form(refresh_grant(refresh_token))
     }
@@ -71,7 +74,8 @@ pub(super) trait Dialect: Debug + Send + Sync {
         Body::Form(Form::new().field("token", refresh_token).field("token_type_hint", "refresh_token"))
     }
 
-    /// Reads the tokens of a successful refresh. An error says what is wrong with the answer, without any of its content.
+    /// Reads the tokens of a successful refresh. An error says what is wrong with the answer, without any of its
+    /// content.
     fn read_refresh(&self, json: &[u8]) -> Result<TokenSet, &'static str> {
         token_answer::parse(json)
     }
@@ -107,9 +111,9 @@ pub(super) trait Dialect: Debug + Send + Sync {
         }
     }
 
-    /// Says what an answer means where a refresh token was to be revoked. Any body will do with a 2xx (RFC 7009 section 2.2)
-    /// except a code that says otherwise, and a token that the provider cannot revoke is nothing that could be done better.
-    /// Where the answer is unclear it is worth asking again.
+    /// Says what an answer means where a refresh token was to be revoked. Any body will do with a 2xx (RFC 7009 section
+    /// 2.2) except a code that says otherwise, and a token that the provider cannot revoke is nothing that could be
+    /// done better. An unclear answer is worth another attempt.
     fn blame_logout(&self, said: &Said<'_>) -> LogoutBlame {
         LogoutBlame::from(match said.row {
             Some(row) => row.logout,
@@ -124,7 +128,8 @@ pub(super) trait Dialect: Debug + Send + Sync {
         None
     }
 
-    /// Returns the members of an error answer that the next step of a login needs. They are passed on for every provider.
+    /// Returns the members of an error answer that the next step of a login needs. They are passed on for every
+    /// provider.
     fn challenge(&self) -> &'static [&'static str] {
         &[]
     }
@@ -153,7 +158,7 @@ pub(super) enum Body<'a> {
     Query(Vec<(&'static str, &'a str)>),
 }
 
-/// What is said by an answer without tokens.
+/// The content of an answer without tokens.
 pub(super) struct Said<'a> {
     /// The status code.
     pub(super) status: u16,
@@ -204,7 +209,7 @@ pub(super) struct Question {
     pub(super) good: &'static str,
     /// Is said before what is wrong with the answer.
     pub(super) bad: &'static str,
-    /// What the operator does about it.
+    /// The operator's remedy.
     pub(super) fix: &'static str,
 }
 

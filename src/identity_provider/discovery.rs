@@ -43,10 +43,20 @@ pub(super) struct Discovery {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What the metadata said.
+    /// The endpoints that the metadata named.
     found: Option<Endpoints>,
     last_start: Option<Instant>,
     last_error: Option<DiscoveryError>,
+}
+
+/// Returns the endpoints that are known without asking anyone.
+pub(super) fn configured(
+    config: &config::IdentityProvider,
+    dialect: &dyn Dialect,
+) -> Result<Endpoints, SetupError> {
+    let known = dialect.endpoints(config, Endpoints::named(config))?;
+    known.check(config.plain_http()).map_err(SetupError::Endpoint)?;
+    Ok(known)
 }
 
 impl Discovery {
@@ -56,7 +66,7 @@ impl Discovery {
         dialect: &dyn Dialect,
         http: HttpClient,
     ) -> Result<Self, SetupError> {
-        let configured = Endpoints::configured(config, dialect)?;
+        let configured = configured(config, dialect)?;
         let issuer = issuer_url(&config.issuer);
         let mut documents = issuer.map(|issuer| dialect.metadata(&issuer)).unwrap_or_default();
         let needs_jwks = config.hmac_secret.is_none();
@@ -90,7 +100,8 @@ impl Discovery {
         })
     }
 
-    /// Takes over what the same issuer's metadata said, where the configuration is silent. It is asked for again: not settled.
+    /// Takes over what the same issuer's metadata said, where the configuration is silent. It is asked for again: not
+    /// settled.
     pub(super) fn take_over(&self, before: &Self) {
         if self.documents != before.documents {
             return;
@@ -103,18 +114,18 @@ impl Discovery {
         }
     }
 
-    /// What is known now: no I/O, no lock.
+    /// Returns the endpoints that are known now: no I/O, no lock.
     pub(super) fn endpoints(&self) -> Arc<Endpoints> {
         self.known.load_full()
     }
 
-    /// Whether the endpoints that are needed to serve are known.
+    /// Says whether the endpoints that are needed to serve are known.
     pub(super) fn is_complete(&self) -> bool {
         let known = self.known.load();
         known.token.is_some() && (known.jwks.is_some() || !self.needs_jwks)
     }
 
-    /// Whether asking (again) could find anything.
+    /// Says whether nothing is left to find out.
     pub(super) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
     }
@@ -128,7 +139,7 @@ impl Discovery {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known, after one attempt to find out if `wanted` is not among it yet.
+    /// Returns the known endpoints, after one attempt to find more if `wanted` is not among it yet.
     pub(super) async fn endpoints_with(
         self: &Arc<Self>,
         wanted: impl Fn(&Endpoints) -> bool,
@@ -148,7 +159,8 @@ impl Discovery {
     async fn discover(&self) -> bool {
         self.space_out().await;
         let outcome = self.fetch_metadata().await.and_then(|metadata| self.accept(&metadata));
-        // A provider whose needed endpoints are all configured may well have no metadata. That it says so itself counts.
+        // A provider whose needed endpoints are all configured may well have no metadata. That it says so itself
+        // counts.
         let settled = match &outcome {
             Ok(()) => true,
             Err(

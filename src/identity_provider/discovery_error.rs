@@ -1,6 +1,8 @@
-//! Why a provider's endpoints are not known, and what to change then.
+//! The reasons why a provider's endpoints are not known, and what to change then.
 
-/// Why the endpoints are not known.
+use crate::system::explained::Explained;
+
+/// The reason why the endpoints are not known.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum DiscoveryError {
     /// The provider could not be asked now.
@@ -8,15 +10,15 @@ pub enum DiscoveryError {
     Unreachable {
         /// The metadata document.
         url: String,
-        /// What went wrong.
-        reason: String,
+        /// The fault.
+        reason: Explained,
     },
     /// The proxy in between does not let us ask it.
     #[error("discovery at {url}: {reason}")]
     Proxy {
         /// The metadata document.
         url: String,
-        /// What went wrong.
+        /// The fault.
         reason: String,
     },
     /// The provider says that there is no such document.
@@ -24,15 +26,15 @@ pub enum DiscoveryError {
     NoMetadata {
         /// The metadata document.
         url: String,
-        /// How it says so.
+        /// Its words for that.
         reason: String,
     },
-    /// What came is no metadata, and perhaps not the provider's: a page of a firewall, a sign-in, a maintenance.
+    /// The answer is no metadata, and perhaps not the provider's: a page of a firewall, a sign-in, a maintenance.
     #[error("discovery at {url}: {reason}")]
     Unclear {
         /// The metadata document.
         url: String,
-        /// What came.
+        /// The answer.
         reason: String,
     },
     /// The metadata is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
@@ -49,7 +51,7 @@ pub enum DiscoveryError {
 }
 
 impl DiscoveryError {
-    /// What to change in the configuration, where that is likely and the error does not say it itself.
+    /// Says what to change in the configuration, where that is likely and the error does not say it itself.
     pub(super) const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::OtherIssuer { .. } => Some("set `issuer` to what the provider calls itself, byte by byte"),
@@ -63,6 +65,15 @@ impl DiscoveryError {
             ),
             Self::Endpoint(_) => Some("correct it at the provider, or set the endpoint in the configuration"),
             Self::Unreachable { .. } | Self::Proxy { .. } => None,
+        }
+    }
+}
+
+impl From<DiscoveryError> for Explained {
+    fn from(error: DiscoveryError) -> Self {
+        match error {
+            DiscoveryError::Unreachable { url, reason } => reason.after(&format!("discovery at {url}: ")),
+            other => Self::from(other.to_string()),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::identity_provider::outcome::RefreshError;
 use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::provider_answer::Answer;
 use crate::identity_provider::{classify, token_answer};
+use crate::system::explained::Explained;
 
 /// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
 const NO_USER: &str = "portcullis-doctor-no-such-user";
@@ -27,7 +28,7 @@ const NO_TOKEN: &str = "portcullis-doctor-no-such-token";
 /// An answer to a probe: what it means, what it was, and the provider's `Date` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed<T> {
-    /// What the answer means.
+    /// The meaning of the answer.
     pub verdict: T,
     /// In which form it came, such as `status 400, error invalid_grant`.
     pub form: String,
@@ -35,7 +36,7 @@ pub struct Probed<T> {
     pub date: Option<String>,
 }
 
-/// Whether the provider knows the client and its secret.
+/// The provider's view of the client and its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientVerdict {
     /// It refused only the refresh token.
@@ -49,10 +50,10 @@ pub enum ClientVerdict {
     /// The answer is not in a provider's words: something stands in front of it.
     NotTheProvider(String),
     /// There is no answer to judge by.
-    Unavailable(String),
+    Unavailable(Explained),
 }
 
-/// Whether the client may use the password grant.
+/// The provider's view of the client's password grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordGrantVerdict {
     /// The provider refused only the user.
@@ -70,43 +71,43 @@ pub enum PasswordGrantVerdict {
     /// The answer is not in a provider's words: something stands in front of it.
     NotTheProvider(String),
     /// There is no answer to judge by.
-    Unavailable(String),
+    Unavailable(Explained),
 }
 
-/// Why there is no JWKS to look at.
+/// The reason why there is no JWKS to look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoKeys {
     /// The provider has not given one.
     #[error("{0}")]
-    OfProvider(String),
+    OfProvider(Explained),
     /// The proxy in between has not let us ask.
     #[error("{0}")]
-    OfProxy(String),
+    OfProxy(Explained),
 }
 
-/// What a JWKS offers.
+/// The keys that a JWKS offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysFound {
-    /// How many keys can be used; 0 with `problem`.
+    /// The number of keys that can be used; 0 with `problem`.
     pub usable: usize,
     /// The algorithms or key types that the JWKS names, for a hint.
     pub offered: Vec<String>,
-    /// What is wrong with keys that would be for it.
+    /// The faults of keys that would be for it.
     pub faulty: Vec<&'static str>,
-    /// Why no key can be used.
+    /// The reason why no key can be used.
     pub problem: Option<String>,
 }
 
-/// What a provider does in its own way.
+/// A provider's answer to a question about its own ways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DialectFinding {
     /// It answers as it should.
     Good(&'static str),
     /// It does not.
     Bad {
-        /// What it answers instead.
-        problem: String,
-        /// What to do about it.
+        /// Its answer instead.
+        problem: Explained,
+        /// The remedy, where the problem does not say it better.
         fix: &'static str,
     },
 }
@@ -129,14 +130,14 @@ impl IdentityProvider {
     /// Fetches the JWKS and looks at its keys. `Err`: there is none to look at.
     pub async fn probe_keys(&self) -> Result<Probed<KeysFound>, NoKeys> {
         let endpoints = self.discovery.endpoints();
-        let no_url = || NoKeys::OfProvider(String::from("no jwks_uri is known"));
+        let no_url = || NoKeys::OfProvider(Explained::from("no jwks_uri is known"));
         let url = endpoints.jwks.as_ref().ok_or_else(no_url)?;
         let answer = self.http.get(url, self.config.request_timeout).await.map_err(|error| match error {
-            error @ CallError::Proxy { .. } => NoKeys::OfProxy(error.to_string()),
-            error => NoKeys::OfProvider(error.to_string()),
+            error @ CallError::Proxy { .. } => NoKeys::OfProxy(error.into()),
+            error => NoKeys::OfProvider(error.into()),
         })?;
         if answer.status != 200 {
-            return Err(NoKeys::OfProvider(format!("status {}", answer.status)));
+            return Err(NoKeys::OfProvider(format!("status {}", answer.status).into()));
         }
         let keys = KeySet::from_jwks(answer.json(), &self.config.algorithms);
         let faulty = match &keys {
@@ -168,7 +169,7 @@ impl IdentityProvider {
             Ok(answer) => {
                 probed(answer, |answer| client_verdict(self.dialect, answer, client.secret.is_some()))
             }
-            Err(error) => not_probed(error.to_string(), ClientVerdict::Unavailable),
+            Err(error) => not_probed(error.into(), ClientVerdict::Unavailable),
         }
     }
 
@@ -177,7 +178,7 @@ impl IdentityProvider {
         let nobody = Credentials { username: NO_USER.into(), password: NO_TOKEN.into() };
         match self.send_login(client, &nobody).await {
             Ok(answer) => probed(answer, |answer| password_grant_verdict(self.dialect, answer)),
-            Err(error) => not_probed(error.to_string(), PasswordGrantVerdict::Unavailable),
+            Err(error) => not_probed(error.into(), PasswordGrantVerdict::Unavailable),
         }
     }
 
@@ -189,28 +190,28 @@ impl IdentityProvider {
             let (good, bad, fix) = (question.good, question.bad, question.fix);
             findings.push(match problem {
                 None => DialectFinding::Good(good),
-                Some(problem) => DialectFinding::Bad { problem: format!("{bad}: {problem}"), fix },
+                Some(problem) => DialectFinding::Bad { problem: problem.after(&format!("{bad}: ")), fix },
             });
         }
         findings
     }
 
     /// Asks one question. `Err`: the provider does not answer as it should.
-    async fn ask(&self, question: &Question, client: &Client) -> Result<(), String> {
+    async fn ask(&self, question: &Question, client: &Client) -> Result<(), Explained> {
         match &question.call {
             Asked::Refresh => match self.refresh_grant(client, NO_TOKEN, None).await {
                 Ok(_) | Err(RefreshError::Dead(_)) => Ok(()),
-                Err(error) => Err(error.text().to_owned()),
+                Err(error) => Err(error.into()),
             },
             Asked::Logout { is_right, no_endpoint } => {
-                let answer = self.send_logout(client, NO_TOKEN).await.map_err(|error| error.to_string())?;
+                let answer = self.send_logout(client, NO_TOKEN).await?;
                 let answer = answer.ok_or(*no_endpoint)?;
                 let error = ErrorAnswer::read(&answer);
                 let said = classify::said(self.dialect, &answer, &error);
                 if is_right(&said) {
                     return Ok(());
                 }
-                Err(if said.is_page() { String::from(PAGE) } else { error.describe(&answer, &[]) })
+                Err(if said.is_page() { Explained::from(PAGE) } else { error.describe(&answer, &[]).into() })
             }
         }
     }
@@ -221,8 +222,8 @@ fn probed<T>(answer: Answer, judge: impl Fn(&Answer) -> T) -> Probed<T> {
     Probed { verdict: judge(&answer), form, date: answer.date }
 }
 
-fn not_probed<T>(problem: String, verdict: impl Fn(String) -> T) -> Probed<T> {
-    Probed { verdict: verdict(problem.clone()), form: problem, date: None }
+fn not_probed<T>(problem: Explained, verdict: impl Fn(Explained) -> T) -> Probed<T> {
+    Probed { form: problem.to_string(), verdict: verdict(problem), date: None }
 }
 
 fn client_verdict(dialect: &dyn Dialect, answer: &Answer, has_secret: bool) -> ClientVerdict {
@@ -230,7 +231,7 @@ fn client_verdict(dialect: &dyn Dialect, answer: &Answer, has_secret: bool) -> C
     let text = error.describe(answer, &[]);
     let row = codes::find(dialect, &error, answer.status);
     match (answer.status, error.code(), row.map(|row| row.refresh)) {
-        (408 | 425 | 429 | 500.., ..) => ClientVerdict::Unavailable(text),
+        (408 | 425 | 429 | 500.., ..) => ClientVerdict::Unavailable(text.into()),
         (_, "invalid_client" | "unauthorized_client" | "incorrect_client_credentials", _) => {
             ClientVerdict::Refused(text)
         }
@@ -249,7 +250,7 @@ fn password_grant_verdict(dialect: &dyn Dialect, answer: &Answer) -> PasswordGra
     let row = codes::find(dialect, &error, answer.status);
     match (answer.status, error.code(), row.map(|row| row.login)) {
         (200 | 201, ..) if token_answer::parse(answer.json()).is_ok() => PasswordGrantVerdict::AcceptsAnyone,
-        (408 | 425 | 429 | 500.., ..) => PasswordGrantVerdict::Unavailable(text),
+        (408 | 425 | 429 | 500.., ..) => PasswordGrantVerdict::Unavailable(text.into()),
         (_, "invalid_scope" | "not_allowed", _) => PasswordGrantVerdict::ScopeRefused(text),
         (_, "invalid_target" | "invalid_resource", _) => PasswordGrantVerdict::TargetRefused(text),
         (_, "unauthorized_client" | "unsupported_grant_type", _) => PasswordGrantVerdict::NotAllowed(text),
@@ -264,7 +265,7 @@ fn password_grant_verdict(dialect: &dyn Dialect, answer: &Answer) -> PasswordGra
     }
 }
 
-/// What the signature keys of a JWKS are for, as it says itself.
+/// Lists the purposes of a JWKS's signature keys, as it says itself.
 fn offered(json: &[u8]) -> Vec<String> {
     let document: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let keys = document.get("keys").and_then(serde_json::Value::as_array).map(Vec::as_slice);

@@ -1,10 +1,8 @@
-//! Where a provider's endpoints are: set explicitly, derived by its dialect, or discovered.
+//! The endpoints of a provider: set explicitly, derived by its dialect, or discovered.
 
 use url::Url;
 
 use crate::config::{self, LogoutMethod, PlainHttp};
-use crate::identity_provider::dialect::Dialect;
-use crate::identity_provider::not_ready::SetupError;
 
 /// A provider's endpoints, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,31 +13,25 @@ pub(super) struct Endpoints {
     pub(super) refresh: Option<Url>,
     /// RFC 7009, or the provider's own logout API.
     pub(super) revocation: Option<Url>,
-    /// Where a session ends by its refresh token; known only where logouts go there.
+    /// The place where a session ends by its refresh token; known only where logouts go there.
     pub(super) end_session: Option<Url>,
     /// The JWKS.
     pub(super) jwks: Option<Url>,
 }
 
 impl Endpoints {
-    /// Returns the endpoints that are known without asking anyone.
-    pub(super) fn configured(
-        config: &config::IdentityProvider,
-        dialect: &dyn Dialect,
-    ) -> Result<Self, SetupError> {
-        let explicit = Self {
+    /// The endpoints that the configuration names.
+    pub(super) fn named(config: &config::IdentityProvider) -> Self {
+        Self {
             token: config.token_endpoint.clone(),
             refresh: None,
             revocation: config.revocation_endpoint.clone(),
             end_session: config.end_session_endpoint.clone(),
             jwks: config.jwks_uri.clone(),
-        };
-        let known = dialect.endpoints(config, explicit)?;
-        known.check(config.plain_http()).map_err(SetupError::Endpoint)?;
-        Ok(known)
+        }
     }
 
-    /// Where logouts go.
+    /// Returns the endpoint that logouts go to.
     pub(super) fn logout(&self, method: LogoutMethod) -> Option<&Url> {
         match method {
             LogoutMethod::Revocation => self.revocation.as_ref(),
@@ -94,8 +86,8 @@ pub(super) fn check_url(url: &Url, plain_http: PlainHttp) -> Result<(), String> 
     }
 }
 
-/// An http(s) URL out of an issuer, which may be a free text. One with a query or a fragment is nothing to discover from
-/// (OpenID Connect Discovery 1.0 section 3).
+/// An http(s) URL out of an issuer, which may be a free text. One with a query or a fragment is nothing to discover
+/// from (OpenID Connect Discovery 1.0 section 3).
 pub(super) fn issuer_url(issuer: &str) -> Option<Url> {
     let is_address = |url: &Url| {
         matches!(url.scheme(), "http" | "https")

@@ -37,8 +37,8 @@ pub(super) struct ErrorAnswer {
 }
 
 impl ErrorAnswer {
-    /// Reads whatever there is. Whether it is JSON is seen by itself: several providers send it as text or HTML. A text that
-    /// is not UTF-8 is read all the same, since the codes are.
+    /// Reads whatever there is. Whether it is JSON is seen by itself: several providers send it as text or HTML. A text
+    /// that is not UTF-8 is read all the same, since the codes are.
     pub(super) fn read(answer: &Answer) -> Self {
         let text = String::from_utf8_lossy(answer.json());
         let (shape, members) = match json::parse(text.as_bytes(), MAX_DEPTH) {
@@ -100,8 +100,8 @@ impl ErrorAnswer {
         self.members.get(name)
     }
 
-    /// Collects what the app needs to know for the step that the provider wants. `names` are chosen one by one: an answer may
-    /// hold what is not for the browser, such as a token. `with_reason`: the reason says which step.
+    /// Collects what the app needs to know for the step that the provider wants. `names` are chosen one by one: an
+    /// answer may hold what is not for the browser, such as a token. `with_reason`: the reason says which step.
     pub(super) fn challenge<'a>(&self, names: impl Iterator<Item = &'a str>, with_reason: bool) -> Value {
         let known = names.filter_map(|name| Some((name.to_owned(), self.members.get(name)?.clone())));
         let mut members: Map<String, Value> = known.collect();

@@ -16,8 +16,8 @@ use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, T
 use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::provider_answer::Answer;
 
-/// How long a refresh's answer is read at least, from when the refresh is asked for. Never for less than a request waits: a
-/// rotated refresh token would be lost with the answer.
+/// The least time for which a refresh's answer is read, from the start of the refresh. It is never less than a request
+/// waits: a rotated refresh token would be lost with the answer.
 pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
 
 impl IdentityProvider {
@@ -28,7 +28,7 @@ impl IdentityProvider {
         credentials: &Credentials,
     ) -> Result<TokenSet, LoginError> {
         let limit = self.config.request_timeout;
-        let unavailable = |error: CallError| LoginError::Unavailable(error.to_string(), None);
+        let unavailable = |error: CallError| LoginError::Unavailable(error.into(), None);
         let answer = match tokio::time::timeout(limit, self.send_login(client, credentials)).await {
             Ok(answer) => answer.map_err(unavailable)?,
             Err(_) => return Err(unavailable(CallError::TimedOut(limit))),
@@ -55,9 +55,9 @@ impl IdentityProvider {
         self.send_grant("login", url, client, body, self.config.request_timeout).await
     }
 
-    /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up to
-    /// [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller that cannot
-    /// wait so long stops waiting, but should let this run to its end.
+    /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up
+    /// to [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller that
+    /// cannot wait so long stops waiting, but should let this run to its end.
     pub async fn refresh_grant(
         &self,
         client: &Client,
@@ -66,7 +66,7 @@ impl IdentityProvider {
     ) -> Result<TokenSet, RefreshError> {
         let secrets = secrets_of(client, &[refresh_token, access_token.unwrap_or_default()]);
         let answer = self.send_refresh(client, refresh_token, access_token).await;
-        let answer = answer.map_err(|error| RefreshError::Unavailable(error.to_string(), None))?;
+        let answer = answer.map_err(|error| RefreshError::Unavailable(error.into(), None))?;
         classify::refresh(self.dialect, &answer, &secrets)
     }
 
@@ -116,8 +116,9 @@ impl IdentityProvider {
         self.send(purpose, url, (client, self.config.client_auth), body, limit).await
     }
 
-    /// Revokes a refresh token (RFC 7009, or the provider's own way) or, with `logout = "end_session"`, ends the provider's
-    /// session that it belongs to, within `request_timeout`. A provider without a revocation endpoint is none to fail at.
+    /// Revokes a refresh token (RFC 7009, or the provider's own way) or, with `logout = "end_session"`, ends the
+    /// provider's session that it belongs to, within `request_timeout`. A provider without a revocation endpoint is
+    /// none to fail at.
     pub async fn revoke(&self, client: &Client, refresh_token: &str) -> Result<(), RevokeError> {
         let limit = self.config.request_timeout;
         let answer = match tokio::time::timeout(limit, self.send_logout(client, refresh_token)).await {
@@ -129,8 +130,8 @@ impl IdentityProvider {
                 tracing::debug!(identity_provider = self.name(), "no revocation endpoint, nothing revoked");
                 return Ok(());
             }
-            Ok(Err(error)) => return Err(RevokeError::Unavailable(error.to_string())),
-            Err(_) => return Err(RevokeError::Unavailable(CallError::TimedOut(limit).to_string())),
+            Ok(Err(error)) => return Err(RevokeError::Unavailable(error.into())),
+            Err(_) => return Err(RevokeError::Unavailable(CallError::TimedOut(limit).into())),
         };
         classify::logout(self.dialect, &answer, &secrets_of(client, &[refresh_token]))
     }
@@ -145,7 +146,7 @@ impl IdentityProvider {
         let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.logout(method).is_some()).await;
         let Some(url) = endpoints.logout(method) else {
             return match self.discovery.last_error().filter(|_| !self.discovery.is_settled()) {
-                Some(error) => Err(CallError::Connection(error.to_string())),
+                Some(error) => Err(CallError::Connection(error.into())),
                 None => Ok(None),
             };
         };

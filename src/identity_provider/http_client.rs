@@ -1,5 +1,5 @@
-//! The only place that talks to an identity provider over HTTP: no redirects, no proxy but a configured one, total time-outs,
-//! bounded answers.
+//! The only place that talks to an identity provider over HTTP: no redirects, no proxy but a configured one, total
+//! time-outs, bounded answers.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::identity_provider::provider_answer::Answer;
 use crate::telemetry::metrics::ProviderCall;
 use crate::telemetry::traces::{self, CallSpan};
 
-/// How long an idle connection is kept. Below the 5 s after which Node closes one by default: a refresh that is
-/// sent into a closing connection may be lost, and must not be repeated where refresh tokens rotate.
+/// The time for which an idle connection is kept. It is below the 5 s after which Node closes one by default: a refresh
+/// that is sent into a closing connection may be lost, and must not be repeated where refresh tokens rotate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// The client of one identity provider.
@@ -55,15 +55,15 @@ impl HttpClient {
             let certificates: Result<Vec<_>, _> =
                 certificates.iter().map(|der| reqwest::Certificate::from_der(der)).collect();
             let client = certificates.and_then(|certificates| builder().tls_certs_only(certificates).build());
-            return client.map(|client| Self { client, proxy }).map_err(describe);
+            return client.map(|client| Self { client, proxy }).map_err(described);
         }
         let client = builder().build().or_else(|error| {
             // A bare image has no root certificates, which a provider on a loopback address does not need.
-            let error = describe(error);
+            let error = described(error);
             tracing::warn!(%error, "no root certificates: an identity provider over https cannot be verified");
             builder().tls_certs_only([]).build()
         });
-        client.map(|client| Self { client, proxy }).map_err(describe)
+        client.map(|client| Self { client, proxy }).map_err(described)
     }
 
     /// Fetches a JSON document.
@@ -134,13 +134,17 @@ impl HttpClient {
 }
 
 fn outgoing_proxy(proxy: &OutgoingProxy) -> Result<reqwest::Proxy, String> {
-    let through = reqwest::Proxy::all(proxy.url.clone()).map_err(describe)?;
+    let through = reqwest::Proxy::all(proxy.url.clone()).map_err(described)?;
     let credentials = proxy.credentials.as_ref();
     let header = credentials.and_then(|known| basic(&known.username, known.password.expose()));
     Ok(match header {
         Some(header) => through.custom_http_auth(header),
         None => through,
     })
+}
+
+fn described(error: reqwest::Error) -> String {
+    describe(error).to_string()
 }
 
 /// Counts a call and the time that it takes, also where it is given up.

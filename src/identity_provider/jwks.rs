@@ -40,7 +40,7 @@ pub(super) struct KeyStore {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What the current keys are, whatever their order and notation in the JWKS.
+    /// The current keys, whatever their order and notation in the JWKS.
     fingerprint: BTreeSet<String>,
     fetched: Option<Instant>,
     last_error: Option<String>,
@@ -71,8 +71,8 @@ impl KeyStore {
         }
     }
 
-    /// Takes over the keys that were fetched before, if they are of the same JWKS and for the same algorithms. `discovery`
-    /// must have done so already: it may know where the JWKS is.
+    /// Takes over the keys that were fetched before, if they are of the same JWKS and for the same algorithms.
+    /// `discovery` must have done so already: it may know where the JWKS is.
     pub(super) fn take_over(&self, before: &Self) {
         let (place, place_before) = (self.discovery.endpoints(), before.discovery.endpoints());
         let is_same = place.jwks.is_some() && place.jwks == place_before.jwks;
@@ -102,7 +102,7 @@ impl KeyStore {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Whether the keys never change.
+    /// Says whether the keys never change.
     pub(super) fn is_fixed(&self) -> bool {
         self.fixed
     }
@@ -112,7 +112,7 @@ impl KeyStore {
         self.state().fetched.map(|fetched| fetched.elapsed())
     }
 
-    /// Why the last fetch failed, if it did.
+    /// Says why the last fetch failed, if it did.
     pub(super) fn last_error(&self) -> Option<String> {
         self.state().last_error.clone()
     }

@@ -13,7 +13,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts in the background while something is missing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Who asks for a key that the key set lacks.
+/// The reason to ask for a key that the key set lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownKeySource {
     /// A token from a browser: anyone can send one, so fetches are rate-limited by `jwks_cooldown`.
@@ -22,7 +22,7 @@ pub enum UnknownKeySource {
     TokenAnswer,
 }
 
-/// When the last fetches for unknown keys began.
+/// The times at which the last fetches for unknown keys began.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LastFetches {
     for_request: Option<Instant>,

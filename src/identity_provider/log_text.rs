@@ -1,5 +1,7 @@
 //! Texts of a provider, made fit for a log line: short, escaped, and without what must stay secret.
 
+use crate::syntax::log_text;
+
 /// The most characters of a provider's text that go into a log.
 const MAX_CHARS: usize = 200;
 
@@ -31,7 +33,7 @@ pub(super) fn excerpt(text: &str, secrets: &[&str]) -> String {
 
 /// An excerpt of a text that is public, such as an issuer: only shortened and escaped.
 pub(super) fn escaped(text: &str) -> String {
-    text.chars().take(MAX_CHARS).flat_map(char::escape_debug).collect()
+    log_text::escaped(text, MAX_CHARS)
 }
 
 /// The characters of base64, base64url, hexadecimal and JWTs.

@@ -62,12 +62,12 @@ impl Metadata {
             Err(error @ CallError::Proxy { .. }) => {
                 return Err(DiscoveryError::Proxy { url: url.to_string(), reason: error.to_string() });
             }
-            Err(error) => return Err(unreachable(error.to_string())),
+            Err(error) => return Err(unreachable(error.into())),
         };
         match answer.status {
             200 => serde_json::from_slice(answer.json()).map_err(|error| unclear(error.to_string())),
             status @ (300..=399) => Err(unclear(format!("a redirect ({status}), which is not followed"))),
-            status @ (408 | 425 | 429 | 500..) => Err(unreachable(format!("status {status}"))),
+            status @ (408 | 425 | 429 | 500..) => Err(unreachable(format!("status {status}").into())),
             status if is_wrong_url(status) => Err(no_metadata(format!("status {status}"))),
             status => Err(unclear(format!("status {status}"))),
         }

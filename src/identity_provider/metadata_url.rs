@@ -1,4 +1,4 @@
-//! Where the metadata documents of an issuer are.
+//! The addresses of an issuer's metadata documents.
 
 use url::Url;
 

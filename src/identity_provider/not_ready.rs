@@ -1,6 +1,6 @@
-//! Why a provider cannot serve: as it is configured, or not yet.
+//! The reasons why a provider cannot serve: as it is configured, or not yet.
 
-/// Why an identity provider cannot be set up as configured.
+/// The reason why an identity provider cannot be set up as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// The HTTP client cannot be built.
@@ -14,7 +14,7 @@ pub enum SetupError {
     NoBase {
         /// The configured issuer.
         issuer: String,
-        /// What the operator does about it.
+        /// The operator's remedy.
         hint: &'static str,
     },
     /// The endpoints are neither configured nor to be discovered.
@@ -22,7 +22,7 @@ pub enum SetupError {
     NothingToDiscover(String),
 }
 
-/// Why an identity provider cannot serve (yet).
+/// The reason why an identity provider cannot serve (yet).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// The endpoints are not known.

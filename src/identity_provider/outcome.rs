@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::retry_after::RetryAfter;
+use crate::system::explained::Explained;
 
 /// The usable part of a successful token answer.
 #[derive(Debug)]
@@ -16,21 +17,21 @@ pub struct TokenSet {
     pub refresh_token: Option<RefreshToken>,
 }
 
-/// Why a password grant gave no tokens.
+/// The reason why a password grant gave no tokens.
 #[derive(PartialEq)]
 pub enum LoginError {
-    /// Wrong user name or password, locked, disabled: told apart for no user. The text is for the log: what the provider says
-    /// where that is more.
+    /// Wrong user name or password, locked, disabled: told apart for no user. The text is for the log: what the
+    /// provider says where that is more.
     InvalidCredentials(Option<String>),
     /// The provider wants another step. The value is an object with the provider's ids and methods, as far as it
-    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and FusionAuth's `reason`. The text is for the log.
+    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and a `reason`. The text is for the log.
     Challenge(ChallengeKind, Value, String),
     /// The provider takes no more logins for now, be it of this account; the text is for the log.
     TooMany(String, Option<RetryAfter>),
     /// The provider cannot be used now; the text is for the log.
-    Unavailable(String, Option<RetryAfter>),
-    /// The provider refuses this client: the operator's fault; the text is for the log.
-    Misconfigured(String),
+    Unavailable(Explained, Option<RetryAfter>),
+    /// The provider refuses this client: the operator's fault.
+    Misconfigured(ClientRefusal),
 }
 
 impl fmt::Debug for LoginError {
@@ -46,7 +47,7 @@ impl fmt::Debug for LoginError {
     }
 }
 
-/// Which step a provider wants.
+/// The step that a provider wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChallengeKind {
     /// A second factor.
@@ -57,38 +58,55 @@ pub enum ChallengeKind {
     AccountAction,
 }
 
-/// Why a refresh gave no tokens.
+/// The reason why a refresh gave no tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RefreshError {
     /// A definite "this grant is dead"; ends the session. The text is for the log.
     Dead(String),
-    /// The grant lives, and the provider wants another step of the user first; the session is kept. The text is for the log.
+    /// The grant lives, and the provider wants another step of the user first; the session is kept. The text is for the
+    /// log.
     Challenge(ChallengeKind, String),
     /// The provider cannot be used now; the session is kept. The text is for the log.
-    Unavailable(String, Option<RetryAfter>),
-    /// The provider refuses this client: the operator's fault; the session is kept. The text is for the log.
-    Misconfigured(String),
+    Unavailable(Explained, Option<RetryAfter>),
+    /// The provider refuses this client: the operator's fault; the session is kept.
+    Misconfigured(ClientRefusal),
 }
 
-impl RefreshError {
-    /// The text for the log.
-    pub fn text(&self) -> &str {
-        match self {
-            Self::Dead(text)
-            | Self::Challenge(_, text)
-            | Self::Unavailable(text, _)
-            | Self::Misconfigured(text) => text,
+impl From<RefreshError> for Explained {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Unavailable(explained, _) => explained,
+            RefreshError::Dead(text) | RefreshError::Challenge(_, text) => Self::from(text),
+            RefreshError::Misconfigured(refusal) => Self::from(refusal.reason),
         }
     }
 }
 
-/// Why a refresh token may not have been revoked. The session ends anyway.
+/// The refusal of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRefusal {
+    /// The provider's words, for the log.
+    pub reason: String,
+    /// The operator's remedy.
+    pub fix: String,
+}
+
+/// The reason why a refresh token may not have been revoked. The session ends anyway.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RevokeError {
     /// The provider cannot be used now; the text is for the log.
     #[error("identity provider unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(Explained),
     /// The provider refuses to revoke: mostly the operator's fault; the text is for the log.
     #[error("revocation refused: {0}")]
     Refused(String),
+}
+
+impl From<RevokeError> for Explained {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Unavailable(explained) => explained.after("identity provider unavailable: "),
+            refused @ RevokeError::Refused(_) => Self::from(refused.to_string()),
+        }
+    }
 }

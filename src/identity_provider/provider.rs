@@ -14,6 +14,7 @@ use crate::identity_provider::http_client::HttpClient;
 use crate::identity_provider::jwks::KeyStore;
 use crate::identity_provider::jwks_backoff::{Pauses, UnknownKeySource};
 use crate::identity_provider::not_ready::{NotReady, SetupError};
+use crate::system::explained::Explained;
 
 /// Seconds between two warnings of a clock that differs: each login and refresh would give one.
 const CLOCK_WARNINGS: u64 = 300;
@@ -48,8 +49,9 @@ impl IdentityProvider {
         Ok(Self { config: config.clone(), dialect, http, discovery, keys, warned_of_clock })
     }
 
-    /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the same: so a
-    /// change of something else serves on with the keys though the provider cannot be reached. Asked for anew all the same.
+    /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the
+    /// same: so a change of something else serves on with the keys though the provider cannot be reached. Asked for
+    /// anew all the same.
     pub fn following(config: &config::IdentityProvider, before: Option<&Self>) -> Result<Self, SetupError> {
         let provider = Self::new(config)?;
         if let Some(before) = before.filter(|before| before.config.issuer == config.issuer) {
@@ -81,7 +83,8 @@ impl IdentityProvider {
         self.keys.fetch_limited(source).await
     }
 
-    /// Verifies something with the keys known now, and, if it names an unknown key, once more with freshly fetched ones.
+    /// Verifies something with the keys known now, and, if it names an unknown key, once more with freshly fetched
+    /// ones.
     pub async fn with_keys<T, E>(
         &self,
         source: UnknownKeySource,
@@ -136,10 +139,11 @@ impl IdentityProvider {
         discovered && fetched
     }
 
-    /// Whether the provider can be used: the endpoints are known and there are keys. Its last answers do not matter.
+    /// Says whether the provider can be used: the endpoints are known and there are keys. Its last answers do not
+    /// matter.
     pub fn readiness(&self) -> Result<(), NotReady> {
         if !self.discovery.is_complete() {
-            return Err(NotReady::NoEndpoints(self.endpoints_missing()));
+            return Err(NotReady::NoEndpoints(self.endpoints_missing().to_string()));
         }
         if self.key_set().is_empty() {
             let reason = self.keys.last_error();
@@ -153,10 +157,14 @@ impl IdentityProvider {
         self.keys.age()
     }
 
-    /// Why the last attempt to find the endpoints or to fetch the JWKS failed, in words for a log; `None`: it did not.
-    /// A provider that is ready goes on with what it has.
+    /// Says why the last attempt to find the endpoints or to fetch the JWKS failed, in words for a log; `None`: it did
+    /// not. A provider that is ready goes on with what it has.
     pub fn last_error(&self) -> Option<String> {
-        if self.discovery.is_complete() { self.keys.last_error() } else { Some(self.endpoints_missing()) }
+        if self.discovery.is_complete() {
+            self.keys.last_error()
+        } else {
+            Some(self.endpoints_missing().to_string())
+        }
     }
 
     /// The algorithms of signatures that are accepted, by their names in a JWT's `alg` (RFC 7518 section 3.1).
@@ -164,7 +172,8 @@ impl IdentityProvider {
         self.config.algorithms.iter().map(|algorithm| format!("{algorithm:?}"))
     }
 
-    /// Whether it is time to say (again) that its clock differs from ours; from then on it is not, for some minutes.
+    /// Says whether it is time to say (again) that its clock differs from ours; from then on it is not, for some
+    /// minutes.
     pub(crate) fn may_warn_of_clock(&self, now: u64) -> bool {
         let last = self.warned_of_clock.load(Ordering::Relaxed);
         // Also where our clock was put back since.
@@ -173,16 +182,15 @@ impl IdentityProvider {
             && self.warned_of_clock.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// What its JWTs call it.
+    /// Returns the name that its JWTs have for it.
     pub fn issuer(&self) -> &str {
         &self.config.issuer
     }
 
     /// Says why the endpoints are not known.
-    pub(super) fn endpoints_missing(&self) -> String {
-        self.discovery
-            .last_error()
-            .map_or_else(|| String::from("discovery has not been tried yet"), |error| error.to_string())
+    pub(super) fn endpoints_missing(&self) -> Explained {
+        let last_error = self.discovery.last_error();
+        last_error.map_or_else(|| Explained::from("discovery has not been tried yet"), Explained::from)
     }
 }
 

@@ -24,7 +24,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The body without the byte order mark that some put in front of JSON (RFC 8259 section 8.1 lets readers ignore it).
+    /// The body without the byte order mark that some put in front of JSON (RFC 8259 section 8.1 lets readers ignore
+    /// it).
     pub(super) fn json(&self) -> &[u8] {
         self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body)
     }

@@ -7,7 +7,7 @@ use crate::identity_provider::provider_answer::Answer;
 /// The most that a client is told to wait, in seconds.
 const LONGEST: u64 = 3600;
 
-/// When a provider wants to be asked again.
+/// The time at which a provider wants to be asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryAfter(When);
 
@@ -20,8 +20,8 @@ enum When {
 }
 
 impl RetryAfter {
-    /// What an answer says, if it is understood. A date is compared with the answer's own one where there is one: the
-    /// provider's clock may differ from ours.
+    /// Reads the header of an answer, if it is understood. A date is compared with the answer's own one where there is
+    /// one: the provider's clock may differ from ours.
     pub(super) fn of(answer: &Answer) -> Option<Self> {
         let text = answer.retry_after.as_deref()?.trim();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

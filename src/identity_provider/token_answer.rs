@@ -9,7 +9,7 @@ use crate::identity_provider::outcome::TokenSet;
 /// The longest token that is taken, in bytes; a JWT with very many roles has some 8 KB.
 const MAX_TOKEN: usize = 16 * 1024;
 
-/// What is read of the answer; everything else in it is ignored.
+/// The members that are read. Everything else in the answer is ignored.
 #[derive(Deserialize)]
 struct Body {
     access_token: Option<Zeroized>,

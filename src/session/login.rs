@@ -15,7 +15,7 @@ use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::answer::retry_after::RETRY_AFTER;
-use crate::identity_provider::{ChallengeKind, Credentials, LoginError, TokenSet, client_fix};
+use crate::identity_provider::{ChallengeKind, ClientRefusal, Credentials, LoginError, TokenSet};
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::Turn;
 use crate::session::logout::spawn_revocation;
@@ -117,7 +117,7 @@ async fn call(
         }
     };
     tokio::spawn(traces::under(traces::parent(), audit::caused_by(audit::cause(), work)));
-    granted.await.unwrap_or_else(|_| Err(LoginError::Unavailable(String::from("the call has failed"), None)))
+    granted.await.unwrap_or_else(|_| Err(LoginError::Unavailable("the call has failed".into(), None)))
 }
 
 /// The answer where the provider gave a JWT that cannot be used.
@@ -207,13 +207,13 @@ fn refusal(relying_party: &RelyingParty, error: LoginError, now: u64) -> Problem
                 .because(ReasonCode::ProviderThrottled)
         }
         LoginError::Unavailable(reason, retry_after) => {
+            let reason = reason.to_string();
             warn!(provider, client, reason, "login impossible: the provider is unavailable");
             audit::record(Event::LoginRefused, ReasonCode::ProviderUnavailable, relying_party, None);
             let wait = retry_after.map_or(RETRY_AFTER, |retry_after| retry_after.seconds(now));
             unavailable().retry_after(wait)
         }
-        LoginError::Misconfigured(reason) => {
-            let hint = client_fix(&reason, "password");
+        LoginError::Misconfigured(ClientRefusal { reason, fix: hint }) => {
             error!(provider, client, reason, hint, "login impossible: the provider refuses this client");
             audit::record(Event::LoginRefused, ReasonCode::ProviderMisconfigured, relying_party, None);
             unavailable().because(ReasonCode::ProviderMisconfigured)

@@ -15,7 +15,7 @@ use crate::access::token::TokenError;
 use crate::access::token_fix;
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::answer::reason::ReasonCode;
-use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet, client_fix};
+use crate::identity_provider::{ClientRefusal, REFRESH_READ_LIMIT, RefreshError, TokenSet};
 use crate::session::login;
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
@@ -237,6 +237,7 @@ impl Call {
                 Ok(Outcome::ActionRequired(kind))
             }
             RefreshError::Unavailable(reason, retry_after) => {
+                let reason = reason.to_string();
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, relying_party, None);
                 let now = self.clock.now();
@@ -244,8 +245,7 @@ impl Call {
                     retry_after.map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
                 Err((outcome, NoAnswer::Unknown))
             }
-            RefreshError::Misconfigured(reason) => {
-                let hint = client_fix(&reason, "refresh_token");
+            RefreshError::Misconfigured(ClientRefusal { reason, fix: hint }) => {
                 error!(
                     provider,
                     client, reason, hint, "refresh impossible: the provider refuses this client"

@@ -6,7 +6,13 @@
 
 use std::fmt;
 
-/// The side that cannot be reached: the keys that help have other names.
+use crate::syntax::log_text::escaped;
+use crate::system::explained::Explained;
+
+/// The most characters of a detail.
+const MAX_DETAIL: usize = 200;
+
+/// Who cannot be reached: the keys that help have other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// An identity provider.
@@ -188,15 +194,9 @@ impl Unreachable {
         Some(Self { what: row.means, detail: shown(detail), hint })
     }
 
-    /// Takes a hint off the end of a text that was made with one: both parts.
-    pub(crate) fn split(text: &str) -> Option<(&str, &'static str)> {
-        let hints = TABLE.iter().flat_map(|row| [row.at_provider, row.at_app]);
-        hints.into_iter().find_map(|hint| Some((text.strip_suffix(hint)?.strip_suffix("; ")?, hint)))
-    }
-
-    /// Both in one text.
-    pub(crate) fn with_hint(&self) -> String {
-        format!("{self}; {}", self.hint)
+    /// In words, with what to do about it.
+    pub(crate) fn explained(&self) -> Explained {
+        Explained { text: self.to_string(), hint: Some(self.hint) }
     }
 
     /// Returns the advice.
@@ -216,12 +216,7 @@ impl fmt::Display for Unreachable {
 
 /// Short and harmless: a certificate's names are what its owner likes.
 fn shown(text: &str) -> String {
-    text.chars()
-        .take(200)
-        .flat_map(char::escape_debug)
-        .collect::<String>()
-        .replace("\\\"", "\"")
-        .replace("\\'", "'")
+    escaped(text, MAX_DETAIL).replace("\\\"", "\"").replace("\\'", "'")
 }
 
 #[cfg(test)]

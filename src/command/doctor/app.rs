@@ -76,7 +76,7 @@ fn check_client(
             false
         }
         ClientVerdict::Unavailable(text) => {
-            let message = format!("the token endpoint cannot be used: {text}");
+            let message = text.after("the token endpoint cannot be used: ");
             report.error(
                 subject,
                 message,
@@ -129,7 +129,7 @@ fn check_password_grant(
         }
         PasswordGrantVerdict::Unavailable(text) => report.error(
             subject,
-            format!("the password grant cannot be tried: {text}"),
+            text.after("the password grant cannot be tried: "),
             "try again when the provider is up",
         ),
     }

@@ -29,9 +29,9 @@ pub(super) async fn check(
                 LogoutMethod::Revocation => "set `revocation_endpoint`, if the provider has one",
                 LogoutMethod::EndSession => "set `end_session_endpoint`",
             };
-            report.warning(subject, error.to_string(), fix);
+            report.warning(subject, error.clone(), fix);
         }
-        (Err(error), None) => report.error(subject, error.to_string(), &discovery_fix(error)),
+        (Err(error), None) => report.error(subject, error.clone(), &discovery_fix(error)),
         (Ok(()), None) => report.error(subject, "no token endpoint", "set `token_endpoint`"),
     }
     if token.as_ref().is_some_and(|url| url.scheme() == "http") && settings.allow_insecure_http {
@@ -109,11 +109,11 @@ fn check_keys(
     let probed = match probed {
         Ok(probed) => probed,
         Err(problem) => {
-            let fix = match problem {
-                NoKeys::OfProxy(_) => AT_PROXY,
-                NoKeys::OfProvider(_) => "check the provider, or correct `jwks_uri`",
+            let (problem, fix) = match problem {
+                NoKeys::OfProxy(problem) => (problem, AT_PROXY),
+                NoKeys::OfProvider(problem) => (problem, "check the provider, or correct `jwks_uri`"),
             };
-            report.error(subject, format!("JWKS: {problem}"), fix);
+            report.error(subject, problem.after("JWKS: "), fix);
             return;
         }
     };

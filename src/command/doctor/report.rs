@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::system::unreachable::Unreachable;
+use crate::system::explained::Explained;
 
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,25 +59,22 @@ impl Report {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    pub(super) fn ok(&mut self, subject: &str, message: impl Into<String>) {
+    pub(super) fn ok(&mut self, subject: &str, message: impl Into<Explained>) {
         self.add(Level::Ok, subject, message.into(), "");
     }
 
-    pub(super) fn warning(&mut self, subject: &str, message: impl Into<String>, fix: &str) {
+    pub(super) fn warning(&mut self, subject: &str, message: impl Into<Explained>, fix: &str) {
         self.add(Level::Warning, subject, message.into(), fix);
     }
 
-    pub(super) fn error(&mut self, subject: &str, message: impl Into<String>, fix: &str) {
+    pub(super) fn error(&mut self, subject: &str, message: impl Into<Explained>, fix: &str) {
         self.add(Level::Error, subject, message.into(), fix);
     }
 
-    fn add(&mut self, level: Level, subject: &str, message: String, fix: &str) {
+    fn add(&mut self, level: Level, subject: &str, message: Explained, fix: &str) {
         // Why something cannot be reached is known better where it was tried.
-        let (message, fix) = match Unreachable::split(&message) {
-            Some((message, hint)) => (message.to_owned(), hint),
-            None => (message, fix),
-        };
-        self.findings.push(Finding { level, subject: subject.to_owned(), message, fix: fix.to_owned() });
+        let fix = message.hint.unwrap_or(fix).to_owned();
+        self.findings.push(Finding { level, subject: subject.to_owned(), message: message.text, fix });
     }
 }
 

@@ -14,6 +14,7 @@ use crate::access::token_fix;
 use crate::config::{self, Config};
 use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError, RefreshError, TokenSet};
 use crate::system::clock::Clock;
+use crate::system::explained::Explained;
 
 /// Keycloak counts whole seconds: within one, a replaced refresh token may pass though it rotates them.
 const BEFORE_REUSE: Duration = Duration::from_millis(1100);
@@ -46,34 +47,35 @@ impl Trial<'_> {
     }
 
     async fn login(&self, client: &Client, report: &mut Report) -> Option<TokenSet> {
-        let (message, fix) = match self.provider.password_grant(client, self.user).await {
+        let (message, fix): (Explained, _) = match self.provider.password_grant(client, self.user).await {
             Ok(tokens) => {
                 report.ok(self.subject, "the test user can log in");
                 return Some(tokens);
             }
             Err(LoginError::InvalidCredentials(said)) => (
                 said.map_or_else(
-                    || String::from("the provider refuses the test user's name or password"),
-                    |said| format!("the provider refuses the test user: {said}"),
+                    || Explained::from("the provider refuses the test user's name or password"),
+                    |said| format!("the provider refuses the test user: {said}").into(),
                 ),
                 "try it at the provider's own login page; is the user enabled, and its profile complete?",
             ),
             Err(LoginError::Challenge(kind, _, said)) => (
-                format!("the provider wants another step of the test user ({kind:?}): {said}"),
+                format!("the provider wants another step of the test user ({kind:?}): {said}").into(),
                 "take a user without a second factor and without required actions, and with a complete profile (Keycloak: first and \
                  last name, e-mail)",
             ),
             Err(LoginError::TooMany(text, _)) => (
-                format!("the provider takes no more logins of the test user for now: {text}"),
+                format!("the provider takes no more logins of the test user for now: {text}").into(),
                 "wait, or unlock the user there",
             ),
             Err(LoginError::Unavailable(text, _)) => (
-                format!("the test user's login got no usable answer: {text}"),
+                text.after("the test user's login got no usable answer: "),
                 "try again; if it is slow each time, raise `request_timeout`",
             ),
-            Err(LoginError::Misconfigured(text)) => {
-                (format!("the provider refuses the test user's login: {text}"), "see the findings above")
-            }
+            Err(LoginError::Misconfigured(refusal)) => (
+                format!("the provider refuses the test user's login: {}", refusal.reason).into(),
+                "see the findings above",
+            ),
         };
         report.error(self.subject, message, fix);
         None
@@ -166,7 +168,7 @@ impl Trial<'_> {
                 Some(refreshed)
             }
             Err(error) => {
-                let message = format!("the fresh refresh token is refused: {}", error.text());
+                let message = Explained::from(error).after("the fresh refresh token is refused: ");
                 report.error(self.subject, message, "permit the grant `refresh_token` to the client");
                 None
             }
@@ -178,7 +180,8 @@ impl Trial<'_> {
         let (Some(refresh_token), Some(_)) = (&tokens.refresh_token, logout) else { return };
         if let Err(error) = self.provider.revoke(client, refresh_token).await {
             let fix = "permit it to the client, or set `revocation_client_auth`";
-            return report.error(self.subject, format!("a logout does not end the session: {error}"), fix);
+            let message = Explained::from(error).after("a logout does not end the session: ");
+            return report.error(self.subject, message, fix);
         }
         let jwt = Some(tokens.access_token.as_str());
         match self.provider.refresh_grant(client, refresh_token, jwt).await {
@@ -190,7 +193,7 @@ impl Trial<'_> {
             ),
             Err(error) => {
                 let message =
-                    format!("cannot tell whether a logout ends the refresh token: {}", error.text());
+                    Explained::from(error).after("cannot tell whether a logout ends the refresh token: ");
                 report.warning(self.subject, message, "try again when the provider is up");
             }
         }
@@ -218,7 +221,8 @@ impl Trial<'_> {
                 "turn rotation on (Keycloak: \"Revoke refresh token\", reuse 0): a thief's use is found out then",
             ),
             Err(error) => {
-                let message = format!("cannot tell whether refresh tokens rotate: {}", error.text());
+                let message =
+                    Explained::from(error.clone()).after("cannot tell whether refresh tokens rotate: ");
                 report.warning(self.subject, message, "try again when the provider is up");
             }
         }

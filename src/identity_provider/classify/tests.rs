@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::*;
 use crate::identity_provider::dialect::kinds::tests::{ENDS_SESSIONS, JWT_API, STANDARD};
 use crate::identity_provider::outcome::ChallengeKind;
+use crate::system::explained::Explained;
 
 fn login(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, LoginError> {
     super::login(STANDARD, answer, secrets)
@@ -189,7 +190,7 @@ fn a_mark_or_a_strange_character_set_hides_no_code() {
 
 #[test]
 fn the_log_says_what_kind_of_answer_it_was() {
-    let text = |answer: &Answer| refresh(answer, &[]).unwrap_err().text().to_owned();
+    let text = |answer: &Answer| Explained::from(refresh(answer, &[]).unwrap_err()).text;
     for (answer, expected) in [
         (answer(403, "text/html", "<html>"), "status 403, text/html, not the provider's own words"),
         (answer(403, "", ""), "status 403, no body"),

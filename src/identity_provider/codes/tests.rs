@@ -10,7 +10,7 @@ use crate::identity_provider::dialect::kinds::tests::{JWT_API, STANDARD};
 use crate::identity_provider::outcome::{ChallengeKind, LoginError, RefreshError, RevokeError};
 use crate::identity_provider::provider_answer::Answer;
 
-/// Where an operator reads it.
+/// The page on which an operator reads it.
 const PAGE: &str = include_str!("../../../docs/behaviour.md");
 
 const CONTENT_TYPES: [&str; 6] = [
@@ -37,7 +37,7 @@ fn answer(status: u16, media_type: &str, body: &str) -> Answer {
     Answer { status, media_type, body, ..Answer::default() }
 }
 
-/// What an answer means, in the table's words; `None`: a session, or success.
+/// Returns the meaning of an answer, in the table's words; `None`: a session, or success.
 fn meaning(answer: &Answer) -> (Option<AtLogin>, Option<AtRefresh>, AtLogout) {
     let login = match classify::login(STANDARD, answer, &[]) {
         Ok(_) => None,
@@ -150,7 +150,7 @@ fn what_is_precise_goes_before_the_code_beside_it() {
     assert_eq!(both(json!({ "error_subtype": "invalid_rapt" })), Some(AtRefresh::Step(AccountAction)));
 }
 
-/// What a body is made of, whether anybody knows what it says or not.
+/// Bodies of all kinds, whether anybody knows what they say or not.
 fn bodies() -> impl Strategy<Value = String> {
     let known = proptest::sample::select(values().collect::<Vec<_>>());
     prop_oneof![

@@ -120,8 +120,8 @@ impl Dialect for FusionAuth {
         CODES
     }
 
-    /// `POST /api/jwt/refresh` authenticates no client, and says "expired, revoked or unknown" by 400 or 404 without a body,
-    /// or by a 400 that finds fault with the refresh token.
+    /// `POST /api/jwt/refresh` authenticates no client, and says "expired, revoked or unknown" by 400 or 404 without a
+    /// body, or by a 400 that finds fault with the refresh token.
     fn refuses_refresh_token(&self, said: &Said<'_>) -> bool {
         match (self.refresh_api, said.error.shape()) {
             (RefreshApi::OAuth2, shape) => said.status == 400 && shape == Shape::Bare,

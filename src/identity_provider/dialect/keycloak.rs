@@ -1,5 +1,5 @@
-//! `logout = "end_session"`: a logout ends the provider's session by its refresh token, as Keycloak does it, so that its other
-//! clients hear of it. Everything else is the standards' way.
+//! `logout = "end_session"`: a logout ends the provider's session by its refresh token, as Keycloak does it, so that
+//! its other clients hear of it. Everything else is the standards' way.
 
 use url::Url;
 
@@ -40,8 +40,8 @@ impl Dialect for Keycloak {
         Body::Form(Form::new().field("refresh_token", refresh_token))
     }
 
-    /// Keycloak answers 204, also if the session had ended before. A page in HTML is for a browser: such a provider ends no
-    /// session by a refresh token.
+    /// Keycloak answers 204, also if the session had ended before. A page in HTML is for a browser: such a provider
+    /// ends no session by a refresh token.
     fn blame_logout(&self, said: &Said<'_>) -> LogoutBlame {
         LogoutBlame::from(match said.row {
             _ if said.is_page() && matches!(said.status, 200..=299) => {

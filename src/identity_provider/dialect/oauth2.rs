@@ -1,5 +1,5 @@
-//! `kind = "oauth2"`: any provider that keeps to the standards. They are the defaults of [`Dialect`]; here is only where its
-//! endpoints are found.
+//! `kind = "oauth2"`: any provider that keeps to the standards. They are the defaults of [`Dialect`]; here is only
+//! where its endpoints are found.
 
 use url::Url;
 

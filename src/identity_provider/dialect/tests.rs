@@ -13,7 +13,8 @@ use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, client, credentials};
 
-/// It signs users in as the standards say, but with JSON. It refreshes at an address of its own, and has words of its own.
+/// It signs users in as the standards say, but with JSON. It refreshes at an address of its own, and has words of its
+/// own.
 #[derive(Debug)]
 struct Acme;
 
@@ -142,6 +143,6 @@ async fn a_new_kind_has_words_of_its_own() {
     server.answer("/acme/renew", 404, "no");
     let findings = provider.probe_dialect(&client()).await;
     let [DialectFinding::Bad { problem, fix }] = findings.as_slice() else { panic!("{findings:?}") };
-    assert!(problem.starts_with("Acme does not renew: status 404"), "{problem}");
+    assert!(problem.text.starts_with("Acme does not renew: status 404"), "{problem}");
     assert_eq!(*fix, "turn `renew` on there");
 }

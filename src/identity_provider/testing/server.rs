@@ -99,7 +99,7 @@ impl Server {
         self.answer("/jwks", 200, &format!(r#"{{"keys":[{}]}}"#, keys.join(",")));
     }
 
-    /// What was asked under `path` so far.
+    /// Returns the requests for `path` so far.
     pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().iter().filter(|seen| seen.path == path).cloned().collect()
     }

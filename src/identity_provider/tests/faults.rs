@@ -77,7 +77,7 @@ async fn a_dripping_answer_ends_with_the_total_time_out() {
     let login = provider(&config).password_grant(&client(), &credentials("ann", "pw")).await;
     assert_eq!(
         login.unwrap_err(),
-        LoginError::Unavailable(String::from("no complete answer within 300ms (`request_timeout`)"), None)
+        LoginError::Unavailable("no complete answer within 300ms (`request_timeout`)".into(), None)
     );
 }
 
@@ -188,7 +188,7 @@ async fn many_logins_during_an_outage_share_one_attempt() {
     assert_eq!(server.seen("/.well-known/openid-configuration").len(), 1);
 }
 
-/// Whose needed endpoints are all configured: only where logouts go is to be found out.
+/// A provider whose needed endpoints are all configured: only where logouts go is to be found out.
 fn without_revocation_endpoint(base: &str) -> crate::config::IdentityProvider {
     let mut config = testing::config(base);
     config.token_endpoint = Some(format!("{base}/token").parse().unwrap());

@@ -1,4 +1,4 @@
-//! What the requests look like on the wire, for each kind of provider.
+//! The requests on the wire, for each kind of provider.
 
 use std::sync::{Arc, Mutex};
 

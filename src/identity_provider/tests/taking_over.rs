@@ -1,4 +1,4 @@
-//! What a provider goes on with when its settings change: every key of its section.
+//! The knowledge that a provider goes on with when its settings change: every key of its section.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -89,7 +89,7 @@ impl Drop for CallSpan {
     }
 }
 
-/// Tells the provider which span the call is. No part of the URL but host and port goes into that: FusionAuth's logout has
+/// Tells the provider which span the call is. No part of the URL but host and port goes into that: one provider's logout has
 /// the refresh token in it.
 pub(crate) fn propagate(request: &mut reqwest::Request) {
     let _there_are_none = CALL.try_with(|call| {

@@ -1,9 +1,10 @@
-//! Where FusionAuth's endpoints are, and how its own refresh API answers.
+//! FusionAuth's endpoints, and the answers of its own refresh API.
 
 use super::*;
 use crate::access::tokens::RefreshToken;
 use crate::config::ProviderKind;
 use crate::identity_provider::dialect::kinds;
+use crate::identity_provider::discovery::configured;
 use crate::identity_provider::testing;
 
 fn text(url: Option<&Url>) -> &str {
@@ -25,7 +26,7 @@ fn fusionauth_needs_no_discovery() {
         let mut config = testing::config("http://127.0.0.1:1");
         (config.kind, config.issuer) = (kind, issuer.to_owned());
         config.token_endpoint = token_endpoint.map(|url| url.parse().unwrap());
-        let endpoints = Endpoints::configured(&config, kinds::of(&config)).unwrap();
+        let endpoints = configured(&config, kinds::of(&config)).unwrap();
         assert_eq!(text(endpoints.token.as_ref()), format!("{base}oauth2/token"));
         assert_eq!(text(endpoints.jwks.as_ref()), format!("{base}.well-known/jwks.json"));
         assert_eq!(text(endpoints.refresh.as_ref()), format!("{base}api/jwt/refresh"));
@@ -46,7 +47,7 @@ fn fusionauth_behind_another_path_is_where_its_token_endpoint_is_unless_the_issu
         config.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::OAuth2 };
         config.token_endpoint = Some("https://fa.acme.com/token".parse().unwrap());
         config.jwks_uri = Some("https://fa.acme.com/jwks".parse().unwrap());
-        let endpoints = Endpoints::configured(&config, kinds::of(&config)).unwrap();
+        let endpoints = configured(&config, kinds::of(&config)).unwrap();
         assert_eq!(text(endpoints.revocation.as_ref()), revocation, "{issuer}");
     }
 }
@@ -55,7 +56,7 @@ fn fusionauth_behind_another_path_is_where_its_token_endpoint_is_unless_the_issu
 fn fusionauth_with_a_free_text_issuer_needs_a_token_endpoint() {
     let mut config = testing::config("acme.com");
     config.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::OAuth2 };
-    let error = Endpoints::configured(&config, kinds::of(&config)).unwrap_err();
+    let error = configured(&config, kinds::of(&config)).unwrap_err();
     let expected = "the issuer \"acme.com\" is not a URL: set `token_endpoint` to FusionAuth's `https://HOST/oauth2/token`";
     assert_eq!(error.to_string(), expected);
 }

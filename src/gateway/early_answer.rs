@@ -7,8 +7,8 @@
 use http::header;
 use pingora_http::RequestHeader;
 
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::http1::request_head::MAX_DRAINED_BODY;
 use crate::syntax::framing_fields::content_length;
 

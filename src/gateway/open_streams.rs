@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeHandle;
+use crate::connection::exchange_end::EndReason;
 use crate::session::StreamSession;
 
 /// Every open stream of a session. Bounded by the connections there are.

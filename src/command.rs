@@ -1,4 +1,4 @@
-//! What the command line does beside serving.
+//! The commands other than `run`.
 
 pub mod check;
 pub mod doctor;

@@ -18,6 +18,7 @@ pub(crate) mod open_streams;
 mod phases;
 mod plain_headers;
 mod request_body;
+mod request_end;
 mod retry;
 mod secure_transport;
 mod session_cookies;

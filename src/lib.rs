@@ -28,7 +28,7 @@
 //! | [`server`] | connections, framing, deadlines, stopping |
 //! | [`gateway`] | the only code that knows Pingora's phases |
 //! | [`access`] | who may pass: paths, routes, cookies, tokens, identity, cross-site; no I/O |
-//! | [`session`] | login, refresh, logout; what replicas would have to share is `session/ledger.rs` |
+//! | [`session`] | login, refresh, logout; what replicas share goes through `session/shared_state.rs` |
 //! | [`identity_provider`] | everything that leaves for a provider, and what its answers mean |
 //! | [`reason`] | why a request passed or was refused, as stable codes |
 //! | [`respond`] | the codes, statuses and bodies of our own answers |

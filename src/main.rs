@@ -219,7 +219,7 @@ fn inherit(config: &Config) -> Result<Option<Inherited>, Box<dyn std::error::Err
     Ok(inherited)
 }
 
-/// Why a start fails where another process should have been there to take over from.
+/// Returns the error of a start that should have taken over from another process, and found none.
 fn unoffered(error: BindError, asked: Option<PathBuf>) -> Box<dyn std::error::Error> {
     match (&error, asked) {
         (BindError::Listen { source, .. }, Some(path)) if source.kind() == ErrorKind::AddrInUse => format!(

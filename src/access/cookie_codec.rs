@@ -1,4 +1,4 @@
-//! How a token becomes cookie values, and back.
+//! The way of a token into cookie values, and back.
 //!
 //! A token that fits is one cookie, percent-encoded where RFC 6265 needs it. A longer one is split: the first cookie's
 //! value is `!N!TAG!DATA`, the others, named `NAME.1` to `NAME.(N-1)`, go on with the data. The tag is a checksum of the
@@ -15,7 +15,7 @@ pub const MAX_PARTS: usize = 5;
 /// Bytes of one cookie: name, value and attributes (RFC 6265 section 6.1).
 pub const MAX_COOKIE_SIZE: usize = 4096;
 
-/// What is no cookie-octet (RFC 6265 section 4.1.1), the encoding's own `%`, and the mark of a split token.
+/// The bytes that are encoded: no cookie-octets (RFC 6265 section 4.1.1), the encoding's own `%`, the mark of a split token.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%').add(b'!');
 
 /// A token needs more than [`MAX_PARTS`] cookies.

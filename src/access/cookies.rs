@@ -17,7 +17,7 @@ pub struct CookieNames {
     pub refresh_token: String,
 }
 
-/// How many cookies of each token a request brought: what has to be cleared where a new token needs fewer.
+/// The number of cookies of each token that a request brought: they have to be cleared where a new token needs fewer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Presented {
     /// The highest part of the JWT, counted from 1; 0: none.
@@ -40,14 +40,14 @@ pub struct SessionCookies<'a> {
 }
 
 impl SessionCookies<'_> {
-    /// Whether there is no session to look at.
+    /// Says that there is no session to look at.
     pub fn is_empty(&self) -> bool {
         self.access_token.is_none() && self.refresh_token.is_none()
     }
 }
 
 impl CookieNames {
-    /// Which part of which token a cookie is.
+    /// Returns the token and the part of it that a cookie holds.
     fn classify(&self, cookie: &str) -> Option<(bool, usize)> {
         if let Some(part) = cookie_codec::part_number(cookie, &self.access_token) {
             return Some((true, part));
@@ -119,7 +119,7 @@ impl CookieNames {
         }
     }
 
-    /// Whether an app's `Set-Cookie` would overwrite one of ours. Browsers match the `__Host-` prefix in any case
+    /// Says that an app's `Set-Cookie` would overwrite one of ours. Browsers match the `__Host-` prefix in any case
     /// (RFC 6265bis section 4.1.3), and cookie names here are compared so too, to be on the safe side.
     pub fn is_overwritten_by(&self, set_cookie: &HeaderValue) -> bool {
         let bytes = set_cookie.as_bytes();

@@ -1,4 +1,4 @@
-//! What decisions remember from one request to the next. All of it is bounded, and none of it is locked on the way of a
+//! The tables that decisions remember from one request to the next. All of it is bounded, and none of it is locked on the way of a
 //! request with a JWT that was verified before.
 
 use crate::access::identity::Identity;
@@ -11,7 +11,7 @@ use crate::access::verified_tokens::VerifiedTokens;
 pub struct Memory {
     /// Tokens verified before.
     pub verified: VerifiedTokens,
-    /// What was revoked.
+    /// The revocation list.
     pub revocations: Revocations,
     /// When sessions were last in use.
     pub activities: Activities,

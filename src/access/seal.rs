@@ -25,7 +25,7 @@ use crate::syntax::redacted::Redacted;
 /// otherwise, an old record must not open, since its session would be taken for somebody else's.
 const FORMAT: &[u8] = b"portcullis session 2";
 
-/// What is sealed beside a refresh token.
+/// The record that is sealed beside a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionRecord {
     /// The session: random, and the same from login to logout.

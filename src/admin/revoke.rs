@@ -55,7 +55,7 @@ pub(super) async fn serve(
     let subject = (order.claim == "sub").then_some(order.value.as_str());
     audit::record_admin(Event::Revocation, ReasonCode::Requested, subject, Some(order.claim), peer);
     for provider in order.providers.iter().copied() {
-        state.sessions.revoke(provider, &order.revoked(state, provider));
+        state.sessions.revoke(provider, &order.revoked(state, provider)).await;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// For each step of the check.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Why the gateway is not healthy.
+/// The reason why the gateway is not healthy.
 #[derive(Debug, thiserror::Error)]
 pub enum Unhealthy {
     /// The configuration has no admin listener.
@@ -21,17 +21,17 @@ pub enum Unhealthy {
         "cannot ask `{address}` (`server.admin_listen`): {source}; does the gateway run, with this configuration?"
     )]
     Unreachable {
-        /// Where it should be.
+        /// The address that it should have.
         address: SocketAddr,
-        /// Why not.
+        /// The system's error.
         source: std::io::Error,
     },
     /// It answered something else than 200.
     #[error("`{address}{path}` answered: {status}")]
     Status {
-        /// Where it is.
+        /// Its address.
         address: SocketAddr,
-        /// What was asked for.
+        /// The path that was asked for.
         path: &'static str,
         /// The status line.
         status: String,

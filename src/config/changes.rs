@@ -1,4 +1,4 @@
-//! What a file says, key by key: for comparing two of them without showing a secret.
+//! The changes between two configurations, key by key, without a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -76,7 +76,7 @@ impl Outline {
         &self.files
     }
 
-    /// What another file says differently, in the order of keys.
+    /// Returns every key of which another file says something else, in the order of keys.
     pub fn changes(&self, newer: &Self) -> Vec<Change> {
         let keys: BTreeSet<_> = self.values.keys().chain(newer.values.keys()).collect();
         keys.into_iter()
@@ -89,7 +89,7 @@ impl Outline {
             .collect()
     }
 
-    /// Whether another file says the same under a key and all below it.
+    /// Tells whether another file says the same under a key and all below it.
     pub(crate) fn is_same(&self, other: &Self, key: &str) -> bool {
         self.below(key).eq(other.below(key))
     }

@@ -11,7 +11,7 @@ use crate::config::server::table::ReadServer;
 use crate::config::shared_tokens;
 use crate::config::values::host_name::is_loopback;
 
-/// Looks at everything that has been read.
+/// Compares all tables that have been read.
 pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], apps: &[ReadApp<'_>]) {
     for (index, app) in apps.iter().enumerate() {
         for other in apps.iter().take(index) {
@@ -36,7 +36,8 @@ pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], app
     }
 }
 
-/// Where nobody can say that a request came by https, browsers drop the cookies of a login without a word.
+/// Warns where nobody can say that a request came by https: browsers then drop the cookies of a login without a
+/// message.
 fn check_plain_http(server: &ReadServer<'_>, apps: &[ReadApp<'_>]) {
     let Some(settings) = &server.server else { return };
     let redirects = settings.tls.as_ref().is_some_and(|tls| tls.redirect_port.is_some());

@@ -12,26 +12,12 @@ pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// Levenshtein's: the least number of inserted, deleted or replaced characters.
+/// The least number of inserted, deleted or replaced characters.
 fn distance(left: &str, right: &str) -> usize {
     // A key of kilobytes is no typing error, and the comparison would take quadratic time.
     const LONGEST: usize = 64;
-    let left: Vec<char> = left.chars().take(LONGEST).collect();
-    let mut row: Vec<usize> = (0..=left.len()).collect();
-    for (index, there) in right.chars().enumerate() {
-        let mut diagonal = index;
-        let mut before = index + 1;
-        for (cell, here) in row.iter_mut().skip(1).zip(&left) {
-            // `before` is the cell to the left, `*cell` still the one above.
-            let best = (diagonal + usize::from(*here != there)).min(before + 1).min(*cell + 1);
-            diagonal = std::mem::replace(cell, best);
-            before = best;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = index + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    let left: String = left.chars().take(LONGEST).collect();
+    strsim::levenshtein(&left, right)
 }
 
 #[cfg(test)]

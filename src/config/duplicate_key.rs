@@ -1,16 +1,17 @@
-//! A key or table that a file has twice: which one, and where it was first. The TOML parser says only that there is one.
+//! A key or table that a file has twice: which one, and where it was first. The TOML parser says only that there is
+//! one.
 
 use toml::de::{DeTable, DeValue};
 
-/// A name that no file has: where the parser puts it says which table it is in.
+/// A name that no file has. The table that the parser puts it into is the table of the lines before.
 const PROBE: &str = "portcullis-looks-where-this-is";
 
-/// What is there twice.
+/// A key or table that is there twice.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Twice {
     /// The whole key, such as `apps.store.hosts`.
     pub(super) key: String,
-    /// The second one begins a table.
+    /// The second one is a table's header.
     pub(super) is_table: bool,
     /// Bytes up to the first one; `None`: it is in the same inline table.
     pub(super) first: Option<usize>,
@@ -62,7 +63,7 @@ fn path_of(table: &DeTable<'_>, is_meant: &impl Fn(&str, &DeValue<'_>) -> bool) 
     })
 }
 
-/// Where a key is that the text has.
+/// Returns the place of a key that the text has.
 fn position(table: &DeTable<'_>, names: &[String]) -> Option<usize> {
     let (name, rest) = names.split_first()?;
     let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;

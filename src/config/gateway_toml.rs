@@ -10,10 +10,11 @@ use crate::config::refresh::{Refresh, refresh};
 use crate::config::server::table::{Server, server};
 use crate::config::session::{Session, session};
 
-/// A whole `gateway.toml`: only valid values, no strings left to parse. What is optional in the file has its default here.
+/// A whole `gateway.toml`: only valid values, no strings left to parse. What is optional in the file has its default
+/// here.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What the file itself says.
+    /// The file key by key, for comparing it with another one.
     pub outline: Outline,
     /// `[server]` and `[server.limits]`.
     pub server: Server,

@@ -23,9 +23,9 @@ pub struct IdentityProvider {
     pub scope: Option<String>,
     /// Sent with the password and refresh grants; those of each app are in [`App::token_parameters`].
     pub token_parameters: Vec<TokenParameter>,
-    /// How a client authenticates at the token endpoint.
+    /// The client's authentication at the token endpoint.
     pub client_auth: ClientAuthentication,
-    /// How a client authenticates at the revocation endpoint; default: as at the token endpoint.
+    /// The client's authentication at the revocation endpoint; default: as at the token endpoint.
     pub revocation_client_auth: ClientAuthentication,
     /// The only algorithms whose signatures are accepted.
     pub algorithms: Vec<Algorithm>,
@@ -39,7 +39,7 @@ pub struct IdentityProvider {
     pub token_endpoint: Option<Url>,
     /// `None`: discovered; if discovery has none either, logout revokes nothing.
     pub revocation_endpoint: Option<Url>,
-    /// How a logout reaches the provider.
+    /// The way in which a logout reaches the provider.
     pub logout: LogoutMethod,
     /// `None`: discovered. Only with [`LogoutMethod::EndSession`].
     pub end_session_endpoint: Option<Url>,
@@ -49,15 +49,15 @@ pub struct IdentityProvider {
     pub connect_timeout: Duration,
     /// For a whole call, as long as a request waits for it.
     pub request_timeout: Duration,
-    /// How often the JWKS is fetched in the background.
+    /// The time between two fetches of the JWKS in the background.
     pub jwks_refresh: Duration,
     /// The least time between two fetches caused by unknown key ids.
     pub jwks_cooldown: Duration,
     /// Permits plain http to hosts that are not loopback.
     pub allow_insecure_http: bool,
-    /// Who certifies it; `None`: the machine's authorities.
+    /// The authorities that certify it; `None`: the machine's.
     pub ca: Option<Authorities>,
-    /// What every call goes through; `None`: straight to it.
+    /// The HTTP proxy of every call; `None`: calls go straight to the provider.
     pub proxy: Option<OutgoingProxy>,
 }
 
@@ -85,8 +85,8 @@ pub enum ProviderKind {
 pub enum LogoutMethod {
     /// The refresh token is revoked (RFC 7009).
     Revocation,
-    /// The refresh token is sent to the provider's `end_session_endpoint`, as Keycloak understands it: its session ends, and
-    /// its other clients are told.
+    /// The refresh token is sent to the provider's `end_session_endpoint`, as Keycloak understands it: its session
+    /// ends, and its other clients are told.
     EndSession,
 }
 
@@ -99,7 +99,7 @@ pub enum RefreshApi {
     Jwt,
 }
 
-/// How a client proves who it is (RFC 6749 section 2.3.1).
+/// A client's proof of its identity (RFC 6749 section 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuthentication {
     /// HTTP Basic with id and secret form-encoded first, as RFC 6749 wants it.

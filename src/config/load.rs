@@ -14,12 +14,12 @@ use crate::config::source_files::Files;
 use crate::config::{placeholder, toml_tree};
 use crate::system::file::{Unreadable, text};
 
-/// A configuration that may be used, and what should be said about it.
+/// A configuration that may be used, and the warnings about it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// What is permitted but deserves a second look, each naming its key.
+    /// Settings that are permitted but deserve a second look; each warning names its key.
     pub warnings: Vec<Problem>,
 }
 

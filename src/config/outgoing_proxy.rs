@@ -1,5 +1,5 @@
-//! `proxy` and `proxy_credentials` of `[identity_providers.*]`: the HTTP proxy between the gateway and a provider, and whether
-//! plain http may be spoken.
+//! `proxy` and `proxy_credentials` of `[identity_providers.*]`: the HTTP proxy between the gateway and a provider, and
+//! whether plain http may be spoken.
 
 use url::Url;
 
@@ -16,7 +16,7 @@ pub struct OutgoingProxy {
     pub credentials: Option<ProxyCredentials>,
 }
 
-/// Who we are for a proxy.
+/// The user name and password for a proxy.
 #[derive(Debug, Clone)]
 pub struct ProxyCredentials {
     /// The user name, without a colon.
@@ -25,7 +25,7 @@ pub struct ProxyCredentials {
     pub password: Secret,
 }
 
-/// To whom a provider's endpoints may be asked over plain http.
+/// The machines that may be asked over plain http.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlainHttp {
     /// Everybody, as `allow_insecure_http` says.
@@ -37,7 +37,7 @@ pub enum PlainHttp {
 }
 
 impl PlainHttp {
-    /// What the settings permit.
+    /// Returns what the settings permit.
     pub fn new(allow_insecure_http: bool, proxy: Option<&Url>) -> Self {
         match proxy {
             _ if allow_insecure_http => Self::Anybody,
@@ -46,7 +46,7 @@ impl PlainHttp {
         }
     }
 
-    /// Whether secrets may be sent to this `http` or `https` URL.
+    /// Tells whether secrets may be sent to this `http` or `https` URL.
     pub fn permits(self, url: &Url) -> bool {
         url.scheme() == "https"
             || match self {

@@ -1,11 +1,11 @@
-//! Texts that stand for others: variables that nobody has expanded, placeholders that nobody has replaced. Nothing in the file
-//! is expanded, so each is taken as it stands, and what it was meant for fails later and elsewhere.
+//! Texts that stand for others: variables that nobody has expanded, placeholders that nobody has replaced. Nothing in
+//! the file is expanded, so each is taken as it stands, and what it was meant for fails later and elsewhere.
 
 use crate::config::quoting::quote;
 use crate::config::reader::{Report, join};
 use crate::config::toml_tree::{Entry, Node, Value};
 
-/// What a secret stands for.
+/// The thing that a secret stands for, where it is no secret itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StandIn {
     /// `${NAME}`, `$NAME`, `{{ name }}` and the like.
@@ -37,11 +37,11 @@ const PLACEHOLDERS: [&str; 17] = [
     "todo",
 ];
 
-/// Where platforms put secrets.
+/// Directories in which platforms put secrets.
 const SECRET_PATHS: [&str; 5] = ["/run/secrets/", "/var/run/secrets/", "/etc/", "file:", "./"];
 
 impl StandIn {
-    /// Of a secret.
+    /// Returns what a secret stands for; `None`: it is a secret.
     pub(super) fn of(secret: &str) -> Option<Self> {
         let is_name = |text: &str| {
             !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -74,7 +74,7 @@ impl StandIn {
         }
     }
 
-    /// What is wrong with a secret that is one. It is not shown.
+    /// Returns the fault of a secret that is one. The secret is not shown.
     pub(super) const fn message(self) -> &'static str {
         match self {
             Self::Variable => {
@@ -92,7 +92,8 @@ fn is_template(text: &str) -> bool {
     has("${", "}") || has("{{", "}}")
 }
 
-/// Looks at what is no secret: says that it is not expanded, beside what else is wrong with it or as a warning.
+/// Finds variables in texts that are no secrets. It says that they are not expanded: in the hint of another problem
+/// with the same key, or as a warning.
 pub(super) fn look(entries: &[Entry], report: &Report<'_>) {
     table("", entries, report);
 }

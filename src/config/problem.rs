@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and how that is told.
+//! The problems of a configuration, and the report of them.
 
 use std::fmt::Write;
 
@@ -12,15 +12,15 @@ pub struct Problem {
     pub key: String,
     /// The line in the file, from 1: the key's, or that of the table in which the key is missing.
     pub line: Option<usize>,
-    /// The value, what is wrong with it. Never a secret.
+    /// The value and its fault. Never a secret.
     pub message: String,
-    /// What to write instead.
+    /// The text to write instead.
     pub hint: String,
 }
 
 impl Problem {
-    /// Every text may quote the file, or name another one after it: what would garble a terminal or break a log line in two
-    /// is escaped here, whoever wrote the message.
+    /// A problem. Each text may quote the file, or name another file by a text of it. So characters that would garble a
+    /// terminal or break a log line in two are escaped here, whoever wrote the message.
     pub(super) fn new(key: String, line: Option<usize>, message: String, hint: String) -> Self {
         Self { key: escaped(key), line, message: escaped(message), hint: escaped(hint) }
     }
@@ -47,7 +47,7 @@ impl Problem {
 pub struct ConfigError {
     /// At least one, in the file's order.
     pub problems: Vec<Problem>,
-    /// What was read, or was to be: a change of any of these may mend it.
+    /// The files that were read, or should have been: a change of any of these may mend it.
     pub files: Files,
 }
 

@@ -1,4 +1,4 @@
-//! How messages show values and names of the file.
+//! Values and names of the file, as messages show them.
 
 /// A value in backticks: cut where it is long, escaped where it would garble a terminal.
 pub(super) fn quote(text: &str) -> String {

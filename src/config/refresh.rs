@@ -1,4 +1,4 @@
-//! `[refresh]`: when sessions are refreshed.
+//! `[refresh]`: the time of refreshes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::values::duration::duration;
 pub struct Refresh {
     /// A JWT that expires within this time is refreshed early, but never before three quarters of its lifetime.
     pub ahead: Duration,
-    /// How long the outcome of a refresh answers requests that still bring the old refresh token.
+    /// The time for which the outcome of a refresh answers requests that still bring the old refresh token.
     pub replay_window: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Secrets: the one place that reads the environment. No message shows a secret.
+//! Secrets. Only this file reads the environment. No message shows a secret.
 
 use crate::config::placeholder::StandIn;
 use crate::config::reader::Item;

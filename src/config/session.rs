@@ -1,4 +1,4 @@
-//! `[session]`: how sessions are protected and how long they live.
+//! `[session]`: the protection and the lifetime of sessions.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct Session {
     pub absolute_lifetime: Option<Duration>,
     /// From the last request on; `None`: no limit.
     pub idle_lifetime: Option<Duration>,
-    /// How long a revocation of a session or a subject is kept. Should exceed the lifetime of refresh tokens.
+    /// The time for which a revocation of a session or a subject is kept. Should exceed the lifetime of refresh tokens.
     pub revocation_lifetime: Duration,
 }
 

@@ -69,7 +69,7 @@ fn shared<'a>(this: &'a App, that: &'a App) -> Option<Shared<'a>> {
     Some(if is_all_shared { Shared::Client } else { Shared::ClientAlone })
 }
 
-/// What may be in `aud`.
+/// Returns the audiences of which one must be in `aud`.
 fn audiences(app: &App) -> Vec<&str> {
     if app.audience.is_empty() {
         return vec![&app.client_id];

@@ -1,4 +1,4 @@
-//! `algorithms` and `hmac_secret` of `[identity_providers.*]`: whose signatures are accepted.
+//! `algorithms` and `hmac_secret` of `[identity_providers.*]`: the signatures that are accepted.
 
 use jsonwebtoken::Algorithm;
 
@@ -6,8 +6,9 @@ use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
 use crate::config::secret::{Secret, secret};
 
-/// A JWS algorithm by its name in `alg` (RFC 7518 section 3.1), in a header, a key or the configuration. RFC 9864 calls the
-/// one of EdDSA's that is verified here `Ed25519`; both names are in use. The other one, `Ed448`, is not.
+/// Returns the JWS algorithm of a name in `alg` (RFC 7518 section 3.1), in a header, a key or the configuration. RFC
+/// 9864 gives the name `Ed25519` to the kind of EdDSA that is verified here; both names are in use. The other kind,
+/// `Ed448`, is not verified.
 pub fn algorithm_named(name: &str) -> Option<Algorithm> {
     match name {
         "Ed25519" => Some(Algorithm::EdDSA),

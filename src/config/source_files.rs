@@ -1,5 +1,5 @@
-//! The files that a configuration was read from: which opens all of them. So whoever watches them knows all of them,
-//! those that could not be read included.
+//! The files that a configuration was read from. All of them are opened here, so that whoever looks for changes knows
+//! all of them, those that could not be read included.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(super) type Fingerprint = [u8; 32];
 pub struct Files(BTreeMap<PathBuf, Option<Fingerprint>>);
 
 impl Files {
-    /// Reads one, and remembers that, and what it was like. Each is read once: it may be a pipe.
+    /// Reads a file, and remembers it with a digest of its contents. Each file is read once: it may be a pipe.
     pub(super) fn read(&mut self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         let contents = read_bytes(path);
         self.0.insert(path.to_owned(), contents.as_ref().ok().map(|contents| fingerprint(contents)));
@@ -35,7 +35,7 @@ impl Files {
         now
     }
 
-    /// Which they are.
+    /// Returns their paths.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.keys().map(PathBuf::as_path)
     }

@@ -1,8 +1,10 @@
 //! The configuration as a whole.
 
 mod agreement;
+mod arbitrary_input;
 mod refused;
 mod tls;
+mod warnings;
 mod whole_file;
 
 use crate::config::load::{Loaded, parse};

@@ -1,4 +1,5 @@
-//! `token_parameters` of `[identity_providers.*]` and of `[apps.*]`: what a token endpoint wants beside the grant itself.
+//! `token_parameters` of `[identity_providers.*]` and of `[apps.*]`: parameters that a token endpoint wants in addition
+//! to the grant.
 
 use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
@@ -17,14 +18,14 @@ pub struct TokenParameter {
 /// A value of a [`TokenParameter`].
 #[derive(Debug, Clone)]
 pub struct ParameterValue {
-    /// What is sent.
+    /// The text that is sent.
     pub text: Secret,
     /// It came from the environment or a file: nothing that repeats it is shown.
     pub is_secret: bool,
 }
 
-/// What the grants and the client's authentication use themselves (RFC 6749 sections 2.3.1, 4.3.2 and 6, RFC 7521 section 4.2),
-/// and the key of ours that it belongs to.
+/// The parameters that the grants and the client's authentication use themselves (RFC 6749 sections 2.3.1, 4.3.2 and 6,
+/// RFC 7521 section 4.2), and the key of ours that it belongs to.
 const OWN: [(&str, &str); 9] = [
     ("grant_type", "which grant it is cannot be chosen"),
     ("username", "it comes from the login"),

@@ -17,7 +17,7 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
-/// What TOML can say, as far as a configuration needs it. No `Debug`: it may hold secrets.
+/// A value of TOML, as far as a configuration needs it. No `Debug`: it may hold secrets.
 pub(super) enum Value {
     Text(String),
     Integer(i64),
@@ -77,11 +77,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
     }
 }
 
-/// What word processors and chats make of quotes.
+/// The characters that word processors and chats write in place of quotes.
 const TYPOGRAPHIC_QUOTES: [char; 8] =
     ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}', '\u{bb}'];
 
-/// What the parser finds, and what is mostly behind it. `begins` is what stands where it gave up.
+/// Returns the parser's message and a hint on the usual cause. `begins` is the character at which the parser gave up.
 fn syntax(text: &str, begins: Option<char>, found: &str) -> (String, &'static str) {
     let found = found.replace('\n', ", ");
     if text.trim_start().starts_with('{') {
@@ -180,7 +180,7 @@ fn convert(value: DeValue<'_>, lines: &Lines) -> Value {
     }
 }
 
-/// Where the lines of a text start.
+/// The offsets at which the lines of a text start.
 struct Lines(Vec<usize>);
 
 impl Lines {

@@ -186,7 +186,7 @@ async fn act<'a>(
             session_renewal::refresh(arrival, app, pending, exchange.req_header(), decided, reply).await
         }
         Decision::End(ending) => {
-            session_renewal::end(&arrival.state, app, ending, exchange.req_header(), reply)
+            session_renewal::end(&arrival.state, app, ending, exchange.req_header(), reply).await
         }
         decision => decision,
     };

@@ -29,7 +29,7 @@ pub(super) async fn answer(arrival: &Arrival, app: &App, exchange: &mut Session)
     let refusal = match read_logout_token(arrival, exchange).await {
         Ok(token) => match verify(state, app, &token).await {
             Ok(verified) => {
-                end_sessions(state, app, &token, &verified);
+                end_sessions(state, app, &token, &verified).await;
                 return Ok(Answer::ok());
             }
             Err(LogoutTokenError::Token(TokenError::UnknownKey))
@@ -73,7 +73,7 @@ async fn verify(state: &State, app: &App, token: &str) -> Result<LogoutToken, Lo
     app.relying_party.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await
 }
 
-fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken) {
+async fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken) {
     audit::record(
         Event::BackchannelLogout,
         ReasonCode::Requested,
@@ -82,9 +82,9 @@ fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken) {
     );
     let provider = app.rules().session.provider;
     if let Some(revoked) = revoked(token)
-        && state.sessions.is_first_logout_token(provider, text, token.counts_until)
+        && state.sessions.is_first_logout_token(provider, text, token.counts_until).await
     {
-        state.sessions.revoke(provider, &revoked);
+        state.sessions.revoke(provider, &revoked).await;
     }
 }
 

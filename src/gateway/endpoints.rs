@@ -100,7 +100,7 @@ async fn try_login(
     secure_transport::warn_of_login(app, exchange, arrival);
     decided.user = Some(Arc::clone(&tokens.identity));
     if !old.grant.as_ref().is_some_and(is_same) {
-        state.sessions.replace(party, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity);
+        state.sessions.replace(party, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity).await;
     }
     Ok(tokens)
 }

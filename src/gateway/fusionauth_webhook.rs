@@ -44,7 +44,7 @@ async fn take(state: &State, app: &App, headers: &HeaderMap, body: &[u8]) -> Res
     let Some(rules) = &app.rules().webhook else { return Err(unavailable()) };
     match verified_event(state, app, rules, headers, body).await {
         Ok(event) => {
-            end_sessions(state, app, &event);
+            end_sessions(state, app, &event).await;
             Ok(())
         }
         Err(WebhookError::Signature(TokenError::UnknownKey))
@@ -83,7 +83,7 @@ fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
     problem.because(code)
 }
 
-fn end_sessions(state: &State, app: &App, event: &Event) {
+async fn end_sessions(state: &State, app: &App, event: &Event) {
     let (provider, client) = (app.relying_party.provider.name(), &app.relying_party.client.id);
     let revoked = match event {
         Event::Session(session) => {
@@ -105,5 +105,5 @@ fn end_sessions(state: &State, app: &App, event: &Event) {
             return;
         }
     };
-    state.sessions.revoke(app.rules().session.provider, &revoked);
+    state.sessions.revoke(app.rules().session.provider, &revoked).await;
 }

@@ -19,9 +19,7 @@ use crate::gateway::context::Context;
 use crate::gateway::http2_upstream::{self, Proxied};
 use crate::gateway::state::CurrentState;
 use crate::gateway::upstream_choice::{self, Outgoing};
-use crate::gateway::{app_answer, early_answer, failure, retry, trailers, upstream_request};
-use crate::telemetry::access_log;
-use crate::telemetry::metrics::METRICS;
+use crate::gateway::{app_answer, failure, request_end, retry, trailers, upstream_request};
 
 /// The gateway as Pingora sees it.
 #[derive(Debug, Clone)]
@@ -178,20 +176,6 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, exchange: &mut Session, error: Option<&Error>, context: &mut Context) {
-        let reason = context.reason();
-        if let Some(app) = &context.arrival.app {
-            let status = exchange.response_written().map_or(0, |response| response.status.as_u16());
-            let route = context.decided.route;
-            let duration = context.arrival.started.elapsed();
-            app.metrics.count((route.index(), app.route(route)), status, reason, Some(duration));
-        } else if let Some(reason) = reason {
-            METRICS.refused_heads.with_label_values(&[reason.as_str()]).inc();
-        }
-        let connection = context.arrival.connection.as_deref();
-        let error = error.filter(|_| !early_answer::is_answered(connection));
-        access_log::write(&context.arrival.state, exchange, context, error);
-        if let Some(trace) = context.trace.take() {
-            trace.end(exchange, context, error);
-        }
+        request_end::note(exchange, context, error);
     }
 }

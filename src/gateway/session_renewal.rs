@@ -72,7 +72,7 @@ pub(super) async fn refresh<'a>(
 }
 
 /// Ends a session without the provider having said so, or clears cookies that are of no use.
-pub(super) fn end<'a>(
+pub(super) async fn end<'a>(
     state: &State,
     app: &App,
     ending: Ending<'a>,
@@ -92,7 +92,7 @@ pub(super) fn end<'a>(
         }
         _ => {
             if let Some(grant) = &grant {
-                state.sessions.expire(&app.relying_party, grant, reason.code());
+                state.sessions.expire(&app.relying_party, grant, reason.code()).await;
             }
         }
     }

@@ -20,7 +20,7 @@ use crate::process::upgrade::{Inherited, NotWanted, Purpose, Successor};
 use crate::system::clock::{Clock, SystemClock};
 use crate::system::name_lookup::{Lookup, SystemLookup};
 
-/// Why a server cannot start.
+/// The reason why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// An address cannot be listened on.

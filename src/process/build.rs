@@ -1,5 +1,5 @@
-//! From a configuration to the running state. What is remembered of sessions goes on from one configuration to the next, and
-//! so does everything whose settings did not change.
+//! From a configuration to the running state. What is remembered of sessions goes on from one configuration to the
+//! next, and so does everything whose settings did not change.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use crate::telemetry::metrics;
 use crate::telemetry::traces::Traces;
 use crate::upstream::{Names, Upstreams};
 
-/// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken for
-/// the same.
+/// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken
+/// for the same.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
 /// The bounds of the calls to each issuer.
@@ -120,8 +120,8 @@ impl Step<'_> {
         Ok(known.or(started))
     }
 
-    /// A provider with the bounds of its calls. Two tables of one issuer are one provider to be called, though each has its
-    /// own settings. The bounds go on after a reload, and so do the keys that were fetched.
+    /// A provider with the bounds of its calls. Two tables of one issuer are one provider to be called, though each has
+    /// its own settings. The bounds go on after a reload, and so do the keys that were fetched.
     fn provider(
         &self,
         settings: &config::IdentityProvider,
@@ -143,8 +143,8 @@ impl Step<'_> {
         Ok((provider, calls))
     }
 
-    /// The provider of the state before that has the same issuer. Where several tables have it, the one of the same name is
-    /// preferred.
+    /// The provider of the state before that has the same issuer. Where several tables have it, the one of the same
+    /// name is preferred.
     fn of_issuer(&self, settings: &config::IdentityProvider) -> Option<&IdentityProvider> {
         let providers = self.state_before().into_iter().flat_map(|before| &before.providers);
         let of_issuer = providers.filter(|provider| provider.issuer() == settings.issuer);

@@ -17,7 +17,7 @@ use crate::gateway::Gateway;
 use crate::process::reload::Reloader;
 use crate::process::upgrade::NotWanted;
 
-/// How long connections that were told to end may take for it.
+/// The time that connections may take to end after they were told to.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A server that serves: its tasks, and how they are told to stop.
@@ -37,7 +37,7 @@ pub(super) struct Running {
     pub(super) over: channel::Sender<bool>,
 }
 
-/// Why a server stops.
+/// The reason why a server stops.
 pub(super) enum StopCause {
     /// It was told to.
     Told,
@@ -58,7 +58,8 @@ impl StopCause {
 }
 
 impl Running {
-    /// Waits for the end of its service. After `shutdown` it is not ready any more, and goes on for `server.shutdown_delay`.
+    /// Waits for the end of its service. After `shutdown` it is not ready any more, and goes on for
+    /// `server.shutdown_delay`.
     pub(super) async fn until_stop(
         &mut self,
         shutdown: impl Future<Output = ()> + Send,
@@ -77,7 +78,8 @@ impl Running {
         }
     }
 
-    /// Stops accepting, lets what is under way end, and ends the tasks. `drained` is told once nothing is served any more.
+    /// Stops accepting, lets what is under way end, and ends the tasks. `drained` is told once nothing is served any
+    /// more.
     pub(super) async fn stop(mut self, cause: &StopCause, drained: oneshot::Sender<()>) {
         if matches!(cause, StopCause::HandedOver) {
             info!("handed over to another process");

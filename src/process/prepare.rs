@@ -9,8 +9,9 @@ use tracing::warn;
 
 use crate::gateway::State;
 
-/// How long new providers and host names may take to be looked up: without them, requests would fail that succeed with the
-/// old configuration. Then the new one counts as one of a start while its providers are down.
+/// The time that new providers and host names may take to be looked up: without them, requests would fail that succeed
+/// with the old configuration. After that time the new configuration is used all the same, as at a start while its
+/// providers are down.
 const PREPARATION: Duration = Duration::from_secs(10);
 
 /// Looks up whatever the next state needs and the state before did not have.

@@ -1,4 +1,4 @@
-//! Another configuration for a server that runs: checked and built first, then swapped at once, or not at all.
+//! A reload: another configuration is checked and built first. Then it is swapped in at once, or not at all.
 
 use std::sync::Arc;
 
@@ -149,7 +149,7 @@ impl Reloader {
         Ok(changes)
     }
 
-    /// Is not ready from now on, and waits for `server.shutdown_delay`.
+    /// Lets the server be not ready from now on, and waits for `server.shutdown_delay`.
     pub(crate) async fn announce_stop(&self) {
         self.inner.status.stop();
         let delay = self.config().server.shutdown_delay;
@@ -186,7 +186,7 @@ impl Reloader {
     }
 }
 
-/// As many as are wanted, if there are descriptors for them.
+/// Returns the number of connections that are wanted, or a smaller one where there are fewer descriptors.
 fn most_connections(wanted: usize) -> usize {
     let most = fitting(wanted);
     METRICS.process.max_connections.set(i64::try_from(most).unwrap_or(i64::MAX));

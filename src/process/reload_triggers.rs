@@ -1,4 +1,4 @@
-//! When the configuration is read again: on SIGHUP, and, with `server.watch_config`, when its files change.
+//! The causes of a reload: SIGHUP, and, with `server.watch_config`, a change of the configuration's files.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,11 @@ use tracing::{error, warn};
 use crate::config::{self, Files, Loaded};
 use crate::process::reload::Reloader;
 
-/// How often the files are looked at. They must look the same twice, so that a half-written one is not read.
+/// The time between two looks at the files. They must look the same twice, so that a half-written one is not read.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads the file again on each signal and, where the configuration says so, when it changes; for as long as it is polled.
+/// Reads the file again on each signal and, where the configuration says so, when it changes; for as long as it is
+/// polled.
 pub async fn reload_when_told(path: PathBuf, reloader: Reloader, mut hangups: Signal) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -38,15 +39,15 @@ pub async fn reload_when_told(path: PathBuf, reloader: Reloader, mut hangups: Si
 /// The files that the configuration is in.
 #[derive(Debug)]
 struct Watched {
-    /// As they were read, whether or not that was of use. So one that was refused since a file was missing is taken up
-    /// once that is there.
+    /// As they were read, also where the configuration was refused. So a configuration that was refused because a file
+    /// was missing is read again once the file is there.
     read: Files,
     /// As they were at the last look.
     last: Option<Files>,
 }
 
 impl Watched {
-    /// Whether they are to be read: they are different, and twice the same.
+    /// Tells whether they are to be read again: they have changed, and looked the same twice since.
     async fn have_changed(&mut self) -> bool {
         let read = self.read.clone();
         match tokio::task::spawn_blocking(move || read.now()).await {
@@ -63,7 +64,7 @@ impl Watched {
     }
 }
 
-/// Reads all of it, and takes it if it is good. What it was read from, unless that is not known.
+/// Reads the configuration, and uses it if it is valid. Returns the files that it was read from, if they are known.
 async fn load(path: &Path, reloader: &Reloader, only_if_changed: bool) -> Option<Files> {
     let file = path.to_owned();
     let loaded = match tokio::task::spawn_blocking(move || config::load(&file)).await {

@@ -106,8 +106,8 @@ impl Server {
         }
     }
 
-    /// Returns the listeners that another process may take over. A listener that cannot be offered is left out: whoever would
-    /// take over is refused its address, and this process goes on.
+    /// Returns the listeners that another process may take over. A listener that cannot be offered is left out: whoever
+    /// would take over is refused its address, and this process goes on.
     fn offered(&self) -> Vec<upgrade::Listening> {
         let of = |purpose, listeners: &[TcpListener]| {
             let offered = listeners.iter().filter_map(|listener| {

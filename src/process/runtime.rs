@@ -7,13 +7,14 @@ const COMMON_QUEUE_INTERVAL: u32 = 3;
 
 /// A runtime with this number of worker threads that gives connections about the same share of them.
 ///
-/// A worker's own queue holds 256 tasks. What does not fit goes to a queue for all workers, which Tokio by default looks at once in some 60 turns while
-/// the own queue is never empty: with a thousand busy connections, those in it wait for most of a second while others are served many times over.
-/// Looking there first in every turn would be as bad for those in the own queue. docs/performance.md has the figures.
+/// A worker's own queue holds 256 tasks. Other tasks go to a queue for all workers. By default, Tokio looks at that queue
+/// once in some 60 turns while the own queue is not empty. So with a thousand busy connections, those in the common queue
+/// wait for most of a second while others are served many times. If workers looked there first in every turn, it would be
+/// as bad for those in the own queue. docs/performance.md has the figures.
 ///
 /// # Errors
 ///
-/// Where threads or the event queue cannot be had from the system.
+/// The system does not give the threads or the event queue.
 pub fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(worker_threads)

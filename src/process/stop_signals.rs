@@ -35,14 +35,14 @@ impl StopSignal {
     }
 }
 
-/// The signals from when this is made on; until then they end the process.
+/// Both signals. Until this value is made, they end the process.
 #[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-/// How a server has ended.
+/// The end of a server.
 #[derive(Debug)]
 pub enum Ended {
     /// By itself, with all that was under way or after its grace.
@@ -54,7 +54,7 @@ pub enum Ended {
 impl StopSignals {
     /// # Errors
     ///
-    /// Where the system does not permit to listen for signals.
+    /// The system does not permit to listen for signals.
     pub fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -66,8 +66,8 @@ impl StopSignals {
         }
     }
 
-    /// Runs a server. The first signal stops it; one more, whatever it waits for then, ends it with all that is under way. A
-    /// process that has handed over drains on at the first one, too: whoever supervises it may only be tidying up.
+    /// Runs a server. The first signal stops it. The second signal ends it with all that is under way, whatever it waits
+    /// for. A process that has handed over goes on draining at its first signal: a supervisor may only be tidying up.
     pub async fn run(mut self, server: Server) -> Ended {
         let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel::<()>();

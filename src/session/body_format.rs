@@ -1,4 +1,4 @@
-//! How a body is written that Portcullis reads itself, by its head.
+//! The format of a body that Portcullis reads itself, by its head.
 
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
@@ -18,7 +18,7 @@ pub enum BodyKind {
 }
 
 impl BodyKind {
-    /// What a login may be.
+    /// The kinds that a login may have.
     pub const OF_LOGINS: &'static [Self] = &[Self::Json, Self::Form, Self::Multipart];
 
     /// Its media type.
@@ -40,7 +40,7 @@ pub fn media_types(kinds: &[BodyKind]) -> String {
     }
 }
 
-/// How a body is written.
+/// The format of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BodyFormat {
     /// See [`BodyKind::Json`].

@@ -1,7 +1,7 @@
-//! From where users have logged in: there they have their own place in the queue, whatever strangers do elsewhere.
+//! The places from which users have logged in: there they have their own place in the queue, whatever strangers do elsewhere.
 //!
-//! Only a login that succeeded is remembered, for a while, and for each user name from a few sites. So nobody gets a place but
-//! with the password, and whoever has one account takes one entry, from however many addresses. In memory: a restart forgets.
+//! Only a login that succeeded is remembered, for a while, and for each user name from a few sites. So nobody gets a place
+//! without the password, and whoever has one account takes one entry, from however many addresses. In memory: a restart forgets.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,7 @@ const MAX_NAMES: usize = 65_536;
 /// Sites of one user name.
 const MAX_SITES: usize = 8;
 
-/// How long a site is remembered since the last login from there.
+/// The time for which a site is remembered since the last login from there.
 const IS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
 /// A user name at a provider, without the name itself.
@@ -39,7 +39,7 @@ impl Default for KnownLoginSites {
 }
 
 impl KnownLoginSites {
-    /// Whether this user name has logged in from this site lately.
+    /// Says that this user name has logged in from this site lately.
     pub(crate) fn knows(&self, name: &LoginName) -> bool {
         let Some(site) = name.site() else { return false };
         self.with(|table, now| {
@@ -48,7 +48,7 @@ impl KnownLoginSites {
         })
     }
 
-    /// It has now.
+    /// Remembers that it has logged in from there now.
     pub(crate) fn remember(&self, name: &LoginName) {
         let Some(site) = name.site() else { return };
         let key = digest(name);

@@ -22,7 +22,8 @@ use crate::session::logout::spawn_revocation;
 use crate::session::outcome::Tokens;
 use crate::session::relying_party::RelyingParty;
 use crate::session::sessions::Sessions;
-use crate::session::throttle::{Refused, Reservation};
+use crate::session::shared_state::values::LoginReservation;
+use crate::session::throttle::Refused;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
 
@@ -44,13 +45,14 @@ impl Sessions {
             Ok(identity) => identity,
             Err(error) => return Err(unusable(relying_party, &error, &tokens.access_token)),
         };
-        self.known_sites.remember(&name);
+        self.known_login_sites.remember(&name);
         self.memory.saw(relying_party.rules.token.provider, &identity, self.clock.now());
         // A login that waited for its answer while its subject was revoked counts as one after that.
-        self.memory.revocations.admit(identity.marks(), identity.issued_at(), self.clock.now());
+        self.shared.admit(identity.marks(), identity.issued_at(), self.clock.now()).await;
         if let Some(refresh_token) = &tokens.refresh_token {
             let started_at = identity.session_start(self.clock.now());
-            self.ledger.begin(Self::key(relying_party, refresh_token), &identity, started_at);
+            let jwt = (*identity.marks(), identity.expires_at());
+            self.shared.begin(Self::key(relying_party, refresh_token), jwt, started_at).await;
         }
         Ok(Arc::new(Tokens {
             access_token: tokens.access_token,
@@ -66,23 +68,23 @@ impl Sessions {
         &self,
         relying_party: &RelyingParty,
         name: &LoginName,
-    ) -> Result<(Turn, Reservation), Problem> {
+    ) -> Result<(Turn, Box<dyn LoginReservation>), Problem> {
         // Twice: one's own turn, and the one before.
         let deadline = Instant::now() + relying_party.request_timeout * 2;
-        let is_known = self.known_sites.knows(name);
+        let is_known = self.known_login_sites.knows(name);
         loop {
-            self.throttle.check(name).map_err(|wait| too_many_failed(relying_party, wait))?;
-            let settled = self.throttle.settled();
+            self.shared.check_login(name).await.map_err(|wait| too_many_failed(relying_party, wait))?;
+            let settled = self.shared.login_settled();
             tokio::pin!(settled);
             settled.as_mut().enable();
             let waiting = relying_party.calls.logins.enter(name, is_known, self.max_waiting_logins);
             let waiting = waiting.ok_or_else(|| too_many_waiting(relying_party))?;
-            let turn = match timeout_at(deadline, waiting.turn()).await {
+            let turn = match timeout_at(deadline, self.shared.login_turn(name, waiting)).await {
                 Ok(Some(turn)) => turn,
                 Ok(None) => return Err(too_many_waiting(relying_party)),
                 Err(_) => return Err(too_many_calls(relying_party)),
             };
-            match self.throttle.reserve(name) {
+            match self.shared.reserve_login(name).await {
                 Ok(reservation) => return Ok((turn, reservation)),
                 Err(Refused::Failed(wait)) => return Err(too_many_failed(relying_party, wait)),
                 Err(Refused::OnTheirWay) => drop(turn),
@@ -97,7 +99,7 @@ impl Sessions {
 async fn call(
     relying_party: &Arc<RelyingParty>,
     credentials: Credentials,
-    (turn, reservation): (Turn, Reservation),
+    (turn, reservation): (Turn, Box<dyn LoginReservation>),
 ) -> Result<TokenSet, LoginError> {
     let (sender, granted) = oneshot::channel();
     let caller = Arc::clone(relying_party);
@@ -124,8 +126,7 @@ fn unusable(relying_party: &RelyingParty, error: &TokenError, token: &AccessToke
     if let TokenError::UnusableClaim(..) = error {
         let reason = error.code();
         audit::record_detail(Event::LoginRefused, reason, relying_party, &error.to_string());
-        return Problem::new(Code::Forbidden, "This account cannot be used with this relying_party.")
-            .because(reason);
+        return Problem::new(Code::Forbidden, "This account cannot be used with this app.").because(reason);
     }
     let (said, hint) = (token_fix::said(error, token), token_fix::of(error));
     error!(provider, client, error = %format_args!("{error}{said}"), %hint, "the provider's JWT was refused at login");

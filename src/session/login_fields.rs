@@ -23,7 +23,7 @@ const MAX_FIELD_LENGTH: usize = 4 * 1024;
 /// The value of a field, or what is wrong with it.
 pub(super) type Value = Result<Zeroizing<String>, Flaw>;
 
-/// Why there are no user name and password in a body.
+/// The reason why there are no user name and password in a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// It is no JSON object.
@@ -70,11 +70,11 @@ pub(super) struct Fields<'a> {
     login: &'a config::Login,
     username: Option<Value>,
     password: Option<Value>,
-    /// What came, as far as it is told.
+    /// The names of the fields that came, as far as they are told.
     names: Vec<String>,
     others: usize,
     is_twice: bool,
-    /// What is wrong with the body where the two are not in it.
+    /// The flaw of the body where the two are not in it.
     pub(super) without_these: Flaw,
 }
 

@@ -1,11 +1,11 @@
-//! Who logs in from where, as far as that can be told before the provider is asked.
+//! The user name of a login and the place that it comes from, as far as both can be told before the provider is asked.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 /// Issuer and normalised user name.
 pub(crate) type Key = (String, String);
 
-/// Where a login comes from: one address, or of IPv6 its /64, which is one subscriber at least (RFC 6177). `None`: not known.
+/// The place that a login comes from: one address, or of IPv6 its /64, which is one subscriber at least (RFC 6177). `None`: not known.
 pub(crate) type Site = Option<IpAddr>;
 
 /// A user name at a provider, and the site that it is tried from.
@@ -21,15 +21,18 @@ impl LoginName {
         Self { key: (issuer.to_owned(), username.trim().to_lowercase()), site: client.map(site) }
     }
 
+    /// Returns issuer and user name.
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 
+    /// Returns the place that it comes from.
     pub(crate) fn site(&self) -> Site {
         self.site
     }
 }
 
+/// Returns the place of an address.
 pub(super) fn site(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,4 +1,4 @@
-//! Whose turn it is to log in at one provider.
+//! The queue of logins at one provider.
 //!
 //! Logins of one user name go out one after the other: a provider with brute-force protection answers "wrong password" to all
 //! but one of several right logins at the same time (Keycloak). And there is a bound for all of them at once. Both are places
@@ -22,7 +22,7 @@ use crate::session::login_name::LoginName;
 use round_robin::Id;
 use scheduler::{Bounds, Scheduler};
 
-/// The turns at one provider.
+/// The queue at one provider.
 #[derive(Debug)]
 pub(crate) struct LoginQueue(Arc<Mutex<Scheduler>>);
 

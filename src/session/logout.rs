@@ -36,7 +36,8 @@ impl Sessions {
         identity: Option<&Identity>,
     ) {
         if let Some(identity) = identity {
-            self.revoke_jwt(relying_party, (*identity.marks(), identity.expires_at()), EndedBy::Revocation);
+            self.revoke_jwt(relying_party, (*identity.marks(), identity.expires_at()), EndedBy::Revocation)
+                .await;
         }
         if grant.is_some() || identity.is_some() {
             audit::record(
@@ -49,8 +50,8 @@ impl Sessions {
         let Some(grant) = grant else { return };
         let is_strangers = grant.record.is_none()
             && identity.is_none()
-            && !self.ledger.is_known(Self::key(relying_party, &grant.refresh_token));
-        let (newest, _) = self.end(relying_party, grant, EndedBy::Revocation, None);
+            && !self.replay_window.is_known(Self::key(relying_party, &grant.refresh_token));
+        let (newest, _) = self.end(relying_party, grant, EndedBy::Revocation, None).await;
         let (asked, first_attempt) = oneshot::channel();
         let work = revoke(Arc::clone(relying_party), newest, Some(asked), is_strangers);
         tokio::spawn(traces::under(traces::parent(), work));
@@ -58,7 +59,7 @@ impl Sessions {
     }
 
     /// The same without waiting: somebody, whose identity is `new`, logs in with this browser.
-    pub fn replace(
+    pub async fn replace(
         &self,
         relying_party: &Arc<RelyingParty>,
         grant: Option<&Grant>,
@@ -67,10 +68,10 @@ impl Sessions {
     ) {
         let spared = Some(new.marks());
         if let Some(old) = old.filter(|old| !is_spared(spared, old.marks())) {
-            self.revoke_jwt(relying_party, (*old.marks(), old.expires_at()), EndedBy::AnotherLogin);
+            self.revoke_jwt(relying_party, (*old.marks(), old.expires_at()), EndedBy::AnotherLogin).await;
         }
         if let Some(grant) = grant {
-            let (newest, is_new) = self.end(relying_party, grant, EndedBy::AnotherLogin, spared);
+            let (newest, is_new) = self.end(relying_party, grant, EndedBy::AnotherLogin, spared).await;
             if is_new {
                 audit::record(
                     Event::SessionEnded,
@@ -84,15 +85,15 @@ impl Sessions {
     }
 
     /// Ends a session that was revoked or has outlived itself. The first request that finds out also tells the provider.
-    pub fn expire(&self, relying_party: &Arc<RelyingParty>, grant: &Grant, reason: ReasonCode) {
-        if let (newest, true) = self.end(relying_party, grant, EndedBy::Revocation, None) {
+    pub async fn expire(&self, relying_party: &Arc<RelyingParty>, grant: &Grant, reason: ReasonCode) {
+        if let (newest, true) = self.end(relying_party, grant, EndedBy::Revocation, None).await {
             audit::record(Event::SessionEnded, reason, relying_party, None);
             spawn_revocation(relying_party, newest);
         }
     }
 
     /// Ends a session one of whose refresh tokens was used again after it had been replaced, with all that it gave.
-    pub(super) fn end_reused(
+    pub(super) async fn end_reused(
         &self,
         relying_party: &Arc<RelyingParty>,
         grant: &Grant,
@@ -102,17 +103,18 @@ impl Sessions {
         let subject = previous.map(|previous| previous.identity.subject());
         audit::record(Event::SessionEnded, ReasonCode::Reused, relying_party, subject);
         if let Some(Previous { identity, .. }) = previous {
-            self.revoke_jwt(relying_party, (*identity.marks(), identity.expires_at()), EndedBy::Revocation);
+            self.revoke_jwt(relying_party, (*identity.marks(), identity.expires_at()), EndedBy::Revocation)
+                .await;
         }
         let newest = Grant { refresh_token: newest.clone(), record: grant.record };
-        self.ledger.end(Self::key(relying_party, &grant.refresh_token), EndedBy::Revocation);
-        let (newest, _) = self.end(relying_party, &newest, EndedBy::Revocation, None);
+        self.shared.end(Self::key(relying_party, &grant.refresh_token), EndedBy::Revocation).await;
+        let (newest, _) = self.end(relying_party, &newest, EndedBy::Revocation, None).await;
         spawn_revocation(relying_party, newest);
     }
 
     /// Marks the token and its successors as ended, and revokes their JWTs. The last of them is the one that the provider
     /// knows. `true`: it had not been ended before. `spared`: a JWT that goes on.
-    fn end(
+    async fn end(
         &self,
         relying_party: &RelyingParty,
         grant: &Grant,
@@ -121,15 +123,15 @@ impl Sessions {
     ) -> (RefreshToken, bool) {
         if let Some(record) = &grant.record {
             let provider = relying_party.rules.session.provider;
-            self.revoke_mark(provider, Mark::sealed_session(provider, &record.id), by);
+            self.revoke_mark(provider, Mark::sealed_session(provider, &record.id), by).await;
         }
         let mut token = grant.refresh_token.clone();
         let mut is_new = false;
         for _ in 0..MAX_FOLLOWED {
-            let end = self.ledger.end(Self::key(relying_party, &token), by);
+            let end = self.shared.end(Self::key(relying_party, &token), by).await;
             is_new |= end.is_new;
             for jwt in end.jwts.into_iter().filter(|(marks, _)| !is_spared(spared, marks)) {
-                self.revoke_jwt(relying_party, jwt, by);
+                self.revoke_jwt(relying_party, jwt, by).await;
             }
             match end.successor {
                 Some(successor) => token = successor,
@@ -196,7 +198,7 @@ async fn revoke(
     }
 }
 
-/// Whether there is a place among the revocations that wait for another attempt.
+/// Takes a place, if there is one, among the revocations that wait for another attempt.
 fn has_place<'a>(relying_party: &'a RelyingParty, place: &mut Option<SemaphorePermit<'a>>) -> bool {
     if place.is_none() {
         *place = relying_party.calls.waiting_revocations.try_acquire().ok();

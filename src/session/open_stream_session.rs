@@ -1,4 +1,4 @@
-//! Whether a session still lives, asked by what outlives its request: an open WebSocket or event stream.
+//! The session of an open WebSocket or event stream, which outlives its request: the stream asks whether it still lives.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) struct StreamSession {
 }
 
 impl Sessions {
-    /// Whether a request of the session would still get through: it was not revoked, has not outlived itself, and its
+    /// Says that a request of the session would still get through: it was not revoked, has not outlived itself, and its
     /// JWT, or one that it was refreshed to meanwhile, is good. A stream cannot bring new cookies to the browser, so
     /// nothing is refreshed for it.
     pub(crate) fn lives(&self, session: &StreamSession) -> bool {
@@ -40,7 +40,10 @@ impl Sessions {
         });
         let of_jwt = revocations.of_token(identity.marks(), identity.issued_at(), now);
         let is_revoked = of_sealed.is_some() || matches!(of_jwt, Some(Revocation::Session(_)));
-        if is_revoked || lifetime.check(now).is_err() || key.is_some_and(|key| self.ledger.has_ended(key)) {
+        if is_revoked
+            || lifetime.check(now).is_err()
+            || key.is_some_and(|key| self.replay_window.has_ended(key))
+        {
             return false;
         }
         let is_good = of_jwt.is_none() && is_unexpired(identity.expires_at());
@@ -50,7 +53,7 @@ impl Sessions {
                 && is_unexpired(*expires_at)
                 && revocations.of_token(marks, None, now) != Some(Revocation::Token)
         };
-        is_good || key.is_some_and(|key| self.ledger.has_jwt(key, is_successor))
+        is_good || key.is_some_and(|key| self.replay_window.has_jwt(key, is_successor))
     }
 }
 
@@ -105,7 +108,7 @@ mod tests {
         harness.clock.advance(100);
         assert!(harness.sessions.lives(&own));
         assert!(!harness.sessions.lives(&stolen), "a refresh of the thief's own session");
-        harness.sessions.revoke(0, &Revoked::Token("a2"));
+        harness.sessions.revoke(0, &Revoked::Token("a2")).await;
         assert!(!harness.sessions.lives(&own), "its last JWT was revoked");
     }
 
@@ -130,7 +133,7 @@ mod tests {
             harness.refresh(&format!("a{number}"), None).await;
         }
         assert!(harness.sessions.lives(&early));
-        harness.sessions.expire(&harness.app, &grant("a20"), ReasonCode::IdleLifetime);
+        harness.sessions.expire(&harness.app, &grant("a20"), ReasonCode::IdleLifetime).await;
         assert!(!harness.sessions.lives(&early));
     }
 }

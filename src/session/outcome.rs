@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::access::identity::Identity;
-use crate::access::revocations::EndedBy;
+use crate::access::revocations::{EndedBy, Mark};
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::ChallengeKind;
 
@@ -26,9 +26,11 @@ pub struct UnverifiedTokens {
     pub(super) access_token: AccessToken,
     /// The provider's new refresh token, if it rotated the old one: without it the session would be lost.
     pub refresh_token: Option<RefreshToken>,
+    /// This process has tried to verify the JWT, in vain. Tokens that another replica was given are not verified here yet.
+    pub(super) is_refused: bool,
 }
 
-/// How a refresh went, the same for all who waited for it.
+/// The outcome of a refresh, the same for all who waited for it.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// There is a new JWT.
@@ -51,7 +53,7 @@ pub enum Outcome {
 /// The result of a refresh for one request.
 #[derive(Debug)]
 pub struct Refreshed {
-    /// How it went.
+    /// The outcome.
     pub outcome: Outcome,
     /// The refresh token to go on with: the newest that is known, or the one that the request brought.
     pub refresh_token: RefreshToken,
@@ -79,7 +81,18 @@ impl Outcome {
         matches!(self, Self::Unavailable | Self::Postponed(_) | Self::ActionRequired(_))
     }
 
-    /// The provider's new refresh token, where it answered with tokens.
+    /// Returns the JWT, where the provider answered with tokens.
+    pub(super) fn access_token(&self) -> Option<&AccessToken> {
+        match self {
+            Self::Renewed(tokens) => Some(&tokens.access_token),
+            Self::Unverified(tokens) => Some(&tokens.access_token),
+            Self::Dead | Self::Ended | Self::ActionRequired(_) | Self::Postponed(_) | Self::Unavailable => {
+                None
+            }
+        }
+    }
+
+    /// Returns the provider's new refresh token, where it answered with tokens.
     #[expect(
         clippy::option_option,
         reason = "no tokens, and tokens without a new refresh token, are two things"
@@ -93,4 +106,9 @@ impl Outcome {
             }
         }
     }
+}
+
+/// Returns the name of a JWT among the outcomes of refreshes.
+pub(super) fn jwt_mark(access_token: &AccessToken) -> Mark {
+    Mark::token(0, access_token)
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::revocations::Mark;
 
-/// Who calls now, and how many may.
+/// The calls under way by caller, and the most that may be.
 #[derive(Debug)]
 pub(super) struct FewCalls<Caller> {
     most: usize,

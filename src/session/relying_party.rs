@@ -16,18 +16,18 @@ use crate::session::provider_calls::ProviderCalls;
 use crate::telemetry::audit::Audited;
 use crate::telemetry::metrics;
 
-/// The app and the provider of a session.
+/// The app and the provider of a session: what OAuth calls a client, and OpenID Connect a relying party.
 #[derive(Debug)]
 pub struct RelyingParty {
     /// The app's name, for logs and metrics.
     pub app: String,
-    /// What the app's tokens must be like.
+    /// The rules for the app's tokens.
     pub rules: AppRules,
     /// The app's client.
     pub client: Client,
     /// The provider.
     pub provider: Arc<IdentityProvider>,
-    /// How long a request waits for the provider.
+    /// The time for which a request waits for the provider.
     pub request_timeout: Duration,
     /// Calls to the provider at once, over all apps that use it.
     pub(crate) calls: Arc<ProviderCalls>,

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::access::identity::Identity;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::tokens::RefreshToken;
 use crate::session::expiring_table::Expiring;
@@ -18,7 +17,7 @@ use crate::session::session_key::SessionKey;
 /// Refresh tokens whose family is known; the first to be forgotten go first.
 const MAX_MEMBERS: usize = 262_144;
 
-/// How long a refresh token's family is remembered.
+/// The time for which a refresh token's family is remembered.
 const IS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// The same of the refresh token that a browser used last, and of the newest one, while nobody has used that: the browser
@@ -41,7 +40,7 @@ struct Member {
     family: Arc<Mutex<Family>>,
 }
 
-/// What the newest refresh token is, what was used of the family, and which JWTs were given.
+/// The newest refresh token, the uses, and the JWTs of a session.
 #[derive(Debug, Default)]
 struct Family {
     first: Option<SessionKey>,
@@ -64,7 +63,7 @@ struct Newest {
     token: RefreshToken,
 }
 
-/// What a refresh changed.
+/// The changes by a refresh.
 struct Renewed {
     /// The JWT was not there before.
     is_new: bool,
@@ -74,10 +73,10 @@ struct Renewed {
     is_unused: bool,
 }
 
-/// What a refresh token was replaced by.
+/// The refresh token that has replaced another one.
 #[derive(Debug)]
 pub(crate) struct Successor {
-    /// What the token below is known by.
+    /// The key of the token below.
     pub(super) key: SessionKey,
     /// The newest refresh token of the family.
     pub(crate) token: RefreshToken,
@@ -86,7 +85,7 @@ pub(crate) struct Successor {
 }
 
 impl Successor {
-    /// Whether the refresh token at hand leads to it no more: the replay window is over.
+    /// Says that the refresh token at hand leads to it no more: the replay window is over.
     pub(super) fn is_over(&self, replay_window: Duration, now: Instant) -> bool {
         self.used_at.is_some_and(|used_at| now >= used_at + replay_window)
     }
@@ -107,26 +106,26 @@ impl Default for Families {
 }
 
 impl Families {
-    /// A login has brought a session's first tokens at `started_at` (Unix seconds). What the refresh token has given before is
+    /// Notes that a login has brought a session's first tokens at `started_at` (Unix seconds). What the refresh token has given before is
     /// remembered: it ends together.
-    pub(super) fn begin(&mut self, key: SessionKey, identity: &Identity, started_at: u64, now: Instant) {
+    pub(super) fn begin(&mut self, key: SessionKey, jwt: Jwt, started_at: u64, now: Instant) {
         let member = Member::default();
         let jwts = self.jwts(key);
         with(&member, |family| {
             family.first = Some(key);
             family.jwts = jwts;
-            family.remember(identity);
+            family.remember(jwt);
             family.started_at = Some(started_at);
         });
         self.members.insert(key, member, now + IS_KEPT);
     }
 
-    /// A refresh token has given a JWT and, if the provider rotates, a new refresh token.
+    /// Notes that a refresh token has given a JWT and, if the provider rotates, a new refresh token.
     pub(super) fn renew(
         &mut self,
         key: SessionKey,
         next: Option<(SessionKey, &RefreshToken)>,
-        identity: Option<&Identity>,
+        jwt: Option<Jwt>,
         now: Instant,
     ) {
         let member = self.members.get(key).cloned().unwrap_or_default();
@@ -139,16 +138,16 @@ impl Families {
             if let Some((key, token)) = next {
                 family.newest = Some(Newest { key, generation, token: token.clone() });
             }
-            let is_new = identity.is_some_and(|identity| family.remember(identity));
+            let is_new = jwt.is_some_and(|jwt| family.remember(jwt));
             family.first.get_or_insert(key);
             // Only what a request brought is ever the first of a family.
             let last_used = *family.last_used.get_or_insert(key);
             Renewed { is_new, last_used, is_unused: !family.is_used(generation) }
         });
-        if let Some(identity) =
-            identity.filter(|_| renewed.is_new && renewed.is_unused && given != renewed.last_used)
+        if let Some((marks, _)) =
+            jwt.filter(|_| renewed.is_new && renewed.is_unused && given != renewed.last_used)
         {
-            self.unused_jwts.insert(identity.marks().token, given, now + IS_KEPT);
+            self.unused_jwts.insert(marks.token, given, now + IS_KEPT);
         }
         self.members.insert(key, member, now + IS_KEPT);
         if let Some((next, next_member)) = next_member {
@@ -174,7 +173,7 @@ impl Families {
         })
     }
 
-    /// A request has brought a refresh token. `true`: no request had brought it, or a later one, before.
+    /// Notes that a request has brought a refresh token. `true`: no request had brought it, or a later one, before.
     pub(super) fn used(&mut self, key: SessionKey, now: Instant) -> bool {
         let Some(member) = self.members.get(key) else { return false };
         let generation = member.generation;
@@ -191,23 +190,24 @@ impl Families {
         true
     }
 
-    /// A request has brought a JWT; the refresh token that was given together with it, if this is the first time.
+    /// Notes that a request has brought a JWT. Returns the refresh token that was given together with it, if this is the first
+    /// time.
     pub(super) fn jwt_used(&mut self, jwt: Mark, now: Instant) -> Option<SessionKey> {
         let key = self.unused_jwts.remove(jwt)?;
         self.used(key, now).then_some(key)
     }
 
-    /// The first refresh token of a family that is known.
+    /// Returns the first refresh token of a family that is known.
     pub(super) fn first(&self, key: SessionKey) -> SessionKey {
         self.members.get(key).and_then(|member| with(member, |family| family.first)).unwrap_or(key)
     }
 
-    /// The newest refresh token of a family.
+    /// Returns the newest refresh token of a family.
     pub(super) fn newest(&self, key: SessionKey) -> Option<SessionKey> {
         with(self.members.get(key)?, |family| family.newest.as_ref().map(|newest| newest.key))
     }
 
-    /// Whether a refresh token, and a JWT beside it, are the newest of their family, as far as is known.
+    /// Says that a refresh token, and a JWT beside it, are the newest of their family, as far as is known.
     pub(super) fn are_newest(&self, key: SessionKey, jwt: Option<Mark>) -> bool {
         let Some(member) = self.members.get(key) else { return true };
         with(member, |family| {
@@ -216,7 +216,7 @@ impl Families {
         })
     }
 
-    /// What follows a refresh token that was replaced.
+    /// Returns the successor of a refresh token that was replaced.
     pub(super) fn successor(&self, key: SessionKey) -> Option<Successor> {
         let member = self.members.get(key)?;
         with(member, |family| {
@@ -227,22 +227,22 @@ impl Families {
         })
     }
 
-    /// The JWTs that a refresh token and its predecessors gave.
+    /// Returns the JWTs that a refresh token and its predecessors gave.
     pub(super) fn jwts(&self, key: SessionKey) -> Vec<Jwt> {
         self.members.get(key).map(|member| with(member, |family| family.jwts.clone())).unwrap_or_default()
     }
 
-    /// Whether a family was given such a JWT.
+    /// Says that a family was given such a JWT.
     pub(super) fn has_jwt(&self, key: SessionKey, is_such: impl Fn(&Jwt) -> bool) -> bool {
         self.members.get(key).is_some_and(|member| with(member, |family| family.jwts.iter().any(is_such)))
     }
 
-    /// Whether a refresh token was given here.
+    /// Says that a refresh token was given here.
     pub(super) fn is_known(&self, key: SessionKey) -> bool {
         self.members.get(key).is_some()
     }
 
-    /// When a session began, in Unix seconds, if that was here.
+    /// Returns the time at which a session began, in Unix seconds, if that was here.
     pub(super) fn started_at(&self, key: SessionKey) -> Option<u64> {
         with(self.members.get(key)?, |family| family.started_at)
     }
@@ -255,8 +255,7 @@ impl Families {
 
 impl Family {
     /// `false`: it was given before.
-    fn remember(&mut self, identity: &Identity) -> bool {
-        let jwt = (*identity.marks(), identity.expires_at());
+    fn remember(&mut self, jwt: Jwt) -> bool {
         self.newest_jwt = Some(jwt.0.token);
         if self.jwts.contains(&jwt) {
             return false;
@@ -268,7 +267,7 @@ impl Family {
         true
     }
 
-    /// Whether a request has brought this generation, or a later one.
+    /// Says that a request has brought this generation, or a later one.
     fn is_used(&self, generation: u64) -> bool {
         self.uses.last().is_some_and(|(last, _)| generation <= *last)
     }
@@ -286,7 +285,7 @@ impl Family {
     }
 }
 
-/// Only ever locked inside the ledger's lock, and never across an await.
+/// Only ever locked inside the replay window's lock, and never across an await.
 fn with<T>(member: &Member, act: impl FnOnce(&mut Family) -> T) -> T {
     act(&mut member.family.lock().unwrap_or_else(PoisonError::into_inner))
 }

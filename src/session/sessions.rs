@@ -7,7 +7,9 @@ use crate::config;
 use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
 use crate::session::replay_window::ReplayWindow;
-use crate::session::throttle::Throttle;
+use crate::session::shared_state::SharedState;
+use crate::session::shared_state::memory::InMemory;
+use crate::session::shared_state::values::Settings;
 use crate::system::clock::Clock;
 
 /// The things that all sessions share.
@@ -15,12 +17,14 @@ use crate::system::clock::Clock;
 pub struct Sessions {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) refresh_ahead: u64,
-    pub(super) ledger: Arc<ReplayWindow>,
+    /// Local: what this process knows of refreshes, read without waiting.
+    pub(super) replay_window: Arc<ReplayWindow>,
+    /// The seam of what replicas share.
+    pub(super) shared: Arc<dyn SharedState>,
     pub(super) cookie_changes: Arc<CookieChanges>,
     /// Logins of one user name and site that may wait for each other.
     pub(super) max_waiting_logins: usize,
-    pub(super) known_sites: Arc<KnownLoginSites>,
-    pub(super) throttle: Arc<Throttle>,
+    pub(super) known_login_sites: Arc<KnownLoginSites>,
     pub(super) memory: Arc<Memory>,
     /// Seconds for which the revocation of a session or a subject is kept.
     pub(super) revocation_lifetime: u64,
@@ -30,17 +34,16 @@ impl Sessions {
     /// The sessions of a gateway with these settings.
     pub fn new(clock: Arc<dyn Clock>, memory: Arc<Memory>, config: &config::Config) -> Self {
         let (refresh, limits) = (&config.refresh, &config.server.limits);
+        let replay_window = Arc::new(ReplayWindow::new(refresh.replay_window));
+        let shared = InMemory::new(Arc::clone(&replay_window), Arc::clone(&memory), settings(config));
         Self {
             clock,
             refresh_ahead: refresh.ahead.as_secs(),
-            ledger: Arc::new(ReplayWindow::new(refresh.replay_window)),
+            replay_window,
+            shared: Arc::new(shared),
             cookie_changes: Arc::default(),
             max_waiting_logins: limits.max_waiting_logins,
-            known_sites: Arc::default(),
-            throttle: Arc::new(Throttle::new(
-                limits.failed_logins_per_name,
-                limits.failed_logins_per_address,
-            )),
+            known_login_sites: Arc::default(),
             memory,
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
@@ -49,18 +52,26 @@ impl Sessions {
     /// The same sessions with other settings. What is under way and what is remembered is shared with the old ones.
     pub(crate) fn with_settings(&self, config: &config::Config) -> Self {
         let (refresh, limits) = (&config.refresh, &config.server.limits);
-        self.ledger.set_replay_window(refresh.replay_window);
-        self.throttle.set_limits(limits.failed_logins_per_name, limits.failed_logins_per_address);
+        self.shared.set(settings(config));
         Self {
             clock: Arc::clone(&self.clock),
             refresh_ahead: refresh.ahead.as_secs(),
-            ledger: Arc::clone(&self.ledger),
+            replay_window: Arc::clone(&self.replay_window),
+            shared: Arc::clone(&self.shared),
             cookie_changes: Arc::clone(&self.cookie_changes),
             max_waiting_logins: limits.max_waiting_logins,
-            known_sites: Arc::clone(&self.known_sites),
-            throttle: Arc::clone(&self.throttle),
+            known_login_sites: Arc::clone(&self.known_login_sites),
             memory: Arc::clone(&self.memory),
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
+    }
+}
+
+fn settings(config: &config::Config) -> Settings {
+    let limits = &config.server.limits;
+    Settings {
+        replay_window: config.refresh.replay_window,
+        failed_logins_per_name: limits.failed_logins_per_name,
+        failed_logins_per_address: limits.failed_logins_per_address,
     }
 }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::session::login_name::LoginName;
 
-/// What is remembered at once. Beyond it, what has leaked away goes, and then nothing new is counted for a while.
+/// The counts that are kept at once. Beyond it, what has leaked away goes, and then nothing new is counted for a while.
 const MAX_ENTRIES: usize = 65_536;
 
 /// Time in which one failed login of a user name from one address is forgotten.
@@ -55,7 +55,7 @@ struct Failures {
     on_their_way: u32,
 }
 
-/// What counts a failed login.
+/// A count of failed logins.
 #[derive(Debug)]
 struct Limit {
     subject: Subject,
@@ -63,7 +63,7 @@ struct Limit {
     most: u32,
 }
 
-/// Why a login may not be tried now.
+/// The reason why a login may not be tried now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Too many have failed; one more may be tried after this time.
@@ -77,7 +77,7 @@ pub(crate) enum Refused {
 pub(crate) struct Reservation {
     throttle: Arc<Throttle>,
     name: LoginName,
-    /// What it is counted by: all but what there was no room for.
+    /// The counts that it is in: all except those that there was no room for.
     limits: Vec<Limit>,
 }
 
@@ -94,7 +94,7 @@ impl Throttle {
         self.per_address.store(per_address, Ordering::Relaxed);
     }
 
-    /// Whether too many have failed already; `Err`: the time after which one more may be tried.
+    /// Refuses a login if too many have failed already; `Err`: the time after which one more may be tried.
     pub(crate) fn check(&self, name: &LoginName) -> Result<(), Duration> {
         let (table, now) = (self.table(), Instant::now());
         let waits = self.limits(name).filter_map(|limit| table.wait(&limit, now));
@@ -183,7 +183,7 @@ impl Failures {
 }
 
 impl Table {
-    /// How full a bucket is, without and with those on their way.
+    /// Returns the level of a bucket, without and with those on their way.
     fn levels(&self, limit: &Limit, now: Instant) -> (Duration, Duration) {
         let Some(failures) = self.failures.get(&limit.subject) else { return Default::default() };
         let level = failures.empty_at.saturating_duration_since(now);
@@ -196,7 +196,7 @@ impl Table {
         level.checked_sub(limit.leak * limit.most.saturating_sub(1)).filter(|wait| !wait.is_zero())
     }
 
-    /// Whether too many would have failed if all on their way did.
+    /// Says that too many would have failed if all on their way did.
     fn is_full(&self, limit: &Limit, now: Instant) -> bool {
         let (_, level) = self.levels(limit, now);
         level > limit.leak * limit.most.saturating_sub(1)
@@ -211,7 +211,7 @@ impl Table {
         true
     }
 
-    /// Whether two more fit in.
+    /// Makes room, and says whether two more fit in.
     fn make_room(&mut self, now: Instant) -> bool {
         let is_full = |failures: &HashMap<_, _>| failures.len() + 2 > MAX_ENTRIES;
         let may_clear = self.cleared_at.is_none_or(|cleared_at| now >= cleared_at + ADDRESS_LEAK);

@@ -1,8 +1,9 @@
-//! File descriptors: how many connections they are enough for, and which of them are nobody's but the admin listener's and the
-//! provider's.
+//! File descriptors: how many connections they are enough for, and which of them are nobody's but the admin listener's
+//! and the provider's.
 //!
-//! A client has one, and its request another one, to the app; over HTTP/2 each request may have one. What cannot be known
-//! beforehand is seen by the numbers: the system gives the lowest one that is free, so a high one says that few are left.
+//! A client has one, and its request another one, to the app; over HTTP/2 each request may have one. What cannot be
+//! known beforehand is seen by the numbers: the system gives the lowest one that is free, so a high one says that few
+//! are left.
 
 use std::fmt;
 use std::io;
@@ -17,14 +18,14 @@ use crate::system::resource_usage::open_descriptors;
 /// A client's and its app's.
 const OF_CONNECTION: u64 = 2;
 
-/// What a process has open before it has a connection, where the system does not say.
+/// The descriptors that a process has open before it has a connection, where the system does not say.
 const OF_PROCESS: u64 = 32;
 
 /// Tried one after the other where the system has no hard limit, and takes no soft one that is as high.
 const HIGH_LIMITS: [u64; 3] = [1 << 20, 1 << 16, 10_240];
 
-/// Raises the soft limit to the hard one: containers and shells have a low one for the sake of old programs that this is
-/// none of (`select` knows 1,024).
+/// Raises the soft limit to the hard one: containers and shells have a low one for the sake of old programs that this
+/// is none of (`select` knows 1,024).
 pub fn raise_descriptor_limit() {
     let Rlimit { current: Some(soft), maximum } = getrlimit(Resource::Nofile) else { return };
     let wanted = [maximum].into_iter().chain(HIGH_LIMITS.map(Some));
@@ -50,7 +51,8 @@ impl Shortage {
     /// Which key it is about.
     pub const KEY: &'static str = "server.limits.max_connections";
 
-    /// What a process that begins here would say of so many connections; `None`: that they fit, once its limit is raised.
+    /// Returns the shortage that a process which begins here would have with so many connections; `None`: they fit,
+    /// once its limit is raised.
     pub fn of_a_start(wanted: usize) -> Option<Self> {
         Self::of(wanted, getrlimit(Resource::Nofile).maximum?, OF_PROCESS)
     }
@@ -68,7 +70,7 @@ impl Shortage {
         Some(Self { wanted, limit, fitting, needed })
     }
 
-    /// What to do about it.
+    /// Returns the advice.
     pub fn hint(&self) -> String {
         format!(
             "raise the limit (`ulimit -n`, `LimitNOFILE` of systemd, `--ulimit nofile` of Docker) to at least {}, or lower \
@@ -111,7 +113,8 @@ fn scarce(limit: u64) -> u64 {
     (limit / 8).clamp(16, 256)
 }
 
-/// So many of a limit are neither for clients nor for apps, but for probes, calls of the provider and look-ups of names.
+/// So many of a limit are neither for clients nor for apps, but for probes, calls of the provider and look-ups of
+/// names.
 fn reserved(limit: u64) -> u64 {
     scarce(limit) / 2
 }
@@ -121,12 +124,12 @@ fn is_among_the_last(descriptor: RawFd, count: impl Fn(u64) -> u64) -> bool {
     u64::try_from(descriptor).unwrap_or_default() >= limit.saturating_sub(count(limit))
 }
 
-/// Whether few are left.
+/// Tells whether few are left.
 pub(crate) fn are_scarce(newest: &impl AsRawFd) -> bool {
     is_among_the_last(newest.as_raw_fd(), scarce)
 }
 
-/// Whether the newest one is not for clients and apps.
+/// Tells whether the newest one is not for clients and apps.
 pub(crate) fn are_reserved(newest: &impl AsRawFd) -> bool {
     is_among_the_last(newest.as_raw_fd(), reserved)
 }
@@ -136,7 +139,7 @@ pub(crate) fn check_reserve(newest: &impl AsRawFd) -> io::Result<()> {
     if are_reserved(newest) { Err(Errno::MFILE.into()) } else { Ok(()) }
 }
 
-/// Whether it failed because the process, or the machine, has no descriptor or no memory for another socket.
+/// Tells whether it failed because the process, or the machine, has no descriptor or no memory for another socket.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }

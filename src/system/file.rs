@@ -1,5 +1,5 @@
-//! Files that a person names: the configuration, and what it or the command line refers to. Why one cannot be used is said
-//! here, for all of them: what it is, not what the system calls it.
+//! Files that a person names: the configuration, and what it or the command line refers to. Why one cannot be used is
+//! said here, for all of them: what it is, not what the system calls it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ const LARGEST: u64 = 4 * 1024 * 1024;
 /// Bytes by which UTF-16 without a mark is told.
 const LOOKED_AT: usize = 64;
 
-/// Why a file cannot be used. No message shows what is in it.
+/// The reason why a file cannot be used. No message shows the contents.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// Nothing has this name.
@@ -38,7 +38,7 @@ pub enum Unreadable {
     /// The system permits it to others.
     #[error("permission denied to user {user}{owner}")]
     Forbidden {
-        /// Who wanted to read.
+        /// The user who wanted to read.
         user: u32,
         /// Whose it is, where that can be seen.
         owner: String,
@@ -61,7 +61,7 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
-    /// What to do about it.
+    /// Returns the advice.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing | Self::NoDirectory(_) | Self::NotInDirectory(_) | Self::Dangling(_) => {
@@ -111,7 +111,7 @@ impl Unreadable {
     }
 }
 
-/// What a file holds, without a mark in front.
+/// Returns the contents of a file as text, without a byte order mark.
 pub(crate) fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
     let mut bytes = Zeroizing::new(Vec::new());
     let read = File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
@@ -146,8 +146,8 @@ pub(crate) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Unreadable> {
     }
 }
 
-/// Whether it has the mark of UTF-16, or begins with units of it, of which one byte in two is zero in nearly all languages'
-/// keys and punctuation.
+/// Tells whether it has the mark of UTF-16, or begins with units of it, of which one byte in two is zero in nearly all
+/// languages' keys and punctuation.
 fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return true;

@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
 use tokio::sync::Semaphore;
 
-/// Look-ups of the system that may be under way at once. Each holds a thread, for as long as a name server that does not
-/// answer is waited for.
+/// Look-ups of the system that may be under way at once. Each holds a thread, for as long as a name server that does
+/// not answer is waited for.
 const MAX_UNDER_WAY: usize = 16;
 
-/// Why there are no addresses.
+/// The reason why there are no addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
     /// A definite answer: nobody has this name, or whoever has it has no address.

@@ -1,12 +1,12 @@
-//! What the process takes of its machine, as Prometheus's client libraries call it. Where the system does not say (`/proc` is
-//! Linux's), nothing is told.
+//! The resources of the machine that the process uses, by the names of Prometheus's client libraries. Where the system
+//! does not say (`/proc` is Linux's), nothing is told.
 
 use std::fs::{read_dir, read_to_string};
 
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
 
-/// What it takes now, and since its start.
+/// The resources that the process uses now, and has used since its start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usage {
     /// Of all cores, in user and in system mode.
@@ -49,13 +49,13 @@ fn seconds(ticks: u64, per_second: u64) -> f64 {
     ticks as f64 / per_second as f64
 }
 
-/// How many descriptors are open.
+/// Returns the number of open descriptors.
 pub(crate) fn open_descriptors() -> Option<usize> {
     // One of them is for looking.
     Some(read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
 }
 
-/// How many may be; `None`: any number.
+/// Returns the most descriptors that may be open; `None`: any number.
 pub(crate) fn most_descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }

@@ -1,10 +1,12 @@
-//! Why an app or an identity provider cannot be connected to, and what to do about it. One table, since both fail alike.
+//! The reasons why an app or an identity provider cannot be connected to, with advice. One table, since both fail
+//! alike.
 //!
-//! It goes by what the libraries say, as one of them passes on nothing but its words; tests with real sockets hold it to them.
+//! It goes by what the libraries say, as one of them passes on nothing but its words; tests with real sockets hold it
+//! to them.
 
 use std::fmt;
 
-/// Who cannot be reached: the keys that help have other names.
+/// The side that cannot be reached: the keys that help have other names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// An identity provider.
@@ -13,16 +15,16 @@ pub(crate) enum Side {
     App,
 }
 
-/// Why there is no connection.
+/// The reason why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreachable {
     what: &'static str,
-    /// What more is known, such as the names of a certificate. Not yet fit for a log.
+    /// Further facts, such as the names of a certificate. Not yet fit for a log.
     detail: String,
     hint: &'static str,
 }
 
-/// What a library says, what that means, and what to do: at a provider, and at an app.
+/// The words of a library, their meaning, and the advice: at a provider, and at an app.
 struct Row {
     says: &'static [&'static str],
     means: &'static str,
@@ -169,7 +171,7 @@ const TABLE: &[Row] = &[
 ];
 
 impl Unreachable {
-    /// What an error means, from its words and those of its causes. `None`: it is not known here.
+    /// Returns the meaning of an error, from its words and those of its causes. `None`: it is not known here.
     pub(crate) fn of(text: &str, side: Side) -> Option<Self> {
         let row = TABLE.iter().find(|row| row.says.iter().any(|words| text.contains(words)))?;
         let hint = match side {
@@ -197,7 +199,7 @@ impl Unreachable {
         format!("{self}; {}", self.hint)
     }
 
-    /// What to do about it.
+    /// Returns the advice.
     pub(crate) fn hint(&self) -> &'static str {
         self.hint
     }

@@ -1,8 +1,9 @@
 //! `X-Request-Id`: what ties a user's screenshot, the app's log and ours together.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use aws_lc_rs::rand;
+use fastrand::Rng;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header's name.
@@ -12,8 +13,8 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const MAX_LENGTH: usize = 64;
 
 thread_local! {
-    /// Where this thread's ids come from: random at first, so that no two threads or replicas make the same.
-    static STATE: Cell<Option<[u64; 2]>> = const { Cell::new(None) };
+    /// This thread's ids come from here: random at first, so that no two threads or replicas make the same.
+    static GENERATORS: RefCell<[Rng; 2]> = RefCell::new(seeded());
 }
 
 /// The id of a request: the one that a trusted proxy gave it, else a fresh one.
@@ -45,26 +46,19 @@ pub(crate) fn fresh() -> HeaderValue {
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-/// SplitMix64, twice. The system's own generator would cost more than the rest of what a public route needs from us.
+/// The next 128 bits of this thread, from two generators of 64 bits. The system's own generator would cost more than the rest
+/// of the work on a public route.
 fn next() -> [u64; 2] {
-    STATE.with(|cell| {
-        let state = cell.get().unwrap_or_else(seed).map(|state| state.wrapping_add(0x9e37_79b9_7f4a_7c15));
-        cell.set(Some(state));
-        state.map(|mut mixed| {
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            mixed ^ (mixed >> 31)
-        })
-    })
+    GENERATORS.with_borrow_mut(|generators| generators.each_mut().map(|generator| generator.u64(..)))
 }
 
-fn seed() -> [u64; 2] {
-    let mut seed = [[0; 8]; 2];
-    for half in &mut seed {
+fn seeded() -> [Rng; 2] {
+    let mut seeds = [[0; 8]; 2];
+    for seed in &mut seeds {
         // Without randomness ids are only unique within a thread, which is better than no answer.
-        let _ = rand::fill(half);
+        let _ = rand::fill(seed);
     }
-    seed.map(u64::from_ne_bytes)
+    seeds.map(|seed| Rng::with_seed(u64::from_ne_bytes(seed)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Until when JWTs of a provider may be about: what revokes a session or a subject must not be forgotten before.
+//! The time until which JWTs of a provider may be about: what revokes a session or a subject must not be forgotten before.
 //!
-//! Who revokes does not know the JWTs: there may be several, some of them never seen here. So it is watched how long those
-//! are good that a provider gives.
+//! Whoever revokes does not know the JWTs: there may be several, some of them never seen here. So the lifetimes of the JWTs
+//! that a provider gives are noted.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 /// good for longer is remembered itself once it is refused.
 const MOST: u64 = 400 * 86_400;
 
-/// What the JWTs of the providers have told.
+/// The lifetimes of the providers' JWTs.
 #[derive(Debug, Default)]
 pub(super) struct Horizons(Mutex<HashMap<usize, Horizon>>);
 
@@ -33,7 +33,7 @@ impl Horizons {
         horizon.longest = horizon.longest.max(life.min(MOST));
     }
 
-    /// When no JWT that the provider has given until `now` can be used any more.
+    /// Returns the time from which no JWT that the provider has given until `now` can be used any more.
     pub(super) fn of(&self, provider: usize, now: u64) -> u64 {
         let horizons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let horizon = horizons.get(&provider).copied().unwrap_or_default();

@@ -65,9 +65,14 @@ impl Default for Revocations {
 }
 
 impl Revocations {
+    /// Revokes what was issued at or before `issued_until` (Unix seconds) to a subject or of a session, or a JWT.
+    pub fn add(&self, mark: Mark, issued_until: u64, ended_by: EndedBy, kept_until: u64, now: u64) {
+        self.insert(mark, Entry { issued_until, ended_by, kept_until }, now);
+    }
+
     /// Revokes a session or a JWT until `kept_until` (Unix seconds).
     pub fn revoke(&self, mark: Mark, ended_by: EndedBy, kept_until: u64, now: u64) {
-        self.insert(mark, Entry { issued_until: u64::MAX, ended_by, kept_until }, now);
+        self.add(mark, u64::MAX, ended_by, kept_until, now);
     }
 
     /// Revokes what was issued to a subject, or of a session, at or before `issued_until` (Unix seconds).

@@ -2,7 +2,7 @@
 
 use crate::answer::reason::ReasonCode;
 
-/// Who or what has ended a session.
+/// The cause of a session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndedBy {
     /// Its user, its provider, an operator, or the end of its lifetime: the browser is to lose its cookies.

@@ -7,7 +7,7 @@ use crate::identity_provider::doctor_questions::{
 };
 use crate::identity_provider::{Client, IdentityProvider};
 
-/// What to do where the answer is a firewall's or a proxy's.
+/// The advice where the answer is a firewall's or a proxy's.
 const IN_FRONT: &str = "let the gateway reach the provider itself: look at firewalls, proxies and load balancers in front of \
                         it, and at `token_endpoint`";
 

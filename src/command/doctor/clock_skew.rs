@@ -1,4 +1,4 @@
-//! How far our clock is from the provider's.
+//! The difference between our clock and the provider's.
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The part of a difference that says nothing: `Date` has whole seconds, and an answer travels.
 pub(super) const NOISE: Duration = Duration::from_secs(2);
 
-/// How far the provider's clock is from ours.
+/// The difference between the provider's clock and ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Skew {
     theirs: u64,
@@ -25,12 +25,12 @@ impl Skew {
         Some(Self::new(theirs.as_secs(), ours))
     }
 
-    /// Whether it is more than `tolerated`.
+    /// Tells whether it is more than `tolerated`.
     pub(super) fn exceeds(self, tolerated: Duration) -> bool {
         Duration::from_secs(self.theirs.abs_diff(self.ours)) > tolerated
     }
 
-    /// Whether theirs is ahead.
+    /// Tells whether theirs is ahead.
     pub(super) fn is_ahead(self) -> bool {
         self.theirs > self.ours
     }

@@ -1,4 +1,4 @@
-//! How large a user's cookies are.
+//! The size of a user's cookies.
 
 use http::HeaderValue;
 
@@ -10,7 +10,7 @@ use crate::config::{self, Config};
 use crate::identity_provider::TokenSet;
 use crate::session::CookieWriter;
 
-/// What many servers and load balancers take for all headers together, by default.
+/// The bytes that many servers and load balancers take for all headers together, by default.
 const USUAL_HEADER_LIMIT: usize = 8 * 1024;
 
 pub(super) fn check(

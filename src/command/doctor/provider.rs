@@ -73,7 +73,7 @@ fn check_logout(endpoint: Option<Url>, method: LogoutMethod, subject: &str, repo
     }
 }
 
-/// What to do where the provider was not asked at all.
+/// The advice where the provider was not asked at all.
 const AT_PROXY: &str =
     "start the proxy, or correct `proxy` and `proxy_credentials`; it must permit connections to the provider";
 
@@ -96,7 +96,7 @@ fn discovery_fix(error: &DiscoveryError) -> String {
     }
 }
 
-/// What to do about a key that is left out.
+/// The advice about a key that is left out.
 const MEND: &str = "replace the key at the provider by a sound one, with RSA of at least 2048 bits";
 
 fn check_keys(

@@ -1,10 +1,10 @@
-//! What the checks have found.
+//! The findings of the checks.
 
 use std::fmt;
 
 use crate::system::unreachable::Unreachable;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// As it should be.
@@ -28,13 +28,13 @@ impl fmt::Display for Level {
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub level: Level,
     /// The table of the configuration, such as `apps.store`.
     pub subject: String,
-    /// What was found.
+    /// The finding in words.
     pub message: String,
-    /// What to do about it; empty if nothing.
+    /// The advice; empty if there is nothing to do.
     pub fix: String,
 }
 

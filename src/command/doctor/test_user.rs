@@ -1,5 +1,5 @@
-//! What only a login can show: whether the JWT verifies here, how large its cookies are, whether refresh tokens rotate and
-//! with which grace, and whether a logout revokes. It leaves no session behind.
+//! Checks that need a login: whether the JWT verifies here, how large its cookies are, whether refresh tokens rotate
+//! and with which grace, and whether a logout revokes. It leaves no session behind.
 
 use std::sync::Arc;
 use std::time::Duration;

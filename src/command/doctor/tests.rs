@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::*;
+use super::{Level, Report, run_at};
 use crate::config::{
-    Access, AccessLog, App, ClaimPath, ClientAuthentication, Cookies, HealthCheck,
+    Access, AccessLog, App, ClaimPath, ClientAuthentication, Config, Cookies, HealthCheck,
     IdentityProvider as Settings, Limits, Log, LogFormat, Login, Logout, LogoutMethod, ProviderKind, Refresh,
     RefreshApi, Route, RoutePath, SameSite, Secret, Timeouts, User,
 };
-use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, json};
+use crate::identity_provider::{Credentials, testing};
 use crate::system::clock::ManualClock;
 
 /// The time that [`dated`] says.
@@ -336,7 +336,7 @@ mod with_a_test_user {
     use super::*;
     use crate::access::testing as tokens;
 
-    /// What the provider answers to the calls that follow the two probes: (status, body), with `JWT` for a good JWT.
+    /// The provider's answers to the calls that follow the two probes: (status, body), with `JWT` for a good JWT.
     type Answers = &'static [(u16, &'static str)];
 
     const LOGIN: (u16, &str) =

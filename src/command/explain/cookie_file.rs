@@ -1,12 +1,12 @@
-//! Cookies from a file, as people have them at hand: a `Cookie` header copied from the browser's developer tools, a jar of
-//! curl's (Netscape's format), or a JSON export of a browser or test tool. Of a jar, the cookies for the URL's host are taken;
-//! paths and dates are not looked at.
+//! Cookies from a file, as people have them at hand: a `Cookie` header copied from the browser's developer tools, a jar
+//! of curl's (Netscape's format), or a JSON export of a browser or test tool. Of a jar, the cookies for the URL's host
+//! are taken; paths and dates are not looked at.
 
 use http::HeaderValue;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::ExplainError;
+use crate::command::explain::explain_error::ExplainError;
 
 /// The `Cookie` header of a request to `host`; `None` if nothing is for it.
 pub(super) fn header(text: &str, host: &str) -> Result<Option<HeaderValue>, ExplainError> {

@@ -1,11 +1,11 @@
-//! Where a request goes: an endpoint of the gateway's own, or a route of the app, and what the app would see.
+//! The destination of a request: an endpoint of the gateway's own, or a route of the app, and what the app would see.
 
 use http::Method;
 
-use super::Steps;
 use crate::access::decision::{self, AppRules, RequestHead};
 use crate::access::endpoint::{Callers, Endpoint, EndpointRules, Needs};
 use crate::access::routes::{Destination, Rule};
+use crate::command::explain::steps::Steps;
 use crate::config::{self, Access, App};
 use crate::session::{BodyKind, media_types};
 use crate::syntax::path;
@@ -16,7 +16,8 @@ pub(super) fn is_login_variant(rules: &AppRules, head: &RequestHead<'_>, decoded
     decision::is_login_variant(rules, head, destination, decoded)
 }
 
-/// The destination; returns whether that is the app. What may become of the request is left out where it `is_decided` later.
+/// Adds the steps of the destination. Returns true if that is the app. The answer is left out where it `is_decided`
+/// later.
 pub(super) fn steps(
     steps: &mut Steps,
     app: &App,
@@ -90,7 +91,7 @@ fn endpoint(steps: &mut Steps, app: &App, method: &Method, own: &EndpointRules, 
     }
 }
 
-/// What the app would see.
+/// Adds the steps on what the app would see.
 pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &RequestHead<'_>) {
     let Ok(decoded) = path::decode(head.path) else { return };
     let addresses: Vec<_> = app.upstreams.iter().map(ToString::to_string).collect();
@@ -110,7 +111,7 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
     steps.add("removed", &removed);
 }
 
-/// What an `OPTIONS` needs to be one.
+/// The conditions for an `OPTIONS` to be a preflight.
 const PREFLIGHT: &str =
     "with `Origin`, `Access-Control-Request-Method` and no body it goes to the app without a session";
 

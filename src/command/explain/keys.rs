@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::ExplainError;
 use crate::access::key_set::KeySet;
+use crate::command::explain::explain_error::ExplainError;
 use crate::config;
 use crate::identity_provider::IdentityProvider;
 

@@ -1,12 +1,10 @@
-//! What a request's cookies are worth, piece by piece.
+//! The worth of a request's cookies, piece by piece.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::header;
 
-use super::Steps;
-use super::keys::Keys;
 use crate::access::assessment::{Grant, Previous};
 use crate::access::cookies::{Presented, SessionCookies};
 use crate::access::decision::{AppRules, Knowledge, RequestHead};
@@ -14,6 +12,8 @@ use crate::access::identity::Identity;
 use crate::access::seal::SessionRecord;
 use crate::access::token::{self, TokenError, Validity, Verification};
 use crate::access::tokens::AccessToken;
+use crate::command::explain::keys::Keys;
+use crate::command::explain::steps::Steps;
 
 /// Shows the cookies; returns the reason code that the JWT gives.
 pub(super) fn steps(
@@ -130,7 +130,7 @@ fn token_step(
     }
 }
 
-/// What to do about it.
+/// Returns the advice.
 const fn token_hint(error: &TokenError) -> &'static str {
     match error {
         TokenError::UnknownKey => {

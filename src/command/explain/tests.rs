@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::*;
+use super::{ExplainError, Question, explain};
 use crate::access::numbers;
 use crate::access::revocations::Mark;
 use crate::access::seal::{Seal, SessionRecord};

@@ -1,19 +1,19 @@
-//! What the gateway decides, in words.
+//! The gateway's decision, in words.
 
-use super::Steps;
-use super::keys::Keys;
 use crate::access::decision::{AppRules, Decision, Ending, Knowledge, Reason, RequestHead, admit, decide};
 use crate::access::endpoint::{EndpointRules, Needs};
 use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
+use crate::command::explain::keys::Keys;
+use crate::command::explain::steps::Steps;
 use crate::config::{Access, Config};
 
-/// What a gateway that has just started remembers.
+/// The memory of a gateway that has just started.
 pub(super) fn empty_memory(now: u64) -> Memory {
     Memory::new(1, now)
 }
 
-/// What a gateway with these keys would know.
+/// The knowledge of a gateway with these keys.
 pub(super) fn knowledge<'a>(keys: &'a Keys, memory: &'a Memory, config: &Config, now: u64) -> Knowledge<'a> {
     Knowledge {
         keys: &keys.set,
@@ -104,7 +104,7 @@ fn refresh(steps: &mut Steps, destination: Destination<'_>, is_early: bool, toke
     steps.add("", &format!("refused (refresh_refused): {}", dead(destination)));
 }
 
-/// What becomes of a request whose session is over.
+/// Returns the answer to a request whose session is over.
 fn dead(destination: Destination<'_>) -> &'static str {
     if is_open(destination) {
         "the app's, which is told nothing of a user; both cookies cleared"

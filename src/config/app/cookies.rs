@@ -1,4 +1,5 @@
-//! `[apps.*.cookies]`, with what browsers would silently drop (RFC 6265bis section 5.7).
+//! `[apps.*.cookies]`. Settings with which browsers would silently drop the cookies are refused (RFC 6265bis section
+//! 5.7).
 
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ pub enum SameSite {
 }
 
 impl Cookies {
-    /// Whether browsers keep them where the app's host is reached by plain http. `Secure` ones they keep at names and
-    /// addresses of their own machine alone (and Safari not even there), and say nothing of it.
+    /// Tells whether browsers keep them where the app's host is reached by plain http. Browsers keep `Secure` cookies
+    /// at names and addresses of their own machine alone (Safari not even there), and drop others without a message.
     pub fn are_kept_over_http(&self, host: &str) -> bool {
         !self.secure || host_name::is_loopback(host)
     }

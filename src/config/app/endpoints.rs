@@ -1,5 +1,5 @@
-//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and `[apps.*.fusionauth_webhook]`: what
-//! the gateway answers itself.
+//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and
+//! `[apps.*.fusionauth_webhook]`: the endpoints that the gateway answers itself.
 
 use crate::config::fusionauth_webhook::{FusionAuthWebhook, fusionauth_webhook};
 use crate::config::quoting::quote;
@@ -27,7 +27,7 @@ pub struct User {
     pub path: String,
     /// 404 or 401.
     pub anonymous_status: u16,
-    /// What the user object shows.
+    /// The claims that the user object shows.
     pub claims: Vec<ClaimPath>,
 }
 

@@ -14,11 +14,11 @@ pub struct IdentityHeader {
     pub name: HeaderName,
     /// The header's name as the file writes it, for HTTP/1.1 upstreams that care for case.
     pub display_name: String,
-    /// Where its value comes from.
+    /// The claim that its value comes from.
     pub claim: ClaimPath,
 }
 
-/// Where the table is left out.
+/// The headers where the table is left out.
 const DEFAULT: [(&str, &str); 3] =
     [("X-Auth-User", "sub"), ("X-Auth-Email", "email"), ("X-Auth-Roles", "roles")];
 

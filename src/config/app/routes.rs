@@ -9,15 +9,15 @@ use crate::syntax::path::is_variant;
 /// One `[[apps.NAME.routes]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// What it matches.
+    /// The paths that it matches.
     pub path: RoutePath,
-    /// Who may pass.
+    /// The callers who may pass.
     pub access: Access,
     /// Any of these must be in the roles claim; empty: no role is asked for. Only with [`Access::Required`].
     pub roles: Vec<String>,
 }
 
-/// Who may pass a route.
+/// The callers who may pass a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Everyone; the session is not looked at.
@@ -67,7 +67,8 @@ fn route(section: &Section<'_>) -> Option<Route> {
     }
     Some(Route {
         path: path?,
-        access: access?, // What is wrong with the roles has been said; the path can still be compared with others.
+        access: access?,
+        // A fault of the roles has been reported; the path can still be compared with others.
         roles: roles.flatten().unwrap_or_default(),
     })
 }
@@ -111,9 +112,10 @@ fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Rou
     };
 }
 
-/// Whether a route takes every request that the path matches as it is written.
+/// Tells whether a route takes every request that the path matches as it is written.
 fn covers(route: &Route, path: &RoutePath) -> bool {
-    // A protecting rule matches in any ASCII case and, if exact, also with a trailing slash; the others only as written.
+    // A protecting rule matches in any ASCII case and, if exact, also with a trailing slash; the others only as
+    // written.
     let fold = |text: &str| match route.access {
         Access::Required => text.to_ascii_lowercase(),
         Access::Public | Access::Optional => text.to_owned(),

@@ -43,7 +43,7 @@ pub struct App {
     pub audience: Vec<String>,
     /// Whose tokens are taken, by `azp` or `client_id`.
     pub authorized_parties: Vec<String>,
-    /// Where the roles are.
+    /// The claim that has the roles.
     pub roles_claim: ClaimPath,
     /// Sent with its password and refresh grants: the provider's, and its own.
     pub token_parameters: Vec<TokenParameter>,
@@ -71,7 +71,7 @@ pub struct App {
     pub routes: Vec<Route>,
     /// `[apps.NAME.upstream_tls]`: how `https` upstreams are verified.
     pub upstream_tls: UpstreamTls,
-    /// How often the host names of the upstreams are looked up without a cause.
+    /// The time between two look-ups of the upstreams' host names without another cause.
     pub resolve_interval: Duration,
     /// `[apps.NAME.timeouts]`.
     pub timeouts: Timeouts,
@@ -230,7 +230,7 @@ fn registration(section: &Section<'_>, provider: Option<&ReadProvider<'_>>) -> O
     })
 }
 
-/// A secret where the provider's `client_auth` needs one, and none where it does not.
+/// Refuses an app without a secret where the provider's `client_auth` needs one, and with one where it does not.
 fn check_client(
     section: &Section<'_>,
     provider: &ReadProvider<'_>,

@@ -19,9 +19,9 @@ pub struct Upstream {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Whether it is spoken to over TLS.
+    /// It is spoken to over TLS.
     pub tls: bool,
-    /// Whether it is spoken to in HTTP/2 without TLS, with prior knowledge (RFC 9113 section 3.3). Never together with
+    /// It is spoken to in HTTP/2 without TLS, with prior knowledge (RFC 9113 section 3.3). Never together with
     /// `tls`.
     pub h2c: bool,
 }
@@ -41,11 +41,11 @@ impl fmt::Display for Upstream {
 /// `[apps.NAME.upstream_tls]`. There is no setting that verifies nothing.
 #[derive(Debug, Clone)]
 pub struct UpstreamTls {
-    /// Who certifies the upstreams; `None`: the machine's authorities.
+    /// The authorities that certify the upstreams; `None`: the machine's.
     pub ca: Option<Authorities>,
     /// The name that their certificates are for; `None`: the host of the upstream's URL.
     pub server_name: Option<String>,
-    /// Whether they are offered HTTP/2 by ALPN (RFC 9113 section 3.2).
+    /// They are offered HTTP/2 by ALPN (RFC 9113 section 3.2).
     pub http2: bool,
 }
 

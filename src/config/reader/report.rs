@@ -1,4 +1,4 @@
-//! What has been found so far, over the whole file.
+//! The findings so far, over the whole file.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -15,13 +15,13 @@ pub(crate) struct Report<'a> {
     warnings: RefCell<Vec<Problem>>,
     seen: RefCell<Vec<Seen>>,
     files: RefCell<Files>,
-    /// Where relative paths of files start.
+    /// Relative paths of files start here.
     pub(crate) directory: &'a Path,
     #[cfg(test)]
     keys: RefCell<Vec<Key>>,
 }
 
-/// A value that is more than what the file says of it, without itself.
+/// A value that the file only refers to, as a digest.
 pub(crate) struct Seen {
     /// Its key's path.
     pub(crate) key: String,
@@ -31,7 +31,7 @@ pub(crate) struct Seen {
     pub(crate) is_secret: bool,
 }
 
-/// A key that the code reads: what documentation must agree with.
+/// A key that the code reads. The documentation must have it, too.
 #[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -67,7 +67,7 @@ impl<'a> Report<'a> {
         self.warnings.borrow_mut().push(warning);
     }
 
-    /// Adds to what was found at a key, or else warns of it.
+    /// Adds a hint to the problem that was found at a key, or else warns of it.
     pub(crate) fn remark(&self, key: &str, line: usize, message: String, hint: &str) {
         let mut problems = self.problems.borrow_mut();
         match problems.iter_mut().find(|problem| problem.key == key) {
@@ -76,7 +76,7 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Whether a secret was read there.
+    /// Tells whether a secret was read at a key.
     pub(crate) fn is_secret(&self, key: &str) -> bool {
         self.seen.borrow().iter().any(|seen| seen.is_secret && seen.key == key)
     }
@@ -86,7 +86,7 @@ impl<'a> Report<'a> {
         self.see(key, text.as_bytes(), true);
     }
 
-    /// Notes what the file holds that a key names.
+    /// Notes the contents of the file that a key names.
     pub(crate) fn contents(&self, key: &str, contents: &[u8]) {
         self.see(key, contents, false);
     }
@@ -101,7 +101,7 @@ impl<'a> Report<'a> {
         self.files.borrow_mut().read(&self.directory.join(path))
     }
 
-    /// What was read.
+    /// Takes out the values and the files that were read.
     pub(crate) fn take_seen(&self) -> (Vec<Seen>, Files) {
         (self.seen.take(), self.files.take())
     }

@@ -1,4 +1,4 @@
-//! A table that is being read. What nobody has read when it is dropped is an unknown key.
+//! A table that is being read. A key that nobody has read when the table is dropped is unknown.
 
 use std::cell::RefCell;
 
@@ -28,7 +28,7 @@ impl<'a> Section<'a> {
         Self::new(report, String::new(), String::new(), 1, entries)
     }
 
-    /// The same of which only some is read: the rest is not for whoever reads it.
+    /// The same table, of which only a part is read: keys that nobody reads are no fault.
     pub(crate) fn in_part(mut self) -> Self {
         self.open = true;
         self
@@ -137,7 +137,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Whether the file has the key.
+    /// Tells whether the file has the key.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }
@@ -229,7 +229,7 @@ impl<'a> Section<'a> {
 }
 
 impl Drop for Section<'_> {
-    /// What nobody has asked for is unknown. Its value is not shown: it may be a secret under a misspelt name.
+    /// Reports every key that nobody has asked for. Its value is not shown: it may be a secret under a misspelt name.
     fn drop(&mut self) {
         if self.open {
             return;

@@ -13,11 +13,12 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Bytes per second that an upload must reach, averaged over 10 s.
     pub body_min_rate: u64,
-    /// How long a connection may stay idle between two requests.
+    /// The time that a connection may stay idle between two requests.
     pub keep_alive_timeout: Duration,
     /// Bytes of a request head; beyond it: 431.
     pub max_header_size: usize,
-    /// Connections at once. Beyond it, one that waits for its next request makes room; where none does, the fresh one is closed.
+    /// Connections at once. Beyond it, one that waits for its next request makes room; where none does, the fresh one
+    /// is closed.
     pub max_connections: usize,
     /// For a login's whole body.
     pub login_body_timeout: Duration,

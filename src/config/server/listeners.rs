@@ -7,7 +7,7 @@ use crate::config::reader::{Item, Section};
 use crate::config::toml_tree::Value;
 use crate::config::values::network::{overlap, socket_address};
 
-/// Where the admin listener is unless the file says otherwise.
+/// The admin listener's address unless the file says otherwise.
 const ADMIN_LISTEN: &str = "\"127.0.0.1:9090\"";
 
 /// The addresses of public listeners.
@@ -74,8 +74,8 @@ fn admin_address(item: &Item<'_>) -> Option<Option<SocketAddr>> {
     }
 }
 
-/// Returns true where strangers may reach it: it stands for all addresses of the machine, or is none of a private network (RFC 1918,
-/// RFC 6598, RFC 4193), of a link or of this machine.
+/// Returns true where strangers may reach it: it stands for all addresses of the machine, or is none of a private
+/// network (RFC 1918, RFC 6598, RFC 4193), of a link or of this machine.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {

@@ -15,7 +15,7 @@ pub struct Log {
     pub access: AccessLog,
 }
 
-/// Which requests the access log has.
+/// The requests that the access log has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLog {
     /// None.

@@ -22,27 +22,27 @@ use crate::config::values::network::trusted_network;
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Where browsers connect without TLS. May be empty where `listen_tls` is not.
+    /// Browsers connect here without TLS. May be empty where `listen_tls` is not.
     pub listen: Vec<SocketAddr>,
-    /// Where browsers connect with TLS. Empty: TLS ends elsewhere, or nowhere.
+    /// Browsers connect here with TLS. Empty: TLS ends elsewhere, or nowhere.
     pub listen_tls: Vec<SocketAddr>,
     /// `[server.tls]`; `None` where `listen_tls` is empty.
     pub tls: Option<Tls>,
     /// `/livez`, `/readyz` and `/metrics`. `None`: `admin_listen = false`.
     pub admin_listen: Option<SocketAddr>,
-    /// What a caller of `POST /sessions/revoke` must show; `None`: nobody can call it.
+    /// The token that a caller of `POST /sessions/revoke` must show; `None`: nobody can call it.
     pub admin_token: Option<Secret>,
     /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Worker threads; default: one for each core.
     pub worker_threads: usize,
-    /// Whether the file and those of its secrets are watched, and read again when they change.
+    /// The file and those of its secrets are looked at, and read again when they change.
     pub watch_config: bool,
-    /// Where another process may ask for the listening sockets; `None`: nowhere.
+    /// Another process may ask for the listening sockets at this path; `None`: there is no such path.
     pub upgrade_socket: Option<PathBuf>,
-    /// How long a stop goes on accepting connections while `/readyz` says no.
+    /// The time for which a stop goes on accepting connections while `/readyz` says no.
     pub shutdown_delay: Duration,
-    /// How long a stop waits for requests in flight.
+    /// The time for which a stop waits for requests in flight.
     pub shutdown_grace: Duration,
     /// `[server.limits]`.
     pub limits: Limits,

@@ -1,5 +1,5 @@
-//! `[server.tls]`: certificates and what else TLS listeners need. The files are looked at here, so that `check` finds what a
-//! start would.
+//! `[server.tls]`: certificates and what else TLS listeners need. The files are looked at here, so that `check` finds
+//! what a start would.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// What was found, for the checks that look at the whole file.
+/// The table as far as it could be read, for the checks that look at the whole file.
 pub(crate) struct ReadTls<'a> {
     section: Section<'a>,
     /// `None`: something is wrong, and reported.

@@ -14,19 +14,19 @@ use crate::config::values::url::{http, is_confidential};
 /// `[server.tracing]`: OpenTelemetry traces, over OTLP/HTTP with protobuf.
 #[derive(Debug, Clone)]
 pub struct Tracing {
-    /// Where spans are posted, with the path `/v1/traces`.
+    /// Spans are posted to this URL, with the path `/v1/traces`.
     pub endpoint: Url,
-    /// How many of the traces that begin here are exported: 0 to 1.
+    /// The share of the traces that begin here and are exported: 0 to 1.
     pub sample_ratio: f64,
     /// `service.name` of the resource.
     pub service_name: String,
-    /// What the collector wants to see beside the spans.
+    /// Header fields that the collector wants to see with the spans.
     pub headers: Vec<(HeaderName, Secret)>,
-    /// Who certifies the collector; `None`: the machine's authorities.
+    /// The authorities that certify the collector; `None`: the machine's.
     pub ca: Option<Authorities>,
 }
 
-/// Where the OTLP specification has traces, below the collector's URL.
+/// The path of traces below the collector's URL, by the OTLP specification.
 const TRACES: &str = "v1/traces";
 
 /// Headers that frame or describe the message that we write ourselves.

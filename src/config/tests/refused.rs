@@ -1,4 +1,4 @@
-//! What is refused at start, with the complete message of each rule.
+//! Refused configurations, with the complete message of each rule.
 
 use super::accepted;
 use crate::config::load::parse;
@@ -127,7 +127,7 @@ fn sessions() {
     insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}"), &cases));
 }
 
-/// What must be refused at start (docs/security.md), and the case that shows each.
+/// Settings that must be refused at start (docs/security.md), and the case that shows each.
 #[test]
 fn every_rule_has_its_case() {
     let fixtures = [

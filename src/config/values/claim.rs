@@ -6,7 +6,7 @@ use crate::config::quoting::quote;
 use crate::config::reader::Item;
 use crate::config::toml_tree::Value;
 
-/// Where a claim is in the JWT.
+/// The place of a claim in the JWT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimPath {
     /// The word `roles`: the list found by `roles_claim`.
@@ -61,7 +61,8 @@ pub(crate) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     Some(ClaimPath::Segments(segments))
 }
 
-/// What people write who know paths of another kind. As names of claims they are never found, and nobody would notice.
+/// Finds the notation of another kind of paths. Names of claims do not look like that, so that the claim would never be
+/// found, and nobody would notice.
 fn other_notation(segments: &[String], is_dotted: bool) -> Option<(String, &'static str)> {
     let first = segments.first()?;
     // Said of every value of the file.

@@ -70,7 +70,8 @@ fn is_name(text: &str) -> bool {
         })
 }
 
-/// Whether a host without brackets never leaves this machine: `127.0.0.0/8`, `::1`, `localhost` (RFC 6761 section 6.3).
+/// Tells whether a request to a host (without brackets) never leaves this machine: `127.0.0.0/8`, `::1`, `localhost`
+/// (RFC 6761 section 6.3).
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     host == "localhost"

@@ -63,7 +63,7 @@ fn is_half_the_world(network: &IpNet) -> bool {
     }
 }
 
-/// Whether two listeners would fight for one port. Port 0 never does; `[::]` takes IPv4 as well.
+/// Tells whether two listeners would fight for one port. Port 0 never does; `[::]` takes IPv4 as well.
 pub(crate) fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
     let covers = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
     left.port() == right.port()

@@ -63,7 +63,7 @@ fn exact_path(item: &Item<'_>) -> Option<String> {
     checked(item, text)
 }
 
-/// What other routers take for any segment: `{id}`, `:id`, `<id>`, `[id]`.
+/// Tells whether other routers would take a segment for any segment: `{id}`, `:id`, `<id>`, `[id]`.
 fn is_parameter(segment: &str) -> bool {
     let is_name = |name: &str| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -150,8 +150,8 @@ fn decoded(text: &str) -> Result<String, (String, &'static str)> {
     String::from_utf8(decoded.into_owned()).map_err(|_| refused(String::from("is not UTF-8")))
 }
 
-/// `text` with percent-encodings for what a request must encode and the file need not: spaces, letters beyond ASCII, and
-/// a `%` that starts no encoding.
+/// `text` with percent-encodings for what a request must encode and the file need not: spaces, letters beyond ASCII,
+/// and a `%` that starts no encoding.
 fn encoded(text: &str) -> String {
     const ENCODED: &AsciiSet =
         &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');

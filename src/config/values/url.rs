@@ -7,7 +7,7 @@ use crate::config::reader::Item;
 use crate::config::values::host_name;
 use crate::syntax::authority::url_host;
 
-/// What is wrong, and what to write instead.
+/// The fault, and the hint on what to write instead.
 pub(crate) type Fault = (String, String);
 
 /// An endpoint of an identity provider.
@@ -72,12 +72,12 @@ pub(crate) fn parse_http_shown(shown: &str, text: &str, hint: &str) -> Result<Ur
     Ok(url)
 }
 
-/// Whether plain http to this URL stays on the machine, or is not plain.
+/// Tells whether nobody on the network can read what is sent to this URL: it is `https`, or stays on this machine.
 pub(crate) fn is_confidential(url: &Url) -> bool {
     url.scheme() == "https" || is_on_this_machine(url)
 }
 
-/// Whether its host is a loopback address or a name of one.
+/// Tells whether its host is a loopback address or a name of one.
 pub(crate) fn is_on_this_machine(url: &Url) -> bool {
     url.host().is_some_and(|host| host_name::is_loopback(&bare_host(&host)))
 }

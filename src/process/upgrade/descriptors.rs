@@ -31,7 +31,7 @@ const MAX_LISTENERS: usize = 64;
 /// Bytes of what the old process says.
 const MAX_MESSAGE: usize = 16 * 1024;
 
-/// What a listener is for.
+/// The purpose of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Public,
@@ -56,20 +56,20 @@ impl Purpose {
 /// A listener and what it is for.
 pub(crate) type Listening = (Purpose, TcpListener);
 
-/// What the old process has given and said.
+/// The listeners that the old process has given, and its abilities.
 pub(crate) struct Greeting {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) can: Abilities,
 }
 
-/// What a process can do beside giving its listeners.
+/// The abilities of a process in addition to giving its listeners.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Abilities {
     pub(crate) tells_revocations: bool,
     pub(crate) hears_revocations: bool,
 }
 
-/// Why a process gives nothing.
+/// The reason why a process gives nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// It is giving its listeners to another process.
@@ -93,13 +93,13 @@ pub(crate) fn malformed() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "another program, or another version of this one, answered")
 }
 
-/// Says why there is nothing. Whoever asked may have left.
+/// Tells another process why it gets nothing. That process may have left.
 pub(crate) async fn refuse(mut stream: tokio::net::UnixStream, refusal: Refusal) {
     let text = format!("{REFUSAL}\n{}", refusal.word());
     let _ = timeout(ANSWER_TIMEOUT, stream.write_all(text.as_bytes())).await;
 }
 
-/// What the old process gives and says.
+/// Receives the listeners and abilities of the old process, or its refusal.
 pub(crate) fn receive(stream: &UnixStream) -> io::Result<Result<Greeting, Refusal>> {
     let mut text = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];

@@ -9,8 +9,8 @@ use crate::process::upgrade::inherit::{Handover, NotWanted, Successor};
 use crate::process::upgrade::offer::{self, Estate};
 use crate::process::upgrade::socket::Place;
 
-/// Lets the old process go, where there is one, and then offers the estate to the next process. To the end, the two processes
-/// tell each other what is revoked.
+/// Lets the old process go, where there is one, and then offers the estate to the next process. To the end, the two
+/// processes tell each other what is revoked.
 pub(crate) async fn run(
     path: Option<PathBuf>,
     successor: Option<Successor>,

@@ -26,10 +26,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// For whoever may be at the socket to say a word.
 const WORD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often the old process is told what is revoked here. It looks at its streams twice a second.
+/// The time between two messages to the old process on what is revoked here. It looks at its streams twice a second.
 const TELLING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why a process cannot take over. Somebody else serves.
+/// The reason why a process cannot take over. Another process serves.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// The socket cannot be used.
@@ -37,7 +37,7 @@ pub enum AskError {
     Socket {
         /// `server.upgrade_socket`.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
     /// Something else is there.
@@ -124,7 +124,8 @@ impl Inherited {
         self.listeners.iter().filter_map(|(_, listener)| listener.local_addr().ok())
     }
 
-    /// Takes what the old process has revoked, and from now on what it revokes. Returns once all is taken that it knows now.
+    /// Takes what the old process has revoked, and from now on what it revokes. Returns once all is taken that it knows
+    /// now.
     pub(crate) async fn follow(self, memory: &Memory, hear: Hear) -> Result<Successor, NotWanted> {
         let Self { path, old, can, .. } = self;
         let (is_complete, complete) = oneshot::channel();
@@ -170,8 +171,8 @@ async fn alone(path: PathBuf) -> Result<Successor, NotWanted> {
     Ok(Successor { path, old: None, let_go })
 }
 
-/// Whether somebody serves: whoever listens at the socket says a word. That one is about to end, or does not answer any more, is
-/// no reason to leave the listeners to nobody.
+/// Tells whether another process serves: it listens at the socket and says a word. A process that is about to end, or
+/// does not answer any more, is no reason to leave the listeners to nobody.
 async fn is_somebody_there(path: &Path) -> bool {
     for _ in 0..TRIES {
         let Ok(mut there) = tokio::net::UnixStream::connect(path).await else { return false };
@@ -207,7 +208,7 @@ pub(crate) struct Successor {
     let_go: oneshot::Receiver<()>,
 }
 
-/// How it came that this process serves.
+/// The way in which this process came to serve.
 #[derive(Debug)]
 pub(crate) enum Handover {
     /// The old process has stopped accepting.

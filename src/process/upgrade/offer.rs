@@ -24,14 +24,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// For the new process to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How often the socket's file is looked at.
+/// The time between two looks at the socket's file.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// For the new process to take the socket's place.
 const REPLACING_TIMEOUT: Duration = Duration::from_secs(2);
 const REPLACING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What a process has to hand over.
+/// Everything that a process has to hand over.
 pub(crate) struct Estate {
     pub(crate) listeners: Vec<Listening>,
     /// With what is revoked.
@@ -47,13 +47,14 @@ pub(crate) struct Estate {
 /// Another process that has taken over.
 struct Heir {
     stream: OwnedWriteHalf,
-    /// What it says.
+    /// The words that it says.
     words: BufReader<Take<OwnedReadHalf>>,
     /// It asked what is revoked.
     feed: Option<Feed>,
 }
 
-/// Offers the listeners until another process has them, and then tells that one what is revoked until nothing is served here.
+/// Offers the listeners until another process has them, and then tells that one what is revoked until nothing is served
+/// here.
 pub(crate) async fn offer(mut place: Place, estate: Estate) -> io::Result<()> {
     let Estate { listeners, memory, hear, handed_over, is_drained } = estate;
     place.take()?;
@@ -167,8 +168,8 @@ async fn give(stream: UnixStream, listeners: &[Listening], memory: &Memory) -> i
 }
 
 impl Heir {
-    /// Tells it that it has the listeners for itself, and waits until it has taken the socket's place. `false`: it has ended at the last
-    /// moment. Nothing is let go of before.
+    /// Tells it that it has the listeners for itself, and waits until it has taken the socket's place. `false`: it has
+    /// ended at the last moment. Nothing is let go of before.
     async fn is_in_place(&mut self, place: &Place) -> io::Result<bool> {
         if self.feed.is_some() {
             revocations::let_go(&mut self.stream).await?;

@@ -1,7 +1,9 @@
-//! What was revoked stays revoked in the process that takes over: the old one tells all that it knows, before the new one
-//! accepts, and what comes later, until it has ended. And what the new one revokes meanwhile ends the old one's open streams.
+//! Revocations survive an upgrade. The old process tells all that it knows before the new one accepts, and later
+//! revocations until it has ended. The new process tells what it revokes meanwhile, so that the old one's open streams
+//! end, too.
 //!
-//! Marks of the revocation list are told, which are digests, and no token. The replay window would need tokens: it stays behind.
+//! Marks of the revocation list are told, which are digests, and no token. The replay window would need tokens: it
+//! stays behind.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use crate::access::revocations::{Passed, Record, Revocations};
 /// Takes what is revoked in another process.
 pub(crate) type Hear = Arc<dyn Fn(&[Record]) + Send + Sync>;
 
-/// How often changes are told.
+/// The time between two messages on changes.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
 
 /// For the other process to take what it is told, each time.

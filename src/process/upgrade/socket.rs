@@ -44,12 +44,12 @@ impl Place {
         std::fs::rename(&self.fresh, &self.path)
     }
 
-    /// Whether others find it.
+    /// Tells whether others find it.
     pub(crate) fn is_taken(&self) -> bool {
         is_file(&self.path, self.file)
     }
 
-    /// Takes it again where somebody has removed or replaced the file. Whether that was so.
+    /// Takes it again where somebody has removed or replaced the file. Returns true if that was so.
     pub(crate) fn retake(&mut self) -> io::Result<bool> {
         // Somebody who listens there has taken over, or is about to.
         if self.is_taken() || UnixStream::connect(&self.path).is_ok() {
@@ -73,7 +73,7 @@ impl Drop for Place {
     }
 }
 
-/// Whether there is a file that is not one of ours.
+/// Tells whether there is a file that is not a socket.
 pub(crate) fn is_something_else(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket())
 }

@@ -14,5 +14,5 @@ pub(super) const HEARS_REVOCATIONS: &str = "hear revocations 1";
 /// The new process accepts connections.
 pub(super) const READY: &str = "ready";
 
-/// How long the other process may take to answer.
+/// The time that the other process may take to answer.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

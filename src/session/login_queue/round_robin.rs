@@ -63,7 +63,7 @@ impl RoundRobin {
         self.order.is_empty()
     }
 
-    /// How many sites there are.
+    /// Returns the number of sites.
     pub(super) fn sites(&self) -> usize {
         self.order.len()
     }

@@ -1,4 +1,4 @@
-//! Who waits, who is next, and who has its turn.
+//! The scheduler of the queue: it decides who waits, who is next, and who has its turn.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use crate::session::login_name::{Key, LoginName, Site};
 use crate::session::login_queue::round_robin::{Id, RoundRobin};
 
-/// How many there may be.
+/// The numbers that there may be.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     /// Calls at once.
@@ -26,7 +26,7 @@ impl Default for Bounds {
     }
 }
 
-/// Where a login is.
+/// The place of a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     /// Behind others of its name.
@@ -55,7 +55,7 @@ pub(super) struct Name {
     pub(super) next: Option<Id>,
     pub(super) known: RoundRobin,
     pub(super) strangers: RoundRobin,
-    /// How many there are in all, by site.
+    /// The number of all of them, by site.
     pub(super) present: HashMap<Site, usize>,
 }
 
@@ -65,7 +65,7 @@ impl Name {
     }
 }
 
-/// All of it.
+/// All logins at one provider.
 #[derive(Debug)]
 pub(super) struct Scheduler {
     pub(super) bounds: Bounds,

@@ -18,7 +18,9 @@ use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
 use crate::identity_provider::testing::server::{Server, json as answer, provider};
 use crate::identity_provider::{Client, UnknownKeySource, testing};
-use crate::session::{Outcome, Refreshed, RelyingParty, Sessions};
+use crate::session::outcome::{Outcome, Refreshed};
+use crate::session::relying_party::RelyingParty;
+use crate::session::sessions::Sessions;
 use crate::system::clock::ManualClock;
 
 pub(crate) struct Harness {

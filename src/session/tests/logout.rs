@@ -63,7 +63,7 @@ async fn a_login_in_the_same_browser_ends_the_old_session() {
     harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
     harness.refresh("r1", None).await;
     let new = harness.previous("alice").identity;
-    harness.sessions.replace(&harness.app, Some(&grant("r1")), None, &new);
+    harness.sessions.replace(&harness.app, Some(&grant("r1")), None, &new).await;
     assert_eq!(word(&harness.refresh("r1", None).await), "ended");
     assert_eq!(word(&harness.refresh("r2", None).await), "ended");
     eventually("it is revoked", || harness.revoked() == ["r2"]).await;
@@ -83,9 +83,9 @@ async fn a_login_that_gets_the_same_jwt_again_keeps_it() {
     harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
     let Outcome::Renewed(tokens) = harness.refresh("r1", None).await else { panic!("no JWT") };
     let same = &tokens.identity;
-    harness.sessions.replace(&harness.app, Some(&grant("r2")), Some(same), same);
+    harness.sessions.replace(&harness.app, Some(&grant("r2")), Some(same), same).await;
     assert!(harness.memory.revocations.is_empty());
     let other = harness.previous("alice").identity;
-    harness.sessions.replace(&harness.app, Some(&grant("r2")), Some(same), &other);
+    harness.sessions.replace(&harness.app, Some(&grant("r2")), Some(same), &other).await;
     assert_eq!(harness.memory.revocations.len(), 1);
 }

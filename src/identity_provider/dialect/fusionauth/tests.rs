@@ -1,6 +1,7 @@
 //! Where FusionAuth's endpoints are, and how its own refresh API answers.
 
 use super::*;
+use crate::access::tokens::RefreshToken;
 use crate::config::ProviderKind;
 use crate::identity_provider::dialect::kinds;
 use crate::identity_provider::testing;
@@ -62,7 +63,7 @@ fn fusionauth_with_a_free_text_issuer_needs_a_token_endpoint() {
 #[test]
 fn the_refresh_api_has_names_of_its_own() {
     let tokens = read_jwt_refresh(br#"{"token":"a","refreshToken":"r","refreshTokenId":"i"}"#).unwrap();
-    let refresh_token = tokens.refresh_token.as_ref().map(|token| token.as_str());
+    let refresh_token = tokens.refresh_token.as_ref().map(RefreshToken::as_str);
     assert_eq!((tokens.access_token.as_str(), refresh_token), ("a", Some("r")));
     assert!(read_jwt_refresh(br#"{"access_token":"a"}"#).is_err());
 }

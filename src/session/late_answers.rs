@@ -1,0 +1,67 @@
+//! Which cookies go out with an answer that comes late.
+//!
+//! A browser keeps what the last answer says, and answers come in another order than requests. So what goes out is decided
+//! when an answer's head does: cookies that are no longer the newest of their session would be written over newer ones, and
+//! a late "clear both" would take away the cookies of a login that came meanwhile. An answer that keeps its cookies to
+//! itself costs nothing: a browser that has not got the newer ones comes again with the old ones, and gets them then.
+
+use crate::session::cookie_changes::{IS_KEPT, Owner};
+use crate::session::new_cookies::{Asker, Brought, Change, NewCookies};
+use crate::session::sessions::Sessions;
+
+impl Sessions {
+    /// Says that these cookies may go out with an answer whose head goes out now. Local, and never waits.
+    pub(crate) fn may_change_cookies(&self, cookies: &NewCookies, asker: &Asker) -> bool {
+        if let (Change::Begin(_), Some(client)) = (cookies.change, asker.client) {
+            let place = (asker.app, client);
+            self.cookie_changes.with(|changes, now| changes.logins.insert(place, now, now + IS_KEPT));
+        }
+        let Some(before) = cookies.before else { return true };
+        let owner = self.owner(&before);
+        let next = match &cookies.change {
+            Change::Begin(next) => Some(self.owner(next)),
+            _ => None,
+        };
+        let is_newest = match cookies.change {
+            Change::Renew { key, jwt } => self.replay_window.are_newest(key, jwt),
+            Change::Begin(_) | Change::Clear => true,
+        };
+        self.cookie_changes.with(|changes, now| {
+            let is_timely = match cookies.change {
+                // Whoever logs in is answered with that login.
+                Change::Begin(_) => true,
+                Change::Renew { jwt, .. } => {
+                    // A refresh token alone is for the JWT that the request brought. It would not belong to another one, be it of a
+                    // refresh, or of a login at once with the one that these cookies are of.
+                    let sent_after = asker.sent_after();
+                    let fits = jwt.is_some()
+                        || !changes.has_changed(before.state, sent_after)
+                            && !changes.has_logged_in(asker, sent_after);
+                    is_newest && fits && !changes.is_gone(owner, asker)
+                }
+                Change::Clear => {
+                    !changes.has_changed(before.state, asker.began) && !changes.is_gone(owner, asker)
+                }
+            };
+            if is_timely {
+                changes.changed.insert(before.state, now, now + IS_KEPT);
+                match (cookies.change, next) {
+                    (Change::Renew { .. }, _) => {}
+                    (_, Some(next)) => changes.replace(owner, next, now),
+                    (_, None) => changes.take_away(owner, None, now),
+                }
+            }
+            is_timely
+        })
+    }
+
+    fn owner(&self, brought: &Brought) -> Owner {
+        match brought.key {
+            Some(key) => Owner::Session(self.replay_window.first(key)),
+            None => Owner::Unknown(brought.state),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

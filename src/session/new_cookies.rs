@@ -1,0 +1,102 @@
+//! Session cookies that a request brought, and those that an answer has for its browser.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use aws_lc_rs::digest::{Context, SHA256};
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use crate::access::revocations::Mark;
+use crate::session::session_key::SessionKey;
+use crate::syntax::redacted::Redacted;
+
+/// The longest time for which a request may have been on its way before it came in.
+const MAX_LATENESS: Duration = Duration::from_secs(60);
+
+/// The session cookies that a request brought, without the cookies themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Brought {
+    /// All of them.
+    pub(super) state: CookieState,
+    /// Their refresh token, where it can be read.
+    pub(super) key: Option<SessionKey>,
+}
+
+impl Brought {
+    /// The tokens of an app, by its number. A JWT that is not there is empty.
+    pub(crate) fn tokens(app: usize, access_token: &str, key: Option<SessionKey>) -> Self {
+        let key_bytes = key.as_ref().map_or(&[][..], SessionKey::bytes);
+        let state = CookieState::of(b"tokens", app, [access_token.as_bytes(), key_bytes].into_iter());
+        Self { state, key }
+    }
+
+    /// Cookies that hold no tokens which can be read.
+    pub(crate) fn cookies<'a>(app: usize, values: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self { state: CookieState::of(b"cookies", app, values), key: None }
+    }
+}
+
+/// A digest of session cookies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct CookieState([u8; 32]);
+
+impl CookieState {
+    fn of<'a>(kind: &[u8], app: usize, parts: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(kind);
+        context.update(&(app as u64).to_be_bytes());
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        Self(bytes)
+    }
+}
+
+/// The effect of an answer on the session cookies of its browser.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Change {
+    /// A login: the cookies are these from now on.
+    Begin(Brought),
+    /// The session goes on with other tokens.
+    Renew {
+        /// Its refresh token.
+        key: SessionKey,
+        /// Its JWT, where that is a new one.
+        jwt: Option<Mark>,
+    },
+    /// There are none any more.
+    Clear,
+}
+
+/// `Set-Cookie` headers for the final response to a request.
+#[derive(Debug, Clone)]
+pub(crate) struct NewCookies {
+    /// The headers.
+    pub(crate) headers: Redacted<Vec<HeaderValue>>,
+    /// Their effect.
+    pub(crate) change: Change,
+    /// The session cookies that the request brought, if any.
+    pub(crate) before: Option<Brought>,
+}
+
+/// The browser that is answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asker {
+    /// The app's number.
+    pub(crate) app: usize,
+    /// The browser's address, if it is known.
+    pub(crate) client: Option<IpAddr>,
+    /// When the request came in.
+    pub(crate) began: Instant,
+}
+
+impl Asker {
+    /// Returns a time after which the browser has sent the request.
+    pub(super) fn sent_after(&self) -> Instant {
+        self.began.checked_sub(MAX_LATENESS).unwrap_or(self.began)
+    }
+}

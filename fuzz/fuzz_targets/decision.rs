@@ -254,10 +254,6 @@ impl World {
     }
 
     fn check(&self, step: &Step<'_>, request: &Request, app: usize, decision: &Decision<'_>) {
-        let decoded = percent_decode(request.path.as_bytes());
-        let below = |prefix: &str| {
-            decoded.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-        };
         let is_read = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method);
         let is_foreign = !matches!(step.origin, None | Some(Origin::Own));
         let uses_session = match decision {
@@ -396,7 +392,10 @@ impl World {
             && request.refresh_tokens.len() < 2
             && request.path == "/api/cart"
         {
-            assert!(matches!(decision, Decision::Forward(permit) if permit.identity().is_some()), "a good token: {decision:?}");
+            assert!(
+                matches!(decision, Decision::Forward(permit) if permit.identity().is_some()),
+                "a good token: {decision:?}"
+            );
         }
     }
 

@@ -77,7 +77,7 @@ impl Answer {
     }
 
     /// Writes the answer to a request, with its new cookies. The connection stays usable if the request's body has been
-    /// read or is short: the server's front drains it.
+    /// read or is short: the listener drains it.
     pub(crate) async fn send(self, exchange: &mut Session, context: &Context) -> Result<()> {
         let Context { arrival, decided, reply, .. } = context;
         let cookies = reply.cookies(arrival, decided);

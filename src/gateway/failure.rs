@@ -37,6 +37,34 @@ pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Cont
     if let (Some(app), Code::UpstreamUnavailable | Code::UpstreamTimeout) = (app, problem.code) {
         metrics::count_upstream_error(app, problem.reason);
     }
+    log(app, request_id, &problem, error, started);
+    let error_code = problem.status.as_u16();
+    if started {
+        // The app's answer is already on its way: only closing tells the client that it is incomplete.
+        return FailToProxy { error_code, can_reuse_downstream: false };
+    }
+    // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
+    let is_the_apps =
+        matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
+    let can_be_read = exchange.is_body_done() || early_answer::has_short_body(exchange.req_header());
+    let may_continue = is_the_apps && can_be_read && exchange.get_keepalive().is_some();
+    match connection.filter(|_| may_continue) {
+        Some(connection) => connection.recover(),
+        None => exchange.set_keepalive(None),
+    }
+    let written = Answer::from(&problem).send(exchange, context).await.is_ok();
+    if written && may_continue {
+        // What is not read in time ends the connection: the listener sees the unread rest.
+        let _ = exchange.drain_request_body().await;
+        if let Some(connection) = connection {
+            connection.continue_after_failure();
+        }
+    }
+    FailToProxy { error_code, can_reuse_downstream: written && may_continue }
+}
+
+/// Logs a request that broke off. `started`: its answer is on its way.
+fn log(app: Option<&str>, request_id: Option<&str>, problem: &Problem, error: &Error, started: bool) {
     let code = problem.code.as_str();
     let source = error.esource().as_str();
     if matches!(*error.esource(), ErrorSource::Downstream) {
@@ -63,29 +91,6 @@ pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Cont
             "request failed"
         );
     }
-    let error_code = problem.status.as_u16();
-    if started {
-        // The app's answer is already on its way: only closing tells the client that it is incomplete.
-        return FailToProxy { error_code, can_reuse_downstream: false };
-    }
-    // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
-    let is_the_apps =
-        matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
-    let can_be_read = exchange.is_body_done() || early_answer::has_short_body(exchange.req_header());
-    let may_continue = is_the_apps && can_be_read && exchange.get_keepalive().is_some();
-    match connection.filter(|_| may_continue) {
-        Some(connection) => connection.recover(),
-        None => exchange.set_keepalive(None),
-    }
-    let written = Answer::from(&problem).send(exchange, context).await.is_ok();
-    if written && may_continue {
-        // What is not read in time ends the connection: the server's front sees the unread rest.
-        let _ = exchange.drain_request_body().await;
-        if let Some(connection) = connection {
-            connection.continue_after_failure();
-        }
-    }
-    FailToProxy { error_code, can_reuse_downstream: written && may_continue }
 }
 
 /// The reason why an app's head was refused, if that is the error. Other errors may quote what the app has said, so

@@ -17,7 +17,7 @@ fn resolve<'a>(routes: &'a Routes, raw: &str) -> Destination<'a> {
 fn rule(routes: &Routes, raw: &str) -> Option<usize> {
     match resolve(routes, raw) {
         Destination::App(rule) => rule.index,
-        other => panic!("{raw}: {other:?}"),
+        other @ Destination::Own(_) => panic!("{raw}: {other:?}"),
     }
 }
 

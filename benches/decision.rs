@@ -1,4 +1,4 @@
-//! What the steps of a decision cost, each alone: `cargo bench --bench decision`.
+//! The cost of each step of a decision: `cargo bench --bench decision`.
 
 #[path = "support/decisions.rs"]
 mod decisions;

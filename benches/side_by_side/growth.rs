@@ -1,4 +1,4 @@
-//! What grows with connections, routes, apps and sessions, and what does not; storms of refreshes.
+//! Growth with connections, routes, apps and sessions, and storms of refreshes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::{storms, tables};
 /// Of all that does not say otherwise.
 const CONNECTIONS: usize = 64;
 
-/// How much is measured.
+/// The size of the run.
 struct Size {
     rounds: usize,
     window: Window,

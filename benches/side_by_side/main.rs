@@ -1,4 +1,4 @@
-//! What authentication costs with Portcullis, and with others: HAProxy, nginx, Envoy and a bare Pingora proxy, in turn in one run.
+//! The cost of authentication with Portcullis and with others: HAProxy, nginx, Envoy and a bare Pingora proxy, in turn in one run.
 //!
 //! `cargo bench --bench side_by_side`, see `docs/performance.md`. It fetches the other proxies itself, and fails without them.
 //!

@@ -61,7 +61,7 @@ impl Peer {
     }
 }
 
-/// Where the other proxies' programs are.
+/// The programs of the other proxies.
 pub(crate) struct Peers {
     directory: PathBuf,
 }

@@ -19,13 +19,13 @@ use crate::requests::{Manners, Session};
 use crate::tables;
 use crate::world::World;
 
-/// How long the provider takes for a refresh.
+/// The time that the provider takes for a refresh.
 const PROVIDER_DELAY: Duration = Duration::from_millis(10);
 
 /// Parallel requests of one session.
 const TABS: usize = 200;
 
-/// What came of a storm.
+/// The outcome of a storm.
 struct Outcome {
     requests: usize,
     provider_calls: usize,

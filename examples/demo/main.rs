@@ -40,7 +40,7 @@ pub(crate) struct Options {
     apps: Vec<alone::App>,
 }
 
-/// Why the demo did not start.
+/// The reason why the demo did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     /// The address that an HTTP server of the demo needs.

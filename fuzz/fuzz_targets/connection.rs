@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// How many requests at the start have nothing in them that may be refused or end the connection.
+/// Returns the number of requests at the start that have nothing which may be refused or may end the connection.
 fn count_plain(requests: &[Request]) -> usize {
     let is_plain = |request: &&Request| {
         let mut words = request.line.split(['/', ' ']);

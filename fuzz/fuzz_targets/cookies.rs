@@ -145,7 +145,7 @@ fn check_round_trip(token: &str, presented: Presented) {
     assert!(jar.is_empty(), "{jar:?} after a logout");
 }
 
-/// What a browser does with `Set-Cookie`.
+/// Applies `Set-Cookie` to the jar, as a browser does.
 fn apply(jar: &mut BTreeMap<String, String>, set: &[HeaderValue]) {
     let names = names();
     for header in set {

@@ -71,7 +71,7 @@ struct Step<'a> {
     revoke: Option<Revoke>,
 }
 
-/// Whose token number so and so is, and how it is revoked.
+/// The token that is revoked, by its number, and the way in which it is revoked.
 #[derive(Debug, Arbitrary)]
 struct Revoke {
     number: u8,
@@ -132,7 +132,7 @@ enum Flaw {
     HeaderBreak,
 }
 
-/// What has been going on.
+/// The state that earlier steps have left.
 struct World {
     now: u64,
     key_bits: u8,

@@ -43,7 +43,7 @@ struct Input<'a> {
     id: [u8; 16],
     subject: &'a str,
     times: [u64; 3],
-    /// Where a byte of the cookie is replaced, and by what.
+    /// The place of a byte of the cookie that is replaced, and its replacement.
     change: (u16, u8),
     /// A cookie of anybody.
     foreign: &'a str,

@@ -153,7 +153,7 @@ fn check_for(token: &str, client: &str, audience: &[&str]) -> bool {
     true
 }
 
-/// What the app is told can stand in a header, and comes from the claims.
+/// Asserts that the identity headers are valid and come from the claims.
 fn check_identity(verified: portcullis::access::token::VerifiedClaims) {
     let rules = IdentityRules {
         roles_claim: ClaimPath::Segments(vec!["roles".into()]),

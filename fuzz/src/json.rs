@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-/// Whether any object in a JSON text has a name twice.
+/// Returns whether any object in a JSON text has a name twice.
 pub fn has_duplicate_names(text: &[u8]) -> bool {
     serde_json::from_slice::<Duplicates>(text).is_ok_and(|found| found.0)
 }
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Search {
     }
 }
 
-/// Whether the outermost object of a JSON text has one of these names twice.
+/// Returns whether the outermost object of a JSON text has one of these names twice.
 pub fn has_name_twice(text: &[u8], names: &[&str]) -> bool {
     let Ok(Names(found)) = serde_json::from_slice(text) else { return false };
     names.iter().any(|name| found.iter().filter(|found| found == name).count() > 1)
@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// Whether a text is JSON at all.
+/// Returns whether a text is JSON at all.
 pub fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }

@@ -15,7 +15,7 @@ use crate::support::listening::Listening;
 use crate::support::wire::Wire;
 use crate::support::{World, patiently};
 
-/// What an app does with a request whose target is `/open/x?late=MS&pause=MS`: a pause before its head, and one in its body.
+/// The pauses of an app before the head of its answer and in its body. The target `/open/x?late=MS&pause=MS` asks for them.
 #[derive(Clone, Copy, Default)]
 struct Paces {
     late: u64,

@@ -24,7 +24,7 @@ use crate::support::{
 
 const ADMIN_TOKEN: &str = "an admin token of the tests";
 
-/// How a session ends.
+/// The ways in which a session ends.
 #[derive(Debug, Clone, Copy)]
 enum How {
     Revoked,

@@ -25,7 +25,7 @@ async fn assert_nobody_else_is_hit(app: &StrictApp, world: &World, what: &str) {
     assert_eq!(app.faults(), Vec::<String>::new(), "{what}");
 }
 
-/// How a body over HTTP/2 ends.
+/// The ways in which a body over HTTP/2 ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
     WithTheLastBytes,

@@ -11,7 +11,7 @@ use crate::support::{Answer, Browser, Endpoint, World};
 /// An access token of the test provider lives for less.
 const EXPIRED: u64 = 400;
 
-/// What the gateway did, in the words of `explain`. What becomes of a refresh, only the provider knows.
+/// Returns what the gateway did, in the words of `explain`. Only the provider knows the outcome of a refresh.
 fn verdict(answer: &Answer, refreshes: usize) -> String {
     if refreshes > 0 {
         return String::from("a refresh");
@@ -29,7 +29,7 @@ fn verdict(answer: &Answer, refreshes: usize) -> String {
     what + cleared
 }
 
-/// What `explain` expects, in the same words.
+/// Returns what `explain` expects, in the same words.
 fn expected(explained: &str) -> String {
     let line = |name: &str| {
         let mut lines = explained.lines().map(str::trim).filter(|line| line.starts_with(name));

@@ -43,7 +43,7 @@ impl Stage {
         .await;
     }
 
-    /// How many configurations were refused until now.
+    /// Returns the number of configurations that were refused until now.
     fn refused(&self) -> usize {
         let log = std::fs::read_to_string(self.program.file("log")).unwrap();
         log.matches("reload refused").count()

@@ -24,7 +24,7 @@ use crate::support::{Rotation, SEALED};
 const PERSONS: usize = 6;
 const TABS: usize = 3;
 
-/// How the provider and the gateway are set.
+/// The settings of the provider and of the gateway.
 const KINDS: [(Rotation, &str); 8] = [
     (Rotation::Rotate, ""),
     (Rotation::Rotate, SEALED),

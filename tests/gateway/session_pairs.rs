@@ -98,7 +98,7 @@ async fn a_jwt_whose_session_is_over_ends_no_other_session() {
     }
 }
 
-/// What belongs together ends together, as ever, and the provider is told.
+/// A session and its JWTs end together, and the provider is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_session_ends_with_both_its_cookies() {
     for settings in ["", BOUND, SEALED] {

@@ -42,16 +42,16 @@ pub(crate) struct Tokens {
     pub(crate) refresh_token: String,
 }
 
-/// What the demo's thief has of a login.
+/// The tokens of a login that the demo's thief has.
 #[derive(Debug, Default)]
 struct Thief {
     jwt: Option<Tokens>,
     refresh_token: Option<Tokens>,
-    /// Whether the refresh token is one that the gateway gave the thief, so that no browser has it.
+    /// The gateway gave the refresh token to the thief, so no browser has it.
     own: bool,
 }
 
-/// What became of a refresh token that a client presented.
+/// The outcome for a refresh token that a client presented.
 #[derive(Debug)]
 pub(crate) enum Refresh {
     /// It was good; here are its successors.
@@ -71,19 +71,19 @@ pub(crate) struct Whose {
     pub(crate) family: String,
 }
 
-/// What the side panel may know about a login: never a token.
+/// The facts of a login that the side panel may know: never a token.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LoginState {
     family: String,
     /// The pair that was asked for.
     tokens: Issued,
-    /// Whether that refresh token has been used: the provider has given a newer one.
+    /// That refresh token has been used: the provider has given a newer one.
     used: bool,
     ended: Option<End>,
     thief: ThiefState,
 }
 
-/// What the thief has of it, by fingerprints.
+/// The thief's share of it, by fingerprints.
 #[derive(Debug, Clone, Serialize)]
 struct ThiefState {
     jwt: Option<String>,
@@ -109,12 +109,12 @@ impl Logins {
         &self.key
     }
 
-    /// How long a JWT lives, in seconds.
+    /// Returns the lifetime of a JWT, in seconds.
     pub(crate) fn lifetime(&self) -> u64 {
         self.lifetime.as_secs()
     }
 
-    /// What may be told of a pair of tokens.
+    /// Returns what may be told of a pair of tokens.
     pub(crate) fn issued(&self, tokens: &Tokens) -> Issued {
         Issued {
             jti: tokens.jti.clone(),
@@ -227,12 +227,12 @@ impl Logins {
         Some(issued)
     }
 
-    /// What had ended the login of a JWT, if anything.
+    /// Returns what had ended the login of a JWT, if anything.
     pub(crate) fn end_of(&self, client_id: &str, jti: &str) -> Option<End> {
         of_jwt(&mut self.lock(), client_id, jti)?.ended
     }
 
-    /// What the side panel shows of the login of a JWT.
+    /// Returns what the side panel shows of the login of a JWT.
     pub(crate) fn state(&self, client_id: &str, jti: &str) -> Option<LoginState> {
         let mut logins = self.lock();
         let login = of_jwt(&mut logins, client_id, jti)?;

@@ -17,7 +17,7 @@ use crate::support::provider::PASSWORD;
 use crate::support::wire::Wire;
 use crate::support::{Answer, Browser, Request, patiently};
 
-/// What happened, in numbers.
+/// Counts of what happened.
 #[derive(Debug, Default)]
 pub(super) struct Story {
     pub(super) requests: usize,
@@ -56,7 +56,7 @@ struct Login {
     sent_at: Instant,
     /// When its answer came.
     came_at: Option<Instant>,
-    /// What may have ended its session, and since when.
+    /// The events that may have ended its session, and since when.
     ends: Vec<(Instant, &'static str)>,
     /// Since when it is certainly over.
     over_at: Option<(Instant, &'static str)>,
@@ -75,7 +75,7 @@ struct State {
     /// When the answer to the latest login came, and which that was.
     latest: Option<(Instant, usize)>,
     story: Story,
-    /// What happened last, for whoever has to find out why.
+    /// The last events, for whoever has to find out why.
     notes: VecDeque<String>,
     began: Option<Instant>,
 }
@@ -144,7 +144,7 @@ impl Person {
         }
     }
 
-    /// What the browser sends now, and notes of it.
+    /// Returns the request that the browser sends now, and notes of it.
     fn send(&self, target: &str) -> Sent {
         let mut state = self.state.lock().unwrap();
         state.story.requests += 1;
@@ -341,7 +341,7 @@ impl Person {
     }
 }
 
-/// Whose request the answer says it was.
+/// Returns the user whom the answer names.
 fn whose(answer: &Answer, target: &str) -> Option<String> {
     if answer.status() != 200 {
         return None;

@@ -113,7 +113,7 @@ impl SetCookie {
         self.attributes.get(name).map(String::as_str)
     }
 
-    /// Whether it deletes the cookie.
+    /// Returns whether it deletes the cookie.
     pub(crate) fn clears(&self) -> bool {
         match self.attribute("max-age") {
             Some(seconds) => seconds.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
@@ -132,7 +132,7 @@ pub(crate) struct Answer {
     /// Of the body, also where it was too long to keep.
     pub(crate) length: u64,
     pub(crate) trailers: Vec<(String, String)>,
-    /// Whether the connection can be used again, as far as the head says.
+    /// The head permits to use the connection again.
     pub(crate) keeps_alive: bool,
 }
 
@@ -313,7 +313,7 @@ impl Browser {
     }
 }
 
-/// What `browser` would send for `request`.
+/// Returns the bytes that `browser` would send for `request`.
 pub(crate) fn request_bytes(browser: &Browser, request: &Request) -> Vec<u8> {
     request.bytes(&browser.host, browser.cookie_header().as_deref())
 }

@@ -55,7 +55,7 @@ pub(crate) fn with<'a>(mut fields: Fields<'a>, more: &[(&'a str, &'a str)]) -> F
     fields
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// An answer with this status, and an end to it.
@@ -96,7 +96,7 @@ impl Frames {
         frames
     }
 
-    /// Whether the connection still takes bytes.
+    /// Sends bytes, and returns whether the connection still takes them.
     async fn raw(&mut self, bytes: &[u8]) -> bool {
         let sending =
             async { self.writing.write_all(bytes).await.is_ok() && self.writing.flush().await.is_ok() };

@@ -180,7 +180,7 @@ impl Program {
         self.child.id().expect("it runs")
     }
 
-    /// How much memory it has had at most, in KiB.
+    /// Returns the most memory that it has had, in KiB.
     pub(crate) fn peak_memory(&self) -> usize {
         let id = self.child.id().expect("it runs");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux");
@@ -216,7 +216,7 @@ impl Program {
         .await;
     }
 
-    /// Whether its log has a line with all of these by now.
+    /// Returns whether its log has a line with all of these words by now.
     pub(crate) fn has_logged(&self, words: &[&str]) -> bool {
         let text = std::fs::read_to_string(self.file("log")).unwrap();
         text.lines().any(|line| words.iter().all(|word| line.contains(word)))

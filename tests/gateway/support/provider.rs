@@ -12,7 +12,7 @@ use super::keys::Key;
 use super::listening::Listening;
 use super::wire::Wire;
 
-/// What a refresh answers as its refresh token.
+/// The refresh token that a refresh answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rotation {
     /// A new one; the second use of an old one kills the family.
@@ -25,7 +25,7 @@ pub(crate) enum Rotation {
     Omit,
 }
 
-/// What a test may change at any time.
+/// Settings that a test may change at any time.
 pub(crate) struct Settings {
     /// Seconds that an access token lives.
     pub(crate) lifetime: u64,
@@ -40,9 +40,9 @@ pub(crate) struct Settings {
     pub(crate) padding: usize,
     /// Bytes added to each refresh token.
     pub(crate) refresh_padding: usize,
-    /// What signs.
+    /// The key that signs.
     pub(crate) key: Key,
-    /// What the JWKS shows.
+    /// The keys that the JWKS shows.
     pub(crate) published: Vec<Key>,
     /// Replaces the whole access token.
     pub(crate) access_token: Option<String>,
@@ -177,7 +177,7 @@ impl Provider {
         state.dead_families.extend(families);
     }
 
-    /// Whether this refresh token would still be taken.
+    /// Returns whether this refresh token would still be taken.
     pub(crate) fn is_alive(&self, refresh_token: &str) -> bool {
         let state = self.state();
         let grant = state.grants.get(refresh_token);

@@ -19,7 +19,7 @@ pub(crate) const TINY: usize = 50_000;
 pub(crate) struct Received {
     pub(crate) id: String,
     pub(crate) body: Vec<u8>,
-    /// How many pieces of the chunked coding it came in.
+    /// The number of chunks that it came in.
     pub(crate) chunks: usize,
     /// The end of the body came, as the head had announced it.
     pub(crate) is_whole: bool,
@@ -76,26 +76,26 @@ impl StrictApp {
         self.received().into_iter().find(|received| received.id == id)
     }
 
-    /// What came that was no request, or came where none may come.
+    /// Returns everything that came and was no request, or came where none may come.
     pub(crate) fn faults(&self) -> Vec<String> {
         self.notes.lock().unwrap().faults.clone()
     }
 }
 
-/// What an app says of a body: the client compares.
+/// Returns the digest of a body, by which an app tells the client what it got.
 pub(crate) fn digest(body: &[u8]) -> String {
     let sum = body.iter().fold(17_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     format!("{}:{sum:x}", body.len())
 }
 
-/// What `name=` says in a target's query.
+/// Returns the value of `name=` in a target's query.
 pub(crate) fn parameter(target: &str, name: &str) -> String {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let pairs: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     pairs.get(name).copied().unwrap_or_default().to_owned()
 }
 
-/// Why this is no request head.
+/// Returns the reason why this is no request head, if there is one.
 fn objection(head: &Head) -> Option<String> {
     let words: Vec<_> = head.first_line.split(' ').collect();
     let [method, target, "HTTP/1.1"] = words.as_slice() else {

@@ -1,5 +1,5 @@
-//! The files that are delivered to run the program: the image's recipe and the examples. They are read here as a container engine or a
-//! cluster would, as far as that needs neither.
+//! The files that are delivered to run the program: the image's recipe and the examples. They are read here as a
+//! container engine or a cluster would, as far as that needs neither.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as the tests themselves")]
 

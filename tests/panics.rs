@@ -1,4 +1,5 @@
-//! A panic's message names the place, and nothing of what was being worked on. The test has a process of its own: so has the hook.
+//! A panic's message names the place, and nothing of what was being worked on. The test has a process of its own: so
+//! has the hook.
 
 use std::io::{Read, Seek};
 

@@ -1,4 +1,4 @@
-//! Results printed, and written into `docs/`.
+//! Prints results, and writes them into `docs/`.
 
 use std::fs;
 use std::path::Path;

@@ -142,7 +142,8 @@ fn by_connections(world: &World, size: &Size) -> Result<Vec<Case>, Error> {
     Ok(cases)
 }
 
-/// The sessions are the same in all cases, so that only apps and routes differ. Each asks for the last route of its app.
+/// The sessions are the same in all cases, so that only apps and routes differ. Each asks for the last route of its
+/// app.
 fn by_routes(world: &World, size: &Size) -> Vec<Case> {
     let case = |&(apps, routes): &(usize, usize)| {
         let routes_of_each = (routes / apps).max(1);

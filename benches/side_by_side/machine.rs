@@ -1,4 +1,4 @@
-//! The machine: what it is, and what it lets us do.
+//! The machine: its description, and its limits for a run.
 
 use std::fs;
 use std::process::{Command, Stdio};

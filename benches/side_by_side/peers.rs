@@ -1,4 +1,4 @@
-//! The other proxies: fetched, configured, started.
+//! Fetches, configures and starts the other proxies.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

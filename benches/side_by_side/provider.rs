@@ -1,4 +1,5 @@
-//! The identity provider: it grants every login and every refresh, with tokens that were signed before, and counts them.
+//! The identity provider: it grants every login and every refresh, with tokens that were signed before, and counts
+//! them.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};

@@ -114,8 +114,8 @@ fn many_sessions(world: &World, count: usize, head_start: u64) -> Result<Outcome
     let calls_before = world.calls.refreshes.load(Ordering::Relaxed);
     let (all_answered, cpu) = runtime()?.block_on(async {
         let mut connections = open(proxy.address, count).await?;
-        // The same cookies as later. Where this machine is so slow that they have expired by now, these are the refreshes,
-        // and the storm is answered with their outcome: the count of calls stays the same.
+        // The same cookies as later. Where this machine is so slow that they have expired by now, these are the
+        // refreshes, and the storm is answered with their outcome: the count of calls stays the same.
         let calm = storm.iter().cloned().map(|request| {
             let answer = crate::load::Answer { in_head: "", ..request.answer };
             Request { answer, ..request }

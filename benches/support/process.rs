@@ -1,4 +1,4 @@
-//! The proxies' processes: started, measured through `/proc`, ended by their id.
+//! The proxies' processes: they are started, measured through `/proc`, and ended by their id.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

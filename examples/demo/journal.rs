@@ -1,7 +1,9 @@
-//! The notes of the demo's provider, apps and thief, as things happen: the source of the side panel's sequence diagrams.
+//! The notes of the demo's provider, apps and thief, as things happen: the source of the side panel's sequence
+//! diagrams.
 //!
-//! The gateway takes no part in this, but for naming the JWT of a request to its app (`jti`). Every call at the provider
-//! comes from the gateway and every request at an app came through it, so those arrows are known without asking it.
+//! The gateway takes no part in this, except that it names the JWT of a request to its app (`jti`). Every call at the
+//! provider comes from the gateway and every request at an app came through it, so those arrows are known without
+//! asking it.
 
 use std::collections::VecDeque;
 use std::fmt::Write;

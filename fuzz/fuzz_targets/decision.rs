@@ -1,11 +1,11 @@
 //! The decision: who passes.
 //!
-//! An input is a row of requests at two apps of one provider, while time goes on, keys come and go, and verified tokens are
-//! remembered. Their cookies hold tokens that are good, expired, of another client, forged, cut or doubled. Each token
-//! has a subject of its own, so an identity tells which one it was made of.
+//! An input is a row of requests at two apps of one provider, while time goes on, keys come and go, and verified tokens
+//! are remembered. Their cookies hold tokens that are good, expired, of another client, forged, cut or doubled. Each
+//! token has a subject of its own, so an identity tells which one it was made of.
 //!
-//! Whoever gets an identity, or past a route that is not open to all, brought exactly one token, signed by a key of that
-//! moment, made for that app, not expired and not revoked then. A good token passes.
+//! Whoever gets an identity, or past a route that is not open to all, brought exactly one token, signed by a key of
+//! that moment, made for that app, not expired and not revoked then. A good token passes.
 
 #![no_main]
 

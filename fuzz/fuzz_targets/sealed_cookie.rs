@@ -1,7 +1,7 @@
 //! The sealed refresh token cookie.
 //!
-//! An input is a refresh token, what is recorded beside it, and changes of the cookie. What was sealed is opened again as it
-//! was, by the same app with any of its keys; whatever else comes, nothing is opened.
+//! An input is a refresh token, what is recorded beside it, and changes of the cookie. What was sealed is opened again
+//! as it was, by the same app with any of its keys; whatever else comes, nothing is opened.
 
 #![no_main]
 

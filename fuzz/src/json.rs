@@ -106,7 +106,8 @@ pub fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
-/// Changes one member of an object: another value, another name, away, twice, or one more. `None` if the text is no object.
+/// Changes one member of an object: another value, another name, away, twice, or one more. `None` if the text is no
+/// object.
 pub fn mutate_object(text: &[u8], names: &[&str], texts: &[&str], seed: u32) -> Option<Vec<u8>> {
     let Ok(Value::Object(object)) = serde_json::from_slice(text) else { return None };
     let mut dice = Dice(u64::from(seed) | 1 << 40);

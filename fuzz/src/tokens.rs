@@ -124,7 +124,8 @@ pub struct Read {
     pub claims: Value,
 }
 
-/// Reads a token that the provider signed, with the algorithm and the key that its header names; no other has a reading.
+/// Reads a token that the provider signed, with the algorithm and the key that its header names; no other has a
+/// reading.
 pub fn read_signed(token: &str) -> Option<Read> {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, payload, signature] = parts.as_slice() else { return None };
@@ -150,8 +151,8 @@ pub fn read_signed(token: &str) -> Option<Read> {
 }
 
 impl Read {
-    /// Returns why a gateway must not take it for an access token of this client, whatever the time of its expiry. `audience`
-    /// empty: the client's id in `aud`, `azp` or `client_id` suffices.
+    /// Returns why a gateway must not take it for an access token of this client, whatever the time of its expiry.
+    /// `audience` empty: the client's id in `aud`, `azp` or `client_id` suffices.
     pub fn objection(&self, client: &str, audience: &[&str], now: u64) -> Option<&'static str> {
         let Self { header, claims } = self;
         if header.get("crit").is_some() || header.get("b64").is_some() {

@@ -1,4 +1,5 @@
-//! A session cookie that comes twice: refused, and cleared wherever the browser may have it, so that nobody is locked out.
+//! A session cookie that comes twice is refused. It is cleared wherever the browser may have it, so that nobody is
+//! locked out.
 
 use std::collections::BTreeMap;
 

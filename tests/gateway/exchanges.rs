@@ -1,5 +1,5 @@
-//! One exact message goes to an app, and its connection serves another request only if both the request and its answer ended
-//! cleanly on it. The examples; `exchanges_property.rs` has the rule.
+//! One exact message goes to an app, and its connection serves another request only if both the request and its answer
+//! ended cleanly on it. The examples; `exchanges_property.rs` has the rule.
 
 use bytes::Bytes;
 use http::HeaderMap;

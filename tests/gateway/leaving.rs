@@ -1,4 +1,5 @@
-//! Clients that leave, in all ways that there are: nothing has failed, so nothing is a warning, and the log says who it was.
+//! Clients leave in all possible ways. Nothing has failed, so nothing is a warning, and the log says which client it
+//! was.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

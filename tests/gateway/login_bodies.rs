@@ -1,4 +1,5 @@
-//! Bodies of logins as apps send them: hidden fields beside checkboxes, `FormData`, odd names of UTF-8. And refusals of them.
+//! Bodies of logins as apps send them: hidden fields beside checkboxes, `FormData`, odd names of UTF-8. And refusals of
+//! them.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Logins over plain http, whose cookies browsers drop without a word: what the program says of it.
+//! Browsers silently drop the cookies of a login over plain HTTP. The program warns of such logins.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! Reloads as they go wrong in practice: files half written, swapped, gone, and signals in a hail. Whatever comes, no request fails and
-//! the last good configuration serves.
+//! Reloads as they go wrong in practice: files are half written, swapped or gone, and signals come in a hail. No
+//! request fails, and the last good configuration serves.
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Bodies of any size and any slowness: streamed, never collected.
+//! Bodies of any size and any slowness are streamed, never collected.
 
 use std::time::Duration;
 

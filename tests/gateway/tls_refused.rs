@@ -1,4 +1,5 @@
-//! Failures before there is a request: handshakes, and clients that speak another protocol than the port. Each says why.
+//! Failures before there is a request: handshakes, and clients that speak another protocol than the port. Each says
+//! why.
 
 use std::net::SocketAddr;
 

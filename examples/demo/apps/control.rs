@@ -1,4 +1,4 @@
-//! `/demo/*`: what feeds the side panel, and its buttons. No part of an app that one would build.
+//! `/demo/*`: the endpoints that feed the side panel, and its buttons. A real app has nothing of the kind.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -122,7 +122,8 @@ fn as_event(exchange: &Exchange) -> axum::response::sse::Event {
     axum::response::sse::Event::default().id(exchange.id.to_string()).data(data)
 }
 
-/// Returns what the provider knows of a JWT and its login, and the gateway's settings: null where it is not the demo's own.
+/// Returns what the provider knows of a JWT and its login, and the gateway's settings: null where it is not the demo's
+/// own.
 async fn state(State(control): State<Shared>, Query(Which { jti }): Query<Which>) -> Json<Value> {
     let login = jti.and_then(|jti| control.logins.state(control.app, &jti));
     let gateway = control.gateway.get();

@@ -1,7 +1,7 @@
 //! The two attacks of the workflow, carried out for real: a request through the gateway with somebody else's tokens.
 //!
-//! The page cannot read its own HttpOnly cookies, so the tokens come from the provider's memory. What the outcome means is
-//! the page's to say; here is what was seen.
+//! The page cannot read its own HttpOnly cookies, so the tokens come from the provider's memory. The page says what
+//! the outcome means; this file tells only what was seen.
 
 use std::net::SocketAddr;
 use std::time::Duration;

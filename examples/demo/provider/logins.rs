@@ -1,6 +1,7 @@
 //! The logins that the provider keeps, each a family of refresh tokens of which only the newest is good.
 //!
-//! A used refresh token that comes again means that two parties hold it: the whole family dies (RFC 9700 section 4.14.2).
+//! A used refresh token that comes again means that two parties hold it: the whole family dies (RFC 9700 section
+//! 4.14.2).
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -186,8 +187,8 @@ impl Logins {
         living
     }
 
-    /// The JWT that came with this name: what a thief would have copied out of the browser that holds it. Where no browser
-    /// holds it any more, the one that the thief has from before.
+    /// The JWT that came with this name: what a thief would have copied out of the browser that holds it. Where no
+    /// browser holds it any more, the one that the thief has from before.
     pub(crate) fn steal_jwt(&self, client_id: &str, jti: &str, held: bool) -> Option<(Tokens, String)> {
         let mut logins = self.lock();
         let login = of_jwt(&mut logins, client_id, jti)?;
@@ -197,7 +198,8 @@ impl Logins {
         Some((login.thief.jwt.clone()?, login.family()))
     }
 
-    /// The same for the refresh token beside it; one that the gateway gave the thief comes first. Says whether he had it before.
+    /// The same for the refresh token beside it; one that the gateway gave the thief comes first. Says whether he had
+    /// it before.
     pub(crate) fn steal_refresh_token(
         &self,
         client_id: &str,

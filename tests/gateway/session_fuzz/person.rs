@@ -379,8 +379,8 @@ impl State {
         self.notes.iter().fold(String::new(), |all, note| all + "\n" + note)
     }
 
-    /// Of two logins at once that brought no cookies nobody can tell that they are of one browser, which keeps those of the
-    /// last one. The other session has no end then.
+    /// Of two logins at once that brought no cookies nobody can tell that they are of one browser, which keeps those of
+    /// the last one. The other session has no end then.
     fn is_one_of_many(&self, login: &Login) -> bool {
         let ended = |login: &Login, at: Instant| login.came_at.is_some_and(|came_at| came_at < at);
         let is_at_once = |other: &Login| !ended(other, login.sent_at) && !ended(login, other.sent_at);

@@ -1,4 +1,4 @@
-//! An app behind the gateway: writes down every request as it came, and answers with anything.
+//! An app behind the gateway. It writes down every request as it came, and answers with anything.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

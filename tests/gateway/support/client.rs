@@ -180,7 +180,7 @@ impl Answer {
         values.first()?.as_str().map(str::to_owned)
     }
 
-    /// Asserts a problem answer in all the ways of design.md section 4.
+    /// Asserts a problem answer by its status, its code, its media type and its headers.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status(), status, "{} {}", self.head.first_line, self.text());

@@ -50,8 +50,8 @@ impl Fault {
     }
 }
 
-/// Sends `usual`, or what `fault` makes of it; gives the connection back if it goes on. `ends` is called when the call is over
-/// for the provider, before who has asked can know it.
+/// Sends `usual`, or what `fault` makes of it; gives the connection back if it goes on. `ends` is called when the call
+/// is over for the provider, before who has asked can know it.
 pub(crate) async fn answer(
     fault: Option<Fault>,
     mut wire: Wire,

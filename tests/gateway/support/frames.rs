@@ -205,8 +205,8 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// The status, which comes first in an answer: from the static table, or as a literal with or without Huffman coding. Only for the
-/// first answer of a connection that is not in the static table.
+/// The status, which comes first in an answer: from the static table, or as a literal with or without Huffman coding.
+/// Only for the first answer of a connection that is not in the static table.
 fn status(block: &[u8]) -> u16 {
     // A change of the table's size may come before it.
     let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };

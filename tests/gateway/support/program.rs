@@ -238,9 +238,9 @@ impl Program {
         }
     }
 
-    /// Lines are written one after the other, a while after they were made: once that of a last request is there, so are those
-    /// that were made before an earlier answer went. (A request's own line in the access log is made after its answer.) The last
-    /// request's id; `None` where it does not write any.
+    /// Lines are written one after the other, a while after they were made: once that of a last request is there, so
+    /// are those that were made before an earlier answer went. (A request's own line in the access log is made after
+    /// its answer.) The last request's id; `None` where it does not write any.
     async fn last_line(&mut self) -> Option<String> {
         let config = std::fs::read_to_string(self.file("gateway.toml")).unwrap();
         let is_over = self.child.try_wait().unwrap().is_some();

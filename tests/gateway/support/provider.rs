@@ -1,4 +1,5 @@
-//! An OAuth 2 provider with the password and refresh grants, rotation, reuse detection and revocation, which fails on demand.
+//! An OAuth 2 provider with the password and refresh grants, rotation, reuse detection and revocation, which fails on
+//! demand.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

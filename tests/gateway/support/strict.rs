@@ -1,5 +1,5 @@
-//! An app that takes every connection at its word: what is no request, byte by byte, it writes down and hangs up. How it answers
-//! is in the request's target: `/open/play?id=17&play=echo`.
+//! An app that takes every connection at its word. It writes down whatever is no request, byte by byte, and hangs up.
+//! The target of a request says how the app answers: `/open/play?id=17&play=echo`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::support::client::SetCookie;
+use crate::support::set_cookie::SetCookie;
 use crate::support::{Answer, Browser, Endpoint, Request, World};
 
 const HOST: &str = "store.example.com";

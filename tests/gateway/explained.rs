@@ -16,7 +16,7 @@ fn verdict(answer: &Answer, refreshes: usize) -> String {
     if refreshes > 0 {
         return String::from("a refresh");
     }
-    let cleared = answer.set_cookies().iter().all(super::support::client::SetCookie::clears);
+    let cleared = answer.set_cookies().iter().all(super::support::set_cookie::SetCookie::clears);
     let cleared = if cleared && !answer.set_cookies().is_empty() { ", both cookies cleared" } else { "" };
     let what = match (answer.status(), answer.json().get("headers")) {
         (200, None) => String::from("200 with the user object"),

@@ -1,10 +1,10 @@
 # syntax=docker/dockerfile:1
-# Portcullis in a small image, without a shell and not as root:
+# A small image of Portcullis. It has no shell, and does not run as root:
 #
 #   docker build -t portcullis .
 #   docker run --read-only -v ./gateway.toml:/etc/portcullis/gateway.toml:ro -p 8080:8080 portcullis
 #
-# In a container `server.listen` must be reachable from outside it: `listen = ["0.0.0.0:8080"]`.
+# In a container, `server.listen` must be reachable from outside: `listen = ["0.0.0.0:8080"]`.
 # Podman and Buildah leave the health check out unless they build with `--format docker`.
 # `--target demo` makes an image of the two demo apps instead, for examples/compose.
 
@@ -20,8 +20,8 @@ RUN apt-get update \
 WORKDIR /source
 COPY Cargo.toml Cargo.lock ./
 
-# The dependencies, in a layer of their own: they are built again only when the manifest or the lock file changes. There is one crate,
-# so an empty one in its place does what cargo-chef would do, without another tool.
+# The dependencies have a layer of their own. They are built again only when the manifest or the lock file changes.
+# There is only one crate, so an empty crate in its place is enough, without cargo-chef.
 FROM toolchain AS build
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \
@@ -29,12 +29,12 @@ RUN mkdir src \
     && cargo build --release --locked --lib --bins \
     && rm -r src
 COPY src src
-# Newer than what was built from the empty crate, whatever their dates in the working copy are.
+# This makes the files newer than the build of the empty crate, for any dates in the working copy.
 RUN touch src/lib.rs src/main.rs \
     && cargo build --release --locked --bin portcullis \
     && cp target/release/portcullis /portcullis
 
-# The demo's apps, unoptimised: a fraction of the time, and they have little to do.
+# The demo's apps are built without optimisation. That takes a fraction of the time, and they have little to do.
 FROM toolchain AS build-demo
 RUN mkdir -p src examples/demo \
     && echo 'fn main() {}' > src/main.rs \
@@ -48,7 +48,8 @@ RUN touch src/lib.rs examples/demo/main.rs \
     && cargo build --locked --example demo \
     && cp target/debug/examples/demo /demo
 
-# glibc, libgcc and CA certificates of the Debian release that the program was built on; user 65532; no shell, no package manager.
+# The base has glibc, libgcc and CA certificates of the Debian release that the program was built on, and user 65532.
+# It has no shell and no package manager.
 FROM gcr.io/distroless/cc-debian12:nonroot AS demo
 COPY --from=build-demo /demo /usr/local/bin/demo
 ENTRYPOINT ["/usr/local/bin/demo"]
@@ -63,12 +64,12 @@ LABEL org.opencontainers.image.title="Portcullis" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 COPY --from=build /portcullis /usr/local/bin/portcullis
-# A number, so that Kubernetes can tell that it is not root (`runAsNonRoot`).
+# Kubernetes needs a number to see that the user is not root (`runAsNonRoot`).
 USER 65532:65532
-# `gateway.toml` is looked for here, by every command.
+# Every command looks for `gateway.toml` here.
 WORKDIR /etc/portcullis
 EXPOSE 8080
-# `server.admin_listen` on loopback suffices for it. Where that is off, start with `--no-healthcheck`.
+# The check asks `server.admin_listen`, which may be on loopback. If that is off, start with `--no-healthcheck`.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s --retries=3 CMD ["/usr/local/bin/portcullis", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/portcullis"]
 CMD ["run"]

@@ -1,10 +1,11 @@
 //! The admin listener: `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never
 //! reachable through the public one.
 
-mod guesses;
+mod failed_tokens;
 mod host;
 mod metrics;
 mod process;
+mod process_status;
 mod readiness;
 mod revoke;
 mod status;
@@ -17,10 +18,14 @@ use pingora_core::apps::http_app::ServeHttp;
 use pingora_core::protocols::http::ServerSession;
 use serde_json::json;
 
+use crate::answer::code::Code;
+use crate::answer::headers::Headers;
+use crate::answer::problem::Problem;
 use crate::gateway::State;
-use crate::respond::{Code, Problem};
 
 pub(crate) use process::{Listening, Process};
+pub(crate) use process_status::ProcessStatus;
+pub use process_status::ReloadStatus;
 
 use status::Status;
 
@@ -65,7 +70,7 @@ impl Admin {
 
     /// 200 once every provider's endpoints and keys are known, else 503 with the reasons.
     fn readyz(&self) -> Response<Vec<u8>> {
-        let reasons = readiness::reasons(&self.state);
+        let reasons = readiness::reasons(&self.state, &self.process);
         if reasons.is_empty() {
             answer(StatusCode::OK, "application/json", json!({ "status": "ready" }).to_string())
         } else {
@@ -83,7 +88,6 @@ impl Admin {
             .headers_mut()
             .insert(header::CONTENT_SECURITY_POLICY, status::CONTENT_SECURITY_POLICY.clone());
         for (name, value) in [
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::X_FRAME_OPTIONS, "DENY"),
             (header::REFERRER_POLICY, "no-referrer"),
             (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
@@ -145,27 +149,27 @@ impl ServeHttp for Admin {
 }
 
 fn not_allowed(detail: &'static str, methods: &'static str) -> Response<Vec<u8>> {
-    let mut response = problem(&Problem::new(Code::MethodNotAllowed, detail));
-    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
-    response
+    problem(&Problem::new(Code::MethodNotAllowed, detail).allow(methods))
 }
 
 fn problem(problem: &Problem) -> Response<Vec<u8>> {
-    let body = String::from_utf8_lossy(&problem.body()).into_owned();
-    let mut response = answer(problem.status, Problem::CONTENT_TYPE, body);
-    if let Some(seconds) = problem.retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    response
+    let body = problem.body(None);
+    response(problem.status, problem.headers(None, &body), body.into())
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: String) -> Response<Vec<u8>> {
-    let length = HeaderValue::from(body.len());
-    let mut response = Response::new(body.into_bytes());
+    let (content_type, content_length) = (Some(content_type), Some(body.len()));
+    response(status, Headers { content_type, content_length, ..Headers::default() }, body.into_bytes())
+}
+
+fn response(status: StatusCode, headers: Headers<'_>, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::CONTENT_LENGTH, length);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in headers.list() {
+        // The list has valid names only.
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            response.headers_mut().insert(name, value);
+        }
+    }
     response
 }

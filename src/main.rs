@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use portcullis::clock::SystemClock;
 use portcullis::command::{check, doctor, explain, healthcheck};
 use portcullis::config::{self, Config, ConfigError, Loaded};
 use portcullis::identity_provider::Credentials;
-use portcullis::server::{
+use portcullis::process::{
     BindError, Ended, Inherited, Server, Shortage, StopSignals, raise_descriptor_limit, reload_when_told,
     runtime,
 };
+use portcullis::system::clock::SystemClock;
 use portcullis::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -248,7 +248,7 @@ fn explain(
         (Ok(cookies), Ok(jwks)) => (cookies, jwks.map(|text| text.as_bytes().to_vec())),
         (Err(error), _) | (_, Err(error)) => return fail(error, EXIT_CONFIG),
     };
-    let question = explain::Question { cookies, jwks, ..question };
+    let question = explain::Question { cookies: cookies.map(Into::into), jwks, ..question };
     let runtime = match runtime(1) {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error, 1),
@@ -288,5 +288,5 @@ fn test_user(username: String) -> std::io::Result<Credentials> {
     }
     input.read_line(&mut password)?;
     let password = Zeroizing::new(password.trim_end_matches(['\r', '\n']).to_owned());
-    Ok(Credentials { username, password })
+    Ok(Credentials { username: username.into(), password: password.into() })
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::cookies::CookieNames;
@@ -16,6 +15,7 @@ use crate::access::lifetime::Lifetime;
 use crate::access::memory::Memory;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::access::verified_tokens::Scope;
 use crate::config;
 use crate::identity_provider::{ChallengeKind, Client, Credentials, IdentityProvider, LoginError, TokenSet};
@@ -23,8 +23,12 @@ use crate::session::{Outcome, Refreshed, Tokens};
 
 const CANARY: &str = "canary-0123456789-0123456789-0123456789";
 
-fn secret() -> Zeroizing<String> {
-    Zeroizing::new(CANARY.to_owned())
+fn access_token() -> AccessToken {
+    AccessToken::new(CANARY)
+}
+
+fn refresh_token() -> RefreshToken {
+    RefreshToken::new(CANARY)
 }
 
 /// Shown in both ways, with nothing of the secret in it.
@@ -55,8 +59,8 @@ fn what_goes_to_and_comes_from_a_provider() {
     let value = config::ParameterValue { text: config::Secret::new(CANARY), is_secret: true };
     let parameters = vec![config::TokenParameter { name: "api_key".into(), values: vec![value] }];
     assert_discreet(&Client { id: "shop".into(), secret: Some(config::Secret::new(CANARY)), parameters });
-    assert_discreet(&Credentials { username: CANARY.into(), password: secret() });
-    assert_discreet(&TokenSet { access_token: secret(), refresh_token: Some(secret()) });
+    assert_discreet(&Credentials { username: CANARY.into(), password: CANARY.into() });
+    assert_discreet(&TokenSet { access_token: access_token(), refresh_token: Some(refresh_token()) });
     assert_discreet(&LoginError::Challenge(
         ChallengeKind::TwoFactor,
         json!({"two_factor_id": CANARY}),
@@ -71,21 +75,21 @@ fn a_session() {
     let verification = verify(&token, &token_rules(), &key_set(), NOW).unwrap();
     let identity = Arc::new(Identity::new(verification.claims, &rules.identity).unwrap());
     let tokens = Tokens {
-        access_token: secret(),
-        refresh_token: Some(secret()),
+        access_token: access_token(),
+        refresh_token: Some(refresh_token()),
         identity: Arc::clone(&identity),
         rules: 0,
     };
     let outcome = Outcome::Renewed(Arc::new(tokens));
     assert_discreet(&outcome);
-    assert_discreet(&Refreshed { outcome, refresh_token: secret() });
+    assert_discreet(&Refreshed { outcome, refresh_token: refresh_token() });
     assert_discreet(&Previous {
         identity: Arc::clone(&identity),
-        access_token: secret(),
+        access_token: access_token(),
         still_valid: true,
         over: None,
     });
-    assert_discreet(&Grant { refresh_token: secret(), record: None });
+    assert_discreet(&Grant { refresh_token: refresh_token(), record: None });
     let memory = Memory::new(8, NOW);
     let scope = Scope { app: 0, key_generation: 1 };
     memory.verified.insert(CANARY, scope, &identity, Lifetime::UNLIMITED, NOW);

@@ -6,9 +6,8 @@ pub(crate) mod counters;
 pub(crate) mod history;
 mod log_queue;
 pub(crate) mod metrics;
-pub(crate) mod own_process;
+pub(crate) mod rate_limited_log;
 pub(crate) mod request_id;
-pub(crate) mod seldom;
 pub(crate) mod traces;
 
 use std::io::Write;

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use portcullis::access::revocations::Mark;
 use portcullis::access::seal::{Seal, SessionRecord};
-use portcullis::clock::{Clock, SystemClock};
 use portcullis::config::SealKey;
+use portcullis::system::clock::{Clock, SystemClock};
 use tempfile::TempDir;
 
 use crate::issuer::{Error, Issuer};

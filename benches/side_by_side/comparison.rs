@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::clock::{Clock, SystemClock};
+use portcullis::system::clock::{Clock, SystemClock};
 
 use crate::cases::{Case, Server};
 use crate::documents::{Chapter, counted, foreword};

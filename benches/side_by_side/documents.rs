@@ -38,7 +38,8 @@ pub(crate) fn foreword(peers: &Peers, pinned: bool, rounds: usize, window: Windo
         " PROXY AND LOAD SHARED CORES (no `taskset`, or one core): the ratios are less certain."
     };
     format!(
-        "{}; {}. {} of {:.1} s. Medians, with the least and the most of the rounds in parentheses; ratios are formed within a round.{shared}",
+        "{};\n{}. {} of {:.1} s.\nThe figures are medians, with the least and the most of the rounds in parentheses. \
+         Ratios are formed within a round.{shared}",
         machine::describe(),
         peers.versions(),
         counted(rounds, "round"),

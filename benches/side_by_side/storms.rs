@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use portcullis::clock::{Clock, SystemClock};
+use portcullis::system::clock::{Clock, SystemClock};
 
 use crate::cases::Server;
 use crate::documents::counted;

@@ -11,7 +11,7 @@ use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::Service;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_proxy::{ProxyHttp, Session};
-use portcullis::server::{Server, runtime};
+use portcullis::process::{Server, runtime};
 
 use crate::issuer::Error;
 use crate::port;
@@ -43,7 +43,7 @@ pub(crate) fn bare(backend: SocketAddr) -> Result<(), Error> {
     // Pingora binds by itself and does not tell the port.
     let (_reserved, address) = port::reserve()?;
     let address = address.to_string();
-    // As in `portcullis::server`.
+    // As in `portcullis::process`.
     let conf = ServerConf { threads: 1, upstream_keepalive_pool_size: 1024, ..ServerConf::default() };
     let mut service = pingora_proxy::http_proxy_service(&Arc::new(conf), Bare { backend });
     service.add_tcp(&address);

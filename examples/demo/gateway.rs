@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portcullis::config::{self, AccessLog, App, Config, Log, LogFormat};
-use portcullis::server::{Reloader, Server};
+use portcullis::process::{Reloader, Server};
 use portcullis::telemetry::{self, LogEnd};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;

@@ -229,7 +229,7 @@ impl Journal {
 }
 
 /// Milliseconds since the Unix epoch, with fractions: the page orders its own steps and ours by it.
-#[expect(clippy::disallowed_methods, reason = "portcullis::clock knows whole seconds only")]
+#[expect(clippy::disallowed_methods, reason = "portcullis::system::clock knows whole seconds only")]
 pub(crate) fn now_in_ms() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64() * 1000.0)
 }

@@ -81,7 +81,7 @@ fn check_reading(headers: &HeaderMap) -> Presented {
     assert_eq!(cookies.presented, presented);
     assert!(!cookies.duplicate || cookies.is_empty(), "no token out of two");
     for (name, token) in [(ACCESS, &cookies.access_token), (REFRESH, &cookies.refresh_token)] {
-        let Some(token) = token else { continue };
+        let Some(token) = &token.0 else { continue };
         assert!(!token.is_empty());
         let first = found[&(name, 0)][0];
         let encoded = match first.strip_prefix(b"!") {
@@ -170,5 +170,5 @@ fn read(jar: &BTreeMap<String, String>) -> Option<String> {
     let pairs: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let value = HeaderValue::from_str(&pairs.join("; ")).expect("a header value");
     let headers = HeaderMap::from_iter([(header::COOKIE, value)]);
-    names().read(&headers).access_token.map(std::borrow::Cow::into_owned)
+    names().read(&headers).access_token.0.map(std::borrow::Cow::into_owned)
 }

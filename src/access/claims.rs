@@ -5,10 +5,11 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::config::ClaimPath;
+use crate::syntax::redacted::Redacted;
 
 /// The object inside a JWT, with no name twice at any level.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Claims(pub(super) Map<String, Value>);
+pub struct Claims(pub(super) Redacted<Map<String, Value>>);
 
 impl Claims {
     /// A claim at the top level.
@@ -144,7 +145,7 @@ mod tests {
 
     fn claims(value: Value) -> Claims {
         match value {
-            Value::Object(object) => Claims(object),
+            Value::Object(object) => Claims(object.into()),
             other => panic!("{other}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::access::claims::Claims;
 use crate::access::signed_token::string;
-use crate::access::token::TokenError;
+use crate::access::token_error::TokenError;
 
 /// A claim that names the client, and in whose tokens it does.
 struct ClientClaim {
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn found(issuer: &str, claims: &Value) -> Result<Vec<(&'static str, String)>, TokenError> {
-        let claims = Claims(claims.as_object().unwrap().clone());
+        let claims = Claims(claims.as_object().unwrap().clone().into());
         let found = clients(issuer, &claims)?;
         Ok(found.into_iter().map(|(claim, client)| (claim, client.to_owned())).collect())
     }

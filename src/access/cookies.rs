@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use memchr::memchr;
 
 use crate::access::cookie_codec::{self, MAX_PARTS};
+use crate::syntax::redacted::Redacted;
 
 /// The names of an app's two cookies.
 #[derive(Debug, Clone)]
@@ -26,24 +27,16 @@ pub struct Presented {
 }
 
 /// The session's cookies of one request.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct SessionCookies<'a> {
     /// The JWT, put together; `None` if absent or incomplete.
-    pub access_token: Option<Cow<'a, str>>,
+    pub access_token: Redacted<Option<Cow<'a, str>>>,
     /// The refresh token.
-    pub refresh_token: Option<Cow<'a, str>>,
+    pub refresh_token: Redacted<Option<Cow<'a, str>>>,
     /// Which cookies there were.
     pub presented: Presented,
     /// A cookie of ours came twice: somebody tossed one in, and no one can tell which is ours.
     pub duplicate: bool,
-}
-
-impl std::fmt::Debug for SessionCookies<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { presented, duplicate, .. } = self;
-        let mut shown = formatter.debug_struct("SessionCookies");
-        shown.field("presented", presented).field("duplicate", duplicate).finish_non_exhaustive()
-    }
 }
 
 impl SessionCookies<'_> {
@@ -82,8 +75,8 @@ impl CookieNames {
             }
         }
         if !cookies.duplicate {
-            cookies.access_token = cookie_codec::decode(&access_parts).filter(|token| !token.is_empty());
-            cookies.refresh_token = cookie_codec::decode(&refresh_parts).filter(|token| !token.is_empty());
+            *cookies.access_token = cookie_codec::decode(&access_parts).filter(|token| !token.is_empty());
+            *cookies.refresh_token = cookie_codec::decode(&refresh_parts).filter(|token| !token.is_empty());
         }
         cookies
     }

@@ -10,10 +10,10 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
 use crate::access::key_set::KeySet;
-use crate::access::signed_token::{self, string};
-use crate::access::token::{TokenError, latest_issue};
+use crate::access::signed_token::{self, latest_issue, string};
+use crate::access::token_error::TokenError;
 use crate::config;
-use crate::strict_json;
+use crate::syntax::json;
 
 /// Objects in objects in an event: what an operator keeps in a user's `data` may be deep.
 const MAX_DEPTH: usize = 64;
@@ -108,7 +108,7 @@ impl WebhookRules {
     /// with it, but sessions to come must not end.
     pub fn read(&self, body: &[u8], now: u64) -> Result<Event, WebhookError> {
         let latest = latest_issue(now, self.leeway);
-        let body = strict_json::parse_object(body, MAX_DEPTH)
+        let body = json::parse_object(body, MAX_DEPTH)
             .map_err(|_| WebhookError::Event("not a strict JSON object"))?;
         let event =
             body.get("event").and_then(Value::as_object).ok_or(WebhookError::Event("`event` is missing"))?;

@@ -10,15 +10,17 @@ use crate::access::claims::{Members, scalar_text};
 use crate::access::identity_rules::IdentityRules;
 use crate::access::omission::{Omission, Omitted};
 use crate::access::revocations::TokenMarks;
-use crate::access::token::{ClaimFault, TokenError, VerifiedClaims};
+use crate::access::token::VerifiedClaims;
+use crate::access::token_error::{ClaimFault, TokenError};
 use crate::config::ClaimPath;
+use crate::syntax::redacted::Redacted;
 
 /// The verified identity of a request, prepared for one app.
 #[derive(Debug)]
 pub struct Identity {
     claims: VerifiedClaims,
     roles: Vec<String>,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Redacted<Vec<(HeaderName, HeaderValue)>>,
     omissions: Box<[Omission]>,
     is_used: AtomicBool,
 }
@@ -54,7 +56,7 @@ impl Identity {
             headers.push((header.name.clone(), value));
         }
         let omissions = omissions.into_boxed_slice();
-        Ok(Self { claims, roles, headers, omissions, is_used: AtomicBool::new(false) })
+        Ok(Self { claims, roles, headers: headers.into(), omissions, is_used: AtomicBool::new(false) })
     }
 
     /// `true` the first time this is asked, which is when a request has brought the token.

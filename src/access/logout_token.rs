@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
 use crate::access::signed_token::{self, audience, date, latest_issue, string};
-use crate::access::token::{TokenError, TokenRules};
+use crate::access::token::TokenRules;
+use crate::access::token_error::TokenError;
 
 /// The member of `events` that makes a token a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";

@@ -2,6 +2,8 @@
 
 use http::HeaderName;
 
+use crate::syntax::header_name::{canonical, canonical_byte};
+
 /// Names that say where a request came from, was meant for or is called; apps believe them. `Proxy` is where a CGI program looks
 /// for `HTTP_PROXY` (httpoxy).
 const FORWARDING: [&str; 13] = [
@@ -38,16 +40,6 @@ const TOLD_BY_PROXIES: [&str; 11] = [
 
 /// Fields that frame a message or say where it has been: in another spelling they mean nothing here, but may to an app.
 const SPELLED_EXACTLY: [&str; 3] = ["cdn-loop", "content-length", "transfer-encoding"];
-
-/// The canonical form of a header name: lower-case, every byte that is no letter or digit becomes `-`. Servers that
-/// hand headers on as variables (CGI, WSGI, Rack) take all spellings with one canonical form for the same header.
-pub fn canonical(name: &str) -> String {
-    name.bytes().map(|byte| char::from(canonical_byte(byte))).collect()
-}
-
-const fn canonical_byte(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
-}
 
 /// The reserved names of one app.
 #[derive(Debug, Clone)]

@@ -17,7 +17,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::access::revocations::Mark;
+use crate::access::tokens::RefreshToken;
 use crate::config::SealKey;
+use crate::syntax::redacted::Redacted;
 
 /// The format of what is sealed; part of the associated data. The marks in a record belong to it: where they come to be made
 /// otherwise, an old record must not open, since its session would be taken for somebody else's.
@@ -81,21 +83,16 @@ pub struct Seal {
     associated_data: Vec<u8>,
 }
 
+#[derive(Debug)]
 struct Key {
     id: String,
-    key: RandomizedNonceKey,
-}
-
-impl std::fmt::Debug for Key {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Key").field("id", &self.id).finish_non_exhaustive()
-    }
+    key: Redacted<RandomizedNonceKey>,
 }
 
 impl Key {
     fn new(key: &SealKey) -> Option<Self> {
         let id = key_id(key);
-        Some(Self { id, key: RandomizedNonceKey::new(&AES_256_GCM_SIV, key.expose()).ok()? })
+        Some(Self { id, key: Redacted(RandomizedNonceKey::new(&AES_256_GCM_SIV, key.expose()).ok()?) })
     }
 }
 
@@ -134,7 +131,7 @@ impl Seal {
     }
 
     /// Opens a cookie. `None` for whatever was not sealed for this app and this cookie with one of the keys.
-    pub fn open(&self, cookie: &str) -> Option<(Zeroizing<String>, SessionRecord)> {
+    pub fn open(&self, cookie: &str) -> Option<(RefreshToken, SessionRecord)> {
         let (id, sealed) = cookie.split_once('.')?;
         let Key { key, .. } = self.keys.iter().find(|key| key.id == id)?;
         let mut sealed = Zeroizing::new(URL_SAFE_NO_PAD.decode(sealed).ok()?);
@@ -143,7 +140,7 @@ impl Seal {
         let opened = key.open_in_place(nonce, Aad::from(&self.associated_data), sealed).ok()?;
         let (record, refresh_token) = SessionRecord::read(opened)?;
         let refresh_token = std::str::from_utf8(refresh_token).ok().filter(|token| !token.is_empty())?;
-        Some((Zeroizing::new(refresh_token.to_owned()), record))
+        Some((RefreshToken::new(refresh_token), record))
     }
 }
 

@@ -8,12 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
-use crate::access::token::TokenError;
+use crate::access::token_error::{MAX_TOKEN_LENGTH, TokenError};
 use crate::config::algorithm_named;
-use crate::strict_json;
-
-/// Bytes of a token; longer ones are refused before anything is parsed.
-pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
+use crate::syntax::json;
 
 /// Objects in objects in a JWT: Keycloak's `resource_access.CLIENT.roles` needs 4.
 const MAX_DEPTH: usize = 16;
@@ -49,7 +46,7 @@ pub(super) fn open(
     }
     let (algorithm, key_id) = check_header(&object(header)?, algorithms, is_type)?;
     check_signature(message, signature, algorithm, key_id.as_deref(), keys)?;
-    Ok(Claims(object(payload)?))
+    Ok(Claims(object(payload)?.into()))
 }
 
 /// Whether a token of one or two parts has never been a JWT: where the first of two is no header, as of Hydra's `ory_at_….…`
@@ -69,7 +66,7 @@ fn is_encrypted(token: &str, rest: &str) -> bool {
 
 fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
     let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed("not base64url"))?;
-    strict_json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
+    json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
 }
 
 /// The algorithm comes from the configuration; the header may only choose among those. `jku`, `x5u`, `jwk` and the

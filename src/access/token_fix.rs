@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::access::refusal_notes::shown;
-use crate::access::token::TokenError;
+use crate::access::token_error::TokenError;
 
 /// What to change.
 pub fn of(error: &TokenError) -> Cow<'static, str> {

@@ -8,10 +8,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use zeroize::Zeroizing;
 
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Lifetime, Over};
+use crate::access::tokens::AccessToken;
 
 /// Slots that one token may be in.
 const WAYS: usize = 4;
@@ -47,7 +47,7 @@ pub struct Remembered {
 
 struct Entry {
     scope: Scope,
-    token: Zeroizing<String>,
+    token: AccessToken,
     identity: Arc<Identity>,
     lifetime: Lifetime,
 }
@@ -105,7 +105,7 @@ impl VerifiedTokens {
         let random = self.hash(token).rotate_left(32) % (WAYS as u64);
         let victim = set.iter().find(is_free).or_else(|| set.get(usize::try_from(random).unwrap_or(0)));
         if let Some(slot) = victim {
-            let token = Zeroizing::new(token.to_owned());
+            let token = AccessToken::new(token);
             let identity = Arc::clone(identity);
             slot.store(Some(Arc::new(Entry { scope, token, identity, lifetime })));
         }

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use crate::authority::Authority;
-use crate::respond::{Code, Problem};
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+use crate::syntax::authority::Authority;
 
 /// What is asked for by any name: load balancers do, and it tells nobody anything that is worth stealing.
 const FOR_ANYBODY: [&str; 2] = ["/livez", "/readyz"];

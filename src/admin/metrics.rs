@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use prometheus::core::Collector;
 use prometheus::{Counter, Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
 
-use crate::gateway::{ReloadStatus, State};
+use crate::admin::process_status::ReloadStatus;
+use crate::gateway::State;
+use crate::system::resource_usage;
 use crate::telemetry::metrics::METRICS;
-use crate::telemetry::own_process;
 
 use super::Process;
 
@@ -16,6 +17,7 @@ pub(super) fn text(state: &State, process: &Process) -> String {
     let registry = Registry::new();
     // Constant names: these errors do not happen, and what is left out then shows in the test.
     let _ = fill(&registry, state);
+    let _ = reloads(&registry, &process.status.reload());
     let _ = certificates(&registry, process);
     let _ = usage(&registry);
     let mut families = METRICS.registry.gather();
@@ -27,7 +29,6 @@ pub(super) fn text(state: &State, process: &Process) -> String {
 fn fill(registry: &Registry, state: &State) -> prometheus::Result<()> {
     let build = vector(registry, "portcullis_build_info", "The version that runs.", &["version"])?;
     build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-    reloads(registry, &state.reload_status())?;
     let ready = vector(
         registry,
         "portcullis_identity_provider_ready",
@@ -95,13 +96,13 @@ fn usage(registry: &Registry) -> prometheus::Result<()> {
     let set = |name: &str, help: &str, value: f64| {
         register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value))
     };
-    if let Some(open) = own_process::open_descriptors() {
+    if let Some(open) = resource_usage::open_descriptors() {
         set("process_open_fds", "File descriptors that are open.", open as f64)?;
     }
-    if let Some(most) = own_process::most_descriptors() {
+    if let Some(most) = resource_usage::most_descriptors() {
         set("process_max_fds", "File descriptors that may be open.", most as f64)?;
     }
-    let Some(usage) = own_process::usage() else { return Ok(()) };
+    let Some(usage) = resource_usage::usage() else { return Ok(()) };
     let cpu = Counter::new("process_cpu_seconds_total", "Time of processors, in user and in system mode.")?;
     register(registry, cpu)?.inc_by(usage.cpu_seconds);
     set("process_virtual_memory_bytes", "Virtual memory.", usage.virtual_memory_bytes as f64)?;

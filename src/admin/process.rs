@@ -8,16 +8,20 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval_at};
 
+use crate::connection::tls::certificate_store::CertificateStore;
 use crate::telemetry::counters;
 use crate::telemetry::history::{History, Recent, STEP};
-use crate::tls::{CertificateStore, Validity};
+use crate::tls::Validity;
 
-use super::guesses::Guesses;
+use crate::admin::failed_tokens::Guesses;
+use crate::admin::process_status::ProcessStatus;
 
 /// The process since its start.
 #[derive(Debug)]
 pub(crate) struct Process {
     started: Instant,
+    /// Its reloads, and that it stops.
+    pub(super) status: Arc<ProcessStatus>,
     /// Where it listens.
     pub(super) listening: Vec<Listening>,
     certificates: Option<Arc<CertificateStore>>,
@@ -37,9 +41,13 @@ pub(crate) struct Listening {
 
 impl Process {
     /// The process as it starts.
-    pub(crate) fn new(listening: Vec<Listening>, certificates: Option<Arc<CertificateStore>>) -> Self {
+    pub(crate) fn new(
+        status: Arc<ProcessStatus>,
+        listening: Vec<Listening>,
+        certificates: Option<Arc<CertificateStore>>,
+    ) -> Self {
         let (history, guesses) = (Mutex::default(), Guesses::default());
-        let process = Self { started: Instant::now(), listening, certificates, history, guesses };
+        let process = Self { started: Instant::now(), status, listening, certificates, history, guesses };
         // Before anybody is served: what is counted before the first look is not known to be recent.
         process.look();
         process
@@ -93,7 +101,7 @@ mod tests {
     #[test]
     #[expect(clippy::float_cmp, reason = "a whole number")]
     fn what_happens_at_once_is_recent() {
-        let process = Process::new(Vec::new(), None);
+        let process = Process::new(Arc::default(), Vec::new(), None);
         AppMetrics::new("process-app", 1).count((0, "-"), 200, None, None);
         let minute = Duration::from_secs(60);
         let recent =

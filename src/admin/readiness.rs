@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::admin::process::Process;
 use crate::gateway::State;
 
 /// Why it is not ready.
@@ -15,11 +16,11 @@ pub(super) struct NotReady {
 }
 
 /// Every reason; none: it is ready. The apps do not matter, nor does a provider's outage once its keys are known.
-pub(super) fn reasons(state: &State) -> Vec<NotReady> {
+pub(super) fn reasons(state: &State, process: &Process) -> Vec<NotReady> {
     let of_providers = state.providers.iter().filter_map(|provider| {
         let reason = provider.readiness().err()?.to_string();
         Some(NotReady { identity_provider: Some(provider.name().to_owned()), reason })
     });
     let stopping = NotReady { identity_provider: None, reason: String::from("the server stops") };
-    of_providers.chain(state.status.is_stopping().then_some(stopping)).collect()
+    of_providers.chain(process.status.is_stopping().then_some(stopping)).collect()
 }

@@ -12,15 +12,16 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::access::token::latest_issue;
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
 use crate::config::Secret;
 use crate::gateway::State;
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
 use crate::session::Revoked;
-use crate::strict_json;
+use crate::syntax::json;
 use crate::telemetry::audit::{self, Event};
 
-use super::guesses::Guesses;
+use crate::admin::failed_tokens::Guesses;
 
 /// Bytes of a body.
 const MAX_BODY: usize = 16 * 1024;
@@ -116,7 +117,7 @@ struct Order {
 
 impl Order {
     fn parse(state: &State, body: &[u8]) -> Option<Self> {
-        let mut object = strict_json::parse_object(body, 2).ok()?;
+        let mut object = json::parse_object(body, 2).ok()?;
         let providers = match object.remove("identity_provider") {
             None => state.provider_numbers.clone(),
             Some(name) => {

@@ -7,7 +7,7 @@ mod html;
 mod page;
 mod sparkline;
 mod tables;
-mod words;
+mod units;
 
 #[cfg(test)]
 mod tests;
@@ -172,14 +172,13 @@ impl Status {
     }
 
     fn new(state: &State, process: &Process, recent: Recent<'_>) -> Self {
-        let (now, reload) = (state.now(), state.reload_status());
-        let apps = state.apps.iter().zip(state.hosts());
+        let (now, reload) = (state.now(), process.status.reload());
         let certificates = process.certificates().into_iter();
         Self {
             version: env!("CARGO_PKG_VERSION"),
             now,
             uptime_seconds: process.uptime().as_secs(),
-            not_ready: readiness::reasons(state),
+            not_ready: readiness::reasons(state, process),
             findings: Vec::new(),
             configuration: Configuration {
                 generation: reload.generation,
@@ -189,7 +188,7 @@ impl Status {
                 needs_restart: reload.needs_restart.clone(),
             },
             rates: rates(recent),
-            apps: apps.map(|(app, hosts)| AppStatus::new(app, &hosts, recent)).collect(),
+            apps: state.apps.iter().map(|app| AppStatus::new(app, recent)).collect(),
             identity_providers: state.providers.iter().map(|one| ProviderStatus::new(one, recent)).collect(),
             sessions: sessions(recent),
             reasons: counts(recent, None, Counted::Reasons),
@@ -207,7 +206,7 @@ impl Status {
 }
 
 impl AppStatus {
-    fn new(app: &App, hosts: &[&str], recent: Recent<'_>) -> Self {
+    fn new(app: &App, recent: Recent<'_>) -> Self {
         let name = Some(app.name.as_str());
         let is_checked = app.upstreams.has_choice();
         let upstream = |(address, is_healthy)| Upstream {
@@ -220,9 +219,9 @@ impl AppStatus {
         };
         Self {
             name: app.name.clone(),
-            hosts: hosts.iter().map(ToString::to_string).collect(),
+            hosts: app.hosts.clone(),
             routes: app.configured_routes(),
-            identity_provider: app.session.provider.name().to_owned(),
+            identity_provider: app.relying_party.provider.name().to_owned(),
             upstreams: app.upstreams.health().into_iter().map(upstream).collect(),
             requests: Rate::new("Requests", Counted::Requests, name, recent),
             refused: recent.increase(Counted::Refused, name, QUARTER),

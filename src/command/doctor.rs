@@ -10,9 +10,9 @@ mod test_user;
 pub use report::{Finding, Level, Report};
 
 use self::test_user::Trial;
-use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::identity_provider::{Credentials, IdentityProvider};
+use crate::system::clock::{Clock, SystemClock};
 
 /// Checks every identity provider, and every app's client at its provider. Nothing is changed there; each app costs
 /// its provider one refused refresh and one refused login of a user that does not exist.

@@ -15,19 +15,21 @@ mod tests;
 
 use std::fmt::Write as _;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use url::{Position, Url};
-use zeroize::Zeroizing;
 
 use self::keys::Keys;
+use crate::access::cross_site;
 use crate::access::decision::{AppRules, Reason, RequestHead};
-use crate::access::{cross_site, path, web_socket};
-use crate::authority::Authority;
-use crate::clock::Clock;
 use crate::config::{App, Config};
+use crate::syntax::authority::Authority;
+use crate::syntax::path;
+use crate::syntax::redacted::SecretText;
+use crate::syntax::web_socket;
+use crate::system::clock::Clock;
 
 /// A request to be explained.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Question {
     /// The method, in any case.
     pub method: String,
@@ -38,18 +40,9 @@ pub struct Question {
     /// Other headers, each as `Name: value`.
     pub headers: Vec<String>,
     /// The text of a file with cookies: a `Cookie` header, Netscape's format (curl), or JSON as browsers export it.
-    pub cookies: Option<Zeroizing<String>>,
+    pub cookies: Option<SecretText>,
     /// A JWKS to verify with, instead of the provider's.
     pub jwks: Option<Vec<u8>>,
-}
-
-impl std::fmt::Debug for Question {
-    /// Without the cookies.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { method, url, origin, .. } = self;
-        let mut shown = formatter.debug_struct("Question");
-        shown.field("method", method).field("url", url).field("origin", origin).finish_non_exhaustive()
-    }
 }
 
 /// Why a request cannot be explained.
@@ -180,7 +173,7 @@ fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
         headers.append(name, value);
     }
     let is_browsers_websocket = matches!(url.scheme(), "ws" | "wss");
-    let websocket = is_browsers_websocket || web_socket::is_asked_for(&method, &headers);
+    let websocket = is_browsers_websocket || web_socket::is_handshake(Version::HTTP_11, &method, &headers);
     if is_browsers_websocket {
         // As browsers send them.
         headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static(web_socket::VERSION));
@@ -236,9 +229,7 @@ fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> boo
 
 /// Who is said to have sent it.
 fn origin_step(steps: &mut Steps, app: &App, head: &RequestHead<'_>) {
-    let matters = cross_site::changes_state(head.method)
-        || cross_site::overrides_method(head.headers)
-        || head.websocket;
+    let matters = head.may_change_state() || head.websocket;
     let origin = head.headers.get(header::ORIGIN);
     let is_cross_site = cross_site::is_cross_site(head.headers, head.host, &app.allowed_origins);
     let text = if !matters {

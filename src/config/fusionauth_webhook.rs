@@ -2,12 +2,30 @@
 
 use jsonwebtoken::Algorithm;
 
-use super::model::{FusionAuthWebhook, IdentityProvider, ProviderKind, WebhookSecret};
-use super::reader::Section;
-use super::secret::secret;
-use super::signatures::hmac_length;
-use super::values::path::endpoint_path;
-use super::values::word;
+use crate::config::identity_provider_settings::{IdentityProvider, ProviderKind};
+use crate::config::reader::Section;
+use crate::config::secret::{Secret, secret};
+use crate::config::signatures::hmac_length;
+use crate::config::values::path::endpoint_path;
+use crate::config::values::word;
+
+/// `[apps.NAME.fusionauth_webhook]`.
+#[derive(Debug, Clone)]
+pub struct FusionAuthWebhook {
+    /// Exact path.
+    pub path: String,
+    /// `None`: a key of the provider's JWKS signs.
+    pub hmac: Option<WebhookSecret>,
+}
+
+/// The HMAC key that signs a webhook.
+#[derive(Debug, Clone)]
+pub struct WebhookSecret {
+    /// At least as long as the hash.
+    pub secret: Secret,
+    /// HS256, HS384 or HS512.
+    pub algorithm: Algorithm,
+}
 
 /// Reads the table. The outer `None` is "wrong, and reported", the inner one "not wanted".
 #[expect(clippy::option_option, reason = "said above")]

@@ -2,17 +2,19 @@
 
 use url::Url;
 
-use super::authorities::authorities;
-use super::model::{ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi};
-use super::outgoing_proxy::{PlainHttp, outgoing_proxy};
-use super::provider_logout::provider_logout;
-use super::reader::{Item, Section, boolean};
-use super::signatures::signatures;
-use super::spelling::{list, quote};
-use super::token_parameters;
-use super::values::duration::duration;
-use super::values::url::{endpoint, parse_issuer};
-use super::values::{is_table_name, plain_text, word};
+use crate::config::certificate_authorities::authorities;
+use crate::config::identity_provider_settings::{
+    ClientAuthentication, IdentityProvider, ProviderKind, RefreshApi,
+};
+use crate::config::outgoing_proxy::{PlainHttp, outgoing_proxy};
+use crate::config::provider_logout::provider_logout;
+use crate::config::quoting::{list, quote};
+use crate::config::reader::{Item, Section, boolean};
+use crate::config::signatures::signatures;
+use crate::config::token_parameters;
+use crate::config::values::duration::duration;
+use crate::config::values::url::{endpoint, parse_issuer};
+use crate::config::values::{is_table_name, plain_text, word};
 
 /// A provider as far as it could be read; apps refer to faulty ones, too.
 pub(super) struct ReadProvider<'a> {

@@ -3,10 +3,9 @@
 
 use url::Url;
 
-use super::model::Secret;
-use super::reader::{Item, Section};
-use super::secret::secret;
-use super::values::url::{http, is_confidential, is_on_this_machine};
+use crate::config::reader::{Item, Section};
+use crate::config::secret::{Secret, secret};
+use crate::config::values::url::{http, is_confidential, is_on_this_machine};
 
 /// An HTTP proxy that every call to a provider goes through (RFC 9110 sections 3.7 and 9.3.6).
 #[derive(Debug, Clone)]

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::files::Files;
-use super::spelling::escaped;
+use crate::config::quoting::escaped;
+use crate::config::source_files::Files;
 
 /// One thing that is wrong with, or noteworthy in, a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

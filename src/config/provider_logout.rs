@@ -2,10 +2,10 @@
 
 use url::Url;
 
-use super::model::{LogoutMethod, ProviderKind};
-use super::reader::Section;
-use super::values::url::endpoint;
-use super::values::word;
+use crate::config::identity_provider_settings::{LogoutMethod, ProviderKind};
+use crate::config::reader::Section;
+use crate::config::values::url::endpoint;
+use crate::config::values::word;
 
 /// The keys as far as they could be read.
 #[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]

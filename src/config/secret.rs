@@ -1,10 +1,26 @@
 //! Secrets: the one place that reads the environment. No message shows a secret.
 
-use super::file::{Unreadable, text};
-use super::model::Secret;
-use super::reader::Item;
-use super::stand_in::StandIn;
-use super::tree::Value;
+use crate::config::placeholder::StandIn;
+use crate::config::reader::Item;
+use crate::config::toml_tree::Value;
+use crate::syntax::redacted::SecretText;
+use crate::system::file::{Unreadable, text};
+
+/// A secret from the configuration: never shown, zeroised on drop.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretText);
+
+impl Secret {
+    /// Takes a secret's text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(SecretText::from(text.into()))
+    }
+
+    /// The secret's text, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
 
 /// More than any secret needs.
 const LARGEST_FILE: u64 = 64 * 1024;

@@ -1,15 +1,50 @@
 //! `[session]`: how sessions are protected and how long they live.
 
-use base64::Engine;
-use base64::alphabet;
+use std::time::Duration;
+
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine, alphabet};
 use zeroize::Zeroizing;
 
-use super::model::{SealKey, Session};
-use super::reader::{Item, Section, boolean};
-use super::secret::secret;
-use super::stand_in::StandIn;
-use super::values::duration::duration;
+use crate::config::placeholder::StandIn;
+use crate::config::reader::{Item, Section, boolean};
+use crate::config::secret::secret;
+use crate::config::values::duration::duration;
+use crate::syntax::redacted::Redacted;
+
+/// `[session]`.
+#[derive(Debug, Clone)]
+pub struct Session {
+    /// Seal the refresh token's cookie: the first one seals, all of them open. Empty: it is not sealed.
+    pub seal_keys: Vec<SealKey>,
+    /// Refresh only together with the JWT of the same session; default: where cookies are sealed.
+    pub bind_refresh: bool,
+    /// From the login on; `None`: as long as the provider refreshes.
+    pub absolute_lifetime: Option<Duration>,
+    /// From the last request on; `None`: no limit.
+    pub idle_lifetime: Option<Duration>,
+    /// How long a revocation of a session or a subject is kept. Should exceed the lifetime of refresh tokens.
+    pub revocation_lifetime: Duration,
+}
+
+/// A key that seals cookies: never shown, zeroised on drop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealKey(Redacted<Zeroizing<[u8; Self::LENGTH]>>);
+
+impl SealKey {
+    /// Bytes of a key (AES-256).
+    pub const LENGTH: usize = 32;
+
+    /// Takes a key.
+    pub fn new(key: [u8; Self::LENGTH]) -> Self {
+        Self(Redacted(Zeroizing::new(key)))
+    }
+
+    /// The key, for the one place that uses it.
+    pub fn expose(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
 
 const SEAL_KEY_HINT: &str = "make one with `openssl rand -base64 32`, and keep it as you keep client secrets";
 

@@ -1,9 +1,8 @@
 //! Two apps whose tokens are hard to tell apart, or not at all: a token of one would open the other.
 
-use super::app::ReadApp;
-use super::identity_provider::ReadProvider;
-use super::model::App;
-use super::spelling::quote;
+use crate::config::app::table::{App, ReadApp};
+use crate::config::identity_provider::ReadProvider;
+use crate::config::quoting::quote;
 
 /// Warns of an app that shares its client, or an audience, with another one of the same issuer.
 pub(super) fn check(app: &ReadApp<'_>, other: &ReadApp<'_>, providers: &[ReadProvider<'_>]) {

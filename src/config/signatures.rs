@@ -2,10 +2,9 @@
 
 use jsonwebtoken::Algorithm;
 
-use super::model::Secret;
-use super::reader::{Item, Section};
-use super::secret::secret;
-use super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::{Item, Section};
+use crate::config::secret::{Secret, secret};
 
 /// A JWS algorithm by its name in `alg` (RFC 7518 section 3.1), in a header, a key or the configuration. RFC 9864 calls the
 /// one of EdDSA's that is verified here `Ed25519`; both names are in use. The other one, `Ed448`, is not.

@@ -1,10 +1,9 @@
 //! `token_parameters` of `[identity_providers.*]` and of `[apps.*]`: what a token endpoint wants beside the grant itself.
 
-use super::model::{App, Secret};
-use super::reader::{Item, Section};
-use super::secret::secret;
-use super::spelling::quote;
-use super::tree::Value;
+use crate::config::quoting::quote;
+use crate::config::reader::{Item, Section};
+use crate::config::secret::{Secret, secret};
+use crate::config::toml_tree::Value;
 
 /// A parameter of the password and refresh grants, such as `audience` (Auth0) or `resource` (RFC 8707).
 #[derive(Debug, Clone)]
@@ -22,13 +21,6 @@ pub struct ParameterValue {
     pub text: Secret,
     /// It came from the environment or a file: nothing that repeats it is shown.
     pub is_secret: bool,
-}
-
-impl App {
-    /// Their names, as people may see them: no value.
-    pub fn token_parameter_names(&self) -> Vec<&str> {
-        self.token_parameters.iter().map(|parameter| parameter.name.as_str()).collect()
-    }
 }
 
 /// What the grants and the client's authentication use themselves (RFC 6749 sections 2.3.1, 4.3.2 and 6, RFC 7521 section 4.2),

@@ -8,13 +8,14 @@ use tracing::{debug, warn};
 use crate::access::fusionauth_webhook::{Event, WebhookError, WebhookRules};
 use crate::access::key_set::KeySet;
 use crate::access::token::TokenError;
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
-use crate::gateway::context::Context;
-use crate::gateway::request_body::{self, Body};
+use crate::gateway::context::Arrival;
+use crate::gateway::request_body::{self, Body, RequestError};
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
 use crate::session::{BodyKind, Revoked, unavailable};
 use crate::telemetry::audit;
 
@@ -24,41 +25,31 @@ const MAX_BODY: usize = 64 * 1024;
 const SIGNATURE: &str = "x-fusionauth-signature-jwt";
 
 /// Answers FusionAuth. Events that end no session are 200, too: an event may be transactional there, and wait for that.
-pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
-    let answer = match read_body(state, session, context).await? {
-        Ok(body) => match take(state, app, &session.req_header().headers, &body).await {
-            Ok(()) => Answer::ok(),
-            Err(problem) => Answer::from(&problem),
-        },
-        Err(problem) => Answer::from(&refused(app, &problem.detail.clone(), problem)),
+pub(super) async fn answer(arrival: &Arrival, app: &App, exchange: &mut Session) -> Result<Answer> {
+    let taken = match read_body(arrival, exchange).await {
+        Ok(body) => take(&arrival.state, app, &exchange.req_header().headers, &body).await,
+        Err(RequestError::Refused(problem)) => Err(refused(app, &problem.detail.clone(), problem)),
+        Err(RequestError::Broken(error)) => return Err(error),
     };
-    answer.send(state, session, context).await
+    Ok(taken.map_or_else(|problem| Answer::from(&problem), |()| Answer::ok()))
 }
 
-async fn read_body(
-    state: &State,
-    session: &mut Session,
-    context: &Context,
-) -> Result<std::result::Result<Body, Problem>> {
-    match request_body::format(&session.req_header().headers, &[BodyKind::Json]) {
-        Ok(_) => request_body::read(&state.limits, MAX_BODY, session, context).await,
-        Err(problem) => Ok(Err(problem)),
-    }
+async fn read_body(arrival: &Arrival, exchange: &mut Session) -> Result<Body, RequestError> {
+    request_body::format(&exchange.req_header().headers, &[BodyKind::Json])?;
+    let (limits, connection) = (&arrival.state.limits, arrival.connection.as_deref());
+    request_body::read(limits, MAX_BODY, exchange, connection).await
 }
 
-async fn take(
-    state: &State,
-    app: &App,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> std::result::Result<(), Problem> {
+async fn take(state: &State, app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let Some(rules) = &app.rules().webhook else { return Err(unavailable()) };
     match verified_event(state, app, rules, headers, body).await {
         Ok(event) => {
             end_sessions(state, app, &event);
             Ok(())
         }
-        Err(WebhookError::Signature(TokenError::UnknownKey)) if app.session.provider.key_set().is_empty() => {
+        Err(WebhookError::Signature(TokenError::UnknownKey))
+            if app.relying_party.provider.key_set().is_empty() =>
+        {
             Err(refused(app, "the provider's keys are not known yet", unavailable()))
         }
         Err(error) => {
@@ -75,32 +66,32 @@ async fn verified_event(
     rules: &WebhookRules,
     headers: &HeaderMap,
     body: &[u8],
-) -> std::result::Result<Event, WebhookError> {
+) -> Result<Event, WebhookError> {
     let mut signatures = headers.get_all(SIGNATURE).iter();
     let (Some(Ok(signature)), None) = (signatures.next().map(HeaderValue::to_str), signatures.next()) else {
         return Err(WebhookError::Unsigned);
     };
     let verify = |keys: &KeySet| rules.verify(signature, body, keys);
     let is_unknown = |error: &_| matches!(error, WebhookError::Signature(TokenError::UnknownKey));
-    app.session.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await?;
+    app.relying_party.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await?;
     rules.read(body, state.now())
 }
 
 fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
     let code = if problem.code == Code::BadRequest { ReasonCode::NotAuthentic } else { problem.reason };
-    audit::record_detail(audit::Event::WebhookRefused, code, &app.session, reason);
+    audit::record_detail(audit::Event::WebhookRefused, code, &app.relying_party, reason);
     problem.because(code)
 }
 
 fn end_sessions(state: &State, app: &App, event: &Event) {
-    let (provider, client) = (app.session.provider.name(), &app.session.client.id);
+    let (provider, client) = (app.relying_party.provider.name(), &app.relying_party.client.id);
     let revoked = match event {
         Event::Session(session) => {
-            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, None);
+            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.relying_party, None);
             Revoked::Session { sid: session, issued_until: None }
         }
         Event::User { subject, issued_until } => {
-            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.session, Some(subject));
+            audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.relying_party, Some(subject));
             Revoked::Subject { subject, issued_until: *issued_until }
         }
         Event::Everybody => {

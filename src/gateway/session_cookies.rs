@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::error::Unspecified;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use pingora_http::RequestHeader;
-use zeroize::Zeroizing;
 
 use crate::access::cookie_codec::TooLarge;
 use crate::access::cookies::Presented;
@@ -13,11 +12,13 @@ use crate::access::decision::Pending;
 use crate::access::identity::Identity;
 use crate::access::revocations::Mark;
 use crate::access::seal::SessionRecord;
-use crate::authority::Authority;
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::gateway::state::{App, State};
 use crate::session::{Brought, Change, NewCookies, Sessions, Tokens};
+use crate::syntax::authority::Authority;
+use crate::syntax::redacted::Redacted;
 
-/// Why tokens do not become cookies.
+/// The reasons why tokens do not become cookies.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CookieError {
     #[error(transparent)]
@@ -28,7 +29,8 @@ pub(super) enum CookieError {
     Seal(#[from] Unspecified),
 }
 
-/// What a request brought, for whoever has to tell later whether that was changed meanwhile; `None`: no session cookies.
+/// The cookies that a request brought, in a form that tells later if they were changed meanwhile. `None`: it brought
+/// none.
 fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     let rules = app.rules();
     let cookies = rules.cookies.read(headers);
@@ -39,7 +41,7 @@ fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     let refresh_token = cookies.refresh_token.as_deref().map(|cookie| rules.session.open(cookie));
     Some(match refresh_token {
         Some(Some(grant)) => {
-            let key = Sessions::key(&app.session, &grant.refresh_token);
+            let key = Sessions::key(&app.relying_party, &grant.refresh_token);
             Brought::tokens(rules.sessions, access_token, Some(key))
         }
         None if !cookies.duplicate => Brought::tokens(rules.sessions, access_token, None),
@@ -58,9 +60,9 @@ pub(super) fn of_login(
     let mut headers = of_new_pair(state, app, tokens, presented)?;
     // Another of the same name would come beside the new one, and make this login useless.
     headers.extend(cleared_elsewhere(app, request, 1));
-    let key = tokens.refresh_token.as_ref().map(|token| Sessions::key(&app.session, token));
+    let key = tokens.refresh_token.as_ref().map(|token| Sessions::key(&app.relying_party, token));
     let change = Change::Begin(Brought::tokens(app.rules().sessions, &tokens.access_token, key));
-    Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
+    Ok(NewCookies { headers: Redacted(headers), change, before: brought(app, &request.headers) })
 }
 
 fn of_new_pair(
@@ -88,24 +90,24 @@ pub(super) fn renewed(
     state: &State,
     app: &App,
     tokens: &Tokens,
-    refresh_token: &Zeroizing<String>,
+    refresh_token: &RefreshToken,
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Result<NewCookies, CookieError> {
     let change = Change::Renew {
-        key: Sessions::key(&app.session, refresh_token),
+        key: Sessions::key(&app.relying_party, refresh_token),
         jwt: Some(tokens.identity.marks().token),
     };
     let headers = of_refresh(state, app, tokens, refresh_token, pending)?;
-    Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
+    Ok(NewCookies { headers: Redacted(headers), change, before: brought(app, &request.headers) })
 }
 
-/// Where cookies are sealed, the refresh token's always comes anew, since it names the JWT.
+/// The cookies of a refresh. Where cookies are sealed, the refresh token's always comes anew, since it names the JWT.
 fn of_refresh(
     state: &State,
     app: &App,
     tokens: &Tokens,
-    refresh_token: &Zeroizing<String>,
+    refresh_token: &RefreshToken,
     pending: &Pending<'_>,
 ) -> Result<Vec<HeaderValue>, CookieError> {
     let Pending { grant, presented, .. } = pending;
@@ -115,7 +117,7 @@ fn of_refresh(
     }
     check_size(state, &tokens.access_token, refresh_token)?;
     let mut cookies = app.cookies.access_token(&tokens.access_token, *presented)?;
-    if **refresh_token != *grant.refresh_token {
+    if *refresh_token != grant.refresh_token {
         cookies.extend(app.cookies.refresh_token(refresh_token, *presented)?);
     }
     Ok(cookies)
@@ -124,17 +126,17 @@ fn of_refresh(
 /// The refresh token's cookies alone: it was replaced, and the JWT stays.
 pub(super) fn rotated(
     app: &App,
-    refresh_token: &str,
+    refresh_token: &RefreshToken,
     pending: &Pending<'_>,
     request: &RequestHeader,
 ) -> Result<NewCookies, CookieError> {
     let sealed = match &pending.grant.record {
         Some(record) => seal(app, refresh_token, record)?,
-        None => Cow::Borrowed(refresh_token),
+        None => Cow::Borrowed(refresh_token.as_str()),
     };
     let headers = app.cookies.refresh_token(&sealed, pending.presented)?;
-    let change = Change::Renew { key: Sessions::key(&app.session, refresh_token), jwt: None };
-    Ok(NewCookies { headers, change, before: brought(app, &request.headers) })
+    let change = Change::Renew { key: Sessions::key(&app.relying_party, refresh_token), jwt: None };
+    Ok(NewCookies { headers: Redacted(headers), change, before: brought(app, &request.headers) })
 }
 
 /// Takes the session's cookies away, wherever the browser may have them.
@@ -142,7 +144,7 @@ pub(super) fn cleared(app: &App, request: &RequestHeader, presented: Presented) 
     let mut headers = app.cookies.clear(presented);
     // Where a cookie of ours came twice, there is one that is not ours, or was once.
     headers.extend(cleared_elsewhere(app, request, 2));
-    NewCookies { headers, change: Change::Clear, before: brought(app, &request.headers) }
+    NewCookies { headers: Redacted(headers), change: Change::Clear, before: brought(app, &request.headers) }
 }
 
 /// Clears what the browser may have in other scopes than ours of the cookies that came so often at least.
@@ -151,7 +153,7 @@ fn cleared_elsewhere(app: &App, request: &RequestHeader, at_least: usize) -> Vec
     if names.is_empty() {
         return Vec::new();
     }
-    let host = request.headers.get(header::HOST).and_then(|host| Authority::parse(host.as_bytes()));
+    let host = Authority::of(&request.headers);
     let host = host.as_ref().map(Authority::name).unwrap_or_default();
     app.cookies.clear_elsewhere(&names, host, request.uri.path())
 }
@@ -159,8 +161,8 @@ fn cleared_elsewhere(app: &App, request: &RequestHeader, at_least: usize) -> Vec
 fn of_pair(
     state: &State,
     app: &App,
-    access_token: &str,
-    refresh_token: &str,
+    access_token: &AccessToken,
+    refresh_token: &RefreshToken,
     record: &SessionRecord,
     presented: Presented,
 ) -> Result<Vec<HeaderValue>, CookieError> {
@@ -171,8 +173,12 @@ fn of_pair(
     Ok(cookies)
 }
 
-/// What the cookie of a refresh token holds: the token itself, unless cookies are sealed.
-fn seal<'a>(app: &App, refresh_token: &'a str, record: &SessionRecord) -> Result<Cow<'a, str>, Unspecified> {
+/// The content of a refresh token's cookie: the token itself, unless cookies are sealed.
+fn seal<'a>(
+    app: &App,
+    refresh_token: &'a RefreshToken,
+    record: &SessionRecord,
+) -> Result<Cow<'a, str>, Unspecified> {
     match &app.rules().session.seal {
         Some(seal) => Ok(Cow::Owned(seal.close(refresh_token, record)?.to_string())),
         None => Ok(Cow::Borrowed(refresh_token)),
@@ -182,7 +188,7 @@ fn seal<'a>(app: &App, refresh_token: &'a str, record: &SessionRecord) -> Result
 fn sealed_record(
     app: &App,
     id: [u8; 16],
-    access_token: &str,
+    access_token: &AccessToken,
     identity: &Identity,
     started_at: u64,
     now: u64,

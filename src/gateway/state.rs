@@ -1,33 +1,28 @@
-//! What every request looks up: the apps by host, and what they share. Built from a configuration, then only read; another
-//! configuration makes another state.
+//! The state that every request reads: the apps by host, and what they share. `process/build.rs` builds it from a
+//! configuration; another configuration makes another state.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::access::decision::{AppRules, Knowledge};
+use crate::access::app_rules::{AppRules, Knowledge};
 use crate::access::memory::Memory;
 use crate::access::numbers;
 use crate::access::revocations::Record;
-use crate::access::routes::{Destination, Rule};
-use crate::authority::Authority;
-use crate::clock::Clock;
+use crate::access::routes::Route;
 use crate::config::{self, Config};
-use crate::gateway::current::{ProcessStatus, ReloadStatus};
 use crate::gateway::open_streams::OpenStreams;
-use crate::identity_provider::{Client, IdentityProvider, SetupError};
-use crate::lookup::Lookup;
-use crate::session::{CookieWriter, ProviderCalls, SessionContext, Sessions};
-use crate::telemetry::metrics::{self, AppMetrics};
+use crate::identity_provider::IdentityProvider;
+use crate::session::{CookieWriter, RelyingParty, Sessions};
+use crate::syntax::authority::Authority;
+use crate::system::clock::Clock;
+use crate::telemetry::metrics::AppMetrics;
 use crate::telemetry::traces::Traces;
-use crate::upstream::{Names, Upstreams};
-
-/// Routes that no configuration lists, the first one for requests that are on none.
-const OWN_ROUTES: [&str; 6] = ["-", "login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
+use crate::upstream::Upstreams;
 
 /// The state of a running gateway.
 #[derive(Debug)]
@@ -42,7 +37,7 @@ pub struct State {
     pub trusted_proxies: Vec<IpNet>,
     /// `[server.limits]`.
     pub limits: config::Limits,
-    /// Which requests are logged.
+    /// The requests that are logged.
     pub(crate) access_log: config::AccessLog,
     /// OpenTelemetry traces; `None`: they are off.
     pub(crate) traces: Option<Arc<Traces>>,
@@ -50,15 +45,10 @@ pub struct State {
     pub(crate) open_streams: Arc<OpenStreams>,
     /// Numbers of the providers, by which revocations name them.
     pub(crate) provider_numbers: Vec<usize>,
-    /// What the caller of an administrative request must show.
+    /// The token that the caller of an administrative request must show.
     pub(crate) admin_token: Option<config::Secret>,
-    /// By which names the admin listener is asked.
+    /// The names by which the admin listener is asked.
     pub(crate) admin_hosts: Vec<String>,
-    /// What is the same for all states of the process.
-    pub(crate) status: Arc<ProcessStatus>,
-    /// Which configuration this is, counted from 1.
-    generation: u64,
-    outline: config::Outline,
     /// `https` at this port is where requests without TLS belong.
     pub(crate) redirect_port: Option<u16>,
     /// `Strict-Transport-Security` for answers over TLS.
@@ -66,8 +56,46 @@ pub struct State {
     by_host: HashMap<String, usize>,
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
-    names: Arc<Names>,
     refresh_ahead: u64,
+}
+
+/// The state for new requests. A request keeps the one that it began with.
+#[derive(Debug)]
+pub struct CurrentState(ArcSwap<State>);
+
+impl CurrentState {
+    /// Begins with this one.
+    pub fn new(state: Arc<State>) -> Self {
+        Self(ArcSwap::new(state))
+    }
+
+    /// The state now: no lock.
+    pub fn load(&self) -> Arc<State> {
+        self.0.load_full()
+    }
+
+    /// Replaces it at once for all requests that come.
+    pub(crate) fn store(&self, state: Arc<State>) {
+        self.0.store(state);
+    }
+}
+
+/// The parts of a state that outlive a configuration or are taken over from the state before it.
+pub(crate) struct Parts {
+    /// Every app, in the configuration's order.
+    pub(crate) apps: Vec<Arc<App>>,
+    /// Every provider, in the configuration's order.
+    pub(crate) providers: Vec<Arc<IdentityProvider>>,
+    /// Logins, refreshes, logouts.
+    pub(crate) sessions: Sessions,
+    /// OpenTelemetry traces; `None`: they are off.
+    pub(crate) traces: Option<Arc<Traces>>,
+    /// The same for all states of a process.
+    pub(crate) open_streams: Arc<OpenStreams>,
+    /// The same for all states of a process.
+    pub(crate) memory: Arc<Memory>,
+    /// The same for all states of a process.
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// One app at run time.
@@ -76,52 +104,63 @@ pub struct App {
     /// Its name, for logs.
     pub name: String,
     /// Its sessions' rules, client and provider.
-    pub session: Arc<SessionContext>,
+    pub relying_party: Arc<RelyingParty>,
     /// Writes its cookies.
     pub cookies: CookieWriter,
+    /// Its hosts, sorted.
+    pub(crate) hosts: Vec<String>,
     /// Its addresses.
     pub(crate) upstreams: Arc<Upstreams>,
     /// Its login form's fields.
     pub login: config::Login,
     /// Its time-outs.
     pub timeouts: config::Timeouts,
-    /// Whether it receives the JWT.
+    /// It receives the JWT.
     pub forward_access_token: bool,
-    /// What its requests count.
+    /// The metrics of its requests.
     pub(crate) metrics: AppMetrics,
     duplicate_cookies: Once,
     logins_over_http: Once,
-    routes: Vec<(String, config::Access)>,
+    routes: Vec<String>,
 }
 
 impl App {
-    /// The name of a route in logs and metrics: its pattern in the configuration, or which endpoint of ours it is.
-    pub(crate) fn route(&self, index: usize) -> &str {
-        let of_app = || self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(path, _)| path.as_str());
-        OWN_ROUTES.get(index).copied().or_else(of_app).unwrap_or("-")
+    /// An app with its settings.
+    pub(crate) fn new(
+        settings: &config::App,
+        relying_party: Arc<RelyingParty>,
+        upstreams: Arc<Upstreams>,
+    ) -> Self {
+        let mut hosts = settings.hosts.clone();
+        hosts.sort_unstable();
+        Self {
+            name: settings.name.clone(),
+            relying_party,
+            cookies: CookieWriter::new(settings.cookies.clone()),
+            hosts,
+            upstreams,
+            login: settings.login.clone(),
+            timeouts: settings.timeouts.clone(),
+            forward_access_token: settings.forward_access_token,
+            metrics: AppMetrics::new(&settings.name, Route::count(settings.routes.len())),
+            duplicate_cookies: Once::new(),
+            logins_over_http: Once::new(),
+            routes: settings.routes.iter().map(|route| route.path.to_string()).collect(),
+        }
     }
 
-    /// Who may pass on a route of the configuration.
-    pub(crate) fn access(&self, index: usize) -> Option<config::Access> {
-        self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(_, access)| *access)
+    /// The name of a route in logs and metrics: its pattern in the configuration, or the name of an endpoint of ours.
+    pub(crate) fn route(&self, route: Route) -> &str {
+        match route {
+            Route::Unmatched => "-",
+            Route::Own(endpoint) => endpoint.rules().name,
+            Route::OfApp(place) => self.routes.get(place).map_or("-", String::as_str),
+        }
     }
 
-    /// How many routes the configuration has for it.
+    /// The number of routes that the configuration has for it.
     pub(crate) fn configured_routes(&self) -> usize {
         self.routes.len()
-    }
-
-    /// The index of where a request goes; `None`: its path is refused.
-    pub(crate) const fn route_index(destination: Option<Destination<'_>>) -> usize {
-        match destination {
-            None | Some(Destination::App(Rule { index: None, .. })) => 0,
-            Some(Destination::Login) => 1,
-            Some(Destination::User) => 2,
-            Some(Destination::Logout) => 3,
-            Some(Destination::BackchannelLogout) => 4,
-            Some(Destination::FusionAuthWebhook) => 5,
-            Some(Destination::App(Rule { index: Some(index), .. })) => OWN_ROUTES.len() + index,
-        }
     }
 
     /// Says once that a session cookie came twice.
@@ -148,125 +187,37 @@ impl App {
         });
     }
 
-    /// What decisions about it need.
+    /// The rules that decisions about it go by.
     pub fn rules(&self) -> &AppRules {
-        &self.session.rules
+        &self.relying_party.rules
     }
 }
 
 impl State {
-    /// Builds the state; makes no connection.
-    pub fn new(config: &Config, clock: Arc<dyn Clock>, lookup: Arc<dyn Lookup>) -> Result<Self, SetupError> {
-        let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
-        let status = Arc::new(ProcessStatus::default());
-        status.reload.store(Arc::new(ReloadStatus {
-            generation: 1,
-            loaded_at: clock.now(),
-            ..ReloadStatus::default()
-        }));
-        let sessions = Sessions::new(Arc::clone(&clock), Arc::clone(&memory), config);
-        let names = Arc::new(Names::new(lookup));
-        let shared = Shared { memory, clock, names, open_streams: Arc::default(), status };
-        Self::build(config, 1, || sessions, shared, None)
-    }
-
-    /// The state after this one. What is remembered of sessions goes on, and so does everything whose settings did not
-    /// change; makes no connection.
-    pub(crate) fn next(&self, config: &Config) -> Result<Self, SetupError> {
-        let sessions = || self.sessions.with_settings(config);
-        let shared = Shared {
-            memory: Arc::clone(&self.memory),
-            clock: Arc::clone(&self.clock),
-            names: Arc::clone(&self.names),
-            open_streams: Arc::clone(&self.open_streams),
-            status: Arc::clone(&self.status),
-        };
-        Self::build(config, self.generation + 1, sessions, shared, Some(self))
-    }
-
-    fn build(
-        config: &Config,
-        generation: u64,
-        sessions: impl FnOnce() -> Sessions,
-        shared: Shared,
-        before: Option<&Self>,
-    ) -> Result<Self, SetupError> {
-        let builder = Builder { config, before, names: &shared.names };
-        let mut calls = Calls::new();
-        let providers = config
-            .identity_providers
-            .iter()
-            .map(|settings| builder.provider(settings, &mut calls))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut apps = Vec::with_capacity(config.apps.len());
-        let mut by_host = HashMap::new();
-        for app in &config.apps {
-            // A valid configuration refers to a provider that there is.
-            let settings = config.identity_providers.get(app.identity_provider);
-            let Some((settings, provider)) = settings.zip(providers.get(app.identity_provider)) else {
-                continue;
-            };
-            by_host.extend(app.hosts.iter().map(|host| (host.clone(), apps.len())));
-            apps.push(builder.app(app, settings, provider));
-        }
-        metrics::config_was_taken(shared.clock.now());
+    /// A state of these parts, with the settings that requests read.
+    pub(crate) fn new(config: &Config, parts: Parts) -> Self {
+        let Parts { apps, providers, sessions, traces, open_streams, memory, clock } = parts;
         let tls = config.server.tls.as_ref();
         let hsts = tls.and_then(|tls| tls.hsts).map(|age| format!("max-age={}", age.as_secs()));
-        let numbers = config.identity_providers.iter().map(numbers::of_provider);
-        let traces = builder.traces()?;
-        let Shared { memory, clock, names, open_streams, status } = shared;
-        Ok(Self {
+        Self {
+            by_host: by_host(&apps),
             apps,
-            providers: providers.into_iter().map(|(provider, _)| provider).collect(),
-            provider_numbers: numbers.collect(),
-            sessions: sessions(),
+            providers,
+            provider_numbers: config.identity_providers.iter().map(numbers::of_provider).collect(),
+            sessions,
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),
             admin_token: config.server.admin_token.clone(),
             admin_hosts: config.server.admin_hosts.clone(),
             open_streams,
-            status,
-            generation,
-            outline: config.outline.clone(),
             access_log: config.server.log.access,
             traces,
             redirect_port: tls.and_then(|tls| tls.redirect_port),
             hsts: hsts.and_then(|value| HeaderValue::try_from(value).ok()),
-            by_host,
             memory,
             clock,
-            names,
             refresh_ahead: config.refresh.ahead.as_secs(),
-        })
-    }
-
-    /// The hosts of each app, sorted; in the order of `apps`.
-    pub(crate) fn hosts(&self) -> Vec<Vec<&str>> {
-        let mut hosts = vec![Vec::new(); self.apps.len()];
-        for (host, app) in &self.by_host {
-            if let Some(hosts) = hosts.get_mut(*app) {
-                hosts.push(host.as_str());
-            }
         }
-        for hosts in &mut hosts {
-            hosts.sort_unstable();
-        }
-        hosts
-    }
-
-    /// Which configuration it was built from, counted from 1.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// How the configuration came to be what it is.
-    pub fn reload_status(&self) -> Arc<ReloadStatus> {
-        self.status.reload.load_full()
-    }
-
-    /// Changes that.
-    pub(crate) fn set_reload_status(&self, status: ReloadStatus) {
-        self.status.reload.store(Arc::new(status));
     }
 
     /// The app of a `Host` header: compared without port, case and the dot of an absolute name.
@@ -275,7 +226,7 @@ impl State {
         self.apps.get(*index)
     }
 
-    /// What is remembered, also by the states before and after.
+    /// The memory that all states of a process share.
     pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
@@ -290,7 +241,7 @@ impl State {
         self.clock.now()
     }
 
-    /// Tells what is known now, for a decision about an app.
+    /// Calls `then` with the knowledge of now, for a decision about an app.
     pub(crate) fn with_knowledge<T>(
         &self,
         app: &App,
@@ -298,10 +249,10 @@ impl State {
         then: impl FnOnce(&Knowledge<'_>) -> T,
     ) -> T {
         // In this order: keys of a later generation under an earlier number are only verified once more.
-        let keys_now = app.session.provider.key_set_generation();
+        let keys_now = app.relying_party.provider.key_set_generation();
         // What was verified by other rules, or with the keys of another provider, is verified once more.
         let key_generation = (app.rules().generation << 32).wrapping_add(keys_now);
-        let keys = app.session.provider.key_set();
+        let keys = app.relying_party.provider.key_set();
         then(&Knowledge {
             keys: &keys,
             key_generation,
@@ -313,113 +264,8 @@ impl State {
     }
 }
 
-/// What outlives a configuration.
-struct Shared {
-    memory: Arc<Memory>,
-    clock: Arc<dyn Clock>,
-    names: Arc<Names>,
-    open_streams: Arc<OpenStreams>,
-    status: Arc<ProcessStatus>,
-}
-
-/// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken for
-/// the same.
-static GENERATIONS: AtomicU64 = AtomicU64::new(1);
-
-/// The bounds of the calls to each issuer.
-type Calls = HashMap<String, Arc<ProviderCalls>>;
-
-/// Builds the parts of a state, or takes them from the one before.
-struct Builder<'a> {
-    config: &'a Config,
-    before: Option<&'a State>,
-    names: &'a Names,
-}
-
-impl Builder<'_> {
-    /// The state before, if it had the same under these keys.
-    fn unchanged(&self, mut keys: impl Iterator<Item = String>) -> Option<&State> {
-        self.before.filter(|before| keys.all(|key| before.outline.is_same(&self.config.outline, &key)))
-    }
-
-    /// Those before, which go on, or others.
-    fn traces(&self) -> Result<Option<Arc<Traces>>, SetupError> {
-        let unchanged = self.unchanged([String::from("server.tracing")].into_iter());
-        let known = unchanged.and_then(|state| state.traces.clone());
-        let settings = self.config.server.tracing.as_ref().filter(|_| known.is_none());
-        let started = settings.map(Traces::start).transpose().map_err(SetupError::HttpClient)?;
-        Ok(known.or(started))
-    }
-
-    /// A provider with the bounds of its calls, which go on with the keys that were fetched. Two tables of one issuer are one
-    /// provider to be called, though each has its own settings.
-    fn provider(
-        &self,
-        settings: &config::IdentityProvider,
-        calls: &mut Calls,
-    ) -> Result<(Arc<IdentityProvider>, Arc<ProviderCalls>), SetupError> {
-        let name = settings.name.as_str();
-        let of_before = || {
-            let apps = self.before.into_iter().flat_map(|before| &before.apps);
-            let mut of_issuer = apps.filter(|app| app.session.provider.issuer() == settings.issuer);
-            of_issuer.next().map(|app| Arc::clone(&app.session.calls)).unwrap_or_default()
-        };
-        let calls = Arc::clone(calls.entry(settings.issuer.clone()).or_insert_with(of_before));
-        let unchanged = self.unchanged([format!("identity_providers.{name}")].into_iter());
-        let known = unchanged.and_then(|state| state.providers.iter().find(|known| known.name() == name));
-        let provider = match known {
-            Some(known) => Arc::clone(known),
-            None => Arc::new(IdentityProvider::following(settings, self.of_issuer(settings))?),
-        };
-        Ok((provider, calls))
-    }
-
-    /// What is known of an issuer from before; where several tables have it, rather the one of the same name.
-    fn of_issuer(&self, settings: &config::IdentityProvider) -> Option<&IdentityProvider> {
-        let providers = self.before.into_iter().flat_map(|before| &before.providers);
-        let of_issuer = providers.filter(|provider| provider.issuer() == settings.issuer);
-        of_issuer.min_by_key(|provider| provider.name() != settings.name).map(Arc::as_ref)
-    }
-
-    fn app(
-        &self,
-        app: &config::App,
-        settings: &config::IdentityProvider,
-        (provider, calls): &(Arc<IdentityProvider>, Arc<ProviderCalls>),
-    ) -> Arc<App> {
-        let section = format!("apps.{}", app.name);
-        let known = |state: &State| state.apps.iter().find(|known| known.name == app.name).cloned();
-        let unchanged = self.unchanged([section.clone(), String::from("session")].into_iter());
-        let same = unchanged.and_then(known).filter(|same| Arc::ptr_eq(&same.session.provider, provider));
-        if let Some(same) = same {
-            return same;
-        }
-        let of_upstreams =
-            ["hosts", "upstreams", "resolve_interval", "upstream_tls", "timeouts", "health_check"];
-        let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
-        let upstreams =
-            self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
-        let rules = AppRules::new(app, settings, &self.config.session);
-        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
-        Arc::new(App {
-            name: app.name.clone(),
-            session: Arc::new(SessionContext {
-                app: app.name.clone(),
-                rules: rules.of_generation(generation),
-                client: Client::of(app),
-                provider: Arc::clone(provider),
-                request_timeout: settings.request_timeout,
-                calls: Arc::clone(calls),
-            }),
-            cookies: CookieWriter::new(app.cookies.clone()),
-            upstreams: upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app, self.names))),
-            login: app.login.clone(),
-            timeouts: app.timeouts.clone(),
-            forward_access_token: app.forward_access_token,
-            metrics: AppMetrics::new(&app.name, OWN_ROUTES.len() + app.routes.len()),
-            duplicate_cookies: Once::new(),
-            logins_over_http: Once::new(),
-            routes: app.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
-        })
-    }
+/// The index of the app of each host.
+fn by_host(apps: &[Arc<App>]) -> HashMap<String, usize> {
+    let apps = apps.iter().enumerate();
+    apps.flat_map(|(index, app)| app.hosts.iter().map(move |host| (host.clone(), index))).collect()
 }

@@ -1,4 +1,5 @@
-//! What an answer to a grant means: pure functions of phase, status and content.
+//! The meaning of an answer: pure functions of phase, status and content. Where kinds of providers differ, their dialect says
+//! it; the rules below are those of the standards' dialect.
 //!
 //! Providers agree on little (docs: how identity providers differ), and what answers may not be the provider: a firewall, a
 //! proxy in front of it, a load balancer. So only what a provider says by a code that is known (`codes`), or by one of the
@@ -15,112 +16,74 @@
 //! 5. 404, 405, 410 and 415 mean a wrong URL: the operator's fault.
 //! 6. Everything else: the provider is unavailable.
 
-use super::codes::{self, AtLogin, AtLogout, AtRefresh, Member, Row};
-use super::error_answer::{ErrorAnswer, Form};
-use super::http::Answer;
-use super::retry_after::RetryAfter;
-use super::{LoginError, RefreshError, RevokeError, TokenSet, token_answer};
+use crate::identity_provider::code_row::{AtLogin, AtLogout, AtRefresh, Member, Row};
+use crate::identity_provider::codes;
+use crate::identity_provider::dialect::{Dialect, Said, kinds};
+use crate::identity_provider::error_answer::{ErrorAnswer, Shape};
+use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, TokenSet};
+use crate::identity_provider::provider_answer::Answer;
+use crate::identity_provider::retry_after::RetryAfter;
+use crate::identity_provider::token_answer;
 
-/// What providers say of a plain wrong password (Keycloak): the reason code says as much.
-const WRONG_PASSWORD: &str = "Invalid user credentials";
-
-/// What an answer to a password grant means. `secrets` are kept out of the texts for the log.
-pub(super) fn login(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, LoginError> {
+/// Reads the answer to a login. `secrets` are kept out of the texts for the log.
+pub(super) fn login(
+    dialect: &dyn Dialect,
+    answer: &Answer,
+    secrets: &[&str],
+) -> Result<TokenSet, LoginError> {
     let (error, text) = match tokens(answer, secrets, token_answer::parse) {
         Ok(tokens) => return Ok(tokens),
         Err(error) => error,
     };
-    let row = codes::find(&error, answer.status);
-    let is_bare = error.form() == Form::Bare;
-    Err(match row.map(|row| row.login) {
-        _ if answer.status == 429 => LoginError::TooMany(text, RetryAfter::of(answer)),
-        Some(AtLogin::TooMany) => LoginError::TooMany(text, RetryAfter::of(answer)),
-        Some(AtLogin::WrongPassword) => {
-            LoginError::InvalidCredentials(error.says_more_than(WRONG_PASSWORD).then_some(text))
+    let said = said(dialect, answer, &error);
+    Err(match dialect.blame_login(&said) {
+        AtLogin::TooMany => LoginError::TooMany(text, RetryAfter::of(answer)),
+        AtLogin::WrongPassword => LoginError::InvalidCredentials(says_more(&error).then_some(text)),
+        AtLogin::Step(kind) => {
+            let names = dialects(dialect).flat_map(Dialect::challenge).copied();
+            LoginError::Challenge(kind, error.challenge(names, said.row.is_some_and(is_by_reason)), text)
         }
-        Some(AtLogin::Step(kind)) => {
-            LoginError::Challenge(kind, error.challenge(row.is_some_and(is_by_reason)), text)
-        }
-        Some(AtLogin::Operator) => LoginError::Misconfigured(text),
-        None if is_bare && matches!(answer.status, 400 | 401 | 403) => LoginError::InvalidCredentials(None),
-        None if is_wrong_url(answer.status) => LoginError::Misconfigured(text),
-        Some(AtLogin::Passing) | None => LoginError::Unavailable(text, RetryAfter::of(answer)),
+        AtLogin::Operator => LoginError::Misconfigured(text),
+        AtLogin::Passing => LoginError::Unavailable(text, RetryAfter::of(answer)),
     })
 }
 
-/// What an answer to a refresh grant means.
-pub(super) fn refresh(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, RefreshError> {
-    refreshed(answer, secrets, token_answer::parse, |error| {
-        answer.status == 400 && error.form() == Form::Bare
-    })
-}
-
-/// What an answer of FusionAuth's `POST /api/jwt/refresh` means. It authenticates no client, and says "expired, revoked or
-/// unknown" by 400 or 404 without a body, or by a 400 that finds fault with the refresh token.
-pub(super) fn jwt_refresh(answer: &Answer, secrets: &[&str]) -> Result<TokenSet, RefreshError> {
-    refreshed(answer, secrets, token_answer::parse_jwt_refresh, |error| match error.form() {
-        Form::Bare => matches!(answer.status, 400 | 404),
-        Form::Json => answer.status == 400 && error.refuses_field("refreshToken"),
-        Form::Code | Form::Foreign => false,
-    })
-}
-
-fn refreshed(
+/// Reads the answer to a refresh.
+pub(super) fn refresh(
+    dialect: &dyn Dialect,
     answer: &Answer,
     secrets: &[&str],
-    parse: Parse,
-    is_documented_no: impl Fn(&ErrorAnswer) -> bool,
 ) -> Result<TokenSet, RefreshError> {
-    let (error, text) = match tokens(answer, secrets, parse) {
+    let (error, text) = match tokens(answer, secrets, |json| dialect.read_refresh(json)) {
         Ok(tokens) => return Ok(tokens),
         Err(error) => error,
     };
-    Err(match codes::find(&error, answer.status).map(|row| row.refresh) {
-        Some(AtRefresh::Dead) => RefreshError::Dead(text),
-        Some(AtRefresh::Step(kind)) => RefreshError::Challenge(kind, text),
-        Some(AtRefresh::Operator) => RefreshError::Misconfigured(text),
-        None if is_documented_no(&error) => RefreshError::Dead(text),
-        None if is_wrong_url(answer.status) => RefreshError::Misconfigured(text),
-        Some(AtRefresh::Passing) | None => RefreshError::Unavailable(text, RetryAfter::of(answer)),
+    Err(match dialect.blame_refresh(&said(dialect, answer, &error)) {
+        AtRefresh::Dead => RefreshError::Dead(text),
+        AtRefresh::Step(kind) => RefreshError::Challenge(kind, text),
+        AtRefresh::Operator => RefreshError::Misconfigured(text),
+        AtRefresh::Passing => RefreshError::Unavailable(text, RetryAfter::of(answer)),
     })
 }
 
-/// What an answer to a revocation means: `Err` is a text for the log. Any body will do with a 2xx (RFC 7009 section 2.2) but
-/// a code that says otherwise, and a token that the provider cannot revoke is nothing that could be done better. Where the
-/// answer is unclear it is worth to ask again.
-pub(super) fn revocation(answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
+/// Reads the answer to a logout.
+pub(super) fn logout(dialect: &dyn Dialect, answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
     let error = ErrorAnswer::read(answer);
-    let text = || error.describe(answer, secrets);
-    match codes::find(&error, answer.status).map(|row| row.logout) {
-        Some(AtLogout::Done) => Ok(()),
-        Some(AtLogout::Refused) => Err(RevokeError::Refused(text())),
-        None if matches!(answer.status, 200..=299) => Ok(()),
-        None if is_final(answer.status, &error) => Err(RevokeError::Refused(text())),
-        Some(AtLogout::Passing) | None => Err(RevokeError::Unavailable(text())),
+    let blame = dialect.blame_logout(&said(dialect, answer, &error));
+    let text = || blame.words.map_or_else(|| error.describe(answer, secrets), String::from);
+    match blame.meaning {
+        AtLogout::Done => Ok(()),
+        AtLogout::Refused => Err(RevokeError::Refused(text())),
+        AtLogout::Passing => Err(RevokeError::Unavailable(text())),
     }
 }
-
-/// What an answer to a refresh token at the `end_session_endpoint` means. Keycloak answers 204, also if the session had
-/// ended before. A page in HTML is for a browser: such a provider ends no session by a refresh token.
-pub(super) fn end_session(answer: &Answer, secrets: &[&str]) -> Result<(), RevokeError> {
-    let error = ErrorAnswer::read(answer);
-    let text = || error.describe(answer, secrets);
-    match (answer.status, codes::find(&error, answer.status)) {
-        (200..=299, _) if answer.media_type == "text/html" => {
-            Err(RevokeError::Refused(String::from("the answer is a page for a browser")))
-        }
-        (_, Some(Row { logout: AtLogout::Passing, .. })) => Err(RevokeError::Unavailable(text())),
-        (_, Some(_)) => Err(RevokeError::Refused(text())),
-        (200..=299, None) => Ok(()),
-        (status, None) if is_final(status, &error) => Err(RevokeError::Refused(text())),
-        (_, None) => Err(RevokeError::Unavailable(text())),
-    }
-}
-
-type Parse = fn(&[u8]) -> Result<TokenSet, &'static str>;
 
 /// The tokens of a success, or else what the answer says and a text for the log.
-fn tokens(answer: &Answer, secrets: &[&str], parse: Parse) -> Result<TokenSet, (ErrorAnswer, String)> {
+fn tokens(
+    answer: &Answer,
+    secrets: &[&str],
+    parse: impl Fn(&[u8]) -> Result<TokenSet, &'static str>,
+) -> Result<TokenSet, (ErrorAnswer, String)> {
     let problem = match answer.status {
         200 | 201 => match parse(answer.json()) {
             Ok(tokens) => return Ok(tokens),
@@ -130,28 +93,37 @@ fn tokens(answer: &Answer, secrets: &[&str], parse: Parse) -> Result<TokenSet, (
     };
     let error = ErrorAnswer::read(answer);
     let text = error.describe(answer, secrets);
-    let text = match problem.filter(|_| error.form() != Form::Code) {
+    let text = match problem.filter(|_| error.shape() != Shape::Code) {
         Some(problem) => format!("{problem} ({text})"),
         None => text,
     };
     Err((error, text))
 }
 
-/// Statuses that say: not here, or not so.
-pub(super) const fn is_wrong_url(status: u16) -> bool {
-    matches!(status, 404 | 405 | 410 | 415)
+/// Adds the code's row to an answer.
+pub(super) fn said<'a>(dialect: &dyn Dialect, answer: &'a Answer, error: &'a ErrorAnswer) -> Said<'a> {
+    Said {
+        status: answer.status,
+        media_type: &answer.media_type,
+        error,
+        row: codes::find(dialect, error, answer.status),
+    }
 }
 
-/// Whether a revocation without a known code is refused for good: by the provider's own bare answer, or at a wrong URL.
-fn is_final(status: u16, error: &ErrorAnswer) -> bool {
-    is_wrong_url(status) || (error.form() == Form::Bare && matches!(status, 400 | 401 | 403))
+/// This dialect, and all that are known.
+fn dialects(own: &dyn Dialect) -> impl Iterator<Item = &dyn Dialect> {
+    std::iter::once(own).chain(kinds::ALL)
 }
 
-/// FusionAuth's reason is more precise than its code.
+/// Says whether there is more to tell than that the password is wrong.
+fn says_more(error: &ErrorAnswer) -> bool {
+    kinds::ALL.into_iter().filter_map(Dialect::wrong_password).all(|words| error.says_more_than(words))
+}
+
+/// A reason is more precise than the code beside it.
 pub(super) fn is_by_reason(row: &Row) -> bool {
     row.member == Member::Reason
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

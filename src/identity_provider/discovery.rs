@@ -5,16 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
-use super::SetupError;
-use super::classify::is_wrong_url;
-use super::endpoints::{Endpoints, below, check_url, issuer_url};
-use super::http::{CallError, HttpClient, measured};
-use super::single_flight::SingleFlight;
-use crate::config::{self, LogoutMethod, PlainHttp, ProviderKind};
+use crate::config::{self, LogoutMethod, PlainHttp};
+use crate::identity_provider::dialect::Dialect;
+use crate::identity_provider::discovery_error::DiscoveryError;
+use crate::identity_provider::endpoints::{Endpoints, check_url, issuer_url};
+use crate::identity_provider::http_client::HttpClient;
+use crate::identity_provider::log_text::escaped;
+use crate::identity_provider::metadata::Metadata;
+use crate::identity_provider::not_ready::SetupError;
+use crate::identity_provider::shared_fetch::SharedFetch;
 
 /// The least time between the starts of two attempts: while a provider is down, every login asks for one.
 const SPACING: Duration = Duration::from_millis(250);
@@ -35,7 +37,7 @@ pub(super) struct Discovery {
     known: ArcSwap<Endpoints>,
     /// Nothing is left to find out, be it that there is no metadata at all.
     settled: AtomicBool,
-    attempts: SingleFlight,
+    attempts: SharedFetch,
     state: Mutex<State>,
 }
 
@@ -47,115 +49,16 @@ struct State {
     last_error: Option<DiscoveryError>,
 }
 
-/// Why the endpoints are not known.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
-pub enum DiscoveryError {
-    /// The provider could not be asked now.
-    #[error("discovery at {url}: {reason}")]
-    Unreachable {
-        /// The metadata document.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The proxy in between does not let us ask it.
-    #[error("discovery at {url}: {reason}")]
-    Proxy {
-        /// The metadata document.
-        url: String,
-        /// What went wrong.
-        reason: String,
-    },
-    /// The provider says that there is no such document.
-    #[error("discovery at {url}: {reason}")]
-    NoMetadata {
-        /// The metadata document.
-        url: String,
-        /// How it says so.
-        reason: String,
-    },
-    /// What came is no metadata, and perhaps not the provider's: a page of a firewall, a sign-in, a maintenance.
-    #[error("discovery at {url}: {reason}")]
-    Unclear {
-        /// The metadata document.
-        url: String,
-        /// What came.
-        reason: String,
-    },
-    /// The metadata is another issuer's (OpenID Connect Discovery 1.0 section 4.3).
-    #[error("the provider calls itself {found:?}, the configured issuer is {configured:?}")]
-    OtherIssuer {
-        /// The metadata's `issuer`.
-        found: String,
-        /// The configured `issuer`.
-        configured: String,
-    },
-    /// An endpoint in the metadata is missing or not acceptable.
-    #[error("the provider's metadata: {0}")]
-    Endpoint(String),
-}
-
-impl DiscoveryError {
-    /// What to change in the configuration, where that is likely and the error does not say it itself.
-    const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::OtherIssuer { .. } => Some("set `issuer` to what the provider calls itself, byte by byte"),
-            Self::NoMetadata { .. } => Some(
-                "correct the host, the port or the path (such as the realm) of `issuer`; of a provider without metadata set \
-                 `token_endpoint` and `jwks_uri`",
-            ),
-            Self::Unclear { .. } => Some(
-                "this address must answer with the provider's metadata as JSON: correct `issuer`, or look what answers there \
-                 instead (a proxy, a sign-in page, a redirect to https)",
-            ),
-            Self::Endpoint(_) => Some("correct it at the provider, or set the endpoint in the configuration"),
-            Self::Unreachable { .. } | Self::Proxy { .. } => None,
-        }
-    }
-}
-
-/// The members of a metadata document that matter here; `grant_types_supported` is not to be trusted.
-#[derive(Deserialize)]
-struct Metadata {
-    issuer: String,
-    token_endpoint: Option<String>,
-    revocation_endpoint: Option<String>,
-    end_session_endpoint: Option<String>,
-    jwks_uri: Option<String>,
-}
-
-impl Metadata {
-    fn endpoints(&self, logout: LogoutMethod) -> Result<Endpoints, DiscoveryError> {
-        let parse = |name: &str, text: &Option<String>| {
-            text.as_deref()
-                .map(Url::parse)
-                .transpose()
-                .map_err(|error| DiscoveryError::Endpoint(format!("{name} is no URL: {error}")))
-        };
-        // Where nothing is sent there, a strange one does no harm.
-        let end_session = match logout {
-            LogoutMethod::EndSession => parse("end_session_endpoint", &self.end_session_endpoint)?,
-            LogoutMethod::Revocation => None,
-        };
-        Ok(Endpoints {
-            token: parse("token_endpoint", &self.token_endpoint)?,
-            revocation: parse("revocation_endpoint", &self.revocation_endpoint)?,
-            end_session,
-            jwks: parse("jwks_uri", &self.jwks_uri)?,
-            jwt_refresh: None,
-        })
-    }
-}
-
 impl Discovery {
     /// Prepares discovery; makes no connection.
-    pub(super) fn new(config: &config::IdentityProvider, http: HttpClient) -> Result<Self, SetupError> {
-        let configured = Endpoints::configured(config)?;
+    pub(super) fn new(
+        config: &config::IdentityProvider,
+        dialect: &dyn Dialect,
+        http: HttpClient,
+    ) -> Result<Self, SetupError> {
+        let configured = Endpoints::configured(config, dialect)?;
         let issuer = issuer_url(&config.issuer);
-        let mut documents = match (config.kind, &issuer) {
-            (ProviderKind::OAuth2, Some(issuer)) => well_known(issuer),
-            _ => Vec::new(),
-        };
+        let mut documents = issuer.map(|issuer| dialect.metadata(&issuer)).unwrap_or_default();
         let needs_jwks = config.hmac_secret.is_none();
         let complete = configured.token.is_some() && (configured.jwks.is_some() || !needs_jwks);
         if documents.is_empty() && !complete {
@@ -182,7 +85,7 @@ impl Discovery {
             known: ArcSwap::from_pointee(configured.clone()),
             configured,
             settled: AtomicBool::new(settled),
-            attempts: SingleFlight::default(),
+            attempts: SharedFetch::default(),
             state: Mutex::default(),
         })
     }
@@ -286,7 +189,7 @@ impl Discovery {
     async fn fetch_metadata(&self) -> Result<Metadata, DiscoveryError> {
         let mut told = None;
         for url in &self.documents {
-            match self.fetch(url).await {
+            match Metadata::fetch(&self.http, &self.provider, url, self.request_timeout).await {
                 Ok(metadata) => return Ok(metadata),
                 Err(error @ (DiscoveryError::Unreachable { .. } | DiscoveryError::Proxy { .. })) => {
                     return Err(error);
@@ -302,35 +205,11 @@ impl Discovery {
         Err(told.unwrap_or_else(|| DiscoveryError::Endpoint(String::from("the issuer is not a URL"))))
     }
 
-    async fn fetch(&self, url: &Url) -> Result<Metadata, DiscoveryError> {
-        let unreachable = |reason| DiscoveryError::Unreachable { url: url.to_string(), reason };
-        let no_metadata = |reason| DiscoveryError::NoMetadata { url: url.to_string(), reason };
-        let unclear = |reason| DiscoveryError::Unclear { url: url.to_string(), reason };
-        let answer =
-            match measured(&self.provider, "discovery", self.http.get(url, self.request_timeout)).await {
-                Ok(answer) => answer,
-                Err(error @ (CallError::TooLarge | CallError::Encoded)) => {
-                    return Err(unclear(error.to_string()));
-                }
-                Err(error @ CallError::Proxy { .. }) => {
-                    return Err(DiscoveryError::Proxy { url: url.to_string(), reason: error.to_string() });
-                }
-                Err(error) => return Err(unreachable(error.to_string())),
-            };
-        match answer.status {
-            200 => serde_json::from_slice(answer.json()).map_err(|error| unclear(error.to_string())),
-            status @ (300..=399) => Err(unclear(format!("a redirect ({status}), which is not followed"))),
-            status @ (408 | 425 | 429 | 500..) => Err(unreachable(format!("status {status}"))),
-            status if is_wrong_url(status) => Err(no_metadata(format!("status {status}"))),
-            status => Err(unclear(format!("status {status}"))),
-        }
-    }
-
     /// Takes over what the metadata says, where the configuration is silent.
     fn accept(&self, metadata: &Metadata) -> Result<(), DiscoveryError> {
         if metadata.issuer != self.issuer {
             return Err(DiscoveryError::OtherIssuer {
-                found: super::log_text::escaped(&metadata.issuer),
+                found: escaped(&metadata.issuer),
                 configured: self.issuer.clone(),
             });
         }
@@ -346,51 +225,5 @@ impl Discovery {
         self.known.store(Arc::new(known));
         self.state().found = Some(found);
         Ok(())
-    }
-}
-
-/// The metadata documents of an issuer: OpenID Connect appends to its path, RFC 8414 section 3.1 inserts before it.
-fn well_known(issuer: &Url) -> Vec<Url> {
-    let mut inserted = issuer.clone();
-    inserted.set_query(None);
-    inserted.set_fragment(None);
-    let path = issuer.path().trim_end_matches('/');
-    inserted.set_path(&format!("/.well-known/oauth-authorization-server{path}"));
-    vec![below(issuer, ".well-known/openid-configuration"), inserted]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_issuer_may_have_a_path_and_a_trailing_slash() {
-        let cases = [
-            (
-                "https://a.example",
-                "https://a.example/.well-known/openid-configuration",
-                "https://a.example/.well-known/oauth-authorization-server",
-            ),
-            (
-                "https://a.example/",
-                "https://a.example/.well-known/openid-configuration",
-                "https://a.example/.well-known/oauth-authorization-server",
-            ),
-            (
-                "https://a.example:8443/realms/shop",
-                "https://a.example:8443/realms/shop/.well-known/openid-configuration",
-                "https://a.example:8443/.well-known/oauth-authorization-server/realms/shop",
-            ),
-            (
-                "https://a.example/o/",
-                "https://a.example/o/.well-known/openid-configuration",
-                "https://a.example/.well-known/oauth-authorization-server/o",
-            ),
-        ];
-        for (issuer, openid, oauth) in cases {
-            let documents = well_known(&issuer.parse().unwrap());
-            let texts: Vec<_> = documents.iter().map(Url::as_str).collect();
-            assert_eq!(texts, [openid, oauth], "{issuer}");
-        }
     }
 }

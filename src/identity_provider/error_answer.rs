@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::codes::Member;
-use super::http::Answer;
-use super::log_text::{escaped, excerpt};
-use crate::strict_json;
+use crate::identity_provider::code_row::Member;
+use crate::identity_provider::log_text::{escaped, excerpt};
+use crate::identity_provider::provider_answer::Answer;
+use crate::syntax::json;
 
 /// The most that is passed on of a challenge, in bytes of JSON.
 const MAX_CHALLENGE: usize = 8 * 1024;
@@ -17,9 +17,9 @@ const MAX_DEPTH: usize = 32;
 /// `error_codes` that are told in the log.
 const MAX_NUMBERS: usize = 8;
 
-/// What an answer without tokens is made of.
+/// The stuff that an answer without tokens is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Shape {
     /// A JSON object whose `error` is a text, as providers answer.
     Code,
     /// Other JSON.
@@ -30,9 +30,9 @@ pub(super) enum Form {
     Foreign,
 }
 
-/// What matters of an error answer.
+/// The part of an error answer that matters.
 pub(super) struct ErrorAnswer {
-    form: Form,
+    shape: Shape,
     members: Map<String, Value>,
 }
 
@@ -41,22 +41,22 @@ impl ErrorAnswer {
     /// is not UTF-8 is read all the same, since the codes are.
     pub(super) fn read(answer: &Answer) -> Self {
         let text = String::from_utf8_lossy(answer.json());
-        let (form, members) = match strict_json::parse(text.as_bytes(), MAX_DEPTH) {
+        let (shape, members) = match json::parse(text.as_bytes(), MAX_DEPTH) {
             Ok(Value::Object(members)) if members.get("error").is_some_and(Value::is_string) => {
-                (Form::Code, members)
+                (Shape::Code, members)
             }
-            Ok(Value::Object(members)) => (Form::Json, members),
-            Ok(_) => (Form::Json, Map::new()),
-            Err(_) if answer.body.is_empty() && announces_nothing(answer) => (Form::Bare, Map::new()),
-            Err(_) => (Form::Foreign, Map::new()),
+            Ok(Value::Object(members)) => (Shape::Json, members),
+            Ok(_) => (Shape::Json, Map::new()),
+            Err(_) if answer.body.is_empty() && announces_nothing(answer) => (Shape::Bare, Map::new()),
+            Err(_) => (Shape::Foreign, Map::new()),
         };
-        let form = if form == Form::Json && answer.asks_for.is_some() { Form::Foreign } else { form };
-        Self { form, members }
+        let shape = if shape == Shape::Json && answer.asks_for.is_some() { Shape::Foreign } else { shape };
+        Self { shape, members }
     }
 
-    /// What it is made of.
-    pub(super) fn form(&self) -> Form {
-        self.form
+    /// Returns the stuff that it is made of.
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// `error`, or nothing.
@@ -64,9 +64,9 @@ impl ErrorAnswer {
         self.text("error")
     }
 
-    /// Whether this is said. The other members are looked at only beside an `error`.
+    /// Says whether this value stands in this member. The other members are looked at only beside an `error`.
     pub(super) fn says(&self, member: Member, value: &str) -> bool {
-        if self.form != Form::Code {
+        if self.shape != Shape::Code {
             return false;
         }
         match member {
@@ -80,10 +80,10 @@ impl ErrorAnswer {
         }
     }
 
-    /// Whether it describes what happened in other words than these.
+    /// Says whether it describes what happened in other words than these.
     pub(super) fn says_more_than(&self, words: &str) -> bool {
         let description = self.text("error_description");
-        self.form == Form::Code && !description.is_empty() && !description.eq_ignore_ascii_case(words)
+        self.shape == Shape::Code && !description.is_empty() && !description.eq_ignore_ascii_case(words)
     }
 
     fn text(&self, name: &str) -> &str {
@@ -95,21 +95,16 @@ impl ErrorAnswer {
         numbers.into_iter().flatten().filter_map(|number| Some(number.as_u64()?.to_string()))
     }
 
-    /// Whether FusionAuth's own APIs find fault with this field of a request.
-    pub(super) fn refuses_field(&self, field: &str) -> bool {
-        let fields = self.members.get("fieldErrors").and_then(Value::as_object);
-        fields.is_some_and(|fields| fields.contains_key(field))
+    /// A member, whatever its type.
+    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+        self.members.get(name)
     }
 
-    /// What the app needs to know for the step that the provider wants. `with_reason`: the reason says which step.
-    pub(super) fn challenge(&self, with_reason: bool) -> Value {
-        let mut members = Map::new();
-        // Chosen one by one: an answer may hold what is not for the browser, such as a token.
-        for name in ["two_factor_id", "two_factor_methods", "change_password_id"] {
-            if let Some(value) = self.members.get(name) {
-                members.insert(name.to_owned(), value.clone());
-            }
-        }
+    /// Collects what the app needs to know for the step that the provider wants. `names` are chosen one by one: an answer may
+    /// hold what is not for the browser, such as a token. `with_reason`: the reason says which step.
+    pub(super) fn challenge<'a>(&self, names: impl Iterator<Item = &'a str>, with_reason: bool) -> Value {
+        let known = names.filter_map(|name| Some((name.to_owned(), self.members.get(name)?.clone())));
+        let mut members: Map<String, Value> = known.collect();
         if with_reason {
             members.insert(String::from("reason"), Value::from(self.text("error_reason")));
         }
@@ -127,7 +122,7 @@ impl ErrorAnswer {
                 line.push_str(&text);
             }
         };
-        if self.form == Form::Code {
+        if self.shape == Shape::Code {
             for name in ["error", "error_reason", "suberror", "error_subtype"] {
                 add(&format!("{name} "), excerpt(self.text(name), secrets));
             }
@@ -137,10 +132,10 @@ impl ErrorAnswer {
         }
         add("", escaped(&answer.media_type));
         add("asks for authentication: ", escaped(answer.asks_for.as_deref().unwrap_or_default()));
-        line.push_str(match self.form {
+        line.push_str(match self.shape {
             _ if answer.body.is_empty() => ", no body",
-            Form::Foreign => ", not the provider's own words",
-            Form::Code | Form::Json | Form::Bare => ", no `error` in it",
+            Shape::Foreign => ", not the provider's own words",
+            Shape::Code | Shape::Json | Shape::Bare => ", no `error` in it",
         });
         line
     }

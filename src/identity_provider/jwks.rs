@@ -10,16 +10,13 @@ use jsonwebtoken::Algorithm;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::UnknownKeySource;
-use super::discovery::Discovery;
-use super::http::{HttpClient, measured};
-use super::single_flight::SingleFlight;
 use crate::access::jwk_notation::canonicalise;
 use crate::access::key_set::KeySet;
 use crate::config;
-
-/// The least time between two fetches that the provider's own token answers cause.
-const TOKEN_ANSWER_COOLDOWN: Duration = Duration::from_secs(1);
+use crate::identity_provider::discovery::Discovery;
+use crate::identity_provider::http_client::{HttpClient, measured};
+use crate::identity_provider::jwks_backoff::{LastFetches, UnknownKeySource};
+use crate::identity_provider::shared_fetch::SharedFetch;
 
 /// The members of a JWK (RFC 7517, RFC 7518, RFC 8037) that make it what it is.
 const IDENTIFYING: [&str; 8] = ["kid", "kty", "alg", "crv", "n", "e", "x", "y"];
@@ -37,7 +34,7 @@ pub(super) struct KeyStore {
     discovery: Arc<Discovery>,
     current: ArcSwap<KeySet>,
     generation: AtomicU64,
-    fetches: SingleFlight,
+    fetches: SharedFetch,
     state: Mutex<State>,
 }
 
@@ -47,8 +44,7 @@ struct State {
     fingerprint: BTreeSet<String>,
     fetched: Option<Instant>,
     last_error: Option<String>,
-    last_for_request: Option<Instant>,
-    last_for_token_answer: Option<Instant>,
+    last_fetches: LastFetches,
 }
 
 impl KeyStore {
@@ -70,7 +66,7 @@ impl KeyStore {
             discovery,
             current: ArcSwap::from_pointee(keys.unwrap_or_default()),
             generation: AtomicU64::new(0),
-            fetches: SingleFlight::default(),
+            fetches: SharedFetch::default(),
             state: Mutex::default(),
         }
     }
@@ -92,8 +88,7 @@ impl KeyStore {
             fetched: known.fetched,
             last_error: known.last_error.clone(),
             // A flood of unknown key ids goes on as well.
-            last_for_request: known.last_for_request,
-            last_for_token_answer: known.last_for_token_answer,
+            last_fetches: known.last_fetches,
         };
     }
 
@@ -131,21 +126,8 @@ impl KeyStore {
     /// As [`fetch`](Self::fetch), but starts at most one fetch per cool-down of `source`.
     pub(super) async fn fetch_limited(self: &Arc<Self>, source: UnknownKeySource) -> bool {
         let this = Arc::clone(self);
-        let permitted = || self.take_permission(source);
+        let permitted = || self.state().last_fetches.permit(source, self.cooldown);
         !self.fixed && self.fetches.join_or_start(permitted, || async move { this.renew().await }).await
-    }
-
-    fn take_permission(&self, source: UnknownKeySource) -> bool {
-        let mut state = self.state();
-        let (last, cooldown) = match source {
-            UnknownKeySource::Request => (&mut state.last_for_request, self.cooldown),
-            UnknownKeySource::TokenAnswer => (&mut state.last_for_token_answer, TOKEN_ANSWER_COOLDOWN),
-        };
-        if last.is_some_and(|last| last.elapsed() < cooldown) {
-            return false;
-        }
-        *last = Some(Instant::now());
-        true
     }
 
     async fn renew(&self) -> bool {

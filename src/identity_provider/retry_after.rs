@@ -2,7 +2,7 @@
 
 use std::time::UNIX_EPOCH;
 
-use super::http::Answer;
+use crate::identity_provider::provider_answer::Answer;
 
 /// The most that a client is told to wait, in seconds.
 const LONGEST: u64 = 3600;

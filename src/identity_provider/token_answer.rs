@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::TokenSet;
+use crate::access::tokens::{AccessToken, RefreshToken};
+use crate::identity_provider::outcome::TokenSet;
 
 /// The longest token that is taken, in bytes; a JWT with very many roles has some 8 KB.
 const MAX_TOKEN: usize = 16 * 1024;
@@ -16,17 +17,10 @@ struct Body {
     token_type: Option<String>,
 }
 
-/// FusionAuth's `POST /api/jwt/refresh` has names of its own.
-#[derive(Deserialize)]
-struct JwtRefreshBody {
-    token: Option<Zeroized>,
-    #[serde(rename = "refreshToken")]
-    refresh_token: Option<Zeroized>,
-}
-
+/// A token of an answer, zeroised on drop.
 #[derive(Deserialize)]
 #[serde(from = "String")]
-struct Zeroized(Zeroizing<String>);
+pub(super) struct Zeroized(Zeroizing<String>);
 
 impl From<String> for Zeroized {
     fn from(text: String) -> Self {
@@ -43,14 +37,11 @@ pub(super) fn parse(body: &[u8]) -> Result<TokenSet, &'static str> {
     token_set(body.access_token, body.refresh_token)
 }
 
-/// Reads the answer of FusionAuth's `POST /api/jwt/refresh`.
-pub(super) fn parse_jwt_refresh(body: &[u8]) -> Result<TokenSet, &'static str> {
-    let body: JwtRefreshBody =
-        serde_json::from_slice(body).map_err(|_| "the refresh answer is not the JSON expected")?;
-    token_set(body.token, body.refresh_token)
-}
-
-fn token_set(access: Option<Zeroized>, refresh: Option<Zeroized>) -> Result<TokenSet, &'static str> {
+/// Checks the tokens of an answer.
+pub(super) fn token_set(
+    access: Option<Zeroized>,
+    refresh: Option<Zeroized>,
+) -> Result<TokenSet, &'static str> {
     let access = access.map(|token| token.0).filter(|token| !token.is_empty());
     let refresh = refresh.map(|token| token.0).filter(|token| !token.is_empty());
     let access_token = access.ok_or("the token answer has no access token")?;
@@ -63,7 +54,10 @@ fn token_set(access: Option<Zeroized>, refresh: Option<Zeroized>) -> Result<Toke
             return Err("the token answer has a token with characters that no token has");
         }
     }
-    Ok(TokenSet { access_token, refresh_token: refresh })
+    Ok(TokenSet {
+        access_token: AccessToken::new(access_token),
+        refresh_token: refresh.map(RefreshToken::new),
+    })
 }
 
 #[cfg(test)]
@@ -88,8 +82,6 @@ mod tests {
             let expected = Some((String::from("a"), refresh.map(String::from)));
             assert_eq!(tokens(parse(body.as_bytes())), expected, "{body}");
         }
-        let body = br#"{"token":"a","refreshToken":"r","refreshTokenId":"i"}"#;
-        assert_eq!(tokens(parse_jwt_refresh(body)), Some((String::from("a"), Some(String::from("r")))));
     }
 
     #[test]
@@ -114,6 +106,5 @@ mod tests {
         for body in bodies {
             assert_eq!(tokens(parse(body.as_bytes())), None, "{body}");
         }
-        assert_eq!(tokens(parse_jwt_refresh(br#"{"access_token":"a"}"#)), None);
     }
 }

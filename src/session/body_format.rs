@@ -1,9 +1,10 @@
 //! How a body is written that Portcullis reads itself, by its head.
 
-use crate::media_type::{Parameterised, shown};
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
-use crate::strict_multipart;
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
+use crate::syntax::media_type::{Parameterised, shown};
+use crate::syntax::multipart;
 
 /// A format, without its parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl BodyFormat {
             (BodyKind::Form, Some(_)) => Ok(Self::Form),
             (BodyKind::Multipart, parameters) => {
                 let boundary = parameters.as_ref().and_then(|parameters| parameters.one("boundary"));
-                let boundary = boundary.filter(|boundary| strict_multipart::is_boundary(boundary));
+                let boundary = boundary.filter(|boundary| multipart::is_boundary(boundary));
                 let needed = "`multipart/form-data` needs one `boundary`. Scripts leave `Content-Type` to the browser.";
                 let problem = || Problem::new(Code::BadRequest, needed).because(ReasonCode::LoginBody);
                 boundary.map(|boundary| Self::Multipart(boundary.to_owned())).ok_or_else(problem)

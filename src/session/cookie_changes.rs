@@ -14,9 +14,10 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::access::revocations::Mark;
-use crate::session::Sessions;
-use crate::session::expiring::Expiring;
-use crate::session::ledger::SessionKey;
+use crate::session::expiring_table::Expiring;
+use crate::session::session_key::SessionKey;
+use crate::session::sessions::Sessions;
+use crate::syntax::redacted::Redacted;
 
 /// Changes that are remembered at once; the oldest are forgotten first.
 const MAX_CHANGES: usize = 65_536;
@@ -97,23 +98,14 @@ pub(crate) enum Change {
 }
 
 /// `Set-Cookie` headers for the final response to a request.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct NewCookies {
     /// The headers.
-    pub(crate) headers: Vec<HeaderValue>,
+    pub(crate) headers: Redacted<Vec<HeaderValue>>,
     /// What they do.
     pub(crate) change: Change,
     /// What the request brought; `None`: no session cookies.
     pub(crate) before: Option<Brought>,
-}
-
-impl std::fmt::Debug for NewCookies {
-    /// Without the headers, whose values are the session.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { headers, change, .. } = self;
-        let mut shown = formatter.debug_struct("NewCookies");
-        shown.field("headers", &headers.len()).field("change", change).finish_non_exhaustive()
-    }
 }
 
 /// Who is answered.
@@ -273,12 +265,12 @@ mod tests {
     use std::sync::Arc;
 
     use tokio::time::advance;
-    use zeroize::Zeroizing;
 
     use super::*;
-    use crate::session::ledger::Gain;
+    use crate::access::tokens::{AccessToken, RefreshToken};
+    use crate::session::outcome::{Outcome, UnverifiedTokens};
+    use crate::session::replay_window::Gain;
     use crate::session::tests::harness::sessions_without_provider;
-    use crate::session::{Outcome, UnverifiedTokens};
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -288,7 +280,7 @@ mod tests {
 
     fn cookies(before: u8, change: Change) -> NewCookies {
         let before = (before != 0).then(|| brought(before));
-        NewCookies { headers: Vec::new(), change, before }
+        NewCookies { headers: Redacted(Vec::new()), change, before }
     }
 
     fn begin(to: u8) -> Change {
@@ -308,8 +300,8 @@ mod tests {
         let Change::Renew { key, .. } = change else { return };
         let number = (0..=u8::MAX).find(|number| SessionKey::new(0, &number.to_string()) == key).unwrap();
         let tokens = UnverifiedTokens {
-            access_token: Zeroizing::new(String::from("jwt")),
-            refresh_token: Some(Zeroizing::new(number.to_string())),
+            access_token: AccessToken::new("jwt"),
+            refresh_token: Some(RefreshToken::new(number.to_string())),
         };
         let before = SessionKey::new(0, &before.to_string());
         sessions.ledger.finish(before, Outcome::Unverified(Arc::new(tokens)), Gain::default());

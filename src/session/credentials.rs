@@ -2,14 +2,16 @@
 
 use zeroize::Zeroizing;
 
+use crate::answer::problem::Problem;
 use crate::config;
 use crate::identity_provider::Credentials;
-use crate::media_type::is_utf8;
-use crate::respond::Problem;
 use crate::session::body_format::{BodyFormat, other_charset};
 use crate::session::login_fields::{Fields, Flaw, Value, refuse};
-use crate::strict_multipart::{self, Part};
-use crate::{strict_form, strict_json};
+use crate::syntax::media_type::is_utf8;
+use crate::syntax::multipart;
+use crate::syntax::multipart::Part;
+use crate::syntax::redacted::Redacted;
+use crate::syntax::{form, json};
 
 /// A login's object is flat; what an app adds beside the two fields may be a little deeper.
 const MAX_DEPTH: usize = 4;
@@ -25,12 +27,12 @@ pub fn parse(format: &BodyFormat, body: &[u8], login: &config::Login) -> Result<
         BodyFormat::Multipart(boundary) => of_multipart(body, boundary, login)?,
     };
     let (username, password) = fields.finish()?;
-    Ok(Credentials { username: username.to_string(), password })
+    Ok(Credentials { username: Redacted(username), password: Redacted(password) })
 }
 
 fn of_json<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Problem> {
     // The parser's own message may quote the body: it is not passed on.
-    let members = strict_json::members(body, MAX_DEPTH).map_err(|_| refuse(Flaw::Json, login))?;
+    let members = json::members(body, MAX_DEPTH).map_err(|_| refuse(Flaw::Json, login))?;
     let mut fields = Fields::new(login);
     for (name, value) in members {
         let text = match value {
@@ -46,12 +48,12 @@ fn of_form<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Prob
     // As `curl -d` sends it.
     let is_json = body.trim_ascii_start().starts_with(b"{");
     let malformed = if is_json { Flaw::JsonAsForm } else { Flaw::Form };
-    let pairs = strict_form::pairs(body).map_err(|_| refuse(malformed, login))?;
+    let pairs = form::pairs(body).map_err(|_| refuse(malformed, login))?;
     let mut fields = Fields::new(login);
     if is_json {
         fields.without_these = Flaw::JsonAsForm;
     }
-    for strict_form::Pair { name, value } in pairs {
+    for form::Pair { name, value } in pairs {
         let has_value = value.is_some();
         fields.add(&name, has_value, || Ok(value.unwrap_or_default()));
     }
@@ -59,7 +61,7 @@ fn of_form<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Prob
 }
 
 fn of_multipart<'a>(body: &[u8], boundary: &str, login: &'a config::Login) -> Result<Fields<'a>, Problem> {
-    let parts = strict_multipart::parse(body, boundary).ok_or_else(|| refuse(Flaw::Multipart, login))?;
+    let parts = multipart::parse(body, boundary).ok_or_else(|| refuse(Flaw::Multipart, login))?;
     let mut fields = Fields::new(login);
     for part in parts {
         let is_wanted = part.name == login.username_field || part.name == login.password_field;
@@ -109,7 +111,7 @@ mod tests {
 
     fn read(format: &BodyFormat, body: &[u8]) -> Option<(String, String)> {
         let credentials = parse(format, body, &login()).ok()?;
-        Some((credentials.username.clone(), credentials.password.to_string()))
+        Some((credentials.username.to_string(), credentials.password.to_string()))
     }
 
     #[test]

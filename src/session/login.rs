@@ -8,17 +8,21 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-use crate::access::decision::RETRY_AFTER;
 use crate::access::token::TokenError;
 use crate::access::token_fix;
+use crate::access::tokens::AccessToken;
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
+use crate::answer::retry_after::RETRY_AFTER;
 use crate::identity_provider::{ChallengeKind, Credentials, LoginError, TokenSet, client_fix};
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
 use crate::session::login_name::LoginName;
-use crate::session::login_turns::Turn;
+use crate::session::login_queue::Turn;
 use crate::session::logout::spawn_revocation;
+use crate::session::outcome::Tokens;
+use crate::session::relying_party::RelyingParty;
+use crate::session::sessions::Sessions;
 use crate::session::throttle::{Refused, Reservation};
-use crate::session::{SessionContext, Sessions, Tokens};
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
 
@@ -28,58 +32,62 @@ impl Sessions {
     /// `client` is the browser's address: failed logins are counted by it, and those that wait take turns by it.
     pub async fn login(
         &self,
-        app: &Arc<SessionContext>,
+        relying_party: &Arc<RelyingParty>,
         credentials: Credentials,
         client: Option<IpAddr>,
     ) -> Result<Arc<Tokens>, Problem> {
-        let name = LoginName::new(app.provider.issuer(), &credentials.username, client);
-        let turn = self.turn(app, &name).await?;
-        let granted = call(app, credentials, turn).await;
-        let tokens = granted.map_err(|error| refusal(app, error, self.clock.now()))?;
-        let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
+        let name = LoginName::new(relying_party.provider.issuer(), &credentials.username, client);
+        let turn = self.turn(relying_party, &name).await?;
+        let granted = call(relying_party, credentials, turn).await;
+        let tokens = granted.map_err(|error| refusal(relying_party, error, self.clock.now()))?;
+        let identity = match relying_party.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
-            Err(error) => return Err(unusable(app, &error, &tokens.access_token)),
+            Err(error) => return Err(unusable(relying_party, &error, &tokens.access_token)),
         };
         self.known_sites.remember(&name);
-        self.memory.saw(app.rules.token.provider, &identity, self.clock.now());
+        self.memory.saw(relying_party.rules.token.provider, &identity, self.clock.now());
         // A login that waited for its answer while its subject was revoked counts as one after that.
         self.memory.revocations.admit(identity.marks(), identity.issued_at(), self.clock.now());
         if let Some(refresh_token) = &tokens.refresh_token {
             let started_at = identity.session_start(self.clock.now());
-            self.ledger.begin(Self::key(app, refresh_token), &identity, started_at);
+            self.ledger.begin(Self::key(relying_party, refresh_token), &identity, started_at);
         }
         Ok(Arc::new(Tokens {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
             identity,
-            rules: app.rules.generation,
+            rules: relying_party.rules.generation,
         }))
     }
 
     /// Waits until the login may go out: it has its turn, and a place among the failed ones. Whoever waits for a place holds
     /// no turn.
-    async fn turn(&self, app: &SessionContext, name: &LoginName) -> Result<(Turn, Reservation), Problem> {
+    async fn turn(
+        &self,
+        relying_party: &RelyingParty,
+        name: &LoginName,
+    ) -> Result<(Turn, Reservation), Problem> {
         // Twice: one's own turn, and the one before.
-        let deadline = Instant::now() + app.request_timeout * 2;
+        let deadline = Instant::now() + relying_party.request_timeout * 2;
         let is_known = self.known_sites.knows(name);
         loop {
-            self.throttle.check(name).map_err(|wait| too_many_failed(app, wait))?;
+            self.throttle.check(name).map_err(|wait| too_many_failed(relying_party, wait))?;
             let settled = self.throttle.settled();
             tokio::pin!(settled);
             settled.as_mut().enable();
-            let waiting = app.calls.logins.enter(name, is_known, self.max_waiting_logins);
-            let waiting = waiting.ok_or_else(|| too_many_waiting(app))?;
+            let waiting = relying_party.calls.logins.enter(name, is_known, self.max_waiting_logins);
+            let waiting = waiting.ok_or_else(|| too_many_waiting(relying_party))?;
             let turn = match timeout_at(deadline, waiting.turn()).await {
                 Ok(Some(turn)) => turn,
-                Ok(None) => return Err(too_many_waiting(app)),
-                Err(_) => return Err(too_many_calls(app)),
+                Ok(None) => return Err(too_many_waiting(relying_party)),
+                Err(_) => return Err(too_many_calls(relying_party)),
             };
             match self.throttle.reserve(name) {
                 Ok(reservation) => return Ok((turn, reservation)),
-                Err(Refused::Failed(wait)) => return Err(too_many_failed(app, wait)),
+                Err(Refused::Failed(wait)) => return Err(too_many_failed(relying_party, wait)),
                 Err(Refused::OnTheirWay) => drop(turn),
             }
-            timeout_at(deadline, settled).await.map_err(|_| too_many_calls(app))?;
+            timeout_at(deadline, settled).await.map_err(|_| too_many_calls(relying_party))?;
         }
     }
 }
@@ -87,14 +95,14 @@ impl Sessions {
 /// Asks the provider, in a task of its own: the answer counts, and the turn lasts until it is there, also where the client
 /// leaves before. Then nobody is left to have the session, and it ends.
 async fn call(
-    app: &Arc<SessionContext>,
+    relying_party: &Arc<RelyingParty>,
     credentials: Credentials,
     (turn, reservation): (Turn, Reservation),
 ) -> Result<TokenSet, LoginError> {
     let (sender, granted) = oneshot::channel();
-    let context = Arc::clone(app);
+    let caller = Arc::clone(relying_party);
     let work = async move {
-        let granted = context.provider.password_grant(&context.client, &credentials).await;
+        let granted = caller.provider.password_grant(&caller.client, &credentials).await;
         match &granted {
             Ok(_) => reservation.succeeded(),
             Err(LoginError::InvalidCredentials(_)) => reservation.failed(),
@@ -103,7 +111,7 @@ async fn call(
         }
         drop(turn);
         if let Err(Ok(TokenSet { refresh_token: Some(refresh_token), .. })) = sender.send(granted) {
-            spawn_revocation(&context, refresh_token);
+            spawn_revocation(&caller, refresh_token);
         }
     };
     tokio::spawn(traces::under(traces::parent(), audit::caused_by(audit::cause(), work)));
@@ -111,28 +119,34 @@ async fn call(
 }
 
 /// The answer where the provider gave a JWT that cannot be used.
-fn unusable(app: &SessionContext, error: &TokenError, token: &str) -> Problem {
-    let (provider, client) = (app.provider.name(), &app.client.id);
+fn unusable(relying_party: &RelyingParty, error: &TokenError, token: &AccessToken) -> Problem {
+    let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
     if let TokenError::UnusableClaim(..) = error {
         let reason = error.code();
-        audit::record_detail(Event::LoginRefused, reason, app, &error.to_string());
-        return Problem::new(Code::Forbidden, "This account cannot be used with this app.").because(reason);
+        audit::record_detail(Event::LoginRefused, reason, relying_party, &error.to_string());
+        return Problem::new(Code::Forbidden, "This account cannot be used with this relying_party.")
+            .because(reason);
     }
     let (said, hint) = (token_fix::said(error, token), token_fix::of(error));
     error!(provider, client, error = %format_args!("{error}{said}"), %hint, "the provider's JWT was refused at login");
-    audit::record_detail(Event::LoginRefused, ReasonCode::ProviderToken, app, error.code().as_str());
+    audit::record_detail(
+        Event::LoginRefused,
+        ReasonCode::ProviderToken,
+        relying_party,
+        error.code().as_str(),
+    );
     unavailable().because(ReasonCode::ProviderToken)
 }
 
-fn too_many_failed(app: &SessionContext, wait: Duration) -> Problem {
-    audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, app, None);
+fn too_many_failed(relying_party: &RelyingParty, wait: Duration) -> Problem {
+    audit::record(Event::LoginRefused, ReasonCode::TooManyFailed, relying_party, None);
     Problem::new(Code::TooManyAttempts, "Too many logins have failed. Try again later.")
         .retry_after(wait.as_secs() + 1)
 }
 
-fn too_many_waiting(app: &SessionContext) -> Problem {
+fn too_many_waiting(relying_party: &RelyingParty) -> Problem {
     let reason = ReasonCode::TooManyWaiting;
-    audit::record(Event::LoginRefused, reason, app, None);
+    audit::record(Event::LoginRefused, reason, relying_party, None);
     Problem::new(Code::TooManyAttempts, "Too many logins at once. Try again later.")
         .retry_after(1)
         .because(reason)
@@ -147,8 +161,8 @@ pub(crate) fn unavailable() -> Problem {
     .retry_after(RETRY_AFTER)
 }
 
-fn too_many_calls(app: &SessionContext) -> Problem {
-    audit::record(Event::LoginRefused, ReasonCode::TooManyCalls, app, None);
+fn too_many_calls(relying_party: &RelyingParty) -> Problem {
+    audit::record(Event::LoginRefused, ReasonCode::TooManyCalls, relying_party, None);
     unavailable().because(ReasonCode::TooManyCalls)
 }
 
@@ -166,26 +180,26 @@ pub(crate) fn step(kind: ChallengeKind) -> Problem {
     Problem::new(code, detail)
 }
 
-fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
-    let (provider, client) = (app.provider.name(), &app.client.id);
+fn refusal(relying_party: &RelyingParty, error: LoginError, now: u64) -> Problem {
+    let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
     match error {
         LoginError::InvalidCredentials(said) => {
             let reason = ReasonCode::InvalidCredentials;
             match said {
-                Some(said) => audit::record_detail(Event::LoginRefused, reason, app, &said),
-                None => audit::record(Event::LoginRefused, reason, app, None),
+                Some(said) => audit::record_detail(Event::LoginRefused, reason, relying_party, &said),
+                None => audit::record(Event::LoginRefused, reason, relying_party, None),
             }
             Problem::new(Code::InvalidCredentials, "The user name or the password is wrong.")
         }
         LoginError::Challenge(kind, challenge, said) => {
             let mut problem = step(kind);
-            audit::record_detail(Event::LoginRefused, problem.reason, app, &said);
+            audit::record_detail(Event::LoginRefused, problem.reason, relying_party, &said);
             problem.challenge = (!challenge.is_null()).then_some(challenge);
             problem
         }
         LoginError::TooMany(reason, retry_after) => {
             let wait = retry_after.map_or(RETRY_AFTER, |retry_after| retry_after.seconds(now));
-            audit::record_detail(Event::LoginRefused, ReasonCode::ProviderThrottled, app, &reason);
+            audit::record_detail(Event::LoginRefused, ReasonCode::ProviderThrottled, relying_party, &reason);
             let detail = "The identity provider takes no more logins for now. Try again later.";
             Problem::new(Code::TooManyAttempts, detail)
                 .retry_after(wait)
@@ -193,14 +207,14 @@ fn refusal(app: &SessionContext, error: LoginError, now: u64) -> Problem {
         }
         LoginError::Unavailable(reason, retry_after) => {
             warn!(provider, client, reason, "login impossible: the provider is unavailable");
-            audit::record(Event::LoginRefused, ReasonCode::ProviderUnavailable, app, None);
+            audit::record(Event::LoginRefused, ReasonCode::ProviderUnavailable, relying_party, None);
             let wait = retry_after.map_or(RETRY_AFTER, |retry_after| retry_after.seconds(now));
             unavailable().retry_after(wait)
         }
         LoginError::Misconfigured(reason) => {
             let hint = client_fix(&reason, "password");
             error!(provider, client, reason, hint, "login impossible: the provider refuses this client");
-            audit::record(Event::LoginRefused, ReasonCode::ProviderMisconfigured, app, None);
+            audit::record(Event::LoginRefused, ReasonCode::ProviderMisconfigured, relying_party, None);
             unavailable().because(ReasonCode::ProviderMisconfigured)
         }
     }

@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 
 use zeroize::Zeroizing;
 
+use crate::answer::code::Code;
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
 use crate::config;
-use crate::reason::ReasonCode;
-use crate::respond::{Code, Problem};
 
 /// Names that are told, and how long they may be.
 const MAX_NAMES: usize = 12;

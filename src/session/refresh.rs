@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{error, warn};
-use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
@@ -15,13 +14,18 @@ use crate::access::memory::Memory;
 use crate::access::revocations::{Mark, Revocation};
 use crate::access::token::TokenError;
 use crate::access::token_fix;
+use crate::access::tokens::{AccessToken, RefreshToken};
+use crate::answer::reason::ReasonCode;
 use crate::identity_provider::{REFRESH_READ_LIMIT, RefreshError, TokenSet, client_fix};
-use crate::reason::ReasonCode;
-use crate::session::ledger::{Asked, Gain, Ledger, Rest, SessionKey, Turn};
+use crate::session::login;
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
-use crate::session::stranger_calls;
-use crate::session::{Outcome, Refreshed, SessionContext, Sessions, Tokens, UnverifiedTokens, login};
+use crate::session::outcome::{Outcome, Refreshed, Tokens, UnverifiedTokens};
+use crate::session::refresh_limits;
+use crate::session::relying_party::RelyingParty;
+use crate::session::replay_window::{Asked, Gain, ReplayWindow, Rest, Turn};
+use crate::session::session_key::SessionKey;
+use crate::session::sessions::Sessions;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::{Held, METRICS};
 use crate::telemetry::traces;
@@ -42,20 +46,24 @@ impl Sessions {
     /// until a request has brought the new one and the replay window is over.
     pub async fn refresh(
         &self,
-        app: &Arc<SessionContext>,
+        relying_party: &Arc<RelyingParty>,
         grant: &Grant,
         previous: Option<&Previous>,
         client: Option<IpAddr>,
     ) -> Refreshed {
-        let presented = Self::key(app, &grant.refresh_token);
+        let presented = Self::key(relying_party, &grant.refresh_token);
         self.ledger.brought(presented);
-        if let Some(outcome) = self.outlived(app, grant, presented, previous) {
+        if let Some(outcome) = self.outlived(relying_party, grant, presented, previous) {
             return Refreshed { outcome, refresh_token: grant.refresh_token.clone() };
         }
-        let request = Request { app, grant, previous, client };
+        let request = Request { relying_party, grant, previous, client };
         let is_early = request.is_early();
         let has_jwt = is_early || self.newer_tokens(presented, previous).is_some();
-        let patience = if has_jwt { EARLY_PATIENCE.min(app.request_timeout) } else { app.request_timeout };
+        let patience = if has_jwt {
+            EARLY_PATIENCE.min(relying_party.request_timeout)
+        } else {
+            relying_party.request_timeout
+        };
         let mut newest = grant.refresh_token.clone();
         let waiting = timeout(patience, self.follow(&request, &mut newest));
         let mut outcome = waiting.await.unwrap_or(Outcome::Unavailable);
@@ -68,44 +76,46 @@ impl Sessions {
         if let Some(next) = outcome.refresh_token().flatten() {
             newest.clone_from(next);
         }
-        let outcome = self.by_rules_of(app, outcome).await;
+        let outcome = self.by_rules_of(relying_party, outcome).await;
         let Outcome::Renewed(tokens) = &outcome else { return Refreshed { outcome, refresh_token: newest } };
         let previous = match belonging(&request, &tokens.identity) {
             Ok(previous) => previous,
             Err(outcome) => return Refreshed { outcome, refresh_token: grant.refresh_token.clone() },
         };
         // What was revoked while this request waited, or since the outcome was recorded.
-        match self.revocation(app, grant, previous, &tokens.identity) {
+        match self.revocation(relying_party, grant, previous, &tokens.identity) {
             None => Refreshed { outcome, refresh_token: newest },
             Some(Revocation::Token) => {
                 let subject = Some(tokens.identity.subject());
-                audit::record(Event::RefreshRefused, ReasonCode::TokenRevoked, app, subject);
+                audit::record(Event::RefreshRefused, ReasonCode::TokenRevoked, relying_party, subject);
                 Refreshed { outcome: Outcome::Unavailable, refresh_token: newest }
             }
-            Some(Revocation::Session { is_replaced }) => {
-                let reason = if is_replaced { ReasonCode::Replaced } else { ReasonCode::Revoked };
-                self.expire(app, &Grant { refresh_token: newest.clone(), record: grant.record }, reason);
-                let outcome = if is_replaced { Outcome::Ended } else { Outcome::Dead };
-                Refreshed { outcome, refresh_token: newest }
+            Some(Revocation::Session(by)) => {
+                self.expire(
+                    relying_party,
+                    &Grant { refresh_token: newest.clone(), record: grant.record },
+                    by.reason(),
+                );
+                Refreshed { outcome: Outcome::of_end(by), refresh_token: newest }
             }
         }
     }
 
     /// An outcome of before the app's rules changed is told again only as far as the new ones permit.
-    async fn by_rules_of(&self, app: &SessionContext, outcome: Outcome) -> Outcome {
+    async fn by_rules_of(&self, relying_party: &RelyingParty, outcome: Outcome) -> Outcome {
         let tokens = match outcome {
-            Outcome::Renewed(tokens) if tokens.rules != app.rules.generation => tokens,
+            Outcome::Renewed(tokens) if tokens.rules != relying_party.rules.generation => tokens,
             outcome => return outcome,
         };
         let access_token = tokens.access_token.clone();
         let refresh_token = tokens.refresh_token.clone();
-        match app.verify_new(&access_token, self.clock.now()).await {
+        match relying_party.verify_new(&access_token, self.clock.now()).await {
             Ok(identity) => {
-                let rules = app.rules.generation;
+                let rules = relying_party.rules.generation;
                 Outcome::Renewed(Arc::new(Tokens { access_token, refresh_token, identity, rules }))
             }
             Err(error) => {
-                let (provider, client) = (app.provider.name(), &app.client.id);
+                let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
                 warn!(provider, client, %error, "a JWT was refused at a refresh: the app's rules have changed");
                 Outcome::Unverified(Arc::new(UnverifiedTokens { access_token, refresh_token }))
             }
@@ -116,28 +126,27 @@ impl Sessions {
     /// whose it is.
     fn outlived(
         &self,
-        app: &Arc<SessionContext>,
+        relying_party: &Arc<RelyingParty>,
         grant: &Grant,
         key: SessionKey,
         previous: Option<&Previous>,
     ) -> Option<Outcome> {
-        let Previous { identity, over: Some(Revocation::Session { is_replaced }), .. } = previous? else {
+        let Previous { identity, over: Some(Revocation::Session(by)), .. } = previous? else {
             return None;
         };
         if !self.ledger.has_jwt(key, |(marks, _)| marks.token == identity.marks().token) {
             return None;
         }
-        let reason = if *is_replaced { ReasonCode::Replaced } else { ReasonCode::Revoked };
-        self.expire(app, grant, reason);
-        Some(if *is_replaced { Outcome::Ended } else { Outcome::Dead })
+        self.expire(relying_party, grant, by.reason());
+        Some(Outcome::of_end(*by))
     }
 
     /// Follows a refresh token to its newest successor, which `token` is in the end, and to the outcome of that.
-    async fn follow(&self, request: &Request<'_>, token: &mut Zeroizing<String>) -> Outcome {
-        let Request { app, grant, previous, .. } = *request;
+    async fn follow(&self, request: &Request<'_>, token: &mut RefreshToken) -> Outcome {
+        let Request { relying_party, grant, previous, .. } = *request;
         let mut has_tried_to_verify = false;
         for _ in 0..MAX_HOPS {
-            let key = Self::key(app, token);
+            let key = Self::key(relying_party, token);
             let is_usable = |outcome: &Outcome| match outcome {
                 Outcome::Renewed(tokens) => self.is_fresh(tokens),
                 _ => !has_tried_to_verify,
@@ -146,19 +155,19 @@ impl Sessions {
             match self.ledger.take_turn(key, asked, is_usable) {
                 Turn::Call(sender) => return self.spawn_call(request, token, key, sender).await,
                 Turn::Wait(mut waiter) => {
-                    METRICS.refresh_waits.with_label_values(&[&app.app]).inc();
+                    METRICS.refresh_waits.with_label_values(&[&relying_party.app]).inc();
                     let _span = traces::waiting("wait for refresh");
                     return wait(&mut waiter).await;
                 }
                 Turn::Known(Outcome::Unverified(tokens)) => {
-                    if let Some(outcome) = self.verify_again(app, key, &tokens).await {
+                    if let Some(outcome) = self.verify_again(relying_party, key, &tokens).await {
                         return outcome;
                     }
                     has_tried_to_verify = true;
                 }
                 Turn::Known(outcome) => {
                     if matches!(outcome, Outcome::Renewed(_)) {
-                        METRICS.replays.with_label_values(&[&app.app]).inc();
+                        METRICS.replays.with_label_values(&[&relying_party.app]).inc();
                     }
                     return outcome;
                 }
@@ -166,12 +175,12 @@ impl Sessions {
                 // It may have been on its way for long. Its JWT is still valid, so it needs no new one.
                 Turn::Reused(_) if request.is_early() => return Outcome::Unavailable,
                 Turn::Reused(newest) => {
-                    self.end_reused(app, grant, &newest, previous);
+                    self.end_reused(relying_party, grant, &newest, previous);
                     return Outcome::Dead;
                 }
             }
         }
-        let (provider, client) = (app.provider.name(), &app.client.id);
+        let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
         warn!(provider, client, "a refresh token has too many successors");
         Outcome::Unavailable
     }
@@ -180,21 +189,21 @@ impl Sessions {
     async fn spawn_call(
         &self,
         request: &Request<'_>,
-        token: &Zeroizing<String>,
+        token: &RefreshToken,
         key: SessionKey,
         sender: watch::Sender<Option<Outcome>>,
     ) -> Outcome {
-        let Request { app, previous, .. } = *request;
+        let Request { relying_party, previous, .. } = *request;
         let mut waiter = sender.subscribe();
         let call = Call {
-            app: Arc::clone(app),
+            relying_party: Arc::clone(relying_party),
             ledger: Arc::clone(&self.ledger),
             clock: Arc::clone(&self.clock),
             memory: Arc::clone(&self.memory),
             refresh_ahead: self.refresh_ahead,
             refresh_token: token.clone(),
             old_jwt: previous.map(|previous| previous.access_token.clone()),
-            age: self.age(app, request.grant, previous),
+            age: self.age(relying_party, request.grant, previous),
             place: self.place(request, key),
         };
         let call = async move {
@@ -208,16 +217,16 @@ impl Sessions {
 
     /// Whom a call is for.
     fn place(&self, request: &Request<'_>, key: SessionKey) -> Place {
-        let Request { app, grant, previous, client } = *request;
+        let Request { relying_party, grant, previous, client } = *request;
         if grant.record.is_some() || self.ledger.is_known(key) {
             return Place::OfSession { _call: None };
         }
         let of_stranger = || {
-            let call = app.calls.strangers.enter(client.map(site));
+            let call = relying_party.calls.strangers.enter(client.map(site));
             call.map(|call| Place::OfStranger { _call: call })
         };
         let of_unknown = |previous: &Previous| {
-            let call = app.calls.unknown_sessions.enter(previous.identity.marks().subject);
+            let call = relying_party.calls.unknown_sessions.enter(previous.identity.marks().subject);
             call.map(|call| Place::OfSession { _call: Some(call) })
         };
         previous.map_or_else(of_stranger, of_unknown).unwrap_or(Place::None)
@@ -226,17 +235,17 @@ impl Sessions {
     /// The provider's keys may be known by now.
     async fn verify_again(
         &self,
-        app: &SessionContext,
+        relying_party: &RelyingParty,
         key: SessionKey,
         tokens: &UnverifiedTokens,
     ) -> Option<Outcome> {
-        let identity = app.verify_new(&tokens.access_token, self.clock.now()).await.ok()?;
+        let identity = relying_party.verify_new(&tokens.access_token, self.clock.now()).await.ok()?;
         let access_token = tokens.access_token.clone();
         let tokens = Tokens {
             access_token,
             refresh_token: tokens.refresh_token.clone(),
             identity,
-            rules: app.rules.generation,
+            rules: relying_party.rules.generation,
         };
         let outcome = Outcome::Renewed(Arc::new(tokens));
         self.ledger.verified(key, &outcome);
@@ -244,8 +253,8 @@ impl Sessions {
     }
 
     /// What a session is known by.
-    pub(crate) fn key(app: &SessionContext, refresh_token: &str) -> SessionKey {
-        SessionKey::new(app.rules.sessions, refresh_token)
+    pub(crate) fn key(relying_party: &RelyingParty, refresh_token: &RefreshToken) -> SessionKey {
+        SessionKey::new(relying_party.rules.sessions, refresh_token)
     }
 
     /// A request has brought a JWT that is valid.
@@ -256,8 +265,8 @@ impl Sessions {
     }
 
     /// New tokens cannot be given to the browser. `newest`: their refresh token.
-    pub(crate) fn gained_nothing(&self, app: &SessionContext, newest: &str) {
-        self.ledger.gained_nothing(Self::key(app, newest));
+    pub(crate) fn gained_nothing(&self, relying_party: &RelyingParty, newest: &RefreshToken) {
+        self.ledger.gained_nothing(Self::key(relying_party, newest));
     }
 
     fn is_fresh(&self, tokens: &Tokens) -> bool {
@@ -277,35 +286,6 @@ impl Sessions {
     }
 }
 
-impl Outcome {
-    fn subject(&self) -> Option<&str> {
-        match self {
-            Self::Renewed(tokens) => Some(tokens.identity.subject()),
-            _ => None,
-        }
-    }
-
-    /// Whether the session goes on without a new JWT.
-    fn says_nothing(&self) -> bool {
-        matches!(self, Self::Unavailable | Self::Postponed(_) | Self::ActionRequired(_))
-    }
-
-    /// The provider's new refresh token, where it answered with tokens.
-    #[expect(
-        clippy::option_option,
-        reason = "no tokens, and tokens without a new refresh token, are two things"
-    )]
-    pub(super) fn refresh_token(&self) -> Option<Option<&Zeroizing<String>>> {
-        match self {
-            Self::Renewed(tokens) => Some(tokens.refresh_token.as_ref()),
-            Self::Unverified(tokens) => Some(tokens.refresh_token.as_ref()),
-            Self::Dead | Self::Ended | Self::ActionRequired(_) | Self::Postponed(_) | Self::Unavailable => {
-                None
-            }
-        }
-    }
-}
-
 impl Request<'_> {
     /// Whether the JWT at hand can still be used.
     fn is_early(&self) -> bool {
@@ -316,36 +296,36 @@ impl Request<'_> {
 /// The old JWT, as far as it is of the session that was refreshed. The error: what becomes of a request with JWTs of two
 /// sessions.
 fn belonging<'a>(request: &Request<'a>, new: &Identity) -> Result<Option<&'a Previous>, Outcome> {
-    let Request { app, grant, previous, .. } = *request;
-    if !is_of_another(app, grant, previous, new) {
+    let Request { relying_party, grant, previous, .. } = *request;
+    if !is_of_another(relying_party, grant, previous, new) {
         return Ok(previous);
     }
     let is_over = previous.is_some_and(|previous| previous.over.is_some());
     if is_over {
         // A JWT that is over ends no other session. It is worth nothing either.
-        if !app.rules.session.bind_refresh {
+        if !relying_party.rules.session.bind_refresh {
             return Ok(None);
         }
-        audit::record(Event::RefreshRefused, ReasonCode::NotBound, app, None);
+        audit::record(Event::RefreshRefused, ReasonCode::NotBound, relying_party, None);
         return Err(Outcome::Dead);
     }
     // A JWT of somebody else is refused, whoever asked for it first.
-    let (provider, client) = (app.provider.name(), &app.client.id);
+    let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
     error!(provider, client, "the provider's JWT was refused at a refresh: another subject or session");
-    audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, app, None);
+    audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, relying_party, None);
     Err(Outcome::Unavailable)
 }
 
 /// Whether a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are, and
 /// those whose JWT is over.
 fn is_of_another(
-    app: &SessionContext,
+    relying_party: &RelyingParty,
     grant: &Grant,
     previous: Option<&Previous>,
     identity: &Identity,
 ) -> bool {
     let new = identity.marks();
-    let is_strict = app.rules.session.bind_refresh && grant.record.is_none()
+    let is_strict = relying_party.rules.session.bind_refresh && grant.record.is_none()
         || previous.is_some_and(|previous| previous.over.is_some());
     let is_of_another_jwt = previous
         .map(|previous| previous.identity.marks())
@@ -365,7 +345,7 @@ async fn wait(waiter: &mut watch::Receiver<Option<Outcome>>) -> Outcome {
 /// A request for a new JWT.
 #[derive(Clone, Copy)]
 struct Request<'a> {
-    app: &'a Arc<SessionContext>,
+    relying_party: &'a Arc<RelyingParty>,
     grant: &'a Grant,
     previous: Option<&'a Previous>,
     /// The browser's address.
@@ -375,23 +355,23 @@ struct Request<'a> {
 /// Among whom a call waits for its turn.
 enum Place {
     /// Those for sessions.
-    OfSession { _call: Option<stranger_calls::Call<Mark>> },
+    OfSession { _call: Option<refresh_limits::Call<Mark>> },
     /// Those for strangers.
-    OfStranger { _call: stranger_calls::Call<Option<IpAddr>> },
+    OfStranger { _call: refresh_limits::Call<Option<IpAddr>> },
     /// There is none for whoever asks now.
     None,
 }
 
 /// One call to the provider.
 struct Call {
-    app: Arc<SessionContext>,
-    ledger: Arc<Ledger>,
-    clock: Arc<dyn crate::clock::Clock>,
+    relying_party: Arc<RelyingParty>,
+    ledger: Arc<ReplayWindow>,
+    clock: Arc<dyn crate::system::clock::Clock>,
     memory: Arc<Memory>,
     refresh_ahead: u64,
-    refresh_token: Zeroizing<String>,
+    refresh_token: RefreshToken,
     /// One provider's refresh API wants it, too (FusionAuth).
-    old_jwt: Option<Zeroizing<String>>,
+    old_jwt: Option<AccessToken>,
     /// When the session was there already, in Unix seconds, as far as that is known.
     age: Option<u64>,
     place: Place,
@@ -401,7 +381,7 @@ impl Call {
     async fn run(self, key: SessionKey) -> Outcome {
         let outcome = self.ask().await;
         if self.is_revoked(&outcome) {
-            audit::record(Event::SessionEnded, ReasonCode::Revoked, &self.app, outcome.subject());
+            audit::record(Event::SessionEnded, ReasonCode::Revoked, &self.relying_party, outcome.subject());
             self.revoke_grant(&outcome);
             return self.ledger.finish(key, Outcome::Dead, Gain::default());
         }
@@ -446,27 +426,28 @@ impl Call {
             revocations.admit(identity.marks(), None, now);
         }
         let revocation = revocations.of_token(identity.marks(), identity.issued_at(), now);
-        matches!(revocation, Some(Revocation::Session { .. }))
+        matches!(revocation, Some(Revocation::Session(_)))
     }
 
     /// The new grant must not outlive the session. In a task of its own: those who wait for the outcome need not wait
     /// for that.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
-            spawn_revocation(&self.app, newest.unwrap_or(&self.refresh_token).clone());
+            spawn_revocation(&self.relying_party, newest.unwrap_or(&self.refresh_token).clone());
         }
     }
 
     async fn ask(&self) -> Outcome {
-        let app = &self.app;
-        let (provider, client) = (app.provider.name(), &app.client.id);
+        let relying_party = &self.relying_party;
+        let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
         let turn = match &self.place {
-            Place::OfSession { .. } => {
-                timeout(REFRESH_READ_LIMIT.max(app.request_timeout), app.calls.refreshes.acquire())
-                    .await
-                    .ok()
-                    .map(Some)
-            }
+            Place::OfSession { .. } => timeout(
+                REFRESH_READ_LIMIT.max(relying_party.request_timeout),
+                relying_party.calls.refreshes.acquire(),
+            )
+            .await
+            .ok()
+            .map(Some),
             Place::OfStranger { .. } => Some(None),
             Place::None => None,
         };
@@ -474,23 +455,27 @@ impl Call {
             if matches!(self.place, Place::OfSession { .. }) {
                 warn!(provider, client, "refresh impossible: too many are under way");
             }
-            audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, app, None);
+            audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, relying_party, None);
             return Outcome::Unavailable;
         };
-        let old_jwt = self.old_jwt.as_ref().map(|token| token.as_str());
-        let tokens = match app.provider.refresh_grant(&app.client, &self.refresh_token, old_jwt).await {
+        let old_jwt = self.old_jwt.as_ref().map(AccessToken::as_str);
+        let tokens = match relying_party
+            .provider
+            .refresh_grant(&relying_party.client, &self.refresh_token, old_jwt)
+            .await
+        {
             Ok(tokens) => tokens,
             Err(RefreshError::Dead(reason)) => {
-                audit::record_detail(Event::SessionEnded, ReasonCode::RefreshRefused, app, &reason);
+                audit::record_detail(Event::SessionEnded, ReasonCode::RefreshRefused, relying_party, &reason);
                 return Outcome::Dead;
             }
             Err(RefreshError::Challenge(kind, reason)) => {
-                audit::record_detail(Event::RefreshRefused, login::step(kind).reason, app, &reason);
+                audit::record_detail(Event::RefreshRefused, login::step(kind).reason, relying_party, &reason);
                 return Outcome::ActionRequired(kind);
             }
             Err(RefreshError::Unavailable(reason, retry_after)) => {
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
-                audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, app, None);
+                audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, relying_party, None);
                 let now = self.clock.now();
                 return retry_after
                     .map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
@@ -501,14 +486,14 @@ impl Call {
                     provider,
                     client, reason, hint, "refresh impossible: the provider refuses this client"
                 );
-                audit::record(Event::RefreshRefused, ReasonCode::ProviderMisconfigured, app, None);
+                audit::record(Event::RefreshRefused, ReasonCode::ProviderMisconfigured, relying_party, None);
                 return Outcome::Unavailable;
             }
         };
-        let identity = match app.verify_new(&tokens.access_token, self.clock.now()).await {
+        let identity = match relying_party.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
             Err(error @ TokenError::UnusableClaim(..)) => {
-                audit::record_detail(Event::SessionEnded, error.code(), app, &error.to_string());
+                audit::record_detail(Event::SessionEnded, error.code(), relying_party, &error.to_string());
                 return Outcome::Dead;
             }
             Err(error) => {
@@ -517,20 +502,20 @@ impl Call {
                 audit::record_detail(
                     Event::RefreshRefused,
                     ReasonCode::ProviderToken,
-                    app,
+                    relying_party,
                     error.code().as_str(),
                 );
                 let TokenSet { access_token, refresh_token } = tokens;
                 return Outcome::Unverified(Arc::new(UnverifiedTokens { access_token, refresh_token }));
             }
         };
-        self.memory.saw(app.rules.token.provider, &identity, self.clock.now());
-        audit::record(Event::Refresh, ReasonCode::SessionRefreshed, app, Some(identity.subject()));
+        self.memory.saw(relying_party.rules.token.provider, &identity, self.clock.now());
+        audit::record(Event::Refresh, ReasonCode::SessionRefreshed, relying_party, Some(identity.subject()));
         Outcome::Renewed(Arc::new(Tokens {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
             identity,
-            rules: app.rules.generation,
+            rules: relying_party.rules.generation,
         }))
     }
 }

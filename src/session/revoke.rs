@@ -2,9 +2,10 @@
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
-use crate::access::revocations::{Mark, Revocation};
-use crate::session::family::Jwt;
-use crate::session::{SessionContext, Sessions};
+use crate::access::revocations::{EndedBy, Mark, Revocation};
+use crate::session::relying_party::RelyingParty;
+use crate::session::reuse_detection::Jwt;
+use crate::session::sessions::Sessions;
 
 /// A JWT that has expired by so many seconds may come to be valid again: our clock may have been ahead.
 const MAX_STEP: u64 = 600;
@@ -43,7 +44,7 @@ impl Sessions {
                 revocations.revoke_until(Mark::session(provider, sid), issued_until, kept_until, now);
             }
             Revoked::Token(jti) => {
-                revocations.revoke(Mark::token_id(provider, jti), false, kept_until, now);
+                revocations.revoke(Mark::token_id(provider, jti), EndedBy::Revocation, kept_until, now);
             }
             Revoked::Subject { subject, issued_until } => {
                 let subject = Mark::subject(provider, subject);
@@ -73,18 +74,20 @@ impl Sessions {
     /// JWT, where it is of this session.
     pub(super) fn revocation(
         &self,
-        app: &SessionContext,
+        relying_party: &RelyingParty,
         grant: &Grant,
         previous: Option<&Previous>,
         new: &Identity,
     ) -> Option<Revocation> {
         let (revocations, now) = (&self.memory.revocations, self.clock.now());
-        let of_grant =
-            grant.record.as_ref().and_then(|record| app.rules.session.revocation(record, revocations, now));
+        let of_grant = grant
+            .record
+            .as_ref()
+            .and_then(|record| relying_party.rules.session.revocation(record, revocations, now));
         // The new JWT may be of another time than what revoked the one before.
-        let age = self.age(app, grant, previous);
+        let age = self.age(relying_party, grant, previous);
         let of_previous = || {
-            let previous = previous.filter(|previous| self.may_belong(app, grant, previous))?;
+            let previous = previous.filter(|previous| self.may_belong(relying_party, grant, previous))?;
             let identity = &previous.identity;
             revocations.of_token(identity.marks(), identity.issued_at().or(age), now)
         };
@@ -96,11 +99,15 @@ impl Sessions {
     }
 
     /// Whether an old JWT may be one of the session of a refresh token. Where it is known when that began, its JWTs are as well.
-    fn may_belong(&self, app: &SessionContext, grant: &Grant, previous: &Previous) -> bool {
+    fn may_belong(&self, relying_party: &RelyingParty, grant: &Grant, previous: &Previous) -> bool {
         if grant.record.is_some() {
-            return app.rules.session.is_bound(grant, Some(previous.access_token.as_str()), Some(previous));
+            return relying_party.rules.session.is_bound(
+                grant,
+                Some(previous.access_token.as_str()),
+                Some(previous),
+            );
         }
-        let key = Self::key(app, &grant.refresh_token);
+        let key = Self::key(relying_party, &grant.refresh_token);
         let token = previous.identity.marks().token;
         self.ledger.started_at(key).is_none() || self.ledger.has_jwt(key, |(marks, _)| marks.token == token)
     }
@@ -108,12 +115,12 @@ impl Sessions {
     /// When a session certainly existed already, or began, in Unix seconds. `None`: nothing tells.
     pub(super) fn age(
         &self,
-        app: &SessionContext,
+        relying_party: &RelyingParty,
         grant: &Grant,
         previous: Option<&Previous>,
     ) -> Option<u64> {
         let sealed = grant.record.map(|record| record.started_at);
-        let begun = || self.ledger.started_at(Self::key(app, &grant.refresh_token));
+        let begun = || self.ledger.started_at(Self::key(relying_party, &grant.refresh_token));
         sealed.or_else(begun).or_else(|| previous?.identity.issued_at())
     }
 
@@ -127,21 +134,21 @@ impl Sessions {
     }
 
     /// Revokes a JWT with its session, where it names one, or else alone.
-    pub(super) fn revoke_jwt(&self, app: &SessionContext, (marks, expires_at): Jwt, is_replaced: bool) {
+    pub(super) fn revoke_jwt(&self, relying_party: &RelyingParty, (marks, expires_at): Jwt, by: EndedBy) {
         if let Some(session) = marks.session {
-            return self.revoke_mark(app.rules.token.provider, session, is_replaced);
+            return self.revoke_mark(relying_party.rules.token.provider, session, by);
         }
         let now = self.clock.now();
-        let usable_until = expires_at.saturating_add(app.rules.token.leeway).saturating_add(1);
+        let usable_until = expires_at.saturating_add(relying_party.rules.token.leeway).saturating_add(1);
         if now < usable_until.saturating_add(MAX_STEP) {
             let kept_until = usable_until.max(now.saturating_add(MAX_STEP));
-            self.memory.revocations.revoke(marks.token, is_replaced, kept_until, now);
+            self.memory.revocations.revoke(marks.token, by, kept_until, now);
         }
     }
 
-    pub(super) fn revoke_mark(&self, provider: usize, session: Mark, is_replaced: bool) {
+    pub(super) fn revoke_mark(&self, provider: usize, session: Mark, by: EndedBy) {
         let now = self.clock.now();
         let kept_until = self.kept_until(provider, now);
-        self.memory.revocations.revoke(session, is_replaced, kept_until, now);
+        self.memory.revocations.revoke(session, by, kept_until, now);
     }
 }

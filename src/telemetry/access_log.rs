@@ -7,41 +7,42 @@ use pingora_core::Error;
 use pingora_proxy::Session;
 use tracing::info;
 
+use crate::answer::problem::Problem;
+use crate::answer::reason::ReasonCode;
 use crate::config::AccessLog;
 use crate::gateway::{Context, State};
-use crate::reason::ReasonCode;
-use crate::respond::Problem;
 
 /// Writes the line of a request that is over, if it is wanted. Nothing is read nor formatted for one that is not.
 pub(crate) fn write(state: &State, session: &Session, context: &Context, error: Option<&Error>) {
     let is_wanted = match state.access_log {
         AccessLog::All => true,
-        AccessLog::Refused => context.is_refused(),
+        AccessLog::Refused => context.reply.is_refused(),
         AccessLog::Off => false,
     };
     if !is_wanted {
         return;
     }
     let request = session.req_header();
-    let (app, route) = context.app.as_ref().map_or(("-", "-"), |app| (&*app.name, app.route(context.route)));
-    let sub = context.identity.as_ref().map(|identity| identity.subject());
-    let milliseconds = context.started.map(|started| started.elapsed().as_secs_f64() * 1000.0);
+    let Context { arrival, decided, reply, to_app, trace } = context;
+    let (app, route) = arrival.app.as_ref().map_or(("-", "-"), |app| (&*app.name, app.route(decided.route)));
+    let sub = decided.identity().map(|identity| identity.subject());
+    let milliseconds = arrival.started.elapsed().as_secs_f64() * 1000.0;
     info!(
         target: "access",
-        request_id = text(context.request_id.as_ref()),
-        trace_id = context.trace.as_ref().map(|trace| trace.trace_id()),
+        request_id = text(arrival.request_id.as_ref()),
+        trace_id = trace.as_ref().map(|trace| trace.trace_id()),
         app,
         route,
         method = request.method.as_str(),
         path = request.uri.path(),
         status = session.response_written().map(|response| response.status.as_u16()),
         reason = context.reason().map(ReasonCode::as_str),
-        detail = context.detail(),
-        duration_ms = milliseconds.map(|milliseconds| (milliseconds * 1000.0).round() / 1000.0),
+        detail = reply.detail(),
+        duration_ms = (milliseconds * 1000.0).round() / 1000.0,
         bytes = session.body_bytes_sent(),
         sub,
-        client = context.client_address(state, &request.headers).map(tracing::field::display),
-        upstream = context.upstream.map(tracing::field::display),
+        client = arrival.client_address(&request.headers).map(tracing::field::display),
+        upstream = to_app.address.map(tracing::field::display),
         error = error.map(|error| error.etype().as_str()),
         "request"
     );

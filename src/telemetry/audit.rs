@@ -2,12 +2,12 @@
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use http::HeaderValue;
 use tracing::info;
 
-use crate::reason::ReasonCode;
-use crate::session::SessionContext;
+use crate::answer::reason::ReasonCode;
 use crate::telemetry::access_log::text;
 use crate::telemetry::{metrics, traces};
 
@@ -100,14 +100,38 @@ pub(crate) fn cause() -> Option<Cause> {
     CAUSE.try_with(Clone::clone).ok().flatten()
 }
 
+/// The app of an event, as its provider's client.
+pub(crate) trait Audited {
+    /// The app's name.
+    fn app(&self) -> &str;
+    /// Its `client_id` at the provider.
+    fn client_id(&self) -> &str;
+    /// The provider's name.
+    fn provider(&self) -> &str;
+}
+
+impl<T: Audited> Audited for Arc<T> {
+    fn app(&self) -> &str {
+        (**self).app()
+    }
+
+    fn client_id(&self) -> &str {
+        (**self).client_id()
+    }
+
+    fn provider(&self) -> &str {
+        (**self).provider()
+    }
+}
+
 /// Writes an event of one app's session.
-pub(crate) fn record(event: Event, reason: ReasonCode, session: &SessionContext, subject: Option<&str>) {
-    write(event, reason, Some(session), subject, None, None);
+pub(crate) fn record(event: Event, reason: ReasonCode, of: &dyn Audited, subject: Option<&str>) {
+    write(event, reason, Some(of), subject, None, None);
 }
 
 /// The same with what is known beside the code. `detail` must not quote what a client or a token says.
-pub(crate) fn record_detail(event: Event, reason: ReasonCode, session: &SessionContext, detail: &str) {
-    write(event, reason, Some(session), None, Some(detail), None);
+pub(crate) fn record_detail(event: Event, reason: ReasonCode, of: &dyn Audited, detail: &str) {
+    write(event, reason, Some(of), None, Some(detail), None);
 }
 
 /// Writes an event of no app, on the admin listener. `detail`: which claim names what is revoked; `peer`: who asked.
@@ -124,21 +148,21 @@ pub(crate) fn record_admin(
 fn write(
     event: Event,
     reason: ReasonCode,
-    session: Option<&SessionContext>,
+    of: Option<&dyn Audited>,
     subject: Option<&str>,
     detail: Option<&str>,
     peer: Option<IpAddr>,
 ) {
-    metrics::count_event(event, reason, session.map_or("-", |session| &session.app));
+    metrics::count_event(event, reason, of.map_or("-", Audited::app));
     let cause = cause();
     let client = cause.as_ref().and_then(|cause| cause.address).or(peer);
     info!(
         target: "audit",
         event = event.as_str(),
         reason = reason.as_str(),
-        app = session.map(|session| session.app.as_str()),
-        client_id = session.map(|session| session.client.id.as_str()),
-        provider = session.map(|session| session.provider.name()),
+        app = of.map(Audited::app),
+        client_id = of.map(Audited::client_id),
+        provider = of.map(Audited::provider),
         sub = subject,
         detail,
         request_id = text(cause.as_ref().map(|cause| &cause.request_id)),

@@ -2,7 +2,7 @@
 
 use prometheus::proto::Metric;
 
-use crate::reason::ReasonCode;
+use crate::answer::reason::ReasonCode;
 use crate::telemetry::history::{Counted, Counters};
 use crate::telemetry::metrics::METRICS;
 

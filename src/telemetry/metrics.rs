@@ -13,7 +13,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
-use crate::reason::ReasonCode;
+use crate::answer::reason::ReasonCode;
 use crate::telemetry::audit::Event;
 
 use process::ProcessMetrics;

@@ -13,7 +13,16 @@ use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
 use super::not_pem::NotPem;
-use crate::config::{CertificateFiles, Unreadable, read_bytes};
+use crate::system::file::{Unreadable, read_bytes};
+
+/// One of `server.tls.certificates`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM: the certificate, then its chain.
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    pub key: PathBuf,
+}
 
 /// Why a certificate cannot be used. No message shows what is in a key's file.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +123,7 @@ impl Certificate {
     }
 
     /// Checks what was read from the two files.
-    pub(super) fn parse(files: &CertificateFiles, contents: &Contents) -> Result<Self, CertificateError> {
+    pub(crate) fn parse(files: &CertificateFiles, contents: &Contents) -> Result<Self, CertificateError> {
         let (certificate, key) = (&files.certificate, &files.key);
         let no_certificate =
             || CertificateError::NoCertificate(certificate.clone(), NotPem::of(&contents.certificate));
@@ -164,13 +173,13 @@ impl Certificate {
 }
 
 /// What the two files hold, zeroised.
-pub(super) struct Contents {
+pub(crate) struct Contents {
     certificate: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
 }
 
 impl Contents {
-    pub(super) fn read(files: &CertificateFiles) -> Result<Self, CertificateError> {
+    pub(crate) fn read(files: &CertificateFiles) -> Result<Self, CertificateError> {
         Self::read_by(files, read_bytes)
     }
 
@@ -188,7 +197,7 @@ impl Contents {
     }
 
     /// Tells two contents apart without keeping the key.
-    pub(super) fn fingerprint(&self) -> Vec<u8> {
+    pub(crate) fn fingerprint(&self) -> Vec<u8> {
         let mut both = digest::digest(&digest::SHA256, &self.certificate).as_ref().to_vec();
         both.extend_from_slice(digest::digest(&digest::SHA256, &self.key).as_ref());
         both
@@ -196,7 +205,7 @@ impl Contents {
 }
 
 /// The cryptography of every TLS connection.
-pub(super) fn provider() -> CryptoProvider {
+pub(crate) fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::{Unreadable, text};
+use crate::system::file::{Unreadable, text};
 
 /// What was found in place of a certificate or a private key.
 #[derive(Debug)]

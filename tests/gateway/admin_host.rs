@@ -1,7 +1,7 @@
 //! The admin listener answers requests for an address, for `localhost` and for the names that it was told. A page of
 //! another site whose name has come to point here (DNS rebinding) sends that name.
 
-use portcullis::clock::{Clock, SystemClock};
+use portcullis::system::clock::{Clock, SystemClock};
 
 use crate::support::client::raw;
 use crate::support::{Browser, World, patiently};

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use aws_lc_rs::hmac;
-use portcullis::clock::Clock;
+use portcullis::system::clock::Clock;
 use serde_json::json;
 
 use crate::support::client::raw;

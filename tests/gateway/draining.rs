@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Response;
-use portcullis::clock::ManualClock;
+use portcullis::system::clock::ManualClock;
 use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;

@@ -36,7 +36,7 @@ async fn fifty_reloads_under_load_fail_no_request() {
     let (requests, connections) = load.stop().await;
     assert!(requests >= 50, "{requests}");
     assert_eq!(connections, browsers.len(), "no connection was closed");
-    assert_eq!(world.gateway.reloader.state().reload_status().generation, 51);
+    assert_eq!(world.gateway.reloader.status().generation, 51);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,7 +182,7 @@ async fn limits_and_what_needs_a_restart() {
     receive(&mut old, "GET", 1 << 16).await.unwrap().assert_status(200);
     let toml = "[server]\nworker_threads = 3\nadmin_token = 'a token of the tests'\n[server.limits]\nmax_header_size = '1KiB'\nmax_connections = 3";
     world.reload(toml).await;
-    let status = world.gateway.reloader.state().reload_status();
+    let status = world.gateway.reloader.status();
     assert_eq!(status.needs_restart, ["server.worker_threads"]);
     let long =
         format!("GET /open/x HTTP/1.1\r\nHost: store.localhost\r\nX-Long: {}\r\n\r\n", "x".repeat(2000));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis::clock::ManualClock;
+use portcullis::system::clock::ManualClock;
 
 use crate::support::client::raw;
 use crate::support::provider::Provider;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::header;
-use portcullis::clock::{Clock, SystemClock};
+use portcullis::system::clock::{Clock, SystemClock};
 
 use super::record::REQUEST_ID;
 use crate::journal::{Journal, Loot, Theft, fingerprint, now_in_ms};

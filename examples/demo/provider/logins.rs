@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use portcullis::clock::{Clock, SystemClock};
+use portcullis::system::clock::{Clock, SystemClock};
 use serde::Serialize;
 use serde_json::json;
 

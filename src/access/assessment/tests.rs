@@ -1,14 +1,17 @@
 //! Sealed and bound refresh tokens, revocations and lifetimes, as the decision sees them.
 
 use http::header::{COOKIE, HOST};
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::access::decision::{Decision, Pending, RequestHead, decide};
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
+use crate::access::revocations::EndedBy;
+use crate::access::seal::{Seal, SessionRecord};
 use crate::access::testing::{NOW, app_rules_in, claims, key_set, mint};
+use crate::config;
 
 const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
 
@@ -59,11 +62,13 @@ impl Scene {
 
     fn line(&self, cookies: &str) -> String {
         self.with(cookies, |decision| match decision {
-            Decision::Forward(Some(identity)) => format!("forward {}", identity.subject()),
+            Decision::Forward(permit) => {
+                format!("forward {}", permit.identity().map_or("nobody", |identity| identity.subject()))
+            }
             Decision::Refresh(Pending { grant, previous, .. }) => {
                 let is_over = previous.is_some_and(|previous| previous.over.is_some());
                 let beside = if is_over { " beside a revoked JWT" } else { "" };
-                format!("refresh {}{beside}", *grant.refresh_token)
+                format!("refresh {}{beside}", &*grant.refresh_token)
             }
             Decision::End(ending) => format!("end: {}", ending.reason),
             Decision::Reject(problem, reason) => format!("{}: {reason}", problem.code.as_str()),
@@ -299,5 +304,5 @@ fn the_ends_of_a_session_are_those_of_its_sealed_cookie_whoever_came_first() {
 }
 
 fn revoke(memory: &Memory, mark: Mark) {
-    memory.revocations.revoke(mark, false, NOW + 3600, NOW);
+    memory.revocations.revoke(mark, EndedBy::Revocation, NOW + 3600, NOW);
 }

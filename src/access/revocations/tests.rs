@@ -1,4 +1,5 @@
-use super::*;
+use crate::access::revocations::list::MAX_PER_PART;
+use crate::access::revocations::{EndedBy, Mark, Revocation, Revocations, TokenMarks};
 
 const NOW: u64 = 1_800_000_000;
 
@@ -11,7 +12,7 @@ fn marks(sid: Option<&str>, jti: &str, sub: &str) -> TokenMarks {
     }
 }
 
-const SESSION: Option<Revocation> = Some(Revocation::Session { is_replaced: false });
+const SESSION: Option<Revocation> = Some(Revocation::Session(EndedBy::Revocation));
 
 #[test]
 fn by_session_token_and_subject() {
@@ -19,12 +20,12 @@ fn by_session_token_and_subject() {
     let jwt = marks(Some("s1"), "t1", "alice");
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), None);
 
-    list.revoke(Mark::token_id(0, "t1"), false, NOW + 60, NOW);
+    list.revoke(Mark::token_id(0, "t1"), EndedBy::Revocation, NOW + 60, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), Some(Revocation::Token));
     assert_eq!(list.of_token(&marks(Some("s1"), "t2", "alice"), Some(NOW), NOW), None);
 
-    list.revoke(Mark::session(0, "s1"), true, NOW + 60, NOW);
-    let told = Some(Revocation::Session { is_replaced: true });
+    list.revoke(Mark::session(0, "s1"), EndedBy::AnotherLogin, NOW + 60, NOW);
+    let told = Some(Revocation::Session(EndedBy::AnotherLogin));
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), told, "the session counts more than the token");
     assert_eq!(list.of_token(&marks(Some("s2"), "t3", "alice"), Some(NOW), NOW), None);
     assert_eq!(list.of_token(&marks(None, "t3", "alice"), Some(NOW), NOW), None);
@@ -56,7 +57,7 @@ fn providers_kinds_and_values_do_not_mix() {
 #[test]
 fn an_entry_goes_when_its_time_is_over() {
     let list = Revocations::default();
-    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
+    list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, NOW + 60, NOW);
     assert_eq!(list.of_session(Mark::session(0, "s1"), NOW + 59), SESSION);
     assert_eq!(list.of_session(Mark::session(0, "s1"), NOW + 60), None);
 }
@@ -82,7 +83,7 @@ fn the_list_is_bounded_and_the_first_to_go_makes_room() {
     };
     let count = MAX_PER_PART as u64 + 10;
     for number in 0..count {
-        list.revoke(mark(number), false, NOW + 1000 + number, NOW);
+        list.revoke(mark(number), EndedBy::Revocation, NOW + 1000 + number, NOW);
     }
     assert_eq!(list.len(), MAX_PER_PART);
     assert_eq!(list.of_session(mark(9), NOW), None);
@@ -94,11 +95,11 @@ fn the_list_is_bounded_and_the_first_to_go_makes_room() {
 fn entries_whose_time_is_over_are_thrown_out() {
     let list = Revocations::default();
     for number in 0..20_000_u64 {
-        list.revoke(Mark::token_id(0, &number.to_string()), false, NOW + 1, NOW);
+        list.revoke(Mark::token_id(0, &number.to_string()), EndedBy::Revocation, NOW + 1, NOW);
     }
     assert_eq!(list.len(), 20_000);
     for number in 0..20_000_u64 {
-        list.revoke(Mark::token_id(1, &number.to_string()), false, NOW + 9, NOW + 2);
+        list.revoke(Mark::token_id(1, &number.to_string()), EndedBy::Revocation, NOW + 9, NOW + 2);
     }
     assert!(list.len() < 20_100, "{}", list.len());
 }
@@ -107,7 +108,7 @@ fn entries_whose_time_is_over_are_thrown_out() {
 fn a_login_is_admitted_and_what_was_before_it_stays_revoked() {
     let list = Revocations::default();
     let jwt = marks(Some("s1"), "t1", "alice");
-    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
+    list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, NOW + 60, NOW);
     list.revoke_until(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), SESSION);
     list.admit(&jwt, Some(NOW), NOW);
@@ -115,7 +116,7 @@ fn a_login_is_admitted_and_what_was_before_it_stays_revoked() {
     assert_eq!(list.of_token(&jwt, Some(NOW + 5), NOW), None);
     assert_eq!(list.of_token(&jwt, Some(NOW - 1), NOW), SESSION);
     assert_eq!(list.of_token(&marks(Some("s2"), "t2", "alice"), Some(NOW - 1), NOW), SESSION);
-    list.revoke(Mark::session(0, "s1"), false, NOW + 60, NOW);
+    list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, NOW + 60, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW + 5), NOW), SESSION, "revoked again");
 }
 
@@ -123,7 +124,7 @@ fn a_login_is_admitted_and_what_was_before_it_stays_revoked() {
 fn nothing_is_admitted_that_was_not_revoked_and_no_single_token_is() {
     let list = Revocations::default();
     let jwt = marks(Some("s1"), "t1", "alice");
-    list.revoke(Mark::token_id(0, "t1"), false, NOW + 60, NOW);
+    list.revoke(Mark::token_id(0, "t1"), EndedBy::Revocation, NOW + 60, NOW);
     list.admit(&jwt, Some(NOW), NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), Some(Revocation::Token));
     assert_eq!(list.len(), 1);
@@ -133,9 +134,9 @@ fn nothing_is_admitted_that_was_not_revoked_and_no_single_token_is() {
 fn a_revocation_that_refuses_a_jwt_is_kept_until_that_has_expired() {
     type Revoke = fn(&Revocations, &TokenMarks);
     let by: [(&str, Revoke); 3] = [
-        ("sid", |list, jwt| list.revoke(jwt.session.unwrap(), false, NOW + 60, NOW)),
+        ("sid", |list, jwt| list.revoke(jwt.session.unwrap(), EndedBy::Revocation, NOW + 60, NOW)),
         ("sub", |list, jwt| list.revoke_until(jwt.subject, NOW, NOW + 60, NOW)),
-        ("jti", |list, jwt| list.revoke(jwt.token, false, NOW + 60, NOW)),
+        ("jti", |list, jwt| list.revoke(jwt.token, EndedBy::Revocation, NOW + 60, NOW)),
     ];
     for (what, revoke) in by {
         let jwt = TokenMarks { usable_until: NOW + 3606, ..marks(Some("s1"), "t1", "alice") };
@@ -183,7 +184,7 @@ fn a_login_whose_jwt_does_not_say_when_it_was_issued_is_admitted_alone() {
             if by_subject {
                 list.revoke_until(Mark::subject(0, "alice"), now, now + 60, now);
             } else {
-                list.revoke(Mark::session(0, "s1"), false, now + 60, now);
+                list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, now + 60, now);
             }
         };
         revoke(NOW);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::{Entry, Mark, PARTS, Part, Revocations, add};
+use crate::access::revocations::list::{Entry, PARTS, Part, Revocations, add};
+use crate::access::revocations::mark::Mark;
+use crate::access::revocations::revocation::EndedBy;
 
 /// An entry on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub(crate) struct Record {
     before: Option<u64>,
 }
 
-const IS_REPLACED: u8 = 1;
+const BY_ANOTHER_LOGIN: u8 = 1;
 const HAS_BEFORE: u8 = 2;
 
 impl Record {
@@ -29,11 +31,11 @@ impl Record {
         for time in [entry.issued_until, entry.kept_until, before.unwrap_or_default()] {
             to.extend_from_slice(&time.to_be_bytes());
         }
-        let is_replaced = if entry.is_replaced { IS_REPLACED } else { 0 };
-        to.push(is_replaced | if before.is_some() { HAS_BEFORE } else { 0 });
+        let ended_by = if entry.ended_by == EndedBy::AnotherLogin { BY_ANOTHER_LOGIN } else { 0 };
+        to.push(ended_by | if before.is_some() { HAS_BEFORE } else { 0 });
     }
 
-    /// What [`Self::write`] has written.
+    /// Reads a record that [`Self::write`] has written.
     pub(crate) fn read(bytes: &[u8; Self::SIZE]) -> Option<Self> {
         let (mark, rest) = bytes.split_first_chunk::<16>()?;
         let (issued_until, rest) = rest.split_first_chunk::<8>()?;
@@ -42,9 +44,11 @@ impl Record {
         let &[holds] = rest else { return None };
         let [issued_until, kept_until, before] =
             [issued_until, kept_until, before].map(|time| u64::from_be_bytes(*time));
+        let ended_by =
+            if holds & BY_ANOTHER_LOGIN != 0 { EndedBy::AnotherLogin } else { EndedBy::Revocation };
         Some(Self {
             mark: Mark::from_bytes(*mark),
-            entry: Entry { issued_until, is_replaced: holds & IS_REPLACED != 0, kept_until },
+            entry: Entry { issued_until, ended_by, kept_until },
             before: (holds & HAS_BEFORE != 0).then_some(before),
         })
     }
@@ -63,7 +67,7 @@ impl Record {
     }
 }
 
-/// What has been passed on of a list.
+/// The entries of a list that have been passed on.
 #[derive(Debug)]
 pub(crate) struct Passed {
     parts: Vec<Arc<Part>>,
@@ -78,13 +82,13 @@ impl Default for Passed {
 }
 
 impl Passed {
-    /// All that is in a list now.
+    /// Takes all that is in a list now for passed on.
     pub(crate) fn all(list: &Revocations) -> Self {
         Self { parts: list.parts.iter().map(ArcSwap::load_full).collect() }
     }
 
-    /// What is new or changed, in portions, which count as passed on from then on. What has gone is not told: it goes by
-    /// itself.
+    /// Returns the entries that are new or changed, in portions, which count as passed on from then on. What has gone is not
+    /// told: it goes by itself.
     pub(crate) fn changes(&mut self, list: &Revocations) -> impl Iterator<Item = Vec<Record>> {
         let parts = self.parts.iter_mut().zip(&list.parts);
         parts.filter_map(|(passed, part)| {
@@ -111,7 +115,7 @@ impl Passed {
 impl Revocations {
     /// Adds what another process has passed on.
     pub(crate) fn take(&self, records: &[Record], now: u64) {
-        for records in records.chunk_by(|one, next| one.mark.part() == next.mark.part()) {
+        for records in records.chunk_by(|one, next| one.mark.part(PARTS) == next.mark.part(PARTS)) {
             if let Some(first) = records.first() {
                 self.change(first.mark, now, |part| records.iter().for_each(|record| record.put(part)));
             }
@@ -121,11 +125,11 @@ impl Revocations {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Revocation, TokenMarks};
     use super::*;
+    use crate::access::revocations::{Revocation, TokenMarks};
 
     const NOW: u64 = 1_800_000_000;
-    const SESSION: Option<Revocation> = Some(Revocation::Session { is_replaced: false });
+    const SESSION: Option<Revocation> = Some(Revocation::Session(EndedBy::Revocation));
 
     fn pass(from: &Revocations, passed: &mut Passed, to: &Revocations) -> usize {
         let mut count = 0;
@@ -151,13 +155,14 @@ mod tests {
         let mut passed = Passed::default();
         assert_eq!(pass(&old, &mut passed, &new), 0);
         for number in 0..5000 {
-            old.revoke(Mark::session(0, &number.to_string()), number % 2 == 1, NOW + 60, NOW);
+            let ended_by = if number % 2 == 1 { EndedBy::AnotherLogin } else { EndedBy::Revocation };
+            old.revoke(Mark::session(0, &number.to_string()), ended_by, NOW + 60, NOW);
         }
         assert_eq!(pass(&old, &mut passed, &new), 5000);
         assert_eq!(new.len(), 5000);
         assert_eq!(new.of_session(Mark::session(0, "4"), NOW + 59), SESSION);
         assert_eq!(new.of_session(Mark::session(0, "4"), NOW + 60), None);
-        let told = Some(Revocation::Session { is_replaced: true });
+        let told = Some(Revocation::Session(EndedBy::AnotherLogin));
         assert_eq!(new.of_session(Mark::session(0, "5"), NOW), told);
         assert_eq!(pass(&old, &mut passed, &new), 0);
         old.revoke_until(Mark::subject(0, "alice"), NOW - 5, NOW + 60, NOW);

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::words::{ago, count, days, list, whole};
 use super::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
+use crate::admin::status::units::{ago, count, days, list, whole};
 
 /// How long before its end a certificate is spoken of, in seconds, unless it is short by intention.
 const CERTIFICATE_NOTICE: i64 = 14 * 24 * 60 * 60;

@@ -12,16 +12,16 @@ use http::HeaderValue;
 use super::findings::Severity;
 use super::html::Html;
 use super::sparkline::draw;
-use super::words::{ago, count, duration, measure, moment};
 use super::{Rate, Status, tables};
+use crate::admin::status::units::{ago, count, duration, measure, moment};
 
 /// The query of a page that stays as it is, for those whom a page that changes by itself disturbs.
-pub(in crate::admin) const WITHOUT_REFRESH: &str = "refresh=off";
+pub(crate) const WITHOUT_REFRESH: &str = "refresh=off";
 
 const STYLE: &str = include_str!("page.css");
 
 /// What the page may do: show itself, with this very style.
-pub(in crate::admin) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+pub(crate) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -30,7 +30,7 @@ pub(in crate::admin) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = Laz
 });
 
 /// The whole page. `refreshes`: it asks for itself again every ten seconds.
-pub(in crate::admin) fn write(status: &Status, refreshes: bool) -> String {
+pub(crate) fn write(status: &Status, refreshes: bool) -> String {
     let mut html = Html::default();
     html.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>");
     html.raw(state_of(status).1).raw(": Portcullis</title>\n");

@@ -6,7 +6,7 @@ use crate::telemetry::history::STEPS;
 
 use super::Rate;
 use super::html::Html;
-use super::words::measure;
+use crate::admin::status::units::measure;
 
 /// The picture's height in its own units. A step is two units wide.
 const HEIGHT: f64 = 32.0;

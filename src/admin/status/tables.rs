@@ -4,8 +4,8 @@ use super::findings::Standing;
 use super::html::Html;
 use super::page::{mark, now};
 use super::sparkline::draw;
-use super::words::{count, days, duration, list, moment, whole};
 use super::{AppStatus, CertificateStatus, Count, Health, ProviderStatus, Status};
+use crate::admin::status::units::{count, days, duration, list, moment, whole};
 
 /// Lines of a table of counts: the rest is for the metrics.
 const MAX_COUNTS: usize = 14;

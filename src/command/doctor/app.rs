@@ -1,8 +1,10 @@
 //! The checks of one app's client at its provider.
 
 use super::report::Report;
-use crate::config::{self, ClientAuthentication, LogoutMethod, ProviderKind, RefreshApi};
-use crate::identity_provider::probe::{ClientVerdict, PasswordGrantVerdict, Probed};
+use crate::config::{self, ClientAuthentication};
+use crate::identity_provider::doctor_questions::{
+    ClientVerdict, DialectFinding, PasswordGrantVerdict, Probed,
+};
 use crate::identity_provider::{Client, IdentityProvider};
 
 /// What to do where the answer is a firewall's or a proxy's.
@@ -22,24 +24,10 @@ pub(super) async fn check(
         return false;
     }
     check_password_grant(provider.probe_password_grant(&client).await, settings, subject, report);
-    if settings.logout == LogoutMethod::EndSession {
-        match provider.probe_end_session(&client).await {
-            Ok(()) => report.ok(subject, "the provider ends sessions by refresh tokens"),
-            Err(problem) => report.error(
-                subject,
-                format!("the end_session_endpoint does not seem to take refresh tokens: {problem}"),
-                "only Keycloak is known to do so; write `logout = \"revocation\"` for others",
-            ),
-        }
-    }
-    if settings.kind == (ProviderKind::FusionAuth { refresh_api: RefreshApi::Jwt }) {
-        match provider.probe_refresh_api(&client).await {
-            Ok(()) => report.ok(subject, "POST /api/jwt/refresh answers"),
-            Err(problem) => report.error(
-                subject,
-                format!("POST /api/jwt/refresh: {problem}"),
-                "enable \"JWT refresh\" for the application, or set `refresh_api = \"oauth2\"`",
-            ),
+    for finding in provider.probe_dialect(&client).await {
+        match finding {
+            DialectFinding::Good(text) => report.ok(subject, text),
+            DialectFinding::Bad { problem, fix } => report.error(subject, problem, fix),
         }
     }
     true

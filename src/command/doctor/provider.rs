@@ -4,10 +4,10 @@ use url::Url;
 
 use super::clock_skew::{NOISE, Skew};
 use super::report::Report;
-use crate::clock::Clock;
 use crate::config::{self, LogoutMethod};
-use crate::identity_provider::probe::{KeysFound, NoKeys, Probed};
+use crate::identity_provider::doctor_questions::{KeysFound, NoKeys, Probed};
 use crate::identity_provider::{DiscoveryError, IdentityProvider};
+use crate::system::clock::Clock;
 
 /// Returns whether the token endpoint is known, so that its clients can be checked.
 pub(super) async fn check(

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::unreachable::Unreachable;
+use crate::system::unreachable::Unreachable;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

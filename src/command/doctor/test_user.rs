@@ -11,9 +11,9 @@ use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::token::{self, Verification};
 use crate::access::token_fix;
-use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError, RefreshError, TokenSet};
+use crate::system::clock::Clock;
 
 /// Keycloak counts whole seconds: within one, a replaced refresh token may pass though it rotates them.
 const BEFORE_REUSE: Duration = Duration::from_millis(1100);

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::clock::ManualClock;
 use crate::config::{
     Access, AccessLog, App, ClaimPath, ClientAuthentication, Cookies, HealthCheck,
     IdentityProvider as Settings, Limits, Log, LogFormat, Login, Logout, LogoutMethod, ProviderKind, Refresh,
@@ -9,6 +8,7 @@ use crate::config::{
 };
 use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, json};
+use crate::system::clock::ManualClock;
 
 /// The time that [`dated`] says.
 const NOW: u64 = 784_111_777;

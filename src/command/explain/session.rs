@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use http::header;
-use zeroize::Zeroizing;
 
 use super::Steps;
 use super::keys::Keys;
@@ -14,6 +13,7 @@ use crate::access::decision::{AppRules, Knowledge, RequestHead};
 use crate::access::identity::Identity;
 use crate::access::seal::SessionRecord;
 use crate::access::token::{self, TokenError, Validity, Verification};
+use crate::access::tokens::AccessToken;
 
 /// Shows the cookies; returns the reason code that the JWT gives.
 pub(super) fn steps(
@@ -123,7 +123,7 @@ fn token_step(
                 steps.add("", &format!("not told to the app: {omission}"));
                 steps.add("", &format!("hint: {}", omission.fix()));
             }
-            let access_token = Zeroizing::new(access_token.to_owned());
+            let access_token = AccessToken::new(access_token);
             let code = if expired { "token_expired" } else { "session_valid" };
             (Some(Previous { identity, access_token, still_valid: !expired, over: None }), code)
         }

@@ -5,7 +5,7 @@ use crate::access::numbers;
 use crate::access::revocations::Mark;
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::testing::{self, NOW, claims, mint};
-use crate::clock::ManualClock;
+use crate::system::clock::ManualClock;
 
 const CONFIG: &str = r#"
     [identity_providers.main]
@@ -49,7 +49,7 @@ async fn with_cookies(config: &str, method: &str, path: &str, cookies: &str) -> 
     let question = Question {
         method: method.into(),
         url: format!("https://store.example.com{path}"),
-        cookies: Some(Zeroizing::new(cookies.to_owned())),
+        cookies: Some(cookies.into()),
         jwks: Some(testing::jwks(&["rsa", "ed"].map(testing::jwk))),
         ..Question::default()
     };
@@ -313,7 +313,7 @@ async fn what_a_login_is_expected_to_have() {
 #[tokio::test]
 async fn who_is_said_to_have_sent_it() {
     let ask = |method: &str, url: &str, origin: &str| {
-        let cookies = Some(Zeroizing::new(jwt(&json!({}))));
+        let cookies = Some(jwt(&json!({})).into());
         let (method, url, origin) = (method.into(), url.into(), Some(origin.into()));
         let jwks = Some(testing::jwks(&[testing::jwk("ed")]));
         asked(CONFIG, Question { method, url, origin, cookies, jwks, ..Question::default() })
@@ -340,7 +340,7 @@ async fn a_provider_that_cannot_be_asked_for_its_keys() {
     let question = Question {
         method: "GET".into(),
         url: "https://store.example.com/x".into(),
-        cookies: Some(Zeroizing::new(jwt(&json!({})))),
+        cookies: Some(jwt(&json!({})).into()),
         ..Question::default()
     };
     let text = asked(&config, question).await.unwrap();

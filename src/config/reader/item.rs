@@ -1,37 +1,33 @@
 //! One value on its way to its type.
 
-use super::super::Problem;
-use super::super::spelling;
-use super::super::tree::{Node, Value};
-use super::report::Report;
+use crate::config::problem::Problem;
+use crate::config::quoting::quote;
+use crate::config::reader::report::Report;
+use crate::config::toml_tree::{Node, Value};
 
 /// A value with the path of its key. A reader that returns `None` has said why.
-pub(in crate::config) struct Item<'a> {
+pub(crate) struct Item<'a> {
     pub(super) path: String,
     pub(super) node: &'a Node,
-    pub(in crate::config) report: &'a Report<'a>,
+    pub(crate) report: &'a Report<'a>,
 }
 
 impl<'a> Item<'a> {
-    pub(in crate::config) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    pub(in crate::config) fn value(&self) -> &'a Value {
+    pub(crate) fn value(&self) -> &'a Value {
         &self.node.value
     }
 
     /// Says what is wrong with this value, and what to write instead.
-    pub(in crate::config) fn fault<T>(
-        &self,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Option<T> {
+    pub(crate) fn fault<T>(&self, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.report.problem(self.describe(message.into(), hint.into()));
         None
     }
 
-    pub(in crate::config) fn warn(&self, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warn(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.report.warning(self.describe(message.into(), hint.into()));
     }
 
@@ -40,18 +36,16 @@ impl<'a> Item<'a> {
     }
 
     /// Says that another type is expected; shows the value where it is short.
-    pub(in crate::config) fn wrong_type<T>(&self, expected: &str, hint: &str) -> Option<T> {
+    pub(crate) fn wrong_type<T>(&self, expected: &str, hint: &str) -> Option<T> {
         let value = self.value();
         match value.literal() {
-            Some(literal) => self.fault(
-                format!("{} is {}, but {expected} is expected", spelling::quote(&literal), value.kind()),
-                hint,
-            ),
+            Some(literal) => self
+                .fault(format!("{} is {}, but {expected} is expected", quote(&literal), value.kind()), hint),
             None => self.fault(format!("this is {}, but {expected} is expected", value.kind()), hint),
         }
     }
 
-    pub(in crate::config) fn text(&self, expected: &str, hint: &str) -> Option<&'a str> {
+    pub(crate) fn text(&self, expected: &str, hint: &str) -> Option<&'a str> {
         match self.value() {
             Value::Text(text) => Some(text),
             _ => self.wrong_type(expected, hint),
@@ -59,7 +53,7 @@ impl<'a> Item<'a> {
     }
 
     /// An integer within bounds.
-    pub(in crate::config) fn integer(&self, least: i64, most: i64) -> Option<i64> {
+    pub(crate) fn integer(&self, least: i64, most: i64) -> Option<i64> {
         match self.value() {
             Value::Integer(number) if (least..=most).contains(number) => Some(*number),
             Value::Integer(number) => self.fault(
@@ -74,7 +68,7 @@ impl<'a> Item<'a> {
     }
 
     /// The elements of a list, each with its own path.
-    pub(in crate::config) fn list(&self, hint: &str) -> Option<Vec<Item<'a>>> {
+    pub(crate) fn list(&self, hint: &str) -> Option<Vec<Item<'a>>> {
         match self.value() {
             Value::List(nodes) => Some(
                 nodes
@@ -92,7 +86,7 @@ impl<'a> Item<'a> {
     }
 
     /// Reads every element and refuses duplicates; `None` if any of them is wrong.
-    pub(in crate::config) fn each<T: PartialEq>(
+    pub(crate) fn each<T: PartialEq>(
         &self,
         hint: &str,
         read: impl Fn(&Item<'a>) -> Option<T>,
@@ -102,8 +96,7 @@ impl<'a> Item<'a> {
         for item in self.list(hint)? {
             match read(&item) {
                 Some(value) if found.contains(&value) => {
-                    let shown =
-                        item.value().literal().map_or(String::from("this"), |text| spelling::quote(&text));
+                    let shown = item.value().literal().map_or(String::from("this"), |text| quote(&text));
                     let _: Option<()> =
                         item.fault(format!("{shown} is listed twice"), "remove one of the two");
                     sound = false;
@@ -116,7 +109,7 @@ impl<'a> Item<'a> {
     }
 
     /// As [`Self::each`], with at least one element.
-    pub(in crate::config) fn some<T: PartialEq>(
+    pub(crate) fn some<T: PartialEq>(
         &self,
         hint: &str,
         read: impl Fn(&Item<'a>) -> Option<T>,
@@ -129,7 +122,7 @@ impl<'a> Item<'a> {
 }
 
 /// `true` or `false`.
-pub(in crate::config) fn boolean(item: &Item<'_>) -> Option<bool> {
+pub(crate) fn boolean(item: &Item<'_>) -> Option<bool> {
     match item.value() {
         Value::Boolean(boolean) => Some(*boolean),
         _ => item.wrong_type("a boolean", "write `true` or `false`, without quotes"),

@@ -5,49 +5,49 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::super::Problem;
-use super::super::file::Unreadable;
-use super::super::files::{Files, Fingerprint, fingerprint};
+use crate::config::problem::Problem;
+use crate::config::source_files::{Files, Fingerprint, fingerprint};
+use crate::system::file::Unreadable;
 
 /// Problems and warnings, in the order in which they are found.
-pub(in crate::config) struct Report<'a> {
+pub(crate) struct Report<'a> {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     seen: RefCell<Vec<Seen>>,
     files: RefCell<Files>,
     /// Where relative paths of files start.
-    pub(in crate::config) directory: &'a Path,
+    pub(crate) directory: &'a Path,
     #[cfg(test)]
     keys: RefCell<Vec<Key>>,
 }
 
 /// A value that is more than what the file says of it, without itself.
-pub(in crate::config) struct Seen {
+pub(crate) struct Seen {
     /// Its key's path.
-    pub(in crate::config) key: String,
+    pub(crate) key: String,
     /// SHA-256 of it.
-    pub(in crate::config) digest: Fingerprint,
+    pub(crate) digest: Fingerprint,
     /// Not even where it comes from is shown.
-    pub(in crate::config) is_secret: bool,
+    pub(crate) is_secret: bool,
 }
 
 /// A key that the code reads: what documentation must agree with.
 #[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::config) struct Key {
+pub(crate) struct Key {
     /// Such as `apps.*.routes[].path`.
-    pub(in crate::config) path: String,
+    pub(crate) path: String,
     /// The default as TOML, or in words.
-    pub(in crate::config) default: &'static str,
+    pub(crate) default: &'static str,
 }
 
 impl<'a> Report<'a> {
-    pub(in crate::config) fn new(directory: &'a Path) -> Self {
+    pub(crate) fn new(directory: &'a Path) -> Self {
         Self::after(directory, Files::default())
     }
 
     /// The same where some files have been read already.
-    pub(in crate::config) fn after(directory: &'a Path, files: Files) -> Self {
+    pub(crate) fn after(directory: &'a Path, files: Files) -> Self {
         Self {
             problems: RefCell::default(),
             warnings: RefCell::default(),
@@ -59,16 +59,16 @@ impl<'a> Report<'a> {
         }
     }
 
-    pub(in crate::config) fn problem(&self, problem: Problem) {
+    pub(crate) fn problem(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
     }
 
-    pub(in crate::config) fn warning(&self, warning: Problem) {
+    pub(crate) fn warning(&self, warning: Problem) {
         self.warnings.borrow_mut().push(warning);
     }
 
     /// Adds to what was found at a key, or else warns of it.
-    pub(in crate::config) fn remark(&self, key: &str, line: usize, message: String, hint: &str) {
+    pub(crate) fn remark(&self, key: &str, line: usize, message: String, hint: &str) {
         let mut problems = self.problems.borrow_mut();
         match problems.iter_mut().find(|problem| problem.key == key) {
             Some(problem) => problem.hint = format!("{}; or {hint}", problem.hint),
@@ -77,17 +77,17 @@ impl<'a> Report<'a> {
     }
 
     /// Whether a secret was read there.
-    pub(in crate::config) fn is_secret(&self, key: &str) -> bool {
+    pub(crate) fn is_secret(&self, key: &str) -> bool {
         self.seen.borrow().iter().any(|seen| seen.is_secret && seen.key == key)
     }
 
     /// Notes a secret that was read.
-    pub(in crate::config) fn secret(&self, key: &str, text: &str) {
+    pub(crate) fn secret(&self, key: &str, text: &str) {
         self.see(key, text.as_bytes(), true);
     }
 
     /// Notes what the file holds that a key names.
-    pub(in crate::config) fn contents(&self, key: &str, contents: &[u8]) {
+    pub(crate) fn contents(&self, key: &str, contents: &[u8]) {
         self.see(key, contents, false);
     }
 
@@ -97,12 +97,12 @@ impl<'a> Report<'a> {
     }
 
     /// Reads a file that the configuration names.
-    pub(in crate::config) fn read(&self, path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
+    pub(crate) fn read(&self, path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         self.files.borrow_mut().read(&self.directory.join(path))
     }
 
     /// What was read.
-    pub(in crate::config) fn take_seen(&self) -> (Vec<Seen>, Files) {
+    pub(crate) fn take_seen(&self) -> (Vec<Seen>, Files) {
         (self.seen.take(), self.files.take())
     }
 
@@ -113,7 +113,7 @@ impl<'a> Report<'a> {
     }
 
     /// Problems and warnings in the file's order.
-    pub(in crate::config) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
+    pub(crate) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
         let mut problems = self.problems.into_inner();
         let mut warnings = self.warnings.into_inner();
         problems.sort_by_key(|problem| problem.line);
@@ -122,7 +122,7 @@ impl<'a> Report<'a> {
     }
 
     #[cfg(test)]
-    pub(in crate::config) fn keys(&self) -> Vec<Key> {
+    pub(crate) fn keys(&self) -> Vec<Key> {
         let mut keys: Vec<Key> = Vec::new();
         for key in self.keys.borrow().iter() {
             if !keys.contains(key) {

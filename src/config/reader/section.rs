@@ -2,14 +2,15 @@
 
 use std::cell::RefCell;
 
-use super::super::Problem;
-use super::super::spelling;
-use super::super::tree::{self, Entry, Node, Value};
-use super::item::Item;
-use super::report::Report;
+use crate::config::did_you_mean::nearest;
+use crate::config::problem::Problem;
+use crate::config::quoting::list;
+use crate::config::reader::item::Item;
+use crate::config::reader::report::Report;
+use crate::config::toml_tree::{self, Entry, Node, Value};
 
 /// A table that is being read.
-pub(in crate::config) struct Section<'a> {
+pub(crate) struct Section<'a> {
     path: String,
     pattern: String,
     line: usize,
@@ -23,12 +24,12 @@ pub(in crate::config) struct Section<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub(in crate::config) fn root(entries: &'a [Entry], report: &'a Report<'a>) -> Self {
+    pub(crate) fn root(entries: &'a [Entry], report: &'a Report<'a>) -> Self {
         Self::new(report, String::new(), String::new(), 1, entries)
     }
 
     /// The same of which only some is read: the rest is not for whoever reads it.
-    pub(in crate::config) fn in_part(mut self) -> Self {
+    pub(crate) fn in_part(mut self) -> Self {
         self.open = true;
         self
     }
@@ -38,7 +39,7 @@ impl<'a> Section<'a> {
     }
 
     /// A key without which nothing works.
-    pub(in crate::config) fn required<T>(
+    pub(crate) fn required<T>(
         &self,
         name: &'static str,
         hint: &str,
@@ -52,7 +53,7 @@ impl<'a> Section<'a> {
     }
 
     /// A key with a default, which is TOML and read like a value of the file.
-    pub(in crate::config) fn defaulted<T>(
+    pub(crate) fn defaulted<T>(
         &self,
         name: &'static str,
         default: &'static str,
@@ -61,7 +62,7 @@ impl<'a> Section<'a> {
         if let Some(item) = self.item(name, default) {
             return read(&item);
         }
-        let node = tree::parse_value(default)?;
+        let node = toml_tree::parse_value(default)?;
         read(&Item { path: self.child(name), node: &node, report: self.report })
     }
 
@@ -70,7 +71,7 @@ impl<'a> Section<'a> {
         clippy::option_option,
         reason = "the outer one is `wrong, and reported`, the inner one `left out`"
     )]
-    pub(in crate::config) fn optional<T>(
+    pub(crate) fn optional<T>(
         &self,
         name: &'static str,
         default: &'static str,
@@ -83,7 +84,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table with fixed keys; empty where it is left out.
-    pub(in crate::config) fn section(&self, name: &'static str) -> Section<'a> {
+    pub(crate) fn section(&self, name: &'static str) -> Section<'a> {
         self.known.borrow_mut().push(name);
         let pattern = join(&self.pattern, name);
         match self.entry(name) {
@@ -93,14 +94,14 @@ impl<'a> Section<'a> {
     }
 
     /// A table whose keys the user chooses.
-    pub(in crate::config) fn open_section(&self, name: &'static str) -> Section<'a> {
+    pub(crate) fn open_section(&self, name: &'static str) -> Section<'a> {
         let mut section = self.section(name);
         section.open = true;
         section
     }
 
     /// The tables in this one, each under the name that the user chose.
-    pub(in crate::config) fn named(&self) -> Vec<(&'a str, Section<'a>)> {
+    pub(crate) fn named(&self) -> Vec<(&'a str, Section<'a>)> {
         self.entries
             .iter()
             .map(|entry| {
@@ -111,7 +112,7 @@ impl<'a> Section<'a> {
     }
 
     /// The values in this table, each under the name that the user chose.
-    pub(in crate::config) fn values(&self) -> Vec<(&'a str, Item<'a>)> {
+    pub(crate) fn values(&self) -> Vec<(&'a str, Item<'a>)> {
         self.entries
             .iter()
             .map(|entry| {
@@ -123,7 +124,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of tables, written as `[[name]]`.
-    pub(in crate::config) fn sections(&self, name: &'static str) -> Vec<Section<'a>> {
+    pub(crate) fn sections(&self, name: &'static str) -> Vec<Section<'a>> {
         self.known.borrow_mut().push(name);
         let pattern = format!("{}[]", join(&self.pattern, name));
         let Some(node) = self.entry(name) else { return Vec::new() };
@@ -137,16 +138,16 @@ impl<'a> Section<'a> {
     }
 
     /// Whether the file has the key.
-    pub(in crate::config) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }
 
-    pub(in crate::config) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty() && !self.broken
     }
 
     /// Says what is wrong with a key of this table, or with its absence.
-    pub(in crate::config) fn fault_at<T>(
+    pub(crate) fn fault_at<T>(
         &self,
         name: &str,
         message: impl Into<String>,
@@ -156,34 +157,30 @@ impl<'a> Section<'a> {
         None
     }
 
-    pub(in crate::config) fn warn_at(&self, name: &str, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warn_at(&self, name: &str, message: impl Into<String>, hint: impl Into<String>) {
         self.report.warning(self.describe(name, message.into(), hint.into()));
     }
 
     /// Says what is wrong with the table as a whole.
-    pub(in crate::config) fn fault_here<T>(
-        &self,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Option<T> {
+    pub(crate) fn fault_here<T>(&self, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.report.problem(self.describe_here(message.into(), hint.into()));
         None
     }
 
-    pub(in crate::config) fn warn_here(&self, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warn_here(&self, message: impl Into<String>, hint: impl Into<String>) {
         self.report.warning(self.describe_here(message.into(), hint.into()));
     }
 
     /// The full path of a key of this table.
-    pub(in crate::config) fn child(&self, name: &str) -> String {
+    pub(crate) fn child(&self, name: &str) -> String {
         join(&self.path, name)
     }
 
-    pub(in crate::config) fn report(&self) -> &'a Report<'a> {
+    pub(crate) fn report(&self) -> &'a Report<'a> {
         self.report
     }
 
-    pub(in crate::config) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
@@ -207,7 +204,7 @@ impl<'a> Section<'a> {
         not(test),
         expect(clippy::unused_self, reason = "only tests compare keys with the documentation")
     )]
-    pub(in crate::config) fn record(&self, name: &str, default: &'static str) {
+    pub(crate) fn record(&self, name: &str, default: &'static str) {
         #[cfg(test)]
         self.report.key(join(&self.pattern, name), default);
         #[cfg(not(test))]
@@ -239,15 +236,15 @@ impl Drop for Section<'_> {
         }
         let known = self.known.borrow();
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
-            let hint = match spelling::nearest(&entry.key, &known) {
+            let hint = match nearest(&entry.key, &known) {
                 Some(name) => format!("did you mean `{name}`?"),
                 // What follows a header belongs to that table, also where it was meant for the one before.
                 None if !self.path.is_empty() => format!(
                     "remove it, or move it above the header of `{}` if it is another table's; known here: {}",
                     self.path,
-                    spelling::list(&known)
+                    list(&known)
                 ),
-                None => format!("remove it; known here: {}", spelling::list(&known)),
+                None => format!("remove it; known here: {}", list(&known)),
             };
             let _: Option<()> = self.fault_at(&entry.key, "there is no such key", hint);
         }
@@ -255,7 +252,7 @@ impl Drop for Section<'_> {
 }
 
 /// A key path, with names quoted where TOML wants it.
-pub(in crate::config) fn join(path: &str, name: &str) -> String {
+pub(crate) fn join(path: &str, name: &str) -> String {
     let name = if name.is_empty()
         || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte))
     {

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::super::reader::{Key, Report, Section};
-use super::super::{parse, read, tree};
+use crate::config::gateway_toml::read;
+use crate::config::load::parse;
+use crate::config::reader::{Key, Report, Section};
+use crate::config::toml_tree;
 
 const REFERENCE: &str = include_str!("../../../gateway.toml");
 const PAGE: &str = include_str!("../../../docs/configuration.md");
 
 /// Every key that the code reads.
 fn keys() -> Vec<Key> {
-    let entries = tree::parse(REFERENCE).unwrap();
+    let entries = toml_tree::parse(REFERENCE).unwrap();
     let report = Report::new(Path::new(""));
     read(&Section::root(&entries, &report)).unwrap();
     report.keys()
@@ -19,7 +21,7 @@ fn keys() -> Vec<Key> {
 
 /// A default that is TOML, not words.
 fn is_value(default: &str) -> bool {
-    tree::parse_value(default).is_some()
+    toml_tree::parse_value(default).is_some()
 }
 
 /// The rows `| `key` | type | default | meaning |` of the page.

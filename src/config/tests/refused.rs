@@ -1,6 +1,7 @@
 //! What is refused at start, with the complete message of each rule.
 
-use super::{accepted, parse};
+use super::accepted;
+use crate::config::load::parse;
 
 /// Stands for `PROVIDER` in a case.
 const PROVIDER: &str = "\

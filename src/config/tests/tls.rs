@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
-use super::super::{ConfigError, Loaded, parse_in};
+use crate::config::load::{Loaded, parse_in};
+use crate::config::problem::ConfigError;
 
 const REST: &str = "\
 [identity_providers.main]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::accepted;
+use crate::config::load::{load, parse};
+use crate::config::values::claim::ClaimPath;
 
 fn report_of(text: &str) -> String {
     parse(text).unwrap_err().report("gateway.toml")

@@ -1,16 +1,36 @@
 //! Claim paths: `"email"`, `"realm_access.roles"`, or an array of segments where a name has dots.
 
-use super::super::model::ClaimPath;
-use super::super::reader::Item;
-use super::super::spelling::quote;
-use super::super::tree::Value;
+use std::fmt;
+
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
+use crate::config::toml_tree::Value;
+
+/// Where a claim is in the JWT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimPath {
+    /// The word `roles`: the list found by `roles_claim`.
+    Roles,
+    /// Names from the outermost object inwards.
+    Segments(Vec<String>),
+}
+
+impl fmt::Display for ClaimPath {
+    /// The path's full name, as it names the property of the user object.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Roles => formatter.write_str("roles"),
+            Self::Segments(segments) => formatter.write_str(&segments.join(".")),
+        }
+    }
+}
 
 const HINT: &str = "write the names from the outermost inwards, such as `\"realm_access.roles\"`, \
                     or a list of them where a name has dots";
 const DEEPEST: usize = 8;
 
 /// A path in which the word `roles` means the list that `roles_claim` finds.
-pub(in crate::config) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
+pub(crate) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     let path = literal_claim_path(item)?;
     Some(match path {
         ClaimPath::Segments(segments) if segments == ["roles"] => ClaimPath::Roles,
@@ -19,7 +39,7 @@ pub(in crate::config) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
 }
 
 /// A path in which every word stands for itself.
-pub(in crate::config) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
+pub(crate) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     let segments = match item.value() {
         Value::Text(text) => text.split('.').map(str::to_owned).collect(),
         Value::List(_) => segments(item)?,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 const HINT: &str = "write a whole number with `ms`, `s`, `m`, `h` or `d`, such as `\"30s\"`";
 
 /// A duration within bounds, which are written like durations of the file.
-pub(in crate::config) fn duration(item: &Item<'_>, least: &str, most: &str) -> Option<Duration> {
+pub(crate) fn duration(item: &Item<'_>, least: &str, most: &str) -> Option<Duration> {
     let text = item.text("a duration", HINT)?;
     let Some(duration) = parse(text) else {
         return item.fault(format!("{} is not a duration", quote(text)), HINT);

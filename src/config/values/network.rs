@@ -4,11 +4,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 /// An IP address with a port; port 0 lets the system choose.
-pub(in crate::config) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
+pub(crate) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
     const HINT: &str = "write an IP address and a port, such as `\"127.0.0.1:8080\"`, `\"0.0.0.0:8080\"` or `\"[::1]:8080\"`";
     let text = item.text("an address", HINT)?;
     match text.parse() {
@@ -18,7 +18,7 @@ pub(in crate::config) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
 }
 
 /// A network in CIDR notation, or a single address; never everybody.
-pub(in crate::config) fn trusted_network(item: &Item<'_>) -> Option<IpNet> {
+pub(crate) fn trusted_network(item: &Item<'_>) -> Option<IpNet> {
     const HINT: &str = "write the networks of your own proxies, such as `\"10.1.0.0/16\"` or `\"192.0.2.7\"`";
     let text = item.text("a network", HINT)?;
     let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
@@ -64,7 +64,7 @@ fn is_half_the_world(network: &IpNet) -> bool {
 }
 
 /// Whether two listeners would fight for one port. Port 0 never does; `[::]` takes IPv4 as well.
-pub(in crate::config) fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
+pub(crate) fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
     let covers = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
     left.port() == right.port()
         && left.port() != 0

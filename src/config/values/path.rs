@@ -1,17 +1,37 @@
 //! Paths: of the gateway's own endpoints, of routes, of health checks. Routes see paths decoded.
 
+use std::fmt;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::super::model::RoutePath;
-use super::super::reader::Item;
-use super::super::spelling::quote;
-use crate::access::path;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
+use crate::syntax::path;
+
+/// The `path` of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RoutePath {
+    /// The whole path.
+    Exact(String),
+    /// `"/assets/*"` is the prefix `/assets`, ending at a segment boundary. `"/*"` is the empty prefix.
+    Prefix(String),
+}
+
+impl fmt::Display for RoutePath {
+    /// The path, as the file writes it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => formatter.write_str(path),
+            Self::Prefix(prefix) => write!(formatter, "{prefix}/*"),
+        }
+    }
+}
 
 /// Bytes of a path.
 const LONGEST: usize = 2048;
 
 /// The exact path of one of the gateway's own endpoints.
-pub(in crate::config) fn endpoint_path(item: &Item<'_>) -> Option<String> {
+pub(crate) fn endpoint_path(item: &Item<'_>) -> Option<String> {
     let path = exact_path(item)?;
     if path == "/" {
         return item.fault(
@@ -56,7 +76,7 @@ fn is_parameter(segment: &str) -> bool {
 }
 
 /// An exact path, or a prefix that ends with `/*`.
-pub(in crate::config) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
+pub(crate) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
     let text =
         item.text("a path", "write an exact path such as `\"/\"`, or a prefix such as `\"/assets/*\"`")?;
     let (path, is_prefix) = match text.strip_suffix("/*") {
@@ -87,7 +107,7 @@ pub(in crate::config) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
 }
 
 /// The path of a request that is made as it is written: encoded, perhaps with a query.
-pub(in crate::config) fn request_path(item: &Item<'_>) -> Option<String> {
+pub(crate) fn request_path(item: &Item<'_>) -> Option<String> {
     const HINT: &str = "write it as a request has it, such as `\"/healthz\"`";
     let text = item.text("a path", HINT)?;
     let is_sendable =

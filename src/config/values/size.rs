@@ -1,12 +1,12 @@
 //! `"256B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`.
 
-use super::super::reader::Item;
-use super::super::spelling::quote;
+use crate::config::quoting::quote;
+use crate::config::reader::Item;
 
 const HINT: &str = "write a whole number with `B`, `KiB`, `MiB` or `GiB`, such as `\"16KiB\"`";
 
 /// A number of bytes within bounds, which are written like sizes of the file.
-pub(in crate::config) fn size(item: &Item<'_>, least: &str, most: &str) -> Option<u64> {
+pub(crate) fn size(item: &Item<'_>, least: &str, most: &str) -> Option<u64> {
     let text = item.text("a size", HINT)?;
     let Some(size) = parse(text) else {
         return item.fault(format!("{} is not a size", quote(text)), HINT);

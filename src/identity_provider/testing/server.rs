@@ -9,9 +9,9 @@ use axum::extract::{Request, State};
 use axum::http::{Method, Response};
 use tokio::net::TcpListener;
 
-use super::config as provider_config;
 use crate::config;
 use crate::config::Secret;
+use crate::identity_provider::testing::config as provider_config;
 use crate::identity_provider::{Client, Credentials, IdentityProvider};
 
 /// A public Ed25519 key as a JWK without `kid` (RFC 8037 appendix A.2).
@@ -136,7 +136,7 @@ pub(crate) fn client() -> Client {
 }
 
 pub(crate) fn credentials(username: &str, password: &str) -> Credentials {
-    Credentials { username: username.to_owned(), password: password.to_owned().into() }
+    Credentials { username: username.into(), password: password.into() }
 }
 
 /// Waits, generously, until `condition` holds.

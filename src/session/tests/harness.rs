@@ -7,7 +7,6 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::decision::AppRules;
@@ -15,27 +14,28 @@ use crate::access::identity::Identity;
 use crate::access::memory::Memory;
 use crate::access::testing::{NOW, claims, jwk, mint, with_provider_zero};
 use crate::access::token::verify;
-use crate::clock::ManualClock;
+use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
 use crate::identity_provider::testing::server::{Server, json as answer, provider};
 use crate::identity_provider::{Client, UnknownKeySource, testing};
-use crate::session::{Outcome, Refreshed, SessionContext, Sessions};
+use crate::session::{Outcome, Refreshed, RelyingParty, Sessions};
+use crate::system::clock::ManualClock;
 
-pub(in crate::session) struct Harness {
-    pub(in crate::session) server: Server,
-    pub(in crate::session) sessions: Arc<Sessions>,
-    pub(in crate::session) app: Arc<SessionContext>,
-    pub(in crate::session) clock: Arc<ManualClock>,
-    pub(in crate::session) memory: Arc<Memory>,
-    pub(in crate::session) config: config::Config,
+pub(crate) struct Harness {
+    pub(crate) server: Server,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) app: Arc<RelyingParty>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) config: config::Config,
 }
 
 impl Harness {
-    pub(in crate::session) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_request_timeout(Duration::from_secs(20)).await
     }
 
-    pub(in crate::session) async fn with_request_timeout(request_timeout: Duration) -> Self {
+    pub(crate) async fn with_request_timeout(request_timeout: Duration) -> Self {
         let server = Server::start().await;
         server.publish_metadata();
         server.publish_keys(&[&jwk("ed").to_string()]);
@@ -49,7 +49,7 @@ impl Harness {
             server.base
         );
         let config = config::parse(&text).unwrap().config;
-        let app = Arc::new(SessionContext {
+        let app = Arc::new(RelyingParty {
             app: String::from("store"),
             rules: with_provider_zero(AppRules::new(
                 &config.apps[0],
@@ -70,30 +70,30 @@ impl Harness {
         Self { server, sessions, app, clock, memory, config }
     }
 
-    pub(in crate::session) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
+    pub(crate) async fn refresh(&self, token: &str, subject: Option<&str>) -> Outcome {
         let previous = subject.map(|subject| self.previous(subject));
         self.refreshed(token, previous.as_ref()).await.outcome
     }
 
-    pub(in crate::session) async fn refreshed(&self, token: &str, previous: Option<&Previous>) -> Refreshed {
+    pub(crate) async fn refreshed(&self, token: &str, previous: Option<&Previous>) -> Refreshed {
         self.sessions.refresh(&self.app, &grant(token), previous, None).await
     }
 
     /// The genuine JWT of a subject, expired.
-    pub(in crate::session) fn previous(&self, subject: &str) -> Previous {
+    pub(crate) fn previous(&self, subject: &str) -> Previous {
         let token = mint(&claims(&json!({"iss": self.server.base, "sub": subject, "exp": NOW - 60})));
         let keys = self.app.provider.key_set();
         let verified = verify(&token, &self.app.rules.token, &keys, NOW).unwrap().claims;
         let identity = Arc::new(Identity::new(verified, &self.app.rules.identity).unwrap());
-        Previous { identity, access_token: Zeroizing::new(token), still_valid: false, over: None }
+        Previous { identity, access_token: AccessToken::new(token), still_valid: false, over: None }
     }
 
-    pub(in crate::session) async fn logout(&self, token: &str) {
+    pub(crate) async fn logout(&self, token: &str) {
         self.sessions.logout(&self.app, Some(&grant(token)), None).await;
     }
 
     /// A token answer with a JWT that has these claims.
-    pub(in crate::session) fn tokens(&self, changes: &Value, refresh_token: Option<&str>) -> String {
+    pub(crate) fn tokens(&self, changes: &Value, refresh_token: Option<&str>) -> String {
         let mut all = claims(changes);
         all["iss"] = json!(self.server.base);
         let mut body = json!({ "access_token": mint(&all), "token_type": "Bearer" });
@@ -104,7 +104,7 @@ impl Harness {
     }
 
     /// The provider answers all refreshes in turn; the last answer is repeated.
-    pub(in crate::session) fn script_tokens(&self, bodies: Vec<String>) {
+    pub(crate) fn script_tokens(&self, bodies: Vec<String>) {
         let next = AtomicUsize::new(0);
         self.server.script("/token", move || {
             let turn = next.fetch_add(1, Ordering::SeqCst).min(bodies.len() - 1);
@@ -113,7 +113,7 @@ impl Harness {
     }
 
     /// The provider keeps its answer back until the gate is opened.
-    pub(in crate::session) fn script_gated(&self, body: String) -> watch::Sender<bool> {
+    pub(crate) fn script_gated(&self, body: String) -> watch::Sender<bool> {
         let (gate, opened) = watch::channel(false);
         self.server.script("/token", move || {
             let (mut opened, body) = (opened.clone(), body.clone());
@@ -127,12 +127,12 @@ impl Harness {
     }
 
     /// The refresh tokens that the provider was asked with.
-    pub(in crate::session) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.of_form("/token", "refresh_token")
     }
 
     /// The tokens that the provider was told to revoke.
-    pub(in crate::session) fn revoked(&self) -> Vec<String> {
+    pub(crate) fn revoked(&self) -> Vec<String> {
         self.of_form("/revoke", "token")
     }
 
@@ -144,7 +144,7 @@ impl Harness {
 }
 
 /// Sessions that never call a provider.
-pub(in crate::session) fn sessions_without_provider() -> Sessions {
+pub(crate) fn sessions_without_provider() -> Sessions {
     let text = "[identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.store]\nhosts = ['store.example.com']\n\
                 upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n";
     let config = config::parse(text).unwrap().config;
@@ -152,12 +152,12 @@ pub(in crate::session) fn sessions_without_provider() -> Sessions {
 }
 
 /// An unsealed refresh token.
-pub(in crate::session) fn grant(token: &str) -> Grant {
-    Grant { refresh_token: Zeroizing::new(token.to_owned()), record: None }
+pub(crate) fn grant(token: &str) -> Grant {
+    Grant { refresh_token: RefreshToken::new(token), record: None }
 }
 
 /// The outcome in a word: the refresh token that came, or how it failed.
-pub(in crate::session) fn word(outcome: &Outcome) -> String {
+pub(crate) fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Renewed(tokens) => {
             tokens.refresh_token.as_ref().map_or_else(|| "kept".to_owned(), |token| token.to_string())

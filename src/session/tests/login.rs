@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::harness::Harness;
+use crate::answer::code::Code;
+use crate::answer::reason::ReasonCode;
 use crate::identity_provider::testing::server::{credentials, eventually};
-use crate::reason::ReasonCode;
-use crate::respond::Code;
 
 const HERE: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 

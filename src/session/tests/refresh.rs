@@ -9,9 +9,9 @@ use serde_json::json;
 use super::harness::{Harness, word};
 use crate::access::revocations::Mark;
 use crate::access::testing::NOW;
-use crate::clock::Clock;
 use crate::identity_provider::testing::server::eventually;
 use crate::session::{Outcome, Revoked, Sessions};
+use crate::system::clock::Clock;
 
 #[tokio::test]
 async fn parallel_requests_and_later_ones_with_the_old_token_make_one_call() {
@@ -125,7 +125,7 @@ async fn the_newest_refresh_token_is_told_though_the_last_answer_had_none() {
     assert_eq!(word(&harness.refresh("r1", None).await), "r2");
     let replayed = harness.refreshed("r1", None).await;
     assert_eq!(word(&replayed.outcome), "kept");
-    assert_eq!(*replayed.refresh_token, "r2");
+    assert_eq!(&*replayed.refresh_token, "r2");
     assert_eq!(harness.asked(), ["r1", "r2"]);
 }
 
@@ -138,7 +138,7 @@ async fn a_session_survives_a_jwt_that_cannot_be_verified_yet() {
     ]);
     let refreshed = harness.refreshed("r1", None).await;
     assert_eq!(word(&refreshed.outcome), "unverified");
-    assert_eq!(*refreshed.refresh_token, "r2", "the browser gets the new one all the same");
+    assert_eq!(&*refreshed.refresh_token, "r2", "the browser gets the new one all the same");
     harness.clock.advance(60);
     let refreshed = harness.refreshed("r1", None).await;
     assert_eq!(word(&refreshed.outcome), "r2", "the JWT that was kept is good now");
@@ -236,7 +236,7 @@ async fn early_refreshes_rest_after_a_failure_and_due_ones_do_not() {
     for token in ["s1", "s2", "s1"] {
         let refreshed = harness.refreshed(token, Some(&early)).await;
         assert_eq!(word(&refreshed.outcome), "unavailable", "{token}");
-        assert_eq!(*refreshed.refresh_token, "s2", "{token}");
+        assert_eq!(&*refreshed.refresh_token, "s2", "{token}");
     }
     assert_eq!(harness.asked().len(), 3);
 }

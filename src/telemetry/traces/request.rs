@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span as _, SpanKind, Status};
 use opentelemetry_sdk::trace::Span;
@@ -12,9 +12,9 @@ use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
 use super::{Parent, Traces, known_method, w3c};
-use crate::authority::Authority;
+use crate::answer::reason::ReasonCode;
 use crate::gateway::Context;
-use crate::reason::ReasonCode;
+use crate::syntax::authority::Authority;
 use crate::telemetry::access_log::text;
 
 /// Characters of a path that a span has.
@@ -155,23 +155,22 @@ impl RequestTrace {
 fn describe(span: &mut Span, session: &Session, context: &Context) {
     let request = session.req_header();
     let method = method_name(&request.method);
-    let app = context.app.as_ref();
-    let route = app.map(|app| app.route(context.route)).filter(|route| *route != "-");
+    let app = context.arrival.app.as_ref();
+    let route = app.map(|app| app.route(context.decided.route)).filter(|route| *route != "-");
     match route {
         Some(route) => span.update_name(format!("{method} {route}")),
         None => span.update_name(method),
     }
-    let is_tls = context.connection.as_ref().is_some_and(|connection| connection.tls());
+    let is_tls = context.arrival.connection.as_ref().is_some_and(|connection| connection.tls());
     span.set_attribute(KeyValue::new("url.scheme", if is_tls { "https" } else { "http" }));
     // A host that no app has could be anything.
-    let host = request.headers.get(header::HOST).filter(|_| app.is_some());
-    let host = host.and_then(|host| Authority::parse(host.as_bytes()));
+    let host = app.and_then(|_| Authority::of(&request.headers));
     let texts = [
         ("server.address", host.as_ref().map(Authority::name)),
         ("http.route", route),
         ("portcullis.app", app.map(|app| app.name.as_str())),
         ("portcullis.reason", context.reason().map(ReasonCode::as_str)),
-        ("portcullis.request_id", text(context.request_id.as_ref())),
+        ("portcullis.request_id", text(context.arrival.request_id.as_ref())),
     ];
     for (key, value) in texts {
         if let Some(value) = value {

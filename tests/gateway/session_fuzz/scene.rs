@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use portcullis::clock::{Clock, ManualClock};
+use portcullis::system::clock::{Clock, ManualClock};
 use serde_json::json;
 
 use crate::support::provider::Provider;

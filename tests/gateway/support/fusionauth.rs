@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use portcullis::clock::Clock;
+use portcullis::system::clock::Clock;
 use serde_json::{Value, json};
 
 use super::fault::{self, Fault};

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis::clock::{Clock, ManualClock, SystemClock};
-use portcullis::server::{Reloader, Server};
+use portcullis::process::{Reloader, Server};
+use portcullis::system::clock::{Clock, ManualClock, SystemClock};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use portcullis::lookup::{Lookup, LookupError, SystemLookup};
+use portcullis::system::name_lookup::{Lookup, LookupError, SystemLookup};
 use tokio::sync::Notify;
 
 use super::wire::patiently;

@@ -6,7 +6,7 @@ mod state;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use portcullis::clock::Clock;
+use portcullis::system::clock::Clock;
 use serde_json::{Value, json};
 
 use self::state::{State, lay_over};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::http::StatusCode;
-use portcullis::clock::{Clock, SystemClock};
+use portcullis::system::clock::{Clock, SystemClock};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;

@@ -1,0 +1,45 @@
+//! The decision, pure and synchronous: it takes a request's head, a key set and the time, and says what is to become of
+//! the request. It imports no Pingora, tokio or reqwest; a test holds it to that.
+//!
+//! [`decision::decide`] is the way in. An [`identity::Identity`] can only be made of verified claims, and verified
+//! claims only by [`token::verify`]: types, not discipline, keep strangers out.
+
+pub mod app_rules;
+pub mod assessment;
+pub mod claims;
+mod client_claims;
+pub mod cookie_codec;
+pub mod cookies;
+pub mod cross_site;
+pub mod decision;
+pub mod endpoint;
+pub mod fusionauth_webhook;
+pub mod grant;
+pub mod identity;
+pub mod identity_rules;
+pub mod jwk_notation;
+pub mod key_set;
+pub mod lifetime;
+pub mod logout_token;
+pub mod memory;
+pub mod numbers;
+pub mod omission;
+pub mod preflight;
+pub mod presented_session;
+pub mod reason;
+pub mod refusal_notes;
+pub mod reserved_headers;
+pub mod revocations;
+pub mod routes;
+pub mod seal;
+mod signed_token;
+pub mod token;
+pub mod token_error;
+pub mod token_fix;
+pub mod tokens;
+pub mod verified_tokens;
+
+#[cfg(test)]
+mod architecture_tests;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,217 @@
+//! The list itself: parts that are read without a lock, and replaced by whoever revokes.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::access::revocations::horizon::Horizons;
+use crate::access::revocations::mark::{Mark, TokenMarks};
+use crate::access::revocations::revocation::{EndedBy, Revocation};
+
+/// Parts of the list. A revocation copies one of them.
+pub(super) const PARTS: usize = 1024;
+
+/// Entries of one part: about a million in all, some 64 MiB.
+pub(super) const MAX_PER_PART: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// JWTs issued later are not meant.
+    pub(super) issued_until: u64,
+    pub(super) ended_by: EndedBy,
+    /// Unix seconds; then the entry goes.
+    pub(super) kept_until: u64,
+}
+
+impl Entry {
+    /// Says that it is about a JWT that was issued then. One that does not say when is taken for old.
+    fn is_about(&self, issued_at: Option<u64>) -> bool {
+        issued_at.is_none_or(|at| at <= self.issued_until)
+    }
+
+    const fn of_session(self) -> Revocation {
+        Revocation::Session(self.ended_by)
+    }
+}
+
+pub(super) type Part = HashMap<Mark, Entry>;
+
+/// The list.
+pub struct Revocations {
+    pub(super) parts: Box<[ArcSwap<Part>]>,
+    count: AtomicUsize,
+    writer: Mutex<()>,
+    horizons: Horizons,
+}
+
+impl std::fmt::Debug for Revocations {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Revocations").field("count", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for Revocations {
+    fn default() -> Self {
+        let empty = Arc::new(Part::default());
+        Self {
+            parts: (0..PARTS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect(),
+            count: AtomicUsize::new(0),
+            writer: Mutex::new(()),
+            horizons: Horizons::default(),
+        }
+    }
+}
+
+impl Revocations {
+    /// Revokes a session or a JWT until `kept_until` (Unix seconds).
+    pub fn revoke(&self, mark: Mark, ended_by: EndedBy, kept_until: u64, now: u64) {
+        self.insert(mark, Entry { issued_until: u64::MAX, ended_by, kept_until }, now);
+    }
+
+    /// Revokes what was issued to a subject, or of a session, at or before `issued_until` (Unix seconds).
+    pub fn revoke_until(&self, mark: Mark, issued_until: u64, kept_until: u64, now: u64) {
+        self.insert(mark, Entry { issued_until, ended_by: EndedBy::Revocation, kept_until }, now);
+    }
+
+    /// Notes that something comes for the first time; `false`: it was noted before, and is to have no effect again.
+    pub fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
+        let is_first = self.entry(mark, now).is_none();
+        if is_first {
+            self.insert(mark, Entry { issued_until: 0, ended_by: EndedBy::Revocation, kept_until }, now);
+        }
+        is_first
+    }
+
+    /// A JWT of a provider was verified, for the first time here.
+    pub fn saw(&self, provider: usize, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
+        self.horizons.see(provider, issued_at, marks.usable_until, now);
+    }
+
+    /// The least time (Unix seconds) until which a revocation at a provider has to be kept: before it, JWTs may be about that
+    /// it is meant for.
+    pub fn horizon(&self, provider: usize, now: u64) -> u64 {
+        self.horizons.of(provider, now)
+    }
+
+    /// Returns the revocation of a JWT, of its session first. A JWT that does not say when it was issued is taken for old, unless
+    /// it was admitted: then that is its time. A revocation that would be forgotten before the JWT expires is kept for longer.
+    pub fn of_token(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) -> Option<Revocation> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let admitted_at = || self.entry(Mark::admission(marks.token), now).map(|entry| entry.issued_until);
+        let issued_at = issued_at.or_else(admitted_at);
+        let about = |mark| self.entry(mark, now).filter(|entry| entry.is_about(issued_at));
+        let of_session = || marks.session.and_then(|mark| Some((mark, about(mark)?)));
+        let of_subject = || Some((marks.subject, about(marks.subject)?));
+        let of_token = || Some((marks.token, self.entry(marks.token, now)?));
+        let (mark, entry, revocation) = of_session()
+            .or_else(of_subject)
+            .map(|(mark, entry)| (mark, entry, entry.of_session()))
+            .or_else(|| of_token().map(|(mark, entry)| (mark, entry, Revocation::Token)))?;
+        if entry.kept_until < marks.usable_until {
+            self.prolong(mark, marks.usable_until, now);
+        }
+        Some(revocation)
+    }
+
+    fn prolong(&self, mark: Mark, kept_until: u64, now: u64) {
+        self.change(mark, now, |part| {
+            if let Some(entry) = part.get_mut(&mark) {
+                entry.kept_until = entry.kept_until.max(kept_until);
+            }
+        });
+    }
+
+    /// Returns the revocation of a session.
+    pub fn of_session(&self, session: Mark, now: u64) -> Option<Revocation> {
+        self.entry(session, now).map(Entry::of_session)
+    }
+
+    /// Returns the revocation of a subject's session that began at `since` (Unix seconds; `None`: unknown).
+    pub fn of_subject(&self, subject: Mark, since: Option<u64>, now: u64) -> Option<Revocation> {
+        self.entry(subject, now).filter(|entry| entry.is_about(since)).map(Entry::of_session)
+    }
+
+    /// Returns the revocation of a new JWT's session, which began, or was there, at `since` (Unix seconds). Where nothing tells
+    /// since when there is a session, it is taken for an old one: the JWT itself is as new as can be.
+    pub fn of_session_since(&self, marks: &TokenMarks, since: Option<u64>, now: u64) -> Option<Revocation> {
+        let of_session =
+            |mark| self.entry(mark, now).filter(|entry| entry.is_about(since)).map(Entry::of_session);
+        marks.session.and_then(of_session).or_else(|| of_session(marks.subject))
+    }
+
+    /// Returns the number of entries.
+    pub fn len(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Says that nothing is revoked.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn entry(&self, mark: Mark, now: u64) -> Option<Entry> {
+        let part = self.parts.get(mark.part(PARTS))?.load();
+        part.get(&mark).copied().filter(|entry| now < entry.kept_until)
+    }
+
+    /// Lets a JWT pass that a login has just brought: its user has shown who they are since the revocation. For times that
+    /// are whole seconds, and providers that go on with a `sid` after its end. What was issued before stays revoked. So does a
+    /// JWT that does not say when it was issued, except this very one.
+    pub fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
+        for mark in marks.session.into_iter().chain([marks.subject]) {
+            let Some(entry) = self.entry(mark, now).filter(|entry| entry.is_about(issued_at)) else {
+                continue;
+            };
+            self.change(mark, now, |part| {
+                if let Some(entry) = part.get_mut(&mark) {
+                    entry.issued_until = entry.issued_until.min(issued_at.unwrap_or(now).saturating_sub(1));
+                }
+            });
+            if issued_at.is_none() {
+                // As long as the revocation: also an expired JWT says whose session it was.
+                let admitted =
+                    Entry { issued_until: now, ended_by: EndedBy::Revocation, kept_until: entry.kept_until };
+                self.insert(Mark::admission(marks.token), admitted, now);
+            }
+        }
+    }
+
+    fn insert(&self, mark: Mark, entry: Entry, now: u64) {
+        self.change(mark, now, |part| add(part, mark, entry));
+    }
+
+    /// Replaces the part of a mark by a changed one.
+    pub(super) fn change(&self, mark: Mark, now: u64, change: impl FnOnce(&mut Part)) {
+        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(slot) = self.parts.get(mark.part(PARTS)) else { return };
+        let mut part: Part = slot
+            .load()
+            .iter()
+            .filter(|(_, entry)| now < entry.kept_until)
+            .map(|(mark, entry)| (*mark, *entry))
+            .collect();
+        change(&mut part);
+        // Counted before it is there, so that no reader takes a list with something in it for an empty one.
+        self.count.fetch_add(part.len(), Ordering::AcqRel);
+        let before = slot.swap(Arc::new(part));
+        self.count.fetch_sub(before.len(), Ordering::AcqRel);
+    }
+}
+
+pub(super) fn add(part: &mut Part, mark: Mark, mut entry: Entry) {
+    if let Some(known) = part.get(&mark) {
+        // The wider one of both holds.
+        entry.issued_until = entry.issued_until.max(known.issued_until);
+        entry.kept_until = entry.kept_until.max(known.kept_until);
+        entry.ended_by = entry.ended_by.or_before(Some(known.ended_by));
+    } else if part.len() >= MAX_PER_PART
+        && let Some(first) = part.iter().min_by_key(|(_, entry)| entry.kept_until).map(|(mark, _)| *mark)
+    {
+        part.remove(&first);
+    }
+    part.insert(mark, entry);
+}

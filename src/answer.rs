@@ -1,0 +1,7 @@
+//! The gateway's own answers: their codes, statuses, header fields and bodies, and the reasons behind them.
+
+pub mod code;
+pub mod headers;
+pub mod problem;
+pub mod reason;
+pub mod retry_after;

@@ -1,0 +1,137 @@
+//! The codes of problem answers, with their statuses and titles.
+
+use http::StatusCode;
+
+/// The `code` of a problem answer: stable, the same for clients and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Malformed request, body, field or path.
+    BadRequest,
+    /// A session is needed and there is none.
+    NotLoggedIn,
+    /// The refresh token was refused; the cookies are cleared.
+    SessionExpired,
+    /// Wrong user name or password.
+    InvalidCredentials,
+    /// The provider wants a second factor.
+    TwoFactorRequired,
+    /// The provider wants a new password.
+    PasswordChangeRequired,
+    /// The provider wants another step, such as a verified e-mail address.
+    AccountActionRequired,
+    /// The roles do not suffice.
+    Forbidden,
+    /// A state-changing or WebSocket request from another origin.
+    CrossSiteRequest,
+    /// No app has this host.
+    UnknownHost,
+    /// The method is not one that this endpoint, or this gateway, serves.
+    MethodNotAllowed,
+    /// The body exceeds its limit.
+    BodyTooLarge,
+    /// The login's body is neither JSON nor a form.
+    UnsupportedMediaType,
+    /// Another version of the WebSocket protocol.
+    UpgradeRequired,
+    /// Login throttled.
+    TooManyAttempts,
+    /// The request head exceeds its limit.
+    HeaderTooLarge,
+    /// The request's head or body did not arrive in time.
+    RequestTimeout,
+    /// Something failed that should not; the log has it.
+    InternalError,
+    /// The app cannot be reached or broke off.
+    UpstreamUnavailable,
+    /// The identity provider cannot be reached or does not make sense; the session is kept.
+    IdentityProviderUnavailable,
+    /// The app did not answer in time.
+    UpstreamTimeout,
+    /// The request has been here before.
+    LoopDetected,
+}
+
+impl Code {
+    /// The stable text in `code`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::NotLoggedIn => "not_logged_in",
+            Self::SessionExpired => "session_expired",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::TwoFactorRequired => "two_factor_required",
+            Self::PasswordChangeRequired => "password_change_required",
+            Self::AccountActionRequired => "account_action_required",
+            Self::Forbidden => "forbidden",
+            Self::CrossSiteRequest => "cross_site_request",
+            Self::UnknownHost => "unknown_host",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::TooManyAttempts => "too_many_attempts",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::RequestTimeout => "request_timeout",
+            Self::InternalError => "internal_error",
+            Self::UpstreamUnavailable => "upstream_unavailable",
+            Self::IdentityProviderUnavailable => "identity_provider_unavailable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::LoopDetected => "loop_detected",
+        }
+    }
+
+    /// The status that goes with it, unless a setting says otherwise (`anonymous_status`).
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotLoggedIn
+            | Self::SessionExpired
+            | Self::InvalidCredentials
+            | Self::TwoFactorRequired
+            | Self::PasswordChangeRequired
+            | Self::AccountActionRequired => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::CrossSiteRequest => StatusCode::FORBIDDEN,
+            Self::UnknownHost => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::TooManyAttempts => StatusCode::TOO_MANY_REQUESTS,
+            Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::InternalError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::UpstreamUnavailable => StatusCode::BAD_GATEWAY,
+            Self::IdentityProviderUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::LoopDetected => StatusCode::LOOP_DETECTED,
+        }
+    }
+
+    /// The short summary in `title`; the same for every occurrence (RFC 9457 section 3.1.3).
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::BadRequest => "Bad request",
+            Self::NotLoggedIn => "Not logged in",
+            Self::SessionExpired => "Session expired",
+            Self::InvalidCredentials => "Invalid credentials",
+            Self::TwoFactorRequired => "Two-factor authentication required",
+            Self::PasswordChangeRequired => "Password change required",
+            Self::AccountActionRequired => "Account action required",
+            Self::Forbidden => "Forbidden",
+            Self::CrossSiteRequest => "Cross-site request",
+            Self::UnknownHost => "Unknown host",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::BodyTooLarge => "Body too large",
+            Self::UnsupportedMediaType => "Unsupported media type",
+            Self::UpgradeRequired => "Upgrade required",
+            Self::TooManyAttempts => "Too many attempts",
+            Self::HeaderTooLarge => "Request header too large",
+            Self::RequestTimeout => "Request timeout",
+            Self::InternalError => "Internal error",
+            Self::UpstreamUnavailable => "Upstream unavailable",
+            Self::IdentityProviderUnavailable => "Identity provider unavailable",
+            Self::UpstreamTimeout => "Upstream timeout",
+            Self::LoopDetected => "Loop detected",
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The header fields of the gateway's own answers: one list for everybody who writes such an answer.
+
+use http::HeaderValue;
+
+use crate::syntax::web_socket;
+
+/// The facts that decide which fields an answer has.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Headers<'a> {
+    /// The request's id for `X-Request-Id`. The admin listener's answers have none.
+    pub request_id: Option<&'a HeaderValue>,
+    /// The media type of the body, if there is one.
+    pub content_type: Option<&'static str>,
+    /// Bytes of the body; `None` where the status permits no `Content-Length` (RFC 9110 section 8.6).
+    pub content_length: Option<usize>,
+    /// Seconds for `Retry-After` (RFC 9110 section 10.2.3).
+    pub retry_after: Option<u64>,
+    /// The methods for `Allow`, with 405 (RFC 9110 section 10.2.1).
+    pub allow: Option<&'static str>,
+    /// The answer is 426 and names the protocol that the client must speak (RFC 6455 section 4.4).
+    pub asks_for_upgrade: bool,
+}
+
+impl Headers<'_> {
+    /// Lists the fields in the order in which they are written, with their names as HTTP/1.1 spells them.
+    pub fn list(&self) -> Vec<(&'static str, HeaderValue)> {
+        let mut list = Vec::with_capacity(9);
+        if let Some(id) = self.request_id {
+            list.push(("X-Request-Id", id.clone()));
+        }
+        // An answer tells about one user at one moment.
+        list.push(("Cache-Control", HeaderValue::from_static("no-store")));
+        if let Some(content_type) = self.content_type {
+            list.push(("Content-Type", HeaderValue::from_static(content_type)));
+            list.push(("X-Content-Type-Options", HeaderValue::from_static("nosniff")));
+        }
+        if let Some(length) = self.content_length {
+            list.push(("Content-Length", HeaderValue::from(length)));
+        }
+        if let Some(seconds) = self.retry_after {
+            list.push(("Retry-After", HeaderValue::from(seconds)));
+        }
+        if let Some(methods) = self.allow {
+            list.push(("Allow", HeaderValue::from_static(methods)));
+        }
+        if self.asks_for_upgrade {
+            list.push(("Upgrade", HeaderValue::from_static("websocket")));
+            list.push(("Sec-WebSocket-Version", HeaderValue::from_static(web_socket::VERSION)));
+        }
+        list
+    }
+}

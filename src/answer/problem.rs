@@ -1,0 +1,116 @@
+//! The answers that Portcullis makes itself: problem details (RFC 9457) with a stable `code`.
+//!
+//! A [`Problem`] never carries a token, a password, or which of user name and password was wrong.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::answer::code::Code;
+use crate::answer::headers::Headers;
+use crate::answer::reason::ReasonCode;
+
+/// One problem answer, still without its connection.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// Usually [`Code::status`].
+    pub status: StatusCode,
+    /// Why.
+    pub code: Code,
+    /// For people: what to do about it.
+    pub detail: Cow<'static, str>,
+    /// What the provider wants next, with its ids and methods.
+    pub challenge: Option<serde_json::Value>,
+    /// Seconds for `Retry-After`.
+    pub retry_after: Option<u64>,
+    /// For `Allow`, with 405.
+    pub allow: Option<&'static str>,
+    /// Why, for logs and metrics: more than the client is told.
+    pub reason: ReasonCode,
+    /// For the log alone: what was compared with what, and where to change it.
+    pub note: Option<Box<str>>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    /// The value of `X-Request-Id`: a person who reports the answer quotes its body, not its headers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    challenge: Option<&'a serde_json::Value>,
+}
+
+impl Problem {
+    /// The media type of a problem answer.
+    pub const CONTENT_TYPE: &'static str = "application/problem+json";
+
+    /// A problem with its usual status. Nothing of the detail may be a secret, nor tell what the same request with another
+    /// password would be told.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        let (challenge, retry_after, allow) = (None, None, None);
+        let reason = ReasonCode::of(code);
+        let detail = detail.into();
+        Self { status: code.status(), code, detail, challenge, retry_after, allow, reason, note: None }
+    }
+
+    /// Says more to the log, and to nobody else. It is of bounded length, without control characters and secrets.
+    #[must_use]
+    pub fn with_note(mut self, note: String) -> Self {
+        self.note = Some(note.into_boxed_str());
+        self
+    }
+
+    /// Adds `Retry-After`, in seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// Adds `Allow`.
+    #[must_use]
+    pub fn allow(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
+        self
+    }
+
+    /// Says why, for logs and metrics.
+    #[must_use]
+    pub const fn because(mut self, reason: ReasonCode) -> Self {
+        self.reason = reason;
+        self
+    }
+
+    /// The body (RFC 9457 section 3). Apart from the request id it is the same for every occurrence, so that nothing can be
+    /// told from a difference.
+    pub fn body(&self, request_id: Option<&HeaderValue>) -> Bytes {
+        let body = Body {
+            title: self.code.title(),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            request_id: request_id.and_then(|id| id.to_str().ok()),
+            challenge: self.challenge.as_ref(),
+        };
+        // Strings and a JSON value always serialise; an empty body would still carry the status.
+        serde_json::to_vec(&body).map_or_else(|_| Bytes::new(), Bytes::from)
+    }
+
+    /// The header fields that go with [`Self::body`], whoever writes them.
+    pub fn headers<'a>(&self, request_id: Option<&'a HeaderValue>, body: &Bytes) -> Headers<'a> {
+        Headers {
+            request_id,
+            content_type: Some(Self::CONTENT_TYPE),
+            content_length: Some(body.len()),
+            retry_after: self.retry_after,
+            allow: self.allow,
+            asks_for_upgrade: self.code == Code::UpgradeRequired,
+        }
+    }
+}

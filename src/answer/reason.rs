@@ -1,0 +1,273 @@
+//! Why a request passed or was refused, and why a session began or ended: the stable codes of logs and metrics.
+//!
+//! `docs/operations.md` says for each one what to do about it; a test compares the two.
+
+use crate::answer::code::Code;
+
+macro_rules! reason_codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
+        /// A stable reason. Never removed nor renamed without a word in the changelog.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ReasonCode {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl ReasonCode {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The code as it stands in logs and metrics.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+    };
+}
+
+reason_codes! {
+    /// The route is public.
+    Public = "public",
+    /// A CORS preflight, which never has a session.
+    Preflight = "preflight",
+    /// Sent on to `https`.
+    Redirected = "redirected",
+    /// An optional route, or the user path, without anything of a session.
+    Anonymous = "anonymous",
+    /// The JWT is valid.
+    SessionValid = "session_valid",
+    /// The JWT is new: it was refreshed for this request.
+    SessionRefreshed = "session_refreshed",
+    /// Served by Portcullis itself.
+    Served = "served",
+    /// No app has this `Host`.
+    UnknownHost = "unknown_host",
+    /// The head is malformed or ambiguous.
+    MalformedRequest = "malformed_request",
+    /// HTTP without TLS, at a port that speaks TLS.
+    HttpOnTlsPort = "http_on_tls_port",
+    /// TLS, at a port that speaks HTTP without it.
+    TlsOnHttpPort = "tls_on_http_port",
+    /// The PROXY protocol, which is not spoken.
+    ProxyProtocol = "proxy_protocol",
+    /// The head is larger than `server.limits.max_header_size`.
+    HeaderTooLarge = "header_too_large",
+    /// More requests at once on a connection of HTTP/2 than it may have.
+    TooManyStreams = "too_many_streams",
+    /// Head or body did not arrive in time.
+    RequestTimeout = "request_timeout",
+    /// The body is larger than its limit.
+    BodyTooLarge = "body_too_large",
+    /// The body has another media type or coding.
+    UnsupportedMediaType = "unsupported_media_type",
+    /// A byte that no path has.
+    PathCharacter = "path_character",
+    /// `%` without two hexadecimal digits.
+    PathEncoding = "path_encoding",
+    /// An encoded character that changes the path's meaning.
+    PathEncodedDelimiter = "path_encoded_delimiter",
+    /// Overlong UTF-8.
+    PathOverlong = "path_overlong",
+    /// `.` or `..`.
+    PathDotSegment = "path_dot_segment",
+    /// `//`.
+    PathEmptySegment = "path_empty_segment",
+    /// `;`.
+    PathParameter = "path_parameter",
+    /// A spelling of the login path that could bring a password to the app.
+    LoginVariant = "login_variant",
+    /// The method is not served here.
+    Method = "method",
+    /// Another origin.
+    CrossSite = "cross_site",
+    /// Another version of the WebSocket protocol.
+    WebSocketVersion = "web_socket_version",
+    /// A WebSocket handshake without its key.
+    WebSocketHandshake = "web_socket_handshake",
+    /// The body of a login has not the two fields that are expected.
+    LoginBody = "login_body",
+    /// No cookies of the session.
+    NoSession = "no_session",
+    /// A session cookie came twice.
+    DuplicateCookie = "duplicate_cookie",
+    /// A split session cookie is not whole.
+    IncompleteCookie = "incomplete_cookie",
+    /// The JWT is too long.
+    TokenTooLong = "token_too_long",
+    /// It is no JWT.
+    TokenMalformed = "token_malformed",
+    /// It is encrypted (JWE).
+    TokenEncrypted = "token_encrypted",
+    /// Its `alg` is not configured.
+    TokenAlgorithm = "token_algorithm",
+    /// It is another kind of token.
+    TokenType = "token_type",
+    /// It needs an extension.
+    TokenCriticalExtension = "token_critical_extension",
+    /// No key with its `kid`.
+    TokenUnknownKey = "token_unknown_key",
+    /// Its signature is wrong.
+    TokenSignature = "token_signature",
+    /// A claim is missing or of a wrong type.
+    TokenClaim = "token_claim",
+    /// Another `iss`.
+    TokenIssuer = "token_issuer",
+    /// Another `aud`.
+    TokenAudience = "token_audience",
+    /// A claim names another client.
+    TokenAuthorizedParty = "token_authorized_party",
+    /// It has expired, and nothing refreshes it.
+    TokenExpired = "token_expired",
+    /// `nbf` or `iat` is in the future.
+    TokenNotYetValid = "token_not_yet_valid",
+    /// A claim cannot be an identity header.
+    TokenUnusableClaim = "token_unusable_claim",
+    /// The JWT alone was revoked.
+    TokenRevoked = "token_revoked",
+    /// The provider's keys are not known yet.
+    KeysUnknown = "keys_unknown",
+    /// The session was revoked.
+    Revoked = "revoked",
+    /// Another login in the same browser took the session's place.
+    Replaced = "replaced",
+    /// `session.absolute_lifetime`.
+    AbsoluteLifetime = "absolute_lifetime",
+    /// `session.idle_lifetime`.
+    IdleLifetime = "idle_lifetime",
+    /// The refresh token's cookie was not sealed here.
+    NotSealedHere = "not_sealed_here",
+    /// The refresh token came without the JWT of its session.
+    NotBound = "not_bound",
+    /// The provider refused to refresh.
+    RefreshRefused = "refresh_refused",
+    /// A refresh token was used again after it had been replaced.
+    Reused = "reused",
+    /// The session had ended before.
+    Ended = "ended",
+    /// The provider is unavailable or makes no sense.
+    ProviderUnavailable = "provider_unavailable",
+    /// The provider refuses this client.
+    ProviderMisconfigured = "provider_misconfigured",
+    /// The provider's JWT did not verify.
+    ProviderToken = "provider_token",
+    /// The provider's JWT is of another subject or session than the one before.
+    AnotherSubject = "another_subject",
+    /// The tokens do not fit into cookies.
+    CookiesTooLarge = "cookies_too_large",
+    /// Too many calls to the provider are under way.
+    TooManyCalls = "too_many_calls",
+    /// No role of the identity is asked for here.
+    RoleMissing = "role_missing",
+    /// Wrong user name or password, locked or disabled.
+    InvalidCredentials = "invalid_credentials",
+    /// The provider wants a second factor.
+    TwoFactorRequired = "two_factor_required",
+    /// The provider wants a new password.
+    PasswordChangeRequired = "password_change_required",
+    /// The provider wants another step.
+    AccountActionRequired = "account_action_required",
+    /// The provider takes no more logins for now.
+    ProviderThrottled = "provider_throttled",
+    /// Too many logins failed before.
+    TooManyFailed = "too_many_failed",
+    /// Too many logins of the same user name wait.
+    TooManyWaiting = "too_many_waiting",
+    /// A logout token, a webhook or an admin token is not acceptable.
+    NotAuthentic = "not_authentic",
+    /// An event that ends no session, or asked for by who may.
+    Requested = "requested",
+    /// The app cannot be reached or broke off.
+    UpstreamUnavailable = "upstream_unavailable",
+    /// The app did not answer in time.
+    UpstreamTimeout = "upstream_timeout",
+    /// The app has sent the request back to where it came from.
+    LoopDetected = "loop_detected",
+    /// The client left before its answer was complete.
+    ClientGone = "client_gone",
+    /// Something failed that should not.
+    InternalError = "internal_error",
+}
+
+impl ReasonCode {
+    /// The request was let in, or served here as asked.
+    pub(crate) const fn is_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Public
+                | Self::Preflight
+                | Self::Anonymous
+                | Self::SessionValid
+                | Self::SessionRefreshed
+                | Self::Served
+                | Self::Requested
+        )
+    }
+
+    /// Nothing failed: the request was not let in.
+    pub(crate) const fn is_refusal(self) -> bool {
+        let has_failed = matches!(
+            self,
+            Self::KeysUnknown
+                | Self::ProviderUnavailable
+                | Self::ProviderMisconfigured
+                | Self::ProviderToken
+                | Self::AnotherSubject
+                | Self::CookiesTooLarge
+                | Self::TooManyCalls
+                | Self::UpstreamUnavailable
+                | Self::UpstreamTimeout
+                | Self::LoopDetected
+                | Self::ClientGone
+                | Self::InternalError
+        );
+        !self.is_pass() && !has_failed
+    }
+
+    /// The reason, where nothing more precise is known than what the client is told.
+    pub const fn of(code: Code) -> Self {
+        match code {
+            Code::BadRequest => Self::MalformedRequest,
+            Code::NotLoggedIn => Self::NoSession,
+            Code::SessionExpired => Self::Ended,
+            Code::InvalidCredentials => Self::InvalidCredentials,
+            Code::TwoFactorRequired => Self::TwoFactorRequired,
+            Code::PasswordChangeRequired => Self::PasswordChangeRequired,
+            Code::AccountActionRequired => Self::AccountActionRequired,
+            Code::Forbidden => Self::RoleMissing,
+            Code::CrossSiteRequest => Self::CrossSite,
+            Code::UnknownHost => Self::UnknownHost,
+            Code::MethodNotAllowed => Self::Method,
+            Code::BodyTooLarge => Self::BodyTooLarge,
+            Code::UnsupportedMediaType => Self::UnsupportedMediaType,
+            Code::TooManyAttempts => Self::TooManyFailed,
+            Code::HeaderTooLarge => Self::HeaderTooLarge,
+            Code::RequestTimeout => Self::RequestTimeout,
+            Code::InternalError => Self::InternalError,
+            Code::UpstreamUnavailable => Self::UpstreamUnavailable,
+            Code::IdentityProviderUnavailable => Self::ProviderUnavailable,
+            Code::UpstreamTimeout => Self::UpstreamTimeout,
+            Code::LoopDetected => Self::LoopDetected,
+            Code::UpgradeRequired => Self::WebSocketVersion,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const PAGE: &str = include_str!("../../docs/operations.md");
+
+    #[test]
+    fn the_page_has_every_reason_and_no_other() {
+        let section = PAGE.split("## Reason codes").nth(1).unwrap().split("\n## ").next().unwrap();
+        let row = |line: &str| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_owned());
+        let documented: Vec<String> = section.lines().filter_map(row).collect();
+        let known: BTreeSet<_> = ReasonCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+        assert_eq!(documented.iter().cloned().collect::<BTreeSet<_>>(), known);
+        assert_eq!(documented.len(), known.len(), "one is there twice");
+    }
+}

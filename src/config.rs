@@ -1,0 +1,68 @@
+//! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
+//!
+//! `load` reads the file with `source_files`, `toml_tree` parses it, and `reader` walks it and collects problems. The types of
+//! single values are in `values`. Each table has a file with its type and its reader: `server/`, `session`, `refresh`,
+//! `identity_provider` (with `signatures`, `outgoing_proxy`, `provider_logout`) and `app/`; `gateway_toml` is their root.
+//! `cross_checks` compares the tables with each other, `placeholder` finds variables that nobody has expanded, and `changes`
+//! says what differs between two files.
+
+mod app;
+mod certificate_authorities;
+mod changes;
+mod cross_checks;
+mod did_you_mean;
+mod duplicate_key;
+mod fusionauth_webhook;
+mod gateway_toml;
+mod identity_provider;
+mod identity_provider_settings;
+mod load;
+mod outgoing_proxy;
+mod placeholder;
+mod problem;
+mod provider_logout;
+mod quoting;
+mod reader;
+mod refresh;
+mod secret;
+mod server;
+mod session;
+mod shared_tokens;
+mod signatures;
+mod source_files;
+#[cfg(test)]
+mod tests;
+mod token_parameters;
+mod toml_tree;
+mod values;
+
+pub use crate::system::file::read_text;
+pub use app::cookies::{Cookies, SameSite};
+pub use app::endpoints::{BackchannelLogout, Login, Logout, User};
+pub use app::identity_headers::IdentityHeader;
+pub use app::routes::{Access, Route};
+pub use app::table::App;
+pub use app::upstreams::{HealthCheck, Timeouts, Upstream, UpstreamTls};
+pub use certificate_authorities::Authorities;
+pub use changes::{Change, Outline};
+pub use fusionauth_webhook::{FusionAuthWebhook, WebhookSecret};
+pub use gateway_toml::Config;
+pub use identity_provider_settings::{
+    ClientAuthentication, IdentityProvider, LogoutMethod, ProviderKind, RefreshApi,
+};
+pub use load::{Loaded, load, load_admin_listen, parse};
+pub use outgoing_proxy::{OutgoingProxy, PlainHttp, ProxyCredentials};
+pub use problem::{ConfigError, Problem};
+pub use refresh::Refresh;
+pub use secret::Secret;
+pub use server::limits::Limits;
+pub use server::log::{AccessLog, Log, LogFormat};
+pub use server::table::Server;
+pub use server::tls::{Tls, TlsVersion};
+pub use server::tracing::Tracing;
+pub use session::{SealKey, Session};
+pub use signatures::algorithm_named;
+pub use source_files::Files;
+pub use token_parameters::{ParameterValue, TokenParameter};
+pub use values::claim::ClaimPath;
+pub use values::path::RoutePath;

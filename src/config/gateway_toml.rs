@@ -1,0 +1,46 @@
+//! The root of `gateway.toml`.
+
+use crate::config::app::table::{App, apps};
+use crate::config::changes::Outline;
+use crate::config::cross_checks;
+use crate::config::identity_provider::identity_providers;
+use crate::config::identity_provider_settings::IdentityProvider;
+use crate::config::reader::Section;
+use crate::config::refresh::{Refresh, refresh};
+use crate::config::server::table::{Server, server};
+use crate::config::session::{Session, session};
+
+/// A whole `gateway.toml`: only valid values, no strings left to parse. What is optional in the file has its default here.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the file itself says.
+    pub outline: Outline,
+    /// `[server]` and `[server.limits]`.
+    pub server: Server,
+    /// `[session]`.
+    pub session: Session,
+    /// `[refresh]`.
+    pub refresh: Refresh,
+    /// `[identity_providers.*]`, in the file's order. Apps refer to them by index.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// `[apps.*]`, in the file's order.
+    pub apps: Vec<App>,
+}
+
+/// Reads every table, and compares them with each other.
+pub(super) fn read(root: &Section<'_>) -> Option<Config> {
+    let server = server(root);
+    let session = session(root);
+    let refresh = refresh(root);
+    let providers = identity_providers(root);
+    let apps = apps(root, &providers);
+    cross_checks::check(&server, &providers, &apps);
+    Some(Config {
+        outline: Outline::default(),
+        server: server.server?,
+        session: session?,
+        refresh: refresh?,
+        identity_providers: providers.into_iter().map(|read| read.provider).collect::<Option<_>>()?,
+        apps: apps.into_iter().map(|read| read.app).collect::<Option<_>>()?,
+    })
+}

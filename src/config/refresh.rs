@@ -1,0 +1,23 @@
+//! `[refresh]`: when sessions are refreshed.
+
+use std::time::Duration;
+
+use crate::config::reader::Section;
+use crate::config::values::duration::duration;
+
+/// `[refresh]`.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    /// A JWT that expires within this time is refreshed early, but never before three quarters of its lifetime.
+    pub ahead: Duration,
+    /// How long the outcome of a refresh answers requests that still bring the old refresh token.
+    pub replay_window: Duration,
+}
+
+/// Reads the table.
+pub(crate) fn refresh(root: &Section<'_>) -> Option<Refresh> {
+    let section = root.section("refresh");
+    let ahead = section.defaulted("ahead", "\"30s\"", |item| duration(item, "0s", "1h"));
+    let replay_window = section.defaulted("replay_window", "\"30s\"", |item| duration(item, "10ms", "10m"));
+    Some(Refresh { ahead: ahead?, replay_window: replay_window? })
+}

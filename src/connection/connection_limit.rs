@@ -1,0 +1,235 @@
+//! The connections that live: how many at once, which of them make room for another one, and how they end when the
+//! server does.
+//!
+//! Room is made by connections that wait for their next request, the one that has waited longest first. Nothing else
+//! makes any: not what is under way, and not what has just been opened.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
+use crate::telemetry::metrics::METRICS;
+
+/// The time for which a connection without a request is kept when the server stops.
+const CLOSING_PAUSE: Duration = Duration::from_millis(500);
+
+/// The time for which a place that is being made is waited for.
+const ROOM_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Those that have waited longest are found together, so that not each newcomer has all of them looked at.
+const CANDIDATES: usize = 64;
+
+/// The time for which they are not looked at again if none waits: newcomers without end must not cost a look each.
+const SEARCH_PAUSE: Duration = Duration::from_millis(20);
+
+/// The connections that live now. Locked when one opens or closes, never for a request.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    live: Mutex<Live>,
+    next_id: AtomicU64,
+    max: AtomicUsize,
+    /// The number of connections that have ended.
+    departures: AtomicU64,
+    /// Told of each.
+    departed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Live {
+    all: HashMap<u64, Entry>,
+    /// The number of those that were told to make room.
+    leaving: usize,
+    /// Which have waited longest, as far as known, with when that began: the longest last. One that has had a request
+    /// since is none.
+    candidates: Vec<(u64, u64)>,
+    searched_in_vain: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    control: Arc<ExchangeControl>,
+    makes_room: bool,
+}
+
+impl Live {
+    /// Sends away the one that waits longest; `false`: none does.
+    fn make_room(&mut self) -> bool {
+        loop {
+            while let Some((since, id)) = self.candidates.pop() {
+                if let Some(entry) = self.all.get_mut(&id)
+                    && !entry.makes_room
+                    && entry.control.waiting_since() == Some(since)
+                {
+                    entry.makes_room = true;
+                    self.leaving += 1;
+                    entry.control.close_when_idle();
+                    METRICS.process.idle_connections_closed.inc();
+                    return true;
+                }
+            }
+            if !self.search() {
+                return false;
+            }
+        }
+    }
+
+    /// Looks for those that wait; whether there are any.
+    fn search(&mut self) -> bool {
+        let now = Instant::now();
+        if self.searched_in_vain.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_PAUSE) {
+            return false;
+        }
+        let waiting = self.all.iter().filter(|(_, entry)| !entry.makes_room);
+        let waiting = waiting.filter_map(|(id, entry)| Some((entry.control.waiting_since()?, *id)));
+        let mut waiting: Vec<_> = waiting.collect();
+        if waiting.len() > CANDIDATES {
+            waiting.select_nth_unstable(CANDIDATES);
+            waiting.truncate(CANDIDATES);
+        }
+        waiting.sort_unstable_by(|one, other| other.cmp(one));
+        self.searched_in_vain = waiting.is_empty().then_some(now);
+        self.candidates = waiting;
+        !self.candidates.is_empty()
+    }
+}
+
+/// A place that a connection was told to make.
+#[derive(Debug)]
+#[must_use = "it is there a moment later"]
+pub(crate) struct Place {
+    connections: Arc<Connections>,
+    departures: u64,
+}
+
+impl Place {
+    /// Waits for it, but not for long.
+    pub(crate) async fn wait(self) {
+        let there = async {
+            loop {
+                let departed = self.connections.departed.notified();
+                tokio::pin!(departed);
+                departed.as_mut().enable();
+                if self.connections.departures.load(Ordering::Acquire) != self.departures {
+                    return;
+                }
+                departed.await;
+            }
+        };
+        let _then_as_it_is = timeout(ROOM_PATIENCE, there).await;
+    }
+}
+
+impl Connections {
+    /// At most `max` at once, over all listeners.
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            live: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            max: AtomicUsize::new(max),
+            departures: AtomicU64::new(0),
+            departed: Notify::new(),
+        })
+    }
+
+    /// Sets how many may live at once, for those that come.
+    pub(crate) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// Returns how many live now.
+    pub(crate) fn count(&self) -> usize {
+        self.live().all.len()
+    }
+
+    /// Closes each after its next answer, and those that stay idle for [`CLOSING_PAUSE`] then. A client that is just
+    /// sending a request on a connection, or has just opened it, so gets its answer.
+    pub(crate) async fn close_gently(&self) {
+        for entry in self.live().all.values() {
+            entry.control.close_after_answer();
+        }
+        let _ = tokio::time::timeout(CLOSING_PAUSE, self.drained()).await;
+        self.close_idle();
+    }
+
+    /// Closes the idle ones at once and the others after their answers.
+    fn close_idle(&self) {
+        for entry in self.live().all.values() {
+            entry.control.close_when_idle();
+        }
+    }
+
+    /// Fails the reads of all of them, which ends what they do.
+    pub(crate) fn end_all(&self, reason: EndReason) {
+        for entry in self.live().all.values() {
+            entry.control.end(reason);
+        }
+    }
+
+    /// Waits until none is left.
+    pub(crate) async fn drained(&self) {
+        loop {
+            let departed = self.departed.notified();
+            tokio::pin!(departed);
+            departed.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            departed.await;
+        }
+    }
+
+    /// Counts a fresh one in. Where there are as many as there may be, one that waits for its next request is sent away
+    /// for it; where none does, the fresh one is.
+    pub(crate) fn admit(self: &Arc<Self>, control: &Arc<ExchangeControl>) -> Option<Admitted> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let max = self.max.load(Ordering::Relaxed);
+        let mut live = self.live();
+        // Those that leave have no place any more, but while they do they are there: not too many of them.
+        let is_full = live.all.len() - live.leaving >= max;
+        if is_full && (live.leaving > max / 8 || !live.make_room()) {
+            return None;
+        }
+        live.all.insert(id, Entry { control: Arc::clone(control), makes_room: false });
+        Some(Admitted { connections: Arc::clone(self), id })
+    }
+
+    /// Sends away the one that has waited longest for its next request, for the sake of its descriptor; `None`: none
+    /// waits.
+    pub(crate) fn make_room(self: &Arc<Self>) -> Option<Place> {
+        let departures = self.departures.load(Ordering::Acquire);
+        let is_made = self.live().make_room();
+        is_made.then(|| Place { connections: Arc::clone(self), departures })
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place among the living, given up when dropped: also by a panic.
+pub(crate) struct Admitted {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        {
+            let mut live = self.connections.live();
+            if live.all.remove(&self.id).is_some_and(|entry| entry.makes_room) {
+                live.leaving -= 1;
+            }
+        }
+        self.connections.departures.fetch_add(1, Ordering::AcqRel);
+        self.connections.departed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! The close of a connection of HTTP/1.x: the client can still read what was written, and a WebSocket gets a Close
+//! frame.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::time::timeout;
+
+use crate::connection::exchange_end::EndReason;
+use crate::connection::http1::client_connection::ClientConnection;
+use crate::connection::http1::exchange::Exchange;
+use crate::connection::web_socket_close::close_frame_for;
+
+/// The time for which, and the bytes up to which, a connection that is given up is still read. A socket that is closed
+/// with bytes unread resets the connection, and the client loses the answer.
+pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The time that a connection which is cut off may take to close, after its time to the end of a WebSocket frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(750);
+
+/// Closes a connection after its last exchange, in a way that lets the client read what was written.
+pub(crate) async fn close(
+    mut connection: Box<ClientConnection>,
+    exchange: &Exchange,
+    ended: Option<EndReason>,
+) {
+    let frame = ended.filter(|_| exchange.is_upgraded()).and_then(close_frame_for);
+    if exchange.is_upgraded() && frame.is_none() {
+        // Either side has ended it.
+        return;
+    }
+    let patience = match ended {
+        Some(EndReason::Shutdown) if frame.is_none() => return,
+        Some(EndReason::Shutdown | EndReason::SessionEnded | EndReason::Idle) => CLOSE_TIMEOUT,
+        _ => LINGER_TIMEOUT,
+    };
+    let closing = async {
+        if let Some(frame) = frame.filter(|_| exchange.is_between_frames()) {
+            write_all(&mut connection, frame.as_slice()).await?;
+        }
+        linger(&mut connection).await
+    };
+    let _gone_or_too_late = timeout(patience, closing).await;
+}
+
+/// Writes all of `bytes`, some of it maybe only into the connection's buffer.
+pub(crate) async fn write_all(connection: &mut ClientConnection, mut bytes: impl Buf) -> io::Result<()> {
+    while bytes.has_remaining() {
+        let written = poll_fn(|context| connection.poll_write(context, bytes.chunk())).await?;
+        bytes.advance(written);
+    }
+    Ok(())
+}
+
+/// Ends a connection so that the client can read what was written to it. To be bounded in time.
+pub(crate) async fn linger(connection: &mut ClientConnection) -> io::Result<()> {
+    poll_fn(|context| connection.poll_shutdown(context)).await?;
+    let mut discarded = 0;
+    while !connection.is_at_end && discarded < LINGER_BYTES {
+        connection.incoming = BytesMut::new();
+        discarded += poll_fn(|context| connection.poll_fill(context)).await?;
+    }
+    Ok(())
+}

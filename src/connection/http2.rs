@@ -1,0 +1,11 @@
+//! HTTP/2 of clients (RFC 9113): a connection, and its streams, each a request of its own.
+
+mod frames;
+mod limits;
+mod pingora_session;
+mod raw_stream;
+mod refused_by_h2;
+mod request_head;
+mod requests;
+pub(crate) mod serve_connection;
+mod stream;

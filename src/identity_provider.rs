@@ -1,0 +1,60 @@
+//! One identity provider: its endpoints, its keys, its grants, and how its answers are to be understood.
+//!
+//! | File | Its subject |
+//! |---|---|
+//! | `provider` | [`IdentityProvider`]: what is known of it, and the background task |
+//! | `grants` | its calls for a client: login, refresh and logout |
+//! | `client`, `outcome` | who asks, and the outcomes of a login, a refresh and a logout |
+//! | `endpoints`, `discovery`, `discovery_error`, `metadata`, `metadata_url` | where the provider's endpoints are |
+//! | `jwks`, `jwks_backoff` | its keys, when they are fetched, and how rarely |
+//! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
+//! | `dialect` | everything in which kinds of providers differ: a file for each |
+//! | `codes`, `code_row` | the meaning of providers' codes: one table |
+//! | `form_body`, `client_authentication` | request bodies, and how a client proves who it is |
+//! | `http_client`, `provider_answer`, `call_error` | the one HTTP client: no redirects, time-outs, size caps |
+//! | `shared_fetch` | work that everyone who asks for it shares |
+//! | `doctor_questions` | the questions that `portcullis doctor` asks |
+
+mod call_error;
+mod classify;
+mod client;
+mod client_authentication;
+mod client_fix;
+mod code_row;
+mod codes;
+mod dialect;
+mod discovery;
+mod discovery_error;
+pub mod doctor_questions;
+mod endpoints;
+mod error_answer;
+mod form_body;
+mod grants;
+mod http_client;
+mod jwks;
+mod jwks_backoff;
+mod log_text;
+mod metadata;
+mod metadata_url;
+mod not_ready;
+mod outcome;
+mod provider;
+mod provider_answer;
+mod retry_after;
+mod shared_fetch;
+mod token_answer;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use client::{Client, Credentials};
+pub(crate) use client_fix::client_fix;
+pub use discovery_error::DiscoveryError;
+pub use grants::REFRESH_READ_LIMIT;
+pub use jwks_backoff::UnknownKeySource;
+pub use not_ready::{NotReady, SetupError};
+pub use outcome::{ChallengeKind, LoginError, RefreshError, RevokeError, TokenSet};
+pub use provider::IdentityProvider;
+pub use retry_after::RetryAfter;

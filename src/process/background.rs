@@ -1,0 +1,66 @@
+//! The tasks of providers and upstreams in the background. Each runs for as long as a configuration has its owner.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch as channel;
+use tokio::task::AbortHandle;
+
+use crate::gateway::State;
+
+/// The tasks that run now.
+pub(super) struct Background {
+    /// Turns true once nothing is served any more.
+    is_over: channel::Receiver<bool>,
+    tasks: Mutex<HashMap<usize, Task>>,
+}
+
+struct Task {
+    /// Whose task it is; as long as it is kept, nothing else has its address.
+    _owner: Arc<dyn Any + Send + Sync>,
+    handle: AbortHandle,
+}
+
+impl std::fmt::Debug for Background {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Background").finish_non_exhaustive()
+    }
+}
+
+impl Background {
+    /// No tasks yet. `is_over` turns true once nothing is served any more.
+    pub(super) fn new(is_over: channel::Receiver<bool>) -> Self {
+        Self { is_over, tasks: Mutex::default() }
+    }
+
+    /// Starts the tasks of a state, and ends those that only the state before had.
+    pub(super) fn follow(&self, state: &State) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut old = std::mem::take(&mut *tasks);
+        let mut keep = |owner: Arc<dyn Any + Send + Sync>, start: &dyn Fn() -> AbortHandle| {
+            let address = Arc::as_ptr(&owner).cast::<()>().addr();
+            let task = old.remove(&address).unwrap_or_else(|| Task { _owner: owner, handle: start() });
+            tasks.insert(address, task);
+        };
+        for provider in &state.providers {
+            let run = || spawn(Arc::clone(provider).run(self.is_over.clone()));
+            keep(provider.clone(), &run);
+        }
+        for app in &state.apps {
+            let run = || {
+                let (upstreams, is_over) = (Arc::clone(&app.upstreams), self.is_over.clone());
+                spawn(async move { upstreams.run(is_over).await })
+            };
+            keep(app.upstreams.clone(), &run);
+        }
+        for task in old.into_values() {
+            task.handle.abort();
+        }
+    }
+}
+
+fn spawn(task: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+    tokio::spawn(task).abort_handle()
+}

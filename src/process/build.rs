@@ -1,0 +1,186 @@
+//! From a configuration to the running state. What is remembered of sessions goes on from one configuration to the next, and
+//! so does everything whose settings did not change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::access::decision::AppRules;
+use crate::access::memory::Memory;
+use crate::config::{self, Config, Outline};
+use crate::gateway::open_streams::OpenStreams;
+use crate::gateway::{App, Parts, State};
+use crate::identity_provider::{Client, IdentityProvider, SetupError};
+use crate::session::{ProviderCalls, RelyingParty, Sessions};
+use crate::system::clock::Clock;
+use crate::system::name_lookup::Lookup;
+use crate::telemetry::metrics;
+use crate::telemetry::traces::Traces;
+use crate::upstream::{Names, Upstreams};
+
+/// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken for
+/// the same.
+static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+
+/// The bounds of the calls to each issuer.
+type Calls = HashMap<String, Arc<ProviderCalls>>;
+
+/// Builds the states of a process. It keeps everything that outlives a configuration.
+#[derive(Debug)]
+pub(crate) struct StateBuilder {
+    memory: Arc<Memory>,
+    clock: Arc<dyn Clock>,
+    names: Names,
+    open_streams: Arc<OpenStreams>,
+}
+
+/// The state that requests begin with until now, and the configuration that it was built from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) outline: &'a Outline,
+}
+
+impl StateBuilder {
+    /// A builder that remembers nothing yet.
+    pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>, lookup: Arc<dyn Lookup>) -> Self {
+        let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
+        Self { memory, clock, names: Names::new(lookup), open_streams: Arc::default() }
+    }
+
+    /// Builds the first state; makes no connection.
+    pub(crate) fn first(&self, config: &Config) -> Result<State, SetupError> {
+        let sessions = Sessions::new(Arc::clone(&self.clock), Arc::clone(&self.memory), config);
+        self.build(config, sessions, None)
+    }
+
+    /// Builds the state after another one; makes no connection.
+    pub(crate) fn next(&self, config: &Config, before: Before<'_>) -> Result<State, SetupError> {
+        self.build(config, before.state.sessions.with_settings(config), Some(before))
+    }
+
+    fn build(
+        &self,
+        config: &Config,
+        sessions: Sessions,
+        before: Option<Before<'_>>,
+    ) -> Result<State, SetupError> {
+        let step = Step { config, before, names: &self.names };
+        let mut calls = Calls::new();
+        let providers = config
+            .identity_providers
+            .iter()
+            .map(|settings| step.provider(settings, &mut calls))
+            .collect::<Result<Vec<_>, _>>()?;
+        // A valid configuration refers to a provider that there is.
+        let apps = config.apps.iter().filter_map(|app| {
+            let settings = config.identity_providers.get(app.identity_provider)?;
+            Some(step.app(app, settings, providers.get(app.identity_provider)?))
+        });
+        let apps = apps.collect();
+        metrics::config_was_taken(self.clock.now());
+        let parts = Parts {
+            apps,
+            providers: providers.into_iter().map(|(provider, _)| provider).collect(),
+            sessions,
+            traces: step.traces()?,
+            open_streams: Arc::clone(&self.open_streams),
+            memory: Arc::clone(&self.memory),
+            clock: Arc::clone(&self.clock),
+        };
+        Ok(State::new(config, parts))
+    }
+}
+
+/// The step from one configuration to the next: makes the parts of a state, or takes them from the state before.
+struct Step<'a> {
+    config: &'a Config,
+    before: Option<Before<'a>>,
+    names: &'a Names,
+}
+
+impl Step<'_> {
+    fn state_before(&self) -> Option<&State> {
+        self.before.map(|before| before.state)
+    }
+
+    /// The state before, if it had the same settings under these keys.
+    fn unchanged(&self, mut keys: impl Iterator<Item = String>) -> Option<&State> {
+        let before =
+            self.before.filter(|before| keys.all(|key| before.outline.is_same(&self.config.outline, &key)));
+        before.map(|before| before.state)
+    }
+
+    /// The traces of the state before, where their settings are the same. Otherwise it starts others.
+    fn traces(&self) -> Result<Option<Arc<Traces>>, SetupError> {
+        let unchanged = self.unchanged([String::from("server.tracing")].into_iter());
+        let known = unchanged.and_then(|state| state.traces.clone());
+        let settings = self.config.server.tracing.as_ref().filter(|_| known.is_none());
+        let started = settings.map(Traces::start).transpose().map_err(SetupError::HttpClient)?;
+        Ok(known.or(started))
+    }
+
+    /// A provider with the bounds of its calls. Two tables of one issuer are one provider to be called, though each has its
+    /// own settings. The bounds go on after a reload, and so do the keys that were fetched.
+    fn provider(
+        &self,
+        settings: &config::IdentityProvider,
+        calls: &mut Calls,
+    ) -> Result<(Arc<IdentityProvider>, Arc<ProviderCalls>), SetupError> {
+        let name = settings.name.as_str();
+        let of_before = || {
+            let apps = self.state_before().into_iter().flat_map(|before| &before.apps);
+            let mut of_issuer = apps.filter(|app| app.relying_party.provider.issuer() == settings.issuer);
+            of_issuer.next().map(|app| Arc::clone(&app.relying_party.calls)).unwrap_or_default()
+        };
+        let calls = Arc::clone(calls.entry(settings.issuer.clone()).or_insert_with(of_before));
+        let unchanged = self.unchanged([format!("identity_providers.{name}")].into_iter());
+        let known = unchanged.and_then(|state| state.providers.iter().find(|known| known.name() == name));
+        let provider = match known {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(IdentityProvider::following(settings, self.of_issuer(settings))?),
+        };
+        Ok((provider, calls))
+    }
+
+    /// The provider of the state before that has the same issuer. Where several tables have it, the one of the same name is
+    /// preferred.
+    fn of_issuer(&self, settings: &config::IdentityProvider) -> Option<&IdentityProvider> {
+        let providers = self.state_before().into_iter().flat_map(|before| &before.providers);
+        let of_issuer = providers.filter(|provider| provider.issuer() == settings.issuer);
+        of_issuer.min_by_key(|provider| provider.name() != settings.name).map(Arc::as_ref)
+    }
+
+    fn app(
+        &self,
+        app: &config::App,
+        settings: &config::IdentityProvider,
+        (provider, calls): &(Arc<IdentityProvider>, Arc<ProviderCalls>),
+    ) -> Arc<App> {
+        let section = format!("apps.{}", app.name);
+        let known = |state: &State| state.apps.iter().find(|known| known.name == app.name).cloned();
+        let unchanged = self.unchanged([section.clone(), String::from("session")].into_iter());
+        let same =
+            unchanged.and_then(known).filter(|same| Arc::ptr_eq(&same.relying_party.provider, provider));
+        if let Some(same) = same {
+            return same;
+        }
+        let of_upstreams =
+            ["hosts", "upstreams", "resolve_interval", "upstream_tls", "timeouts", "health_check"];
+        let of_upstreams = of_upstreams.into_iter().map(|key| format!("{section}.{key}"));
+        let upstreams =
+            self.unchanged(of_upstreams).and_then(known).map(|known| Arc::clone(&known.upstreams));
+        let rules = AppRules::new(app, settings, &self.config.session);
+        let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
+        let relying_party = RelyingParty {
+            app: app.name.clone(),
+            rules: rules.of_generation(generation),
+            client: Client::of(app),
+            provider: Arc::clone(provider),
+            request_timeout: settings.request_timeout,
+            calls: Arc::clone(calls),
+        };
+        let upstreams = upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app, self.names)));
+        Arc::new(App::new(app, Arc::new(relying_party), upstreams))
+    }
+}

@@ -1,0 +1,204 @@
+//! Another configuration for a server that runs: checked and built first, then swapped at once, or not at all.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch as channel;
+use tracing::{error, info, warn};
+
+use crate::admin::{ProcessStatus, ReloadStatus};
+use crate::config::{Change, Config, ConfigError, Outline};
+use crate::connection::connection_limit::Connections;
+use crate::connection::connection_settings::ConnectionSettings;
+use crate::gateway::{CurrentState, State};
+use crate::identity_provider::SetupError;
+use crate::process::background::Background;
+use crate::process::build::{Before, StateBuilder};
+use crate::process::prepare::prepare;
+use crate::system::descriptors::fitting;
+use crate::telemetry::metrics::METRICS;
+
+/// The keys that the process takes from its first configuration for good.
+const FIXED: [&str; 8] = [
+    "server.listen",
+    "server.listen_tls",
+    "server.tls",
+    "server.admin_listen",
+    "server.worker_threads",
+    "server.log",
+    "server.upgrade_socket",
+    "server.limits.verified_tokens",
+];
+
+/// Gives a server that runs another configuration.
+#[derive(Debug, Clone)]
+pub struct Reloader {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    builder: StateBuilder,
+    current: Arc<CurrentState>,
+    status: Arc<ProcessStatus>,
+    config: ArcSwap<Config>,
+    settings: Arc<ArcSwap<ConnectionSettings>>,
+    connections: Arc<Connections>,
+    background: Background,
+    /// The configuration that the process started with.
+    first: Outline,
+    /// One reload after the other.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Reloader {
+    pub(crate) fn new(
+        config: Config,
+        builder: StateBuilder,
+        state: Arc<State>,
+        is_over: channel::Receiver<bool>,
+    ) -> Self {
+        let limits = &config.server.limits;
+        let connections = Connections::new(most_connections(limits.max_connections));
+        let inner = Inner {
+            builder,
+            status: Arc::new(ProcessStatus::new(state.now())),
+            current: Arc::new(CurrentState::new(state)),
+            settings: Arc::new(ArcSwap::from_pointee(ConnectionSettings::new(
+                limits,
+                config.server.log.access,
+            ))),
+            connections,
+            background: Background::new(is_over),
+            first: config.outline.clone(),
+            turn: tokio::sync::Mutex::default(),
+            config: ArcSwap::from_pointee(config),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The configuration now.
+    pub fn config(&self) -> Arc<Config> {
+        self.inner.config.load_full()
+    }
+
+    /// The state for new requests.
+    pub fn state(&self) -> Arc<State> {
+        self.inner.current.load()
+    }
+
+    /// The reloads until now.
+    pub fn status(&self) -> Arc<ReloadStatus> {
+        self.inner.status.reload()
+    }
+
+    pub(crate) fn process_status(&self) -> &Arc<ProcessStatus> {
+        &self.inner.status
+    }
+
+    pub(crate) fn current(&self) -> &Arc<CurrentState> {
+        &self.inner.current
+    }
+
+    pub(crate) fn settings(&self) -> &Arc<ArcSwap<ConnectionSettings>> {
+        &self.inner.settings
+    }
+
+    pub(crate) fn connections(&self) -> &Arc<Connections> {
+        &self.inner.connections
+    }
+
+    /// Starts what a state does in the background, and ends what only the state before did.
+    pub(crate) fn follow_state(&self) {
+        self.inner.background.follow(&self.state());
+    }
+
+    /// Swaps the configuration. Requests in flight go on with the old one; sessions, open streams and connections, and
+    /// everything whose settings are the same, go on. Returns what changed.
+    pub async fn reload(&self, config: Config) -> Result<Vec<Change>, SetupError> {
+        let inner = &self.inner;
+        let _turn = inner.turn.lock().await;
+        let (before, old) = (self.state(), self.config());
+        let next = match inner.builder.next(&config, Before { state: &before, outline: &old.outline }) {
+            Ok(next) => Arc::new(next),
+            Err(error) => {
+                self.refuse(error.to_string());
+                return Err(error);
+            }
+        };
+        prepare(Some(&before), &next).await;
+        let changes = old.outline.changes(&config.outline);
+        let needs_restart = FIXED.into_iter().filter(|key| !inner.first.is_same(&config.outline, key));
+        let known = self.status();
+        let status = ReloadStatus {
+            generation: known.generation + 1,
+            loaded_at: next.now(),
+            last_error: None,
+            refused: known.refused,
+            needs_restart: needs_restart.map(String::from).collect(),
+        };
+        report(&status, &changes);
+        inner
+            .settings
+            .store(Arc::new(ConnectionSettings::new(&config.server.limits, config.server.log.access)));
+        inner.connections.set_max(most_connections(config.server.limits.max_connections));
+        inner.config.store(Arc::new(config));
+        inner.status.set_reload(status);
+        inner.current.store(next);
+        self.follow_state();
+        Ok(changes)
+    }
+
+    /// Is not ready from now on, and waits for `server.shutdown_delay`.
+    pub(crate) async fn announce_stop(&self) {
+        self.inner.status.stop();
+        let delay = self.config().server.shutdown_delay;
+        if !delay.is_zero() {
+            info!(delay_seconds = delay.as_secs(), "not ready any more, and stopping soon");
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Says that a file cannot be used, and that the old configuration stays.
+    pub fn refuse_file(&self, refused: &ConfigError) {
+        for problem in &refused.problems {
+            error!(
+                key = problem.key,
+                line = problem.line,
+                hint = problem.hint,
+                "configuration: {}",
+                problem.message
+            );
+        }
+        let first = refused.problems.first();
+        let first = first.map(|problem| format!(": `{}`: {}", problem.key, problem.message));
+        self.refuse(format!("{refused}{}", first.unwrap_or_default()));
+    }
+
+    fn refuse(&self, reason: String) {
+        let status = ReloadStatus::clone(&self.status());
+        error!(generation = status.generation, reason, "reload refused: the old configuration stays");
+        self.inner.status.set_reload(ReloadStatus {
+            last_error: Some(reason),
+            refused: status.refused + 1,
+            ..status
+        });
+    }
+}
+
+/// As many as are wanted, if there are descriptors for them.
+fn most_connections(wanted: usize) -> usize {
+    let most = fitting(wanted);
+    METRICS.process.max_connections.set(i64::try_from(most).unwrap_or(i64::MAX));
+    most
+}
+
+fn report(status: &ReloadStatus, changes: &[Change]) {
+    for change in changes {
+        info!(%change, "configuration changed");
+    }
+    for key in &status.needs_restart {
+        warn!(key, "this change needs a restart: until then the process goes on as it started");
+    }
+    info!(generation = status.generation, changes = changes.len(), "configuration reloaded");
+}

@@ -1,0 +1,28 @@
+//! Another process takes the listening sockets over, with connections that wait in them: nobody is turned away.
+//!
+//! The mechanism is Pingora's, descriptors over a Unix socket (`SCM_RIGHTS`); not its code, which is tied to its own `Server`,
+//! leaves a socket that every user may connect to, and gives bare numbers that only `unsafe` makes listeners of.
+//!
+//! The old process listens on the socket (`upgrade/offer.rs`). The new one connects and gets the listeners, and asks what was revoked
+//! (`upgrade/inherit.rs`). Once it has begun to accept, it says so, and only then does the old one stop: a new process that fails
+//! before changes nothing. From then on until the old one has ended, each tells the other what is revoked
+//! (`upgrade/revocations.rs`).
+//!
+//! At every moment somebody accepts. Where the two lose sight of each other, the new one looks whether somebody is at the socket: if so, that
+//! one serves and it ends; if not, it is the only one left and goes on.
+
+mod descriptors;
+mod handover;
+mod inherit;
+mod offer;
+mod revocations;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub(crate) use descriptors::{Listening, Purpose};
+pub(crate) use handover::run;
+pub(crate) use inherit::Successor;
+pub use inherit::{AskError, Inherited, NotWanted};
+pub(crate) use offer::Estate;

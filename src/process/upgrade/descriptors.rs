@@ -1,0 +1,176 @@
+//! The first message between two processes: the listeners themselves, and words about them; or why there are none.
+
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::time::timeout;
+
+use crate::process::upgrade::words::{ANSWER_TIMEOUT, HEARS_REVOCATIONS, REVOCATIONS};
+
+/// Begins what the old process says. Its number changes with the form.
+const GREETING: &str = "portcullis upgrade 1";
+
+/// Begins what the old process says that it can do. What the new one does not know of that is left alone.
+const CAN: &str = "can ";
+
+/// Begins what the old process says instead where it gives nothing. Its reason follows in the next line.
+const REFUSAL: &str = "portcullis upgrade refused";
+
+/// Listeners of one process.
+const MAX_LISTENERS: usize = 64;
+
+/// Bytes of what the old process says.
+const MAX_MESSAGE: usize = 16 * 1024;
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Public,
+    PublicTls,
+    Admin,
+}
+
+impl Purpose {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::PublicTls => "public-tls",
+            Self::Admin => "admin",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Self::Public, Self::PublicTls, Self::Admin].into_iter().find(|purpose| purpose.word() == word)
+    }
+}
+
+/// A listener and what it is for.
+pub(crate) type Listening = (Purpose, TcpListener);
+
+/// What the old process has given and said.
+pub(crate) struct Greeting {
+    pub(crate) listeners: Vec<Listening>,
+    pub(crate) can: Abilities,
+}
+
+/// What a process can do beside giving its listeners.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Abilities {
+    pub(crate) tells_revocations: bool,
+    pub(crate) hears_revocations: bool,
+}
+
+/// Why a process gives nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It is giving its listeners to another process.
+    Busy,
+    /// Not to this user.
+    User,
+}
+
+impl Refusal {
+    const ALL: [Self; 2] = [Self::Busy, Self::User];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::User => "user",
+        }
+    }
+}
+
+pub(crate) fn malformed() -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, "another program, or another version of this one, answered")
+}
+
+/// Says why there is nothing. Whoever asked may have left.
+pub(crate) async fn refuse(mut stream: tokio::net::UnixStream, refusal: Refusal) {
+    let text = format!("{REFUSAL}\n{}", refusal.word());
+    let _ = timeout(ANSWER_TIMEOUT, stream.write_all(text.as_bytes())).await;
+}
+
+/// What the old process gives and says.
+pub(crate) fn receive(stream: &UnixStream) -> io::Result<Result<Greeting, Refusal>> {
+    let mut text = vec![0; MAX_MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut text)];
+    let message = recvmsg(stream, &mut parts, &mut control, RecvFlags::empty())?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received);
+        }
+    }
+    for descriptor in &descriptors {
+        fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
+    }
+    if message.bytes == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    let text = text.get(..message.bytes).and_then(|text| std::str::from_utf8(text).ok());
+    read(text.ok_or_else(malformed)?, descriptors)
+}
+
+fn read(text: &str, descriptors: Vec<OwnedFd>) -> io::Result<Result<Greeting, Refusal>> {
+    let mut lines = text.lines();
+    match lines.next() {
+        Some(GREETING) => {}
+        Some(REFUSAL) => {
+            let word = lines.next();
+            let refusal = Refusal::ALL.into_iter().find(|refusal| word == Some(refusal.word()));
+            return refusal.map(Err).ok_or_else(malformed);
+        }
+        _ => return Err(malformed()),
+    }
+    let (mut purposes, mut can) = (Vec::new(), Abilities::default());
+    for line in lines {
+        match line.strip_prefix(CAN) {
+            Some(ability) => {
+                can.tells_revocations |= ability == REVOCATIONS;
+                can.hears_revocations |= ability == HEARS_REVOCATIONS;
+            }
+            None => purposes.push(Purpose::from_word(line).ok_or_else(malformed)?),
+        }
+    }
+    if purposes.len() != descriptors.len() {
+        return Err(malformed());
+    }
+    let listeners = descriptors.into_iter().map(|descriptor| {
+        let listener = TcpListener::from(descriptor);
+        listener.set_nonblocking(true).map(|()| listener)
+    });
+    let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+    Ok(Ok(Greeting { listeners: purposes.into_iter().zip(listeners).collect(), can }))
+}
+
+/// Gives the listeners, and says what they are and what else can be asked for.
+pub(crate) async fn send(stream: &tokio::net::UnixStream, listeners: &[Listening]) -> io::Result<()> {
+    let mut text = String::from(GREETING);
+    for (purpose, _) in listeners {
+        text.push('\n');
+        text.push_str(purpose.word());
+    }
+    text.extend(["\n", CAN, REVOCATIONS, "\n", CAN, HEARS_REVOCATIONS]);
+    let descriptors: Vec<_> = listeners.iter().map(|(_, listener)| listener.as_fd()).collect();
+    let send = || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::Error::other("there are too many listeners"));
+        }
+        sendmsg(stream, &[IoSlice::new(text.as_bytes())], &mut control, SendFlags::empty())?;
+        Ok(())
+    };
+    stream.async_io(Interest::WRITABLE, send).await
+}

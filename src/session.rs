@@ -1,0 +1,41 @@
+//! A session's life: login, refresh, logout. The session itself is the pair of cookies in the browser; here is only
+//! what happens to it.
+
+mod body_format;
+mod cookie_changes;
+mod credentials;
+mod expiring_table;
+mod known_login_sites;
+mod login;
+mod login_fields;
+mod login_name;
+mod login_queue;
+mod logout;
+mod open_stream_session;
+mod outcome;
+mod provider_calls;
+mod refresh;
+mod refresh_limits;
+mod relying_party;
+mod replay_window;
+mod reuse_detection;
+mod revoke;
+mod session_key;
+mod sessions;
+mod set_cookie;
+#[cfg(test)]
+mod tests;
+mod throttle;
+
+pub use body_format::{BodyFormat, BodyKind, media_types};
+pub(crate) use cookie_changes::{Asker, Brought, Change, NewCookies};
+pub use credentials::parse as parse_credentials;
+pub(crate) use login::{step, unavailable};
+pub(crate) use open_stream_session::StreamSession;
+pub use outcome::{Outcome, Refreshed, Tokens, UnverifiedTokens};
+pub(crate) use provider_calls::ProviderCalls;
+pub use relying_party::RelyingParty;
+pub use revoke::Revoked;
+pub(crate) use session_key::SessionKey;
+pub use sessions::Sessions;
+pub use set_cookie::CookieWriter;

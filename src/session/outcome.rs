@@ -1,0 +1,96 @@
+//! The outcome of a refresh, for all who wait for it, and the tokens in it.
+
+use std::sync::Arc;
+
+use crate::access::identity::Identity;
+use crate::access::revocations::EndedBy;
+use crate::access::tokens::{AccessToken, RefreshToken};
+use crate::identity_provider::ChallengeKind;
+
+/// Tokens that the provider gave and that were verified.
+#[derive(Debug)]
+pub struct Tokens {
+    /// The JWT.
+    pub access_token: AccessToken,
+    /// A refresh token, if the provider gave one: with a refresh, absent means that the old one stays.
+    pub refresh_token: Option<RefreshToken>,
+    /// Whose they are.
+    pub identity: Arc<Identity>,
+    /// [`AppRules::generation`] of the rules that they were verified by.
+    pub rules: u64,
+}
+
+/// Tokens that the provider gave at a refresh, whose JWT could not be verified then.
+#[derive(Debug)]
+pub struct UnverifiedTokens {
+    pub(super) access_token: AccessToken,
+    /// The provider's new refresh token, if it rotated the old one: without it the session would be lost.
+    pub refresh_token: Option<RefreshToken>,
+}
+
+/// How a refresh went, the same for all who waited for it.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// There is a new JWT.
+    Renewed(Arc<Tokens>),
+    /// There is a new JWT that cannot be verified now: no identity, but the session is kept.
+    Unverified(Arc<UnverifiedTokens>),
+    /// The provider said that this grant is dead, or the session had been ended before.
+    Dead,
+    /// The session was ended here while it was being refreshed, or another login in the same browser took its place: the
+    /// browser has been told elsewhere.
+    Ended,
+    /// The session is kept, but the provider wants another step of its user before it gives a new JWT.
+    ActionRequired(ChallengeKind),
+    /// Nothing is known: the session is kept.
+    Unavailable,
+    /// The same, and the provider wants to be left alone for so many seconds.
+    Postponed(u64),
+}
+
+/// The result of a refresh for one request.
+#[derive(Debug)]
+pub struct Refreshed {
+    /// How it went.
+    pub outcome: Outcome,
+    /// The refresh token to go on with: the newest that is known, or the one that the request brought.
+    pub refresh_token: RefreshToken,
+}
+
+impl Outcome {
+    /// Returns the answer to a request that still brings the refresh token of an ended session.
+    pub(super) const fn of_end(by: EndedBy) -> Self {
+        match by {
+            EndedBy::Revocation => Self::Dead,
+            EndedBy::AnotherLogin => Self::Ended,
+        }
+    }
+
+    /// Returns the subject of the new JWT.
+    pub(super) fn subject(&self) -> Option<&str> {
+        match self {
+            Self::Renewed(tokens) => Some(tokens.identity.subject()),
+            _ => None,
+        }
+    }
+
+    /// Says that the session goes on without a new JWT.
+    pub(super) fn says_nothing(&self) -> bool {
+        matches!(self, Self::Unavailable | Self::Postponed(_) | Self::ActionRequired(_))
+    }
+
+    /// The provider's new refresh token, where it answered with tokens.
+    #[expect(
+        clippy::option_option,
+        reason = "no tokens, and tokens without a new refresh token, are two things"
+    )]
+    pub(super) fn refresh_token(&self) -> Option<Option<&RefreshToken>> {
+        match self {
+            Self::Renewed(tokens) => Some(tokens.refresh_token.as_ref()),
+            Self::Unverified(tokens) => Some(tokens.refresh_token.as_ref()),
+            Self::Dead | Self::Ended | Self::ActionRequired(_) | Self::Postponed(_) | Self::Unavailable => {
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Bytes of HTTP that have one reading or are refused: hosts, paths, lists, heads, and bodies of logins. Nothing here
+//! knows of apps, sessions or providers.
+
+pub(crate) mod app_head;
+pub(crate) mod authority;
+pub(crate) mod form;
+pub(crate) mod framing_fields;
+pub(crate) mod grpc;
+pub(crate) mod header_name;
+pub(crate) mod json;
+pub(crate) mod list_field;
+pub(crate) mod media_type;
+pub(crate) mod multipart;
+pub mod path;
+pub mod redacted;
+pub(crate) mod web_socket;

@@ -1,0 +1,8 @@
+//! The operating system under the gateway: the time, names of hosts, files, descriptors, and connections that fail.
+
+pub mod clock;
+pub(crate) mod descriptors;
+pub(crate) mod file;
+pub mod name_lookup;
+pub(crate) mod resource_usage;
+pub(crate) mod unreachable;

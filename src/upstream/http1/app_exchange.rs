@@ -1,0 +1,295 @@
+//! One request and its answer on a connection to an app: what goes over it is followed, byte by byte, on both ways.
+//!
+//! - Only the bytes of one request are written, and none after its answer.
+//! - Only the bytes of its answer are read, of heads that have one meaning. Small chunks are merged.
+//! - It goes back to the pool when the request was written to its end, then its answer was read to its end, and the
+//!   answer says that another may follow. A byte too much, on either way, and it does not.
+
+mod writing;
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::chunked_source::{ChunkedSource, READ_SIZE};
+use super::connection::Connection;
+use super::connection_pool::Pool;
+use crate::connection::exchange_control::ExchangeControl;
+use crate::http1::chunked::Decoder;
+use crate::http1::merged_chunks::{Failure, Merger};
+use crate::http1::message_progress::{Incoming, Outgoing};
+use crate::upstream::app_stall::AppStall;
+use crate::upstream::web_socket::Patience;
+
+/// Bytes of an answer that are taken while the app takes no more of the request.
+const MAX_AHEAD: usize = 256 * 1024;
+
+/// One request and its answer on a connection.
+pub(super) struct AppExchange {
+    /// There until this is dropped.
+    connection: Option<Connection>,
+    pool: Weak<Pool>,
+    request: Outgoing,
+    answer: Incoming,
+    incoming: Buffers,
+    stall: AppStall,
+    /// Something was written or read that must not be.
+    is_spoilt: bool,
+    /// Pingora has read the answer to its end and would keep the connection.
+    is_finished: bool,
+    /// Of a WebSocket's handshake, and of what follows it.
+    patience: Option<Patience>,
+}
+
+/// Bytes that were read and not handed on.
+#[derive(Default)]
+struct Buffers {
+    /// As it came: coded, once there is a merger.
+    raw: BytesMut,
+    /// Of the answer, ready.
+    ahead: BytesMut,
+    merger: Option<Merger>,
+    /// The app has ended the connection.
+    is_at_end: bool,
+}
+
+/// Leaves out the buffers, whose bytes are not for logs.
+impl fmt::Debug for AppExchange {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("AppExchange").finish_non_exhaustive()
+    }
+}
+
+impl AppExchange {
+    pub(super) fn new(
+        connection: Connection,
+        pool: Weak<Pool>,
+        client: Option<Arc<ExchangeControl>>,
+        patience: Option<Patience>,
+    ) -> Self {
+        Self {
+            connection: Some(connection),
+            pool,
+            request: Outgoing::new(),
+            answer: Incoming::new(),
+            incoming: Buffers::default(),
+            stall: AppStall::new(client),
+            is_spoilt: false,
+            is_finished: false,
+            patience,
+        }
+    }
+
+    /// The connection has become a WebSocket: bytes go both ways, and nobody follows them here.
+    fn is_web_socket(&self) -> bool {
+        self.patience.is_some() && self.answer.head().is_some_and(|head| head.is_switch)
+    }
+
+    /// Takes in what was read: what of it belongs to the answer, as far as that is handed on as it is. A coded body is
+    /// put aside.
+    fn accept(&mut self, bytes: &[u8]) -> usize {
+        if bytes.is_empty() {
+            // The end of the connection is the end of some answers, but nothing follows those.
+            self.incoming.is_at_end = true;
+            self.is_spoilt = true;
+            return 0;
+        }
+        let heads = self.answer.follow_heads(bytes, self.request.is_head());
+        if self.answer.refusal().is_some() {
+            self.is_spoilt = true;
+            return 0;
+        }
+        let rest = bytes.get(heads..).unwrap_or_default();
+        if heads > 0 && self.answer.is_chunked() {
+            self.incoming.merger = Some(Merger::new(Decoder::of_answer()));
+            self.incoming.raw.extend_from_slice(rest);
+            return heads;
+        }
+        let body = self.answer.follow_body(rest);
+        self.note_end(body < rest.len());
+        heads + body
+    }
+
+    /// The answer may have ended; `is_surplus`: there was more.
+    fn note_end(&mut self, is_surplus: bool) {
+        self.is_spoilt |= is_surplus || (self.answer.is_ended() && !self.request.is_ended());
+    }
+
+    fn poll_read_coded(
+        &mut self,
+        mut merger: Merger,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(connection) = &mut self.connection else { return gone() };
+        let mut source = ChunkedSource {
+            connection,
+            raw: &mut self.incoming.raw,
+            is_at_end: &mut self.incoming.is_at_end,
+        };
+        let polled = merger.poll_read(&mut source, context, buffer);
+        self.note_merged(&merger);
+        self.incoming.merger = Some(merger);
+        match ready!(polled) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(Failure::Io(error)) => Poll::Ready(Err(error)),
+            Err(Failure::Malformed) => {
+                self.is_spoilt = true;
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "malformed chunked coding")))
+            }
+        }
+    }
+
+    fn note_merged(&mut self, merger: &Merger) {
+        if merger.has_ended() && !self.answer.is_ended() {
+            self.answer.end();
+            self.note_end(!self.incoming.raw.is_empty());
+        }
+    }
+
+    /// While the app takes no more of the request: takes what it answers meanwhile. Whether that is all of the answer.
+    fn poll_answer_ahead(&mut self, context: &mut Context<'_>) -> bool {
+        while !self.is_over() && self.waiting() < MAX_AHEAD {
+            let Some(connection) = &mut self.connection else { return true };
+            let mut space = [const { std::mem::MaybeUninit::<u8>::uninit() }; READ_SIZE];
+            let mut piece = ReadBuf::uninit(&mut space);
+            match Pin::new(&mut *connection).poll_read(context, &mut piece) {
+                Poll::Ready(Ok(())) => {}
+                // The write says why.
+                Poll::Ready(Err(_)) => return false,
+                Poll::Pending => break,
+            }
+            if self.incoming.merger.is_some() {
+                self.incoming.raw.extend_from_slice(piece.filled());
+                self.incoming.is_at_end |= piece.filled().is_empty();
+            } else {
+                let length = self.accept(piece.filled());
+                self.incoming.ahead.extend_from_slice(piece.filled().get(..length).unwrap_or_default());
+            }
+            if let Some(mut merger) = self.incoming.merger.take() {
+                // What is malformed is found again when it is read.
+                let _malformed = merger.merge(&mut self.incoming.raw);
+                self.note_merged(&merger);
+                self.incoming.merger = Some(merger);
+            }
+        }
+        self.is_over()
+    }
+
+    /// No more of the answer is taken from the app.
+    fn is_over(&self) -> bool {
+        self.answer.is_ended() || self.incoming.is_at_end || self.answer.refusal().is_some()
+    }
+
+    /// A head that has no one meaning reaches nobody. What came before it, interim heads, may.
+    fn check_heads(&mut self) -> io::Result<()> {
+        match self.answer.refusal() {
+            None => Ok(()),
+            Some(refusal) => {
+                self.is_spoilt = true;
+                Err(io::Error::new(io::ErrorKind::InvalidData, refusal))
+            }
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.incoming.ahead.len() + self.incoming.merger.as_ref().map_or(0, Merger::waiting)
+    }
+
+    /// A read waits for the app. Where there is no body, the client's connection knows how long: its other end is
+    /// always read then.
+    fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(connection) = &self.connection else { return gone() };
+        if self.patience.is_some() {
+            // The control of the browser's exchange ends a WebSocket that is idle in both directions.
+            self.stall.poll_taken(context, &connection.socket);
+            return Poll::Pending;
+        }
+        if !self.request.has_body() {
+            return Poll::Pending;
+        }
+        let has_head = self.answer.head().is_some();
+        self.stall.poll_read(context, &connection.socket, has_head).map(Err)
+    }
+}
+
+fn gone<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+}
+
+impl AsyncRead for AppExchange {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.patience.as_mut().is_some_and(|patience| patience.gives_others_a_turn(context)) {
+            return Poll::Pending;
+        }
+        match this.poll_next(context, buffer) {
+            Poll::Pending => this.poll_silent(context),
+            read @ Poll::Ready(_) => {
+                this.stall.read();
+                read
+            }
+        }
+    }
+}
+
+impl AppExchange {
+    /// The next bytes of the answer.
+    fn poll_next(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let ahead = &mut self.incoming.ahead;
+        if !ahead.is_empty() {
+            let length = ahead.len().min(buffer.remaining());
+            buffer.put_slice(ahead.get(..length).unwrap_or_default());
+            ahead.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        self.check_heads()?;
+        if self.answer.is_ended() && self.incoming.merger.as_ref().is_none_or(Merger::is_done) {
+            // Nobody reads on after the answer but who would keep the connection, and wants to know whether it is
+            // quiet. To be told of its end keeps it out of any other pool.
+            self.is_finished = true;
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(merger) = self.incoming.merger.take() {
+            return self.poll_read_coded(merger, context, buffer);
+        }
+        if self.incoming.is_at_end {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(connection) = &mut self.connection else { return gone() };
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut *connection).poll_read(context, buffer))?;
+        let length = self.accept(buffer.filled().get(before..).unwrap_or_default());
+        buffer.set_filled(before + length);
+        Poll::Ready(self.check_heads())
+    }
+}
+
+impl VirtualSocket for AppExchange {
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        // It has what it needs.
+        Ok(())
+    }
+}
+
+impl Drop for AppExchange {
+    fn drop(&mut self) {
+        let Some(head) = self.answer.head().filter(|head| head.persists) else { return };
+        let is_clean = !self.is_spoilt && self.request.is_ended() && self.answer.is_ended();
+        if let Some(connection) = self.connection.take().filter(|_| is_clean && self.is_finished)
+            && let Some(pool) = self.pool.upgrade()
+        {
+            pool.give(connection, head.idle);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Which way a request takes to an address: by a connection of HTTP/1.1 that it has for itself, by one that speaks
+//! HTTP/2 or may choose, or by one of its own for a WebSocket.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use pingora_core::upstreams::peer::HttpPeer;
+
+use super::connect::Dialer;
+use super::http1::connection_pool::Pool;
+use super::http1::connector::{Attempt, Connector};
+use crate::connection::exchange_control::ExchangeControl;
+
+/// The time for which a server that has chosen HTTP/1.1 is not asked again.
+const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
+
+/// The needs of a request as to its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Anything,
+    /// HTTP/2, where the app may choose.
+    Http2,
+    /// HTTP/1.1, where the app may choose.
+    Http1,
+    WebSocket,
+}
+
+/// The way on which a request came to its peer.
+#[derive(Debug)]
+pub(crate) enum Way {
+    /// By a connection of HTTP/1.1 that it has for itself.
+    Http1(Arc<Attempt>),
+    /// The app chooses; Pingora keeps the connection if that is HTTP/2.
+    Offer(Arc<Choice>),
+    /// Otherwise.
+    Other,
+}
+
+/// The choice of an app that may choose HTTP/2.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    started: Instant,
+    /// In milliseconds since then.
+    http1_until: AtomicU64,
+}
+
+impl Choice {
+    fn new() -> Self {
+        Self { started: Instant::now(), http1_until: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// It was HTTP/1.1: for a while that is not asked again.
+    pub(crate) fn was_http1(&self) {
+        let lifetime = u64::try_from(CHOICE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
+        self.http1_until.store(self.now().saturating_add(lifetime), Ordering::Relaxed);
+    }
+
+    fn is_http1(&self) -> bool {
+        let until = self.http1_until.load(Ordering::Relaxed);
+        until != 0 && self.now() < until
+    }
+}
+
+/// The ways to one address, and the connections of HTTP/1.1 that are kept to it.
+pub(super) struct Ways {
+    /// As configured, for connections that Pingora keeps.
+    configured: HttpPeer,
+    /// For connections of HTTP/1.1; the connector knows how they are made.
+    bare: HttpPeer,
+    /// `None`: it is spoken to in HTTP/2 alone, except for WebSockets.
+    connector: Option<Arc<Connector>>,
+    web_sockets: Arc<Connector>,
+    pool: Arc<Pool>,
+    /// There where it may choose.
+    choice: Option<Arc<Choice>>,
+}
+
+impl Ways {
+    /// Takes a peer that is complete except for how connections to it are made.
+    pub(super) fn new(mut configured: HttpPeer, dialer: &Arc<Dialer>) -> Self {
+        let alpn = &configured.options.alpn;
+        let (least, most) = (alpn.get_min_http_version(), alpn.get_max_http_version());
+        // What Pingora sees of it is a bare connection.
+        let mut bare = HttpPeer::new(configured._address.clone(), false, String::new());
+        bare.options.connection_timeout = configured.options.connection_timeout;
+        bare.options.total_connection_timeout = configured.options.total_connection_timeout;
+        let pool = Arc::default();
+        let connector =
+            (least == 1).then(|| Arc::new(Connector::new(&configured, Arc::clone(dialer), &pool)));
+        let choice = (least == 1 && most == 2).then(|| Arc::new(Choice::new()));
+        let web_sockets = Arc::new(Connector::for_web_sockets(&configured, Arc::clone(dialer)));
+        configured.options.custom_l4 = Some(Arc::clone(dialer) as Arc<_>);
+        Self { configured, bare, connector, web_sockets, pool, choice }
+    }
+
+    pub(super) fn configured(&self) -> &HttpPeer {
+        &self.configured
+    }
+
+    /// A peer for a request. `client`: the end that it came from.
+    pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ExchangeControl>>) -> (Box<HttpPeer>, Way) {
+        if needs == Needs::WebSocket {
+            let connector = self.connector.as_ref().unwrap_or(&self.web_sockets);
+            return self.http1(Attempt::for_web_socket(Arc::clone(connector), client.cloned()));
+        }
+        let offer = self.choice.as_ref().filter(|choice| match needs {
+            Needs::Http2 => true,
+            Needs::Anything => !choice.is_http1(),
+            Needs::Http1 | Needs::WebSocket => false,
+        });
+        if let Some(choice) = offer {
+            return (Box::new(self.configured.clone()), Way::Offer(Arc::clone(choice)));
+        }
+        let Some(connector) = &self.connector else { return (Box::new(self.configured.clone()), Way::Other) };
+        self.http1(Attempt::new(Arc::clone(connector), client.cloned()))
+    }
+
+    /// Returns a peer whose connection is made, or taken from the kept ones, by us.
+    fn http1(&self, attempt: Attempt) -> (Box<HttpPeer>, Way) {
+        let attempt = Arc::new(attempt);
+        let mut peer = Box::new(self.bare.clone());
+        peer.options.custom_l4 = Some(Arc::clone(&attempt) as Arc<_>);
+        (peer, Way::Http1(attempt))
+    }
+
+    /// Closes idle connections that are over.
+    pub(super) fn sweep(&self) {
+        self.pool.sweep();
+    }
+}

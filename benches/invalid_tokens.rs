@@ -1,7 +1,8 @@
-//! What a flood of invalid tokens, no two alike, does to the program's memory: `cargo bench --bench invalid_tokens`.
+//! The effect of a flood of invalid tokens, no two alike, on the program's memory: `cargo bench --bench
+//! invalid_tokens`.
 //!
-//! The program runs in a process of its own, and its resident memory is read from `/proc` after each tenth of the flood.
-//! `BENCH_REQUESTS` (1,000,000) changes the size. An answer that is not a refusal fails the run.
+//! The program runs in a process of its own, and its resident memory is read from `/proc` after each tenth of the
+//! flood. `BENCH_REQUESTS` (1,000,000) changes the size. An answer that is not a refusal fails the run.
 
 #[path = "support/invalid_tokens.rs"]
 mod invalid_tokens;

@@ -1,4 +1,4 @@
-//! What a decision asks of the allocator: the hot path must stay as lean as it is, and invalid tokens must leave nothing.
+//! Allocations of a decision: the hot path must stay as lean as it is, and invalid tokens must leave nothing.
 
 #[path = "../benches/support/decisions.rs"]
 mod decisions;

@@ -1,5 +1,5 @@
-//! What is delivered to run the program: the image's recipe and the examples. They are read here as a container engine or a
-//! cluster would, as far as that needs neither.
+//! The files that are delivered to run the program: the image's recipe and the examples. They are read here as a
+//! container engine or a cluster would, as far as that needs neither.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as the tests themselves")]
 
@@ -10,7 +10,7 @@ use std::process::Command;
 const SECRETS: [&str; 3] = ["STORE_CLIENT_SECRET", "FORUMS_CLIENT_SECRET", "ADMIN_TOKEN"];
 /// 32 bytes in base64.
 const SEAL_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-/// Where systemd puts what `LoadCredential=` names.
+/// The directory of the files that `LoadCredential=` names.
 const CREDENTIALS: &str = "/run/credentials/portcullis.service";
 
 fn root() -> PathBuf {

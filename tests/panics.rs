@@ -1,4 +1,5 @@
-//! What a panic says: where, and nothing of what was being worked on. A process of its own, since the hook is for all of it.
+//! A panic's message names the place, and nothing of what was being worked on. The test has a process of its own: so
+//! has the hook.
 
 use std::io::{Read, Seek};
 

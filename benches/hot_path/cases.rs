@@ -1,4 +1,4 @@
-//! What is compared, and the requests for it.
+//! The cases that are compared, and the requests for them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -168,7 +168,7 @@ impl Fixture {
     }
 }
 
-/// What a login would have sealed.
+/// Returns the record that a login would have sealed.
 fn record(subject: &str, token: &str, now: u64) -> SessionRecord {
     SessionRecord {
         id: Mark::subject(0, subject).bytes(),
@@ -200,7 +200,7 @@ fn request(path: &str, cookies: &str, body: String) -> Request {
 /// The token of the admin listener of [`Case::Protected`].
 pub(crate) const ADMIN_TOKEN: &str = "admin token of the benchmark";
 
-/// What stands in front of the `[server]` table's keys.
+/// Returns the text in front of the `[server]` table's keys.
 fn protection() -> String {
     let key = STANDARD.encode(SEAL_KEY);
     format!(

@@ -1,8 +1,8 @@
-//! What authentication costs: Portcullis and a bare Pingora proxy with the same settings, in turn in one run.
+//! The cost of authentication: Portcullis and a bare Pingora proxy with the same settings, in turn in one run.
 //!
 //! `cargo bench --bench hot_path`, see `docs/performance.md`. `BENCH_ROUNDS` (5) and `BENCH_SECONDS` (4, for each
-//! measurement) change the size; `-- --smoke` runs everything once and briefly. `BENCH_EARLIER` names this program in an
-//! earlier build, which is then measured beside this one. A wrong answer fails the run, a ratio never does.
+//! measurement) change the size; `-- --smoke` runs everything once and briefly. `BENCH_EARLIER` names this program in
+//! an earlier build, which is then measured beside this one. A wrong answer fails the run, a ratio never does.
 
 #[path = "../support/app.rs"]
 mod app;
@@ -47,7 +47,7 @@ const REVOCATIONS: usize = 5000;
 
 const CONNECTIONS: usize = 64;
 
-/// How much is measured.
+/// The size of the run.
 struct Size {
     rounds: usize,
     window: Window,

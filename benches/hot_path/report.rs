@@ -1,4 +1,4 @@
-//! Figures into a table.
+//! Turns figures into a table.
 
 use crate::cases::{CASES, Case};
 use crate::measurement::{Measurement, median};

@@ -9,7 +9,7 @@ use crate::measurement::{self, Measurement, Window};
 use crate::peers::Peer;
 use crate::world::World;
 
-/// What is measured.
+/// A proxy that is measured.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Server {
     /// A Pingora proxy that has nothing but an `upstream_peer`.
@@ -24,11 +24,11 @@ pub(crate) enum Server {
 pub(crate) struct Case {
     /// The line's title.
     pub(crate) title: String,
-    /// What is measured.
+    /// The proxy that is measured.
     pub(crate) server: Server,
-    /// What it gets.
+    /// The requests that it gets.
     pub(crate) requests: Arc<dyn Requests>,
-    /// What it must refuse, tried once.
+    /// A request that it must refuse, tried once.
     pub(crate) refused: Option<Request>,
     /// Connections, each with one request at a time.
     pub(crate) connections: usize,

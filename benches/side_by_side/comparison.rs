@@ -58,7 +58,7 @@ pub(crate) fn run(peers: &Peers, pinned: bool, smoke: bool) -> Result<Chapter, E
     })
 }
 
-/// How long a measurement takes.
+/// Returns the length and the load of a measurement.
 pub(crate) fn window(smoke: bool) -> Result<Window, Error> {
     let (warm_up, length) = if smoke {
         (Duration::from_millis(100), Duration::from_millis(300))

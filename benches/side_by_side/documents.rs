@@ -1,4 +1,4 @@
-//! Results printed, and written into `docs/`.
+//! Prints results, and writes them into `docs/`.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(crate) struct Chapter {
     pub(crate) plot: Option<String>,
 }
 
-/// What a result was made with.
+/// Returns the text about the programs and the machine of a result.
 pub(crate) fn foreword(peers: &Peers, pinned: bool, rounds: usize, window: Window) -> String {
     let shared = if pinned {
         ""

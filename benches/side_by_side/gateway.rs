@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::issuer::CLIENT_ID;
 
-/// What differs between the cases.
+/// The settings that differ between the cases.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gateway {
     /// Apps, each with its own host, all with the same upstream.
@@ -14,7 +14,7 @@ pub(crate) struct Gateway {
     pub(crate) routes: usize,
     /// `server.limits.verified_tokens`.
     pub(crate) verified_tokens: usize,
-    /// Whether a JWT is refreshed when it expires, and not earlier or later.
+    /// A JWT is refreshed exactly when it expires.
     pub(crate) refreshes_on_time: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What grows with connections, routes, apps and sessions, and what does not; storms of refreshes.
+//! Growth with connections, routes, apps and sessions, and storms of refreshes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::{storms, tables};
 /// Of all that does not say otherwise.
 const CONNECTIONS: usize = 64;
 
-/// How much is measured.
+/// The size of the run.
 struct Size {
     rounds: usize,
     window: Window,
@@ -142,7 +142,8 @@ fn by_connections(world: &World, size: &Size) -> Result<Vec<Case>, Error> {
     Ok(cases)
 }
 
-/// The sessions are the same in all cases, so that only apps and routes differ. Each asks for the last route of its app.
+/// The sessions are the same in all cases, so that only apps and routes differ. Each asks for the last route of its
+/// app.
 fn by_routes(world: &World, size: &Size) -> Vec<Case> {
     let case = |&(apps, routes): &(usize, usize)| {
         let routes_of_each = (routes / apps).max(1);

@@ -1,11 +1,11 @@
-//! The machine: what it is, and what it lets us do.
+//! The machine: its description, and its limits for a run.
 
 use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::issuer::Error;
 
-/// What a proxy with 8,000 connections on either side may have open, and some more.
+/// The files that a proxy with 8,000 connections on either side may have open, and some more.
 const OPEN_FILES: u64 = 17_000;
 
 /// Raises the limit on open files, for this process and all that it starts.
@@ -27,7 +27,7 @@ pub(crate) fn raise_open_files() -> Result<(), Error> {
     Ok(())
 }
 
-/// What a run was made on, for the documents.
+/// Returns a description of the machine, for the documents.
 pub(crate) fn describe() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     // Not `available_parallelism`: that is what pinning has left us.
@@ -45,7 +45,7 @@ pub(crate) fn describe() -> String {
     format!("{processor}, {cores} cores, Linux {}, {compiler}, {build}", kernel.trim())
 }
 
-/// What a program says first, on either output.
+/// Returns the first line that a program prints, on either output.
 pub(crate) fn first_line(command: &mut Command) -> String {
     let Ok(output) = command.stdin(Stdio::null()).output() else { return String::new() };
     let text = [output.stdout, output.stderr].concat();

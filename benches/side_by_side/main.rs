@@ -1,13 +1,15 @@
-//! What authentication costs with Portcullis, and with others: HAProxy, nginx, Envoy and a bare Pingora proxy, in turn in one run.
+//! The cost of authentication with Portcullis and with others: HAProxy, nginx, Envoy and a bare Pingora proxy, in turn
+//! in one run.
 //!
-//! `cargo bench --bench side_by_side`, see `docs/performance.md`. It fetches the other proxies itself, and fails without them.
+//! `cargo bench --bench side_by_side`, see `docs/performance.md`. It fetches the other proxies itself, and fails
+//! without them.
 //!
 //! - `-- --growth` measures growing numbers of connections, routes, apps and sessions instead, and storms of refreshes;
 //! - `-- --write` also writes the result into `docs/`;
 //! - `-- --smoke` runs everything once and briefly.
 //!
-//! `BENCH_ROUNDS` (5; growth: 3) and `BENCH_SECONDS` (4, for each measurement) change the size. A wrong answer fails the run, a
-//! ratio never does.
+//! `BENCH_ROUNDS` (5; growth: 3) and `BENCH_SECONDS` (4, for each measurement) change the size. A wrong answer fails
+//! the run, a ratio never does.
 
 #[path = "../support/app.rs"]
 mod app;

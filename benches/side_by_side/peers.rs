@@ -1,4 +1,4 @@
-//! The other proxies: fetched, configured, started.
+//! Fetches, configures and starts the other proxies.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -61,7 +61,7 @@ impl Peer {
     }
 }
 
-/// Where the other proxies' programs are.
+/// The programs of the other proxies.
 pub(crate) struct Peers {
     directory: PathBuf,
 }

@@ -14,9 +14,9 @@ const BAR: f64 = 18.0;
 
 /// One bar.
 pub(crate) struct Bar {
-    /// What stands beside it.
+    /// The text beside it.
     pub(crate) title: String,
-    /// How long it is.
+    /// Its length.
     pub(crate) value: Spread,
     /// Portcullis.
     pub(crate) is_ours: bool,

@@ -1,4 +1,5 @@
-//! The identity provider: it grants every login and every refresh, with tokens that were signed before, and counts them.
+//! The identity provider: it grants every login and every refresh, with tokens that were signed before, and counts
+//! them.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -16,10 +17,10 @@ use url::form_urlencoded;
 use crate::issuer::Error;
 use crate::load::runtime;
 
-/// What stands before a session's number in user names.
+/// The prefix of a session's number in user names.
 pub(crate) const USER: &str = "user-";
 
-/// What stands before a session's number in refresh tokens.
+/// The prefix of a session's number in refresh tokens.
 pub(crate) const REFRESH_TOKEN: &str = "refresh-";
 
 /// Calls that it has answered.
@@ -40,7 +41,7 @@ struct Provider {
     calls: Arc<Calls>,
 }
 
-/// Where it will be: tokens name it.
+/// Its future URL: tokens name it.
 pub(crate) fn bind() -> Result<(TcpListener, SocketAddr), Error> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

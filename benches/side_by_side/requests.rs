@@ -11,7 +11,7 @@ use crate::provider::{REFRESH_TOKEN, USER};
 /// The cookie that every proxy reads the token from.
 pub(crate) const COOKIE: &str = "__Host-access_token";
 
-/// What a refreshed or new session has in its answer's head.
+/// The part of an answer's head that a refreshed or new session has.
 const NEW_TOKEN: &str = "__Host-access_token=ey";
 
 /// A session's number, and its JWT.

@@ -1,4 +1,4 @@
-//! Cases measured in turn, and what the rounds have in common.
+//! Measures cases in turn, and sums up the rounds.
 
 use crate::cases::Case;
 use crate::issuer::Error;

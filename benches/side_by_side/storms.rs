@@ -19,13 +19,13 @@ use crate::requests::{Manners, Session};
 use crate::tables;
 use crate::world::World;
 
-/// How long the provider takes for a refresh.
+/// The time that the provider takes for a refresh.
 const PROVIDER_DELAY: Duration = Duration::from_millis(10);
 
 /// Parallel requests of one session.
 const TABS: usize = 200;
 
-/// What came of a storm.
+/// The outcome of a storm.
 struct Outcome {
     requests: usize,
     provider_calls: usize,
@@ -114,8 +114,8 @@ fn many_sessions(world: &World, count: usize, head_start: u64) -> Result<Outcome
     let calls_before = world.calls.refreshes.load(Ordering::Relaxed);
     let (all_answered, cpu) = runtime()?.block_on(async {
         let mut connections = open(proxy.address, count).await?;
-        // The same cookies as later. Where this machine is so slow that they have expired by now, these are the refreshes,
-        // and the storm is answered with their outcome: the count of calls stays the same.
+        // The same cookies as later. Where this machine is so slow that they have expired by now, these are the
+        // refreshes, and the storm is answered with their outcome: the count of calls stays the same.
         let calm = storm.iter().cloned().map(|request| {
             let answer = crate::load::Answer { in_head: "", ..request.answer };
             Request { answer, ..request }

@@ -70,15 +70,15 @@ pub(crate) fn ratios(corner: &str, rounds: &Rounds, cases: &[usize], columns: &[
 
 /// Something that must not exceed a limit.
 pub(crate) struct Goal {
-    /// What it is.
+    /// The name of the goal.
     pub(crate) what: &'static str,
     /// The limit for its median.
     pub(crate) limit: f64,
-    /// What it has been.
+    /// The measured value.
     pub(crate) measured: Spread,
 }
 
-/// Whether goals are reached.
+/// Returns a table that says of each goal whether it is reached.
 pub(crate) fn goals(goals: &[Goal]) -> String {
     let mut text = head(&["goal", "at most", "measured", "reached"]);
     for Goal { what, limit, measured } in goals {
@@ -88,7 +88,7 @@ pub(crate) fn goals(goals: &[Goal]) -> String {
     text
 }
 
-/// What grows: each case against the one that `baseline` names, in CPU time and p99.
+/// Returns the growth of each case against the one that `baseline` names, in CPU time and p99.
 pub(crate) fn growth(rounds: &Rounds, baseline: impl Fn(usize) -> usize) -> String {
     let mut text =
         head(&["", "CPU µs/request", "×", "p99 ms", "×", "RSS MiB", "requests/s", "busy: proxy, load"]);

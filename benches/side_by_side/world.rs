@@ -16,7 +16,7 @@ use crate::provider::Calls;
 use crate::requests::{COOKIE, subject};
 use crate::{app, provider};
 
-/// How long tokens live, in seconds.
+/// The lifetime of tokens, in seconds.
 pub(crate) const LIFETIME: u64 = 86_400;
 
 /// The start of a SubjectPublicKeyInfo (RFC 5280) of an RSA key of 2048 bits, up to the modulus.
@@ -96,7 +96,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// What a proxy has said about its failure.
+    /// Returns the proxy's own words about its failure.
     pub(crate) fn said(&self, server: &Server) -> String {
         match server {
             Server::Peer(peer) => peers::said(*peer, self.directory.path()),

@@ -16,8 +16,8 @@ pub(crate) const BODY_SIZE: usize = 1024;
 /// Proxies that open thousands of connections at once must not wait for SYNs to be sent again.
 const BACKLOG: u32 = 4096;
 
-/// How an answer's body begins: the identity and the cookies that reached the app. The latter as a length and the last
-/// bytes, so that the line stays short.
+/// The beginning of an answer's body: the identity and the cookies that reached the app. The latter as a length and the
+/// last bytes, so that the line stays short.
 pub(crate) fn first_line(identity: Option<&str>, cookies: &str) -> String {
     let tail = cookies.get(cookies.len().saturating_sub(16)..).unwrap_or_default();
     format!("identity={} cookies={}:{tail}\n", identity.unwrap_or("-"), cookies.len())

@@ -52,7 +52,7 @@ impl Prepared {
         }
     }
 
-    /// What is known.
+    /// Returns what the gateway knows at the time.
     pub(crate) fn known(&self) -> Knowledge<'_> {
         Knowledge {
             keys: &self.keys,

@@ -15,7 +15,7 @@ pub(crate) const CLIENT_ID: &str = "store";
 
 const KEY_ID: &str = "key-of-the-benchmark";
 
-/// What goes wrong here ends the run.
+/// Any error ends the run.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Signs access tokens.

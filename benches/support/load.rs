@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::issuer::Error;
 
-/// How long a proxy may take to be ready, its provider's keys included.
+/// The time that a proxy may take to be ready, its provider's keys included.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 const WARM_UP: u8 = 0;
@@ -27,11 +27,11 @@ const STOPPED: u8 = 2;
 pub(crate) struct Request {
     /// The whole request.
     pub(crate) bytes: Vec<u8>,
-    /// What its answer must be.
+    /// The answer that it must get.
     pub(crate) answer: Answer,
 }
 
-/// What an answer must be.
+/// The answer that a request must get.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
     /// The status line up to the status.
@@ -46,7 +46,7 @@ pub(crate) struct Answer {
 
 /// The requests that a load sends.
 pub(crate) trait Requests: Send + Sync {
-    /// How many there are before they repeat, in what matters to a proxy.
+    /// The number of requests before they repeat, in what matters to a proxy.
     fn distinct(&self) -> usize;
 
     /// The request with this number, from 0 and without end.
@@ -127,7 +127,7 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// What the connections of a load have in common.
+/// The state that the connections of a load share.
 struct All {
     proxy: SocketAddr,
     requests: Arc<dyn Requests>,

@@ -1,4 +1,4 @@
-//! What is measured of a proxy.
+//! Measurements of a proxy.
 
 use std::sync::Arc;
 use std::thread;
@@ -30,7 +30,7 @@ pub(crate) struct Measurement {
     pub(crate) load_cores: f64,
 }
 
-/// How long and how hard a proxy is measured.
+/// The length and the load of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Window {
     /// Before the measurement, at least; every request has been answered once by then, too.

@@ -1,4 +1,4 @@
-//! The proxies' processes: started, measured through `/proc`, ended by their id.
+//! The proxies' processes: they are started, measured through `/proc`, and ended by their id.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -45,9 +45,9 @@ pub(crate) fn command(program: &Path, pinned: bool) -> Command {
 pub(crate) struct Proxy {
     /// The process, ended when this is dropped.
     pub(crate) child: Child,
-    /// Where it listens.
+    /// Its address.
     pub(crate) address: SocketAddr,
-    /// Where it could not be handed a socket.
+    /// The port that is reserved for it, where it could not be handed a socket.
     pub(crate) _reserved: Option<TcpSocket>,
 }
 

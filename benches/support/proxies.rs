@@ -17,7 +17,8 @@ use crate::issuer::Error;
 use crate::port;
 use crate::process::end_with_parent;
 
-/// Portcullis, as its binary runs it. `prepare` is called with the admin listener's address before it is said to be ready.
+/// Portcullis, as its binary runs it. `prepare` is called with the admin listener's address before it is said to be
+/// ready.
 pub(crate) fn portcullis(
     config: &Path,
     prepare: impl FnOnce(SocketAddr) -> Result<(), Error> + Send + 'static,

@@ -1,4 +1,4 @@
-//! How much is measured: the environment, and the command line.
+//! The size of a run, from the environment and the command line.
 
 use crate::issuer::Error;
 
@@ -11,7 +11,7 @@ pub(crate) fn number(variable: &str, default: u64) -> Result<u64, Error> {
     }
 }
 
-/// Whether everything is run only once and briefly, to see that it still runs.
+/// Returns whether everything is run only once and briefly, to see that it still runs.
 pub(crate) fn is_smoke(arguments: &[String]) -> bool {
     let given = |flag: &str| arguments.iter().any(|argument| argument == flag);
     // Cargo passes `--bench` for a benchmark, and not when it only tests that benchmarks run.

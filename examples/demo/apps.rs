@@ -1,4 +1,4 @@
-//! The two apps that stand behind the gateway. They know nothing of OAuth: who asks is what the identity headers say.
+//! The two apps that stand behind the gateway. They know nothing of OAuth: the identity headers say who asks.
 
 pub(crate) mod assets;
 pub(crate) mod control;
@@ -46,7 +46,8 @@ async fn harden(mut response: Response) -> Response {
     response
 }
 
-/// An error answer of an app, in the same format as the gateway's (RFC 9457), so that the pages have one way to show it.
+/// An error answer of an app, in the same format as the gateway's (RFC 9457), so that the pages have one way to show
+/// it.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,

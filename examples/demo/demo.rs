@@ -19,7 +19,7 @@ use crate::provider::{Provider, USERS};
 use crate::settings::{APPS, Settings};
 use crate::{DemoError, Options, gateway};
 
-/// How long Ctrl-C waits for requests in flight.
+/// The time that Ctrl-C leaves requests in flight.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running demo.
@@ -126,7 +126,7 @@ impl Demo {
     }
 }
 
-/// Where a browser finds what.
+/// Returns the addresses that a browser may open.
 fn links(gateway: &Gateway, issuer: &str) -> Value {
     let (store, forums) = (gateway.url("store"), gateway.url("forums"));
     json!({ "store": store, "forums": forums, "status": gateway.status_page(), "provider": issuer })

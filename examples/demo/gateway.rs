@@ -17,7 +17,7 @@ use crate::apps::thief::Target;
 /// The running gateway.
 pub(crate) struct Gateway {
     targets: Vec<(String, Target)>,
-    /// Where its status page is.
+    /// The address of its status page.
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) seal: Arc<SealSwitch>,
     stop: oneshot::Sender<()>,
@@ -55,7 +55,7 @@ impl SealSwitch {
 }
 
 impl Gateway {
-    /// How a browser, or a thief, reaches an app.
+    /// Returns the way of a browser, or of a thief, to an app.
     pub(crate) fn target(&self, app: &str) -> Result<Target, DemoError> {
         let found = self.targets.iter().find(|(name, _)| name == app);
         found
@@ -63,12 +63,12 @@ impl Gateway {
             .ok_or_else(|| DemoError::Config(format!("the demo needs `apps.{app}`")))
     }
 
-    /// Where a browser finds an app.
+    /// Returns the URL of an app for a browser.
     pub(crate) fn url(&self, app: &str) -> String {
         self.target(app).map(|target| format!("http://{}", target.host)).unwrap_or_default()
     }
 
-    /// Where a browser finds the status page.
+    /// Returns the URL of the status page for a browser.
     pub(crate) fn status_page(&self) -> Option<String> {
         let address = self.admin?;
         // One that listens on every address is found on this machine's own.

@@ -1,7 +1,9 @@
-//! What the demo's provider, apps and thief saw, as it happens: the source of the side panel's sequence diagrams.
+//! The notes of the demo's provider, apps and thief, as things happen: the source of the side panel's sequence
+//! diagrams.
 //!
-//! The gateway takes no part in this, but for naming the JWT of a request to its app (`jti`). Every call at the provider
-//! comes from the gateway and every request at an app came through it, so those arrows are known without asking it.
+//! The gateway takes no part in this, except that it names the JWT of a request to its app (`jti`). Every call at the
+//! provider comes from the gateway and every request at an app came through it, so those arrows are known without
+//! asking it.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -12,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-/// How many exchanges a page that connects late can still be shown.
+/// The number of exchanges that a page which connects late can still be shown.
 const KEPT: usize = 200;
 
 /// One thing that happened, with its time in milliseconds since the Unix epoch.
@@ -23,13 +25,13 @@ pub(crate) struct Exchange {
     pub(crate) app: Option<String>,
     pub(crate) started: f64,
     pub(crate) ended: f64,
-    /// Whether the gateway sealed the refresh token's cookie then.
+    /// The gateway sealed the refresh token's cookie then.
     pub(crate) sealed: bool,
     #[serde(flatten)]
     pub(crate) what: What,
 }
 
-/// Who saw it, and what.
+/// An event, by who saw it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum What {
@@ -43,7 +45,7 @@ pub(crate) enum What {
     Note { event: Event },
 }
 
-/// What somebody did outside of any request.
+/// An event outside of any request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Event {
@@ -55,14 +57,14 @@ pub(crate) enum Event {
     Unsealed,
 }
 
-/// What the provider saw of one call.
+/// One call, as the provider saw it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct ProviderCall {
     /// `POST /oauth2/token`.
     pub(crate) request: String,
     /// `password`, `refresh_token`, `revocation` or `metadata`.
     pub(crate) grant: String,
-    /// What came along: a user name, a token's fingerprint. Never a token.
+    /// A user name or a token's fingerprint that came along. Never a token.
     pub(crate) detail: String,
     pub(crate) status: u16,
     /// The decision in a few words.
@@ -73,9 +75,9 @@ pub(crate) struct ProviderCall {
     pub(crate) family: Option<String>,
     /// The fingerprint of the refresh token that came along.
     pub(crate) presented: Option<String>,
-    /// What it handed out.
+    /// The tokens that it handed out.
     pub(crate) issued: Option<Issued>,
-    /// Whether it is the end of a token family, because a used refresh token came again.
+    /// The call ended a token family, because a used refresh token came again.
     pub(crate) reuse: bool,
 }
 
@@ -92,22 +94,22 @@ pub(crate) struct Issued {
     pub(crate) expires_at: u64,
 }
 
-/// What an app saw of one request.
+/// One request, as an app saw it.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct AppRequest {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) status: u16,
-    /// Who it is by the identity headers, if the gateway sent them.
+    /// The user by the identity headers, if the gateway sent them.
     pub(crate) user: Option<String>,
     pub(crate) roles: Vec<String>,
     /// Which JWT the gateway went by, if it says so: the one that the browser holds once it has the answer.
     pub(crate) jti: Option<String>,
-    /// Whether a session cookie reached the app: it must not.
+    /// A session cookie reached the app: it must not.
     pub(crate) session_cookie: bool,
     /// The mark that the page put on its own request, by which it finds it again in the diagram.
     pub(crate) request_id: Option<String>,
-    /// Whether the browser asked for a document, as opposed to a script's `fetch`.
+    /// The browser asked for a document, as opposed to a script's `fetch`.
     pub(crate) navigation: bool,
 }
 
@@ -115,9 +117,9 @@ pub(crate) struct AppRequest {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Theft {
     pub(crate) loot: Loot,
-    /// Whose tokens they were.
+    /// The user whose tokens they were.
     pub(crate) family: String,
-    /// Whether the thief had it from before, as opposed to stealing it now.
+    /// The thief had it from before, as opposed to stealing it now.
     pub(crate) again: bool,
     /// `GET /api/shopping-cart`.
     pub(crate) request: String,
@@ -128,18 +130,18 @@ pub(crate) struct Theft {
     pub(crate) code: Option<String>,
     /// The tokens that came back as cookies.
     pub(crate) gained: Option<Issued>,
-    /// Whether the gateway asked the provider about that refresh token.
+    /// The gateway asked the provider about that refresh token.
     pub(crate) asked: bool,
-    /// What had ended the login at the provider by then.
+    /// The event that had ended the login at the provider by then.
     pub(crate) login_ended: Option<End>,
-    /// How long the stolen JWT was still to live, in seconds.
+    /// The time that the stolen JWT had left, in seconds.
     pub(crate) remaining: u64,
     /// Of the gateway, in seconds.
     pub(crate) replay_window: u64,
     pub(crate) request_id: String,
 }
 
-/// What was stolen.
+/// A stolen token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Loot {
@@ -149,7 +151,7 @@ pub(crate) enum Loot {
     Jwt,
 }
 
-/// What ended a login at the provider.
+/// The event that ended a login at the provider.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum End {
@@ -185,7 +187,7 @@ impl Journal {
         self.sealed.store(sealed, Ordering::Relaxed);
     }
 
-    /// Whether the provider was asked about this refresh token since then.
+    /// Returns whether the provider was asked about this refresh token since then.
     pub(crate) fn asked_about(&self, refresh_token: &str, since: f64) -> bool {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.iter().rev().take_while(|exchange| exchange.ended >= since).any(|exchange| {
@@ -212,7 +214,7 @@ impl Journal {
         let _ = self.live.send(exchange);
     }
 
-    /// What happened of interest to `app` after `since` and after the exchange `last_seen`, and the live rest.
+    /// Returns the events for `app` after `since` and after the exchange `last_seen`, and then those to come.
     pub(crate) fn follow(
         &self,
         since: f64,

@@ -2,9 +2,9 @@
 //!
 //! It runs on the repository's `gateway.toml`, to which it adds that the gateway names the JWT of each request (its
 //! `jti`), and prints where to go. The files, as a visitor would read them: [`demo`] puts everything together,
-//! [`gateway`] runs the gateway and switches sealed cookies, [`alone`] serves apps for a gateway elsewhere, [`provider`]
-//! is the identity provider, [`apps`] are the store and the forums with their side panel, [`journal`] is what the panel
-//! is told, [`settings`] takes addresses from `gateway.toml` and changes them.
+//! [`gateway`] runs the gateway and switches sealed cookies, [`alone`] serves apps for a gateway elsewhere,
+//! [`provider`] is the identity provider, [`apps`] are the store and the forums with their side panel, [`journal`] is
+//! what the panel is told, [`settings`] takes addresses from `gateway.toml` and changes them.
 
 mod alone;
 mod apps;
@@ -35,12 +35,13 @@ pub(crate) struct Options {
     /// Takes free ports instead of those of the configuration, and prints the addresses as one line of JSON.
     #[arg(long)]
     free_ports: bool,
-    /// Serves this app alone, such as `store=0.0.0.0:3001`, for a gateway and an identity provider elsewhere. Repeatable.
+    /// Serves this app alone, such as `store=0.0.0.0:3001`, for a gateway and an identity provider elsewhere.
+    /// Repeatable.
     #[arg(long = "app", value_name = "NAME=ADDRESS", value_parser = alone::app, conflicts_with_all = ["config", "jwt_lifetime", "free_ports"])]
     apps: Vec<alone::App>,
 }
 
-/// Why the demo did not start.
+/// The reason why the demo did not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     /// The address that an HTTP server of the demo needs.

@@ -38,8 +38,8 @@ impl Settings {
         Ok(())
     }
 
-    /// Has the gateway name the JWT of each request to the app and to the page, so that the side panel knows which tokens
-    /// are this browser's: no script can read them.
+    /// Has the gateway name the JWT of each request to the app and to the page, so that the side panel knows which
+    /// tokens are this browser's: no script can read them.
     pub(crate) fn name_tokens(&mut self, app: &str) -> Result<(), DemoError> {
         let app = self.table_at(&["apps", app])?;
         let headers = app.entry("identity_headers").or_insert_with(|| {

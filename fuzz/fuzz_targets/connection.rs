@@ -1,8 +1,8 @@
 //! A whole connection: heads, bodies, and what is pipelined behind them, up to the requests that Pingora reads.
 //!
-//! An input is one byte that says how the rest is cut, and what a client sends. The requests that Pingora sees whole are, one
-//! after the other, those that another parser finds in the same bytes, and do not depend on how these arrive. So nothing in
-//! the bytes is a body to one of them and a request to the other. Requests that are plain are all seen.
+//! An input is one byte that says how the rest is cut, and what a client sends. The requests that Pingora sees whole
+//! are, one after the other, those that another parser finds in the same bytes, and do not depend on how these arrive.
+//! So nothing in the bytes is a body to one of them and a request to the other. Requests that are plain are all seen.
 
 #![no_main]
 
@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// How many requests at the start have nothing in them that may be refused or end the connection.
+/// Returns the number of requests at the start that have nothing which may be refused or may end the connection.
 fn count_plain(requests: &[Request]) -> usize {
     let is_plain = |request: &&Request| {
         let mut words = request.line.split(['/', ' ']);

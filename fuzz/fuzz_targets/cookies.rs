@@ -1,7 +1,8 @@
 //! The session's cookies.
 //!
-//! An input is a token in its first line, and `Cookie` headers, one a line. A token that is written into a browser that had
-//! those cookies comes back the same. What is read, and what is left for the app, is as a naive reader of cookies has it.
+//! An input is a token in its first line, and `Cookie` headers, one a line. A token that is written into a browser that
+//! had those cookies comes back the same. What is read, and what is left for the app, is as a naive reader of cookies
+//! has it.
 
 #![no_main]
 
@@ -145,7 +146,7 @@ fn check_round_trip(token: &str, presented: Presented) {
     assert!(jar.is_empty(), "{jar:?} after a logout");
 }
 
-/// What a browser does with `Set-Cookie`.
+/// Applies `Set-Cookie` to the jar, as a browser does.
 fn apply(jar: &mut BTreeMap<String, String>, set: &[HeaderValue]) {
     let names = names();
     for header in set {

@@ -1,11 +1,11 @@
 //! The decision: who passes.
 //!
-//! An input is a row of requests at two apps of one provider, while time goes on, keys come and go, and verified tokens are
-//! remembered. Their cookies hold tokens that are good, expired, of another client, forged, cut or doubled. Each token
-//! has a subject of its own, so an identity tells which one it was made of.
+//! An input is a row of requests at two apps of one provider, while time goes on, keys come and go, and verified tokens
+//! are remembered. Their cookies hold tokens that are good, expired, of another client, forged, cut or doubled. Each
+//! token has a subject of its own, so an identity tells which one it was made of.
 //!
-//! Whoever gets an identity, or past a route that is not open to all, brought exactly one token, signed by a key of that
-//! moment, made for that app, not expired and not revoked then. A good token passes.
+//! Whoever gets an identity, or past a route that is not open to all, brought exactly one token, signed by a key of
+//! that moment, made for that app, not expired and not revoked then. A good token passes.
 
 #![no_main]
 
@@ -73,7 +73,7 @@ struct Step<'a> {
     revoke: Option<Revoke>,
 }
 
-/// Whose token number so and so is, and how it is revoked.
+/// The token that is revoked, by its number, and the way in which it is revoked.
 #[derive(Debug, Arbitrary)]
 struct Revoke {
     number: u8,
@@ -134,7 +134,7 @@ enum Flaw {
     HeaderBreak,
 }
 
-/// What has been going on.
+/// The state that earlier steps have left.
 struct World {
     now: u64,
     key_bits: u8,

@@ -1,8 +1,8 @@
 //! The guard: one request head, and the chunked coding of what follows it.
 //!
-//! An input is a head through its empty line, and a body. A head that is accepted has one reading, which is that of another
-//! parser; what goes on in its place is accepted again and says the same. A chunked body has the same data before and after,
-//! ends at the same place however it is cut, and goes on without extensions and trailers.
+//! An input is a head through its empty line, and a body. A head that is accepted has one reading, which is that of
+//! another parser; what goes on in its place is accepted again and says the same. A chunked body has the same data
+//! before and after, ends at the same place however it is cut, and goes on without extensions and trailers.
 
 #![no_main]
 

@@ -1,8 +1,8 @@
 //! The body of a login.
 //!
-//! An input is a line with the Content-Type, `|` and the Content-Encoding where there is one, and the body. What is accepted
-//! has exactly one user name and one password in the eyes of other parsers, and these come out. They come out again when
-//! they are written as another format.
+//! An input is a line with the Content-Type, `|` and the Content-Encoding where there is one, and the body. What is
+//! accepted has exactly one user name and one password in the eyes of other parsers, and these come out. They come out
+//! again when they are written as another format.
 
 #![no_main]
 

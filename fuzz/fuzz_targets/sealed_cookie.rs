@@ -1,7 +1,7 @@
 //! The sealed refresh token cookie.
 //!
-//! An input is a refresh token, what is recorded beside it, and changes of the cookie. What was sealed is opened again as it
-//! was, by the same app with any of its keys; whatever else comes, nothing is opened.
+//! An input is a refresh token, what is recorded beside it, and changes of the cookie. What was sealed is opened again
+//! as it was, by the same app with any of its keys; whatever else comes, nothing is opened.
 
 #![no_main]
 
@@ -43,7 +43,7 @@ struct Input<'a> {
     id: [u8; 16],
     subject: &'a str,
     times: [u64; 3],
-    /// Where a byte of the cookie is replaced, and by what.
+    /// The place of a byte of the cookie that is replaced, and its replacement.
     change: (u16, u8),
     /// A cookie of anybody.
     foreign: &'a str,

@@ -1,11 +1,11 @@
 //! JWT verification.
 //!
-//! An input is three lines: who signs (`ed`, `p256`, `stranger`, `hmac`, `nobody`), a header, and claims, both as they are
-//! to be signed; or `raw` and a token as it is. Half of the mutations change one member of the header or of the claims and
-//! leave them JSON, since few others come past the parser.
+//! An input is three lines: who signs (`ed`, `p256`, `stranger`, `hmac`, `nobody`), a header, and claims, both as they
+//! are to be signed; or `raw` and a token as it is. Half of the mutations change one member of the header or of the
+//! claims and leave them JSON, since few others come past the parser.
 //!
-//! A token that is accepted was signed by the provider, is acceptable in the opinion of `tokens::Read`, is accepted as what
-//! it says, and is refused after any change. Good tokens are accepted.
+//! A token that is accepted was signed by the provider, is acceptable in the opinion of `tokens::Read`, is accepted as
+//! what it says, and is refused after any change. Good tokens are accepted.
 
 #![no_main]
 
@@ -153,7 +153,7 @@ fn check_for(token: &str, client: &str, audience: &[&str]) -> bool {
     true
 }
 
-/// What the app is told can stand in a header, and comes from the claims.
+/// Asserts that the identity headers are valid and come from the claims.
 fn check_identity(verified: portcullis::access::token::VerifiedClaims) {
     let rules = IdentityRules {
         roles_claim: ClaimPath::Segments(vec!["roles".into()]),

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
-/// Whether any object in a JSON text has a name twice.
+/// Returns whether any object in a JSON text has a name twice.
 pub fn has_duplicate_names(text: &[u8]) -> bool {
     serde_json::from_slice::<Duplicates>(text).is_ok_and(|found| found.0)
 }
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for Search {
     }
 }
 
-/// Whether the outermost object of a JSON text has one of these names twice.
+/// Returns whether the outermost object of a JSON text has one of these names twice.
 pub fn has_name_twice(text: &[u8], names: &[&str]) -> bool {
     let Ok(Names(found)) = serde_json::from_slice(text) else { return false };
     names.iter().any(|name| found.iter().filter(|found| found == name).count() > 1)
@@ -101,12 +101,13 @@ impl<'de> Deserialize<'de> for Names {
     }
 }
 
-/// Whether a text is JSON at all.
+/// Returns whether a text is JSON at all.
 pub fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 
-/// Changes one member of an object: another value, another name, away, twice, or one more. `None` if the text is no object.
+/// Changes one member of an object: another value, another name, away, twice, or one more. `None` if the text is no
+/// object.
 pub fn mutate_object(text: &[u8], names: &[&str], texts: &[&str], seed: u32) -> Option<Vec<u8>> {
     let Ok(Value::Object(object)) = serde_json::from_slice(text) else { return None };
     let mut dice = Dice(u64::from(seed) | 1 << 40);

@@ -1,5 +1,5 @@
-//! What the fuzz targets share: tokens of any shape, a second opinion on them and on paths, cookies and JSON, and mutations
-//! that keep a JSON text one.
+//! The parts that the fuzz targets share: tokens of any shape, a second opinion on them and on paths, cookies and JSON,
+//! and mutations that keep a JSON text one.
 //!
 //! Nothing here calls the code that is fuzzed, so that it is not its own judge.
 

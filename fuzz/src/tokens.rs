@@ -23,7 +23,7 @@ pub const LEEWAY: u64 = 5;
 /// Seconds by which `iat` may be in the future.
 pub const ISSUED_AHEAD: u64 = 30;
 
-/// Who signs a token.
+/// The signer of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, arbitrary::Arbitrary)]
 pub enum Signer {
     /// The provider, with Ed25519, key `ed`.
@@ -51,7 +51,7 @@ impl Signer {
         })
     }
 
-    /// Whether the provider signs so.
+    /// Returns whether the provider signs so.
     pub fn is_provider(self) -> bool {
         matches!(self, Self::Ed25519 | Self::P256)
     }
@@ -115,7 +115,7 @@ pub fn claims(client: &str, subject: &str, issued_at: u64, expires_at: u64) -> V
     json!({"iss": ISSUER, "sub": subject, "aud": client, "azp": client, "iat": issued_at, "exp": expires_at})
 }
 
-/// What a token of the provider says.
+/// Returns the claims of a token of the provider.
 #[derive(Debug)]
 pub struct Read {
     /// Its header.
@@ -124,7 +124,8 @@ pub struct Read {
     pub claims: Value,
 }
 
-/// Reads a token that the provider signed, with the algorithm and the key that its header names; no other has a reading.
+/// Reads a token that the provider signed, with the algorithm and the key that its header names; no other has a
+/// reading.
 pub fn read_signed(token: &str) -> Option<Read> {
     let parts: Vec<&str> = token.split('.').collect();
     let [header, payload, signature] = parts.as_slice() else { return None };
@@ -150,8 +151,8 @@ pub fn read_signed(token: &str) -> Option<Read> {
 }
 
 impl Read {
-    /// Why a gateway must not take it for an access token of this client, whatever the time of its expiry. `audience`
-    /// empty: the client's id in `aud`, `azp` or `client_id` suffices.
+    /// Returns why a gateway must not take it for an access token of this client, whatever the time of its expiry.
+    /// `audience` empty: the client's id in `aud`, `azp` or `client_id` suffices.
     pub fn objection(&self, client: &str, audience: &[&str], now: u64) -> Option<&'static str> {
         let Self { header, claims } = self;
         if header.get("crit").is_some() || header.get("b64").is_some() {

@@ -1,4 +1,5 @@
-// The demo and the browser for the tests of one file, and a fresh user for each test. Importing it starts and ends them.
+// The demo and the browser for the tests of one file, and a fresh user for each test. Importing it starts and ends
+// them.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach } from "node:test";

@@ -16,7 +16,10 @@ const PATIENCE = 30_000;
 /** Of a JWT, in milliseconds; the gateway refreshes it after three quarters of that. */
 export const LIFETIME = 8_000;
 
-/** The demo on free ports, with other settings in `gateway.toml` where wanted. `calls` are those of the gateway at the provider. */
+/**
+ * The demo on free ports, with other settings in `gateway.toml` where wanted. `calls` are those of the gateway at the
+ * provider.
+ */
 export async function startDemo(change = (toml) => toml) {
   const { directory, config } = await configOf(change);
   const child = spawnDemo(["--config", config, "--free-ports", "--jwt-lifetime", `${LIFETIME / 1000}s`]);

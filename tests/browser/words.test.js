@@ -1,4 +1,5 @@
-// What the side panel says follows from what was observed, over all that can be. Without a browser: these modules are plain functions.
+// What the side panel says follows from what was observed, over all that can be. Without a browser: these modules are
+// plain functions.
 
 import assert from "node:assert/strict";
 import { cp, mkdtemp, rm, writeFile } from "node:fs/promises";

@@ -145,7 +145,8 @@ fn a_parameter_in_a_path_is_warned_about() {
     }
 }
 
-/// JSONPath, JSON pointers, indexes, a namespaced claim, roles in one string: valid as they stand, and never what was meant.
+/// JSONPath, JSON pointers, indexes, a namespaced claim, roles in one string: valid as they stand, and never what was
+/// meant.
 #[test]
 fn claims_and_roles_in_another_notation_are_warned_about() {
     let directory = tempfile::tempdir().unwrap();

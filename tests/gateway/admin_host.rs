@@ -1,5 +1,5 @@
-//! The admin listener answers whoever asks it by an address, by `localhost` or by a name that it was told: a page of another
-//! site whose name has come to point here (DNS rebinding) sends that name.
+//! The admin listener answers requests for an address, for `localhost` and for the names that it was told. A page of
+//! another site whose name has come to point here (DNS rebinding) sends that name.
 
 use portcullis::system::clock::{Clock, SystemClock};
 

@@ -1,4 +1,4 @@
-//! Guessing the admin token: slowed down for each address, and seen.
+//! The gateway slows down each address that guesses the admin token, and says so.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

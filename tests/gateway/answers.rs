@@ -1,4 +1,5 @@
-//! The answers that the gateway makes itself: every row of design.md section 4, and what holds for all of them.
+//! The answers that the gateway makes itself: every row of "Answers" in `docs/behaviour.md`, and what holds for all of
+//! them.
 
 use serde_json::json;
 

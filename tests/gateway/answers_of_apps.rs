@@ -1,5 +1,5 @@
-//! The head of an app's answer has one meaning, or the client gets 502. The gateway takes out what is superfluous.
-//! Each head goes to each kind of client: HTTP/1.0, HTTP/1.1 and HTTP/2. The library of HTTP/2 refuses malformed messages.
+//! The head of an app's answer has one meaning, or the client gets 502. The gateway takes out what is superfluous. Each
+//! head goes to each kind of client: HTTP/1.0, HTTP/1.1 and HTTP/2. The library of HTTP/2 refuses malformed messages.
 
 mod connections;
 mod log;

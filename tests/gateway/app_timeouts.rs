@@ -15,7 +15,8 @@ use crate::support::listening::Listening;
 use crate::support::wire::Wire;
 use crate::support::{World, patiently};
 
-/// What an app does with a request whose target is `/open/x?late=MS&pause=MS`: a pause before its head, and one in its body.
+/// The pauses of an app before the head of its answer and in its body. The target `/open/x?late=MS&pause=MS` asks for
+/// them.
 #[derive(Clone, Copy, Default)]
 struct Paces {
     late: u64,
@@ -76,8 +77,8 @@ async fn world(url: &str, timeouts: &str) -> World {
     World::with(&format!("[apps.store]\nupstreams = ['{url}']\n[apps.store.timeouts]\n{timeouts}\n")).await
 }
 
-/// All that comes for a request until the end of the connection, and after how long. With a body, the client pauses in the middle
-/// of it for `pause`.
+/// All that comes for a request until the end of the connection, and after how long. With a body, the client pauses in
+/// the middle of it for `pause`.
 async fn ask(address: SocketAddr, paces: Paces, body: Option<Duration>) -> (String, Duration) {
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! The program itself, at its most talkative.
+//! The program's log at its most talkative level.
 
 use crate::support::gateway::{ACCESS, REFRESH};
 use crate::support::program::Program;

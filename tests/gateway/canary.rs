@@ -1,4 +1,5 @@
-//! Secrets that are planted everywhere and searched for everywhere: the program's log at `trace`, metrics, and every answer.
+//! Tests plant secrets everywhere, and search for them everywhere: in the log at `trace`, in metrics, and in every
+//! answer.
 
 use std::fmt::Write as _;
 
@@ -26,7 +27,7 @@ fn jwt(claims: &serde_json::Value) -> String {
     format!("{message}.{}", base64url(hmac::sign(&key, message.as_bytes())))
 }
 
-/// Everything that a client has been shown, but for `Set-Cookie`, which is where tokens belong.
+/// Everything that a client has been shown, except `Set-Cookie`, which is where tokens belong.
 #[derive(Default)]
 struct Shown(String);
 

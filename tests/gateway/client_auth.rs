@@ -1,4 +1,4 @@
-//! How the gateway proves to a provider which client it is, and where it finds the endpoints.
+//! The gateway's proof to a provider of which client it is, and the discovery of its endpoints.
 
 use base64::Engine;
 use serde_json::json;

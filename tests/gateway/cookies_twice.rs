@@ -1,8 +1,9 @@
-//! A session cookie that comes twice: refused, and cleared wherever the browser may have it, so that nobody is locked out.
+//! A session cookie that comes twice is refused. It is cleared wherever the browser may have it, so that nobody is
+//! locked out.
 
 use std::collections::BTreeMap;
 
-use crate::support::client::SetCookie;
+use crate::support::set_cookie::SetCookie;
 use crate::support::{Answer, Browser, Endpoint, Request, World};
 
 const HOST: &str = "store.example.com";

@@ -1,5 +1,5 @@
-//! File descriptors: as many as the system gives, no more connections than they are enough for, and always some for the admin
-//! listener.
+//! The gateway takes as many file descriptors as the system gives, and no more connections than these are enough for.
+//! It always keeps some for the admin listener.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! A server that stops goes on with what is open, for as long as its grace lasts: everything that its streams depend on goes
-//! on, too.
+//! A server that stops serves its open streams for as long as its grace lasts, with everything that they depend on.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use crate::support::{
 
 const ADMIN_TOKEN: &str = "an admin token of the tests";
 
-/// How a session ends.
+/// The ways in which a session ends.
 #[derive(Debug, Clone, Copy)]
 enum How {
     Revoked,

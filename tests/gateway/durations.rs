@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 const PAGE: &str = include_str!("../../docs/configuration.md");
 const BEHAVIOUR: &str = include_str!("../../docs/behaviour.md");
 
-/// Which test says when a duration fires, as `file::test`. One that has neighbours is tested with values above and below theirs.
+/// Which test says when a duration fires, as `file::test`. One that has neighbours is tested with values above and
+/// below theirs.
 const TESTED: &[(&str, &[&str])] = &[
     (
         "server.shutdown_delay",

@@ -1,4 +1,4 @@
-//! Sessions that were ended, by their user, by an operator or by time: nothing of them is good any more.
+//! Sessions that their user, an operator or time has ended. Nothing of them is good any more.
 
 use serde_json::json;
 

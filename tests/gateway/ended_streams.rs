@@ -12,7 +12,7 @@ use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::client::request_bytes;
 use crate::support::{Endpoint, Reply, Request, World, patiently};
 
-/// What a stream that outlives its session sees.
+/// Returns the close frame that a stream gets when its session ends.
 pub(crate) async fn closing(
     socket: &mut tokio_tungstenite::WebSocketStream<tokio::net::TcpStream>,
 ) -> Option<(u16, String)> {

@@ -1,5 +1,5 @@
-//! One exact message goes to an app, and its connection serves another request only if both the request and its answer ended
-//! cleanly on it. The examples; `exchanges_property.rs` has the rule.
+//! One exact message goes to an app, and its connection serves another request only if both the request and its answer
+//! ended cleanly on it. The examples; `exchanges_property.rs` has the rule.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -25,7 +25,7 @@ async fn assert_nobody_else_is_hit(app: &StrictApp, world: &World, what: &str) {
     assert_eq!(app.faults(), Vec::<String>::new(), "{what}");
 }
 
-/// How a body over HTTP/2 ends.
+/// The ways in which a body over HTTP/2 ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
     WithTheLastBytes,

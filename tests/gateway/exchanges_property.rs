@@ -1,5 +1,6 @@
-//! One rule for requests of all kinds at once. An app sees exactly the messages that were sent, each whole or visibly cut.
-//! No client ever gets an answer that is not its own, however clients and apps behave and whoever shares the connections.
+//! One rule for requests of all kinds at once. An app sees exactly the messages that were sent, each whole or visibly
+//! cut. No client ever gets an answer that is not its own, however clients and apps behave and whoever shares the
+//! connections.
 
 mod http1;
 mod http2;

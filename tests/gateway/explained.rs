@@ -11,12 +11,12 @@ use crate::support::{Answer, Browser, Endpoint, World};
 /// An access token of the test provider lives for less.
 const EXPIRED: u64 = 400;
 
-/// What the gateway did, in the words of `explain`. What becomes of a refresh, only the provider knows.
+/// Returns what the gateway did, in the words of `explain`. Only the provider knows the outcome of a refresh.
 fn verdict(answer: &Answer, refreshes: usize) -> String {
     if refreshes > 0 {
         return String::from("a refresh");
     }
-    let cleared = answer.set_cookies().iter().all(super::support::client::SetCookie::clears);
+    let cleared = answer.set_cookies().iter().all(super::support::set_cookie::SetCookie::clears);
     let cleared = if cleared && !answer.set_cookies().is_empty() { ", both cookies cleared" } else { "" };
     let what = match (answer.status(), answer.json().get("headers")) {
         (200, None) => String::from("200 with the user object"),
@@ -29,7 +29,7 @@ fn verdict(answer: &Answer, refreshes: usize) -> String {
     what + cleared
 }
 
-/// What `explain` expects, in the same words.
+/// Returns what `explain` expects, in the same words.
 fn expected(explained: &str) -> String {
     let line = |name: &str| {
         let mut lines = explained.lines().map(str::trim).filter(|line| line.starts_with(name));

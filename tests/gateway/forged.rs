@@ -1,4 +1,4 @@
-//! Forged tokens by the dozen: none is a session, and all of them together cause no call to the provider but one for keys.
+//! None of dozens of forged tokens is a session. All of them together cause only one call to the provider, for keys.
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Clients that close their writing side after a request, as `nc -N` and BusyBox's wget do: they are answered, and yet a client
-//! that has left is noticed.
+//! Clients close their writing side after a request, as `nc -N` and BusyBox's wget do. They get their answer, and the
+//! gateway still notices a client that has left.
 
 use rustls::version::TLS13;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};

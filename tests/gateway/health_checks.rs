@@ -15,7 +15,7 @@ use crate::support::{App, Reply, World, patiently, wait_for};
 /// Far less than a check may take.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What an address is worth, by the gateway's metrics; `None`: it is not among them.
+/// Returns whether an address is healthy by the gateway's metrics, or `None` if it is not among them.
 pub(crate) async fn health(world: &World, address: SocketAddr) -> Option<bool> {
     let metrics = world.gateway.metrics().await;
     let series = format!("portcullis_upstream_healthy{{app=\"store\",upstream=\"{address}\"}} ");

@@ -19,7 +19,7 @@ const SAME: [&str; 9] = [
     "store.localhost:0443",
 ];
 
-/// What is no host, or another one.
+/// Values that are no host, or another one.
 const OTHER: [(&str, u16); 10] = [
     ("store.localhost..", 400),
     ("store.localhost..:443", 400),

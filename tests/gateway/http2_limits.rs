@@ -18,7 +18,7 @@ use crate::support::{Endpoint, Fault, HOST, Http2Client, Reply, World, patiently
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 
-/// What a connection may have at once.
+/// The streams that a connection may have at once.
 const STREAMS: u32 = 100;
 
 fn fields<'a>(method: &'a str, path: &'a str, cookie: Option<&'a str>) -> Vec<(&'a str, &'a str)> {

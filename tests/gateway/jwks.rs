@@ -1,4 +1,5 @@
-//! Keys: fetched at start and in the background, kept through outages, asked for again at an unknown key id, within limits.
+//! The gateway fetches keys at start and in the background, keeps them through outages, and asks again at an unknown
+//! key id, within limits.
 
 use std::time::Duration;
 

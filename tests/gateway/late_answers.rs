@@ -6,8 +6,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::support::client::SetCookie;
 use crate::support::gateway::ACCESS;
+use crate::support::set_cookie::SetCookie;
 use crate::support::{Answer, Browser, Endpoint, Fault, Reply, Request, Rotation, SEALED, World, wait_for};
 
 /// Sessions as they are kept: sealed or plain.

@@ -1,4 +1,5 @@
-//! Clients that leave, in all ways that there are: nothing has failed, so nothing is a warning, and the log says who it was.
+//! Clients leave in all possible ways. Nothing has failed, so nothing is a warning, and the log says which client it
+//! was.
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::support::port::Port;
 use crate::support::program::Program;
 use crate::support::{Endpoint, Fault, Reply, World, patiently, wait_for};
 
-/// What the client speaks.
+/// The client's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Http1,
@@ -24,7 +25,7 @@ enum Protocol {
     Http2,
 }
 
-/// What it asks for.
+/// The request of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
     /// Of an app that speaks HTTP/1.1, or HTTP/2.
@@ -189,7 +190,7 @@ impl Place {
         Client::Tls(Box::new(stream))
     }
 
-    /// How many requests the apps and the provider have seen.
+    /// Returns the number of requests that the apps and the provider have seen.
     fn seen(&self) -> usize {
         self.builder.store.heads() + self.app.seen().len() + self.builder.provider.count(Endpoint::Login)
     }
@@ -246,7 +247,7 @@ impl Place {
     }
 }
 
-/// What the client has sent by the time it leaves.
+/// Returns the bytes that the client has sent by the time it leaves.
 fn request(way: Way, path: &str) -> Vec<u8> {
     let Way { protocol, what, when, .. } = way;
     let host = if matches!(what, What::App1 | What::WebSocket | What::Login) {

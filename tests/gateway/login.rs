@@ -1,4 +1,4 @@
-//! What a login's request may be: of known media types, small, unambiguous, from the app's own pages.
+//! The request of a login: of a known media type, small, unambiguous, from the app's own pages.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What apps send at a login: hidden fields beside checkboxes, `FormData`, odd names of UTF-8; and what a refusal says.
+//! Bodies of logins as apps send them: hidden fields beside checkboxes, `FormData`, odd names of UTF-8. And refusals of
+//! them.
 
 use serde_json::json;
 

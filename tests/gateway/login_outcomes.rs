@@ -1,4 +1,4 @@
-//! What a login leads to, other than success: refusals, challenges, throttling; and logins side by side.
+//! Outcomes of a login other than success: refusals, challenges, throttling. And logins side by side.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Requests that an app, or an upstream that is none, sends back to where they came from: refused with 508, instead of going round.
+//! The gateway answers 508 to requests that come back to it, from an app or from an upstream that is no app.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! How many header fields a message may have: of an app's answer and of a client's request, over both protocols.
+//! The number of header fields that an app's answer and a client's request may have, over both protocols.
 
 use http::{HeaderName, HeaderValue};
 

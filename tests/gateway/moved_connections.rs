@@ -1,4 +1,4 @@
-//! Connections of HTTP/1.1 that are kept, and apps whose host name, or whose configuration, becomes another one meanwhile.
+//! Kept connections of HTTP/1.1, while the host name or the configuration of their app changes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -125,8 +125,8 @@ async fn the_end_of_an_idle_connection_counts_for_every_address_of_its_name() {
         }
     })
     .await;
-    // A connection is open to the one that is not next, and the answer is as new as can be. Where that comes late, the test
-    // only sees less.
+    // A connection is open to the one that is not next, and the answer is as new as can be. Where that comes late, the
+    // test only sees less.
     while browser.get("/api/cart").await.text() != "ok" {}
     let before = world.names.asked(NAME).len();
     browser.get("/api/cart").await.assert_status(200);

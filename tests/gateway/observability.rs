@@ -1,4 +1,4 @@
-//! What an operator sees: request ids, log lines with their reasons, metrics.
+//! The operator's view: request ids, log lines with their reasons, metrics.
 
 use serde_json::{Value, json};
 

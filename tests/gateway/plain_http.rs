@@ -1,4 +1,4 @@
-//! Logins over plain http, whose cookies browsers drop without a word: what the program says of it.
+//! Browsers silently drop the cookies of a login over plain HTTP. The program warns of such logins.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use tokio::process::Command;
 use crate::support::program::Program;
 use crate::support::{Browser, Request, World};
 
-/// How often the log has it, at a login, once this gateway has logged somebody in at `host`, twice.
+/// Returns how often the log warns of plain HTTP after two logins at `host`.
 async fn words_of_login(settings: &str, host: &str, proto: Option<&str>) -> usize {
     let hosts = format!("[apps.store]\nhosts = [\"store.localhost\", \"{host}\"]\n");
     let builder = World::builder().await.lay_over(&hosts).lay_over(settings);

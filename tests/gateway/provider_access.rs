@@ -1,4 +1,4 @@
-//! How a provider is reached where it is not as usual: an issuer that is a name, parameters of its own, a proxy in between.
+//! Unusual ways to a provider: an issuer that is only a name, parameters of its own, a proxy in between.
 
 use serde_json::json;
 
@@ -35,7 +35,7 @@ async fn with_its_endpoints_given_an_issuer_is_a_name_and_no_address() {
     }
 }
 
-/// What a grant carried besides what every grant does.
+/// Returns the parameters of a grant except those that every grant has.
 fn parameters(call: &crate::support::call::Call) -> Vec<(&str, &str)> {
     const OWN: [&str; 5] = ["grant_type", "username", "password", "scope", "refresh_token"];
     let form = call.form.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -1,4 +1,4 @@
-//! Whose word an answer is: what a provider says by its codes counts, what stands in front of it does not.
+//! Answers of a provider and of what stands in front of it: only a code that the provider knows is its word.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn answer(status: u16, headers: &str, body: &str) -> Fault {
     Fault::Answer { status, headers: headers.to_owned(), body: body.to_owned() }
 }
 
-/// What firewalls, proxies and load balancers answer, and what a provider says by no code that is known.
+/// Returns answers of firewalls, proxies and load balancers, and those of a provider without a known code.
 fn unclear() -> Vec<Fault> {
     let mut faults = Vec::new();
     for status in [400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 414, 415, 421, 422, 431, 451, 499] {

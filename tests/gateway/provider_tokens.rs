@@ -1,5 +1,5 @@
-//! Tokens and keys as real providers make them: the names of the claim for the client, notations of keys, encrypted and opaque
-//! tokens, access tokens that are built like ID tokens.
+//! Tokens and keys as real providers make them: the names of the claim for the client, notations of keys, encrypted and
+//! opaque tokens, access tokens that are built like ID tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};

@@ -1,4 +1,4 @@
-//! What apps expect of a proxy: connections kept, bodies untouched, every kind of response.
+//! Proxying as apps expect it: connections are kept, bodies are untouched, every kind of response passes.
 
 use std::collections::HashSet;
 use std::time::Duration;

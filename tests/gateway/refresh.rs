@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::gateway::{ACCESS, REFRESH};
 use crate::support::{Browser, Endpoint, Fault, Key, Rotation, World, patiently};
 
-/// What the jar holds of the session: enough to tell two sessions apart.
+/// Returns both cookies of the jar's session: enough to tell two sessions apart.
 pub(crate) fn session(browser: &Browser) -> (String, String) {
     (browser.jar[ACCESS].clone(), browser.jar[REFRESH].clone())
 }

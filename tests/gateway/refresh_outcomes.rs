@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::refresh::session;
-use crate::support::client::SetCookie;
+use crate::support::set_cookie::SetCookie;
 use crate::support::{Endpoint, Fault, Reply, Request, Rotation, World, patiently, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! What a refusal says beside its code: to whoever sent the request, and to whoever reads the log at its default level.
+//! The details of a refusal beside its code: for the client, and for the reader of the log at its default level.
 
 use serde_json::{Value, json};
 
@@ -114,7 +114,7 @@ async fn a_client_that_the_provider_refuses_is_told_what_to_change() {
     }
 }
 
-/// What the token says in the place that was compared, and which key is for that.
+/// The line has the token's value in the place that was compared, and the key of the configuration for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_jwt_is_logged_with_what_it_says_and_what_to_do() {
     let (program, builder) = Program::start_quietly(World::builder().await).await;

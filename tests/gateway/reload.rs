@@ -1,4 +1,4 @@
-//! Another configuration for a gateway that runs: nobody notices but those whom it concerns.
+//! A running gateway takes another configuration. Only those whom it concerns notice.
 
 use crate::streaming::{hear, say, upgrade, web_socket};
 use crate::support::client::{raw, receive};

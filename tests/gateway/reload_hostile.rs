@@ -1,5 +1,5 @@
-//! Reloads as they go wrong in practice: files half written, swapped, gone, and signals in a hail. Whatever comes, no request fails and
-//! the last good configuration serves.
+//! Reloads as they go wrong in practice: files are half written, swapped or gone, and signals come in a hail. No
+//! request fails, and the last good configuration serves.
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Stage {
         .await;
     }
 
-    /// How many configurations were refused until now.
+    /// Returns the number of configurations that were refused until now.
     fn refused(&self) -> usize {
         let log = std::fs::read_to_string(self.program.file("log")).unwrap();
         log.matches("reload refused").count()

@@ -1,4 +1,4 @@
-//! Reloads that change an identity provider's table, or its name: what hangs on the provider goes on.
+//! Reloads that change an identity provider's table, or its name. Everything that depends on the provider goes on.
 
 use crate::support::gateway::REFRESH;
 use crate::support::{Browser, Endpoint, Fault, Request, SEALED, World};

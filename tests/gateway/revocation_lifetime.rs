@@ -1,4 +1,4 @@
-//! What was revoked stays so as long as its JWT could be used, however short `session.revocation_lifetime` is.
+//! A revoked session stays revoked as long as its JWT could be used, however short `session.revocation_lifetime` is.
 
 use serde_json::{Value, json};
 

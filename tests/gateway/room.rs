@@ -1,4 +1,4 @@
-//! Where there is no room for another connection, one that only waits for its next request makes it; nothing that lives is touched.
+//! A full gateway makes room by closing connections that only wait for their next request. It touches no other.
 
 use std::net::SocketAddr;
 
@@ -45,7 +45,7 @@ async fn served(address: SocketAddr) -> Wire {
     .await
 }
 
-/// Whether the connection has ended by itself.
+/// Returns whether the connection has ended by itself.
 async fn has_ended(wire: &mut Wire) -> bool {
     !patiently("the connection's end", wire.fill()).await.unwrap_or(false)
 }

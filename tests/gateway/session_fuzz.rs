@@ -1,12 +1,13 @@
-//! Whole sessions at random, on real sockets: browsers with several tabs, clients that leave, users that change, an app and
-//! a provider that take their time, reloads, clocks that step, sealed and plain cookies, providers of every kind.
+//! Whole sessions at random, on real sockets: browsers with several tabs, clients that leave, users that change, an app
+//! and a provider that take their time, reloads, clocks that step, sealed and plain cookies, providers of every kind.
 //!
-//! The properties: a browser is signed out only by a logout, a revocation, another login, or a definite no of the provider;
-//! what a logout, a revocation or another login has ended stays so, for whoever has kept its cookies; and nobody ever gets
-//! what was meant for somebody else. Each login is of another user, so that any mix-up shows.
+//! The properties: a browser is signed out only by a logout, a revocation, another login, or a definite no of the
+//! provider; what a logout, a revocation or another login has ended stays so, for whoever has kept its cookies; and
+//! nobody ever gets what was meant for somebody else. Each login is of another user, so that any mix-up shows.
 //!
-//! `SESSION_FUZZ_SECONDS` says how long, `SESSION_FUZZ_SEED` which decisions are made. A machine's own timing is part of the
-//! story, so that a seed makes a failure likely again, not certain. No property depends on how fast the machine is.
+//! `SESSION_FUZZ_SECONDS` says how long, `SESSION_FUZZ_SEED` which decisions are made. A machine's own timing is part
+//! of the story, so that a seed makes a failure likely again, not certain. No property depends on how fast the machine
+//! is.
 
 mod person;
 mod scene;
@@ -24,7 +25,7 @@ use crate::support::{Rotation, SEALED};
 const PERSONS: usize = 6;
 const TABS: usize = 3;
 
-/// How the provider and the gateway are set.
+/// The settings of the provider and of the gateway.
 const KINDS: [(Rotation, &str); 8] = [
     (Rotation::Rotate, ""),
     (Rotation::Rotate, SEALED),

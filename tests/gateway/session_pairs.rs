@@ -1,4 +1,5 @@
-//! Cookies of two sessions side by side, and refresh tokens whose session is not known: who ends whom.
+//! Cookies of two sessions side by side, and refresh tokens of unknown sessions. The tests say which session ends
+//! another.
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -22,8 +23,8 @@ pub(crate) fn subject(answer: &Answer) -> Option<String> {
     (answer.status() == 200).then(|| answer.seen_by_app("x-auth-user")).flatten()
 }
 
-/// Lets 400 copies of a stranger bring made-up refresh tokens while the provider does not answer. Asserts that so many of them
-/// are answered at once, without the provider, and that another browser's session is refreshed.
+/// Lets 400 copies of a stranger bring made-up refresh tokens while the provider does not answer. Asserts that so many
+/// of them are answered at once, without the provider, and that another browser's session is refreshed.
 pub(crate) async fn assert_crowd_starves_nobody(world: &World, stranger: &Browser, at_once: usize) {
     let mut browser = world.logged_in("ada").await;
     world.expire_access_tokens();
@@ -98,7 +99,7 @@ async fn a_jwt_whose_session_is_over_ends_no_other_session() {
     }
 }
 
-/// What belongs together ends together, as ever, and the provider is told.
+/// A session and its JWTs end together, and the provider is told.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_session_ends_with_both_its_cookies() {
     for settings in ["", BOUND, SEALED] {

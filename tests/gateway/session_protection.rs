@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
-use crate::support::client::{SetCookie, request_bytes};
+use crate::support::client::request_bytes;
 use crate::support::gateway::{ACCESS, REFRESH};
+use crate::support::set_cookie::SetCookie;
 use crate::support::{
     Answer, Browser, Endpoint, Gateway, NEXT_SEAL_KEY, Reply, Request, Rotation, SEAL_KEY, SEALED, World,
     patiently,

@@ -1,5 +1,5 @@
-//! Who reads slowly but steadily loses nothing, however short `timeouts.idle` is; who reads nothing is not waited for. In both
-//! directions, with each protocol.
+//! A client or an app that reads slowly but steadily loses nothing, however short `timeouts.idle` is. The gateway does
+//! not wait for one that reads nothing. Both hold in each direction and for each protocol.
 
 use std::time::{Duration, Instant};
 
@@ -244,8 +244,8 @@ async fn slow_http2_app(takes: bool) -> Http2App {
             if !takes {
                 std::future::pending::<()>().await;
             }
-            // What comes before its window is known, 64 KiB, counts against it (RFC 9113 section 6.9.2): to take it is one step,
-            // and must not last for the time in which there has to be one.
+            // What comes before its window is known, 64 KiB, counts against it (RFC 9113 section 6.9.2): to take it is
+            // one step, and must not last for the time in which there has to be one.
             tokio::time::sleep(Duration::from_millis(bytes.len() as u64 / 128)).await;
             let _ = call.body.flow_control().release_capacity(bytes.len());
         }

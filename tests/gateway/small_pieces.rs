@@ -1,4 +1,4 @@
-//! Bodies in the smallest of pieces: what has arrived together goes on together, on both ways.
+//! Bodies come in the smallest of pieces. Pieces that arrive together go on together, in both directions.
 
 use bytes::Bytes;
 

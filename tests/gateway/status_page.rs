@@ -28,7 +28,7 @@ fn store(status: &Value) -> &Value {
     apps.iter().find(|app| app["name"] == "store").expect("the store")
 }
 
-/// What it says that somebody should look at.
+/// Returns the notices that somebody should look at.
 fn findings(status: &Value) -> String {
     let of = |finding: &Value| format!("{}: {}", finding["about"], finding["text"]);
     status["findings"].as_array().expect("findings").iter().map(of).collect::<Vec<_>>().join("\n")

@@ -1,4 +1,4 @@
-//! Bodies of any size and any slowness: streamed, never collected.
+//! Bodies of any size and any slowness are streamed, never collected.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::{Browser, Endpoint, Reply, Request, World, patiently};
 
 const HOST: &str = "store.localhost";
 const GIB: u64 = 1 << 30;
-/// How much more memory a body may take that goes through. One that is collected takes 1 GiB.
+/// The memory that a body on its way through may take at most. One that is collected takes 1 GiB.
 const SLACK_KIB: usize = 100 * 1024;
 
 /// In a process of its own, whose memory is nobody else's.

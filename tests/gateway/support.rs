@@ -20,6 +20,7 @@ pub(crate) mod port;
 pub(crate) mod program;
 pub(crate) mod provider;
 pub(crate) mod proxy;
+pub(crate) mod set_cookie;
 pub(crate) mod slow;
 pub(crate) mod strict;
 pub(crate) mod wire;

@@ -1,4 +1,5 @@
-//! What fails before there is a request says so: handshakes, and whoever speaks something else than the port does.
+//! Failures before there is a request: handshakes, and clients that speak another protocol than the port. Each says
+//! why.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Tokens that do not fit into one cookie: split, put together again, or refused as a whole.
+//! Tokens that do not fit into one cookie are split and put together again, or refused as a whole.
 
 use crate::support::gateway::{ACCESS, REFRESH};
 use crate::support::{Browser, Endpoint, World};

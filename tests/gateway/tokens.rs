@@ -1,4 +1,5 @@
-//! Which JWTs from a browser count: signature, issuer, audience, authorized party, times, type, and nothing taken on trust.
+//! A JWT from a browser counts only with the right signature, issuer, audience, authorized party, times and type. The
+//! gateway takes nothing on trust.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! OpenTelemetry traces: which spans there are, what they belong to, who is told, and what they never say.
+//! OpenTelemetry traces: the spans, their parents, the systems that are told, and the facts that no span has.
 
 use crate::streaming::{hear, upgrade, web_socket};
 use crate::support::certificates::{Authority, terminator};

@@ -1,4 +1,4 @@
-//! A log that nobody reads, as of a container engine that blocks, stops nothing; and one that is read has everything.
+//! A log that nobody reads, as when a container engine blocks, stops nothing. A log that is read has everything.
 
 use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! Another process takes over, with real processes: nobody is turned away.
+//! Another process takes over, with real processes. Nobody is turned away.
 
 use std::os::unix::net::UnixStream;
 use std::time::Duration;

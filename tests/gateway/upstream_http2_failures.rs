@@ -30,7 +30,8 @@ async fn resetting(reason: h2::Reason, resets: usize) -> (Http2App, World) {
         let left = left.clone();
         async move {
             if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-                // After the body: a reset that overtakes it is a failed write to the gateway, whose reason `h2` does not tell.
+                // After the body: a reset that overtakes it is a failed write to the gateway, whose reason `h2` does
+                // not tell.
                 let _whole = read(&mut call.body).await;
                 call.respond.send_reset(reason);
             } else {

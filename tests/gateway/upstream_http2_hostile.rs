@@ -21,7 +21,8 @@ const PUSH_PROMISE: u8 = 5;
 /// `:status: 200` in the static table.
 const OK: &[u8] = &[0x88];
 
-/// Reads until the first request has come, which is behind the preface and SETTINGS. Returns `false` at the connection's end.
+/// Reads until the first request has come, which is behind the preface and SETTINGS. Returns `false` at the
+/// connection's end.
 async fn has_request(wire: &mut Wire) -> bool {
     let mut seen = Vec::new();
     while !seen.windows(9).any(|head| head[3] == HEADERS && head[5..] == [0, 0, 0, 1]) {

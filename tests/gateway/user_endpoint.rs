@@ -1,4 +1,4 @@
-//! `GET /api/user`: who the session belongs to, as the config wants it shown.
+//! `GET /api/user` shows the user of the session, as the configuration says.
 
 use serde_json::json;
 

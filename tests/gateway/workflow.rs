@@ -1,4 +1,4 @@
-//! The workflow of design.md section 1, step by step.
+//! The workflow of a session, step by step: login, requests, refresh, logout.
 
 use serde_json::json;
 

@@ -1,7 +1,8 @@
-//! Glewlwyd: errors with empty bodies, 403 for a wrong password, a client secret that must not be encoded, `aud` that is a scope.
+//! Glewlwyd: errors with empty bodies, 403 for a wrong password, a client secret that must not be encoded, `aud` that
+//! is a scope.
 //!
-//! A wrong client secret cannot be told from a wrong password or a dead refresh token here: all are an empty 400 or 403. So
-//! there is no test of one; `portcullis doctor` finds it. With rotation it even uses the refresh token up.
+//! A wrong client secret cannot be told from a wrong password or a dead refresh token here: all are an empty 400 or
+//! 403. So there is no test of one; `portcullis doctor` finds it. With rotation it even uses the refresh token up.
 //!
 //! On SQLite it answers 500 to some of several logins at the same time, whoever logs in, so these tests take turns.
 

@@ -1,4 +1,5 @@
-//! What the tests stand on: a provider as a child process, a gateway in this process with an app behind it, and a browser.
+//! The ground of the tests: a provider as a child process, a gateway in this process with an app behind it, and a
+//! browser.
 
 mod browser;
 mod direct;

@@ -1,4 +1,5 @@
-//! Keycloak: roles in `realm_access.roles`, `aud` without the client id on a stock client, `unauthorized_client` for a wrong secret.
+//! Keycloak: roles in `realm_access.roles`, `aud` without the client id on a stock client, `unauthorized_client` for a
+//! wrong secret.
 //!
 //! Every test makes a realm of its own in one shared server.
 

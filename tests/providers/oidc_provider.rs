@@ -180,7 +180,8 @@ async fn user_disabled() {
     browser.log_in(BOB.0, BOB.1).await.expect(401, Some("invalid_credentials"));
 }
 
-/// A round through login, refresh and logout with a client that authenticates in its own way or signs with its own algorithm.
+/// A round through login, refresh and logout with a client that authenticates in its own way or signs with its own
+/// algorithm.
 async fn round_trip(gateway: &Gateway) -> String {
     gateway.ready().await;
     let mut browser = gateway.browser("store").signed_in(ALICE).await;

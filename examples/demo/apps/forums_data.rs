@@ -1,4 +1,4 @@
-//! What is being discussed when the demo starts.
+//! The discussions that are there when the demo starts.
 
 /// A thread with its posts: author and text.
 pub(crate) struct Sample {

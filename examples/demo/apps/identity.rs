@@ -1,4 +1,4 @@
-//! Who asks: what the gateway's identity headers say, and nothing else.
+//! The user who asks, by the gateway's identity headers and nothing else.
 
 use std::convert::Infallible;
 
@@ -34,7 +34,7 @@ impl Identity {
         self.roles.iter().any(|own| own == role)
     }
 
-    /// What to call the user: the e-mail address up to its `@`.
+    /// Returns the user's name for display: the e-mail address up to its `@`.
     pub(crate) fn display_name(&self) -> String {
         let local =
             self.email.as_deref().and_then(|email| email.split('@').next()).filter(|local| !local.is_empty());

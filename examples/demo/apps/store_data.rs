@@ -1,4 +1,4 @@
-//! What the store sells.
+//! The store's products.
 
 use serde::Serialize;
 

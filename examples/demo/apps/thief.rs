@@ -1,7 +1,7 @@
 //! The two attacks of the workflow, carried out for real: a request through the gateway with somebody else's tokens.
 //!
-//! The page cannot read its own HttpOnly cookies, so the tokens come from the provider's memory. What the outcome means is
-//! the page's to say; here is what was seen.
+//! The page cannot read its own HttpOnly cookies, so the tokens come from the provider's memory. The page says what
+//! the outcome means; this file tells only what was seen.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::record::REQUEST_ID;
 use crate::journal::{Journal, Loot, Theft, fingerprint, now_in_ms};
 use crate::provider::{Logins, Tokens};
 
-/// Where and how to attack: the gateway, the app's host, its cookies' names.
+/// The target of an attack: the gateway, the app's host, its cookies' names.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) gateway: SocketAddr,
@@ -25,17 +25,17 @@ pub(crate) struct Target {
     pub(crate) replay_window: Duration,
 }
 
-/// What the thief has in hand.
+/// The thief's tokens.
 #[derive(Debug)]
 pub(crate) struct Stolen {
     pub(crate) loot: Loot,
     pub(crate) tokens: Tokens,
     pub(crate) family: String,
-    /// Whether he had it from before.
+    /// The thief had it from before.
     pub(crate) again: bool,
 }
 
-/// Where the thief's deeds show: at the provider, and in the diagram.
+/// The places where the thief's deeds show: the provider, and the diagram.
 #[derive(Clone, Copy)]
 pub(crate) struct Scene<'a> {
     pub(crate) app: &'static str,

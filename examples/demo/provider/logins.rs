@@ -1,6 +1,7 @@
 //! The logins that the provider keeps, each a family of refresh tokens of which only the newest is good.
 //!
-//! A used refresh token that comes again means that two parties hold it: the whole family dies (RFC 9700 section 4.14.2).
+//! A used refresh token that comes again means that two parties hold it: the whole family dies (RFC 9700 section
+//! 4.14.2).
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,16 +43,16 @@ pub(crate) struct Tokens {
     pub(crate) refresh_token: String,
 }
 
-/// What the demo's thief has of a login.
+/// The tokens of a login that the demo's thief has.
 #[derive(Debug, Default)]
 struct Thief {
     jwt: Option<Tokens>,
     refresh_token: Option<Tokens>,
-    /// Whether the refresh token is one that the gateway gave the thief, so that no browser has it.
+    /// The gateway gave the refresh token to the thief, so no browser has it.
     own: bool,
 }
 
-/// What became of a refresh token that a client presented.
+/// The outcome for a refresh token that a client presented.
 #[derive(Debug)]
 pub(crate) enum Refresh {
     /// It was good; here are its successors.
@@ -71,19 +72,19 @@ pub(crate) struct Whose {
     pub(crate) family: String,
 }
 
-/// What the side panel may know about a login: never a token.
+/// The facts of a login that the side panel may know: never a token.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct LoginState {
     family: String,
     /// The pair that was asked for.
     tokens: Issued,
-    /// Whether that refresh token has been used: the provider has given a newer one.
+    /// That refresh token has been used: the provider has given a newer one.
     used: bool,
     ended: Option<End>,
     thief: ThiefState,
 }
 
-/// What the thief has of it, by fingerprints.
+/// The thief's share of it, by fingerprints.
 #[derive(Debug, Clone, Serialize)]
 struct ThiefState {
     jwt: Option<String>,
@@ -109,12 +110,12 @@ impl Logins {
         &self.key
     }
 
-    /// How long a JWT lives, in seconds.
+    /// Returns the lifetime of a JWT, in seconds.
     pub(crate) fn lifetime(&self) -> u64 {
         self.lifetime.as_secs()
     }
 
-    /// What may be told of a pair of tokens.
+    /// Returns what may be told of a pair of tokens.
     pub(crate) fn issued(&self, tokens: &Tokens) -> Issued {
         Issued {
             jti: tokens.jti.clone(),
@@ -186,8 +187,8 @@ impl Logins {
         living
     }
 
-    /// The JWT that came with this name: what a thief would have copied out of the browser that holds it. Where no browser
-    /// holds it any more, the one that the thief has from before.
+    /// The JWT that came with this name: what a thief would have copied out of the browser that holds it. Where no
+    /// browser holds it any more, the one that the thief has from before.
     pub(crate) fn steal_jwt(&self, client_id: &str, jti: &str, held: bool) -> Option<(Tokens, String)> {
         let mut logins = self.lock();
         let login = of_jwt(&mut logins, client_id, jti)?;
@@ -197,7 +198,8 @@ impl Logins {
         Some((login.thief.jwt.clone()?, login.family()))
     }
 
-    /// The same for the refresh token beside it; one that the gateway gave the thief comes first. Says whether he had it before.
+    /// The same for the refresh token beside it; one that the gateway gave the thief comes first. Says whether he had
+    /// it before.
     pub(crate) fn steal_refresh_token(
         &self,
         client_id: &str,
@@ -227,12 +229,12 @@ impl Logins {
         Some(issued)
     }
 
-    /// What had ended the login of a JWT, if anything.
+    /// Returns what had ended the login of a JWT, if anything.
     pub(crate) fn end_of(&self, client_id: &str, jti: &str) -> Option<End> {
         of_jwt(&mut self.lock(), client_id, jti)?.ended
     }
 
-    /// What the side panel shows of the login of a JWT.
+    /// Returns what the side panel shows of the login of a JWT.
     pub(crate) fn state(&self, client_id: &str, jti: &str) -> Option<LoginState> {
         let mut logins = self.lock();
         let login = of_jwt(&mut logins, client_id, jti)?;

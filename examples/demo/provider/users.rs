@@ -1,4 +1,4 @@
-//! Who can sign in at the demo's identity provider.
+//! The users of the demo's identity provider.
 
 use std::num::NonZeroU32;
 

@@ -3,7 +3,8 @@
 use super::{CHUNKED, CLIENTS, Clients, FINAL, HINTS, IN_CHUNKS, OK, Seen, in_order};
 use crate::support::Reply;
 
-/// The answer that a client must get: its status, its fields except those that differ, and the fields of each interim head.
+/// The answer that a client must get: its status, its fields except those that differ, and the fields of each interim
+/// head.
 type Expected<'a> = (u16, &'a [(&'a str, &'a str)], &'a [&'a [(&'a str, &'a str)]]);
 
 /// A head, the body that follows it unless the request is HEAD, and the answer that a client must get.

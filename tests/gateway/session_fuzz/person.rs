@@ -1,6 +1,7 @@
 //! A browser with several tabs, and what it may find.
 
-use std::collections::{BTreeMap, VecDeque};
+mod state;
+
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -10,14 +11,15 @@ use fastrand::Rng;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use super::scene::{Scene, WINDOW};
-use crate::support::client::{SetCookie, receive, request_bytes};
-use crate::support::gateway::ACCESS;
+use self::state::{Login, Sent, State, short};
+use super::scene::Scene;
+use crate::support::client::{receive, request_bytes};
 use crate::support::provider::PASSWORD;
+use crate::support::set_cookie::SetCookie;
 use crate::support::wire::Wire;
 use crate::support::{Answer, Browser, Request, patiently};
 
-/// What happened, in numbers.
+/// Counts of what happened.
 #[derive(Debug, Default)]
 pub(super) struct Story {
     pub(super) requests: usize,
@@ -48,51 +50,9 @@ impl Story {
     }
 }
 
-/// One login, of a user of its own.
-struct Login {
-    user: String,
-    /// It came without the cookies of a session.
-    is_bare: bool,
-    sent_at: Instant,
-    /// When its answer came.
-    came_at: Option<Instant>,
-    /// What may have ended its session, and since when.
-    ends: Vec<(Instant, &'static str)>,
-    /// Since when it is certainly over.
-    over_at: Option<(Instant, &'static str)>,
-    /// The cookies that its browser had, one after the other, and when each were first sent.
-    states: Vec<(Jar, Option<Instant>)>,
-}
-
-type Jar = BTreeMap<String, String>;
-
-#[derive(Default)]
-struct State {
-    jar: Jar,
-    /// Of the cookies in the jar.
-    login: Option<usize>,
-    logins: Vec<Login>,
-    /// When the answer to the latest login came, and which that was.
-    latest: Option<(Instant, usize)>,
-    story: Story,
-    /// What happened last, for whoever has to find out why.
-    notes: VecDeque<String>,
-    began: Option<Instant>,
-}
-
 pub(super) struct Person {
     number: usize,
     state: Mutex<State>,
-}
-
-/// A request that was sent.
-struct Sent {
-    target: String,
-    jar: Jar,
-    login: Option<usize>,
-    /// Which of the login's cookies.
-    state: usize,
-    at: Instant,
 }
 
 enum Act {
@@ -144,7 +104,7 @@ impl Person {
         }
     }
 
-    /// What the browser sends now, and notes of it.
+    /// Returns the request that the browser sends now, and notes of it.
     fn send(&self, target: &str) -> Sent {
         let mut state = self.state.lock().unwrap();
         state.story.requests += 1;
@@ -341,7 +301,7 @@ impl Person {
     }
 }
 
-/// Whose request the answer says it was.
+/// Returns the user whom the answer names.
 fn whose(answer: &Answer, target: &str) -> Option<String> {
     if answer.status() != 200 {
         return None;
@@ -358,123 +318,4 @@ fn subject(jwt: &str) -> String {
     let claims = jwt.split('.').nth(1).unwrap_or_default();
     let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
     claims["sub"].as_str().unwrap().to_owned()
-}
-
-/// The end of each cookie.
-fn short(jar: &Jar) -> String {
-    let ends = jar.values().map(|value| &value[value.len().saturating_sub(12)..]);
-    ends.collect::<Vec<_>>().join(" ")
-}
-
-impl State {
-    fn note(&mut self, what: &str) {
-        let at = self.began.get_or_insert_with(Instant::now).elapsed().as_millis();
-        self.notes.push_back(format!("{at:>6} ms {what}"));
-        if self.notes.len() > 200 {
-            self.notes.pop_front();
-        }
-    }
-
-    fn notes(&self) -> String {
-        self.notes.iter().fold(String::new(), |all, note| all + "\n" + note)
-    }
-
-    /// Of two logins at once that brought no cookies nobody can tell that they are of one browser, which keeps those of the
-    /// last one. The other session has no end then.
-    fn is_one_of_many(&self, login: &Login) -> bool {
-        let ended = |login: &Login, at: Instant| login.came_at.is_some_and(|came_at| came_at < at);
-        let is_at_once = |other: &Login| !ended(other, login.sent_at) && !ended(login, other.sent_at);
-        let mut others = self.logins.iter().filter(|other| other.user != login.user);
-        login.is_bare && others.any(|other| other.is_bare && is_at_once(other))
-    }
-
-    /// It must not be found any more.
-    fn is_over(&mut self, login: Option<usize>, reason: &'static str) {
-        let Some(number) = login else { return };
-        // The cookies may be a mixture then.
-        let is_one_of_many = self.is_one_of_many(&self.logins[number]);
-        if !is_one_of_many {
-            self.logins[number].over_at.get_or_insert_with(|| (Instant::now(), reason));
-        }
-    }
-
-    /// From now on there is a reason for its end.
-    fn may_end(&mut self, login: Option<usize>, reason: &'static str) {
-        if let Some(login) = login.and_then(|login| self.logins.get_mut(login)) {
-            login.ends.push((Instant::now(), reason));
-            let user = login.user.clone();
-            self.note(&format!("{user} may end: {reason}"));
-        }
-    }
-
-    /// The browser sent cookies, and is told that there is no session.
-    fn check_signed_out(&self, sent: &Sent, answer: &Answer) {
-        let Some(login) = sent.login.map(|login| &self.logins[login]) else { return };
-        // A refresh token is reused once later cookies were in use for longer than the replay window.
-        let later = login.states.iter().skip(sent.state + 1).filter_map(|(_, sent_at)| *sent_at);
-        let is_reused = later.into_iter().any(|sent_at| sent_at.elapsed() >= WINDOW);
-        assert!(
-            !login.ends.is_empty() || is_reused,
-            "{} was signed out for no reason by {}: {} {}{}",
-            login.user,
-            sent.target,
-            answer.head.first_line,
-            answer.text(),
-            self.notes()
-        );
-    }
-
-    /// Does what the answer says. `composed_after`: its head was certainly written later than that.
-    fn keep_cookies(&mut self, answer: &Answer, sent: &Sent, composed_after: Option<Instant>) {
-        let is_later_than_login = |this: &Self| {
-            this.latest.zip(composed_after).is_some_and(|((came_at, latest), composed_after)| {
-                let other = sent.login.map(|login| &this.logins[login]);
-                let at_once = other.is_some_and(|other| this.is_one_of_many(other));
-                composed_after > came_at && sent.login != Some(latest) && !at_once
-            })
-        };
-        let cookies = answer.set_cookies();
-        if !cookies.is_empty() {
-            let new = cookies.iter().map(|cookie| (cookie.name.clone(), cookie.value.clone())).collect();
-            self.note(&format!("{} sets {}", sent.target, short(&new)));
-        }
-        for cookie in cookies {
-            if cookie.clears() {
-                let is_of_latest = self.login.is_some() && self.login == self.latest.map(|(_, login)| login);
-                assert!(
-                    !(is_of_latest && is_later_than_login(self)),
-                    "the late answer to {} takes the cookies of a login{}",
-                    sent.target,
-                    self.notes()
-                );
-                self.jar.remove(&cookie.name);
-            } else {
-                if cookie.name == ACCESS {
-                    let user = subject(&cookie.value);
-                    let login = self.logins.iter().position(|login| format!("id-of-{}", login.user) == user);
-                    assert!(login.is_some(), "the cookies of another browser: {user}");
-                    let is_older = login < self.login;
-                    assert!(
-                        !(is_older && is_later_than_login(self)),
-                        "the late answer to {} writes old cookies over a login's{}",
-                        sent.target,
-                        self.notes()
-                    );
-                    self.login = login;
-                }
-                self.jar.insert(cookie.name, cookie.value);
-            }
-        }
-        if self.jar.is_empty() {
-            // Answers that were written one right after the other may have come in another order.
-            let lost = self.login.take();
-            self.may_end(lost, "cleared");
-        }
-        let jar = self.jar.clone();
-        if let Some(login) = self.login.and_then(|login| self.logins.get_mut(login))
-            && login.states.last().is_none_or(|(last, _)| *last != jar)
-        {
-            login.states.push((jar, None));
-        }
-    }
 }

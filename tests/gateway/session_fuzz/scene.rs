@@ -18,7 +18,7 @@ pub(super) const WINDOW: Duration = Duration::from_millis(1500);
 
 const ADMIN_TOKEN: &str = "an admin token of the tests";
 
-/// What a reload changes, and changes back.
+/// The settings that a reload changes, and changes back.
 const RELOADS: [&str; 4] = [
     "",
     "[refresh]\nahead = '0s'\n",

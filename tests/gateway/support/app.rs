@@ -1,4 +1,4 @@
-//! An app behind the gateway: writes down every request as it came, and answers with anything.
+//! An app behind the gateway. It writes down every request as it came, and answers with anything.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use super::listening::Listening;
 use super::port::Port;
 use super::wire::{Body, Head, Wire};
 
-/// How the app answers on a path.
+/// The app's answer on a path.
 #[derive(Debug, Clone)]
 pub(crate) enum Reply {
     /// JSON that says what was received; the default.
@@ -129,7 +129,7 @@ impl App {
         found.unwrap_or_else(|| panic!("the app saw nothing on {path}"))
     }
 
-    /// How many requests arrived, counted by their heads.
+    /// Returns the number of requests that arrived, counted by their heads.
     pub(crate) fn heads(&self) -> usize {
         self.notebook.lock().unwrap().heads
     }
@@ -165,7 +165,7 @@ async fn serve(name: &'static str, mut wire: Wire, connection: usize, notebook: 
     }
 }
 
-/// How long a request wants to wait for its answer.
+/// Returns how long a request wants to wait for its answer.
 fn delay_in(target: &str) -> Option<Duration> {
     let (_, after) = target.split_once("after=")?;
     after.split('&').next()?.parse().ok().map(Duration::from_millis)

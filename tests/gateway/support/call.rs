@@ -4,7 +4,7 @@ use base64::Engine;
 
 use super::wire::Head;
 
-/// What a call was for.
+/// The purpose of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Endpoint {
     Discovery,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::set_cookie::SetCookie;
 use super::wire::{Body, Framing, Head, Wire, patiently};
 
 /// A request in the making.
@@ -68,60 +69,6 @@ impl Request {
     }
 }
 
-/// One `Set-Cookie`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SetCookie {
-    pub(crate) name: String,
-    pub(crate) value: String,
-    /// Names in lower case.
-    pub(crate) attributes: BTreeMap<String, String>,
-    /// Bytes of the whole header value.
-    pub(crate) length: usize,
-}
-
-impl SetCookie {
-    fn parse(text: &str) -> Self {
-        let mut parts = text.split(';');
-        let (name, value) = parts.next().and_then(|pair| pair.split_once('=')).expect("`name=value`");
-        let attributes = parts
-            .map(|part| part.trim().split_once('=').unwrap_or((part.trim(), "")))
-            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-            .collect();
-        let cookie =
-            Self { name: name.trim().into(), value: value.trim().into(), attributes, length: text.len() };
-        cookie.insist_on_what_browsers_keep(text);
-        cookie
-    }
-
-    /// RFC 6265bis: what a browser would drop without a word fails the test.
-    fn insist_on_what_browsers_keep(&self, text: &str) {
-        let octets = |byte: u8| matches!(byte, 0x21 | 0x23..=0x2b | 0x2d..=0x3a | 0x3c..=0x5b | 0x5d..=0x7e);
-        assert!(self.value.bytes().all(octets), "not cookie octets: {text}");
-        assert!(self.length <= 4096, "a cookie of {} bytes: {}", self.length, self.name);
-        if self.name.starts_with("__Host-") {
-            assert!(self.has("secure") && !self.has("domain"), "not a `__Host-` cookie: {text}");
-            assert_eq!(self.attribute("path"), Some("/"), "not a `__Host-` cookie: {text}");
-        }
-        assert!(!self.name.starts_with("__Secure-") || self.has("secure"), "not secure: {text}");
-    }
-
-    pub(crate) fn has(&self, attribute: &str) -> bool {
-        self.attributes.contains_key(attribute)
-    }
-
-    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.get(name).map(String::as_str)
-    }
-
-    /// Whether it deletes the cookie.
-    pub(crate) fn clears(&self) -> bool {
-        match self.attribute("max-age") {
-            Some(seconds) => seconds.parse::<i64>().is_ok_and(|seconds| seconds <= 0),
-            None => self.attribute("expires").is_some_and(|date| date.contains(" 1970 ")),
-        }
-    }
-}
-
 /// A response, complete.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
@@ -132,7 +79,7 @@ pub(crate) struct Answer {
     /// Of the body, also where it was too long to keep.
     pub(crate) length: u64,
     pub(crate) trailers: Vec<(String, String)>,
-    /// Whether the connection can be used again, as far as the head says.
+    /// The head permits to use the connection again.
     pub(crate) keeps_alive: bool,
 }
 
@@ -180,7 +127,7 @@ impl Answer {
         values.first()?.as_str().map(str::to_owned)
     }
 
-    /// Asserts a problem answer in all the ways of design.md section 4.
+    /// Asserts a problem answer by its status, its code, its media type and its headers.
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status(), status, "{} {}", self.head.first_line, self.text());
@@ -313,7 +260,7 @@ impl Browser {
     }
 }
 
-/// What `browser` would send for `request`.
+/// Returns the bytes that `browser` would send for `request`.
 pub(crate) fn request_bytes(browser: &Browser, request: &Request) -> Vec<u8> {
     request.bytes(&browser.host, browser.cookie_header().as_deref())
 }

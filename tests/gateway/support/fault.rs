@@ -1,4 +1,4 @@
-//! What can go wrong at an identity provider, as bytes on a socket.
+//! Failures of an identity provider, as bytes on a socket.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::wire::Wire;
 
-/// What happens to a call instead of, or on top of, its usual answer.
+/// An event that takes the place of a call's usual answer, or comes on top of it.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// Another answer; the call has no effect at the provider.
@@ -44,14 +44,14 @@ impl Fault {
         Self::Delay(Duration::from_millis(millis))
     }
 
-    /// Whether the call is carried out.
+    /// Returns whether the call is carried out.
     pub(crate) fn takes_effect(&self) -> bool {
         matches!(self, Self::Delay(_) | Self::Held(_) | Self::Lost | Self::Truncated | Self::SlowDrip(_))
     }
 }
 
-/// Sends `usual`, or what `fault` makes of it; gives the connection back if it goes on. `ends` is called when the call is over
-/// for the provider, before who has asked can know it.
+/// Sends `usual`, or what `fault` makes of it; gives the connection back if it goes on. `ends` is called when the call
+/// is over for the provider, before who has asked can know it.
 pub(crate) async fn answer(
     fault: Option<Fault>,
     mut wire: Wire,

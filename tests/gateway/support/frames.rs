@@ -55,7 +55,7 @@ pub(crate) fn with<'a>(mut fields: Fields<'a>, more: &[(&'a str, &'a str)]) -> F
     fields
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// An answer with this status, and an end to it.
@@ -96,7 +96,7 @@ impl Frames {
         frames
     }
 
-    /// Whether the connection still takes bytes.
+    /// Sends bytes, and returns whether the connection still takes them.
     async fn raw(&mut self, bytes: &[u8]) -> bool {
         let sending =
             async { self.writing.write_all(bytes).await.is_ok() && self.writing.flush().await.is_ok() };
@@ -205,8 +205,8 @@ pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// The status, which comes first in an answer: from the static table, or as a literal with or without Huffman coding. Only for the
-/// first answer of a connection that is not in the static table.
+/// The status, which comes first in an answer: from the static table, or as a literal with or without Huffman coding.
+/// Only for the first answer of a connection that is not in the static table.
 fn status(block: &[u8]) -> u16 {
     // A change of the table's size may come before it.
     let block = if block[0] & 0xe0 == 0x20 { &block[1..] } else { block };

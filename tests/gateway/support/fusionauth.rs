@@ -65,7 +65,7 @@ impl FusionAuth {
         Self { listening, state }
     }
 
-    /// What `gateway.toml` says about it, with the store as its only app.
+    /// Returns the `gateway.toml` for it, with the store as its only app.
     pub(crate) fn config(&self, refresh_api: &str) -> String {
         let base = self.url();
         format!(

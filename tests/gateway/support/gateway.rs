@@ -34,7 +34,7 @@ pub(crate) const SEALED: &str = "[session]\nseal_keys = ['c2VhbCBrZXkgb2YgdGhlIH
 pub(crate) struct Gateway {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
-    /// Where TLS is spoken, if it is.
+    /// The address of the TLS listener, if there is one.
     pub(crate) tls: Option<SocketAddr>,
     pub(crate) reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
@@ -70,7 +70,7 @@ impl Gateway {
         Self { address, admin, tls, reloader, stop: Some(stop), running }
     }
 
-    /// What the admin listener answers.
+    /// Returns the admin listener's answer.
     pub(crate) async fn admin_get(&self, path: &str) -> Answer {
         Browser::new(self.admin, "localhost").get(path).await
     }
@@ -155,7 +155,7 @@ impl World {
         Builder { clock, provider, store, forums, names: Arc::default(), config }
     }
 
-    /// What the provider and the gateway take for the time.
+    /// Returns the time of the provider and the gateway.
     pub(crate) fn provider_now(&self) -> u64 {
         self.clock.now()
     }

@@ -124,7 +124,8 @@ impl Http2App {
 async fn serve(stream: TcpStream, number: usize, shared: Arc<Shared>) {
     let Ok((stream, held)) = twice(stream) else { return };
     serve_streams(stream, number, shared).await;
-    // What still comes is read: closing before that would reset the connection, and take back answers that are on their way.
+    // What still comes is read: closing before that would reset the connection, and take back answers that are on their
+    // way.
     let Ok(mut held) = TcpStream::from_std(held) else { return };
     let _ended = tokio::io::copy(&mut held, &mut tokio::io::sink()).await;
 }

@@ -21,10 +21,10 @@ pub(crate) struct Listening {
     tasks: Arc<Mutex<Tasks>>,
 }
 
-/// Who accepts, and who serves a connection.
+/// The tasks that accept connections and serve them.
 #[derive(Default)]
 struct Tasks {
-    /// How often it has gone down: what was accepted before and comes late is not served.
+    /// The number of times that it has gone down. A connection that was accepted before and comes late is not served.
     downs: usize,
     handles: Vec<AbortHandle>,
 }
@@ -56,17 +56,17 @@ impl Listening {
         server
     }
 
-    /// Where it listens, up or down.
+    /// Returns its address, up or down.
     pub(crate) fn address(&self) -> SocketAddr {
         self.port.address()
     }
 
-    /// How many connections it has accepted.
+    /// Returns the number of connections that it has accepted.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many of its connections are served now.
+    /// Returns the number of its connections that are served now.
     pub(crate) fn open(&self) -> usize {
         let tasks = self.tasks.lock().unwrap();
         tasks.handles.iter().filter(|task| !task.is_finished()).count().saturating_sub(1)

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::wire::patiently;
 
-/// What the directory says of a name.
+/// The directory's answer for a name.
 #[derive(Debug, Clone)]
 pub(crate) enum Says {
     /// It has these addresses.

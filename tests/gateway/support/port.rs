@@ -1,7 +1,8 @@
 //! Ports that are a test's own for as long as it needs them, whether or not somebody listens there.
 //!
 //! A socket that is bound and never listens keeps the system from giving the port to anybody who asks for a free one.
-//! Whoever binds the very port can, as every server does that takes the port of one that has just ended (`SO_REUSEADDR`).
+//! Whoever binds the very port can, as every server does that takes the port of one that has just ended
+//! (`SO_REUSEADDR`).
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -180,7 +180,7 @@ impl Program {
         self.child.id().expect("it runs")
     }
 
-    /// How much memory it has had at most, in KiB.
+    /// Returns the most memory that it has had, in KiB.
     pub(crate) fn peak_memory(&self) -> usize {
         let id = self.child.id().expect("it runs");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux");
@@ -216,7 +216,7 @@ impl Program {
         .await;
     }
 
-    /// Whether its log has a line with all of these by now.
+    /// Returns whether its log has a line with all of these words by now.
     pub(crate) fn has_logged(&self, words: &[&str]) -> bool {
         let text = std::fs::read_to_string(self.file("log")).unwrap();
         text.lines().any(|line| words.iter().all(|word| line.contains(word)))
@@ -238,9 +238,9 @@ impl Program {
         }
     }
 
-    /// Lines are written one after the other, a while after they were made: once that of a last request is there, so are those
-    /// that were made before an earlier answer went. (A request's own line in the access log is made after its answer.) The last
-    /// request's id; `None` where it does not write any.
+    /// Lines are written one after the other, a while after they were made: once that of a last request is there, so
+    /// are those that were made before an earlier answer went. (A request's own line in the access log is made after
+    /// its answer.) The last request's id; `None` where it does not write any.
     async fn last_line(&mut self) -> Option<String> {
         let config = std::fs::read_to_string(self.file("gateway.toml")).unwrap();
         let is_over = self.child.try_wait().unwrap().is_some();

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::listening::Listening;
 use super::wire::{Head, Wire};
 
-/// What it does with a request.
+/// The proxy's way with a request.
 #[derive(Debug, Clone)]
 pub(crate) enum Manner {
     /// Passes it on.
@@ -42,7 +42,7 @@ impl HttpProxy {
         *self.manner.lock().unwrap() = manner;
     }
 
-    /// What it was asked for, such as `CONNECT 127.0.0.1:443` or `POST http://127.0.0.1:80/token`.
+    /// Returns the requests that it got, such as `CONNECT 127.0.0.1:443` or `POST http://127.0.0.1:80/token`.
     pub(crate) fn asked(&self) -> Vec<String> {
         let seen = self.seen.lock().unwrap();
         seen.iter().map(|head| format!("{} {}", head.word(0), head.word(1))).collect()

@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, Sleep};
 
-/// What is read at once, and the pause after it: 256 KiB/s.
+/// The bytes that are read at once, and the pause after them: 256 KiB/s.
 const PORTION: usize = 8 * 1024;
 const PAUSE: Duration = Duration::from_millis(31);
 
-/// How much the other side's system may hold back, for what is to be far more.
+/// Far more bytes than the other side's system may hold back.
 pub(crate) const MUCH: usize = 5 << 20;
 
 /// The stream; writes are as fast as ever.

@@ -1,10 +1,14 @@
-//! An app that takes every connection at its word: what is no request, byte by byte, it writes down and hangs up. How it answers
-//! is in the request's target: `/open/play?id=17&play=echo`.
+//! An app that takes every connection at its word. It writes down whatever is no request, byte by byte, and hangs up.
+//! The target of a request says how the app answers: `/open/play?id=17&play=echo`.
+
+mod answers;
+mod notes;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::answers::{After, CHUNKED, answer, chunk};
+use self::notes::{Note, Notes, Received};
 use super::listening::Listening;
 use super::wire::{Framing, Head, Wire};
 
@@ -13,36 +17,6 @@ pub(crate) const POISON: &str = "POISON";
 
 /// Bytes of an answer in chunks of one byte.
 pub(crate) const TINY: usize = 50_000;
-
-/// One message as the app got it.
-#[derive(Debug, Clone)]
-pub(crate) struct Received {
-    pub(crate) id: String,
-    pub(crate) body: Vec<u8>,
-    /// How many pieces of the chunked coding it came in.
-    pub(crate) chunks: usize,
-    /// The end of the body came, as the head had announced it.
-    pub(crate) is_whole: bool,
-    /// While it was not answered, its connection was closed.
-    pub(crate) was_given_up: bool,
-    /// Something was said after its answer that nobody had asked for.
-    pub(crate) had_surplus: bool,
-    pub(crate) connection: usize,
-}
-
-#[derive(Default)]
-struct Notebook {
-    received: Vec<Received>,
-    faults: Vec<String>,
-}
-
-impl Notebook {
-    fn fault(&mut self, connection: usize, what: impl std::fmt::Display) {
-        self.faults.push(format!("on connection {connection}: {what}"));
-    }
-}
-
-type Notes = Arc<Mutex<Notebook>>;
 
 /// The app.
 pub(crate) struct StrictApp {
@@ -76,26 +50,26 @@ impl StrictApp {
         self.received().into_iter().find(|received| received.id == id)
     }
 
-    /// What came that was no request, or came where none may come.
+    /// Returns everything that came and was no request, or came where none may come.
     pub(crate) fn faults(&self) -> Vec<String> {
         self.notes.lock().unwrap().faults.clone()
     }
 }
 
-/// What an app says of a body: the client compares.
+/// Returns the digest of a body, by which an app tells the client what it got.
 pub(crate) fn digest(body: &[u8]) -> String {
     let sum = body.iter().fold(17_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
     format!("{}:{sum:x}", body.len())
 }
 
-/// What `name=` says in a target's query.
+/// Returns the value of `name=` in a target's query.
 pub(crate) fn parameter(target: &str, name: &str) -> String {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let pairs: BTreeMap<_, _> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
     pairs.get(name).copied().unwrap_or_default().to_owned()
 }
 
-/// Why this is no request head.
+/// Returns the reason why this is no request head, if there is one.
 fn objection(head: &Head) -> Option<String> {
     let words: Vec<_> = head.first_line.split(' ').collect();
     let [method, target, "HTTP/1.1"] = words.as_slice() else {
@@ -145,12 +119,6 @@ async fn serve(mut wire: Wire, connection: usize, notes: Notes) {
             None => return,
         }
     }
-}
-
-enum After {
-    Open,
-    /// The answer said that nothing may follow; the app leaves the connection open all the same.
-    Over,
 }
 
 /// Reads a body as far as it comes, and notes it.
@@ -210,48 +178,6 @@ async fn read_chunks(wire: &mut Wire, note: &Note) -> Option<Vec<u8>> {
     }
 }
 
-/// The entry of one message.
-struct Note {
-    notes: Notes,
-    index: usize,
-    connection: usize,
-}
-
-impl Note {
-    fn begin(head: &Head, connection: usize, notes: &Notes) -> Self {
-        let received = Received {
-            id: parameter(head.word(1), "id"),
-            body: Vec::new(),
-            chunks: 0,
-            is_whole: false,
-            was_given_up: false,
-            had_surplus: false,
-            connection,
-        };
-        let mut notebook = notes.lock().unwrap();
-        notebook.received.push(received);
-        Self { notes: notes.clone(), index: notebook.received.len() - 1, connection }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Received)) {
-        change(&mut self.notes.lock().unwrap().received[self.index]);
-    }
-
-    fn add(&self, bytes: &[u8]) {
-        self.change(|received| received.body.extend_from_slice(bytes));
-    }
-
-    fn finish(&self) -> Vec<u8> {
-        let received = &mut self.notes.lock().unwrap().received[self.index];
-        received.is_whole = true;
-        received.body.clone()
-    }
-
-    fn fault(&self, what: String) {
-        self.notes.lock().unwrap().fault(self.connection, what);
-    }
-}
-
 /// One request and its answer. `None`: the connection is closed now.
 async fn exchange(wire: &mut Wire, head: Head, connection: usize, notes: &Notes) -> Option<After> {
     let note = Note::begin(&head, connection, notes);
@@ -303,12 +229,6 @@ async fn exchange(wire: &mut Wire, head: Head, connection: usize, notes: &Notes)
     after
 }
 
-const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
-
-fn chunk(text: &str) -> String {
-    format!("{:x}\r\n{text}\r\n", text.len())
-}
-
 /// Answers from the head alone.
 async fn answer_early(wire: &mut Wire, head: &Head, note: &Note, id: &str, play: &str) -> Option<After> {
     let text = format!("id={id} early");
@@ -337,49 +257,5 @@ async fn answer_early(wire: &mut Wire, head: &Head, note: &Note, id: &str, play:
             read_body(wire, head, note).await?;
             Some(After::Open)
         }
-    }
-}
-
-/// The whole answer, with this text where it has a body, and what becomes of the connection.
-fn answer(id: &str, play: &str, is_to_head: bool, text: &str) -> (String, Option<After>) {
-    let shown = if is_to_head { "" } else { text };
-    let length = format!("Content-Length: {}\r\n", text.len());
-    let whole =
-        |first: &str, more: &str, body: &str| format!("HTTP/1.1 {first}\r\nX-Id: {id}\r\n{more}\r\n{body}");
-    let poison = format!("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n{POISON}");
-    let coding = "Transfer-Encoding: chunked\r\n";
-    let (open, over) = (Some(After::Open), Some(After::Over));
-    match play {
-        "chunked" if !is_to_head => {
-            let (one, two) = text.split_at(text.len() / 2);
-            let one = format!("{:X};ext=1\r\n{one}\r\n", one.len());
-            (whole("200 OK", coding, &format!("{one}{}0\r\nX-T: 1\r\n\r\n", chunk(two))), open)
-        }
-        "tiny-chunks" if !is_to_head => {
-            (whole("200 OK", coding, &("1\r\nx\r\n".repeat(TINY) + "0\r\n\r\n")), open)
-        }
-        "close" => (whole("200 OK", &format!("{length}Connection: close\r\n"), shown), over),
-        "close-listed" => {
-            let lines = format!("{length}Connection: x-a\r\nConnection: keep-alive, Close\r\n");
-            (whole("200 OK", &lines, shown), over)
-        }
-        "http-1.0" => {
-            let answer = whole("200 OK", &format!("{length}Connection: keep-alive\r\n"), shown);
-            (answer.replacen("HTTP/1.1", "HTTP/1.0", 1), over)
-        }
-        "short-lived" => (whole("200 OK", &format!("{length}Keep-Alive: timeout=1\r\n"), shown), over),
-        "until-close" => (whole("200 OK", "", shown), None),
-        "cut" => (whole("200 OK", "Content-Length: 1000\r\n", shown), None),
-        "no-content" => (whole("204 No Content", "", ""), open),
-        "not-modified" => (whole("304 Not Modified", "ETag: \"a\"\r\n", ""), open),
-        // A body where none may be; a connection after that is good for nothing.
-        "no-content-body" => (whole("204 No Content", "", &poison), over),
-        "not-modified-body" => (whole("304 Not Modified", &length, &poison), over),
-        "head-body" if is_to_head => (whole("200 OK", &length, &format!("{text}{poison}")), over),
-        "surplus" if !is_to_head => (whole("200 OK", &length, &format!("{shown}{poison}")), over),
-        "surplus-chunked" if !is_to_head => {
-            (whole("200 OK", coding, &format!("{}0\r\n\r\n{poison}", chunk(text))), over)
-        }
-        _ => (whole("200 OK", &length, shown), open),
     }
 }

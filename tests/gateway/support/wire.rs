@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long a test waits for what must happen; generous, so that it never decides on a slow machine.
+/// The time that a test waits for what must happen. It is generous, so that it never decides on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Waits, but not for ever.
@@ -82,12 +82,12 @@ impl Head {
         self.all("content-length").first().and_then(|value| value.parse().ok())
     }
 
-    /// How the body of a request is delimited.
+    /// Returns how the body of a request is delimited.
     pub(crate) fn request_framing(&self) -> Framing {
         if self.is_chunked() { Framing::Chunked } else { Framing::Length(self.length().unwrap_or(0)) }
     }
 
-    /// How the body of the response to `method` is delimited.
+    /// Returns how the body of the response to `method` is delimited.
     pub(crate) fn response_framing(&self, method: &str) -> Framing {
         match self.status() {
             _ if method == "HEAD" => Framing::Length(0),
@@ -98,7 +98,7 @@ impl Head {
     }
 }
 
-/// Where a body ends.
+/// The end of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// `Content-Length`, 0 where there is no body.
@@ -109,7 +109,7 @@ pub(crate) enum Framing {
     UntilClose,
 }
 
-/// What is left of a body once it has been read.
+/// A body that has been read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Body {
     /// The first bytes, at most `kept` of them.

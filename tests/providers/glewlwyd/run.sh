@@ -1,6 +1,7 @@
 #!/bin/bash
-# run.sh PORT STATE_DIR: Glewlwyd on 127.0.0.1:PORT, set up through its admin API (setup.py), in the foreground; SIGTERM stops it.
-# STATE_DIR keeps the database and the keys: users and sessions survive a restart. The first run fetches Debian's packages.
+# run.sh PORT STATE_DIR: Glewlwyd on 127.0.0.1:PORT, set up through its admin API (setup.py), in the foreground; SIGTERM
+# stops it. STATE_DIR keeps the database and the keys: users and sessions survive a restart. The first run fetches
+# Debian's packages.
 # GLEWLWYD_CACHE      default ${XDG_CACHE_HOME:-$HOME/.cache}/portcullis-providers/glewlwyd
 set -eu
 PORT=${1:?usage: run.sh PORT STATE_DIR}

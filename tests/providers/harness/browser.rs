@@ -12,7 +12,8 @@ use super::form;
 pub(crate) const ACCESS_TOKEN: &str = "__Host-access_token";
 pub(crate) const REFRESH_TOKEN: &str = "__Host-refresh_token";
 
-/// A browser that looks at one app. Its clone is another browser with the same cookies: a second tab a moment ago, or a thief.
+/// A browser that looks at one app. Its clone is another browser with the same cookies: a second tab a moment ago, or a
+/// thief.
 #[derive(Clone)]
 pub(crate) struct Browser {
     http: reqwest::Client,
@@ -22,7 +23,7 @@ pub(crate) struct Browser {
     pub(crate) cookies: BTreeMap<String, String>,
 }
 
-/// What came back.
+/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// The status.

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::{Browser, eventually};
 
-/// What `gateway.toml` says beyond the defaults.
+/// The settings of `gateway.toml` beyond the defaults.
 pub(crate) struct Setup {
     issuer: String,
     provider: String,

@@ -56,7 +56,7 @@ impl Provider {
         block_in_place(|| Self::try_start(name)).unwrap_or_else(|reason| panic!("{reason}"))
     }
 
-    /// Where it listens, without a slash at the end.
+    /// Its URL, without a slash at the end.
     pub(crate) fn base(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -109,7 +109,8 @@ impl Provider {
         Err(format!("{} was not ready within {START_LIMIT:?}:\n{}", self.name, said()))
     }
 
-    /// Whether it answers where it does only when it is set up. What its programs print is not looked at.
+    /// Returns whether it answers at a path that exists only once it is set up. The output of its programs does not
+    /// count.
     fn is_ready(&self) -> bool {
         let path = match self.name {
             "keycloak" => "/realms/plain/.well-known/openid-configuration",
@@ -196,8 +197,8 @@ fn get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     Ok(answer.lines().next().unwrap_or_default().to_owned())
 }
 
-/// A port that no other program is given. The provider can bind it all the same, as every server does that binds the port of
-/// one that has just ended.
+/// A port that no other program is given. The provider can bind it all the same, as every server does that binds the
+/// port of one that has just ended.
 fn reserve() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseaddr(true).expect("a socket's option");

@@ -98,7 +98,7 @@ impl Forums {
         Some(json!(thread))
     }
 
-    /// How many posts a member has written.
+    /// Returns the number of posts that a member has written.
     pub(crate) fn posts_of(&self, author: &str) -> usize {
         self.lock()
             .threads

@@ -26,8 +26,8 @@ function fill(element, properties, children) {
 }
 
 /**
- * Replaces the children of the element with this id. Who was in there with the keyboard stays: on the same control if it is
- * there again, else on the heading of what is there now.
+ * Replaces the children of the element with this id. Who was in there with the keyboard stays: on the same control if
+ * it is there again, else on the heading of what is there now.
  */
 export function show(id, ...children) {
   const element = document.getElementById(id);

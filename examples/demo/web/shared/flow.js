@@ -37,8 +37,9 @@ let scheduled = false;
 let switching = false;
 
 /**
- * Builds the panel into `<aside id="flow">`. `poke` sends one ordinary request of the app that needs a session, `askWho` asks
- * the gateway who is signed in, `signOut` signs out and says whether that went well. `other`: the app to link to.
+ * Builds the panel into `<aside id="flow">`. `poke` sends one ordinary request of the app that needs a session,
+ * `askWho` asks the gateway who is signed in, `signOut` signs out and says whether that went well. `other`: the app to
+ * link to.
  */
 export function startFlow(settings) {
   options = settings;
@@ -141,7 +142,9 @@ async function act(path) {
   }
 }
 
-/** Sealing is a matter of the gateway's configuration: no session survives a change of it, so this one is ended first. */
+/**
+ * Sealing is a matter of the gateway's configuration: no session survives a change of it, so this one is ended first.
+ */
 async function switchSeal() {
   const on = !gateway.sealed;
   switching = true;

@@ -7,8 +7,8 @@ import { setUser } from "./flow.js";
 const ENDED = "Your session has ended. Please sign in again.";
 
 /**
- * The session of a page. `state.user` is the user who is signed in, or null. `signedIn(user)` and `signedOut(message)` change
- * the page, `route()` draws it again.
+ * The session of a page. `state.user` is the user who is signed in, or null. `signedIn(user)` and `signedOut(message)`
+ * change the page, `route()` draws it again.
  */
 export function pageSession({ state, signedIn, signedOut, route }) {
   /** Runs an action that may find out that the session has ended. */

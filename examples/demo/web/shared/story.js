@@ -1,6 +1,7 @@
 // Makes a sequence diagram out of what the page did and what the demo's provider, apps and thief saw.
 //
-// The gateway says nothing here but which JWT it went by; what it decided is inferred from what the others saw, and worded that way.
+// The gateway says nothing here but which JWT it went by; what it decided is inferred from what the others saw, and
+// worded that way.
 
 import { heldAt, holdings, pairsOf } from "./tokens.js";
 import { CODES, NOTES, statusTone, theftWords } from "./words.js";
@@ -10,8 +11,9 @@ const SLACK = 3; // milliseconds by which two clocks of one machine may differ
 const SOON = 5000; // milliseconds within which the gateway does something in the background
 
 /**
- * The `steps` since `since`, newest first: { key, title, badge, tone, started, arrows, caption }; what the browser `held` last
- * ({ at, jti }, or undefined where nothing is known); the `pair` of tokens of that name. `heard` and `known`: see tokens.js.
+ * The `steps` since `since`, newest first: { key, title, badge, tone, started, arrows, caption }; what the browser
+ * `held` last ({ at, jti }, or undefined where nothing is known); the `pair` of tokens of that name. `heard` and
+ * `known`: see tokens.js.
  */
 export function tell({ requests, exchanges, isPublic, since, heard = [], known = [] }) {
   const by = (kind) => exchanges.filter((exchange) => exchange.kind === kind);

@@ -1,7 +1,11 @@
-// Which tokens this browser holds. No script can read the cookies, so it goes by what was observed: the gateway names the JWT
-// of each request to the app and in the user object (`jti`), and that is the one that the browser has once it has the answer.
+// Which tokens this browser holds. No script can read the cookies, so it goes by what was observed: the gateway names
+// the JWT of each request to the app and in the user object (`jti`), and that is the one that the browser has once it
+// has the answer.
 
-/** Every pair of tokens that the provider handed out, by its `jti`. `known`: pairs whose hand-out is not among the exchanges. */
+/**
+ * Every pair of tokens that the provider handed out, by its `jti`. `known`: pairs whose hand-out is not among the
+ * exchanges.
+ */
 export function pairsOf(exchanges, known = []) {
   const pairs = new Map(known.map((pair) => [pair.jti, pair]));
   for (const call of exchanges) {

@@ -1,6 +1,8 @@
 // The sentences and colours of the side panel. Each follows from what was observed, and from nothing else.
 
-/** How many seconds before its end a JWT is refreshed: `refresh.ahead`, but not before three quarters of its lifetime. */
+/**
+ * How many seconds before its end a JWT is refreshed: `refresh.ahead`, but not before three quarters of its lifetime.
+ */
 export const ahead = (lifetime) => Math.min(30, Math.floor(lifetime / 4));
 
 /** The colour of a status: `ok`, `neutral` or `bad`; 0 is no answer. */
@@ -16,7 +18,10 @@ const ENDS = {
   reused: "the provider saw a used refresh token again",
 };
 
-/** Who is signed in here with which tokens. `user`: undefined while it is not known. `left`: seconds until the JWT expires. */
+/**
+ * Who is signed in here with which tokens. `user`: undefined while it is not known. `left`: seconds until the JWT
+ * expires.
+ */
 export function sessionWords({ user, login, gateway, connected, left }) {
   const idle = { bar: "idle", share: 0, countdown: "", tokens: "", label: "no JWT" };
   if (user === undefined) return { ...idle, who: "Not known", tokens: "The gateway has not said who is signed in." };
@@ -40,7 +45,10 @@ export function sessionWords({ user, login, gateway, connected, left }) {
   };
 }
 
-/** What the thief has of this browser's login, and whether it is of use: { text, bad }. `time`: seconds since the Unix epoch. */
+/**
+ * What the thief has of this browser's login, and whether it is of use: { text, bad }. `time`: seconds since the Unix
+ * epoch.
+ */
 export function thiefWords(login, time) {
   const { jwt, refresh_token: token, own } = login?.thief ?? {};
   const has = [own ? `${own.jwt} · ${own.refresh_token}, from the gateway` : token && `a copy of ${token}`, jwt && `a copy of ${jwt}`];

@@ -4,6 +4,7 @@
 //! [`decision::decide`] is the way in. An [`identity::Identity`] can only be made of verified claims, and verified
 //! claims only by [`token::verify`]: types, not discipline, keep strangers out.
 
+pub mod app_rules;
 pub mod assessment;
 pub mod claims;
 mod client_claims;
@@ -11,7 +12,9 @@ pub mod cookie_codec;
 pub mod cookies;
 pub mod cross_site;
 pub mod decision;
+pub mod endpoint;
 pub mod fusionauth_webhook;
+pub mod grant;
 pub mod identity;
 pub mod identity_rules;
 pub mod jwk_notation;
@@ -22,10 +25,11 @@ pub mod memory;
 pub mod numbers;
 pub mod omission;
 pub mod preflight;
+pub mod presented_session;
+pub mod reason;
 pub mod refusal_notes;
 pub mod reserved_headers;
 pub mod revocations;
-mod route_index;
 pub mod routes;
 pub mod seal;
 mod signed_token;

@@ -3,9 +3,8 @@
 pub(crate) mod connection_limit;
 pub(crate) mod connection_settings;
 pub(crate) mod deadlines;
-pub(crate) mod end_reason;
 pub(crate) mod exchange_control;
-mod exchange_timeouts;
+pub(crate) mod exchange_end;
 pub(crate) mod forwarding;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;

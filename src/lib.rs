@@ -11,7 +11,7 @@
 //! 2. **App**: [`gateway::Gateway`] finds the app of the `Host` header in [`gateway::State`].
 //! 3. **Decision**: [`access::decision::decide`] takes the head, the provider's keys and the time, and returns a
 //!    [`Decision`](access::decision::Decision). It is pure. With a valid JWT it says `Forward`, and nothing else is asked.
-//! 4. **What follows from it** (`gateway/session_step.rs`): a refresh by [`session::Sessions::refresh`], after which
+//! 4. **What follows from it** (`gateway/admission.rs`): a refresh by [`session::Sessions::refresh`], after which
 //!    [`access::decision::admit`] decides again; a login, logout or user object of our own (`gateway/endpoints.rs`); what a
 //!    provider sends (`gateway/backchannel_logout.rs`, `fusionauth_webhook.rs`); an
 //!    answer with a [`respond::Problem`]; or on to the app.

@@ -17,4 +17,4 @@ pub(crate) use app_stall::is_too_late;
 pub(crate) use connect::to_look_up;
 pub(crate) use load_balancing::Upstreams;
 pub(crate) use name_lookups::{Name, Names};
-pub(crate) use protocol_choice::{Needs, Way};
+pub(crate) use protocol_choice::{Choice, Needs, Way};

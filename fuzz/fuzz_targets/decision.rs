@@ -17,11 +17,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jsonwebtoken::Algorithm;
 use libfuzzer_sys::fuzz_target;
 use portcullis::access::cookie_codec;
-use portcullis::access::decision::{AppRules, Decision, Knowledge, Reason, RequestHead, decide};
+use portcullis::access::decision::{AppRules, Decision, Knowledge, Permit, Reason, RequestHead, decide};
+use portcullis::access::endpoint::Call;
 use portcullis::access::key_set::KeySet;
 use portcullis::access::memory::Memory;
 use portcullis::access::revocations::{EndedBy, Mark};
 use portcullis::access::token::MAX_TOKEN_LENGTH;
+use portcullis::answer::reason::ReasonCode;
 use portcullis_fuzz::tokens::{ISSUER, LEEWAY, Signer, claims, jwks, mint, read_signed};
 use portcullis_fuzz::{NOW, percent_decode};
 use serde_json::{Value, json};
@@ -259,37 +261,23 @@ impl World {
         let is_read = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&request.method);
         let is_foreign = !matches!(step.origin, None | Some(Origin::Own));
         let uses_session = match decision {
-            Decision::Forward(Some(identity)) => {
-                self.check_identity(request, app, identity.subject());
-                assert!(!below("/api/admin") || identity.roles().iter().any(|role| role == "admin"));
-                assert!(!below("/assets") && decoded != b"/", "the session is not looked at");
-                true
+            Decision::Forward(permit) => {
+                self.check_permit(step, request, app, permit);
+                permit.identity().is_some()
             }
-            Decision::User(identity) => {
+            Decision::Serve(Call::User(identity)) => {
                 self.check_identity(request, app, identity.subject());
                 assert_eq!(request.path, "/api/user");
                 true
-            }
-            Decision::Forward(None) => {
-                let is_open = decoded == b"/" || below("/assets") || below("/optional");
-                assert!(is_open, "{}", request.path);
-                assert!(!decoded.windows(3).any(|bytes| bytes == b"/.."), "{}", request.path);
-                false
-            }
-            Decision::Preflight => {
-                assert_eq!(request.method, Method::OPTIONS);
-                assert!(step.is_preflight && matches!(step.origin, Some(Origin::Own | Origin::Other)));
-                assert!(!decoded.windows(3).any(|bytes| bytes == b"/.."), "{}", request.path);
-                false
             }
             Decision::Nobody(_) => {
                 assert_eq!(request.path, "/api/user");
                 assert!(request.raw || request.access_tokens.is_empty() && request.refresh_tokens.is_empty());
                 false
             }
-            Decision::Login | Decision::Logout => {
+            Decision::Serve(call @ (Call::Login | Call::Logout)) => {
                 assert_eq!(request.method, Method::POST);
-                let expected = if matches!(decision, Decision::Login) { "/api/login" } else { "/api/logout" };
+                let expected = if matches!(call, Call::Login) { "/api/login" } else { "/api/logout" };
                 assert_eq!(request.path, expected);
                 assert!(!is_foreign);
                 false
@@ -298,7 +286,7 @@ impl World {
                 self.check_refresh_or_end(request, app, decision);
                 true
             }
-            Decision::BackchannelLogout | Decision::FusionAuthWebhook => {
+            Decision::Serve(Call::BackchannelLogout | Call::FusionAuthWebhook) => {
                 unreachable!("neither is configured")
             }
             Decision::FetchKeys => {
@@ -336,6 +324,26 @@ impl World {
                 assert!(request.raw || is_due, "{:?}", ending.reason);
             }
             _ => unreachable!("neither a refresh nor an end"),
+        }
+    }
+
+    /// Checks that who goes to the app may go there, and as whom.
+    fn check_permit(&self, step: &Step<'_>, request: &Request, app: usize, permit: &Permit) {
+        let decoded = percent_decode(request.path.as_bytes());
+        let below = |prefix: &str| {
+            decoded.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        };
+        assert!(!decoded.windows(3).any(|bytes| bytes == b"/.."), "{}", request.path);
+        if let Some(identity) = permit.identity() {
+            self.check_identity(request, app, identity.subject());
+            assert!(!below("/api/admin") || identity.roles().iter().any(|role| role == "admin"));
+            assert!(!below("/assets") && decoded != b"/", "the session is not looked at");
+        } else if permit.reason() == ReasonCode::Preflight {
+            assert_eq!(request.method, Method::OPTIONS);
+            assert!(step.is_preflight && matches!(step.origin, Some(Origin::Own | Origin::Other)));
+        } else {
+            let is_open = decoded == b"/" || below("/assets") || below("/optional");
+            assert!(is_open, "{}", request.path);
         }
     }
 
@@ -388,7 +396,7 @@ impl World {
             && request.refresh_tokens.len() < 2
             && request.path == "/api/cart"
         {
-            assert!(matches!(decision, Decision::Forward(Some(_))), "a good token: {decision:?}");
+            assert!(matches!(decision, Decision::Forward(permit) if permit.identity().is_some()), "a good token: {decision:?}");
         }
     }
 

@@ -78,3 +78,43 @@ fn there_is_one_way_to_an_identity() {
     assert_eq!(identity.matches("Self {").count(), 1, "in `Identity::new` alone");
     assert!(identity.contains("pub fn new(claims: VerifiedClaims,"));
 }
+
+/// A permit is made by the decision alone: its fields are private, and its makers are visible below `access/decision/` only.
+#[test]
+fn there_is_one_maker_of_permits() {
+    let text = sources("access/decision/outcome.rs").remove(0).1.join("\n");
+    let fields = text.split("pub struct Permit {").nth(1).unwrap().split('}').next().unwrap();
+    assert!(!fields.contains("pub"), "a permit has private fields");
+    let derived = text.split("pub struct Permit ").next().unwrap().lines().last().unwrap();
+    assert_eq!(derived, "#[derive(Debug)]", "nobody copies one, nor makes one of nothing");
+    let methods = text.split("impl Permit {").nth(1).unwrap();
+    let makers = methods.lines().filter(|line| line.contains("-> Self")).map(str::trim_start);
+    let makers: Vec<_> = makers.collect();
+    assert_eq!(makers.len(), 2, "{makers:?}");
+    assert!(makers.iter().all(|maker| maker.starts_with("pub(super) const fn with")), "{makers:?}");
+    assert!(!text.contains("for Permit"), "it has no trait that could make one");
+    for (path, lines) in sources("") {
+        let is_of_the_decision = path.to_string_lossy().contains("access/decision");
+        for line in lines.iter().filter(|_| !is_of_the_decision) {
+            assert!(
+                !line.contains("Permit {") && !line.contains("Permit::with"),
+                "{}: {line}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// What writes to an app takes a permit: the request's head, whichever protocol the app speaks.
+#[test]
+fn the_way_to_an_app_takes_a_permit() {
+    let text = sources("gateway/upstream_request.rs").remove(0).1.join("\n");
+    for function in text
+        .split("pub(super) ")
+        .skip(1)
+        .filter(|text| text.starts_with("async fn") || text.starts_with("fn"))
+    {
+        let signature = function.split('{').next().unwrap();
+        assert!(signature.contains("&Permit"), "{signature}");
+    }
+}

@@ -1,57 +1,21 @@
-//! What a request's cookies are worth: whether there is a session, and whether it needs a new JWT.
+//! Assesses a request's cookies: tells if there is a session, and if it needs a new JWT.
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-
+use crate::access::app_rules::{AppRules, Knowledge};
 use crate::access::cookies::{Presented, SessionCookies};
-use crate::access::decision::{AppRules, Knowledge, Reason};
 use crate::access::identity::Identity;
-use crate::access::lifetime::{Age, Lifetime, Lifetimes, Over};
-use crate::access::revocations::{Mark, Revocation, Revocations};
-use crate::access::seal::{Seal, SessionRecord};
+use crate::access::lifetime::{Age, Lifetime, Over};
+use crate::access::reason::Reason;
+use crate::access::revocations::{Mark, Revocation};
 use crate::access::token::{self, Verification};
 use crate::access::token_error::TokenError;
-use crate::access::tokens::{AccessToken, RefreshToken};
+use crate::access::tokens::AccessToken;
 use crate::access::verified_tokens::{Remembered, Scope};
-use crate::config;
 
-/// How an app's sessions are protected.
-#[derive(Debug)]
-pub struct SessionRules {
-    /// Number of the identity provider.
-    pub provider: usize,
-    /// Seals the refresh token's cookie, where there are keys.
-    pub seal: Option<Seal>,
-    /// Refresh only together with the JWT of the same session.
-    pub bind_refresh: bool,
-    /// How long sessions live.
-    pub lifetimes: Lifetimes,
-}
+pub use crate::access::grant::{Grant, Previous};
 
-/// A session's right to a new JWT, as its cookie gave it.
-#[derive(Debug, Clone)]
-pub struct Grant {
-    /// The refresh token.
-    pub refresh_token: RefreshToken,
-    /// What was sealed with it, where cookies are sealed.
-    pub record: Option<SessionRecord>,
-}
-
-/// The genuine JWT of a session that needs a new one.
-#[derive(Debug, Clone)]
-pub struct Previous {
-    /// Whose it is.
-    pub identity: Arc<Identity>,
-    /// The JWT itself: one provider's refresh API wants it, too (FusionAuth).
-    pub access_token: AccessToken,
-    /// It is still valid: used on if the refresh fails for a passing reason.
-    pub still_valid: bool,
-    /// It was revoked, or its session, which need not be the one of the refresh token beside it.
-    pub over: Option<Revocation>,
-}
-
-/// What the cookies are worth.
+/// The worth of a request's cookies.
 pub(super) enum Assessment {
     /// There is no session.
     None(Reason),
@@ -67,84 +31,6 @@ pub(super) enum Assessment {
     Unverifiable,
 }
 
-impl SessionRules {
-    pub(super) fn new(app: &config::App, session: &config::Session, provider: usize) -> Self {
-        let seconds = |lifetime: Option<std::time::Duration>| lifetime.map(|lifetime| lifetime.as_secs());
-        Self {
-            provider,
-            seal: Seal::new(&session.seal_keys, &app.name, &app.cookies.refresh_token),
-            bind_refresh: session.bind_refresh,
-            lifetimes: Lifetimes {
-                absolute: seconds(session.absolute_lifetime),
-                idle: seconds(session.idle_lifetime),
-            },
-        }
-    }
-
-    /// What a refresh token's cookie holds; `None` where cookies are sealed and this one was not sealed here.
-    pub fn open(&self, cookie: &str) -> Option<Grant> {
-        match &self.seal {
-            None => Some(Grant { refresh_token: RefreshToken::new(cookie), record: None }),
-            Some(seal) => {
-                let (refresh_token, record) = seal.open(cookie)?;
-                Some(Grant { refresh_token, record: Some(record) })
-            }
-        }
-    }
-
-    /// Whether a JWT belongs to a refresh token. Where that is sealed, it says which one was given together with it; that
-    /// one was verified then, and its key may be gone by now.
-    pub fn is_bound(&self, grant: &Grant, access_token: Option<&str>, previous: Option<&Previous>) -> bool {
-        match &grant.record {
-            None => previous.is_some(),
-            Some(record) => {
-                access_token.is_some_and(|token| Mark::token(self.provider, token) == record.access_token)
-                    && previous.is_none_or(|previous| previous.identity.marks().subject == record.subject)
-            }
-        }
-    }
-
-    /// Whether the session of a refresh token, or its subject, was revoked.
-    pub fn revocation(
-        &self,
-        record: &SessionRecord,
-        revocations: &Revocations,
-        now: u64,
-    ) -> Option<Revocation> {
-        revocations
-            .of_session(Mark::sealed_session(self.provider, &record.id), now)
-            .or_else(|| revocations.of_subject(record.subject, Some(record.started_at), now))
-    }
-
-    /// Why a refresh token whose cookie was good is not to be used.
-    fn check_record(&self, record: &SessionRecord, known: &Knowledge<'_>) -> Result<(), Reason> {
-        let now = known.now;
-        if let Some(revocation) = self.revocation(record, &known.memory.revocations, now) {
-            return Err(Reason::Revoked(revocation));
-        }
-        let age = Age::from(record);
-        Ok(known.memory.activities.lifetime(self.lifetimes, &age, now).check_request(now)?)
-    }
-}
-
-impl From<&SessionRecord> for Age {
-    fn from(record: &SessionRecord) -> Self {
-        Self {
-            id: record.id,
-            started_at: record.started_at,
-            renewed_at: record.renewed_at,
-            usable_until: record.access_token_expires_at,
-            is_provisional: false,
-        }
-    }
-}
-
-impl From<Over> for Reason {
-    fn from(over: Over) -> Self {
-        Self::Lifetime(over)
-    }
-}
-
 /// Assesses a session's cookies.
 pub(super) fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Knowledge<'_>) -> Assessment {
     if cookies.duplicate {
@@ -154,34 +40,40 @@ pub(super) fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Kno
         let incomplete = cookies.presented != Presented::default();
         return Assessment::None(if incomplete { Reason::IncompleteCookie } else { Reason::NoSession });
     }
-    let checked = match cookies.access_token.as_deref() {
-        None => Err(Reason::NoSession),
+    let jwt = match cookies.access_token.as_deref() {
+        None => Jwt::Refused(Reason::NoSession),
         Some(access_token) => check_token(rules, access_token, cookies, known),
     };
-    match (checked, cookies.refresh_token.as_deref()) {
-        (Ok(Checked { identity, state: State::Usable }), None) => Assessment::Valid(identity),
-        (Ok(Checked { identity, state: State::Usable }), Some(_))
-            if !identity.is_about_to_expire(known.refresh_ahead, known.now) =>
-        {
+    match (jwt, cookies.refresh_token.as_deref()) {
+        (Jwt::Usable(identity), None) => Assessment::Valid(identity),
+        (Jwt::Usable(identity), Some(_)) if !identity.is_about_to_expire(known.refresh_ahead, known.now) => {
             Assessment::Valid(identity)
         }
-        (Ok(Checked { state: State::Unusable(reason) | State::Over(reason), .. }) | Err(reason), None) => {
+        (Jwt::Refused(reason) | Jwt::Unusable(_, reason) | Jwt::Over(_, reason), None) => {
             without_refresh_token(reason, known)
         }
-        (Ok(Checked { identity, state: State::Over(reason) }), Some(refresh_token)) => {
+        (Jwt::Over(identity, reason), Some(refresh_token)) => {
             beside_a_token_that_is_over(rules, cookies, refresh_token, &identity, reason, known)
         }
-        (Ok(Checked { identity, state }), Some(refresh_token)) => {
-            let mut previous = previous(cookies, identity, matches!(state, State::Usable));
-            if let State::Unusable(Reason::Revoked(revocation)) = state {
+        (Jwt::Usable(identity), Some(refresh_token)) => {
+            let previous = previous(cookies, identity, true);
+            for_refresh(rules, cookies, refresh_token, Some(previous), known)
+        }
+        (Jwt::Unusable(identity, reason), Some(refresh_token)) => {
+            let mut previous = previous(cookies, identity, false);
+            if let Reason::Revoked(revocation) = reason {
                 previous.over = Some(revocation);
             }
             for_refresh(rules, cookies, refresh_token, Some(previous), known)
         }
-        (Err(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => Assessment::FetchKeys,
+        (Jwt::Refused(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => {
+            Assessment::FetchKeys
+        }
         // It may be as good as any, so it is neither refreshed nor taken for none.
-        (Err(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => Assessment::Unverifiable,
-        (Err(_), Some(refresh_token)) => for_refresh(rules, cookies, refresh_token, None, known),
+        (Jwt::Refused(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => {
+            Assessment::Unverifiable
+        }
+        (Jwt::Refused(_), Some(refresh_token)) => for_refresh(rules, cookies, refresh_token, None, known),
     }
 }
 
@@ -199,8 +91,8 @@ fn previous(cookies: &SessionCookies<'_>, identity: Arc<Identity>, still_valid: 
     Previous { identity, access_token, still_valid, over: None }
 }
 
-/// What a refresh token is worth beside a JWT whose session is over. That ends the refresh token's session only where it is
-/// the same: a late answer may have left the JWT of an older session beside the refresh token of the present one.
+/// Assesses a refresh token together with a JWT whose session is over. That ends the refresh token's session only where
+/// it is the same: a late answer may have left the JWT of an older session beside the refresh token of the present one.
 fn beside_a_token_that_is_over(
     rules: &AppRules,
     cookies: &SessionCookies<'_>,
@@ -226,7 +118,7 @@ fn beside_a_token_that_is_over(
     }
 }
 
-/// Whether a session may be refreshed. Where it may not, a JWT that is still valid is used as long as it is.
+/// Decides whether a session may be refreshed. Where it may not, a JWT that is still valid is used as long as it is.
 fn for_refresh(
     rules: &AppRules,
     cookies: &SessionCookies<'_>,
@@ -241,7 +133,11 @@ fn for_refresh(
     if rules.session.bind_refresh && !rules.session.is_bound(&grant, access_token, previous.as_ref()) {
         return without_refresh(previous, Some(grant), Reason::NotBound);
     }
-    match grant.record.as_ref().map_or(Ok(()), |record| rules.session.check_record(record, known)) {
+    match grant
+        .record
+        .as_ref()
+        .map_or(Ok(()), |record| rules.session.check_record(record, known.memory, known.now))
+    {
         Ok(()) => Assessment::Refresh(grant, previous),
         Err(reason) => Assessment::Over(Some(grant), reason),
     }
@@ -254,65 +150,26 @@ fn without_refresh(previous: Option<Previous>, grant: Option<Grant>, reason: Rea
     }
 }
 
-/// The session that a request brings along to a login or a logout, whether or not it still lives.
-#[derive(Debug)]
-pub struct PresentedSession {
-    /// Which cookies there were.
-    pub presented: Presented,
-    /// The refresh token, if its cookie can be read.
-    pub grant: Option<Grant>,
-    /// Whose JWT there was, if it is genuine.
-    pub identity: Option<Arc<Identity>>,
-}
-
-impl PresentedSession {
-    /// Reads a request's cookies.
-    pub fn read(rules: &AppRules, headers: &HeaderMap, known: &Knowledge<'_>) -> Self {
-        let cookies = rules.cookies.read(headers);
-        let identity = cookies.access_token.as_deref().and_then(|access_token| {
-            let verified = token::verify(access_token, &rules.token, known.keys, known.now).ok()?;
-            // Whatever its time: one whose time has not come could be used later.
-            Identity::new(verified.claims, &rules.identity).ok().map(Arc::new)
-        });
-        let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
-        Self { presented: cookies.presented, grant, identity }
-    }
-}
-
-/// The session behind a request that was let through.
-#[derive(Debug)]
-pub struct SessionAtHand {
-    /// What it can be refreshed with, if anything.
-    pub grant: Option<Grant>,
-    /// Its ends.
-    pub lifetime: Lifetime,
-}
-
-impl SessionAtHand {
-    /// Reads a request's cookies; `identity` is whose it was found to be.
-    pub fn read(rules: &AppRules, headers: &HeaderMap, identity: &Identity, known: &Knowledge<'_>) -> Self {
-        let cookies = rules.cookies.read(headers);
-        let access_token = cookies.access_token.as_deref().unwrap_or_default();
-        let lifetime = lifetime(rules, access_token, identity, &cookies, known);
-        let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
-        Self { grant, lifetime }
-    }
-}
-
-/// A genuine JWT.
-struct Checked {
-    identity: Arc<Identity>,
-    state: State,
-}
-
-/// What a genuine JWT is good for.
-enum State {
+/// The worth of a request's JWT alone.
+enum Jwt {
+    /// There is none, or it is not genuine, or that cannot be told.
+    Refused(Reason),
     /// It says whose request it is.
-    Usable,
-    /// It itself is not to be used any more; its session may go on.
-    Unusable(Reason),
-    /// Its session is over.
-    Over(Reason),
+    Usable(Arc<Identity>),
+    /// It is genuine, and not to be used any more; its session may go on.
+    Unusable(Arc<Identity>, Reason),
+    /// It is genuine, and its session is over.
+    Over(Arc<Identity>, Reason),
+}
+
+impl Jwt {
+    /// A genuine one, whose session is or is not within its lifetime.
+    fn within(lives: Result<(), Over>, identity: Arc<Identity>) -> Self {
+        match lives {
+            Ok(()) => Self::Usable(identity),
+            Err(over) => Self::Over(identity, over.into()),
+        }
+    }
 }
 
 /// Verifies a JWT, or finds it verified before.
@@ -321,41 +178,45 @@ fn check_token(
     access_token: &str,
     cookies: &SessionCookies<'_>,
     known: &Knowledge<'_>,
-) -> Result<Checked, Reason> {
+) -> Jwt {
     let scope = Scope { app: rules.index, key_generation: known.key_generation };
-    if let Some(Remembered { identity, lives, is_provisional }) =
-        known.memory.verified.get(access_token, scope, known.now)
-    {
-        let state = revocation_state(&identity, known);
-        if !matches!(state, State::Usable) {
-            return Ok(Checked { identity, state });
-        }
-        let lives = if is_provisional && cookies.refresh_token.is_some() {
-            // Whoever brought the JWT first, perhaps a thief, must not decide on the ends of its session.
-            remember(rules, access_token, &identity, cookies, known)
-        } else {
-            lives
-        };
-        return Ok(Checked { identity, state: lives.into() });
+    let Some(remembered) = known.memory.verified.get(access_token, scope, known.now) else {
+        return verify(rules, access_token, cookies, known).unwrap_or_else(Jwt::Refused);
+    };
+    let Remembered { identity, lives, is_provisional } = remembered;
+    if let Some(revocation) = revocation(&identity, known) {
+        return revoked(identity, revocation);
     }
+    let lives = if is_provisional && cookies.refresh_token.is_some() {
+        // Whoever brought the JWT first, perhaps a thief, must not decide on the ends of its session.
+        remember(rules, access_token, &identity, cookies, known)
+    } else {
+        lives
+    };
+    Jwt::within(lives, identity)
+}
+
+/// Verifies a JWT that was not seen before. Refused where it is not genuine.
+fn verify(
+    rules: &AppRules,
+    access_token: &str,
+    cookies: &SessionCookies<'_>,
+    known: &Knowledge<'_>,
+) -> Result<Jwt, Reason> {
     let Verification { claims, validity } = token::verify(access_token, &rules.token, known.keys, known.now)?;
     let identity = Arc::new(Identity::new(claims, &rules.identity)?);
     known.memory.saw(rules.token.provider, &identity, known.now);
-    let state = match (revocation_state(&identity, known), validity.check()) {
-        (State::Usable, Err(error)) => State::Unusable(error.into()),
-        (State::Usable, Ok(())) => remember(rules, access_token, &identity, cookies, known).into(),
-        (state, _) => state,
-    };
-    Ok(Checked { identity, state })
-}
-
-impl From<Result<(), Over>> for State {
-    fn from(lives: Result<(), Over>) -> Self {
-        lives.map_or_else(|over| Self::Over(over.into()), |()| Self::Usable)
+    if let Some(revocation) = revocation(&identity, known) {
+        return Ok(revoked(identity, revocation));
     }
+    if let Err(error) = validity.check() {
+        return Ok(Jwt::Unusable(identity, error.into()));
+    }
+    let lives = remember(rules, access_token, &identity, cookies, known);
+    Ok(Jwt::within(lives, identity))
 }
 
-/// Remembers a verified JWT with the ends of its session, and says whether that still lives.
+/// Remembers a verified JWT with the ends of its session, and says if the session still lives.
 fn remember(
     rules: &AppRules,
     access_token: &str,
@@ -370,16 +231,19 @@ fn remember(
     lives
 }
 
-fn revocation_state(identity: &Identity, known: &Knowledge<'_>) -> State {
-    match known.memory.revocations.of_token(identity.marks(), identity.issued_at(), known.now) {
-        None => State::Usable,
-        Some(token @ Revocation::Token) => State::Unusable(Reason::Revoked(token)),
-        Some(session @ Revocation::Session(_)) => State::Over(Reason::Revoked(session)),
+fn revocation(identity: &Identity, known: &Knowledge<'_>) -> Option<Revocation> {
+    known.memory.revocations.of_token(identity.marks(), identity.issued_at(), known.now)
+}
+
+fn revoked(identity: Arc<Identity>, revocation: Revocation) -> Jwt {
+    match revocation {
+        Revocation::Token => Jwt::Unusable(identity, Reason::Revoked(revocation)),
+        Revocation::Session(_) => Jwt::Over(identity, Reason::Revoked(revocation)),
     }
 }
 
 /// The ends of a JWT's session. Without the cookie that was sealed together with it, the JWT stands for itself.
-fn lifetime(
+pub(super) fn lifetime(
     rules: &AppRules,
     access_token: &str,
     identity: &Identity,

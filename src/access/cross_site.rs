@@ -4,37 +4,20 @@
 //! WebSocket with a session, and every login and logout, must come from the app's own origin or from an allowed one.
 //! Clients that send neither `Origin` nor `Sec-Fetch-Site` are no browsers, and are not told to do anything by a site.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::syntax::authority::{Authority, default_port};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Headers by which many frameworks let a request have another method than the one it says.
-const METHOD_OVERRIDES: [HeaderName; 3] = [
-    HeaderName::from_static("x-http-method-override"),
-    HeaderName::from_static("x-http-method"),
-    HeaderName::from_static("x-method-override"),
-];
-
-/// Whether a method may change state (RFC 9110 section 9.2.1).
-pub fn changes_state(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-}
-
-/// Whether a request may have any method, whatever it says of itself.
-pub fn overrides_method(headers: &HeaderMap) -> bool {
-    METHOD_OVERRIDES.iter().any(|name| headers.contains_key(name))
-}
-
-/// Whether the request comes from another origin that is not in `allowed`. `host` is the request's `Host`.
+/// Tells whether the request comes from another origin that is not in `allowed`. `host` is the request's `Host`.
 pub fn is_cross_site(headers: &HeaderMap, host: &str, allowed: &[String]) -> bool {
     let (origin, site) = (Said::of(headers, &header::ORIGIN), Said::of(headers, &SEC_FETCH_SITE));
     match origin {
         Said::Nothing => !matches!(site, Said::Nothing | Said::Once(b"same-origin" | b"none")),
         Said::Once(origin) if is_allowed(origin, allowed) => false,
-        // What a page with `Referrer-Policy: no-referrer` has for an origin, and what a sandboxed frame, a `data:` page or a
-        // redirect over another site has as well. Fetch Metadata tells them apart; no page can write that.
+        // What a page with `Referrer-Policy: no-referrer` has for an origin, and what a sandboxed frame, a `data:` page
+        // or a redirect over another site has as well. Fetch Metadata tells them apart; no page can write that.
         Said::Once(b"null") => !matches!(site, Said::Once(b"same-origin")),
         // `none`: typed by the user. A scheme downgrade is `same-site` or `cross-site`, never `same-origin`.
         Said::Once(origin) if is_own_origin(origin, host) => {
@@ -44,7 +27,7 @@ pub fn is_cross_site(headers: &HeaderMap, host: &str, allowed: &[String]) -> boo
     }
 }
 
-/// What a field says that browsers send once at most.
+/// The content of a field that browsers send once at most.
 enum Said<'a> {
     Nothing,
     Once(&'a [u8]),
@@ -66,8 +49,8 @@ fn is_allowed(origin: &[u8], allowed: &[String]) -> bool {
     allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
 }
 
-/// Whether an origin (RFC 6454 section 6.2) is that of the host. Its scheme is not compared: behind a proxy that ends
-/// TLS we cannot know ours, and `Sec-Fetch-Site` tells. So a port that `Host` leaves out is the default one of the
+/// Tells whether an origin (RFC 6454 section 6.2) is that of the host. Its scheme is not compared: behind a proxy that
+/// ends TLS we cannot know ours, and `Sec-Fetch-Site` tells. So a port that `Host` leaves out is the default one of the
 /// origin's scheme.
 fn is_own_origin(origin: &[u8], host: &str) -> bool {
     let Some(end) = memchr::memmem::find(origin, b"://") else { return false };

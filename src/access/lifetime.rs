@@ -1,8 +1,8 @@
 //! Absolute and idle session lifetimes (OWASP ASVS 5.0 section 7.3), checked without a table of sessions on the way.
 //!
-//! When a session began, and when its JWT was last renewed, is sealed with its refresh token. When it was last *used* is
-//! kept here, in memory: a verified JWT is remembered together with the time of its session's last request. What is lost
-//! with a restart lengthens an idle session by no more than the lifetime of its last JWT.
+//! When a session began, and when its JWT was last renewed, is sealed with its refresh token. When it was last *used*
+//! is kept here, in memory: a verified JWT is remembered together with the time of its session's last request. A
+//! restart loses this, which lengthens an idle session by no more than the lifetime of its last JWT.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Sessions whose last request is known at least, before old ones are looked for.
 const MIN_CAPACITY: usize = 65_536;
 
-/// How long sessions may live, in seconds.
+/// The limits for the lives of sessions, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lifetimes {
     /// From the login on.
@@ -20,10 +20,10 @@ pub struct Lifetimes {
     pub idle: Option<u64>,
 }
 
-/// What is known of a session's age.
+/// The age of a session, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Age {
-    /// What tells it from others.
+    /// The id that tells it from others.
     pub id: [u8; 16],
     /// When it began, in Unix seconds.
     pub started_at: u64,
@@ -35,7 +35,7 @@ pub struct Age {
     pub is_provisional: bool,
 }
 
-/// Why a session is over though its tokens are good.
+/// The reasons why a session is over though its tokens are good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Over {
     /// See [`Lifetimes::absolute`].
@@ -69,7 +69,7 @@ impl Lifetime {
         self.is_provisional
     }
 
-    /// Whether the session still lives.
+    /// Checks whether the session still lives.
     pub fn check(&self, now: u64) -> Result<(), Over> {
         if now >= self.ends_at {
             return Err(Over::Absolute);

@@ -1,11 +1,12 @@
 //! CORS preflights (Fetch, "CORS-preflight fetch"): what a browser asks before a script may send to another origin.
 //!
-//! They never have cookies, nor a body that could hold a password. Whether the real request may come is the app's affair and
-//! then ours. An `OPTIONS` that is none is a request like any other.
+//! They never have cookies, nor a body that could hold a password. Whether the real request may come is the app's
+//! affair and then ours. An `OPTIONS` that is none is a request like any other.
 
 use http::{HeaderMap, HeaderName, Method, header};
 
-/// Whether a request is one: `OPTIONS` with one `Origin`, one `Access-Control-Request-Method`, and no body.
+/// Tells whether a request is a preflight: `OPTIONS` with one `Origin`, one `Access-Control-Request-Method`, and no
+/// body.
 pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && has_one(headers, &header::ORIGIN)
@@ -13,7 +14,7 @@ pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         && !has_body(headers)
 }
 
-/// Whether a body is announced.
+/// Tells whether a body is announced.
 pub fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")

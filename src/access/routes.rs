@@ -1,32 +1,63 @@
-//! Which part of an app a request is for, and who may pass there.
+//! Finds the endpoint or the route that a request is for, and who may pass there.
 
 use std::borrow::Cow;
 
-use crate::access::route_index::RouteIndex;
+use crate::access::endpoint::Endpoint;
 use crate::config::{self, Access, RoutePath};
 use crate::syntax::path;
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination<'a> {
-    /// The login path.
-    Login,
-    /// The user path.
-    User,
-    /// The logout path.
-    Logout,
-    /// The path of OpenID Connect Back-Channel Logout.
-    BackchannelLogout,
-    /// The path of FusionAuth's webhook.
-    FusionAuthWebhook,
+    /// An endpoint of the gateway's own.
+    Own(Endpoint),
     /// The app.
     App(Rule<'a>),
+}
+
+/// The route of a request as logs and metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Route {
+    /// None: its path is refused, or no route matches.
+    #[default]
+    Unmatched,
+    /// An endpoint of the gateway's own.
+    Own(Endpoint),
+    /// A route of the app, by its place in the file, from 0.
+    OfApp(usize),
+}
+
+impl Route {
+    /// The number of routes of an app with so many in its configuration: [`Self::index`] is below it.
+    pub const fn count(of_app: usize) -> usize {
+        1 + Endpoint::ALL.len() + of_app
+    }
+
+    /// Its place in a table of all routes of an app.
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Unmatched => 0,
+            Self::Own(endpoint) => 1 + endpoint as usize,
+            Self::OfApp(place) => Self::count(place),
+        }
+    }
+}
+
+impl Destination<'_> {
+    /// The route that leads there.
+    pub const fn route(&self) -> Route {
+        match self {
+            Self::Own(endpoint) => Route::Own(*endpoint),
+            Self::App(Rule { index: Some(place), .. }) => Route::OfApp(*place),
+            Self::App(Rule { index: None, .. }) => Route::Unmatched,
+        }
+    }
 }
 
 /// The rule of the first route that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule<'a> {
-    /// Who may pass.
+    /// The access: says who may pass.
     pub access: Access,
     /// Any of these; empty: no role is asked for.
     pub roles: &'a [String],
@@ -38,16 +69,13 @@ pub struct Rule<'a> {
 #[derive(Debug)]
 pub struct Routes {
     login: Vec<u8>,
-    user: Vec<u8>,
-    logout: Vec<u8>,
-    backchannel_logout: Option<Vec<u8>>,
-    fusionauth_webhook: Option<Vec<u8>>,
-    rules: Vec<Route>,
+    endpoints: Vec<(Vec<u8>, Endpoint)>,
+    rules: Vec<ConfiguredRoute>,
     index: RouteIndex,
 }
 
 #[derive(Debug)]
-struct Route {
+struct ConfiguredRoute {
     pattern: Pattern,
     access: Access,
     roles: Vec<String>,
@@ -62,7 +90,7 @@ enum Pattern {
 impl Routes {
     /// The routes of an app.
     pub fn new(app: &config::App) -> Self {
-        let rules = app.routes.iter().map(|route| Route {
+        let rules = app.routes.iter().map(|route| ConfiguredRoute {
             pattern: match &route.path {
                 RoutePath::Exact(path) => Pattern::Exact(decoded(path)),
                 RoutePath::Prefix(path) => Pattern::Prefix(decoded(path)),
@@ -71,41 +99,23 @@ impl Routes {
             roles: route.roles.clone(),
         });
         let rules: Vec<_> = rules.collect();
+        let path = |endpoint: Endpoint| Some((endpoint.path(app)?.as_bytes().to_vec(), endpoint));
+        let endpoints = Endpoint::ALL.into_iter().filter_map(path);
         Self {
             login: app.login.path.clone().into_bytes(),
-            user: app.user.path.clone().into_bytes(),
-            logout: app.logout.path.clone().into_bytes(),
-            backchannel_logout: app
-                .backchannel_logout
-                .as_ref()
-                .map(|endpoint| endpoint.path.clone().into_bytes()),
-            fusionauth_webhook: app
-                .fusionauth_webhook
-                .as_ref()
-                .map(|endpoint| endpoint.path.clone().into_bytes()),
-            index: RouteIndex::new(rules.iter().map(Route::path)),
+            endpoints: endpoints.collect(),
+            index: RouteIndex::new(rules.iter().map(ConfiguredRoute::path)),
             rules,
         }
     }
 
     /// Finds a request's destination. `raw` is the path as it will be forwarded, `decoded` the same, decoded.
     pub fn resolve(&self, raw: &[u8], decoded: &[u8]) -> Destination<'_> {
-        if raw == self.login {
-            return Destination::Login;
+        if let Some((_, endpoint)) = self.endpoints.iter().find(|(path, _)| path == raw) {
+            return Destination::Own(*endpoint);
         }
-        if raw == self.user {
-            return Destination::User;
-        }
-        if raw == self.logout {
-            return Destination::Logout;
-        }
-        if self.backchannel_logout.as_deref() == Some(raw) {
-            return Destination::BackchannelLogout;
-        }
-        if self.fusionauth_webhook.as_deref() == Some(raw) {
-            return Destination::FusionAuthWebhook;
-        }
-        let matches = |place| self.rules.get(place).is_some_and(|route: &Route| route.matches(decoded));
+        let matches =
+            |place| self.rules.get(place).is_some_and(|route: &ConfiguredRoute| route.matches(decoded));
         let found = self.index.first(decoded, matches);
         let found = found.and_then(|place| Some((place, self.rules.get(place)?)));
         Destination::App(found.map_or(
@@ -115,17 +125,17 @@ impl Routes {
     }
 
     /// The login path, for people.
-    pub fn login(&self) -> std::borrow::Cow<'_, str> {
+    pub fn login(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.login)
     }
 
-    /// Whether an app with lenient routing would take a path for the login path.
+    /// Tells whether an app with lenient routing would take a path for the login path.
     pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
         path::is_lenient_variant(decoded, &self.login)
     }
 }
 
-impl Route {
+impl ConfiguredRoute {
     fn path(&self) -> &[u8] {
         match &self.pattern {
             Pattern::Exact(path) | Pattern::Prefix(path) => path,
@@ -146,7 +156,7 @@ impl Route {
     }
 }
 
-/// Whether `path` is `prefix` or below it.
+/// Tells whether `path` is `prefix` or below it.
 fn within(path: &[u8], prefix: &[u8], is_prefix: impl Fn(&[u8]) -> bool) -> bool {
     let Some((start, rest)) = path.split_at_checked(prefix.len()) else { return false };
     is_prefix(start) && matches!(rest.first(), None | Some(b'/'))
@@ -155,6 +165,72 @@ fn within(path: &[u8], prefix: &[u8], is_prefix: impl Fn(&[u8]) -> bool) -> bool
 /// Configured paths have passed the path rules already; one that had not would match nothing but itself.
 fn decoded(configured: &str) -> Vec<u8> {
     path::decode(configured).map_or_else(|_| configured.as_bytes().to_vec(), Cow::into_owned)
+}
+
+/// The routes of an app by the hashes of their paths: finds the ones that may match without looking at all of them.
+///
+/// A route matches a path whose beginning, up to a slash or the end, is the route's own path. So the beginnings of a
+/// path are looked up, each by its hash, in one pass over it. The result is only a candidate: the route itself says
+/// whether it matches.
+#[derive(Debug)]
+struct RouteIndex {
+    /// Sorted: hash of a route's path, and the route's place.
+    entries: Vec<(u64, usize)>,
+    /// Bytes of the longest path: longer beginnings need not be looked up.
+    longest: usize,
+}
+
+impl RouteIndex {
+    /// The index of routes with these paths, in the file's order.
+    fn new<'a>(paths: impl Iterator<Item = &'a [u8]>) -> Self {
+        let (mut entries, mut longest) = (Vec::new(), 0);
+        for (place, path) in paths.enumerate() {
+            // Without its last slash, which some routes ignore, as with every beginning of a path.
+            let path = path.strip_suffix(b"/").unwrap_or(path);
+            longest = longest.max(path.len());
+            entries.push((path.iter().fold(START, |hash, byte| step(hash, *byte)), place));
+        }
+        entries.sort_unstable();
+        Self { entries, longest }
+    }
+
+    /// The first route, in the file's order, that matches a path.
+    fn first(&self, path: &[u8], matches: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut first: Option<usize> = None;
+        let mut look_up = |hash| {
+            let start = self.entries.partition_point(|(known, _)| *known < hash);
+            let candidates = self.entries.get(start..).unwrap_or_default().iter();
+            for (_, place) in candidates.take_while(|(known, _)| *known == hash) {
+                if first.is_some_and(|first| first < *place) {
+                    return;
+                }
+                if matches(*place) {
+                    first = Some(*place);
+                    return;
+                }
+            }
+        };
+        let mut hash = START;
+        for (at, byte) in path.iter().enumerate() {
+            if at > self.longest {
+                return first;
+            }
+            if *byte == b'/' {
+                look_up(hash);
+            }
+            hash = step(hash, *byte);
+        }
+        look_up(hash);
+        first
+    }
+}
+
+/// FNV-1a, 64 bits, without regard to case. Only configured paths are in the index, so nobody else can fill it with
+/// collisions.
+const START: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn step(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
 }
 
 #[cfg(test)]

@@ -229,9 +229,7 @@ fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> boo
 
 /// Who is said to have sent it.
 fn origin_step(steps: &mut Steps, app: &App, head: &RequestHead<'_>) {
-    let matters = cross_site::changes_state(head.method)
-        || cross_site::overrides_method(head.headers)
-        || head.websocket;
+    let matters = head.may_change_state() || head.websocket;
     let origin = head.headers.get(header::ORIGIN);
     let is_cross_site = cross_site::is_cross_site(head.headers, head.host, &app.allowed_origins);
     let text = if !matters {

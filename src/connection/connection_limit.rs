@@ -1,7 +1,8 @@
-//! The connections that live: how many at once, which of them make room for another one, and how they end when the server does.
+//! The connections that live: how many at once, which of them make room for another one, and how they end when the
+//! server does.
 //!
-//! Room is made by connections that wait for their next request, the one that has waited longest first. Nothing else makes
-//! any: not what is under way, and not what has just been opened.
+//! Room is made by connections that wait for their next request, the one that has waited longest first. Nothing else
+//! makes any: not what is under way, and not what has just been opened.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,20 +12,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::telemetry::metrics::METRICS;
 
-/// How long a connection without a request is kept when the server stops.
+/// The time for which a connection without a request is kept when the server stops.
 const CLOSING_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a place that is being made is waited for.
+/// The time for which a place that is being made is waited for.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Those that have waited longest are found together, so that not each newcomer has all of them looked at.
 const CANDIDATES: usize = 64;
 
-/// Where none waits, they are not looked at again for so long: newcomers without end must not cost a look each.
+/// The time for which they are not looked at again if none waits: newcomers without end must not cost a look each.
 const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// The connections that live now. Locked when one opens or closes, never for a request.
@@ -33,7 +34,7 @@ pub(crate) struct Connections {
     live: Mutex<Live>,
     next_id: AtomicU64,
     max: AtomicUsize,
-    /// How many have ended.
+    /// The number of connections that have ended.
     departures: AtomicU64,
     /// Told of each.
     departed: Notify,
@@ -42,9 +43,10 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Live {
     all: HashMap<u64, Entry>,
-    /// How many of them were told to make room.
+    /// The number of those that were told to make room.
     leaving: usize,
-    /// Which have waited longest, as far as known, with when that began: the longest last. One that has had a request since is none.
+    /// Which have waited longest, as far as known, with when that began: the longest last. One that has had a request
+    /// since is none.
     candidates: Vec<(u64, u64)>,
     searched_in_vain: Option<Instant>,
 }
@@ -140,13 +142,13 @@ impl Connections {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// How many live now.
+    /// Returns how many live now.
     pub(crate) fn count(&self) -> usize {
         self.live().all.len()
     }
 
-    /// Closes each after its next answer, and those that stay idle for [`CLOSING_PAUSE`] then. A client that is just sending
-    /// a request on a connection, or has just opened it, so gets its answer.
+    /// Closes each after its next answer, and those that stay idle for [`CLOSING_PAUSE`] then. A client that is just
+    /// sending a request on a connection, or has just opened it, so gets its answer.
     pub(crate) async fn close_gently(&self) {
         for entry in self.live().all.values() {
             entry.control.close_after_answer();
@@ -182,8 +184,8 @@ impl Connections {
         }
     }
 
-    /// Counts a fresh one in. Where there are as many as there may be, one that waits for its next request is sent away for it;
-    /// where none does, the fresh one is.
+    /// Counts a fresh one in. Where there are as many as there may be, one that waits for its next request is sent away
+    /// for it; where none does, the fresh one is.
     pub(crate) fn admit(self: &Arc<Self>, control: &Arc<ExchangeControl>) -> Option<Admitted> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let max = self.max.load(Ordering::Relaxed);
@@ -197,7 +199,8 @@ impl Connections {
         Some(Admitted { connections: Arc::clone(self), id })
     }
 
-    /// Sends away the one that has waited longest for its next request, for the sake of its descriptor; `None`: none waits.
+    /// Sends away the one that has waited longest for its next request, for the sake of its descriptor; `None`: none
+    /// waits.
     pub(crate) fn make_room(self: &Arc<Self>) -> Option<Place> {
         let departures = self.departures.load(Ordering::Acquire);
         let is_made = self.live().make_room();

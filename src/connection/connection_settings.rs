@@ -15,7 +15,7 @@ pub(crate) struct ConnectionSettings {
     pub(crate) max_header_size: usize,
     /// Bytes per second of a body.
     pub(crate) body_min_rate: u64,
-    /// Whether refused heads are logged.
+    /// The setting that says if refused heads are logged.
     pub(crate) access_log: AccessLog,
 }
 

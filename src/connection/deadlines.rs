@@ -1,4 +1,4 @@
-//! How long a client's exchange is waited for, over HTTP/1.x and HTTP/2, and what ends it: one type for both.
+//! The deadlines of a client's exchange, over HTTP/1.x and HTTP/2: one type for both.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 
-/// How long nothing may go to a client that has closed its writing side, before it is taken to have left. Only a write can tell
-/// whether it has.
+/// The time for which nothing may go to a client that has closed its writing side, before it is taken to have left.
+/// Only a write can tell whether it has.
 const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How far an exchange is, as its deadlines need it.
+/// The progress of an exchange, as far as its deadlines need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stage {
     /// More of the request's body is to come, and the client does not hold it back.
@@ -60,8 +60,8 @@ impl Deadlines {
         }
     }
 
-    /// Ready with the reason once the exchange is ended, or has been waited for long enough, which ends it. `taken`: when the
-    /// client was last seen to take something of what was written.
+    /// Ready with the reason once the exchange is ended, or has been waited for long enough, which ends it. `taken`:
+    /// when the client was last seen to take something of what was written.
     pub(crate) fn poll(
         &mut self,
         control: &ExchangeControl,
@@ -78,8 +78,8 @@ impl Deadlines {
         loop {
             let nearest = self.nearest(control, stage, |timeout| taken(context, timeout));
             let Some((deadline, reason)) = nearest else { return Poll::Pending };
-            // The body's deadline only says that its window is full; the next look sees whether that was enough. The others may
-            // have been put off meanwhile by what the app or the client took.
+            // The body's deadline only says that its window is full; the next look sees whether that was enough. The
+            // others may have been put off meanwhile by what the app or the client took.
             let Some(next) = deadline.filter(|_| reason == EndReason::BodyTooSlow || passed != deadline)
             else {
                 control.set_ended(reason);

@@ -1,7 +1,7 @@
-//! What the gateway and a connection's reader tell each other while a request is under way.
+//! The control of an exchange: the gateway and a connection's reader talk by it while a request is under way.
 //!
 //! Pingora owns the session, so there is no argument through which a deadline could be passed to the stream below
-//! it. A [`ExchangeControl`] is that argument: the gateway gets it as the connection's user context
+//! it. An [`ExchangeControl`] is that argument: the gateway gets it as the connection's user context
 //! (`ProxyHttp::on_connection_reuse`), the stream reads it whenever it would wait. Nothing here is shared between
 //! connections.
 
@@ -16,12 +16,11 @@ use std::time::Duration;
 use pingora_core::apps::ReusedHttpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::connection::end_reason::EndReason;
-use crate::connection::exchange_timeouts::{ExchangeTimeouts, milliseconds};
+use crate::connection::exchange_end::{EndReason, ExchangeTimeouts, milliseconds};
 use crate::connection::forwarding::DirectOrigin;
 
-/// How long an exchange that is cut off may take to the end of a WebSocket frame. Together with the time that the connection may
-/// take to close, it stays below the 2 s that the end of a session may take, and below a stop's end.
+/// The time that an exchange which is cut off may take to the end of a WebSocket frame. Together with the time that the
+/// connection may take to close, it stays below the 2 s that the end of a session may take, and below a stop's end.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The instant that all connections count from.
@@ -37,7 +36,7 @@ pub(crate) fn of_this_stream() -> Option<Arc<ExchangeControl>> {
     CONTROL_OF_STREAM.try_with(Arc::clone).ok()
 }
 
-/// What an exchange's beginning, and its end, add to [`ExchangeControl`]'s state.
+/// The number that an exchange's beginning, and its end, add to [`ExchangeControl`]'s state.
 const EXCHANGE: u64 = 1 << 8;
 
 /// The bits of the state that hold the reason.
@@ -56,8 +55,8 @@ impl ExchangeHandle {
     /// Ends the connection if this exchange is still under way, and says whether it was; an earlier reason stays. Once
     /// the exchange is over this does nothing, whatever the connection serves by then.
     ///
-    /// With [`EndReason::SessionEnded`] an upgraded connection is closed with a WebSocket Close frame, any other response
-    /// is cut, and no request follows. It takes less than 2 s, also when app and client are silent.
+    /// With [`EndReason::SessionEnded`] an upgraded connection is closed with a WebSocket Close frame, any other
+    /// response is cut, and no request follows. It takes less than 2 s, also when app and client are silent.
     pub(crate) fn end(&self, reason: EndReason) -> bool {
         let state = &self.connection.state;
         let ended = self.number | reason as u64;
@@ -70,7 +69,7 @@ impl ExchangeHandle {
         }
     }
 
-    /// Whether the response is over, so that there is nothing to end any more.
+    /// Returns true if the response is over, so that there is nothing to end any more.
     pub(crate) fn is_over(&self) -> bool {
         self.connection.state.load(Ordering::Acquire) & !REASON != self.number
     }
@@ -81,7 +80,7 @@ impl ExchangeHandle {
 pub(crate) struct ExchangeControl {
     peer: SocketAddr,
     tls: bool,
-    /// How long who is waited for.
+    /// The time-outs of the exchange that is under way.
     pub(crate) timeouts: ExchangeTimeouts,
     closing: AtomicBool,
     closing_idle: AtomicBool,
@@ -89,8 +88,8 @@ pub(crate) struct ExchangeControl {
     /// Since when it waits for a next request, in milliseconds since [`EPOCH`]; 0: it does not.
     waiting_since: AtomicU64,
     direct_origin: DirectOrigin,
-    /// The [`EndReason`], 0 for none, below a count of the exchanges' beginnings and ends ([`EXCHANGE`]). In one word, so
-    /// that ending an exchange cannot hit the one after it.
+    /// The [`EndReason`], 0 for none, below a count of the exchanges' beginnings and ends ([`EXCHANGE`]). In one word,
+    /// so that ending an exchange cannot hit the one after it.
     state: AtomicU64,
     reader: Mutex<Option<Waker>>,
 }
@@ -117,12 +116,12 @@ impl ExchangeControl {
         self.peer
     }
 
-    /// Whether TLS ends here.
+    /// Returns true if TLS ends here.
     pub(crate) const fn tls(&self) -> bool {
         self.tls
     }
 
-    /// What apps are told of requests whose client is at the other end.
+    /// Returns the headers that apps get with requests whose client is at the other end.
     pub(crate) const fn direct_origin(&self) -> &DirectOrigin {
         &self.direct_origin
     }
@@ -139,7 +138,7 @@ impl ExchangeControl {
         self.wake();
     }
 
-    /// Why the reads of this connection fail, if they do.
+    /// Returns the reason for which the reads of this connection fail, if they do.
     pub(crate) fn ended(&self) -> Option<EndReason> {
         reason_in(self.state.load(Ordering::Acquire))
     }
@@ -156,7 +155,7 @@ impl ExchangeControl {
         self.wake();
     }
 
-    /// Whether [`Self::close_after_answer`] or [`Self::close_when_idle`] was called.
+    /// Returns true if [`Self::close_after_answer`] or [`Self::close_when_idle`] was called.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
@@ -177,7 +176,7 @@ impl ExchangeControl {
         Some(self.waiting_since.load(Ordering::Relaxed)).filter(|&since| since != 0)
     }
 
-    /// Whether [`Self::close_when_idle`] was called.
+    /// Returns true if [`Self::close_when_idle`] was called.
     pub(crate) fn is_closing_idle(&self) -> bool {
         self.closing_idle.load(Ordering::Acquire)
     }
@@ -197,8 +196,8 @@ impl ExchangeControl {
         self.continues.store(false, Ordering::Relaxed);
     }
 
-    /// The request has failed and been answered whole; the connection may serve another one. Pingora itself gives up the
-    /// connection after every failure to proxy.
+    /// The request has failed and been answered whole; the connection may serve another one. Pingora itself gives up
+    /// the connection after every failure to proxy.
     pub(crate) fn continue_after_failure(&self) {
         self.continues.store(true, Ordering::Relaxed);
     }
@@ -213,13 +212,13 @@ impl ExchangeControl {
         });
     }
 
-    /// The exchange is over: from now on its [`ExchangeHandle`] ends nothing. Why it, or the connection, was ended before, if
-    /// it was.
+    /// The exchange is over: from now on its [`ExchangeHandle`] ends nothing. Why it, or the connection, was ended
+    /// before, if it was.
     pub(crate) fn finish_exchange(&self) -> Option<EndReason> {
         reason_in(self.state.fetch_add(EXCHANGE, Ordering::AcqRel))
     }
 
-    /// Whether [`Self::continue_after_failure`] was called for this request.
+    /// Returns true if [`Self::continue_after_failure`] was called for this request.
     pub(crate) fn continues_after_failure(&self) -> bool {
         self.continues.load(Ordering::Relaxed)
     }
@@ -234,7 +233,7 @@ impl ExchangeControl {
         }
     }
 
-    /// What comes of something that comes before the first request; nothing where idle connections close first.
+    /// Waits for something that comes before the first request. Returns nothing where idle connections close first.
     pub(crate) async fn unless_closing<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
         let mut waiting = pin!(waiting);
         poll_fn(|context| {
@@ -247,11 +246,11 @@ impl ExchangeControl {
         .await
     }
 
-    /// Serves an exchange, and drops it where it is cut off and does not end soon. Returns true where Pingora leaves the connection
-    /// good for another request.
+    /// Serves an exchange, and drops it where it is cut off and does not end soon. Returns true where Pingora leaves
+    /// the connection good for another request.
     ///
-    /// One that is cut off may come to the end of a WebSocket frame. Where that takes too long, or Pingora waits only for an app that
-    /// takes nothing and so does not see that its reads would fail, it is dropped.
+    /// One that is cut off may come to the end of a WebSocket frame. Where that takes too long, or Pingora waits only
+    /// for an app that takes nothing and so does not see that its reads would fail, it is dropped.
     pub(crate) async fn unless_cut_off(
         &self,
         serving: impl Future<Output = Option<ReusedHttpStream>>,

@@ -1,6 +1,6 @@
-//! Where a request comes from, as the app is told: `X-Forwarded-*` and `Forwarded` (RFC 7239).
+//! The origin of a request, as the app is told: `X-Forwarded-*` and `Forwarded` (RFC 7239).
 //!
-//! What a client says of itself is dropped. What a trusted proxy says is believed as far as its chain is trusted: the
+//! A client's word about itself is dropped. A trusted proxy is believed as far as its chain is trusted: the
 //! client is the right-most hop that is no trusted proxy, and everything left of it could be made up.
 
 use std::fmt::Write as _;
@@ -22,7 +22,8 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// The headers that tell an app about a request's origin.
 pub(crate) type OriginHeaders = [(HeaderName, HeaderValue); 4];
 
-/// The headers of one connection, for requests whose client is at its other end: while `Host` stays the same, so do they.
+/// The headers of one connection, for requests whose client is at its other end: while `Host` stays the same, so do
+/// they.
 #[derive(Debug, Default)]
 pub(crate) struct DirectOrigin(OnceLock<(HeaderValue, OriginHeaders)>);
 
@@ -35,14 +36,14 @@ impl DirectOrigin {
     }
 }
 
-/// What an app is told about a request's origin, beside the host.
+/// The origin of a request, beside the host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     client: IpAddr,
     /// The trusted proxies that the request came through, the last one last.
     proxies: Vec<IpAddr>,
     https: bool,
-    /// Whether the peer is a trusted proxy.
+    /// True if the peer is a trusted proxy.
     is_from_proxy: bool,
 }
 
@@ -82,13 +83,13 @@ impl Origin {
         self.client
     }
 
-    /// Whether the client speaks https, as far as is known.
+    /// Returns true if the client speaks https, as far as is known.
     pub(crate) fn is_https(&self) -> bool {
         self.https
     }
 
-    /// The host that the client asked for: `host`, the request's `Host`, or what a trusted proxy says instead. Apps make
-    /// links from it, so it must be one of theirs, by `is_of_app`.
+    /// The host that the client asked for: `host`, the request's `Host`, or what a trusted proxy says instead. Apps
+    /// make links from it, so it must be one of theirs, by `is_of_app`.
     pub(crate) fn host(
         &self,
         headers: &HeaderMap,
@@ -122,7 +123,7 @@ impl Origin {
     }
 }
 
-/// Whether an address is that of a trusted proxy.
+/// Returns true if an address is that of a trusted proxy.
 pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|network| network.contains(&address))
@@ -170,7 +171,7 @@ fn rsplit_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Whether the byte there stands behind an odd number of backslashes.
+/// Returns true if the byte there stands behind an odd number of backslashes.
 fn is_escaped(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
@@ -202,7 +203,7 @@ fn last_member<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]
     list_field::of(headers, name).next_back()
 }
 
-/// Whether a scheme is https; `None` for one that says nothing about it. Some proxies name that of a WebSocket.
+/// Reads if a scheme is https; `None` for one that says nothing about it. Some proxies name that of a WebSocket.
 fn is_https(scheme: &[u8]) -> Option<bool> {
     let is = |name: &[u8]| scheme.eq_ignore_ascii_case(name);
     if is(b"https") || is(b"wss") { Some(true) } else { (is(b"http") || is(b"ws")).then_some(false) }

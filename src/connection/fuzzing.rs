@@ -21,7 +21,7 @@ use crate::connection::http1::head_fields::{self, Upgrade};
 use crate::connection::http1::request_head::check;
 use crate::connection::http1::serve_connection::serve;
 
-/// How the end of a request's body is found (RFC 9112 section 6).
+/// The way in which the end of a request's body is found (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// No body.
@@ -35,7 +35,7 @@ pub enum Framing {
 /// A head that was accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// Where the body ends.
+    /// The end of the body.
     pub framing: Framing,
     /// It is a WebSocket handshake.
     pub is_websocket: bool,
@@ -60,8 +60,8 @@ pub fn read_request_head(head: &[u8]) -> Result<Head, StatusCode> {
     })
 }
 
-/// Codes a chunked body anew that arrives in pieces of `input_size`, into space of `output_size` bytes: what goes on, and
-/// how many bytes were left behind the body's end. `None` if it is malformed or has no end. Sizes of 0 count as 1.
+/// Codes a chunked body anew that arrives in pieces of `input_size`, into space of `output_size` bytes: what goes on,
+/// and how many bytes were left behind the body's end. `None` if it is malformed or has no end. Sizes of 0 count as 1.
 pub fn merge_chunked(coded: &[u8], input_size: usize, output_size: usize) -> Option<(Vec<u8>, usize)> {
     let mut source = Arriving { ahead: BytesMut::new(), rest: coded, size: input_size.max(1) };
     let (mut merger, mut passed) = (Merger::new(Decoder::of_request()), Vec::new());

@@ -1,4 +1,4 @@
-//! Why a request head was refused, over HTTP/1.x and HTTP/2, and what the client is told.
+//! The refusals of request heads, over HTTP/1.x and HTTP/2, and the answers that clients get.
 
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
@@ -7,7 +7,8 @@ use crate::answer::reason::ReasonCode;
 /// The methods named in `Allow` when TRACE or CONNECT is refused.
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// Why a head was refused. Every refusal ends the connection, since what follows cannot be framed.
+/// The reason for which a head was refused. Over HTTP/1.x every refusal ends the connection, since what follows cannot
+/// be framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.detail())]
 pub(crate) enum HeadRefusal {
@@ -21,8 +22,8 @@ pub(crate) enum HeadRefusal {
     Method,
     /// A control, space or non-ASCII byte, or `#`, in the target.
     TargetByte,
-    /// `<`, `>` or a backtick in the path, which the `http` crate does not carry. Other bytes that no path has are refused later, once
-    /// it is known for which app.
+    /// `<`, `>` or a backtick in the path, which the `http` crate does not carry. Other bytes that no path has are
+    /// refused later, once it is known for which app.
     PathByte,
     /// `"`, `<` or `>` in the query, which the `http` crate does not carry.
     QueryByte,
@@ -54,7 +55,7 @@ pub(crate) enum HeadRefusal {
     HttpAtTlsPort,
     /// TLS where HTTP is spoken without it.
     TlsAtHttpPort,
-    /// What a load balancer may put in front of a connection.
+    /// The preamble that a load balancer may put in front of a connection.
     ProxyProtocol,
     /// The head exceeds `server.limits.max_header_size`, or its target or a field name what can be passed on.
     TooLarge,

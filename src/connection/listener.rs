@@ -30,13 +30,13 @@ use crate::telemetry::rate_limited_log::Seldom;
 /// Connections that may wait to be accepted.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// How long to wait when the machine has no descriptors or memory left for another connection, and none makes room.
+/// The pause when the machine has no descriptors or memory left for another connection, and none makes room.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// How often that is said.
+/// The limit for lines in the log that say so.
 static LINES: Seldom = Seldom::new(1);
 
-/// What every listener's connections have in common.
+/// The things that the connections of all listeners have in common.
 #[derive(Debug)]
 pub(crate) struct Front<A> {
     /// Serves a checked request.
@@ -45,7 +45,8 @@ pub(crate) struct Front<A> {
     pub(crate) settings: Arc<ArcSwap<ConnectionSettings>>,
     /// Whom to wait for.
     pub(crate) connections: Arc<Connections>,
-    /// Which of others make room as well where descriptors run out. With those it may also have what is kept in reserve.
+    /// Which of others make room as well where descriptors run out. With those it may also have what is kept in
+    /// reserve.
     pub(crate) others: Option<Arc<Connections>>,
     /// Counts them where they are public.
     pub(crate) gauge: Option<&'static IntGauge>,
@@ -56,7 +57,7 @@ impl<A> Front<A> {
         self.connections.make_room().or_else(|| self.others.as_ref()?.make_room())
     }
 
-    /// Whether a fresh connection has a descriptor that is for it, be it since another one makes room.
+    /// Returns true if a fresh connection has a descriptor for itself, or another one makes room.
     fn has_descriptor(&self, stream: &TcpStream) -> bool {
         // Its request will need another one, for the app.
         !are_scarce(stream) || self.make_room().is_some() || self.others.is_some() || !are_reserved(stream)
@@ -165,7 +166,8 @@ where
     });
 }
 
-/// Pingora's stream over a socket, unbuffered: a connection's buffers are [`crate::connection::http1::client_connection`]'s.
+/// Pingora's stream over a socket, unbuffered: a connection's buffers are
+/// [`crate::connection::http1::client_connection`]'s.
 fn pingora_stream(stream: TcpStream, peer: SocketAddr) -> SocketStream {
     // Answers are written in whole segments; waiting for more (Nagle) only delays them.
     let _old_kernels_may_refuse = stream.set_nodelay(true);

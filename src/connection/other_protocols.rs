@@ -1,4 +1,5 @@
-//! What is spoken at a port that speaks something else: known by its first bytes, so that whoever looks into it is told.
+//! Other protocols than the one that a port speaks, known by their first bytes, so that the log or the answer can name
+//! them.
 
 /// A record of TLS that holds a handshake (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
@@ -9,7 +10,7 @@ const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoken {
     Tls,
-    /// What a load balancer puts in front of a connection, where it is set up to.
+    /// The preamble that a load balancer puts in front of a connection, where it is set up to.
     ProxyProtocol,
     /// A request, or what looks like one.
     Http,
@@ -24,7 +25,7 @@ const LONGEST_METHOD: usize = 32;
 /// The PROXY protocol, version 1.
 const PROXY_1: [&[u8]; 2] = [b"PROXY TCP", b"PROXY UNKNOWN"];
 
-/// What begins so.
+/// Returns the protocol that begins with these bytes.
 pub(crate) fn spoken(bytes: &[u8]) -> Spoken {
     match bytes.first() {
         Some(&TLS_HANDSHAKE) => Spoken::Tls,

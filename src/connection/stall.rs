@@ -1,7 +1,7 @@
-//! Whether the other side of a connection still takes what it is sent, while a write waits for it.
+//! The wait for the other side of a connection: does it still take what it is sent?
 //!
-//! A writer is told that there is room only once a good part of the system's buffer is empty. Who reads slowly but steadily
-//! takes bytes all that time, as the system knows: the other side has acknowledged them.
+//! A writer is told that there is room only once a good part of the system's buffer is empty. Who reads slowly but
+//! steadily takes bytes all that time, as the system knows: the other side has acknowledged them.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use tokio::time::Instant;
 
 use crate::connection::deadlines::Timer;
 
-/// How long a client may take nothing of an answer, where the gateway sets no other time.
+/// The time for which a client may take nothing of an answer, where the gateway sets no other time.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many times the system is asked within a time-out.
+/// The number of times that the system is asked within a time-out.
 const LOOKS: u32 = 8;
 
-/// How many bytes the other side has acknowledged since the connection began. `None`: this system does not say (Linux does from
-/// 6.2 on); then only a write that gets through is progress.
+/// Returns how many bytes the other side has acknowledged since the connection began. `None`: this system does not say
+/// (Linux does from 6.2 on); then only a write that gets through is progress.
 pub(crate) fn acknowledged(socket: RawFd) -> Option<u64> {
     get_tcp_info(socket).ok().map(|info| info.tcpi_bytes_acked)
 }
@@ -29,14 +29,16 @@ pub(crate) fn acknowledged(socket: RawFd) -> Option<u64> {
 /// Bytes that the other side has not acknowledged, from which on it is taken to be behind what its connection is for.
 const BEHIND: u64 = 32 * 1024;
 
-/// The same, of no more than what had been written by a certain moment: what is written for others later is no progress.
+/// The same, of no more than what had been written by a certain moment: what is written for others later is no
+/// progress.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     end: Option<u64>,
 }
 
 impl Backlog {
-    /// What has been written by now; where the other side is behind, also so many bytes that wait in front of the next ones.
+    /// Counts what has been written by now and, where the other side is behind, the bytes `ahead` that wait in front of
+    /// the next ones.
     pub(crate) fn new(socket: Option<&SocketDigest>, ahead: u64) -> Self {
         let info = socket.and_then(SocketDigest::tcp_info);
         let end = info.map(|info| {
@@ -48,14 +50,14 @@ impl Backlog {
         Self { end }
     }
 
-    /// How much of it the other side has acknowledged. `None`: see [`acknowledged`].
+    /// Returns how much of it the other side has acknowledged. `None`: see [`acknowledged`].
     pub(crate) fn acknowledged(&self, socket: Option<&SocketDigest>) -> Option<u64> {
         let info = socket.and_then(SocketDigest::tcp_info)?;
         self.end.map(|end| info.tcpi_bytes_acked.min(end))
     }
 }
 
-/// What nobody waits to write any more, and the other side may not have taken yet.
+/// Bytes that nobody waits to write any more, and that the other side may not have taken yet.
 #[derive(Debug)]
 pub(crate) struct Leftovers {
     socket: Option<Arc<SocketDigest>>,
@@ -68,7 +70,8 @@ impl Leftovers {
         Self { socket, acknowledged: 0, since: None }
     }
 
-    /// Whether there are some, of which the other side has taken something within `patience`. To be asked again and again.
+    /// Returns true if there are some, of which the other side has taken something within `patience`. To be asked again
+    /// and again.
     pub(crate) fn are_being_taken(&mut self, patience: Duration) -> bool {
         let Some(info) = self.socket.as_deref().and_then(SocketDigest::tcp_info) else { return false };
         let sent = info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans);
@@ -106,7 +109,7 @@ impl Stall {
         self.waiting = None;
     }
 
-    /// Whether it is waited for.
+    /// Returns true if it is waited for.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
@@ -159,7 +162,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// How long it takes until nothing was taken for 8 s, where the other side takes a byte each second, so many times.
+    /// Returns the time until nothing was taken for 8 s, where the other side takes a byte each second, so many times.
     async fn waits(taken: u64, known: bool) -> Duration {
         let start = Instant::now();
         let mut stall = Stall::default();

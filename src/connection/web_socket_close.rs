@@ -1,17 +1,17 @@
 //! The Close frame that a WebSocket gets when its session has ended, the server stops, or nothing moves.
 //!
-//! It must not be written into another frame. So this follows where frames begin and end (RFC 6455 section 5.2), without touching
-//! their bytes. What is in the frames, and whether their order makes sense, is the browser's affair.
+//! It must not be written into another frame. So this follows where frames begin and end (RFC 6455 section 5.2),
+//! without touching their bytes. What is in the frames, and whether their order makes sense, is the browser's affair.
 
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 
 /// The Close frame's opcode; from it on, opcodes are those of control frames.
 const CLOSE: u8 = 0x8;
 
-/// What a control frame may carry.
+/// Bytes that a control frame may carry.
 const MAX_CONTROL_PAYLOAD: u64 = 125;
 
-/// Where a frame's bytes were followed to.
+/// The place to which a frame's bytes were followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Between two frames.
@@ -45,7 +45,7 @@ impl FrameFollower {
         }
     }
 
-    /// How many of `bytes`, which would be sent next, belong to the frame that is under way.
+    /// Returns how many of `bytes`, which would be sent next, belong to the frame that is under way.
     pub(crate) fn rest_of_frame(mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.is_inside() {
@@ -54,12 +54,12 @@ impl FrameFollower {
         bytes.len() - rest.len()
     }
 
-    /// Whether a frame is under way.
+    /// Returns true if a frame is under way.
     pub(crate) const fn is_inside(&self) -> bool {
         !matches!(self.0, State::Between | State::Closed | State::Malformed)
     }
 
-    /// Whether a frame may be put in here.
+    /// Returns true if a frame may be put in here.
     pub(crate) const fn is_between(&self) -> bool {
         matches!(self.0, State::Between)
     }

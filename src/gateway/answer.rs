@@ -9,7 +9,6 @@ use pingora_proxy::Session;
 use crate::answer::headers::Headers;
 use crate::answer::problem::Problem;
 use crate::gateway::context::Context;
-use crate::gateway::state::State;
 
 /// An answer, ready to be written.
 #[derive(Debug)]
@@ -77,18 +76,19 @@ impl Answer {
         (Headers { request_id, content_type, content_length, ..Headers::default() }, body)
     }
 
-    /// Writes the answer to a request, with its new cookies. The connection stays usable if the request's body has been read
-    /// or is short: the server's front drains it.
-    pub(crate) async fn send(self, state: &State, session: &mut Session, context: &Context) -> Result<()> {
-        let cookies = context.cookies(state);
-        context.close_while_stopping(session);
-        let (fields, body) = self.parts(context.request_id.as_ref());
+    /// Writes the answer to a request, with its new cookies. The connection stays usable if the request's body has been
+    /// read or is short: the server's front drains it.
+    pub(crate) async fn send(self, exchange: &mut Session, context: &Context) -> Result<()> {
+        let Context { arrival, decided, reply, .. } = context;
+        let cookies = reply.cookies(arrival, decided);
+        arrival.close_while_stopping(exchange);
+        let (fields, body) = self.parts(arrival.request_id.as_ref());
         if let Content::Problem(problem) = self.content
             && self.refuses
         {
-            context.refuse(problem.reason);
+            reply.refuse(problem.reason);
             if let Some(note) = problem.note {
-                context.note(note);
+                reply.note(note);
             }
         }
         let fields = fields.list();
@@ -96,7 +96,7 @@ impl Answer {
         for (name, value) in fields {
             head.insert_header(name, value)?;
         }
-        if let Some(hsts) = &context.hsts {
+        if let Some(hsts) = &reply.hsts {
             head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;
         }
         if let Some(location) = self.location {
@@ -105,10 +105,10 @@ impl Answer {
         for cookie in cookies {
             head.append_header(header::SET_COOKIE, cookie.clone())?;
         }
-        let without_body = body.is_empty() || session.req_header().method == Method::HEAD;
-        session.write_response_header(head, without_body).await?;
+        let without_body = body.is_empty() || exchange.req_header().method == Method::HEAD;
+        exchange.write_response_header(head, without_body).await?;
         if !without_body {
-            session.write_response_body(Some(body), true).await?;
+            exchange.write_response_body(Some(body), true).await?;
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
-use crate::gateway::context::Context;
-use crate::gateway::request_body;
+use crate::gateway::context::Arrival;
+use crate::gateway::request_body::{self, RequestError};
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
 use crate::session::{BodyKind, Revoked, unavailable};
@@ -24,39 +24,28 @@ const MAX_LOGOUT_BODY: usize = 32 * 1024;
 
 /// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits for nothing but
 /// the body and perhaps the keys: a provider may hold back its answer to our own call until it has this one (Keycloak).
-pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
-    let answer = match try_logout(state, app, session, context).await? {
-        Ok(()) => Answer::ok(),
-        Err(problem) => Answer::from(&problem),
+pub(super) async fn answer(arrival: &Arrival, app: &App, exchange: &mut Session) -> Result<Answer> {
+    let state = &arrival.state;
+    let refusal = match read_logout_token(arrival, exchange).await {
+        Ok(token) => match verify(state, app, &token).await {
+            Ok(verified) => {
+                end_sessions(state, app, &token, &verified);
+                return Ok(Answer::ok());
+            }
+            Err(LogoutTokenError::Token(TokenError::UnknownKey))
+                if app.relying_party.provider.key_set().is_empty() =>
+            {
+                refused(app, "the provider's keys are not known yet", unavailable())
+            }
+            Err(error) => {
+                let problem = Problem::new(Code::BadRequest, "The logout token is not acceptable.");
+                refused(app, &error.to_string(), problem)
+            }
+        },
+        Err(RequestError::Refused(problem)) => refused(app, &problem.detail.clone(), problem),
+        Err(RequestError::Broken(error)) => return Err(error),
     };
-    answer.send(state, session, context).await
-}
-
-async fn try_logout(
-    state: &State,
-    app: &App,
-    session: &mut Session,
-    context: &Context,
-) -> Result<std::result::Result<(), Problem>> {
-    let token = match read_logout_token(state, session, context).await? {
-        Ok(token) => token,
-        Err(problem) => return Ok(Err(refused(app, &problem.detail.clone(), problem))),
-    };
-    Ok(match verify(state, app, &token).await {
-        Ok(verified) => {
-            end_sessions(state, app, &token, &verified);
-            Ok(())
-        }
-        Err(LogoutTokenError::Token(TokenError::UnknownKey))
-            if app.relying_party.provider.key_set().is_empty() =>
-        {
-            Err(refused(app, "the provider's keys are not known yet", unavailable()))
-        }
-        Err(error) => {
-            let problem = Problem::new(Code::BadRequest, "The logout token is not acceptable.");
-            Err(refused(app, &error.to_string(), problem))
-        }
-    })
+    Ok(Answer::from(&refusal))
 }
 
 fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
@@ -66,23 +55,19 @@ fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
 }
 
 async fn read_logout_token(
-    state: &State,
-    session: &mut Session,
-    context: &Context,
-) -> Result<std::result::Result<Zeroizing<String>, Problem>> {
-    if let Err(problem) = request_body::format(&session.req_header().headers, &[BodyKind::Form]) {
-        return Ok(Err(problem));
-    }
-    let body = match request_body::read(&state.limits, MAX_LOGOUT_BODY, session, context).await? {
-        Ok(body) => body,
-        Err(problem) => return Ok(Err(problem)),
-    };
+    arrival: &Arrival,
+    exchange: &mut Session,
+) -> Result<Zeroizing<String>, RequestError> {
+    request_body::format(&exchange.req_header().headers, &[BodyKind::Form])?;
+    let (limits, connection) = (&arrival.state.limits, arrival.connection.as_deref());
+    let body = request_body::read(limits, MAX_LOGOUT_BODY, exchange, connection).await?;
     let token = form::parse(&body).ok().and_then(|mut fields| fields.take("logout_token"));
-    Ok(token.ok_or(Problem::new(Code::BadRequest, "The body is not a form with one `logout_token`.")))
+    let problem = || Problem::new(Code::BadRequest, "The body is not a form with one `logout_token`.");
+    token.ok_or_else(|| problem().into())
 }
 
 /// Verifies a logout token. If it names an unknown key, the keys are fetched first, as rarely as for a browser's JWT.
-async fn verify(state: &State, app: &App, token: &str) -> std::result::Result<LogoutToken, LogoutTokenError> {
+async fn verify(state: &State, app: &App, token: &str) -> Result<LogoutToken, LogoutTokenError> {
     let verify = |keys: &KeySet| logout_token::verify(token, &app.rules().token, keys, state.now());
     let is_unknown = |error: &_| matches!(error, LogoutTokenError::Token(TokenError::UnknownKey));
     app.relying_party.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await

@@ -1,10 +1,10 @@
 //! Requests that come back: `CDN-Loop` (RFC 8586).
 //!
-//! Every request to an app says that it went through here. One that says so when it comes in was sent on by an app to where it
-//! came from, mostly because an upstream is the gateway's own address, and would go round for ever.
+//! Every request to an app says that it went through here. If a request says so when it comes in, an app has sent it
+//! back to where it came from, mostly because an upstream is the gateway's own address. It would go round for ever.
 //!
-//! `Via` (RFC 9110 section 7.6.3) would do as well, but has a meaning to others: some apps and content delivery networks do not compress for
-//! whoever comes through a proxy.
+//! `Via` (RFC 9110 section 7.6.3) would do as well, but has a meaning to others: some apps and content delivery
+//! networks do not compress for requests that come through a proxy.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use memchr::memmem::Finder;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// What this process writes. Others write something else, also of its kind: each sees its own when a round is over.
+/// The mark of this process. Other processes write other marks: each one sees its own when a round is over.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
     id: Finder<'static>,
@@ -38,7 +38,7 @@ impl Mark {
         Self { id: Finder::new(id), value: HeaderValue::from_static(text) }
     }
 
-    /// Whether a request has been here.
+    /// Tells whether a request has been here.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
         headers.get_all(CDN_LOOP).iter().any(|value| self.id.find(value.as_bytes()).is_some())
     }

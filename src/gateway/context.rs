@@ -1,4 +1,4 @@
-//! What is remembered of a request from one of Pingora's phases to the next.
+//! The memory of a request from one of Pingora's phases to the next. It is split by who may change what.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -6,9 +6,12 @@ use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue};
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
+use crate::access::decision::Permit;
 use crate::access::identity::Identity;
+use crate::access::routes::Route;
 use crate::answer::reason::ReasonCode;
 use crate::connection::connection_limit::Place;
 use crate::connection::exchange_control::ExchangeControl;
@@ -20,145 +23,229 @@ use crate::telemetry::traces::RequestTrace;
 use crate::upstream::{Name, Way};
 
 /// One request.
-#[derive(Default)]
 pub struct Context {
-    /// What it began with, and goes on with after a reload.
-    pub(crate) state: Option<Arc<State>>,
-    /// The connection it came on.
+    /// The facts that are known from its start. They change before the decision only.
+    pub(crate) arrival: Arrival,
+    /// The decision about it. It changes by the decision and by what follows from it.
+    pub(crate) decided: Decided,
+    /// The things that go back to its client together with the answer.
+    pub(crate) reply: Reply,
+    /// Its way to the app. It changes while the request is connected to its app.
+    pub(crate) to_app: ToApp,
+    /// Its spans; `None`: traces are off.
+    pub(crate) trace: Option<Box<RequestTrace>>,
+}
+
+/// The facts of a request that are known from its start.
+pub(crate) struct Arrival {
+    /// The state that it began with, and goes on with after a reload.
+    pub(crate) state: Arc<State>,
+    /// When its head had been read.
+    pub(crate) started: Instant,
+    /// The connection that it came on.
     pub(crate) connection: Option<Arc<ExchangeControl>>,
     /// Its peer is a trusted proxy.
     pub(crate) is_from_proxy: bool,
+    /// Its name: in the app's log, in ours, in the answer.
+    pub(crate) request_id: Option<HeaderValue>,
     /// The app that it is for.
-    pub app: Option<Arc<App>>,
-    /// Whose it is; what becomes identity headers.
-    pub identity: Option<Arc<Identity>>,
-    /// Tokens that were refreshed for it.
-    pub tokens: Option<Arc<Tokens>>,
-    /// `Set-Cookie` headers for its final response, whoever makes that: see `Context::cookies`.
-    pub(crate) new_cookies: Option<NewCookies>,
-    /// Where the browser is, for what takes more than to look at its session.
+    pub(crate) app: Option<Arc<App>>,
+    /// It asks for a WebSocket.
+    pub(crate) websocket: bool,
+    /// The client's address, where more is done than to look at the session.
     pub(crate) client: Option<IpAddr>,
+}
+
+/// The decision about a request, and what follows from it.
+#[derive(Debug, Default)]
+pub(crate) struct Decided {
+    /// The route that it is on.
+    pub(crate) route: Route,
+    /// Its right to go to the app.
+    pub(crate) permit: Option<Permit>,
+    /// The reason why it is served here, where it is.
+    pub(crate) served: Option<ReasonCode>,
+    /// The user whom an endpoint of ours served.
+    pub(crate) user: Option<Arc<Identity>>,
+    /// Tokens that were refreshed for it.
+    pub(crate) tokens: Option<Arc<Tokens>>,
     /// The newest refresh token of the session that was refreshed for it.
     pub(crate) session_key: Option<SessionKey>,
-    /// Chosen for it already, and not used yet.
-    pub(crate) peer: Option<Box<HttpPeer>>,
-    /// How it goes there.
-    pub(crate) way: Option<Way>,
-    /// Upstream addresses that could not be connected to.
-    pub tried: Vec<SocketAddr>,
-    /// The app's host name that is to be looked up before an address is chosen.
-    pub(crate) look_up: Option<Arc<Name>>,
-    /// How often that was necessary.
-    pub(crate) looked_up: usize,
-    /// How often it was sent again, or to be sent on a connection that was no longer good.
-    pub(crate) repeated: usize,
-    /// What it waits for before it is tried again: no descriptor was left.
-    pub(crate) place: Option<Place>,
-    /// One of them did not answer in time.
-    pub connect_timed_out: bool,
+    /// It ends with its session.
+    pub(crate) ends_with_session: bool,
+}
+
+/// The things that go back to the client of a request together with the answer.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    /// `Set-Cookie` headers for the final response, whoever makes that: see [`Reply::cookies`].
+    pub(crate) new_cookies: Option<NewCookies>,
     /// `Strict-Transport-Security`, where it is to be sent.
     pub(crate) hsts: Option<HeaderValue>,
     /// A 1xx of the app has gone out.
     pub(crate) had_interim: bool,
-    /// It asks for a WebSocket.
-    pub websocket: bool,
-    /// It ends with its session.
-    pub(crate) is_watched: bool,
-    /// What it is called: in the app's log, in ours, in the answer.
-    pub(crate) request_id: Option<HeaderValue>,
-    /// When its head had been read.
-    pub(crate) started: Option<Instant>,
-    /// Which route it is on: see `App::route`.
-    pub(crate) route: usize,
-    /// Why it may pass.
-    pub(crate) passed: Option<ReasonCode>,
-    /// The address of the app that it goes to.
-    pub(crate) upstream: Option<SocketAddr>,
-    /// Its spans; `None`: traces are off.
-    pub(crate) trace: Option<Box<RequestTrace>>,
     refused: OnceLock<ReasonCode>,
     note: OnceLock<Box<str>>,
 }
 
+/// The way of a request to its app.
+#[derive(Default)]
+pub(crate) struct ToApp {
+    /// An address that was chosen already, and is not used yet.
+    pub(crate) peer: Option<Box<HttpPeer>>,
+    /// The kind of connection that it takes.
+    pub(crate) way: Option<Way>,
+    /// The address that it goes to.
+    pub(crate) address: Option<SocketAddr>,
+    /// Addresses that could not be connected to.
+    pub(crate) tried: Vec<SocketAddr>,
+    /// The app's host name that is to be looked up before an address is chosen.
+    pub(crate) look_up: Option<Arc<Name>>,
+    /// The number of times that this was necessary.
+    pub(crate) looked_up: usize,
+    /// The number of times that it was sent again, or was to be sent on a connection that was no longer good.
+    pub(crate) repeated: usize,
+    /// The place that it waits for before it is tried again: no descriptor was left.
+    pub(crate) place: Option<Place>,
+    /// One of the addresses did not answer in time.
+    pub(crate) connect_timed_out: bool,
+}
+
+/// A request that may go to its app, on its way there: what was decided about it stays as it is.
+pub(crate) struct Permitted<'a> {
+    /// Its right to go there.
+    pub(crate) permit: &'a Permit,
+    /// The app.
+    pub(crate) app: &'a Arc<App>,
+    /// See [`Context::arrival`].
+    pub(crate) arrival: &'a Arrival,
+    /// See [`Context::decided`].
+    pub(crate) decided: &'a Decided,
+    /// See [`Context::reply`].
+    pub(crate) reply: &'a mut Reply,
+    /// See [`Context::to_app`].
+    pub(crate) to_app: &'a mut ToApp,
+    /// See [`Context::trace`].
+    pub(crate) trace: &'a mut Option<Box<RequestTrace>>,
+}
+
 impl std::fmt::Debug for Context {
-    /// Without the cookies, whose values are the session.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { identity, tokens, new_cookies, tried, connect_timed_out, websocket, .. } = self;
+        let Self { decided, reply, .. } = self;
         let mut shown = formatter.debug_struct("Context");
-        shown.field("identity", identity).field("tokens", tokens).field("new_cookies", new_cookies);
-        shown
-            .field("tried", tried)
-            .field("connect_timed_out", connect_timed_out)
-            .field("websocket", websocket);
-        shown.finish_non_exhaustive()
+        shown.field("decided", decided).field("reply", reply).finish_non_exhaustive()
     }
 }
 
 impl Context {
-    /// A request whose head was read at this time.
-    pub(crate) fn starting(now: Instant) -> Self {
-        Self { started: Some(now), ..Self::default() }
+    /// A request that begins now, with this state.
+    pub(crate) fn new(state: Arc<State>, connection: Option<Arc<ExchangeControl>>) -> Self {
+        let arrival = Arrival {
+            state,
+            started: Instant::now(),
+            connection,
+            is_from_proxy: false,
+            request_id: None,
+            app: None,
+            websocket: false,
+            client: None,
+        };
+        let (decided, reply, to_app) = (Decided::default(), Reply::default(), ToApp::default());
+        Self { arrival, decided, reply, to_app, trace: None }
     }
 
-    /// Notes why it is refused. The first reason counts: it is the most precise one.
-    pub(crate) fn refuse(&self, reason: ReasonCode) {
-        let _an_earlier_one_stays = self.refused.set(reason);
-    }
-
-    /// Notes what the log is told beside the reason.
-    pub(crate) fn note(&self, note: Box<str>) {
-        let _an_earlier_one_stays = self.note.set(note);
-    }
-
-    /// What was compared with what, where it is refused.
-    pub(crate) fn detail(&self) -> Option<&str> {
-        self.note.get().map(|note| &**note)
-    }
-
-    /// Whether it was answered with a problem.
-    pub(crate) fn is_refused(&self) -> bool {
-        self.refused.get().is_some_and(|reason| *reason != ReasonCode::ClientGone)
-    }
-
-    /// Why it was refused, or else why it passed.
+    /// The reason why it was refused, or else why it passed.
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
-        self.refused.get().copied().or(self.passed)
+        self.reply.refused.get().copied().or_else(|| self.decided.reason())
     }
 
+    /// The request on its way to the app; an error if nothing permits it to go there.
+    pub(crate) fn permitted(&mut self) -> Result<Permitted<'_>> {
+        let Self { arrival, decided, reply, to_app, trace } = self;
+        let (arrival, decided) = (&*arrival, &*decided);
+        match (&decided.permit, &arrival.app) {
+            (Some(permit), Some(app)) => {
+                Ok(Permitted { permit, app, arrival, decided, reply, to_app, trace })
+            }
+            _ => Error::e_explain(ErrorType::InternalError, "nothing permits the request to go to an app"),
+        }
+    }
+}
+
+impl Arrival {
     /// The client's address, as far as proxies are trusted.
-    pub(crate) fn client_address(&self, state: &State, headers: &HeaderMap) -> Option<IpAddr> {
+    pub(crate) fn client_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let connection = self.connection.as_ref()?;
-        Some(Origin::new(headers, connection.peer(), connection.tls(), &state.trusted_proxies).client())
+        let proxies = &self.state.trusted_proxies;
+        Some(Origin::new(headers, connection.peer(), connection.tls(), proxies).client())
     }
 
-    /// Whether its connection to the app had served another request.
-    pub(crate) fn is_on_a_kept_connection(&self) -> bool {
-        matches!(&self.way, Some(Way::Http1(attempt)) if attempt.was_kept())
-    }
-
-    /// Who is behind what is written into the audit log.
+    /// The one who is behind a line of the audit log.
     pub(crate) fn cause(&self) -> Option<Cause> {
         Some(Cause { request_id: self.request_id.clone()?, address: self.client })
     }
 
     /// Lets the response say that its connection takes no further request while the server stops.
-    pub(crate) fn close_while_stopping(&self, session: &mut Session) {
+    pub(crate) fn close_while_stopping(&self, exchange: &mut Session) {
         if self.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
-            session.set_keepalive(None);
+            exchange.set_keepalive(None);
         }
     }
+}
 
-    /// The cookies for the final response, whose head goes out now. None where they are no longer the newest, or where they
-    /// would bring back a session that was ended, or a JWT that was revoked, meanwhile: see `session/cookie_changes.rs`.
-    pub(crate) fn cookies(&self, state: &State) -> &[HeaderValue] {
+impl Decided {
+    /// Whose the request is.
+    pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
+        self.permit.as_ref().and_then(Permit::identity).or(self.user.as_ref())
+    }
+
+    /// The reason why it passes, or is served.
+    fn reason(&self) -> Option<ReasonCode> {
+        self.permit.as_ref().map(Permit::reason).or(self.served)
+    }
+}
+
+impl Reply {
+    /// The cookies for the final response, whose head goes out now. There are none where they are no longer the
+    /// newest, or where they would bring back a session that was ended meanwhile, or a JWT that was revoked: see
+    /// `session/cookie_changes.rs`.
+    pub(crate) fn cookies(&self, arrival: &Arrival, decided: &Decided) -> &[HeaderValue] {
         let Some(cookies) = &self.new_cookies else { return &[] };
-        if self.tokens.as_ref().is_some_and(|tokens| state.sessions.is_revoked(&tokens.identity)) {
+        let sessions = &arrival.state.sessions;
+        if decided.tokens.as_ref().is_some_and(|tokens| sessions.is_revoked(&tokens.identity)) {
             return &[];
         }
-        let began = self.started.map_or_else(tokio::time::Instant::now, tokio::time::Instant::from_std);
-        let app = self.app.as_ref().map_or(0, |app| app.rules().sessions);
-        let asker = Asker { app, client: self.client, began };
-        if state.sessions.may_change_cookies(cookies, &asker) { &cookies.headers } else { &[] }
+        let began = tokio::time::Instant::from_std(arrival.started);
+        let app = arrival.app.as_ref().map_or(0, |app| app.rules().sessions);
+        let asker = Asker { app, client: arrival.client, began };
+        if sessions.may_change_cookies(cookies, &asker) { &cookies.headers } else { &[] }
+    }
+
+    /// Notes why the request is refused. The first reason counts: it is the most precise one.
+    pub(crate) fn refuse(&self, reason: ReasonCode) {
+        let _an_earlier_one_stays = self.refused.set(reason);
+    }
+
+    /// Takes a note for the log, which it is told together with the reason.
+    pub(crate) fn note(&self, note: Box<str>) {
+        let _an_earlier_one_stays = self.note.set(note);
+    }
+
+    /// The comparison by which the request was refused, where it is.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        self.note.get().map(|note| &**note)
+    }
+
+    /// Tells whether the request was answered with a problem.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refused.get().is_some_and(|reason| *reason != ReasonCode::ClientGone)
+    }
+}
+
+impl ToApp {
+    /// Tells whether the connection to the app had served another request.
+    pub(crate) fn is_on_a_kept_connection(&self) -> bool {
+        matches!(&self.way, Some(Way::Http1(attempt)) if attempt.was_kept())
     }
 }
 
@@ -171,7 +258,7 @@ mod tests {
     fn cookies_are_not_shown() {
         let cookie = HeaderValue::from_static("__Host-access_token=canary; Path=/");
         let new_cookies = NewCookies { headers: vec![cookie].into(), change: Change::Clear, before: None };
-        let context = Context { new_cookies: Some(new_cookies), ..Context::default() };
-        assert!(!format!("{context:?}").contains("canary"), "{context:?}");
+        let reply = Reply { new_cookies: Some(new_cookies), ..Reply::default() };
+        assert!(!format!("{reply:?}").contains("canary"), "{reply:?}");
     }
 }

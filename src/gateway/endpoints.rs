@@ -1,4 +1,5 @@
-//! The three paths that Portcullis serves to browsers itself: login, user, logout.
+//! The answers of our own endpoints; those to browsers (login, user, logout) are made here. `access/endpoint.rs` says
+//! which endpoints there are.
 
 use std::sync::Arc;
 
@@ -6,123 +7,117 @@ use pingora_core::Result;
 use pingora_proxy::Session;
 use tracing::{debug, error};
 
-use crate::access::assessment::{Grant, PresentedSession};
+use crate::access::endpoint::Call;
+use crate::access::grant::Grant;
 use crate::access::identity::Identity;
-use crate::answer::problem::Problem;
+use crate::access::presented_session::PresentedSession;
 use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Arrival, Context, Decided, Reply};
+use crate::gateway::request_body::RequestError;
 use crate::gateway::state::{App, State};
-use crate::gateway::{request_body, secure_transport, session_cookies};
+use crate::gateway::{
+    backchannel_logout, fusionauth_webhook, request_body, secure_transport, session_cookies,
+};
 use crate::session::{BodyKind, Tokens, parse_credentials, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 
-/// Answers a login.
-pub(super) async fn login(
-    state: &State,
+/// Answers a call of one of our endpoints.
+pub(super) async fn answer(
+    call: Call,
     app: &App,
-    session: &mut Session,
+    exchange: &mut Session,
     context: &mut Context,
-) -> Result<()> {
-    let answer = match try_login(state, app, session, context).await? {
-        Ok(tokens) => user_object(app, &tokens.identity),
-        Err(problem)
-            if matches!(problem.reason, ReasonCode::LoginBody | ReasonCode::UnsupportedMediaType) =>
-        {
-            // What came is told to who sent it, and to nobody else: the name of a field may be a piece of a password.
-            debug!(
-                request_id = text(context.request_id.as_ref()),
-                app = app.name,
-                code = problem.code.as_str(),
-                username_field = app.login.username_field,
-                password_field = app.login.password_field,
-                "login refused: its body has not what is expected; its answer says more"
-            );
-            Answer::from(&problem)
+) -> Result<Answer> {
+    let Context { arrival, decided, reply, .. } = context;
+    match call {
+        Call::Login => login(arrival, app, exchange, decided, reply).await,
+        Call::Logout => Ok(logout(&arrival.state, app, exchange, reply).await),
+        Call::BackchannelLogout => backchannel_logout::answer(arrival, app, exchange).await,
+        Call::FusionAuthWebhook => fusionauth_webhook::answer(arrival, app, exchange).await,
+        Call::User(identity) => {
+            let answer = user_object(app, &identity);
+            decided.user = Some(identity);
+            Ok(answer)
         }
-        Err(problem) => Answer::from(&problem),
-    };
-    answer.send(state, session, context).await
+    }
+}
+
+/// Answers a login.
+async fn login(
+    arrival: &Arrival,
+    app: &App,
+    exchange: &mut Session,
+    decided: &mut Decided,
+    reply: &mut Reply,
+) -> Result<Answer> {
+    match try_login(arrival, app, exchange, decided, reply).await {
+        Ok(tokens) => Ok(user_object(app, &tokens.identity)),
+        Err(RequestError::Broken(error)) => Err(error),
+        Err(RequestError::Refused(problem)) => {
+            if matches!(problem.reason, ReasonCode::LoginBody | ReasonCode::UnsupportedMediaType) {
+                // Only the sender is told what came: the name of a field may be a piece of a password.
+                debug!(
+                    request_id = text(arrival.request_id.as_ref()),
+                    app = app.name,
+                    code = problem.code.as_str(),
+                    username_field = app.login.username_field,
+                    password_field = app.login.password_field,
+                    "login refused: its body has not what is expected; its answer says more"
+                );
+            }
+            Ok(Answer::from(&problem))
+        }
+    }
 }
 
 async fn try_login(
-    state: &State,
+    arrival: &Arrival,
     app: &App,
-    session: &mut Session,
-    context: &mut Context,
-) -> Result<std::result::Result<Arc<Tokens>, Problem>> {
-    let format = match request_body::format(&session.req_header().headers, BodyKind::OF_LOGINS) {
-        Ok(format) => format,
-        Err(problem) => return Ok(Err(problem)),
-    };
-    let body =
-        match request_body::read(&state.limits, state.limits.max_login_body_size, session, context).await? {
-            Ok(body) => body,
-            Err(problem) => return Ok(Err(problem)),
-        };
-    let credentials = match parse_credentials(&format, &body, &app.login) {
-        Ok(credentials) => credentials,
-        Err(problem) => return Ok(Err(problem)),
-    };
+    exchange: &mut Session,
+    decided: &mut Decided,
+    reply: &mut Reply,
+) -> Result<Arc<Tokens>, RequestError> {
+    let (state, party) = (&arrival.state, &app.relying_party);
+    let format = request_body::format(&exchange.req_header().headers, BodyKind::OF_LOGINS)?;
+    let (limits, max_size) = (&state.limits, state.limits.max_login_body_size);
+    let body = request_body::read(limits, max_size, exchange, arrival.connection.as_deref()).await?;
+    let credentials = parse_credentials(&format, &body, &app.login)?;
     drop(body);
-    let tokens = match state.sessions.login(&app.relying_party, credentials, context.client).await {
-        Ok(tokens) => tokens,
-        Err(problem) => return Ok(Err(problem)),
-    };
-    let old = presented_session(state, app, session);
-    match session_cookies::of_login(state, app, &tokens, session.req_header(), old.presented) {
-        Ok(cookies) => context.new_cookies = Some(cookies),
+    let tokens = state.sessions.login(party, credentials, arrival.client).await?;
+    let old = presented_session(state, app, exchange);
+    match session_cookies::of_login(state, app, &tokens, exchange.req_header(), old.presented) {
+        Ok(cookies) => reply.new_cookies = Some(cookies),
         Err(error) => {
             error!(app = app.name, %error, "login impossible: the provider's tokens do not fit into cookies");
-            audit::record(Event::LoginRefused, ReasonCode::CookiesTooLarge, &app.relying_party, None);
-            return Ok(Err(unavailable().because(ReasonCode::CookiesTooLarge)));
+            audit::record(Event::LoginRefused, ReasonCode::CookiesTooLarge, party, None);
+            return Err(unavailable().because(ReasonCode::CookiesTooLarge).into());
         }
     }
     let is_same = |old: &Grant| tokens.refresh_token.as_ref() == Some(&old.refresh_token);
-    audit::record(Event::Login, ReasonCode::Requested, &app.relying_party, Some(tokens.identity.subject()));
-    secure_transport::warn_of_login(state, app, session, context);
-    context.identity = Some(Arc::clone(&tokens.identity));
+    audit::record(Event::Login, ReasonCode::Requested, party, Some(tokens.identity.subject()));
+    secure_transport::warn_of_login(app, exchange, arrival);
+    decided.user = Some(Arc::clone(&tokens.identity));
     if !old.grant.as_ref().is_some_and(is_same) {
-        state.sessions.replace(
-            &app.relying_party,
-            old.grant.as_ref(),
-            old.identity.as_deref(),
-            &tokens.identity,
-        );
+        state.sessions.replace(party, old.grant.as_ref(), old.identity.as_deref(), &tokens.identity);
     }
-    Ok(Ok(tokens))
-}
-
-/// Answers who the user is.
-pub(super) async fn user(
-    state: &State,
-    app: &App,
-    identity: &Identity,
-    session: &mut Session,
-    context: &Context,
-) -> Result<()> {
-    user_object(app, identity).send(state, session, context).await
+    Ok(tokens)
 }
 
 /// Answers a logout: the session is over in any case, also if the provider is down.
-pub(super) async fn logout(
-    state: &State,
-    app: &App,
-    session: &mut Session,
-    context: &mut Context,
-) -> Result<()> {
-    let PresentedSession { presented, grant, identity } = presented_session(state, app, session);
-    context.new_cookies = Some(session_cookies::cleared(app, session.req_header(), presented));
+async fn logout(state: &State, app: &App, exchange: &Session, reply: &mut Reply) -> Answer {
+    let PresentedSession { presented, grant, identity } = presented_session(state, app, exchange);
+    reply.new_cookies = Some(session_cookies::cleared(app, exchange.req_header(), presented));
     state.sessions.logout(&app.relying_party, grant.as_ref(), identity.as_deref()).await;
-    Answer::no_content().send(state, session, context).await
+    Answer::no_content()
 }
 
 fn user_object(app: &App, identity: &Identity) -> Answer {
     Answer::json(identity.user_object(&app.rules().identity))
 }
 
-fn presented_session(state: &State, app: &App, session: &Session) -> PresentedSession {
-    let headers = &session.req_header().headers;
+fn presented_session(state: &State, app: &App, exchange: &Session) -> PresentedSession {
+    let headers = &exchange.req_header().headers;
     state.with_knowledge(app, false, |known| PresentedSession::read(app.rules(), headers, known))
 }

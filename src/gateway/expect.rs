@@ -1,7 +1,7 @@
 //! `Expect: 100-continue` (RFC 9110 section 10.1.1): answered here, and never passed on.
 //!
-//! An app that sees it may answer from the head alone and take what comes next for another request, while the body is on its
-//! way to it. Without it, an app has to read the body or to close the connection.
+//! An app that sees it may answer from the head alone and take what comes next for another request, while the body is
+//! on its way to it. Without it, an app has to read the body or to close the connection.
 
 use http::{HeaderValue, Version, header};
 use pingora_core::Result;
@@ -10,26 +10,26 @@ use pingora_proxy::Session;
 
 use crate::syntax::framing_fields::expects_continue;
 
-/// Whether the client may wait for 100 before it sends its body. One of HTTP/1.0 knows none; over HTTP/2 the field was
-/// dropped.
+/// Tells whether the client may wait for 100 before it sends its body. A client of HTTP/1.0 knows no 100; over HTTP/2
+/// the field was dropped.
 fn is_awaited(request: &RequestHeader) -> bool {
     let values = request.headers.get_all(header::EXPECT).iter().map(HeaderValue::as_bytes);
     request.version == Version::HTTP_11 && expects_continue(values)
 }
 
 /// Tells a client that waits for it to send its body. To be called once it is certain that somebody wants it.
-pub(super) async fn go_on(session: &mut Session) -> Result<()> {
-    if !session.req_header().headers.contains_key(header::EXPECT) {
+pub(super) async fn go_on(exchange: &mut Session) -> Result<()> {
+    if !exchange.req_header().headers.contains_key(header::EXPECT) {
         return Ok(());
     }
-    let is_due = is_awaited(session.req_header())
-        && session.response_written().is_none()
-        && !session.as_mut().is_body_done();
+    let is_due = is_awaited(exchange.req_header())
+        && exchange.response_written().is_none()
+        && !exchange.as_mut().is_body_done();
     if is_due {
         // Pingora would otherwise take it for a final answer before the body's end.
-        session.set_close_on_response_before_downstream_finish(false);
-        session.write_continue_response().await?;
-        session.set_close_on_response_before_downstream_finish(true);
+        exchange.set_close_on_response_before_downstream_finish(false);
+        exchange.write_continue_response().await?;
+        exchange.set_close_on_response_before_downstream_finish(true);
     }
     Ok(())
 }

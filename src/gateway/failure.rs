@@ -1,4 +1,4 @@
-//! Who is to blame when a request breaks off, and what its client is told.
+//! Requests that break off: finds who is to blame, and tells the client.
 
 use std::io;
 
@@ -9,35 +9,31 @@ use tracing::{field, info, warn};
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::gateway::answer::Answer;
-use crate::gateway::context::Context;
+use crate::gateway::context::{Context, ToApp};
 use crate::gateway::early_answer;
-use crate::gateway::state::State;
 use crate::syntax::app_head::AppHeadRefusal;
 use crate::telemetry::access_log::text;
 use crate::telemetry::metrics;
 use crate::upstream;
 
-/// Answers as far as that is still possible.
-pub(super) async fn answer(
-    state: &State,
-    session: &mut Session,
-    error: &Error,
-    context: &Context,
-) -> FailToProxy {
-    if early_answer::is_answered(context) {
+/// Answers a request that broke off, as far as that is still possible.
+pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Context) -> FailToProxy {
+    let connection = context.arrival.connection.as_deref();
+    if early_answer::is_answered(connection) {
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     }
-    let app = context.app.as_ref().map(|app| app.name.as_str());
-    let request_id = text(context.request_id.as_ref());
-    let started = session.response_written().is_some_and(|response| !response.status.is_informational());
-    let Some(problem) = problem(error, context) else {
-        context.refuse(ReasonCode::ClientGone);
+    let app = context.arrival.app.as_ref().map(|app| app.name.as_str());
+    let request_id = text(context.arrival.request_id.as_ref());
+    let started = exchange.response_written().is_some_and(|response| !response.status.is_informational());
+    let Some(problem) = problem(error, connection, &context.to_app) else {
+        context.reply.refuse(ReasonCode::ClientGone);
         info!(app, request_id, error = error.etype().as_str(), "the client went away");
         return FailToProxy { error_code: 0, can_reuse_downstream: false };
     };
-    context.refuse(problem.reason);
+    context.reply.refuse(problem.reason);
     if let (Some(app), Code::UpstreamUnavailable | Code::UpstreamTimeout) = (app, problem.code) {
         metrics::count_upstream_error(app, problem.reason);
     }
@@ -75,31 +71,32 @@ pub(super) async fn answer(
     // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
     let is_the_apps =
         matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
-    let can_be_read = session.is_body_done() || early_answer::has_short_body(session.req_header());
-    let may_continue = is_the_apps && can_be_read && session.get_keepalive().is_some();
-    match context.connection.as_ref().filter(|_| may_continue) {
+    let can_be_read = exchange.is_body_done() || early_answer::has_short_body(exchange.req_header());
+    let may_continue = is_the_apps && can_be_read && exchange.get_keepalive().is_some();
+    match connection.filter(|_| may_continue) {
         Some(connection) => connection.recover(),
-        None => session.set_keepalive(None),
+        None => exchange.set_keepalive(None),
     }
-    let written = Answer::from(&problem).send(state, session, context).await.is_ok();
+    let written = Answer::from(&problem).send(exchange, context).await.is_ok();
     if written && may_continue {
         // What is not read in time ends the connection: the server's front sees the unread rest.
-        let _ = session.drain_request_body().await;
-        if let Some(connection) = &context.connection {
+        let _ = exchange.drain_request_body().await;
+        if let Some(connection) = connection {
             connection.continue_after_failure();
         }
     }
     FailToProxy { error_code, can_reuse_downstream: written && may_continue }
 }
 
-/// Why an app's head was refused, if that is it. Other errors may quote what the app has said, so they are not logged.
+/// The reason why an app's head was refused, if that is the error. Other errors may quote what the app has said, so
+/// they are not logged.
 fn refusal(error: &Error) -> Option<AppHeadRefusal> {
     let cause = error.root_cause();
     let from_io = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<AppHeadRefusal>();
     cause.downcast_ref::<AppHeadRefusal>().or_else(from_io).copied()
 }
 
-/// Who has made a request fail.
+/// The one who has made a request fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Culprit {
     /// It has left, or takes nothing: there is nobody to answer, and nothing to mend.
@@ -112,7 +109,7 @@ enum Culprit {
     Gateway,
 }
 
-/// By where it broke, and how. `is_of_app`: an app was asked.
+/// Finds the culprit by where the exchange broke, and how. `is_of_app`: an app was asked.
 fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
     use ErrorType::{
         ConnectTimedout, ConnectionClosed, H2Error, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
@@ -133,10 +130,10 @@ fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
     }
 }
 
-/// `None`: there is nobody to answer.
-fn problem(error: &Error, context: &Context) -> Option<Problem> {
+/// The problem that the client is told. `None`: there is nobody to answer.
+fn problem(error: &Error, connection: Option<&ExchangeControl>, to_app: &ToApp) -> Option<Problem> {
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
-    match context.connection.as_ref().and_then(|connection| connection.ended()) {
+    match connection.and_then(ExchangeControl::ended) {
         Some(EndReason::ResponseTimeout | EndReason::AppIdle) => return Some(too_late),
         Some(EndReason::BodyTooSlow) => {
             return Some(Problem::new(Code::RequestTimeout, "The body did not arrive in time."));
@@ -147,11 +144,11 @@ fn problem(error: &Error, context: &Context) -> Option<Problem> {
         Some(_) => return None,
         None => {}
     }
-    match culprit(error.esource(), error.etype(), context.upstream.is_some()) {
+    match culprit(error.esource(), error.etype(), to_app.address.is_some()) {
         Culprit::Client => None,
         Culprit::App if upstream::is_too_late(error) => Some(too_late),
         Culprit::SlowApp => Some(too_late),
-        Culprit::App if context.connect_timed_out => Some(too_late),
+        Culprit::App if to_app.connect_timed_out => Some(too_late),
         Culprit::App => Some(Problem::new(Code::UpstreamUnavailable, "The app cannot be reached now.")),
         Culprit::Request => Some(Problem::new(Code::BadRequest, "The request is malformed.")),
         Culprit::Gateway => Some(Problem::new(Code::InternalError, "Something failed here. The log has it.")),
@@ -231,9 +228,7 @@ mod tests {
     #[test]
     fn what_ended_the_exchange_goes_before_how_it_shows() {
         use std::net::SocketAddr;
-        use std::sync::Arc;
 
-        use crate::connection::exchange_control::ExchangeControl;
         for (reason, code) in [
             (EndReason::ResponseTimeout, Some(Code::UpstreamTimeout)),
             (EndReason::AppIdle, Some(Code::UpstreamTimeout)),
@@ -243,13 +238,15 @@ mod tests {
             (EndReason::SessionEnded, None),
             (EndReason::Shutdown, None),
         ] {
-            let connection = Arc::new(ExchangeControl::new(SocketAddr::from(([127, 0, 0, 1], 1)), false));
+            let connection = ExchangeControl::new(SocketAddr::from(([127, 0, 0, 1], 1)), false);
             connection.end(reason);
-            let mut context = Context::default();
-            context.connection = Some(connection);
             for source in SOURCES {
                 let error = Error::create(ErrorType::ReadError, source, None, None);
-                assert_eq!(problem(&error, &context).map(|problem| problem.code), code, "{reason:?}");
+                assert_eq!(
+                    problem(&error, Some(&connection), &ToApp::default()).map(|problem| problem.code),
+                    code,
+                    "{reason:?}"
+                );
             }
         }
     }

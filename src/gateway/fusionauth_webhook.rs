@@ -12,8 +12,8 @@ use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::gateway::answer::Answer;
-use crate::gateway::context::Context;
-use crate::gateway::request_body::{self, Body};
+use crate::gateway::context::Arrival;
+use crate::gateway::request_body::{self, Body, RequestError};
 use crate::gateway::state::{App, State};
 use crate::identity_provider::UnknownKeySource;
 use crate::session::{BodyKind, Revoked, unavailable};
@@ -25,34 +25,22 @@ const MAX_BODY: usize = 64 * 1024;
 const SIGNATURE: &str = "x-fusionauth-signature-jwt";
 
 /// Answers FusionAuth. Events that end no session are 200, too: an event may be transactional there, and wait for that.
-pub(super) async fn answer(state: &State, app: &App, session: &mut Session, context: &Context) -> Result<()> {
-    let answer = match read_body(state, session, context).await? {
-        Ok(body) => match take(state, app, &session.req_header().headers, &body).await {
-            Ok(()) => Answer::ok(),
-            Err(problem) => Answer::from(&problem),
-        },
-        Err(problem) => Answer::from(&refused(app, &problem.detail.clone(), problem)),
+pub(super) async fn answer(arrival: &Arrival, app: &App, exchange: &mut Session) -> Result<Answer> {
+    let taken = match read_body(arrival, exchange).await {
+        Ok(body) => take(&arrival.state, app, &exchange.req_header().headers, &body).await,
+        Err(RequestError::Refused(problem)) => Err(refused(app, &problem.detail.clone(), problem)),
+        Err(RequestError::Broken(error)) => return Err(error),
     };
-    answer.send(state, session, context).await
+    Ok(taken.map_or_else(|problem| Answer::from(&problem), |()| Answer::ok()))
 }
 
-async fn read_body(
-    state: &State,
-    session: &mut Session,
-    context: &Context,
-) -> Result<std::result::Result<Body, Problem>> {
-    match request_body::format(&session.req_header().headers, &[BodyKind::Json]) {
-        Ok(_) => request_body::read(&state.limits, MAX_BODY, session, context).await,
-        Err(problem) => Ok(Err(problem)),
-    }
+async fn read_body(arrival: &Arrival, exchange: &mut Session) -> Result<Body, RequestError> {
+    request_body::format(&exchange.req_header().headers, &[BodyKind::Json])?;
+    let (limits, connection) = (&arrival.state.limits, arrival.connection.as_deref());
+    request_body::read(limits, MAX_BODY, exchange, connection).await
 }
 
-async fn take(
-    state: &State,
-    app: &App,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> std::result::Result<(), Problem> {
+async fn take(state: &State, app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
     let Some(rules) = &app.rules().webhook else { return Err(unavailable()) };
     match verified_event(state, app, rules, headers, body).await {
         Ok(event) => {
@@ -78,7 +66,7 @@ async fn verified_event(
     rules: &WebhookRules,
     headers: &HeaderMap,
     body: &[u8],
-) -> std::result::Result<Event, WebhookError> {
+) -> Result<Event, WebhookError> {
     let mut signatures = headers.get_all(SIGNATURE).iter();
     let (Some(Ok(signature)), None) = (signatures.next().map(HeaderValue::to_str), signatures.next()) else {
         return Err(WebhookError::Unsigned);

@@ -6,13 +6,13 @@ use pingora_http::RequestHeader;
 use crate::syntax::framing_fields::ConnectionOptions;
 use crate::syntax::list_field;
 
-/// How long a connection is kept, as peers from before HTTP/1.1 say it.
+/// The field in which peers from before HTTP/1.1 say for what time they keep a connection.
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
-/// What some clients send to a proxy instead of `Connection`.
+/// The field that some clients send to a proxy instead of `Connection`.
 pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Those of a request, whatever its `Connection` names.
+/// The fields of a request that are for one hop, whatever its `Connection` names.
 pub(super) const OF_REQUESTS: [HeaderName; 10] = [
     header::TE,
     header::TRAILER,
@@ -33,7 +33,8 @@ pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Whether a client of HTTP/1.x keeps its connection after the answer, by all that its `Connection` fields say (RFC 9112 section
+/// Tells whether a client of HTTP/1.x keeps its connection after the answer, by all that its `Connection` fields say
+/// (RFC 9112 section
 /// 9.3).
 pub(super) fn persists(request: &RequestHeader) -> bool {
     ConnectionOptions::of(&request.headers).persists(request.version == Version::HTTP_11)

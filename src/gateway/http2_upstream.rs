@@ -1,10 +1,12 @@
 //! Requests to an app that speaks HTTP/2.
 //!
-//! They take this way and not Pingora's, which takes nothing of an answer while it waits for the app to take a message: an
-//! app that takes messages only between its answers would stand still for ever, one that has refused an upload would not be
-//! heard, and a client that has left would not be noticed. A client of HTTP/1.0 would get chunks, which it does not know. All
-//! requests take it, so that those without a body to speak of share connections. Everything else is as for other apps; Pingora's phases are called in the
-//! same order.
+//! They take this way and not Pingora's. Pingora takes nothing of an answer while it waits for the app to take a
+//! message. So an app that takes messages only between its answers would stand still for ever, an app that has refused
+//! an upload would not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks,
+//! which it does not know.
+//!
+//! All requests take this way, so that those without a large body share connections. Everything else is as for other
+//! apps: the functions that Pingora's phases call are called in the same order.
 
 mod upload;
 
@@ -14,64 +16,86 @@ use pingora_core::protocols::http::v2::client::Http2Session;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::RequestHeader;
-use pingora_proxy::{ProxyHttp, Session};
+use pingora_proxy::Session;
 
-use crate::gateway::context::Context;
-use crate::gateway::{Gateway, early_answer, hop_by_hop};
+use crate::gateway::cdn_loop::Mark;
+use crate::gateway::context::Permitted;
+use crate::gateway::upstream_choice::{self, Outgoing};
+use crate::gateway::{app_answer, early_answer, hop_by_hop, retry, trailers, upstream_request};
 use crate::syntax::app_head::has_no_body;
 use crate::syntax::grpc;
 use crate::upstream::{Way, http2};
 
 use upload::Upload;
 
-/// Whether a request holds up no other on its connection, though the app takes nothing of its body.
-fn is_harmless(session: &mut Session) -> bool {
-    session.as_mut().is_body_empty()
-        || early_answer::has_body_within(session.req_header(), http2::HARMLESS_BODY)
+/// Tells whether a request holds up no other on its connection, though the app takes nothing of its body.
+fn is_harmless(exchange: &mut Session) -> bool {
+    exchange.as_mut().is_body_empty()
+        || early_answer::has_body_within(exchange.req_header(), http2::HARMLESS_BODY)
 }
 
-/// Takes a request to the app and its answer back, again where that is right. `false`: the app does not speak HTTP/2.
-pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mut Context) -> Result<bool> {
+/// The result for a request that was to go to its app over HTTP/2.
+pub(super) enum Proxied {
+    /// Its answer has been passed on.
+    Answered,
+    /// The app does not speak HTTP/2: Pingora takes it there.
+    OverHttp1,
+}
+
+/// Takes a request to the app and its answer back, again where that is right.
+pub(super) async fn proxy(
+    permitted: &mut Permitted<'_>,
+    outgoing: &Outgoing,
+    exchange: &mut Session,
+) -> Result<Proxied> {
     loop {
-        let mut peer = gateway.upstream_peer(session, context).await?;
+        let mut peer = upstream_choice::peer(exchange, permitted).await?;
         // Also where the app wants HTTP/1.1 by now: see below.
         if !http2::is_offered(&peer) {
             // Or the next one's turn would be lost: with two addresses, one would never have any.
-            context.peer = Some(peer);
-            return Ok(false);
+            permitted.to_app.peer = Some(peer);
+            return Ok(Proxied::OverHttp1);
         }
-        if grpc::is_call(session.req_header()) {
+        if grpc::is_call(exchange.req_header()) {
             http2::share_with_calls(&mut peer);
-        } else if !is_harmless(session) {
+        } else if !is_harmless(exchange) {
             http2::use_alone(&mut peer);
         }
-        let error = match gateway.connections.open(&peer).await {
+        let error = match outgoing.connections.open(&peer).await {
             Ok(Some((mut upstream, is_reused))) => {
-                let called = call(gateway, &peer, &mut upstream, session, context).await;
+                let called = call(permitted, outgoing, &peer, &mut upstream, exchange).await;
                 if matches!(&called, Err(error) if *error.etype() == ErrorType::ReadTimedout) {
                     // It may be the connection that does not answer.
                     upstream.conn.mark_shutdown();
                 }
-                gateway.connections.close(upstream, &peer);
-                let Err(error) = called else { return Ok(true) };
+                outgoing.connections.close(upstream, &peer);
+                let Err(mut error) = called else { return Ok(Proxied::Answered) };
                 if let (ErrorType::H2Downgrade | ErrorType::InvalidH2, Some(Way::Offer(choice))) =
-                    (error.etype(), &context.way)
+                    (error.etype(), &permitted.to_app.way)
                 {
                     choice.was_http1();
                 }
-                gateway.error_while_proxy(&peer, session, error, context, is_reused)
+                let is_reused = is_reused || permitted.to_app.is_on_a_kept_connection();
+                retry::decide(exchange, &mut error, permitted.to_app, is_reused);
+                error
             }
-            Ok(None) => match &context.way {
-                Some(Way::Offer(choice)) if !grpc::is_call(session.req_header()) => {
+            Ok(None) => match &permitted.to_app.way {
+                Some(Way::Offer(choice)) if !grpc::is_call(exchange.req_header()) => {
                     choice.was_http1();
                     continue;
                 }
                 _ => {
                     let error = Error::explain(ErrorType::ConnectError, "the app does not choose HTTP/2");
-                    gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up()
+                    let mut error = error.into_up();
+                    upstream_choice::after_failure(&outgoing.clients, &peer, permitted, &mut error);
+                    error
                 }
             },
-            Err(error) => gateway.fail_to_connect(session, &peer, context, error.into_up()).into_up(),
+            Err(error) => {
+                let mut error = error.into_up();
+                upstream_choice::after_failure(&outgoing.clients, &peer, permitted, &mut error);
+                error
+            }
         };
         if !error.retry() {
             return Err(error);
@@ -79,54 +103,54 @@ pub(super) async fn proxy(gateway: &Gateway, session: &mut Session, context: &mu
     }
 }
 
-/// Once, on one stream.
+/// Takes a request to the app once, on one stream.
 async fn call(
-    gateway: &Gateway,
+    permitted: &mut Permitted<'_>,
+    outgoing: &Outgoing,
     peer: &HttpPeer,
     upstream: &mut Http2Session,
-    session: &mut Session,
-    context: &mut Context,
+    exchange: &mut Session,
 ) -> Result<()> {
-    let head = request_head(gateway, peer, session, context).await?;
-    let has_no_body = session.as_mut().is_body_empty();
+    let head = request_head(permitted, &outgoing.mark, peer, exchange).await?;
+    let has_no_body = exchange.as_mut().is_body_empty();
     upstream.write_request_header(Box::new(head), has_no_body).map_err(Error::into_up)?;
-    let timeouts = context.app.as_ref().map(|app| app.timeouts.clone());
-    let timeouts = timeouts.ok_or_else(|| Error::explain(ErrorType::InternalError, "no app"))?;
+    let timeouts = permitted.app.timeouts.clone();
     let socket = upstream.digest().and_then(|digest| digest.socket_digest.clone());
     let sending = upstream.take_request_body_writer();
     let sending = sending.filter(|_| !has_no_body);
-    let mut upload = Upload::new(sending, session, timeouts.idle, socket, context.connection.clone());
+    let mut upload =
+        Upload::new(sending, exchange, timeouts.idle, socket, permitted.arrival.connection.clone());
     let mut answer = Answer { upstream, has_head: false, has_body: false };
     loop {
         // Usually the client's connection knows how long the app is waited for, and it is always read; but not here.
         let patience = if answer.has_head { timeouts.idle } else { timeouts.response };
-        answer.upstream.read_timeout = upload.is_deaf(session).then_some(patience);
+        answer.upstream.read_timeout = upload.is_deaf(exchange).then_some(patience);
         let part = tokio::select! {
-            moved = upload.advance(session) => {
+            moved = upload.advance(exchange) => {
                 moved?;
                 continue;
             }
             part = answer.next() => part.map_err(Error::into_up)?,
         };
-        if pass_on(gateway, part, session, context).await? {
+        if pass_on(permitted, part, exchange).await? {
             return Ok(());
         }
     }
 }
 
-/// What the app is told.
+/// The head that the app sees.
 async fn request_head(
-    gateway: &Gateway,
+    permitted: &mut Permitted<'_>,
+    mark: &Mark,
     peer: &HttpPeer,
-    session: &mut Session,
-    context: &mut Context,
+    exchange: &mut Session,
 ) -> Result<RequestHeader> {
-    let mut head = session.req_header().clone();
+    let mut head = exchange.req_header().clone();
     head.set_version(Version::HTTP_2);
     for name in hop_by_hop::named_by_connection(&head.headers).iter().chain(&hop_by_hop::OF_REQUESTS) {
         head.remove_header(name);
     }
-    gateway.upstream_request_filter(session, &mut head, context).await?;
+    upstream_request::complete(permitted, mark, exchange, &mut head).await?;
     let host = head.remove_header(&header::HOST);
     let host = host.ok_or_else(|| Error::explain(ErrorType::InternalError, "no host"))?;
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -136,17 +160,12 @@ async fn request_head(
     Ok(head)
 }
 
-/// Passes a part of the answer on to the client. `true`: it was the last.
-async fn pass_on(
-    gateway: &Gateway,
-    mut part: HttpTask,
-    session: &mut Session,
-    context: &mut Context,
-) -> Result<bool> {
+/// Passes a part of the answer on to the client. Returns true after the last one.
+async fn pass_on(permitted: &mut Permitted<'_>, mut part: HttpTask, exchange: &mut Session) -> Result<bool> {
     match &mut part {
         HttpTask::Header(head, _) => {
-            gateway.response_filter(session, head, context).await?;
-            let client = session.req_header();
+            app_answer::change(permitted, exchange, head)?;
+            let client = exchange.req_header();
             let has_body = !has_no_body(client.method == Method::HEAD, head.status.as_u16());
             if client.version == Version::HTTP_11
                 && has_body
@@ -158,11 +177,11 @@ async fn pass_on(
             head.set_version(Version::HTTP_11);
         }
         HttpTask::Trailer(Some(trailers)) => {
-            gateway.upstream_response_trailer_filter(session, trailers, context)?;
+            trailers::clean(permitted.app, trailers)?;
         }
         _ => {}
     }
-    session.write_response_tasks(vec![part]).await.map_err(Error::into_down)
+    exchange.write_response_tasks(vec![part]).await.map_err(Error::into_down)
 }
 
 /// An app's answer.

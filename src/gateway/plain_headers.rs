@@ -1,8 +1,8 @@
 //! Headers changed as the `http` crate has them.
 //!
-//! Through `pingora_http` every header that is set costs several times as much: its name is parsed each time, and a second map keeps how each name is
-//! spelled. That map is given up here. Names go on in lower case, as with any HTTP/2 hop; but for those of a WebSocket's
-//! handshake, which some servers and clients know in one spelling only.
+//! Through `pingora_http` every header that is set costs several times as much: its name is parsed each time, and a
+//! second map keeps how each name is spelled. That map is given up here. Names go on in lower case, as with any HTTP/2
+//! hop, except those of a WebSocket's handshake, which some servers and clients know in one spelling only.
 
 use http::{HeaderMap, HeaderName, Request, Response, request, response};
 use pingora_core::Result;

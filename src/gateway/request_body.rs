@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use pingora_core::Result;
+use pingora_core::Error;
 use pingora_proxy::Session;
 use tokio::time::timeout;
 use zeroize::Zeroize;
@@ -10,10 +10,30 @@ use zeroize::Zeroize;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::config;
-use crate::gateway::context::Context;
+use crate::connection::exchange_control::ExchangeControl;
 use crate::gateway::expect;
 use crate::session::{BodyFormat, BodyKind};
 use crate::syntax::framing_fields::content_length;
+
+/// The ways in which a request of one of our endpoints comes to nothing.
+pub(super) enum RequestError {
+    /// It is answered with a problem.
+    Refused(Problem),
+    /// Its client's connection broke.
+    Broken(Box<Error>),
+}
+
+impl From<Problem> for RequestError {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(problem)
+    }
+}
+
+impl From<Box<Error>> for RequestError {
+    fn from(error: Box<Error>) -> Self {
+        Self::Broken(error)
+    }
+}
 
 /// A body, zeroised when dropped.
 pub(super) struct Body(BytesMut);
@@ -32,11 +52,8 @@ impl Drop for Body {
     }
 }
 
-/// What a body is, by its head. A field that comes twice has two readings, and is taken for none that is known.
-pub(super) fn format(
-    headers: &HeaderMap,
-    accepted: &'static [BodyKind],
-) -> std::result::Result<BodyFormat, Problem> {
+/// Tells what a body is, by its head. A field that comes twice has two readings, and is taken for none that is known.
+pub(super) fn format(headers: &HeaderMap, accepted: &'static [BodyKind]) -> Result<BodyFormat, Problem> {
     let only = |name: HeaderName| {
         let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
         let first = values.next();
@@ -45,38 +62,38 @@ pub(super) fn format(
     BodyFormat::from_headers(only(header::CONTENT_TYPE), only(header::CONTENT_ENCODING), accepted)
 }
 
-/// Reads a whole body of at most `max_size` bytes, within `login_body_timeout` and nothing else. The inner error is to be answered.
+/// Reads a whole body of at most `max_size` bytes. No deadline but `login_body_timeout` holds for it.
 pub(super) async fn read(
     limits: &config::Limits,
     max_size: usize,
-    session: &mut Session,
-    context: &Context,
-) -> Result<std::result::Result<Body, Problem>> {
+    exchange: &mut Session,
+    connection: Option<&ExchangeControl>,
+) -> Result<Body, RequestError> {
     let too_large = || Problem::new(Code::BodyTooLarge, "The body is too large.");
     let length =
-        content_length(&session.req_header().headers).and_then(|length| usize::try_from(length).ok());
+        content_length(&exchange.req_header().headers).and_then(|length| usize::try_from(length).ok());
     if length.is_some_and(|length| length > max_size) {
-        return Ok(Err(too_large()));
+        return Err(too_large().into());
     }
-    expect::go_on(session).await?;
-    if let Some(connection) = &context.connection {
+    expect::go_on(exchange).await?;
+    if let Some(connection) = connection {
         connection.timeouts.exempt_from_body_rate();
     }
     let reading = async {
         let mut body = Body(BytesMut::with_capacity(length.unwrap_or(1024)));
-        while let Some(chunk) = session.read_request_body().await? {
+        while let Some(chunk) = exchange.read_request_body().await? {
             if body.len() + chunk.len() > max_size {
-                return Ok(Err(too_large()));
+                return Err(too_large().into());
             }
             body.0.extend_from_slice(&chunk);
         }
-        Ok(Ok(body))
+        Ok(body)
     };
     if let Ok(read) = timeout(limits.login_body_timeout, reading).await {
         return read;
     }
-    session.set_keepalive(None);
-    Ok(Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.")))
+    exchange.set_keepalive(None);
+    Err(Problem::new(Code::RequestTimeout, "The body did not arrive in time.").into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which requests that failed at the app are sent again.
+//! Requests that failed at the app: decides which of them are sent again.
 
 use std::io;
 use std::sync::Arc;
@@ -7,15 +7,17 @@ use pingora_core::{Error, ErrorType, Result};
 use pingora_proxy::Session;
 
 use crate::connection::connection_limit::Connections;
-use crate::gateway::context::Context;
+use crate::gateway::context::ToApp;
 use crate::system::descriptors::is_out_of_descriptors;
-use crate::upstream::{Way, http2, is_too_late, to_look_up};
+use crate::telemetry::traces::RequestTrace;
+use crate::upstream::{Choice, http2, is_too_late, to_look_up};
 
-/// How often one request is sent again. An app that is being replaced may end several connections one after the other.
+/// The number of times that one request is sent again. An app that is being replaced may end several connections one
+/// after the other.
 const MAX_REPEATED: usize = 4;
 
-/// How often one request has a host name looked up before a connection is made. An answer is good for a second, so this
-/// suffices for every address that is tried.
+/// The number of look-ups of a host name that one request may need before a connection is made. An answer is good for a
+/// second, so this suffices for every address that is tried.
 const MAX_LOOK_UPS: usize = 8;
 
 /// The app has chosen HTTP/1.1, and nothing has been sent: the request is to go by a connection that is lent to it.
@@ -23,27 +25,31 @@ const MAX_LOOK_UPS: usize = 8;
 #[error("the app could have chosen HTTP/2")]
 struct ChoseHttp1;
 
-/// Whether a request, which Pingora sends again to another address, leaves its connection for one that is lent, where both
-/// directions are followed. Once: where each of several addresses is still to be asked, it goes by the next one as it is.
-pub(super) fn on_a_lent_connection(context: &mut Context) -> Result<()> {
-    let Some(Way::Offer(choice)) = &context.way else { return Ok(()) };
+/// Lets a request whose app has chosen HTTP/1.1 leave its connection for one that is lent, where both directions are
+/// followed: Pingora sends it again. It leaves one connection at most. Where each of several addresses is still to be
+/// asked, it goes by the next one as it is.
+pub(super) fn on_a_lent_connection(
+    choice: &Choice,
+    repeated: usize,
+    trace: Option<&mut RequestTrace>,
+) -> Result<()> {
     choice.was_http1();
-    if context.repeated > 0 {
+    if repeated > 0 {
         return Ok(());
     }
-    if let Some(trace) = &mut context.trace {
+    if let Some(trace) = trace {
         trace.postpone_exchange();
     }
     Err(Error::because(ErrorType::ConnectError, "the app has chosen HTTP/1.1", ChoseHttp1))
 }
 
-/// What becomes of a request that failed after the connection was made. Sent again are: any that the app says it has not
-/// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be answered, nor
-/// whose body is not kept any more.
-pub(super) fn decide(session: &Session, error: &mut Error, context: &mut Context, is_reused: bool) {
-    let has_begun = session.response_written().is_some_and(|response| !response.status.is_informational());
+/// Decides about a request that failed after the connection was made. Sent again are: any that the app says it has not
+/// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be
+/// answered, nor whose body is not kept any more.
+pub(super) fn decide(exchange: &Session, error: &mut Error, to_app: &mut ToApp, is_reused: bool) {
+    let has_begun = exchange.response_written().is_some_and(|response| !response.status.is_informational());
     let can_be_repeated =
-        !has_begun && !session.as_ref().retry_buffer_truncated() && context.repeated < MAX_REPEATED;
+        !has_begun && !exchange.as_ref().retry_buffer_truncated() && to_app.repeated < MAX_REPEATED;
     let is_harmless = match error.etype() {
         // `true` only where Pingora may speak HTTP/1.1 instead.
         ErrorType::H2Downgrade => Some(error.retry()),
@@ -56,53 +62,54 @@ pub(super) fn decide(session: &Session, error: &mut Error, context: &mut Context
     };
     match is_harmless {
         Some(is_harmless) => error.set_retry(is_harmless && can_be_repeated),
-        None if can_be_repeated && session.req_header().method.is_idempotent() => {
+        None if can_be_repeated && exchange.req_header().method.is_idempotent() => {
             error.retry.decide_reuse(is_reused);
         }
         None => error.set_retry(false),
     }
-    context.repeated += usize::from(error.retry());
+    to_app.repeated += usize::from(error.retry());
 }
 
-/// A kept connection of HTTP/2 takes no more requests: another one may. Nothing has been sent. `false`: it is not that.
-pub(super) fn after_a_stale_connection(context: &mut Context, error: &mut Error) -> bool {
-    if !http2::is_stale(error) || context.repeated >= MAX_REPEATED {
+/// A kept connection of HTTP/2 takes no more requests: another one may. Nothing has been sent. Returns false if it is
+/// not that.
+pub(super) fn after_a_stale_connection(to_app: &mut ToApp, error: &mut Error) -> bool {
+    if !http2::is_stale(error) || to_app.repeated >= MAX_REPEATED {
         return false;
     }
-    context.repeated += 1;
+    to_app.repeated += 1;
     error.set_retry(true);
     true
 }
 
-/// No connection was made, since the app may have moved: its name is looked up, and an address chosen again. `false`: it is
-/// not that.
-pub(super) fn after_an_old_answer(context: &mut Context, error: &mut Error) -> bool {
-    let Some(name) = to_look_up(error).filter(|_| context.looked_up < MAX_LOOK_UPS) else { return false };
-    context.look_up = Some(name);
-    context.looked_up += 1;
-    if let Some(trace) = &mut context.trace {
+/// No connection was made, since the app may have moved: its name is looked up, and an address chosen again. Returns
+/// false if it is not that.
+pub(super) fn after_an_old_answer(
+    to_app: &mut ToApp,
+    trace: Option<&mut RequestTrace>,
+    error: &mut Error,
+) -> bool {
+    let Some(name) = to_look_up(error).filter(|_| to_app.looked_up < MAX_LOOK_UPS) else { return false };
+    to_app.look_up = Some(name);
+    to_app.looked_up += 1;
+    if let Some(trace) = trace {
         trace.postpone_exchange();
     }
     error.set_retry(true);
     true
 }
 
-/// No descriptor was left for a connection to the app. Where an idle client makes room, it is tried again: nothing has been
-/// sent. `false`: it is not that, or nobody does.
-pub(super) fn once_there_is_room(
-    context: &mut Context,
-    error: &mut Error,
-    clients: &Arc<Connections>,
-) -> bool {
+/// No descriptor was left for a connection to the app. Where an idle client makes room, it is tried again: nothing has
+/// been sent. Returns false if it is not that, or if nobody makes room.
+pub(super) fn once_there_is_room(to_app: &mut ToApp, error: &mut Error, clients: &Arc<Connections>) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
-    if context.repeated >= MAX_REPEATED || !cause.is_some_and(is_out_of_descriptors) {
+    if to_app.repeated >= MAX_REPEATED || !cause.is_some_and(is_out_of_descriptors) {
         return false;
     }
-    context.place = clients.make_room();
-    if context.place.is_none() {
+    to_app.place = clients.make_room();
+    if to_app.place.is_none() {
         return false;
     }
-    context.repeated += 1;
+    to_app.repeated += 1;
     error.set_retry(true);
     true
 }

@@ -18,7 +18,7 @@ use crate::session::{Brought, Change, NewCookies, Sessions, Tokens};
 use crate::syntax::authority::Authority;
 use crate::syntax::redacted::Redacted;
 
-/// Why tokens do not become cookies.
+/// The reasons why tokens do not become cookies.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CookieError {
     #[error(transparent)]
@@ -29,7 +29,8 @@ pub(super) enum CookieError {
     Seal(#[from] Unspecified),
 }
 
-/// What a request brought, for whoever has to tell later whether that was changed meanwhile; `None`: no session cookies.
+/// The cookies that a request brought, in a form that tells later if they were changed meanwhile. `None`: it brought
+/// none.
 fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     let rules = app.rules();
     let cookies = rules.cookies.read(headers);
@@ -101,7 +102,7 @@ pub(super) fn renewed(
     Ok(NewCookies { headers: Redacted(headers), change, before: brought(app, &request.headers) })
 }
 
-/// Where cookies are sealed, the refresh token's always comes anew, since it names the JWT.
+/// The cookies of a refresh. Where cookies are sealed, the refresh token's always comes anew, since it names the JWT.
 fn of_refresh(
     state: &State,
     app: &App,
@@ -172,7 +173,7 @@ fn of_pair(
     Ok(cookies)
 }
 
-/// What the cookie of a refresh token holds: the token itself, unless cookies are sealed.
+/// The content of a refresh token's cookie: the token itself, unless cookies are sealed.
 fn seal<'a>(
     app: &App,
     refresh_token: &'a RefreshToken,

@@ -4,15 +4,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Once};
 
+use arc_swap::ArcSwap;
 use http::HeaderValue;
 use ipnet::IpNet;
 use tracing::warn;
 
-use crate::access::decision::{AppRules, Knowledge};
+use crate::access::app_rules::{AppRules, Knowledge};
 use crate::access::memory::Memory;
 use crate::access::numbers;
 use crate::access::revocations::Record;
-use crate::access::routes::{Destination, Rule};
+use crate::access::routes::Route;
 use crate::config::{self, Config};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::IdentityProvider;
@@ -22,9 +23,6 @@ use crate::system::clock::Clock;
 use crate::telemetry::metrics::AppMetrics;
 use crate::telemetry::traces::Traces;
 use crate::upstream::Upstreams;
-
-/// Routes that no configuration lists, the first one for requests that are on none.
-const OWN_ROUTES: [&str; 6] = ["-", "login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
 
 /// The state of a running gateway.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ pub struct State {
     pub trusted_proxies: Vec<IpNet>,
     /// `[server.limits]`.
     pub limits: config::Limits,
-    /// Which requests are logged.
+    /// The requests that are logged.
     pub(crate) access_log: config::AccessLog,
     /// OpenTelemetry traces; `None`: they are off.
     pub(crate) traces: Option<Arc<Traces>>,
@@ -47,9 +45,9 @@ pub struct State {
     pub(crate) open_streams: Arc<OpenStreams>,
     /// Numbers of the providers, by which revocations name them.
     pub(crate) provider_numbers: Vec<usize>,
-    /// What the caller of an administrative request must show.
+    /// The token that the caller of an administrative request must show.
     pub(crate) admin_token: Option<config::Secret>,
-    /// By which names the admin listener is asked.
+    /// The names by which the admin listener is asked.
     pub(crate) admin_hosts: Vec<String>,
     /// `https` at this port is where requests without TLS belong.
     pub(crate) redirect_port: Option<u16>,
@@ -59,6 +57,27 @@ pub struct State {
     memory: Arc<Memory>,
     clock: Arc<dyn Clock>,
     refresh_ahead: u64,
+}
+
+/// The state for new requests. A request keeps the one that it began with.
+#[derive(Debug)]
+pub struct CurrentState(ArcSwap<State>);
+
+impl CurrentState {
+    /// Begins with this one.
+    pub fn new(state: Arc<State>) -> Self {
+        Self(ArcSwap::new(state))
+    }
+
+    /// The state now: no lock.
+    pub fn load(&self) -> Arc<State> {
+        self.0.load_full()
+    }
+
+    /// Replaces it at once for all requests that come.
+    pub(crate) fn store(&self, state: Arc<State>) {
+        self.0.store(state);
+    }
 }
 
 /// The parts of a state that outlive a configuration or are taken over from the state before it.
@@ -96,13 +115,13 @@ pub struct App {
     pub login: config::Login,
     /// Its time-outs.
     pub timeouts: config::Timeouts,
-    /// Whether it receives the JWT.
+    /// It receives the JWT.
     pub forward_access_token: bool,
-    /// What its requests count.
+    /// The metrics of its requests.
     pub(crate) metrics: AppMetrics,
     duplicate_cookies: Once,
     logins_over_http: Once,
-    routes: Vec<(String, config::Access)>,
+    routes: Vec<String>,
 }
 
 impl App {
@@ -123,40 +142,25 @@ impl App {
             login: settings.login.clone(),
             timeouts: settings.timeouts.clone(),
             forward_access_token: settings.forward_access_token,
-            metrics: AppMetrics::new(&settings.name, OWN_ROUTES.len() + settings.routes.len()),
+            metrics: AppMetrics::new(&settings.name, Route::count(settings.routes.len())),
             duplicate_cookies: Once::new(),
             logins_over_http: Once::new(),
-            routes: settings.routes.iter().map(|route| (route.path.to_string(), route.access)).collect(),
+            routes: settings.routes.iter().map(|route| route.path.to_string()).collect(),
         }
     }
 
-    /// The name of a route in logs and metrics: its pattern in the configuration, or which endpoint of ours it is.
-    pub(crate) fn route(&self, index: usize) -> &str {
-        let of_app = || self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(path, _)| path.as_str());
-        OWN_ROUTES.get(index).copied().or_else(of_app).unwrap_or("-")
+    /// The name of a route in logs and metrics: its pattern in the configuration, or the name of an endpoint of ours.
+    pub(crate) fn route(&self, route: Route) -> &str {
+        match route {
+            Route::Unmatched => "-",
+            Route::Own(endpoint) => endpoint.rules().name,
+            Route::OfApp(place) => self.routes.get(place).map_or("-", String::as_str),
+        }
     }
 
-    /// Who may pass on a route of the configuration.
-    pub(crate) fn access(&self, index: usize) -> Option<config::Access> {
-        self.routes.get(index.checked_sub(OWN_ROUTES.len())?).map(|(_, access)| *access)
-    }
-
-    /// How many routes the configuration has for it.
+    /// The number of routes that the configuration has for it.
     pub(crate) fn configured_routes(&self) -> usize {
         self.routes.len()
-    }
-
-    /// The index of where a request goes; `None`: its path is refused.
-    pub(crate) const fn route_index(destination: Option<Destination<'_>>) -> usize {
-        match destination {
-            None | Some(Destination::App(Rule { index: None, .. })) => 0,
-            Some(Destination::Login) => 1,
-            Some(Destination::User) => 2,
-            Some(Destination::Logout) => 3,
-            Some(Destination::BackchannelLogout) => 4,
-            Some(Destination::FusionAuthWebhook) => 5,
-            Some(Destination::App(Rule { index: Some(index), .. })) => OWN_ROUTES.len() + index,
-        }
     }
 
     /// Says once that a session cookie came twice.
@@ -183,7 +187,7 @@ impl App {
         });
     }
 
-    /// What decisions about it need.
+    /// The rules that decisions about it go by.
     pub fn rules(&self) -> &AppRules {
         &self.relying_party.rules
     }
@@ -222,7 +226,7 @@ impl State {
         self.apps.get(*index)
     }
 
-    /// What is remembered, also by the states before and after.
+    /// The memory that all states of a process share.
     pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }
@@ -237,7 +241,7 @@ impl State {
         self.clock.now()
     }
 
-    /// Tells what is known now, for a decision about an app.
+    /// Calls `then` with the knowledge of now, for a decision about an app.
     pub(crate) fn with_knowledge<T>(
         &self,
         app: &App,

@@ -1,12 +1,18 @@
-//! What is changed in the trailers of an app's response. Those of requests are not passed on at all.
+//! The trailers of an app's response on their way to the client. Those of requests are not passed on at all.
 
 use http::{HeaderMap, HeaderName, header};
+use pingora_core::{Error, ErrorType, Result};
 
+use crate::gateway::app_answer;
 use crate::gateway::state::App;
 
 /// Takes out what a trailer must not say (RFC 9110 section 6.5.1): what frames, routes or describes the message, what
 /// concerns sessions and authentication, and what only we may say about an identity. The rules of headers hold here.
-pub(super) fn clean(app: &App, trailers: &mut HeaderMap) {
+pub(super) fn clean(app: &App, trailers: &mut HeaderMap) -> Result<()> {
+    if app_answer::are_too_large(trailers) {
+        return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's trailers are too large")
+            .map_err(Error::into_up);
+    }
     let reserved = &app.rules().reserved_headers;
     let refused: Vec<HeaderName> = trailers
         .keys()
@@ -16,6 +22,7 @@ pub(super) fn clean(app: &App, trailers: &mut HeaderMap) {
     for name in refused {
         trailers.remove(name);
     }
+    Ok(())
 }
 
 fn is_never_one(name: &HeaderName) -> bool {

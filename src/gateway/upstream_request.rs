@@ -1,62 +1,116 @@
-//! What is changed in a request before the app sees it.
+//! The request as the app sees it. Fields that only the gateway may write are taken out and written anew. Fields and
+//! cookies that the app must not see are taken out.
+
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use pingora_core::Result;
 use pingora_http::RequestHeader;
 use pingora_proxy::Session;
 
+use crate::access::decision::Permit;
 use crate::connection::forwarding::Origin;
 use crate::gateway::cdn_loop::Mark;
-use crate::gateway::context::Context;
-use crate::gateway::plain_headers;
-use crate::gateway::state::{App, State};
+use crate::gateway::context::{Arrival, Permitted};
+use crate::gateway::state::App;
+use crate::gateway::{expect, plain_headers, retry};
+use crate::session::Tokens;
 use crate::telemetry::request_id::X_REQUEST_ID;
 use crate::upstream::Way;
 
-/// Takes out what only we may say and what the app must not see, then says it.
+/// Makes the head that the app sees, and lets the client send its body.
 ///
 /// This runs after Pingora has removed the headers that `Connection` names: what is set here, a client cannot remove.
-pub(super) fn prepare(
-    state: &State,
-    app: &App,
-    context: &Context,
+pub(super) async fn complete(
+    permitted: &mut Permitted<'_>,
     mark: &Mark,
-    downstream: &RequestHeader,
+    exchange: &mut Session,
     upstream: &mut RequestHeader,
 ) -> Result<()> {
-    plain_headers::change_request(upstream, context.websocket, |headers| {
-        change(state, app, context, downstream, headers);
-        mark.add(&downstream.headers, headers);
-    })
+    let Permitted { permit, app, arrival, to_app, trace, .. } = permitted;
+    let is_http2 = upstream.version == Version::HTTP_2;
+    let offer = match &to_app.way {
+        Some(Way::Offer(choice)) if !is_http2 => Some(choice),
+        _ => None,
+    };
+    if let Some(choice) = offer {
+        retry::on_a_lent_connection(choice, to_app.repeated, trace.as_deref_mut())?;
+    }
+    let tokens = permitted.decided.tokens.as_deref();
+    let client = exchange.req_header();
+    plain_headers::change_request(upstream, arrival.websocket, |headers| {
+        remove_reserved(app, arrival.is_from_proxy, headers);
+        // Trailers are not passed on, so none are announced.
+        headers.remove(header::TRAILER);
+        headers.remove(header::EXPECT);
+        remove_session_cookies(app, headers);
+        tell_identity(permit, app, tokens, client, headers);
+        if let Some(id) = &arrival.request_id {
+            headers.insert(X_REQUEST_ID, id.clone());
+        }
+        if let Some(trace) = trace {
+            trace.propagate(headers);
+        }
+        tell_origin(arrival, app, client, headers);
+        mark.add(&client.headers, headers);
+    })?;
+    if is_http2 && client.version == Version::HTTP_2 && client.headers.contains_key(header::TE) {
+        // Pingora has taken it out. It is the one value that HTTP/2 permits, and servers of gRPC look for it.
+        upstream.insert_header(header::TE, "trailers")?;
+    }
+    if offer.is_some() {
+        // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is
+        // lent.
+        upstream.insert_header(header::CONNECTION, "close")?;
+    }
+    if client.headers.contains_key(header::EXPECT) {
+        expect::go_on(exchange).await?;
+    }
+    if let Some(connection) = &arrival.connection {
+        connection.timeouts.arm_response(app.timeouts.response);
+    }
+    Ok(())
 }
 
-fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeader, upstream: &mut HeaderMap) {
-    remove_reserved(app, context.is_from_proxy, upstream);
-    // Trailers are not passed on, so none are announced.
-    upstream.remove(header::TRAILER);
-    upstream.remove(header::EXPECT);
-    remove_session_cookies(app, upstream);
-    if let Some(identity) = &context.identity {
+/// Tells the app whose request it is.
+fn tell_identity(
+    permit: &Permit,
+    app: &App,
+    refreshed: Option<&Tokens>,
+    downstream: &RequestHeader,
+    upstream: &mut HeaderMap,
+) {
+    if let Some(identity) = permit.identity() {
         for (name, value) in identity.headers() {
             upstream.insert(name.clone(), value.clone());
         }
     }
-    if let Some(id) = &context.request_id {
-        upstream.insert(X_REQUEST_ID, id.clone());
+    if !app.forward_access_token {
+        return;
     }
-    if let Some(trace) = &context.trace {
-        trace.propagate(upstream);
+    // `Authorization: Bearer <JWT>`, or none: an app that trusts ours must not get a client's own.
+    upstream.remove(header::AUTHORIZATION);
+    if permit.identity().is_none() {
+        return;
     }
-    if app.forward_access_token {
-        set_bearer(app, context, downstream, upstream);
+    let cookies = app.rules().cookies.read(&downstream.headers);
+    let presented = cookies.access_token.as_deref();
+    let token = refreshed.map(|tokens| tokens.access_token.as_str()).or(presented);
+    if let Some(mut value) = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {
+        value.set_sensitive(true);
+        upstream.insert(header::AUTHORIZATION, value);
     }
+}
+
+/// Tells the app where the request came from.
+fn tell_origin(arrival: &Arrival, app: &Arc<App>, downstream: &RequestHeader, upstream: &mut HeaderMap) {
     let host = downstream.headers.get(header::HOST);
-    let Some((connection, host)) = context.connection.as_ref().zip(host) else { return };
+    let Some((connection, host)) = arrival.connection.as_ref().zip(host) else { return };
     let (peer, tls) = (connection.peer(), connection.tls());
-    let origin = if context.is_from_proxy {
+    let origin = if arrival.is_from_proxy {
+        let state = &arrival.state;
         let origin = Origin::new(&downstream.headers, peer, tls, &state.trusted_proxies);
-        let is_of_app =
-            |host: &str| state.app(host).is_some_and(|found| std::ptr::eq(&raw const **found, app));
+        let is_of_app = |host: &str| state.app(host).is_some_and(|found| Arc::ptr_eq(found, app));
         let host = origin.host(&downstream.headers, host, is_of_app);
         origin.headers(host)
     } else {
@@ -65,25 +119,6 @@ fn change(state: &State, app: &App, context: &Context, downstream: &RequestHeade
     for (name, value) in origin {
         upstream.insert(name, value);
     }
-}
-
-/// What a request over HTTP/2 needs beyond that.
-pub(super) fn prepare_for_http2(session: &Session, upstream: &mut RequestHeader) -> Result<()> {
-    let client = session.req_header();
-    let takes_trailers = client.version == Version::HTTP_2 && client.headers.contains_key(header::TE);
-    if takes_trailers {
-        // Pingora has taken it out. It is the one value that HTTP/2 permits, and servers of gRPC look for it.
-        upstream.insert_header(header::TE, "trailers")?;
-    }
-    Ok(())
-}
-
-/// What one over HTTP/1.1 needs beyond that.
-pub(super) fn prepare_for_http1(context: &Context, upstream: &mut RequestHeader) -> Result<()> {
-    let Some(Way::Offer(_)) = &context.way else { return Ok(()) };
-    // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is lent.
-    upstream.insert_header(header::CONNECTION, "close")?;
-    Ok(())
 }
 
 fn remove_reserved(app: &App, is_from_proxy: bool, upstream: &mut HeaderMap) {
@@ -106,20 +141,5 @@ fn remove_session_cookies(app: &App, upstream: &mut HeaderMap) {
     upstream.remove(header::COOKIE);
     for value in kept {
         upstream.append(header::COOKIE, value);
-    }
-}
-
-/// `Authorization: Bearer <JWT>`, or none: an app that trusts ours must not get a client's own.
-fn set_bearer(app: &App, context: &Context, downstream: &RequestHeader, upstream: &mut HeaderMap) {
-    upstream.remove(header::AUTHORIZATION);
-    if context.identity.is_none() {
-        return;
-    }
-    let cookies = app.rules().cookies.read(&downstream.headers);
-    let presented = cookies.access_token.as_deref();
-    let token = context.tokens.as_ref().map(|tokens| tokens.access_token.as_str()).or(presented);
-    if let Some(mut value) = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {
-        value.set_sensitive(true);
-        upstream.insert(header::AUTHORIZATION, value);
     }
 }

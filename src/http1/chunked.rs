@@ -10,7 +10,7 @@ const MAX_SIZE_DIGITS: u8 = 16;
 #[error("the body's chunked coding is malformed")]
 pub(crate) struct Malformed;
 
-/// How much is borne.
+/// The bounds of one side.
 #[derive(Debug)]
 struct Limits {
     /// Bytes of chunk extensions. RFC 9112 section 7.1.1 asks for a limit.
@@ -74,12 +74,12 @@ impl Decoder {
         Self { limits, state: State::Size(0), remaining: 0, extensions: 0, trailers: 0 }
     }
 
-    /// Whether the message has ended.
+    /// Returns true if the message has ended.
     pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
-    /// How many bytes that come next are data, whatever they are.
+    /// Returns how many bytes that come next are data, whatever they are.
     pub(crate) fn data_remaining(&self) -> u64 {
         if self.state == State::Data { self.remaining } else { 0 }
     }
@@ -178,7 +178,7 @@ impl Decoder {
     }
 }
 
-/// What a field line or an extension may consist of.
+/// Returns true for a byte that a field line or an extension may consist of.
 const fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= 0x20 && byte != 0x7f)
 }

@@ -1,18 +1,19 @@
-//! What a head that is written, or that an app sends, says of its message: where the body ends, and whether another message
+//! The heads that are written to apps, or that apps send: they say where the body ends, and if another message
 //! may follow on the connection.
 //!
-//! An app's head that has more than one meaning is refused by the rule of [`crate::syntax::app_head`], as far as the bytes are needed to
-//! see it. What else is odd passes, since Pingora reads it too and may refuse it; but then nothing may follow.
+//! An app's head that has more than one meaning is refused by the rule of [`crate::syntax::app_head`], as far as the
+//! bytes are needed to see it. What else is odd passes, since Pingora reads it too and may refuse it; but then nothing
+//! may follow.
 
 use std::time::Duration;
 
 use memchr::memchr;
 
-use crate::syntax::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, has_no_body};
+use crate::syntax::app_head::{AppHeadRefusal, Framing, MAX_FIELDS, check_status, has_no_body, is_interim};
 use crate::syntax::framing_fields::{ConnectionOptions, number};
 use crate::syntax::list_field::{members, trim};
 
-/// Where a body ends (RFC 9112 section 6.3).
+/// The end of a body (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
     /// There is none.
@@ -36,14 +37,14 @@ pub(crate) struct RequestHead {
 /// The head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AnswerHead {
-    /// 1xx but 101: another head follows.
+    /// 1xx except 101: another head follows.
     pub(crate) is_interim: bool,
     /// 101: what follows is no HTTP.
     pub(crate) is_switch: bool,
     pub(crate) body: BodyEnd,
     /// Another request may follow on the connection.
     pub(crate) persists: bool,
-    /// How long the connection is kept without one, if that is said.
+    /// The time for which the connection is kept without one, if that is said.
     pub(crate) idle: Option<Duration>,
 }
 
@@ -66,8 +67,8 @@ struct Fields {
     refusal: Option<AppHeadRefusal>,
 }
 
-/// One head at the beginning of `bytes`: its first line, its fields, and its length. `None`: its end has not come. One with more
-/// than `most` fields is refused as soon as the next one begins.
+/// One head at the beginning of `bytes`: its first line, its fields, and its length. `None`: its end has not come. One
+/// with more than `most` fields is refused as soon as the next one begins.
 fn read(bytes: &[u8], most: usize) -> Option<(&[u8], Fields, usize)> {
     let mut fields = Fields::default();
     let mut at = 0;
@@ -143,7 +144,8 @@ impl Fields {
         self.refusal = self.refusal.or(checked.err());
     }
 
-    /// `Keep-Alive: timeout=5, max=100`. One that cannot be read is taken for 0: it says that there is a bound, but not which.
+    /// `Keep-Alive: timeout=5, max=100`. One that cannot be read is taken for 0: it says that there is a bound, but not
+    /// which.
     fn add_keep_alive(&mut self, value: &[u8]) {
         for parameter in members([value]) {
             let equals = memchr(b'=', parameter);
@@ -171,7 +173,7 @@ impl Fields {
     }
 }
 
-/// Digits, be they ever so many; else 0.
+/// Reads any number of digits; everything else is 0.
 fn bound(value: &[u8]) -> u64 {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     number(value).unwrap_or(if is_number { u64::MAX } else { 0 })
@@ -210,7 +212,7 @@ impl AnswerHead {
             100..=199 if is_http_10 => Err(AppHeadRefusal::InterimOfHttp10),
             101 => Ok(Self { is_switch: true, ..unknown }),
             // An app that announces a body here may send it, and only later.
-            100..=199 => {
+            status if is_interim(status) => {
                 Ok(Self { is_interim: true, persists: persists && announced == BodyEnd::None, ..unknown })
             }
             _ => {
@@ -230,7 +232,7 @@ impl AnswerHead {
     }
 }
 
-/// Whether it is one of HTTP/1.0, and the status (RFC 9112 section 4).
+/// Reads if it is one of HTTP/1.0, and the status (RFC 9112 section 4).
 fn status_line(line: &[u8]) -> Result<(bool, u16), AppHeadRefusal> {
     let rest = line.strip_prefix(b"HTTP/1.").ok_or(AppHeadRefusal::StatusLine)?;
     let (minor, status) = match rest {

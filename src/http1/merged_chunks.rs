@@ -1,8 +1,9 @@
 //! A chunked body, read strictly and coded anew: what has arrived together goes on as one chunk.
 //!
-//! What comes out is plain: sizes and data. Extensions and trailer fields are left out, the first because nothing behind
-//! needs them, the second because a trailer can carry any field that was removed from the head (identity headers among
-//! them). Small chunks are merged, since each costs whoever reads it next as much as a large one; nothing waits for more.
+//! What comes out is plain: sizes and data. Extensions and trailer fields are left out, the first because nothing
+//! behind needs them, the second because a trailer can carry any field that was removed from the head (identity headers
+//! among them). Small chunks are merged, since each costs whoever reads it next as much as a large one; nothing waits
+//! for more.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -15,15 +16,15 @@ use super::chunked::{Decoder, Malformed};
 /// The end of a body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Where the size of a merged chunk is written once it is known: eight digits and CRLF.
+/// The place for the size of a merged chunk, which is written once it is known: eight digits and CRLF.
 const SIZE_LINE: &[u8] = b"00000000\r\n";
 
 /// A chunk of which so much is still to come is passed on as it comes, without another copy.
 const LARGE: u64 = 16 * 1024;
 
-/// What a coded body comes from.
+/// The connection that a coded body comes from.
 pub(crate) trait Source {
-    /// What has been read and not used.
+    /// Returns what has been read and not used.
     fn ahead(&mut self) -> &mut BytesMut;
 
     /// Reads more of it. 0 is the end.
@@ -57,7 +58,7 @@ pub(crate) fn read_limited(
     Poll::Ready(Ok(buffer.filled().len() - before))
 }
 
-/// Why a body cannot be read on.
+/// The reason for which a body cannot be read on.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Malformed,
@@ -91,12 +92,12 @@ impl Merger {
         Self { decoder, ready: BytesMut::new(), is_passing: false }
     }
 
-    /// Whether the body's end was read.
+    /// Returns true if the body's end was read.
     pub(crate) fn has_ended(&self) -> bool {
         self.decoder.is_done()
     }
 
-    /// Whether all of the body has been handed on.
+    /// Returns true if all of the body has been handed on.
     pub(crate) fn is_done(&self) -> bool {
         self.has_ended() && self.ready.is_empty()
     }

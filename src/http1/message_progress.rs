@@ -1,4 +1,4 @@
-//! Where a message on a connection stands, by the bytes that went over it.
+//! The progress of a message on a connection, by the bytes that went over it.
 
 use crate::syntax::app_head::AppHeadRefusal;
 
@@ -10,7 +10,7 @@ const MAX_HEAD: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, Clone)]
 enum Part {
-    /// What has come of the head, if not all of it came at once.
+    /// The bytes of the head so far, if not all of it came at once.
     Head(Vec<u8>),
     Length(u64),
     Chunked(Decoder),
@@ -97,12 +97,12 @@ impl Outgoing {
         matches!(self.part, Part::Ended)
     }
 
-    /// Whether it is known to be more than a head.
+    /// Returns true if it is known to be more than a head.
     pub(crate) const fn has_body(&self) -> bool {
         self.has_body
     }
 
-    /// Whether the answer will have no body.
+    /// Returns true if the answer will have no body.
     pub(crate) const fn is_head(&self) -> bool {
         self.is_head
     }
@@ -142,12 +142,12 @@ impl Incoming {
         matches!(self.part, Part::Ended)
     }
 
-    /// What the final head says, once that has come.
+    /// Returns the final head, once it has come.
     pub(crate) const fn head(&self) -> Option<&AnswerHead> {
         self.head.as_ref()
     }
 
-    /// Why a head is none to go by. It is not known then what comes after it.
+    /// Returns the reason for which a head is none to go by. It is not known then what comes after it.
     pub(crate) const fn refusal(&self) -> Option<AppHeadRefusal> {
         self.refusal
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::connection::connection_limit::Connections;
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 use crate::gateway::Gateway;
 use crate::process::reload::Reloader;
 use crate::process::upgrade::NotWanted;

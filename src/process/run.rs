@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::admin::{Admin, Listening, Process};
 use crate::connection::connection_limit::Connections;
 use crate::connection::listener::{Front, accept};
-use crate::gateway::{CurrentState, Gateway, open_streams};
+use crate::gateway::{CurrentState, Gateway, bound_streams};
 use crate::process::bind::{Listeners, Server, Tls};
 use crate::process::drain::Running;
 use crate::process::reload::Reloader;
@@ -61,7 +61,7 @@ impl Server {
         let Self { reloader, stop, over, listeners, tls, successor } = self;
         let Listeners { public, public_tls, admin } = listeners;
         let mut background = JoinSet::new();
-        background.spawn(open_streams::run(Arc::clone(reloader.current()), over.subscribe()));
+        background.spawn(bound_streams::run(Arc::clone(reloader.current()), over.subscribe()));
         let front = Arc::new(public_front(&reloader));
         let mut accepting = JoinSet::new();
         for listener in public {

@@ -1,8 +1,9 @@
-//! What the head of an app's answer must be like: **it has one meaning, or the client gets 502.**
+//! The rule for the head of an app's answer: **it has one meaning, or the client gets 502.**
 //!
 //! Pure, and the one place for the rule. It is held against the bytes that an app sends over HTTP/1.1
-//! ([`crate::http1::head`]), since some of it cannot be seen any more once they are parsed; and against the parsed head, over
-//! whichever protocol it came (`gateway/response_head.rs`), where what is merely superfluous is also taken out.
+//! ([`crate::http1::head`]), since some of it cannot be seen any more once they are parsed; and against the parsed
+//! head, over whichever protocol it came (`gateway/app_answer.rs`), where what is merely superfluous is also taken
+//! out.
 
 use std::ops::RangeInclusive;
 
@@ -15,7 +16,7 @@ const STATUSES: RangeInclusive<u16> = 100..=599;
 /// Fields that a head over HTTP/1.1 may have: Pingora reads no more.
 pub(crate) const MAX_FIELDS: usize = 256;
 
-/// Why a head has no meaning, or more than one.
+/// The reason for which a head has no meaning, or more than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AppHeadRefusal {
     #[error("it does not begin with a status line of HTTP/1.1 or HTTP/1.0")]
@@ -42,12 +43,12 @@ pub(crate) enum AppHeadRefusal {
     TooManyFields,
 }
 
-/// Whether a status is one.
+/// Refuses a number that is no status.
 pub(crate) fn check_status(status: u16) -> Result<(), AppHeadRefusal> {
     if STATUSES.contains(&status) { Ok(()) } else { Err(AppHeadRefusal::Status) }
 }
 
-/// What a head says of its body, gathered field by field.
+/// The framing that a head gives to its body, gathered field by field.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Framing {
     /// `Content-Length`.
@@ -69,7 +70,8 @@ impl Framing {
         Ok(())
     }
 
-    /// Adds a `Transfer-Encoding`. Not as a list field: what has more than one member, be it an empty one, is not one `chunked`.
+    /// Adds a `Transfer-Encoding`. Not as a list field: a value with more than one member, even an empty one, is not
+    /// one `chunked`.
     pub(crate) fn add_coding(&mut self, value: &[u8]) -> Result<(), AppHeadRefusal> {
         let is_chunked = trim(value).eq_ignore_ascii_case(b"chunked");
         if self.is_chunked || !is_chunked {
@@ -87,6 +89,11 @@ impl Framing {
             one => Ok(one),
         }
     }
+}
+
+/// Returns true for an interim answer: another head follows (RFC 9110 section 15.2). After 101 none does.
+pub(crate) const fn is_interim(status: u16) -> bool {
+    matches!(status, 100 | 102..=199)
 }
 
 /// Returns true for an answer that has no body, whatever its fields say (RFC 9112 section 6.3).
@@ -167,6 +174,11 @@ mod tests {
     fn answers_without_a_body() {
         for (status, expected) in [(100, true), (101, true), (199, true), (204, true), (304, true)] {
             assert_eq!(has_no_body(false, status), expected, "{status}");
+        }
+        for (status, expected) in
+            [(99, false), (100, true), (101, false), (102, true), (199, true), (200, false)]
+        {
+            assert_eq!(is_interim(status), expected, "{status}");
         }
         for status in [200, 205, 206, 303, 404, 500] {
             assert!(!has_no_body(false, status) && has_no_body(true, status), "{status}");

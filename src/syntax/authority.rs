@@ -1,7 +1,7 @@
 //! Hosts with or without a port, as `Host`, `:authority`, targets and origins have them: `store.example.com:443`.
 //!
-//! The one place that says which of them are the same (RFC 9110 section 4.2.3, RFC 3986 section 6.2): case, one dot at the
-//! end of a name, the zeros of an IPv6 address, and a default port change nothing.
+//! The one place that says which of them are the same (RFC 9110 section 4.2.3, RFC 3986 section 6.2): case, one dot at
+//! the end of a name, the zeros of an IPv6 address, and a default port change nothing.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -20,8 +20,8 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// A host name, IPv4 address or bracketed IPv6 address, with an optional port. Narrower than RFC 3986 section 3.2.2,
-    /// whose sub-delimiters, percent-encodings and empty ports occur in attacks only.
+    /// A host name, IPv4 address or bracketed IPv6 address, with an optional port. Narrower than RFC 3986 section
+    /// 3.2.2, whose sub-delimiters, percent-encodings and empty ports occur in attacks only.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let (name, port) = if let Some(after) = text.strip_prefix(b"[") {
             let end = memchr(b']', after)?;
@@ -50,7 +50,7 @@ impl<'a> Authority<'a> {
         url_host(&self.name)
     }
 
-    /// Whether both name the same host and port, where a port that is left out is this one.
+    /// Returns true if both name the same host and port, where a port that is left out is this one.
     pub(crate) fn is_same(&self, other: &Authority<'_>, default_port: u16) -> bool {
         self.name == other.name && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     proptest! {
-        /// What comes out of it goes in again as the same.
+        /// The normal form of a host is read as the same host again.
         #[test]
         fn normal_forms_are_stable(text in "[a-zA-Z0-9_:.\\[\\]-]{0,20}") {
             if let Some(authority) = parse(&text) {

@@ -1,5 +1,5 @@
-//! Forms (`application/x-www-form-urlencoded`) as security needs them: UTF-8, complete percent encodings, and, unless the
-//! reader sees to that, no name twice, since two readers may take different ones.
+//! Forms (`application/x-www-form-urlencoded`) as security needs them: UTF-8, complete percent encodings, and, unless
+//! the reader sees to that, no name twice, since two readers may take different ones.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// The fields of a form. Values may be secrets: they are zeroised when dropped.
 pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, Zeroizing<String>)>);
 
-/// Why a body is no form that can be accepted. Nothing of the body is repeated.
+/// The reason for which a body is no form that can be accepted. Nothing of the body is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FormError {
     /// Not UTF-8, or a `%` without two hexadecimal digits.

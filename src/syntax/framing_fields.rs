@@ -1,5 +1,5 @@
-//! The fields that say where a message ends and whether another one may follow: one reading for clients and apps, and for all
-//! versions of HTTP.
+//! The fields that say where a message ends and whether another one may follow: one reading for clients and apps, and
+//! for all versions of HTTP.
 
 use http::{HeaderMap, header};
 
@@ -106,6 +106,8 @@ mod tests {
             (&["x, close ,y"], true, false, false),
             (&["keep-alive", "UPGRADE"], false, true, true),
             (&["keep-alive,\tclose"], true, true, false),
+            (&["x", "a, Close"], true, false, false),
+            (&["closed", "a close"], false, false, false),
             (&["closed", "keep alive", "upgraded"], false, false, false),
         ] {
             let mut headers = HeaderMap::new();

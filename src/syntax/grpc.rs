@@ -11,7 +11,8 @@ pub(crate) fn is_call(request: &Parts) -> bool {
             .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';')))
 }
 
-/// Returns true for a message that says that it is of gRPC or gRPC-Web, over any version of HTTP: it may go on for long.
+/// Returns true for a message that says that it is of gRPC or gRPC-Web, over any version of HTTP: it may go on for
+/// long.
 pub(crate) fn calls_itself_grpc(headers: &HeaderMap) -> bool {
     after_grpc(headers).is_some()
 }

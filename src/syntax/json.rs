@@ -25,7 +25,8 @@ pub(crate) fn parse_object(json: &[u8], max_depth: usize) -> Result<Map<String, 
     }
 }
 
-/// Parses a text that must be an object, of which any name may come twice: all members of the outermost one, in their order.
+/// Parses a text that must be an object, of which any name may come twice: all members of the outermost one, in their
+/// order.
 pub(crate) fn members(json: &[u8], max_depth: usize) -> Result<Vec<(String, Value)>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let lenient = Strict { depth_left: max_depth, permits_duplicates: true };

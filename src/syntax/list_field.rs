@@ -1,5 +1,5 @@
-//! Fields whose values are lists (RFC 9110 section 5.6.1), read over all their lines: several lines are one list, however it is
-//! cut (section 5.3). For lists of tokens; a comma in a quoted string is not looked for.
+//! Fields whose values are lists (RFC 9110 section 5.6.1), read over all their lines: several lines are one list,
+//! however it is cut (section 5.3). For lists of tokens; a comma in a quoted string is not looked for.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

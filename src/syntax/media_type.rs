@@ -12,7 +12,7 @@ const MAX_SHOWN: usize = 64;
 /// A value with its parameters.
 #[derive(Debug)]
 pub(crate) struct Parameterised<'a> {
-    /// What stands before the first `;`.
+    /// The text before the first `;`.
     pub(crate) value: &'a str,
     parameters: Vec<(&'a str, Cow<'a, str>)>,
 }
@@ -29,7 +29,7 @@ impl<'a> Parameterised<'a> {
         Some(Self { value, parameters: pieces.filter_map(parameter).collect() })
     }
 
-    /// Whether the value is this one, in any case.
+    /// Returns true if the value is this one, in any case.
     pub(crate) fn is(&self, value: &str) -> bool {
         self.value.eq_ignore_ascii_case(value)
     }
@@ -40,7 +40,7 @@ impl<'a> Parameterised<'a> {
         found.map(|(_, value)| &**value)
     }
 
-    /// Whether there is such a parameter.
+    /// Returns true if there is such a parameter.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
@@ -57,20 +57,20 @@ impl<'a> Parameterised<'a> {
     }
 }
 
-/// Whether a charset is UTF-8, or ASCII, which is a part of it. `utf8` is none of IANA's names, but browsers know it (WHATWG
-/// Encoding section 4.2) and clients send it.
+/// Returns true if a charset is UTF-8, or ASCII, which is a part of it. `utf8` is none of IANA's names, but browsers
+/// know it (WHATWG Encoding section 4.2) and clients send it.
 pub(crate) fn is_utf8(charset: &str) -> bool {
     const NAMES: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
     NAMES.iter().any(|name| charset.eq_ignore_ascii_case(name))
 }
 
-/// What a client sent, as it may be shown to it.
+/// Returns a client's text as it may be shown to the client.
 pub(crate) fn shown(text: &str) -> String {
     let visible = |c: char| if c == ' ' || c.is_ascii_graphic() && c != '`' { c } else { '?' };
     text.chars().take(MAX_SHOWN).map(visible).collect()
 }
 
-/// What stands between semicolons that are in no quoted string.
+/// Returns the pieces between semicolons that are in no quoted string.
 fn pieces(text: &str) -> Option<Vec<&str>> {
     let (mut pieces, mut start) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);

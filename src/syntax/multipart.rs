@@ -1,4 +1,5 @@
-//! `multipart/form-data` (RFC 7578, RFC 2046 section 5.1) as security needs it: a body that is all there, with one reading.
+//! `multipart/form-data` (RFC 7578, RFC 2046 section 5.1) as security needs it: a body that is all there, with one
+//! reading.
 //!
 //! Parts are lent out of the body, which may hold a password: nothing is copied that would have to be zeroised.
 
@@ -15,7 +16,7 @@ const MAX_BOUNDARY: usize = 70;
 pub(crate) struct Part<'a> {
     /// Its name.
     pub(crate) name: String,
-    /// It has a file name, be it an empty one.
+    /// It has a file name, which may be empty.
     pub(crate) is_file: bool,
     /// Its `Content-Type`; without one it is plain text.
     pub(crate) media_type: Option<Parameterised<'a>>,
@@ -25,7 +26,7 @@ pub(crate) struct Part<'a> {
     pub(crate) value: &'a [u8],
 }
 
-/// Whether a boundary is one (RFC 2046 section 5.1.1).
+/// Returns true if a boundary is one (RFC 2046 section 5.1.1).
 pub(crate) fn is_boundary(boundary: &str) -> bool {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
     (1..=MAX_BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(is_known) && !boundary.ends_with(' ')
@@ -57,7 +58,7 @@ pub(crate) fn parse<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>>
     }
 }
 
-/// What stands before and after the next delimiter.
+/// Returns the bytes before and after the next delimiter.
 fn after<'a>(bytes: &'a [u8], delimiter: &memmem::Finder<'_>) -> Option<(&'a [u8], &'a [u8])> {
     let start = delimiter.find(bytes)?;
     Some((bytes.get(..start)?, bytes.get(start + delimiter.needle().len()..)?))

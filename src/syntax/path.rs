@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// Why a path is refused.
+/// The reason for which a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
     /// Not `/…`, or with bytes that RFC 3986 does not allow in a path.
@@ -76,13 +76,13 @@ pub fn decode(raw: &str) -> Result<Cow<'_, [u8]>, PathError> {
     Ok(decoded)
 }
 
-/// Whether two decoded paths are one to an app that ignores case and a trailing slash.
+/// Returns true if two decoded paths are one to an app that ignores case and a trailing slash.
 pub fn is_variant(path: &[u8], of: &[u8]) -> bool {
     trim_slash(path).eq_ignore_ascii_case(trim_slash(of))
 }
 
-/// Whether an app that is lenient about the end of a path takes `path` for `of`: beside case and a slash, frameworks
-/// ignore blanks and dots there, or take `.json` for a format (Rails, older Spring).
+/// Returns true if an app that is lenient about the end of a path takes `path` for `of`: beside case and a slash,
+/// frameworks ignore blanks and dots there, or take `.json` for a format (Rails, older Spring).
 pub fn is_lenient_variant(path: &[u8], of: &[u8]) -> bool {
     let of = trim_slash(of);
     let Some((start, rest)) = path.split_at_checked(of.len()) else { return false };
@@ -124,7 +124,7 @@ fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((digit(high)? << 4 | digit(low)?, tail))
 }
 
-/// Whether another decoding would change the path; its hexadecimal digits may have been encoded, too.
+/// Returns true if another decoding would change the path; its hexadecimal digits may have been encoded, too.
 fn is_encoded_twice(decoded: &[u8]) -> bool {
     let mut rest = decoded;
     while let Some(at) = memchr(b'%', rest) {

@@ -1,4 +1,5 @@
-//! The handshake of a WebSocket: which requests are one, and what it must say before an app is asked (RFC 6455 section 4).
+//! The handshake of a WebSocket: which requests are one, and what it must say before an app is asked (RFC 6455 section
+//! 4).
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
@@ -10,7 +11,7 @@ pub(crate) const VERSION: &str = "13";
 /// Characters of 16 bytes in base64, without the padding.
 const KEY_LENGTH: usize = 22;
 
-/// Why a handshake is none.
+/// The reason for which a handshake is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HandshakeError {
     /// `Sec-WebSocket-Version` is absent or another one: the client is told which (RFC 6455 section 4.4).
@@ -19,8 +20,8 @@ pub(crate) enum HandshakeError {
     Malformed,
 }
 
-/// Returns true where the fields `Upgrade` and `Connection` ask for a WebSocket (RFC 6455 section 4.1). HTTP/1.0 has no upgrade
-/// (RFC 9110 section 7.8), and neither has HTTP/2.
+/// Returns true where the fields `Upgrade` and `Connection` ask for a WebSocket (RFC 6455 section 4.1). HTTP/1.0 has no
+/// upgrade (RFC 9110 section 7.8), and neither has HTTP/2.
 pub(crate) fn is_named(is_http_11: bool, upgrade: &[u8], connection: ConnectionOptions) -> bool {
     is_http_11 && connection.upgrade && upgrade.eq_ignore_ascii_case(b"websocket")
 }

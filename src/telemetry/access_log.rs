@@ -1,51 +1,14 @@
-//! The access log: one line for each request, or for each that was refused, with the target `access`.
+//! The access log, with the target `access`: the lines of requests that no app and no decision has seen. The gateway writes
+//! the other lines (`gateway/request_end.rs`).
 
 use std::net::IpAddr;
 
 use http::HeaderValue;
-use pingora_core::Error;
-use pingora_proxy::Session;
 use tracing::info;
 
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config::AccessLog;
-use crate::gateway::{Context, State};
-
-/// Writes the line of a request that is over, if it is wanted. Nothing is read nor formatted for one that is not.
-pub(crate) fn write(state: &State, session: &Session, context: &Context, error: Option<&Error>) {
-    let is_wanted = match state.access_log {
-        AccessLog::All => true,
-        AccessLog::Refused => context.is_refused(),
-        AccessLog::Off => false,
-    };
-    if !is_wanted {
-        return;
-    }
-    let request = session.req_header();
-    let (app, route) = context.app.as_ref().map_or(("-", "-"), |app| (&*app.name, app.route(context.route)));
-    let sub = context.identity.as_ref().map(|identity| identity.subject());
-    let milliseconds = context.started.map(|started| started.elapsed().as_secs_f64() * 1000.0);
-    info!(
-        target: "access",
-        request_id = text(context.request_id.as_ref()),
-        trace_id = context.trace.as_ref().map(|trace| trace.trace_id()),
-        app,
-        route,
-        method = request.method.as_str(),
-        path = request.uri.path(),
-        status = session.response_written().map(|response| response.status.as_u16()),
-        reason = context.reason().map(ReasonCode::as_str),
-        detail = context.detail(),
-        duration_ms = milliseconds.map(|milliseconds| (milliseconds * 1000.0).round() / 1000.0),
-        bytes = session.body_bytes_sent(),
-        sub,
-        client = context.client_address(state, &request.headers).map(tracing::field::display),
-        upstream = context.upstream.map(tracing::field::display),
-        error = error.map(|error| error.etype().as_str()),
-        "request"
-    );
-}
 
 /// Writes the line of a request whose head was refused before anything was read from it.
 pub(crate) fn write_refused_head(log: AccessLog, id: &HeaderValue, problem: &Problem, client: IpAddr) {

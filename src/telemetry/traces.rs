@@ -19,7 +19,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span, Span
 use crate::config;
 
 pub(crate) use call::{CallSpan, parent, propagate, trace_id, under, waiting};
-pub(crate) use request::RequestTrace;
+pub(crate) use request::{RequestEnd, RequestTrace};
 
 use export::Exporter;
 

@@ -19,7 +19,7 @@ use crate::upstream::resolved_addresses::Address;
 
 /// One upstream of the configuration.
 pub(super) struct Upstream {
-    /// Complete but for the address.
+    /// Complete except for the address.
     pub(super) template: HttpPeer,
     pub(super) port: u16,
     pub(super) host: Host,
@@ -77,7 +77,7 @@ impl Upstream {
 }
 
 impl AppAddress {
-    /// Whether it is this upstream's, with this number of its address.
+    /// Returns true if it is this upstream's, with this number of its address.
     pub(super) fn is(&self, upstream: usize, number: Option<u64>) -> bool {
         self.upstream == upstream && self.dialer.evidence().map(|evidence| evidence.address.number) == number
     }
@@ -90,7 +90,7 @@ impl AppAddress {
         self.is_healthy.load(Ordering::Relaxed)
     }
 
-    /// Whether a check may begin: the last one may take longer than the interval.
+    /// Returns true if a check may begin: the last one may take longer than the interval.
     pub(super) fn may_be_checked(&self) -> bool {
         !self.is_being_checked.swap(true, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! Whether an app still takes what it is sent, and how long it may not.
+//! The wait for an app: does it still take what it is sent, and for how long may it not?
 
 use std::io;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::time::Duration;
 use pingora_core::Error;
 use tokio::time::Instant;
 
-use super::http1::socket::Socket;
+use super::http1::connection::Socket;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::Stall;
 
-/// How long an app may take nothing, or say nothing, where no request says otherwise.
+/// The time for which an app may take nothing, or say nothing, where no request says otherwise.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The way to the app on one connection, while one request uses it.
@@ -56,8 +56,8 @@ impl AppStall {
         stalled.map(|()| too_late("the app takes nothing"))
     }
 
-    /// A read waits. It fails after [`Self::poll_write`] has, and where the app neither takes nor says anything: until the head
-    /// for the `response` time-out, then for `idle`.
+    /// A read waits. It fails after [`Self::poll_write`] has, and where the app neither takes nor says anything: until
+    /// the head for the `response` time-out, then for `idle`.
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -90,7 +90,7 @@ impl AppStall {
     }
 }
 
-/// What fails then.
+/// The error of an exchange whose app took nothing, or said nothing, for too long.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct TooLate(&'static str);
@@ -99,7 +99,7 @@ fn too_late(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, TooLate(why))
 }
 
-/// Whether an exchange failed since the app took nothing, or said nothing, for too long.
+/// Returns true if an exchange failed since the app took nothing, or said nothing, for too long.
 pub(crate) fn is_too_late(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     cause.and_then(|cause| cause.downcast_ref::<TooLate>()).is_some()

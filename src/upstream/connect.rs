@@ -18,7 +18,7 @@ use crate::system::descriptors::{check_reserve, is_out_of_descriptors};
 use crate::upstream::name_lookups::Name;
 use crate::upstream::resolved_addresses::{Address, Verdict};
 
-/// Why an address is an app's.
+/// The evidence that an address is an app's.
 #[derive(Debug)]
 pub(super) struct Evidence {
     pub(super) name: Arc<Name>,
@@ -115,7 +115,7 @@ impl Dialer {
     }
 }
 
-/// What a failed connect is to Pingora.
+/// Returns the kind of error that a failed connect is to Pingora.
 fn kind(error: &io::Error) -> ErrorType {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
@@ -125,14 +125,14 @@ fn kind(error: &io::Error) -> ErrorType {
     }
 }
 
-/// Whether the address is to blame, not a want of descriptors here.
+/// Returns true if the address is to blame, not a want of descriptors here.
 fn is_of_the_address(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
     !cause.is_some_and(is_out_of_descriptors)
 }
 
-/// For connections that Pingora keeps, which are those of HTTP/2: it tells them apart by their descriptors, so they are bare
-/// ones. All others are a [`super::http1::socket::Socket`].
+/// For connections that Pingora keeps, which are those of HTTP/2: it tells them apart by their descriptors, so they are
+/// bare ones. All others are a [`super::http1::connection::Socket`].
 #[async_trait]
 impl Connect for Dialer {
     async fn connect(&self, _: &PeerAddress) -> Result<Stream> {

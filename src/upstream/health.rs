@@ -13,16 +13,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::config;
+use crate::syntax::app_head::is_interim;
 use crate::syntax::authority::url_host;
 
 /// So much of an answer's body is enough: an app that sends more is not asked to come to an end.
 const ENOUGH_BODY: usize = 64 * 1024;
 
-/// How the addresses of one app are checked.
+/// The check of the addresses of one app.
 #[derive(Debug)]
 pub(super) struct Check {
     settings: config::HealthCheck,
-    /// What a browser's request would have. `None`: a connection suffices.
+    /// The `Host` that a browser's request would have. `None`: a connection suffices.
     host: Option<HeaderValue>,
 }
 
@@ -70,7 +71,7 @@ async fn get(path: &str, host: &HeaderValue, peer: &HttpPeer) -> Result<()> {
         session.read_response_header().await?;
         let status = session.response_header().map(|response| response.status);
         match status {
-            Some(status) if status.is_informational() && status != http::StatusCode::SWITCHING_PROTOCOLS => {}
+            Some(status) if is_interim(status.as_u16()) => {}
             _ => break status,
         }
     };

@@ -5,4 +5,3 @@ mod chunked_source;
 pub(super) mod connection;
 pub(super) mod connection_pool;
 pub(crate) mod connector;
-pub(super) mod socket;

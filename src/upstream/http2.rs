@@ -16,23 +16,24 @@ use crate::config;
 /// Requests at once on one connection to an app; further ones open another.
 const MAX_STREAMS: usize = 64;
 
-/// Bytes of a body that holds up nobody else though the app does not take it: those of all requests on a connection together fit
-/// into the least window that it has (RFC 9113 section 6.9.2).
+/// Bytes of a body that holds up nobody else though the app does not take it: those of all requests on a connection
+/// together fit into the least window that it has (RFC 9113 section 6.9.2).
 pub(crate) const HARMLESS_BODY: u64 = 65_535 / MAX_STREAMS as u64;
 
 /// Bytes of an answer that an app may send ahead of a client that takes it slowly.
 const STREAM_WINDOW: u32 = 256 * 1024;
 
-/// The same on all streams of a connection: more than all of them may have, so that slow clients hold up nobody else. It bounds
-/// no bytes, then, but frames: `h2` ends a connection where those that wait to be read lack half of this to 256 bytes, in all.
-/// So all streams may be full of frames of 8 bytes, as event streams and gRPC have them.
+/// The same on all streams of a connection: more than all of them may have, so that slow clients hold up nobody else.
+/// It bounds no bytes, then, but frames: `h2` ends a connection where those that wait to be read lack half of this to
+/// 256 bytes, in all. So all streams may be full of frames of 8 bytes, as event streams and gRPC have them.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 
-/// What other requests may have in front of one that waits for its turn on a connection: `h2` keeps so much of each.
+/// Bytes that other requests may have in front of one that waits for its turn on a connection: `h2` keeps so much of
+/// each.
 pub(crate) const AHEAD: u64 = MAX_STREAMS as u64 * 400 * 1024;
 
-/// A connection that carries many requests and has gone silent must not take more of them for as long as TCP waits by itself.
-/// Not by PING: servers of gRPC take frequent ones for an attack.
+/// A connection that carries many requests and has gone silent must not take more of them for as long as TCP waits by
+/// itself. Not by PING: servers of gRPC take frequent ones for an attack.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Lets a peer speak HTTP/2 where the configuration says so: at once without TLS, by ALPN with it.
@@ -60,8 +61,8 @@ pub(crate) fn share_with_calls(peer: &mut HttpPeer) {
     peer.group_key ^= GROUP;
 }
 
-/// Lets a request have its connection for itself, as over HTTP/1.1. An app that does not take one upload would stop all others on
-/// the same connection: the window of that is often no larger than a stream's.
+/// Lets a request have its connection for itself, as over HTTP/1.1. An app that does not take one upload would stop all
+/// others on the same connection: the window of that is often no larger than a stream's.
 pub(crate) fn use_alone(peer: &mut HttpPeer) {
     /// Connections for one request at a time are none for others.
     const GROUP: u64 = 2;
@@ -69,13 +70,14 @@ pub(crate) fn use_alone(peer: &mut HttpPeer) {
     peer.group_key ^= GROUP;
 }
 
-/// Whether a peer may be spoken to in HTTP/2.
+/// Returns true if a peer may be spoken to in HTTP/2.
 pub(crate) fn is_offered(peer: &HttpPeer) -> bool {
     peer.options.alpn.get_max_http_version() == 2
 }
 
-/// Whether the app says by HTTP/2 that it has not processed a request, so that any method may be sent again (RFC 9113
-/// section 8.7): the stream is beyond what its GOAWAY still answers, or it was refused, or is to come over HTTP/1.1.
+/// Returns true if the app says by HTTP/2 that it has not processed a request, so that any method may be sent again
+/// (RFC 9113 section 8.7): the stream is beyond what its GOAWAY still answers, or it was refused, or is to come over
+/// HTTP/1.1.
 pub(crate) fn was_not_processed(error: &Error) -> bool {
     let Some(cause) = error.root_cause().downcast_ref::<h2::Error>() else { return false };
     let may_go_again =
@@ -83,12 +85,12 @@ pub(crate) fn was_not_processed(error: &Error) -> bool {
     cause.is_remote() && (cause.is_go_away() || cause.is_reset() && may_go_again)
 }
 
-/// Whether what failed is a request's turn on a connection of HTTP/2 that was kept, not the connecting.
+/// Returns true if what failed is a request's turn on a connection of HTTP/2 that was kept, not the connecting.
 pub(crate) fn is_stale(error: &Error) -> bool {
     *error.etype() == ErrorType::H2Error && error.root_cause().downcast_ref::<h2::Error>().is_some()
 }
 
-/// Whether the app has answered and only wants no more of the request (RFC 9113 section 8.1).
+/// Returns true if the app has answered and only wants no more of the request (RFC 9113 section 8.1).
 pub(crate) fn stops_upload(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<h2::Error>();
     cause.is_some_and(|cause| {
@@ -96,7 +98,8 @@ pub(crate) fn stops_upload(error: &Error) -> bool {
     })
 }
 
-/// The connections of HTTP/2 that are kept. Requests take them without Pingora's proxying: see `gateway/http2_upstream.rs`.
+/// The connections of HTTP/2 that are kept. Requests take them without Pingora's proxying: see
+/// `gateway/http2_upstream.rs`.
 #[derive(Default)]
 pub(crate) struct Connections(OnceLock<Connector>);
 

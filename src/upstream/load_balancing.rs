@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use pingora_core::upstreams::peer::HttpPeer;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tracing::warn;
@@ -22,7 +22,7 @@ use super::name_lookups::{Name, Names};
 use super::peer_template::template;
 use super::protocol_choice::{Needs, Way};
 
-/// How often idle connections are looked at.
+/// The interval at which idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// The addresses of one app.
@@ -94,7 +94,7 @@ impl Upstreams {
     }
 
     /// Keeps names resolved, addresses checked and idle connections in order until shutdown, or until this is dropped.
-    pub(crate) async fn run(&self, mut shutdown: watch::Receiver<bool>) {
+    pub(crate) async fn run(&self, mut shutdown: channel::Receiver<bool>) {
         let _kept = Kept(self);
         let mut resolving = JoinSet::new();
         for name in self.names() {
@@ -137,8 +137,8 @@ impl Upstreams {
         }
     }
 
-    /// A peer to connect to: a healthy one that has not been tried, else any that has not. A name is looked up first where
-    /// its answer has turned out to be too old, and every name once more where no address is left.
+    /// A peer to connect to: a healthy one that has not been tried, else any that has not. A name is looked up first
+    /// where its answer has turned out to be too old, and every name once more where no address is left.
     pub(crate) async fn peer(
         &self,
         tried: &[SocketAddr],
@@ -225,18 +225,18 @@ impl Upstreams {
         members.all.iter().map(|member| (member.address().to_string(), member.is_healthy())).collect()
     }
 
-    /// Whether HTTP/2 may be spoken to one of them.
+    /// Returns true if HTTP/2 may be spoken to one of them.
     pub(crate) fn offers_http2(&self) -> bool {
         self.configured.iter().any(|upstream| http2::is_offered(&upstream.template))
     }
 
-    /// Whether there may be another address to try.
+    /// Returns true if there may be another address to try.
     pub(crate) fn has_choice(&self) -> bool {
         !matches!(self.configured.as_slice(), [Upstream { host: Host::Literal(_), .. }])
     }
 }
 
-/// What is kept of addresses and connections while somebody looks after it. Requests may know them for longer.
+/// The addresses and connections that are kept while somebody looks after them. Requests may know them for longer.
 struct Kept<'a>(&'a Upstreams);
 
 impl Drop for Kept<'_> {

@@ -1,4 +1,5 @@
-//! The host names of apps: looked up one call at a time, once a second at most on the average, and for all apps together.
+//! The host names of apps: looked up one call at a time, once a second at most on the average, and for all apps
+//! together.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, watch as channel};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
@@ -16,10 +17,10 @@ use crate::telemetry::metrics::METRICS;
 
 use crate::upstream::resolved_addresses::{Address, Answer, State, Verdict};
 
-/// How long a look-up is waited for. It goes on, and what it says in the end counts.
+/// The time for which a look-up is waited for. It goes on, and its outcome counts in the end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long the end of a connection waits for that of others, where nobody waits for the look-up.
+/// The time for which the end of a connection waits for that of others, where nobody waits for the look-up.
 const SETTLING: Duration = Duration::from_millis(50);
 
 /// Every name of the process. A reload and several apps find the same again.
@@ -52,13 +53,13 @@ pub(crate) struct Name {
     host: String,
     lookup: Arc<dyn Lookup>,
     answer: ArcSwap<Answer>,
-    under_way: Mutex<Option<watch::Receiver<Progress>>>,
-    /// How often something happened that the answer does not know of.
+    under_way: Mutex<Option<channel::Receiver<Progress>>>,
+    /// The number of events that the answer does not know of.
     doubts: AtomicU64,
     doubt: Notify,
 }
 
-/// How far a look-up is.
+/// The progress of a look-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Progress {
     Waiting,
@@ -78,12 +79,12 @@ impl Name {
         }
     }
 
-    /// What is known now.
+    /// Returns what is known now.
     pub(super) fn answer(&self) -> arc_swap::Guard<Arc<Answer>> {
         self.answer.load()
     }
 
-    /// Whether a connection may be made to one of its addresses.
+    /// Judges if a connection may be made to one of its addresses.
     pub(super) fn verdict(&self, address: &Address, has_certificate: bool) -> Verdict {
         self.answer.load().verdict(address, has_certificate, self.doubts(), Instant::now())
     }
@@ -141,10 +142,10 @@ impl Name {
         let _ = progress.wait_for(|now| *now > stage).await;
     }
 
-    /// How far the look-up is; `None`: none is needed.
-    fn progress(self: &Arc<Self>) -> Option<watch::Receiver<Progress>> {
+    /// Returns the progress of the look-up; `None`: none is needed.
+    fn progress(self: &Arc<Self>) -> Option<channel::Receiver<Progress>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_under_way = |progress: &&watch::Receiver<Progress>| {
+        let is_under_way = |progress: &&channel::Receiver<Progress>| {
             progress.has_changed().is_ok() && *progress.borrow() != Progress::Done
         };
         if let Some(progress) = under_way.as_ref().filter(is_under_way) {
@@ -154,7 +155,7 @@ impl Name {
         if self.answer().is_fresh(doubts, now) {
             return None;
         }
-        let (sender, receiver) = watch::channel(Progress::Waiting);
+        let (sender, receiver) = channel::channel(Progress::Waiting);
         self.answer.store(Arc::new(self.answer().beginning(now)));
         // A task of its own: whoever waits may go away.
         tokio::spawn(Arc::clone(self).ask(doubts, sender));
@@ -162,7 +163,7 @@ impl Name {
         Some(receiver)
     }
 
-    async fn ask(self: Arc<Self>, doubts: u64, progress: watch::Sender<Progress>) {
+    async fn ask(self: Arc<Self>, doubts: u64, progress: channel::Sender<Progress>) {
         let mut asking = self.lookup.addresses(&self.host);
         let outcome = if let Ok(outcome) = timeout(PATIENCE, &mut asking).await {
             outcome

@@ -10,7 +10,7 @@ use pingora_core::utils::tls::{WrappedX509, parse_x509};
 use super::http2;
 use crate::config;
 
-/// How long an idle connection of HTTP/2 to an app is kept.
+/// The time for which an idle connection of HTTP/2 to an app is kept.
 const POOLED_CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// Returns what all connections to an upstream have in common.
@@ -22,15 +22,15 @@ pub(super) fn template(upstream: &config::Upstream, app: &config::App) -> HttpPe
     let mut peer = HttpPeer::new(placeholder, upstream.tls, server_name);
     peer.options.connection_timeout = Some(timeouts.connect);
     peer.options.total_connection_timeout = Some(timeouts.connect);
-    // How long reads and writes may take, others say: the control of the client's exchange, and `app_stall.rs`. Pingora's own time-outs
-    // of a read know neither a head from a body nor what the app takes meanwhile.
+    // How long reads and writes may take, others say: the control of the client's exchange, and `app_stall.rs`.
+    // Pingora's own time-outs of a read know neither a head from a body nor what the app takes meanwhile.
     peer.options.idle_timeout = Some(POOLED_CONNECTION_LIFETIME);
     set_trust(&mut peer, &app.upstream_tls);
     http2::offer(&mut peer, upstream, &app.upstream_tls);
     peer
 }
 
-/// How a TLS upstream is verified.
+/// Sets how a TLS upstream is verified.
 fn set_trust(peer: &mut HttpPeer, tls: &config::UpstreamTls) {
     if let Some(name) = &tls.server_name {
         peer.sni.clone_from(name);

@@ -1,5 +1,5 @@
-//! Which way a request takes to an address: by a connection of HTTP/1.1 that it has for itself, by one that speaks HTTP/2 or may
-//! choose, or by one of its own for a WebSocket.
+//! Which way a request takes to an address: by a connection of HTTP/1.1 that it has for itself, by one that speaks
+//! HTTP/2 or may choose, or by one of its own for a WebSocket.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +12,10 @@ use super::http1::connection_pool::Pool;
 use super::http1::connector::{Attempt, Connector};
 use crate::connection::exchange_control::ExchangeControl;
 
-/// How long a server that has chosen HTTP/1.1 is not asked again.
+/// The time for which a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
 
-/// What a request needs of its connection.
+/// The needs of a request as to its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     Anything,
@@ -26,7 +26,7 @@ pub(crate) enum Needs {
     WebSocket,
 }
 
-/// How a request came to its peer.
+/// The way on which a request came to its peer.
 #[derive(Debug)]
 pub(crate) enum Way {
     /// By a connection of HTTP/1.1 that it has for itself.
@@ -37,7 +37,7 @@ pub(crate) enum Way {
     Other,
 }
 
-/// What an app has chosen that could have chosen HTTP/2.
+/// The choice of an app that may choose HTTP/2.
 #[derive(Debug)]
 pub(crate) struct Choice {
     started: Instant,
@@ -72,7 +72,7 @@ pub(super) struct Ways {
     configured: HttpPeer,
     /// For connections of HTTP/1.1; the connector knows how they are made.
     bare: HttpPeer,
-    /// `None`: it is spoken to in HTTP/2 alone, but for WebSockets.
+    /// `None`: it is spoken to in HTTP/2 alone, except for WebSockets.
     connector: Option<Arc<Connector>>,
     web_sockets: Arc<Connector>,
     pool: Arc<Pool>,
@@ -81,7 +81,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// For a peer that is complete but for how connections to it are made.
+    /// Takes a peer that is complete except for how connections to it are made.
     pub(super) fn new(mut configured: HttpPeer, dialer: &Arc<Dialer>) -> Self {
         let alpn = &configured.options.alpn;
         let (least, most) = (alpn.get_min_http_version(), alpn.get_max_http_version());

@@ -1,9 +1,10 @@
-//! What a host name's last look-ups said, and for how long one of its addresses may be taken for the app's.
+//! The outcome of a host name's last look-ups, and the rule for how long one of its addresses may be taken for the
+//! app's.
 //!
-//! An address belongs to whoever has it now: when a container goes, another one may get it. So a new connection to one is
-//! made only while there is evidence that the name still has it: an answer of the last second that no end of a connection has
-//! cast doubt on, or, where look-ups fail, one that is not too old and that no failed connect speaks against. A living
-//! connection needs none: it ends at the app that it was made to.
+//! An address belongs to whoever has it now: when a container goes, another one may get it. So a new connection to one
+//! is made only while there is evidence that the name still has it: an answer of the last second that no end of a
+//! connection has cast doubt on, or, where look-ups fail, one that is not too old and that no failed connect speaks
+//! against. A living connection needs none: it ends at the app that it was made to.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,12 +19,12 @@ use crate::system::name_lookup::LookupError;
 /// An answer of this age is as good as a new one, unless there is doubt.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// So many look-ups may follow each other at once because of doubt; on the average there is one in [`FRESH`]. An app that ends
-/// its connections all the time is as good as its answer of the last second.
+/// So many look-ups may follow each other at once because of doubt; on the average there is one in [`FRESH`]. An app
+/// that ends its connections all the time is as good as its answer of the last second.
 pub(super) const HURRIED: usize = 10;
 const HURRY: Duration = Duration::from_secs(10);
 
-/// How long an address without a certificate is good for while look-ups fail.
+/// The time for which an address without a certificate is good while look-ups fail.
 pub(super) const KEPT: Duration = Duration::from_secs(30);
 
 /// An address of a name, from its first to its last answer in a row. When it comes back, it is another one.
@@ -48,20 +49,20 @@ impl Address {
     }
 }
 
-/// What is known of a name.
+/// The knowledge of a name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answer {
     /// Sorted.
     pub(super) addresses: Vec<Arc<Address>>,
     /// Another one whenever the addresses are others.
     pub(super) version: u64,
-    /// What the last look-up came to.
+    /// The outcome of the last look-up.
     pub(super) state: State,
     /// When the last look-ups began, the last one first.
     began: [Option<Instant>; HURRIED],
     /// When the last one ended.
     asked: Option<Instant>,
-    /// How much doubt there had been when it began.
+    /// The number of doubts there had been when it began.
     doubts: u64,
     /// When one last said which addresses there are, or that there are none.
     said: Option<Instant>,
@@ -69,7 +70,7 @@ pub(super) struct Answer {
     is_overdue: bool,
 }
 
-/// What the last look-up came to.
+/// The outcome of the last look-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
     /// There was none yet.
@@ -95,7 +96,7 @@ impl State {
     }
 }
 
-/// Whether a connection may be made to an address.
+/// The verdict on a connection to an address: may it be made?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// It is the app's.
@@ -117,7 +118,7 @@ impl Answer {
         next
     }
 
-    /// What is known after the look-up that began when there was so much doubt.
+    /// Returns what is known after the look-up that began when there was so much doubt.
     pub(super) fn after(
         &self,
         outcome: &Result<Vec<IpAddr>, LookupError>,
@@ -150,12 +151,12 @@ impl Answer {
         Self { is_overdue: true, state: State::Unclear, ..self.clone() }
     }
 
-    /// Whether something happened since the last look-up began.
+    /// Returns true if something happened since the last look-up began.
     pub(super) fn is_doubted(&self, doubts: u64) -> bool {
         doubts != self.doubts
     }
 
-    /// Whether another look-up is of no use now, or not due yet.
+    /// Returns true if another look-up is of no use now, or not due yet.
     pub(super) fn is_fresh(&self, doubts: u64, now: Instant) -> bool {
         self.is_overdue || now < self.soonest(doubts, now)
     }
@@ -174,7 +175,7 @@ impl Answer {
         self.asked.map_or(now, |asked| asked + interval)
     }
 
-    /// Whether a connection may be made to an address, where a certificate may prove whose it is.
+    /// Judges if a connection may be made to an address, where a certificate may prove whose it is.
     pub(super) fn verdict(
         &self,
         address: &Address,

@@ -2,8 +2,8 @@
 //!
 //! Pingora 0.9.1 reads the app's answer and the end of the request's (empty) body in either order. If a fast app's 101
 //! comes first, the end of the body is then taken for the end of the WebSocket, and it closes at once
-//! (`proxy_handle_upstream` in pingora-proxy's `proxy_h1.rs`). A connection whose first read after a write comes one turn
-//! later lets the end of the body, which is there already, always go first.
+//! (`proxy_handle_upstream` in pingora-proxy's `proxy_h1.rs`). A connection whose first read after a write comes one
+//! turn later lets the end of the body, which is there already, always go first.
 
 use std::task::Context;
 

@@ -1,7 +1,7 @@
 //! Sealed and bound refresh tokens, revocations and lifetimes, as the decision sees them.
 
 use http::header::{COOKIE, HOST};
-use http::{HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::*;
@@ -9,7 +9,9 @@ use crate::access::decision::{Decision, Pending, RequestHead, decide};
 use crate::access::key_set::KeySet;
 use crate::access::memory::Memory;
 use crate::access::revocations::EndedBy;
+use crate::access::seal::{Seal, SessionRecord};
 use crate::access::testing::{NOW, app_rules_in, claims, key_set, mint};
+use crate::config;
 
 const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
 
@@ -60,7 +62,9 @@ impl Scene {
 
     fn line(&self, cookies: &str) -> String {
         self.with(cookies, |decision| match decision {
-            Decision::Forward(Some(identity)) => format!("forward {}", identity.subject()),
+            Decision::Forward(permit) => {
+                format!("forward {}", permit.identity().map_or("nobody", |identity| identity.subject()))
+            }
             Decision::Refresh(Pending { grant, previous, .. }) => {
                 let is_over = previous.is_some_and(|previous| previous.over.is_some());
                 let beside = if is_over { " beside a revoked JWT" } else { "" };

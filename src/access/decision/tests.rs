@@ -2,15 +2,19 @@
 
 use std::fmt::Write as _;
 
-use http::HeaderValue;
 use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, COOKIE, HOST, ORIGIN, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
 };
+use http::{HeaderMap, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::access::endpoint::Call;
+use crate::access::key_set::KeySet;
+use crate::access::memory::Memory;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, mint_raw};
+use crate::answer::reason::ReasonCode;
 
 const HEADER: &str = r#"{"alg":"EdDSA","kid":"ed"}"#;
 
@@ -87,17 +91,19 @@ impl Scene {
 
 fn line(decision: &Decision<'_>) -> String {
     match decision {
-        Decision::Forward(None) => "forward".into(),
-        Decision::Forward(Some(identity)) => format!("forward {}", identity.subject()),
-        Decision::Preflight => "preflight".into(),
+        Decision::Forward(permit) => match (permit.reason(), permit.identity()) {
+            (ReasonCode::Preflight, None) => "preflight".into(),
+            (_, None) => "forward".into(),
+            (_, Some(identity)) => format!("forward {}", identity.subject()),
+        },
         Decision::Nobody(problem) => {
             format!("{} {}, nobody", problem.status.as_u16(), problem.code.as_str())
         }
-        Decision::Login => "login".into(),
-        Decision::Logout => "logout".into(),
-        Decision::BackchannelLogout => "back-channel logout".into(),
-        Decision::FusionAuthWebhook => "webhook".into(),
-        Decision::User(identity) => format!("user {}", identity.subject()),
+        Decision::Serve(Call::Login) => "login".into(),
+        Decision::Serve(Call::Logout) => "logout".into(),
+        Decision::Serve(Call::BackchannelLogout) => "back-channel logout".into(),
+        Decision::Serve(Call::FusionAuthWebhook) => "webhook".into(),
+        Decision::Serve(Call::User(identity)) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
             let mut line = format!("refresh {}", &*pending.grant.refresh_token);
             if let Some(previous) = &pending.previous {
@@ -476,7 +482,12 @@ proptest! {
         // A token that was verified earlier stays good when the clock goes back.
         let was_in_time = warm && shift < 0;
         scene.with(|decision| {
-            if let Decision::Forward(Some(identity)) | Decision::User(identity) = &decision {
+            let identity = match &decision {
+                Decision::Forward(permit) => permit.identity(),
+                Decision::Serve(Call::User(identity)) => Some(identity),
+                _ => None,
+            };
+            if let Some(identity) = identity {
                 prop_assert!(genuine && (in_time || was_in_time), "{}", line(&decision));
                 prop_assert!(identity.expires_at() + 5 > scene.now);
                 prop_assert_eq!(identity.subject(), &subject);

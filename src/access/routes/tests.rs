@@ -75,9 +75,9 @@ fn a_prefix_of_everything() {
 #[test]
 fn own_endpoints_come_first_and_are_exact() {
     let routes = routes("/api/login", "{ path = '/*', access = 'public' }");
-    assert_eq!(resolve(&routes, "/api/login"), Destination::Login);
-    assert_eq!(resolve(&routes, "/api/user"), Destination::User);
-    assert_eq!(resolve(&routes, "/api/logout"), Destination::Logout);
+    assert_eq!(resolve(&routes, "/api/login"), Destination::Own(Endpoint::Login));
+    assert_eq!(resolve(&routes, "/api/user"), Destination::Own(Endpoint::User));
+    assert_eq!(resolve(&routes, "/api/logout"), Destination::Own(Endpoint::Logout));
     assert_eq!(rule(&routes, "/api/backchannel-logout"), Some(0));
     for variant in ["/api/login/", "/API/login", "/api/%6cogin", "/api/logi%6E", "/Api/Login/"] {
         assert_eq!(rule(&routes, variant), Some(0));
@@ -91,7 +91,7 @@ fn own_endpoints_come_first_and_are_exact() {
 fn providers_have_an_endpoint_where_a_path_is_set() {
     let settings = "backchannel_logout.path = '/ended'\nroutes = [{ path = '/*', access = 'public' }]";
     let routes = app_rules(settings).routes;
-    assert_eq!(resolve(&routes, "/ended"), Destination::BackchannelLogout);
+    assert_eq!(resolve(&routes, "/ended"), Destination::Own(Endpoint::BackchannelLogout));
     for other in ["/ended/", "/Ended", "/%65nded", "/api/backchannel-logout"] {
         assert_eq!(rule(&routes, other), Some(0), "{other}");
     }
@@ -107,7 +107,7 @@ proptest! {
         let access = [Access::Public, Access::Optional, Access::Required];
         let rules: Vec<_> = rules
             .into_iter()
-            .map(|(path, is_exact, choice)| Route {
+            .map(|(path, is_exact, choice)| ConfiguredRoute {
                 pattern: if is_exact {
                     Pattern::Exact(path.into_bytes())
                 } else {
@@ -117,7 +117,7 @@ proptest! {
                 roles: vec![],
             })
             .collect();
-        let index = RouteIndex::new(rules.iter().map(Route::path));
+        let index = RouteIndex::new(rules.iter().map(ConfiguredRoute::path));
         for path in paths {
             let expected = rules.iter().position(|route| route.matches(path.as_bytes()));
             let found = index.first(path.as_bytes(), |place| rules[place].matches(path.as_bytes()));

@@ -134,7 +134,7 @@ proptest! {
             let known = Knowledge {
                 keys: &keys, key_generation: 1, memory: &memory, now: NOW, refresh_ahead: 30, keys_are_fresh: false,
             };
-            matches!(decision::decide(&rules, &head, &known), Decision::Forward(Some(_)))
+            matches!(decision::decide(&rules, &head, &known), Decision::Forward(permit) if permit.identity().is_some())
         };
         prop_assert!(decide(&good));
         let (message, _) = good.rsplit_once('.').unwrap();

@@ -3,34 +3,17 @@
 use http::Method;
 
 use super::Steps;
-use crate::access::cross_site;
-use crate::access::decision::{AppRules, RequestHead};
-use crate::access::preflight::{has_body, is_preflight};
+use crate::access::decision::{self, AppRules, RequestHead};
+use crate::access::endpoint::{Callers, Endpoint, EndpointRules, Needs};
 use crate::access::routes::{Destination, Rule};
 use crate::config::{self, Access, App};
 use crate::session::{BodyKind, media_types};
 use crate::syntax::path;
 
-/// An endpoint of the gateway's own.
-struct Own {
-    name: &'static str,
-    methods: &'static [&'static str],
-    answer: String,
-}
-
-impl Own {
-    fn post(name: &'static str, answer: &str) -> Self {
-        Self { name, methods: &["POST"], answer: answer.to_owned() }
-    }
-}
-
-/// Whether it is a spelling of the login path that is refused.
+/// Tells whether it is a spelling of the login path that is refused.
 pub(super) fn is_login_variant(rules: &AppRules, head: &RequestHead<'_>, decoded: &[u8]) -> bool {
-    rules.routes.resolve(head.path.as_bytes(), decoded) != Destination::Login
-        && rules.routes.is_login_variant(decoded)
-        && (cross_site::changes_state(head.method)
-            || cross_site::overrides_method(head.headers)
-            || has_body(head.headers))
+    let destination = rules.routes.resolve(head.path.as_bytes(), decoded);
+    decision::is_login_variant(rules, head, destination, decoded)
 }
 
 /// The destination; returns whether that is the app. What may become of the request is left out where it `is_decided` later.
@@ -47,20 +30,10 @@ pub(super) fn steps(
             route(steps, app, head, &rule, is_decided);
             return true;
         }
-        Destination::Login => Own::post("login", "200 with the user object, and both cookies"),
-        Destination::Logout => Own::post("logout", "204, and both cookies cleared"),
-        Destination::BackchannelLogout => {
-            Own::post("back-channel logout", "200, for a logout token of the provider")
-        }
-        Destination::FusionAuthWebhook => Own::post("FusionAuth's webhook", "200, for a signed event"),
-        Destination::User => Own {
-            name: "user",
-            methods: &["GET", "HEAD"],
-            answer: format!("200 with the user object, or {} not_logged_in", app.user.anonymous_status),
-        },
+        Destination::Own(endpoint) => endpoint,
     };
-    endpoint(steps, head.method, &own, is_decided);
-    if own.name == "login" {
+    endpoint(steps, app, head.method, &own.rules(), is_decided);
+    if own == Endpoint::Login {
         let config::Login { username_field, password_field, .. } = &app.login;
         steps.add(
             "fields",
@@ -80,7 +53,7 @@ fn route(steps: &mut Steps, app: &App, head: &RequestHead<'_>, rule: &Rule<'_>, 
         Some((index, route)) => steps.add("route", &format!("{} `{}`", index + 1, route.path)),
         None => steps.add("route", "none matches, so access is `required`"),
     }
-    if passes_as_preflight(head) {
+    if head.is_preflight() {
         return steps.add("access", "a CORS preflight: passed on without a session");
     }
     steps.add("access", access(rule.access));
@@ -98,19 +71,22 @@ fn route(steps: &mut Steps, app: &App, head: &RequestHead<'_>, rule: &Rule<'_>, 
     }
 }
 
-fn endpoint(steps: &mut Steps, method: &Method, own: &Own, is_decided: bool) {
-    let Own { name, methods, answer } = own;
-    steps.add("endpoint", &format!("{name}, served by the gateway itself"));
-    if method == Method::OPTIONS && matches!(*name, "login" | "logout" | "user") {
+fn endpoint(steps: &mut Steps, app: &App, method: &Method, own: &EndpointRules, is_decided: bool) {
+    let EndpointRules { title, methods, callers, needs, answer, .. } = own;
+    steps.add("endpoint", &format!("{title}, served by the gateway itself"));
+    if method == Method::OPTIONS && *callers == Callers::Browsers {
         steps.add("preflight", PREFLIGHT);
     }
     if is_decided {
         return;
     }
-    if methods.contains(&method.as_str()) {
-        steps.add("answer", answer);
+    if !methods.include(method) {
+        let known = methods.allow().replace(", ", " or ");
+        steps.answer(&format!("405 method_not_allowed, use {known}"), "method");
+    } else if matches!(needs, Needs::Session(_)) {
+        steps.add("answer", &format!("{answer}, or {} not_logged_in", app.user.anonymous_status));
     } else {
-        steps.answer(&format!("405 method_not_allowed, use {}", methods.join(" or ")), "method");
+        steps.add("answer", answer);
     }
 }
 
@@ -121,7 +97,7 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
     steps.add("upstream", &addresses.join(", "));
     let destination = rules.routes.resolve(head.path.as_bytes(), &decoded);
     let is_public = matches!(destination, Destination::App(Rule { access: Access::Public, .. }));
-    let identified = !is_public && !passes_as_preflight(head);
+    let identified = !is_public && !head.is_preflight();
     for header in app.identity_headers.iter().filter(|_| identified) {
         steps.add("header", &format!("{}: claim `{}`", header.display_name, header.claim));
     }
@@ -137,11 +113,6 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
 /// What an `OPTIONS` needs to be one.
 const PREFLIGHT: &str =
     "with `Origin`, `Access-Control-Request-Method` and no body it goes to the app without a session";
-
-/// Whether the gateway takes it for a CORS preflight.
-fn passes_as_preflight(head: &RequestHead<'_>) -> bool {
-    !cross_site::overrides_method(head.headers) && is_preflight(head.method, head.headers)
-}
 
 const fn access(access: Access) -> &'static str {
     match access {

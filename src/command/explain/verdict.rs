@@ -3,6 +3,7 @@
 use super::Steps;
 use super::keys::Keys;
 use crate::access::decision::{AppRules, Decision, Ending, Knowledge, Reason, RequestHead, admit, decide};
+use crate::access::endpoint::{EndpointRules, Needs};
 use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
 use crate::config::{Access, Config};
@@ -33,20 +34,20 @@ pub(super) fn steps(
     token: &'static str,
 ) -> bool {
     match decide(rules, head, known) {
-        Decision::Forward(Some(identity)) => {
-            steps.answer("the app's, which is told:", "session_valid");
-            for (name, value) in identity.headers() {
-                let value = String::from_utf8_lossy(value.as_bytes());
-                steps.add("identity", &format!("{name}: {value}"));
+        Decision::Forward(permit) => {
+            match permit.identity() {
+                None => {
+                    let answer = "the app's, which is told nothing of a user";
+                    steps.answer(answer, permit.reason().as_str());
+                }
+                Some(identity) => {
+                    steps.answer("the app's, which is told:", permit.reason().as_str());
+                    for (name, value) in identity.headers() {
+                        let value = String::from_utf8_lossy(value.as_bytes());
+                        steps.add("identity", &format!("{name}: {value}"));
+                    }
+                }
             }
-            true
-        }
-        Decision::Forward(None) => {
-            steps.answer("the app's, which is told nothing of a user", anonymous(rules, head));
-            true
-        }
-        Decision::Preflight => {
-            steps.answer("the app's, which is told nothing of a user", "preflight");
             true
         }
         Decision::Nobody(problem) => {
@@ -54,16 +55,10 @@ pub(super) fn steps(
             steps.answer(&answer, "anonymous");
             false
         }
-        Decision::Logout => {
-            steps.answer("204, and both cookies cleared", "served");
-            false
-        }
-        Decision::Login | Decision::BackchannelLogout | Decision::FusionAuthWebhook => {
-            steps.answer("the endpoint's own: it goes by the body", "served");
-            false
-        }
-        Decision::User(_) => {
-            steps.answer("200 with the user object", "session_valid");
+        Decision::Serve(call) => {
+            let EndpointRules { needs, reads_body, answer, .. } = call.endpoint().rules();
+            let reason = if matches!(needs, Needs::Session(_)) { "session_valid" } else { "served" };
+            steps.answer(if reads_body { "the endpoint's own: it goes by the body" } else { answer }, reason);
             false
         }
         Decision::Refresh(pending) => {
@@ -120,12 +115,4 @@ fn dead(destination: Destination<'_>) -> &'static str {
 
 fn is_open(destination: Destination<'_>) -> bool {
     matches!(destination, Destination::App(Rule { access: Access::Public | Access::Optional, .. }))
-}
-
-fn anonymous(rules: &AppRules, head: &RequestHead<'_>) -> &'static str {
-    let Ok(decoded) = crate::syntax::path::decode(head.path) else { return "anonymous" };
-    match rules.routes.resolve(head.path.as_bytes(), &decoded) {
-        Destination::App(Rule { access: Access::Public, .. }) => "public",
-        _ => "anonymous",
-    }
 }

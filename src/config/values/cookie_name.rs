@@ -2,14 +2,13 @@
 
 use crate::config::quoting::quote;
 use crate::config::reader::Item;
+use crate::syntax::header_name::is_token;
 
 /// A token of RFC 6265 section 4.1.1, short enough to leave the cookie's 4,096 bytes to the value.
 pub(crate) fn cookie_name(item: &Item<'_>) -> Option<String> {
     const HINT: &str = "write 1 to 64 letters, digits, `-` or `_`, such as `\"__Host-access_token\"`";
     let text = item.text("a cookie name", HINT)?;
-    let is_token =
-        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
-    if text.is_empty() || text.len() > 64 || !is_token {
+    if text.is_empty() || text.len() > 64 || !is_token(text.as_bytes()) {
         return item.fault(format!("{} is not a usable cookie name", quote(text)), HINT);
     }
     if matches!(text.to_ascii_lowercase().as_str(), "__host-" | "__secure-") {

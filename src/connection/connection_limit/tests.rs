@@ -8,7 +8,7 @@ fn control() -> Arc<ExchangeControl> {
     Arc::new(ExchangeControl::new(SocketAddr::from(([127, 0, 0, 1], 1)), false))
 }
 
-/// What may happen to connections.
+/// An event in the life of connections.
 #[derive(Debug, Clone)]
 enum Step {
     Opens,

@@ -18,7 +18,7 @@ fn origin_of_bytes(peer: &str, headers: &[(&'static str, &[u8])]) -> Vec<String>
     origin.headers(host).iter().map(|(_, value)| value.to_str().unwrap().to_owned()).collect()
 }
 
-/// What the app learns of the chain behind a trusted peer.
+/// Returns the chain behind a trusted peer, as the app learns it.
 fn chain(name: &'static str, lines: &[&[u8]]) -> String {
     let headers: Vec<_> = lines.iter().map(|line| (name, *line)).collect();
     origin_of_bytes("10.0.0.1:5000", &headers).swap_remove(0)

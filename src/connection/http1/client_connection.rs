@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 use crate::connection::deadlines::{Deadlines, Stage, Timer};
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::stall::{Stall, WRITE_TIMEOUT, acknowledged};
 
 /// Bytes per read into the read-ahead.
@@ -25,7 +25,7 @@ const READ_SIZE: usize = 8 * 1024;
 /// Writes are gathered up to this size, so that a response's head and a small body leave in one segment.
 pub(crate) const WRITE_BUFFER_SIZE: usize = 16 * 1024;
 
-/// The connection, apart from any message on it.
+/// The connection, apart from any exchange on it.
 pub(crate) struct ClientConnection {
     pub(crate) stream: Stream,
     /// Read, but not handed on yet.
@@ -38,12 +38,12 @@ pub(crate) struct ClientConnection {
     timer: Timer,
     /// A write that waits for the client.
     stall: Stall,
-    /// What was written long ago and may not have been taken yet.
+    /// The wait for what was written long ago and may not have been taken yet.
     tail: Stall,
     pub(crate) control: Arc<ExchangeControl>,
 }
 
-/// What is in the buffers is not for logs.
+/// Leaves out the buffers, whose bytes are not for logs.
 impl fmt::Debug for ClientConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ClientConnection").field("peer", &self.control.peer()).finish_non_exhaustive()
@@ -142,7 +142,8 @@ impl ClientConnection {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
-    /// What was gathered must not wait while its writer waits for something else. Errors are left to the next write.
+    /// Sends what was gathered: it must not wait while its writer waits for something else. Errors are left to the next
+    /// write.
     pub(crate) fn flush_behind(&mut self, context: &mut Context<'_>) {
         if self.is_unflushed || !self.outgoing.is_empty() {
             let _next_write_tells = self.poll_flush(context);
@@ -185,9 +186,9 @@ impl ClientConnection {
     ) -> Poll<EndReason> {
         let Self { control, timer, tail, stream, .. } = self;
         let socket = stream.id();
-        // While nothing is written: when the client was last seen to take something of what was written before, or when it was
-        // first looked at since. Until then something was written, which may have taken long. It is looked at as long as it
-        // takes something within each time-out.
+        // While nothing is written: when the client was last seen to take something of what was written before, or when
+        // it was first looked at since. Until then something was written, which may have taken long. It is looked at as
+        // long as it takes something within each time-out.
         let taken = |context: &mut Context<'_>, timeout| {
             let _ready_or_looked_at_later = tail.poll(context, timeout, || acknowledged(socket));
             tail.since()

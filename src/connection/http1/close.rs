@@ -1,4 +1,5 @@
-//! How a connection of HTTP/1.x closes: so that the client can read what was written, with a Close frame on a WebSocket.
+//! The close of a connection of HTTP/1.x: the client can still read what was written, and a WebSocket gets a Close
+//! frame.
 
 use std::future::poll_fn;
 use std::io;
@@ -7,17 +8,17 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::time::timeout;
 
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::http1::client_connection::ClientConnection;
 use crate::connection::http1::exchange::Exchange;
 use crate::connection::web_socket_close::close_frame_for;
 
-/// How long, and for how many bytes, a connection that is given up is still read. A socket that is closed with
-/// bytes unread resets the connection, and the client loses the answer.
+/// The time for which, and the bytes up to which, a connection that is given up is still read. A socket that is closed
+/// with bytes unread resets the connection, and the client loses the answer.
 pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a connection that is cut off may take to close, after the time that it may take to the end of a WebSocket frame.
+/// The time that a connection which is cut off may take to close, after its time to the end of a WebSocket frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// Closes a connection after its last exchange, in a way that lets the client read what was written.

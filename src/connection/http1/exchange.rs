@@ -1,4 +1,4 @@
-//! One message on a connection: where its body ends, how fast it must come in, and when waiting for it is over.
+//! One request and its answer on a client's connection: where the body ends, what goes out, and when waiting is over.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -15,7 +15,7 @@ use super::head_fields::{Framing, Upgrade};
 use super::request_body::{poll_chunked, poll_length, poll_tunnel};
 use super::request_head::RequestHead;
 use crate::connection::deadlines::{Deadlines, Stage};
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 use crate::connection::web_socket_close::FrameFollower;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// The message of this head, whose body must come in at `min_rate` bytes per second.
+    /// Begins the exchange of this head, whose body must come in at `min_rate` bytes per second.
     pub(crate) fn new(head: &RequestHead, min_rate: u64) -> Self {
         Self {
             body: match head.framing {
@@ -201,7 +201,7 @@ impl Exchange {
         Poll::Ready(Err(reason.error()))
     }
 
-    /// What may still be written of `bytes`.
+    /// Returns what may still be written of `bytes`.
     fn last_bytes<'a>(&self, reason: EndReason, bytes: &'a [u8]) -> &'a [u8] {
         match &self.body {
             Body::Tunnel(frames) => bytes.get(..frames.rest_of_frame(bytes)).unwrap_or_default(),
@@ -243,11 +243,11 @@ impl Exchange {
     }
 }
 
-/// What a client may pipeline while its last request is served; beyond it, TCP makes it wait.
+/// Bytes that a client may pipeline while its last request is served; beyond them, TCP makes it wait.
 pub(crate) const MAX_READ_AHEAD: usize = 16 * 1024;
 
-/// After the message's end: ready only when the connection breaks. A client that closes its writing side may still want its
-/// answer.
+/// After the message's end: ready only when the connection breaks. A client that closes its writing side may still want
+/// its answer.
 pub(crate) fn poll_quiet(
     connection: &mut ClientConnection,
     context: &mut Context<'_>,
@@ -258,8 +258,8 @@ pub(crate) fn poll_quiet(
     Poll::Pending
 }
 
-/// The answer to a handshake with 426 as RFC 9110 section 7.8 wants it: who sends `Upgrade` names it in `Connection`. Pingora
-/// writes a `Connection` of its own over any other.
+/// The answer to a handshake with 426 as RFC 9110 section 7.8 wants it: who sends `Upgrade` names it in `Connection`.
+/// Pingora writes a `Connection` of its own over any other.
 fn with_upgrade_option(bytes: &[u8]) -> Option<Vec<u8>> {
     const NAME: &[u8] = b"\r\nconnection:";
     if !bytes.starts_with(b"HTTP/1.1 426 ") || bytes.len() >= WRITE_BUFFER_SIZE / 2 {

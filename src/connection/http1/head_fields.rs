@@ -6,13 +6,14 @@ use memchr::memchr;
 
 use crate::connection::head_refusal::HeadRefusal;
 use crate::syntax::framing_fields::{ConnectionOptions, expects_continue, number};
+use crate::syntax::header_name::is_token;
 use crate::syntax::list_field::{members, trim};
 use crate::syntax::web_socket;
 
 /// Bytes of a field name beyond which it is refused (431): the `http` crate counts them in 16 bits.
 pub(crate) const MAX_FIELD_NAME: usize = 65_535;
 
-/// How the end of a request's body is found (RFC 9112 section 6).
+/// The way in which the end of a request's body is found (RFC 9112 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Framing {
     /// No body.
@@ -23,16 +24,17 @@ pub(crate) enum Framing {
     Chunked,
 }
 
-/// What a request wants the connection to become (RFC 9110 section 7.8).
+/// The protocol that a request wants the connection to become (RFC 9110 section 7.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upgrade {
     /// A WebSocket handshake: GET, no body, `Connection: upgrade`.
     WebSocket,
-    /// Anything else, such as `h2c`: [`super::request_head::RequestHead::rewrite`] drops the field, which makes it a plain request.
+    /// Anything else, such as `h2c`: [`super::request_head::RequestHead::rewrite`] drops the field, which makes it a
+    /// plain request.
     Other,
 }
 
-/// What the fields of one head say, gathered line by line.
+/// The facts that the fields of one head say, gathered line by line.
 pub(crate) struct Fields<'a> {
     is_http_11: bool,
     host: Option<&'a [u8]>,
@@ -165,46 +167,8 @@ impl<'a> Fields<'a> {
         Ok(Some(Upgrade::WebSocket))
     }
 
-    /// Where the Upgrade field lies in the head.
+    /// Returns the range of the Upgrade field in the head.
     pub(crate) fn upgrade_line(&self) -> Option<Range<usize>> {
         self.upgrade.as_ref().map(|(_, range)| range.clone())
     }
 }
-
-/// Whether every byte may stand in a token (RFC 9110 section 5.6.2).
-pub(crate) fn is_token(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| TOKEN.get(usize::from(byte)).copied().unwrap_or(false))
-}
-
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        if byte.is_ascii_alphanumeric()
-            || matches!(
-                byte,
-                b'!' | b'#'
-                    | b'$'
-                    | b'%'
-                    | b'&'
-                    | b'\''
-                    | b'*'
-                    | b'+'
-                    | b'-'
-                    | b'.'
-                    | b'^'
-                    | b'_'
-                    | b'`'
-                    | b'|'
-                    | b'~'
-            )
-        {
-            #[expect(clippy::indexing_slicing, reason = "evaluated at compile time; a byte is in 0..256")]
-            {
-                table[byte as usize] = true;
-            }
-        }
-        byte += 1;
-    }
-    table
-};

@@ -10,12 +10,12 @@ use memchr::{memchr_iter, memmem};
 use tokio::time::Instant;
 
 use super::client_connection::ClientConnection;
-use super::head_fields::is_token;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::connection::connection_settings::ConnectionSettings;
 use crate::connection::head_refusal::HeadRefusal;
 use crate::connection::other_protocols::{Spoken, spoken};
+use crate::syntax::header_name::is_token;
 
 /// The outcome of waiting for a request.
 pub(super) enum Received {

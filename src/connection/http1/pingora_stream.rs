@@ -1,9 +1,9 @@
-//! A connection that shows Pingora exactly one exchange.
+//! The stream by which Pingora sees exactly one exchange of a client's connection.
 //!
-//! Pingora reads a body until its own idea of the body's end, and takes whatever comes after it as misbehaviour.
-//! A [`PingoraStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines
-//! is kept for the next request, and only the client's end is told. The [`ClientConnection`] is only held: however Pingora parts
-//! with the stream, dropping it gives the connection back to [`crate::connection::http1::serve_connection`].
+//! Pingora reads a body until its own idea of the body's end, and takes whatever comes after it as misbehaviour. A
+//! [`PingoraStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines is kept
+//! for the next request, and only the client's end is told. The [`ClientConnection`] is only held: however Pingora
+//! parts with the stream, dropping it gives the connection back to [`crate::connection::http1::serve_connection`].
 
 use std::fmt;
 use std::future::poll_fn;
@@ -24,15 +24,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::client_connection::ClientConnection;
 use super::exchange::Exchange;
 
-/// Where a dropped [`PingoraStream`] leaves its connection.
+/// The place in which a dropped [`PingoraStream`] leaves its connection.
 #[derive(Debug, Default)]
 pub(crate) struct Slot(Mutex<Option<Returned>>);
 
-/// A connection whose message is over, one way or another.
+/// A connection whose exchange is over, one way or another.
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) connection: Box<ClientConnection>,
-    /// How far the exchange came.
+    /// The exchange, as far as it came.
     pub(crate) exchange: Exchange,
 }
 
@@ -43,7 +43,7 @@ impl Slot {
     }
 }
 
-/// Pingora's view of one message on a connection.
+/// Pingora's view of one exchange on a connection.
 pub(crate) struct PingoraStream {
     /// There until this is dropped.
     held: Option<Returned>,
@@ -55,7 +55,7 @@ impl PingoraStream {
         Self { held: Some(Returned { connection, exchange }), slot }
     }
 
-    fn wire(&self) -> Option<&ClientConnection> {
+    fn connection(&self) -> Option<&ClientConnection> {
         self.held.as_ref().map(|held| &*held.connection)
     }
 }
@@ -70,7 +70,10 @@ impl Drop for PingoraStream {
 
 impl fmt::Debug for PingoraStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("PingoraStream").field("connection", &self.wire()).finish_non_exhaustive()
+        formatter
+            .debug_struct("PingoraStream")
+            .field("connection", &self.connection())
+            .finish_non_exhaustive()
     }
 }
 
@@ -120,47 +123,47 @@ impl Shutdown for PingoraStream {
 
 impl UniqueID for PingoraStream {
     fn id(&self) -> UniqueIDType {
-        self.wire().map_or(-1, |connection| connection.stream.id())
+        self.connection().map_or(-1, |connection| connection.stream.id())
     }
 }
 
 impl Ssl for PingoraStream {
     fn get_ssl(&self) -> Option<&TlsRef> {
-        self.wire()?.stream.get_ssl()
+        self.connection()?.stream.get_ssl()
     }
 
     fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
-        self.wire()?.stream.get_ssl_digest()
+        self.connection()?.stream.get_ssl_digest()
     }
 
     fn selected_alpn_proto(&self) -> Option<ALPN> {
-        self.wire()?.stream.selected_alpn_proto()
+        self.connection()?.stream.selected_alpn_proto()
     }
 }
 
 impl GetTimingDigest for PingoraStream {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
-        self.wire().map(|connection| connection.stream.get_timing_digest()).unwrap_or_default()
+        self.connection().map(|connection| connection.stream.get_timing_digest()).unwrap_or_default()
     }
 
     fn get_read_pending_time(&self) -> std::time::Duration {
-        self.wire().map(|connection| connection.stream.get_read_pending_time()).unwrap_or_default()
+        self.connection().map(|connection| connection.stream.get_read_pending_time()).unwrap_or_default()
     }
 
     fn get_write_pending_time(&self) -> std::time::Duration {
-        self.wire().map(|connection| connection.stream.get_write_pending_time()).unwrap_or_default()
+        self.connection().map(|connection| connection.stream.get_write_pending_time()).unwrap_or_default()
     }
 }
 
 impl GetProxyDigest for PingoraStream {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
-        self.wire()?.stream.get_proxy_digest()
+        self.connection()?.stream.get_proxy_digest()
     }
 }
 
 impl GetSocketDigest for PingoraStream {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
-        self.wire()?.stream.get_socket_digest()
+        self.connection()?.stream.get_socket_digest()
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::ReadBuf;
 use crate::http1::merged_chunks::{Failure, Merger, Source, read_limited};
 
 use super::client_connection::ClientConnection;
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 
 /// A body of a known length, of which this much is left.
 pub(crate) fn poll_length(

@@ -1,4 +1,4 @@
-//! What a request head must look like before anything else sees it (RFC 9112, RFC 9110 section 7).
+//! The check of a request head before anything else sees it (RFC 9112, RFC 9110 section 7).
 //!
 //! Pure: raw bytes in, framing out. Two parsers that read one head differently are what request smuggling is
 //! made of, so everything here that has more than one reading is refused instead of repaired.
@@ -11,8 +11,9 @@ use memchr::memchr;
 use crate::connection::head_refusal::HeadRefusal;
 use crate::connection::request_target;
 use crate::syntax::authority::{Authority, default_port};
+use crate::syntax::header_name::is_token;
 
-use super::head_fields::{Fields, Framing, Upgrade, is_token};
+use super::head_fields::{Fields, Framing, Upgrade};
 
 /// Header fields beyond this number are refused (431).
 pub(crate) const MAX_FIELDS: usize = 100;
@@ -25,7 +26,7 @@ pub(crate) const MAX_HEAD: usize = 1_048_575;
 pub(crate) struct RequestHead {
     /// The answer will have no body.
     pub(crate) is_head: bool,
-    /// Where the body ends.
+    /// The end of the body.
     pub(crate) framing: Framing,
     /// The client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1).
     pub(crate) expect_continue: bool,
@@ -86,8 +87,8 @@ pub(crate) fn check(head: &[u8]) -> Result<RequestHead, HeadRefusal> {
 pub(crate) const MAX_DRAINED_BODY: u64 = 64 * 1024;
 
 impl RequestHead {
-    /// Whether the body is read to its end in any case. A client that waits for 100 Continue does not send it after a final
-    /// answer.
+    /// Returns true if the body is read to its end in any case. A client that waits for 100 Continue does not send it
+    /// after a final answer.
     pub(crate) const fn is_drained(&self) -> bool {
         match self.framing {
             Framing::None => true,
@@ -158,7 +159,8 @@ impl<'a> RequestLine<'a> {
         Ok(Self { method, target, is_http_11 })
     }
 
-    /// What to cut from an absolute-form target, whose authority must be the Host field's (RFC 9112 section 3.2.2).
+    /// Returns what to cut from an absolute-form target, whose authority must be the Host field's (RFC 9112 section
+    /// 3.2.2).
     fn absolute_prefix(&self, host: &[u8]) -> Result<Option<Range<usize>>, HeadRefusal> {
         let host = Authority::parse(host).ok_or(HeadRefusal::HostValue)?;
         if self.target.first() == Some(&b'/') {

@@ -21,7 +21,7 @@ use crate::connection::connection_settings::ConnectionSettings;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::head_refusal::HeadRefusal;
 
-/// How long an unwanted body may take.
+/// The time that an unwanted body may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves one connection to its end. A stop reaches it through [`ExchangeControl::close_when_idle`].

@@ -18,7 +18,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 /// Bytes of a body that are kept for sending it again.
 const MAX_KEPT: usize = 64 * 1024;
 
-/// What HTTP/2 does not have (RFC 9113 section 8.2.2).
+/// The fields that HTTP/2 does not have (RFC 9113 section 8.2.2).
 const OF_A_CONNECTION: [HeaderName; 5] = [
     header::TRANSFER_ENCODING,
     header::CONNECTION,

@@ -1,8 +1,8 @@
 //! Requests that the `h2` crate refuses by itself, without a word to anybody: seen in the frames that come and go.
 //!
-//! It resets a request that is malformed or one too many, answers one whose head is far too large with a bare 431, and ends the
-//! connection of a client that breaks the protocol. A request that came in and was not handed out when its stream is reset or answered
-//! is one of these.
+//! It resets a request that is malformed or one too many, answers one whose head is far too large with a bare 431, and
+//! ends the connection of a client that breaks the protocol. A request that came in and was not handed out when its
+//! stream is reset or answered is one of these.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use crate::telemetry::{access_log, request_id};
 
 use crate::connection::exchange_control::ExchangeControl;
 
-/// What a client sends before its first frame.
+/// The length of the preface that a client sends before its first frame.
 const PREFACE: usize = 24;
 
 /// Requests that wait to be handed out and are remembered. There are no more of them by far.
@@ -53,7 +53,8 @@ impl Heads {
         Self { waiting: Mutex::default(), control, log }
     }
 
-    /// Notes that a request was handed out; from now on its stream is somebody else's. Its body may have been its end already.
+    /// Notes that a request was handed out; from now on its stream is somebody else's. Its body may have been its end
+    /// already.
     pub(crate) fn hand_out(&self, stream: u32) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.streams.retain(|other| *other != stream);

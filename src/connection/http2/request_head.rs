@@ -1,4 +1,4 @@
-//! What a request must look like before anything else sees it, as far as HTTP/2 leaves that open (RFC 9113 section 8.3).
+//! The check of a request head before anything else sees it, as far as HTTP/2 leaves it open (RFC 9113 section 8.3).
 //!
 //! Afterwards it looks as one of HTTP/1.1 does: the authority in `Host`, the path alone in the target, one `Cookie`.
 

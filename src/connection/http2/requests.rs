@@ -20,11 +20,11 @@ use super::refused_by_h2::Heads;
 use super::request_head;
 use super::stream::Http2Stream;
 use crate::connection::connection_settings::ConnectionSettings;
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::{CONTROL_OF_STREAM, ExchangeControl};
+use crate::connection::exchange_end::EndReason;
 
-/// Requests of one connection that are worked on at once, those included whose stream the client has reset meanwhile: what was
-/// begun may have to come to its end, as a refresh has.
+/// Requests of one connection that are worked on at once, those included whose stream the client has reset meanwhile:
+/// what was begun may have to come to its end, as a refresh has.
 const MAX_REQUESTS: usize = 2 * MAX_STREAMS as usize;
 
 /// Requests in a row that are refused, for that reason or as malformed.
@@ -45,7 +45,7 @@ impl Requests {
         Self { tasks: JoinSet::new(), controls: Vec::new(), refused: 0, malformed: 0 }
     }
 
-    /// Whether none is under way.
+    /// Returns true if none is under way.
     pub(crate) fn is_none(&self) -> bool {
         self.tasks.is_empty()
     }
@@ -55,12 +55,13 @@ impl Requests {
         let _none_left = self.tasks.join_next().await;
     }
 
-    /// Whether the client asks for more than it gets again and again.
+    /// Returns true if the client asks for more than it gets again and again.
     pub(crate) fn are_too_many(&self) -> bool {
         self.refused > MAX_REFUSED || self.malformed > MAX_MALFORMED
     }
 
-    /// Serves a request in a task of its own, with deadlines and an end of its own; or refuses it, unless there is room.
+    /// Serves a request in a task of its own, with deadlines and an end of its own; or refuses it, unless there is
+    /// room.
     pub(crate) fn begin<A>(
         &mut self,
         mut stream: RawStream,

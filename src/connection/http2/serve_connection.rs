@@ -1,7 +1,7 @@
 //! One HTTP/2 connection (RFC 9113): which requests it takes, how long it may idle, and how it ends.
 //!
-//! The frames are the `h2` crate's business. Its client is told why the connection ends, and what it may send again: no connection is
-//! just dropped.
+//! The frames are the `h2` crate's business. Its client is told why the connection ends, and what it may send again: no
+//! connection is just dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -24,7 +24,8 @@ use crate::connection::connection_settings::ConnectionSettings;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::{Leftovers, WRITE_TIMEOUT};
 
-/// How long a connection without requests may take to say goodbye, and one that asks for too much to stop that.
+/// The time that a connection without requests may take to say goodbye, and one that asks for too much may take to
+/// stop.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Accepted = (http::Request<h2::RecvStream>, h2::server::SendResponse<bytes::Bytes>);

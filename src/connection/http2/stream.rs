@@ -1,7 +1,7 @@
 //! One request on an HTTP/2 connection and its answer: a stream of the `h2` crate with the gateway's deadlines.
 //!
-//! The counterpart of [`crate::connection::http1::pingora_stream`]: reads fail for the same reasons, which the [`ExchangeControl`] tells.
-//! Here each stream has one of its own, since its end is not the connection's.
+//! The counterpart of [`crate::connection::http1::pingora_stream`]: reads fail for the same reasons, which the
+//! [`ExchangeControl`] tells. Here each stream has one of its own, since its end is not the connection's.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -17,8 +17,8 @@ use pingora_http::ResponseHeader;
 use super::super::stall::{Backlog, Stall, WRITE_TIMEOUT};
 use super::raw_stream::RawStream;
 use crate::connection::deadlines::{Deadlines, Stage, Timer};
-use crate::connection::end_reason::EndReason;
 use crate::connection::exchange_control::ExchangeControl;
+use crate::connection::exchange_end::EndReason;
 use crate::syntax::app_head::has_no_body;
 
 /// A piece of a body below this size is merged with what else has arrived, up to so much.
@@ -28,7 +28,7 @@ const MERGED: usize = 16 * 1024;
 /// So much of an answer is written at once: what has got through is noticed by its pieces.
 const PIECE: usize = 16 * 1024;
 
-/// What the other streams of the connection may have in front of a piece that waits for its turn.
+/// Bytes that the other streams of the connection may have in front of a piece that waits for its turn.
 const AHEAD: u64 = super::limits::MAX_STREAMS as u64 * super::limits::SEND_BUFFER as u64;
 
 /// One request and its answer.
@@ -87,7 +87,8 @@ impl Http2Stream {
         read
     }
 
-    /// Joins a small piece of a body with what else has arrived: each piece costs whoever takes it as much as a large one.
+    /// Joins a small piece of a body with what else has arrived: each piece costs whoever takes it as much as a large
+    /// one.
     async fn merge(&mut self, first: Bytes) -> Result<Bytes> {
         let mut merged = BytesMut::new();
         for _ in 0..MERGED {
@@ -141,8 +142,8 @@ impl Http2Stream {
         Ok(())
     }
 
-    /// Gives up on a client that takes nothing for too long: neither of this stream, nor of what was sent on its connection
-    /// before, and may hold this up.
+    /// Gives up on a client that takes nothing for too long: neither of this stream, nor of what was sent on its
+    /// connection before, and may hold this up.
     async fn write_piece(&mut self, piece: Bytes, end: bool) -> Result<()> {
         let Self { inner, control, deadlines, stall, .. } = self;
         stall.end();

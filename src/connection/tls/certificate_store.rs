@@ -1,4 +1,5 @@
-//! The certificates of the public listeners: chosen by the name that the client asks for, replaced when their files change.
+//! The certificates of the public listeners: chosen by the name that the client asks for, replaced when their files
+//! change.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::sync::watch;
+use tokio::sync::watch as channel;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info};
 
@@ -18,10 +19,10 @@ use crate::tls::CertificateFiles;
 
 use crate::tls::certificate::{Certificate, CertificateError, Contents, Validity, provider};
 
-/// How often the files are looked at.
+/// The interval at which the files are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What a TLS listener speaks inside, the preferred one first (RFC 7301).
+/// The protocols that a TLS listener speaks inside, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The certificates in use. A handshake takes those of its moment; a connection keeps what it was shown.
@@ -51,12 +52,12 @@ impl CertificateStore {
         Ok(Self { files, current: ArcSwap::from_pointee(loaded) })
     }
 
-    /// What the certificates in use are for, and how long they are.
+    /// Returns the names and the end of each certificate in use.
     pub(crate) fn validities(&self) -> Vec<Validity> {
         self.current.load().certificates.iter().map(Certificate::validity).collect()
     }
 
-    /// What listeners shake hands with.
+    /// Returns the settings with which listeners shake hands.
     pub(crate) fn server_config(self: &Arc<Self>, tls: &Tls) -> Result<ServerConfig, rustls::Error> {
         let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -75,7 +76,7 @@ impl CertificateStore {
 
     /// Replaces the certificates when their files change, until `is_over` turns true. Files that cannot be used change
     /// nothing.
-    pub(crate) async fn run(self: Arc<Self>, mut is_over: watch::Receiver<bool>) {
+    pub(crate) async fn run(self: Arc<Self>, mut is_over: channel::Receiver<bool>) {
         let mut ticks = interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = None;
@@ -141,7 +142,7 @@ impl ResolvesServerCert for CertificateStore {
     /// health check, is shown the first one; one that asks for a name of nobody is turned away.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let loaded = self.current.load();
-        // RFC 6066 section 3 has no dot at its end; some clients send one all the same.
+        // RFC 6066 section 3 has no dot at its end; some clients send one nevertheless.
         let name =
             hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
         let fits = |certificate: &&Certificate| {

@@ -1,4 +1,4 @@
-//! Why a TLS handshake failed: for the log, a few lines a second, and for the metrics.
+//! The reasons for which TLS handshakes fail: for the log, a few lines a second, and for the metrics.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::telemetry::rate_limited_log::Seldom;
 /// Scanners do this all day, and each line can be had for one packet.
 static LINES: Seldom = Seldom::new(5);
 
-/// What went wrong.
+/// The reason for which a handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The client asked for a name that no certificate is for, or verifies no key of one that is.
@@ -123,7 +123,7 @@ impl Failure {
     }
 }
 
-/// Who connects and says nothing is no news: probes, scanners, browsers that connect ahead.
+/// Writes a debug line about a client that says nothing. It is no news: probes, scanners, browsers that connect ahead.
 pub(crate) fn tell_of_silence(peer: SocketAddr) {
     debug!(%peer, "the client has left, or said nothing, before a TLS handshake");
 }

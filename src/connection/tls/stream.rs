@@ -1,4 +1,5 @@
-//! TLS on a client's connection: the handshake, and the stream that Pingora and [`crate::connection::http1::client_connection`] see.
+//! TLS on a client's connection: the handshake, and the stream that Pingora and
+//! [`crate::connection::http1::client_connection`] see.
 
 use std::fmt;
 use std::io;
@@ -25,7 +26,8 @@ use super::handshake_failure::{Failure, tell_of_silence};
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::other_protocols::{Spoken, spoken};
 
-/// Whether a client begins with TLS, by its first byte, which stays where it is. `None`: it says nothing, and the connection is over.
+/// Reads from a client's first byte, which stays where it is, if it begins with TLS. `None`: it says nothing, and the
+/// connection is over.
 pub(crate) async fn is_spoken(stream: &TcpStream, until: Instant, control: &ExchangeControl) -> Option<bool> {
     let mut first = [0];
     let looking = timeout_at(until, stream.peek(&mut first));
@@ -36,7 +38,7 @@ pub(crate) async fn is_spoken(stream: &TcpStream, until: Instant, control: &Exch
     None
 }
 
-/// What a client has asked for, for the log.
+/// The things that a client has asked for, for the log.
 #[derive(Default)]
 struct Hello {
     name: Option<String>,
@@ -96,7 +98,7 @@ pub(crate) async fn accept(
 pub(crate) struct TlsStream(Inner<SocketStream>);
 
 impl TlsStream {
-    /// Whether the client and we agreed on HTTP/2 (RFC 9113 section 3.2).
+    /// Returns true if the client and we agreed on HTTP/2 (RFC 9113 section 3.2).
     pub(crate) fn is_http2(&self) -> bool {
         self.0.get_ref().1.alpn_protocol() == Some(b"h2")
     }
@@ -106,7 +108,7 @@ impl TlsStream {
     }
 }
 
-/// What is in the buffers and the keys is not for logs.
+/// Leaves out the buffers and the keys, which are not for logs.
 impl fmt::Debug for TlsStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("TlsStream").finish_non_exhaustive()
@@ -241,7 +243,7 @@ mod tests {
         );
         assert!(!shakes_hands(ExchangeControl::close_when_idle).await, "it has had its time");
         assert!(
-            !shakes_hands(|control| control.end(crate::connection::end_reason::EndReason::Shutdown)).await
+            !shakes_hands(|control| control.end(crate::connection::exchange_end::EndReason::Shutdown)).await
         );
     }
 }

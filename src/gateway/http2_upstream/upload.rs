@@ -17,14 +17,14 @@ use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::{Backlog, Stall};
 use crate::upstream::http2;
 
-/// What was read of the client and is not sent yet. Nothing more is read before.
+/// The bytes that were read of the client and are not sent yet. Nothing more is read before they are.
 pub(super) struct Upload {
     /// `None`: there is nothing to send any more, or the app takes nothing more.
     sending: Option<SendStream<Bytes>>,
     pending: Bytes,
     /// The client has sent everything.
     is_read: bool,
-    /// How long the app may take nothing.
+    /// The time for which the app may take nothing.
     idle: Duration,
     waiting: Stall,
     socket: Option<Arc<SocketDigest>>,
@@ -35,23 +35,23 @@ impl Upload {
     /// Begins with what was read for an earlier try, if there was one.
     pub(super) fn new(
         sending: Option<SendStream<Bytes>>,
-        session: &mut Session,
+        exchange: &mut Session,
         idle: Duration,
         socket: Option<Arc<SocketDigest>>,
         client: Option<Arc<ExchangeControl>>,
     ) -> Self {
-        let downstream = session.as_mut();
+        let downstream = exchange.as_mut();
         downstream.enable_retry_buffering();
         let pending = downstream.get_retry_buffer().unwrap_or_default();
         let is_read = downstream.is_body_done();
         Self { sending, pending, is_read, idle, waiting: Stall::default(), socket, client }
     }
 
-    /// Sends or reads something. It is not ready while there is nothing to do; it fails where the client is gone or a deadline
-    /// is over. Nothing is lost where this is given up before it is ready.
-    pub(super) async fn advance(&mut self, session: &mut Session) -> Result<()> {
+    /// Sends or reads something. It is not ready while there is nothing to do; it fails where the client is gone or a
+    /// deadline is over. Nothing is lost where this is given up before it is ready.
+    pub(super) async fn advance(&mut self, exchange: &mut Session) -> Result<()> {
         let Some(sending) = &mut self.sending else {
-            return Err(gone(session).await);
+            return Err(gone(exchange).await);
         };
         if !self.pending.is_empty() {
             sending.reserve_capacity(self.pending.len());
@@ -72,7 +72,7 @@ impl Upload {
             let capacity = tokio::select! {
                 biased;
                 capacity = taking => capacity,
-                error = gone(session) => return Err(error),
+                error = gone(exchange) => return Err(error),
             };
             return match capacity {
                 Some(Some(Ok(capacity))) => {
@@ -98,15 +98,15 @@ impl Upload {
             self.send(Bytes::new());
             return Ok(());
         }
-        let read = session.as_mut().read_body_or_idle(false).await.map_err(Error::into_down)?;
-        self.is_read = read.is_none() || session.as_mut().is_body_done();
+        let read = exchange.as_mut().read_body_or_idle(false).await.map_err(Error::into_down)?;
+        self.is_read = read.is_none() || exchange.as_mut().is_body_done();
         self.pending = read.unwrap_or_default();
         Ok(())
     }
 
-    /// Whether nobody would hear that a deadline of the client's connection is over: see [`gone`].
-    pub(super) fn is_deaf(&self, session: &mut Session) -> bool {
-        self.sending.is_none() && is_unread(session)
+    /// Tells whether nobody would hear that a deadline of the client's connection is over: see [`gone`].
+    pub(super) fn is_deaf(&self, exchange: &mut Session) -> bool {
+        self.sending.is_none() && is_unread(exchange)
     }
 
     fn send(&mut self, bytes: Bytes) {
@@ -118,18 +118,18 @@ impl Upload {
     }
 }
 
-/// Whether what is read next of the client would be the rest of its body.
-fn is_unread(session: &mut Session) -> bool {
-    session.req_header().version != Version::HTTP_2 && !session.as_mut().is_body_done()
+/// Tells whether the next bytes of the client would be the rest of its body.
+fn is_unread(exchange: &mut Session) -> bool {
+    exchange.req_header().version != Version::HTTP_2 && !exchange.as_mut().is_body_done()
 }
 
 /// Waits until the client is gone, or a deadline over.
-async fn gone(session: &mut Session) -> Box<Error> {
-    if is_unread(session) {
+async fn gone(exchange: &mut Session) -> Box<Error> {
+    if is_unread(exchange) {
         // What came next would be the rest of the body, which nobody takes now: only the app's deadlines count.
         return std::future::pending().await;
     }
-    match session.as_mut().read_body_or_idle(true).await {
+    match exchange.as_mut().read_body_or_idle(true).await {
         Err(error) => error.into_down(),
         Ok(_) => Error::explain(ErrorType::ConnectionClosed, "the client is gone").into_down(),
     }

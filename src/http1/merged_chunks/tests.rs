@@ -39,7 +39,7 @@ impl Source for Arriving {
     }
 }
 
-/// What comes out for these pieces: the coding, and what was left behind the end.
+/// Returns what comes out for these pieces: the coding, and the bytes that were left behind the end.
 fn merge(pieces: Vec<Vec<u8>>, output_size: usize) -> Result<(Vec<u8>, usize), Failure> {
     let mut source = Arriving { ahead: BytesMut::new(), pieces: pieces.into() };
     let mut merger = Merger::new(Decoder::of_request());

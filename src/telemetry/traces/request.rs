@@ -3,18 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span as _, SpanKind, Status};
 use opentelemetry_sdk::trace::Span;
-use pingora_core::Error;
 use pingora_http::RequestHeader;
-use pingora_proxy::Session;
 
 use super::{Parent, Traces, known_method, w3c};
 use crate::answer::reason::ReasonCode;
-use crate::gateway::Context;
-use crate::syntax::authority::Authority;
 use crate::telemetry::access_log::text;
 
 /// Characters of a path that a span has.
@@ -124,53 +120,67 @@ impl RequestTrace {
     }
 
     /// Ends the request's spans, when it is over.
-    pub(crate) fn end(mut self: Box<Self>, session: &Session, context: &Context, error: Option<&Error>) {
+    pub(crate) fn end(mut self: Box<Self>, end: &RequestEnd<'_>) {
         if !self.server.is_recording() {
             return;
         }
-        let reason = context.reason();
-        let client_is_gone = reason == Some(ReasonCode::ClientGone);
-        let code = reason.map_or("internal_error", ReasonCode::as_str);
-        match (self.app.take(), error) {
-            (Some((mut span, answered)), error) if !client_is_gone && (!answered || error.is_some()) => {
-                fail(&mut span, error.map_or(code, |error| error.etype().as_str()).to_owned());
+        let client_is_gone = end.reason == Some(ReasonCode::ClientGone);
+        let code = end.reason.map_or("internal_error", ReasonCode::as_str);
+        match self.app.take() {
+            Some((mut span, answered)) if !client_is_gone && (!answered || end.error.is_some()) => {
+                fail(&mut span, end.error.unwrap_or(code).to_owned());
             }
             // Ends with its drop.
             _ => {}
         }
         let span = &mut self.server;
-        describe(span, session, context);
-        let status = session.response_written().map(|response| response.status.as_u16());
-        if let Some(status) = status {
+        describe(span, end);
+        if let Some(status) = end.status {
             set_status_code(span, status);
         }
-        if !client_is_gone && (error.is_some() || status.is_none_or(|status| status >= 500)) {
+        if !client_is_gone && (end.error.is_some() || end.status.is_none_or(|status| status >= 500)) {
             fail(span, code.to_owned());
         }
         span.end();
     }
 }
 
-/// What is known of a request when it is over.
-fn describe(span: &mut Span, session: &Session, context: &Context) {
-    let request = session.req_header();
-    let method = method_name(&request.method);
-    let app = context.app.as_ref();
-    let route = app.map(|app| app.route(context.route)).filter(|route| *route != "-");
-    match route {
+/// The facts of a request that is over.
+pub(crate) struct RequestEnd<'a> {
+    /// The request's method.
+    pub(crate) method: &'a http::Method,
+    /// The route that it was on, as the configuration writes it; `None`: it was on none.
+    pub(crate) route: Option<&'a str>,
+    /// It came over TLS.
+    pub(crate) is_tls: bool,
+    /// The name of its host. `None` where no app has that host: it could be anything.
+    pub(crate) host: Option<&'a str>,
+    /// The app that it was for.
+    pub(crate) app: Option<&'a str>,
+    /// Why it passed or was refused.
+    pub(crate) reason: Option<ReasonCode>,
+    /// Its name.
+    pub(crate) request_id: Option<&'a HeaderValue>,
+    /// The status of its answer; `None`: it had none.
+    pub(crate) status: Option<u16>,
+    /// The kind of error that ended it.
+    pub(crate) error: Option<&'a str>,
+}
+
+/// Adds what is known of a request when it is over.
+fn describe(span: &mut Span, end: &RequestEnd<'_>) {
+    let method = method_name(end.method);
+    match end.route {
         Some(route) => span.update_name(format!("{method} {route}")),
         None => span.update_name(method),
     }
-    let is_tls = context.connection.as_ref().is_some_and(|connection| connection.tls());
-    span.set_attribute(KeyValue::new("url.scheme", if is_tls { "https" } else { "http" }));
-    // A host that no app has could be anything.
-    let host = app.and_then(|_| Authority::of(&request.headers));
+    span.set_attribute(KeyValue::new("url.scheme", if end.is_tls { "https" } else { "http" }));
     let texts = [
-        ("server.address", host.as_ref().map(Authority::name)),
-        ("http.route", route),
-        ("portcullis.app", app.map(|app| app.name.as_str())),
-        ("portcullis.reason", context.reason().map(ReasonCode::as_str)),
-        ("portcullis.request_id", text(context.request_id.as_ref())),
+        ("server.address", end.host),
+        ("http.route", end.route),
+        ("portcullis.app", end.app),
+        ("portcullis.reason", end.reason.map(ReasonCode::as_str)),
+        ("portcullis.request_id", text(end.request_id)),
     ];
     for (key, value) in texts {
         if let Some(value) = value {

@@ -2,8 +2,8 @@
 //!
 //! - Only the bytes of one request are written, and none after its answer.
 //! - Only the bytes of its answer are read, of heads that have one meaning. Small chunks are merged.
-//! - It goes back to the pool when the request was written to its end, then its answer was read to its end, and the answer says
-//!   that another may follow. A byte too much, on either way, and it does not.
+//! - It goes back to the pool when the request was written to its end, then its answer was read to its end, and the
+//!   answer says that another may follow. A byte too much, on either way, and it does not.
 
 mod writing;
 
@@ -27,7 +27,7 @@ use crate::http1::message_progress::{Incoming, Outgoing};
 use crate::upstream::app_stall::AppStall;
 use crate::upstream::web_socket::Patience;
 
-/// How much of an answer is taken while the app takes no more of the request.
+/// Bytes of an answer that are taken while the app takes no more of the request.
 const MAX_AHEAD: usize = 256 * 1024;
 
 /// One request and its answer on a connection.
@@ -47,7 +47,7 @@ pub(super) struct AppExchange {
     patience: Option<Patience>,
 }
 
-/// What was read and not handed on.
+/// Bytes that were read and not handed on.
 #[derive(Default)]
 struct Buffers {
     /// As it came: coded, once there is a merger.
@@ -59,7 +59,7 @@ struct Buffers {
     is_at_end: bool,
 }
 
-/// What is in the buffers is not for logs.
+/// Leaves out the buffers, whose bytes are not for logs.
 impl fmt::Debug for AppExchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("AppExchange").finish_non_exhaustive()
@@ -91,8 +91,8 @@ impl AppExchange {
         self.patience.is_some() && self.answer.head().is_some_and(|head| head.is_switch)
     }
 
-    /// Takes in what was read: what of it belongs to the answer, as far as that is handed on as it is. A coded body is put
-    /// aside.
+    /// Takes in what was read: what of it belongs to the answer, as far as that is handed on as it is. A coded body is
+    /// put aside.
     fn accept(&mut self, bytes: &[u8]) -> usize {
         if bytes.is_empty() {
             // The end of the connection is the end of some answers, but nothing follows those.
@@ -202,8 +202,8 @@ impl AppExchange {
         self.incoming.ahead.len() + self.incoming.merger.as_ref().map_or(0, Merger::waiting)
     }
 
-    /// A read waits for the app. Where there is no body, the client's connection knows how long: its other end is always read
-    /// then.
+    /// A read waits for the app. Where there is no body, the client's connection knows how long: its other end is
+    /// always read then.
     fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(connection) = &self.connection else { return gone() };
         if self.patience.is_some() {
@@ -255,8 +255,8 @@ impl AppExchange {
         }
         self.check_heads()?;
         if self.answer.is_ended() && self.incoming.merger.as_ref().is_none_or(Merger::is_done) {
-            // Nobody reads on after the answer but who would keep the connection, and wants to know whether it is quiet. To be
-            // told of its end keeps it out of any other pool.
+            // Nobody reads on after the answer but who would keep the connection, and wants to know whether it is
+            // quiet. To be told of its end keeps it out of any other pool.
             self.is_finished = true;
             return Poll::Ready(Ok(()));
         }

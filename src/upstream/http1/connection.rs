@@ -1,13 +1,24 @@
 //! A connection of HTTP/1.1 to an app: a socket, with TLS over it where that is spoken.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::os::fd::AsRawFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 
+use pingora_core::Result;
 use pingora_core::protocols::Stream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use pingora_core::protocols::l4::virt::{VirtualSockOpt, VirtualSocket};
+use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::unconstrained;
 
-use super::socket::Socket;
+use crate::connection::stall::acknowledged;
+use crate::upstream::connect::Dialer;
+use crate::upstream::name_lookups::Name;
 
 /// A connection to an app, with TLS where that is spoken.
 #[derive(Debug)]
@@ -29,7 +40,7 @@ impl Connection {
         self.is_quiet_within() && self.socket.is_quiet()
     }
 
-    /// Whether TLS holds nothing back. It takes what was only for it.
+    /// Returns true if TLS holds nothing back. It takes what was only for it.
     fn is_quiet_within(&mut self) -> bool {
         let Some(stream) = &mut self.tls else { return true };
         let mut nobody = Context::from_waker(Waker::noop());
@@ -85,5 +96,166 @@ impl AsyncWrite for Connection {
             Self { tls: Some(stream), .. } => Pin::new(stream).poll_shutdown(context),
             Self { socket, .. } => Pin::new(socket).poll_shutdown(context),
         }
+    }
+}
+
+/// A TCP connection to an app, which others may look at while it is used. A clone is the same one. Its end is evidence:
+/// see [`crate::upstream::resolved_addresses`].
+#[derive(Debug, Clone)]
+pub(crate) struct Socket(Arc<Connected>);
+
+#[derive(Debug)]
+struct Connected {
+    stream: TcpStream,
+    /// Whose address it is connected to.
+    name: Option<Arc<Name>>,
+    /// Nobody uses it, and its end has not come: that we close it says nothing about the app.
+    is_at_rest: AtomicBool,
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.as_ref().filter(|_| !self.is_at_rest.load(Ordering::Relaxed)) {
+            name.doubt();
+        }
+    }
+}
+
+impl Socket {
+    pub(crate) async fn connect(dialer: &Dialer) -> Result<Self> {
+        let stream = dialer.dial().await?;
+        let name = dialer.name().cloned();
+        Ok(Self(Arc::new(Connected { stream, name, is_at_rest: AtomicBool::new(false) })))
+    }
+
+    /// Returns true if nothing has come, not even the end. Asks the system: the runtime may not have heard of it yet.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.peek().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        let mut byte = [0];
+        Ok(recv(&self.0.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
+    }
+
+    /// Nobody uses it now: what comes is its end, and its name hears of that at once. `false`: something has come
+    /// already.
+    pub(crate) fn rest(&self) -> bool {
+        let is_quiet = self.wake(&self.0.name.clone().map_or_else(|| Waker::noop().clone(), Waker::from));
+        self.0.is_at_rest.store(is_quiet, Ordering::Relaxed);
+        is_quiet
+    }
+
+    /// It is used again, or its end has been found: what comes is no end any more.
+    pub(crate) fn resume(&self) {
+        self.0.is_at_rest.store(false, Ordering::Relaxed);
+        if self.0.name.is_some() {
+            self.wake(Waker::noop());
+        }
+    }
+
+    /// Has this woken when something comes, and nobody who has read from it before. `false`: it has come.
+    fn wake(&self, waker: &Waker) -> bool {
+        let stream = &self.0.stream;
+        // Without this, a task that has had its turn would be woken although nothing has come.
+        let mut readable = pin!(unconstrained(poll_fn(|context| stream.poll_read_ready(context))));
+        let mut context = Context::from_waker(waker);
+        while readable.as_mut().poll(&mut context).is_ready() {
+            // The runtime may only not know yet that all has been read.
+            let tried = stream.try_io(Interest::READABLE, || self.peek());
+            if !tried.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Returns how much the app has taken: see [`acknowledged`].
+    pub(crate) fn acknowledged(&self) -> Option<u64> {
+        acknowledged(self.0.stream.as_raw_fd())
+    }
+
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let stream = &self.0.stream;
+        let room = buffer.remaining();
+        if room == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            ready!(stream.poll_read_ready(context))?;
+            let mut read = None;
+            let tried = stream.try_io(Interest::READABLE, || {
+                let length = stream.try_read_buf(buffer)?;
+                read = Some(length);
+                // There is no more: the next read need not ask the system to know it (as Tokio's own reads do).
+                if length > 0 && length < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            match (read, tried) {
+                (Some(_), _) => return Poll::Ready(Ok(())),
+                (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+impl Socket {
+    fn poll_try(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.stream.poll_write_ready(context))?;
+            match write(&self.0.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_try(context, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_try(context, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(shutdown(&self.0.stream, Shutdown::Write).map_err(io::Error::from))
+    }
+}
+
+impl VirtualSocket for Socket {
+    /// It has what it needs; keep-alive probes are not used where this is.
+    fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
+        Ok(())
     }
 }

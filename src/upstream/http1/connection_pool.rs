@@ -1,14 +1,13 @@
 //! Idle connections to an address of an app. They belong to it, and go with it.
 //!
-//! What comes in here must be good for another request: see [`super::app_exchange`]. What goes out is looked at once more, since an app
-//! may have closed it, or said something that nobody asked for.
+//! What comes in here must be good for another request: see [`super::app_exchange`]. What goes out is looked at once
+//! more, since an app may have closed it, or said something that nobody asked for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
-use super::socket::Socket;
+use super::connection::{Connection, Socket};
 
 /// Workers take and give without waiting for each other: a part that is in use is passed over.
 const PARTS: usize = 8;
@@ -16,7 +15,7 @@ const PARTS: usize = 8;
 /// Idle connections to one address, in one part.
 const MAX_IDLE: usize = 512;
 
-/// How long an idle connection is kept.
+/// The time for which an idle connection is kept.
 const LIFETIME: Duration = Duration::from_secs(60);
 
 /// An app that says how long it keeps a connection may close it then, while a request is on its way.

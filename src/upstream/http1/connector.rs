@@ -1,8 +1,9 @@
 //! Connections of HTTP/1.1 to apps, each given to Pingora for one request and its answer: a kept one, or a new one.
 //!
-//! The rule is one: **a connection serves another request only if both the request and its answer ended cleanly on it.**
-//! Pingora never gets to keep one: however it parts with a connection, dropping it gives it back to [`Pool`] if [`AppExchange`] has
-//! seen both ends, and closes it otherwise. So nobody has to think of all the ways in which an exchange can end.
+//! The rule is one: **a connection serves another request only if both the request and its answer ended cleanly on
+//! it.** Pingora never gets to keep one: however it parts with a connection, dropping it gives it back to [`Pool`] if
+//! [`AppExchange`] has seen both ends, and closes it otherwise. So nobody has to think of all the ways in which an
+//! exchange can end.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +20,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, OkOrErr, Result};
 
 use super::app_exchange::AppExchange;
-use super::connection::Connection;
+use super::connection::{Connection, Socket};
 use super::connection_pool::Pool;
-use super::socket::Socket;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::upstream::connect::Dialer;
 use crate::upstream::web_socket::Patience;
@@ -33,7 +33,7 @@ static TRANSPORT: LazyLock<TransportConnector> = LazyLock::new(|| TransportConne
 #[derive(Debug)]
 pub(crate) struct Connector {
     dialer: Arc<Dialer>,
-    /// How TLS is spoken there.
+    /// The settings of TLS, if it is spoken there.
     tls: Option<Tls>,
     /// The address has it: where it is gone, nothing is kept.
     pool: Weak<Pool>,
@@ -139,9 +139,9 @@ impl Connect for Attempt {
             None => self.connector.connect().await?,
         };
         let patience = self.is_for_web_socket.then(Patience::default);
-        let lent =
+        let exchange =
             AppExchange::new(connection, Weak::clone(&self.connector.pool), self.client.clone(), patience);
-        Ok(VirtualSocketStream::new(Box::new(lent)).into())
+        Ok(VirtualSocketStream::new(Box::new(exchange)).into())
     }
 }
 

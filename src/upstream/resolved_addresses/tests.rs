@@ -129,7 +129,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What a bystander remembers of the events.
+/// The memory of a bystander of the events.
 #[derive(Default)]
 struct Witness {
     /// The addresses by the last clear answer, and under which number each has been there without a break.
@@ -178,7 +178,7 @@ impl Witness {
         self.failed.clear();
     }
 
-    /// Whether a connection to an address of the app could be justified.
+    /// Returns true if a connection to an address of the app could be justified.
     fn may_be_good(&self, address: &Address, has_certificate: bool, now: Instant) -> bool {
         let IpAddr::V4(octets) = address.ip else { return false };
         let last = octets.octets()[3];

@@ -241,7 +241,7 @@ fn near_heads() -> impl Strategy<Value = Vec<u8>> {
         })
 }
 
-/// What the next parser must read in an accepted head.
+/// Compares an accepted head with the reading of the next parser.
 fn agrees_with_httparse(head: &[u8]) -> Result<(), TestCaseError> {
     let Ok(checked) = check(head) else { return Ok(()) };
     let forwarded = checked.rewrite(BytesMut::from(head));

@@ -1,6 +1,7 @@
 //! FusionAuth's endpoints, and the answers of its own refresh API.
 
 use super::*;
+use crate::access::tokens::RefreshToken;
 use crate::config::ProviderKind;
 use crate::identity_provider::dialect::kinds;
 use crate::identity_provider::discovery::configured;
@@ -63,7 +64,7 @@ fn fusionauth_with_a_free_text_issuer_needs_a_token_endpoint() {
 #[test]
 fn the_refresh_api_has_names_of_its_own() {
     let tokens = read_jwt_refresh(br#"{"token":"a","refreshToken":"r","refreshTokenId":"i"}"#).unwrap();
-    let refresh_token = tokens.refresh_token.as_ref().map(|token| token.as_str());
+    let refresh_token = tokens.refresh_token.as_ref().map(RefreshToken::as_str);
     assert_eq!((tokens.access_token.as_str(), refresh_token), ("a", Some("r")));
     assert!(read_jwt_refresh(br#"{"access_token":"a"}"#).is_err());
 }

@@ -15,7 +15,7 @@ use crate::upstream::name_lookups::{Name, Names};
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An app's socket, and who lends connections to it.
+/// An app's socket, and the connector for it.
 struct Bench {
     listener: TcpListener,
     address: SocketAddr,
@@ -58,9 +58,9 @@ impl Bench {
 
     /// A connection as Pingora has it.
     async fn borrow(&self, is_kept: bool) -> PeerStream {
-        let loan = Attempt::new(Arc::clone(&self.connector), None);
-        let lent = loan.connect(&PeerAddress::Inet(self.address)).await.unwrap();
-        assert_eq!(loan.was_kept(), is_kept);
+        let attempt = Attempt::new(Arc::clone(&self.connector), None);
+        let lent = attempt.connect(&PeerAddress::Inet(self.address)).await.unwrap();
+        assert_eq!(attempt.was_kept(), is_kept);
         assert!(lent.get_proxy_digest().is_none());
         lent
     }

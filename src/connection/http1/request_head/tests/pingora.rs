@@ -1,4 +1,5 @@
-//! Whatever is let in here, Pingora takes and passes on byte by byte. Else it would answer by itself, and nobody would know.
+//! Whatever is let in here, Pingora takes and passes on byte by byte. Else it would answer by itself, and nobody would
+//! know.
 
 use std::io::Cursor;
 
@@ -13,7 +14,7 @@ use crate::connection::head_refusal::HeadRefusal;
 use crate::connection::http1::head_fields::MAX_FIELD_NAME;
 use crate::connection::request_target::MAX_TARGET;
 
-/// What Pingora makes of a head that was let in.
+/// Lets Pingora read a head that was let in.
 fn read_by_pingora(head: &[u8]) -> HttpSession {
     let mut session = HttpSession::new(Box::new(Cursor::new(Vec::new())));
     session.set_pipelined_prefix(BytesMut::from(head));

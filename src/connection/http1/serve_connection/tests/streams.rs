@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::GET;
 use super::harness::{Client, PATIENCE, Server};
-use crate::connection::end_reason::EndReason;
+use crate::connection::exchange_end::EndReason;
 
 const SWITCH: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";

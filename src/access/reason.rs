@@ -1,4 +1,4 @@
-//! Why there is no identity, and the stable code of each reason.
+//! The reasons why there is no identity, and the stable code of each reason.
 
 use crate::access::lifetime::Over;
 use crate::access::revocations::Revocation;
@@ -6,7 +6,7 @@ use crate::access::token_error::TokenError;
 use crate::answer::reason::ReasonCode;
 use crate::syntax::path::PathError;
 
-/// Why there is no identity, for logs and `explain`.
+/// A reason why there is no identity, for logs and `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// See the error.
@@ -47,7 +47,7 @@ pub enum Reason {
     Revoked(Revocation),
     /// See there.
     #[error(transparent)]
-    Lifetime(Over),
+    Lifetime(#[from] Over),
     /// Cookies are sealed, and the refresh token's was not sealed for this app with one of the keys.
     #[error("the refresh token's cookie was not sealed here")]
     NotSealedHere,

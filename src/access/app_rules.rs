@@ -1,0 +1,110 @@
+//! The basis of a decision: the rules of an app, prepared from its configuration, and the knowledge of the moment.
+
+use http::StatusCode;
+
+use crate::access::cookies::CookieNames;
+use crate::access::fusionauth_webhook::WebhookRules;
+use crate::access::grant::SessionRules;
+use crate::access::identity_rules::IdentityRules;
+use crate::access::key_set::KeySet;
+use crate::access::memory::Memory;
+use crate::access::numbers::Numbers;
+use crate::access::reserved_headers::ReservedHeaders;
+use crate::access::routes::Routes;
+use crate::access::token::TokenRules;
+use crate::config;
+
+/// The rules of one app, prepared from its configuration.
+#[derive(Debug)]
+pub struct AppRules {
+    /// The app's number: another app never has it, whatever becomes of the configuration.
+    pub index: usize,
+    /// The number of its client at its issuer, by which its refresh tokens are known. Two apps may share it.
+    pub sessions: usize,
+    /// The number of these rules: no others have it, of this app or of another.
+    pub generation: u64,
+    /// Its paths.
+    pub routes: Routes,
+    /// Its cookies' names.
+    pub cookies: CookieNames,
+    /// The rules for its tokens.
+    pub token: TokenRules,
+    /// The rules for its sessions.
+    pub session: SessionRules,
+    /// The rules for events of FusionAuth's webhook.
+    pub webhook: Option<WebhookRules>,
+    /// The rules for what it is told of identities.
+    pub identity: IdentityRules,
+    /// Headers that only we may send to it.
+    pub reserved_headers: ReservedHeaders,
+    /// Origins beside its own.
+    pub allowed_origins: Vec<String>,
+    /// Status of the user path without a session.
+    pub anonymous_status: StatusCode,
+}
+
+/// The knowledge of one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Knowledge<'a> {
+    /// The provider's keys.
+    pub keys: &'a KeySet,
+    /// Their state; changes with them.
+    pub key_generation: u64,
+    /// The memory of earlier requests.
+    pub memory: &'a Memory,
+    /// Unix seconds.
+    pub now: u64,
+    /// `refresh.ahead`, in seconds.
+    pub refresh_ahead: u64,
+    /// The keys have just been fetched for this request: an unknown key id is final.
+    pub keys_are_fresh: bool,
+}
+
+impl AppRules {
+    /// Prepares an app's configuration for decisions.
+    pub fn new(app: &config::App, provider: &config::IdentityProvider, session: &config::Session) -> Self {
+        let numbers = Numbers::of(app, provider);
+        Self {
+            index: numbers.app,
+            sessions: numbers.sessions,
+            generation: 0,
+            routes: Routes::new(app),
+            cookies: CookieNames {
+                access_token: app.cookies.access_token.clone(),
+                refresh_token: app.cookies.refresh_token.clone(),
+            },
+            session: SessionRules::new(app, session, numbers.provider),
+            token: TokenRules {
+                provider: numbers.provider,
+                issuer: provider.issuer.clone(),
+                client_id: app.client_id.clone(),
+                audience: app.audience.clone(),
+                authorized_parties: app.authorized_parties.clone(),
+                algorithms: provider.algorithms.clone(),
+                leeway: provider.leeway.as_secs(),
+                access_token_is_id_token: provider.access_token_is_id_token,
+            },
+            webhook: app
+                .fusionauth_webhook
+                .as_ref()
+                .map(|webhook| WebhookRules::new(webhook, &app.client_id, provider)),
+            identity: IdentityRules {
+                roles_claim: app.roles_claim.clone(),
+                headers: app.identity_headers.iter().map(Into::into).collect(),
+                max_header_size: app.max_identity_header_size,
+                user_claims: app.user.claims.clone(),
+            },
+            reserved_headers: ReservedHeaders::new(app.identity_headers.iter().map(|header| &header.name)),
+            allowed_origins: app.allowed_origins.clone(),
+            anonymous_status: StatusCode::from_u16(app.user.anonymous_status)
+                .unwrap_or(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// The same as this generation of rules.
+    #[must_use]
+    pub fn of_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
+    }
+}

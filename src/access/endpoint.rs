@@ -1,0 +1,217 @@
+//! The endpoints that the gateway serves itself, one row each: path, methods, callers, and what an answer takes.
+//!
+//! A new endpoint gets its row here and its answer in `gateway/endpoints.rs`. Routes, the decision, logs, metrics and
+//! `explain` follow from the row.
+
+use std::sync::Arc;
+
+use http::Method;
+
+use crate::access::identity::Identity;
+use crate::config;
+
+/// An endpoint of the gateway's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Logs in.
+    Login,
+    /// Tells who is logged in.
+    User,
+    /// Logs out.
+    Logout,
+    /// Takes OpenID Connect Back-Channel Logout.
+    BackchannelLogout,
+    /// Takes the events of FusionAuth's webhook.
+    FusionAuthWebhook,
+}
+
+/// A request that an endpoint may answer, with what it needs for that.
+#[derive(Debug)]
+pub enum Call {
+    /// A login.
+    Login,
+    /// A question who the user is, from this user.
+    User(Arc<Identity>),
+    /// A logout.
+    Logout,
+    /// The provider says whose sessions end.
+    BackchannelLogout,
+    /// FusionAuth tells of an event.
+    FusionAuthWebhook,
+}
+
+/// The row of an endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct EndpointRules {
+    /// Its name as a route, in logs and metrics.
+    pub name: &'static str,
+    /// Its name for people.
+    pub title: &'static str,
+    /// The methods that it takes.
+    pub methods: Methods,
+    /// Its callers.
+    pub callers: Callers,
+    /// The things that a call needs.
+    pub needs: Needs,
+    /// Its answer depends on the request's body.
+    pub reads_body: bool,
+    /// Its answer if all is well, for people.
+    pub answer: &'static str,
+}
+
+/// The methods that an endpoint takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Methods {
+    /// `GET` and `HEAD`.
+    Get,
+    /// `POST`.
+    Post,
+}
+
+/// The callers of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callers {
+    /// Browsers: a `POST` must come from the app's own origin, and preflights go to the app.
+    Browsers,
+    /// Providers: a signature says who calls, so that the origin does not matter.
+    Providers,
+}
+
+/// The things that a call needs beside its request.
+#[derive(Debug, Clone, Copy)]
+pub enum Needs {
+    /// Nothing.
+    Nothing(fn() -> Call),
+    /// A session that lives.
+    Session(fn(Arc<Identity>) -> Call),
+}
+
+impl Endpoint {
+    /// All of them, in the order in which their paths are compared.
+    pub const ALL: [Self; 5] =
+        [Self::Login, Self::User, Self::Logout, Self::BackchannelLogout, Self::FusionAuthWebhook];
+
+    /// Its row.
+    pub const fn rules(self) -> EndpointRules {
+        match self {
+            Self::Login => EndpointRules {
+                name: "login",
+                title: "login",
+                methods: Methods::Post,
+                callers: Callers::Browsers,
+                needs: Needs::Nothing(|| Call::Login),
+                reads_body: true,
+                answer: "200 with the user object, and both cookies",
+            },
+            Self::User => EndpointRules {
+                name: "user",
+                title: "user",
+                methods: Methods::Get,
+                callers: Callers::Browsers,
+                needs: Needs::Session(Call::User),
+                reads_body: false,
+                answer: "200 with the user object",
+            },
+            Self::Logout => EndpointRules {
+                name: "logout",
+                title: "logout",
+                methods: Methods::Post,
+                callers: Callers::Browsers,
+                needs: Needs::Nothing(|| Call::Logout),
+                reads_body: false,
+                answer: "204, and both cookies cleared",
+            },
+            Self::BackchannelLogout => EndpointRules {
+                name: "backchannel_logout",
+                title: "back-channel logout",
+                methods: Methods::Post,
+                callers: Callers::Providers,
+                needs: Needs::Nothing(|| Call::BackchannelLogout),
+                reads_body: true,
+                answer: "200, for a logout token of the provider",
+            },
+            Self::FusionAuthWebhook => EndpointRules {
+                name: "fusionauth_webhook",
+                title: "FusionAuth's webhook",
+                methods: Methods::Post,
+                callers: Callers::Providers,
+                needs: Needs::Nothing(|| Call::FusionAuthWebhook),
+                reads_body: true,
+                answer: "200, for a signed event",
+            },
+        }
+    }
+
+    /// Its path at an app; `None`: the app does not have it.
+    pub fn path(self, app: &config::App) -> Option<&str> {
+        match self {
+            Self::Login => Some(&app.login.path),
+            Self::User => Some(&app.user.path),
+            Self::Logout => Some(&app.logout.path),
+            Self::BackchannelLogout => app.backchannel_logout.as_ref().map(|endpoint| &*endpoint.path),
+            Self::FusionAuthWebhook => app.fusionauth_webhook.as_ref().map(|endpoint| &*endpoint.path),
+        }
+    }
+}
+
+impl Call {
+    /// The endpoint that answers it.
+    pub const fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Login => Endpoint::Login,
+            Self::User(_) => Endpoint::User,
+            Self::Logout => Endpoint::Logout,
+            Self::BackchannelLogout => Endpoint::BackchannelLogout,
+            Self::FusionAuthWebhook => Endpoint::FusionAuthWebhook,
+        }
+    }
+}
+
+impl Methods {
+    /// Tells whether a method is one of them.
+    pub fn include(self, method: &Method) -> bool {
+        match self {
+            Self::Get => matches!(*method, Method::GET | Method::HEAD),
+            Self::Post => *method == Method::POST,
+        }
+    }
+
+    /// The method that a client is told to use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+
+    /// The value of `Allow` (RFC 9110 section 10.2.1).
+    pub const fn allow(self) -> &'static str {
+        match self {
+            Self::Get => "GET, HEAD",
+            Self::Post => "POST",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::access::testing::{NOW, app_rules, claims, key_set, mint};
+    use crate::access::token;
+
+    #[test]
+    fn each_row_leads_to_its_own_endpoint() {
+        let rules = app_rules("");
+        let verified = token::verify(&mint(&claims(&json!({}))), &rules.token, &key_set(), NOW).unwrap();
+        let identity = Arc::new(Identity::new(verified.claims, &rules.identity).unwrap());
+        for endpoint in Endpoint::ALL {
+            let call = match endpoint.rules().needs {
+                Needs::Nothing(call) => call(),
+                Needs::Session(call) => call(Arc::clone(&identity)),
+            };
+            assert_eq!(call.endpoint(), endpoint);
+        }
+    }
+}

@@ -12,7 +12,7 @@ use syn::{Attribute, Item, UseTree};
 const FLOORS: [(&str, &[&str]); 16] = [
     ("syntax", &[]),
     ("system", &["syntax"]),
-    ("answer", &[]),
+    ("answer", &["syntax"]),
     ("tls", &["system"]),
     ("config", &["syntax", "system", "tls"]),
     ("http1", &["syntax"]),

@@ -218,6 +218,9 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         }
     }
 
+    /// `pub(in …)` imports nothing.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if names.len() > 1 {

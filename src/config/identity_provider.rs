@@ -141,7 +141,6 @@ impl Addresses<'_> {
 }
 
 /// The address that a key names, if it was written and could be read.
-#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
 fn known(url: Option<&Option<Url>>) -> Option<&Url> {
     url.and_then(Option::as_ref)
 }

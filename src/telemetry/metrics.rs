@@ -4,19 +4,20 @@
 //! bounded. What every request counts is looked up once for an app, and counted without a lock ([`AppMetrics`]).
 
 mod process;
+mod registration;
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
 use crate::answer::reason::ReasonCode;
-use crate::telemetry::audit::Event;
+use crate::telemetry::event::Event;
 
 use process::ProcessMetrics;
+use registration::registered;
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
@@ -173,12 +174,6 @@ fn omissions(registry: &Registry) -> IntCounterVec {
 
 fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-/// Names and labels are constants, and a test reads them all: neither can fail at run time.
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
-    let metric = metric.and_then(|metric| registry.register(Box::new(metric.clone())).map(|()| metric));
-    metric.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Counts a claim that an app is not told, or not as a whole.

@@ -6,6 +6,7 @@
 
 pub mod app_rules;
 pub mod assessment;
+mod audience;
 pub mod claims;
 mod client_claims;
 pub mod cookie_codec;

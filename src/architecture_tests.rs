@@ -17,7 +17,7 @@ const FLOORS: [(&str, &[&str]); 16] = [
     ("config", &["syntax", "system", "tls"]),
     ("http1", &["syntax"]),
     ("access", &["answer", "config", "syntax"]),
-    ("telemetry", &["answer", "config", "syntax", "system"]),
+    ("telemetry", &["answer", "config"]),
     ("identity_provider", &["access", "config", "syntax", "system", "telemetry"]),
     ("connection", &["answer", "config", "http1", "syntax", "system", "telemetry", "tls"]),
     ("upstream", &["config", "connection", "http1", "syntax", "system", "telemetry"]),

@@ -6,9 +6,10 @@
 
 use serde_json::Value;
 
+use crate::access::audience;
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
-use crate::access::signed_token::{self, audience, date, latest_issue, string};
+use crate::access::signed_token::{self, date, latest_issue, string};
 use crate::access::token::TokenRules;
 use crate::access::token_error::TokenError;
 
@@ -65,7 +66,7 @@ pub fn verify(
     if required(&claims, "iss")? != rules.issuer {
         return Err(TokenError::Issuer.into());
     }
-    if !audience(&claims)?.contains(&rules.client_id.as_str()) {
+    if !audience::of(&claims)?.contains(&rules.client_id.as_str()) {
         return Err(TokenError::Audience.into());
     }
     let issued_at = check_dates(&claims, rules.leeway, now)?;

@@ -122,18 +122,6 @@ fn check_signature(
     Err(if knows_id { error } else { TokenError::UnknownKey })
 }
 
-/// `aud`: a string or an array of strings (RFC 7519 section 4.1.3).
-pub(super) fn audience(claims: &Claims) -> Result<Vec<&str>, TokenError> {
-    match claims.get("aud") {
-        None => Ok(Vec::new()),
-        Some(Value::String(one)) => Ok(vec![one]),
-        Some(Value::Array(several)) => {
-            several.iter().map(|value| value.as_str().ok_or(TokenError::Claim("aud"))).collect()
-        }
-        Some(_) => Err(TokenError::Claim("aud")),
-    }
-}
-
 /// A claim that is a string where it is there.
 pub(super) fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
     match claims.get(name) {

@@ -6,11 +6,11 @@
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
+use crate::access::audience::{self, Audience};
 use crate::access::claims::Claims;
-use crate::access::client_claims;
 use crate::access::key_set::KeySet;
 use crate::access::revocations::{Mark, TokenMarks};
-use crate::access::signed_token::{self, audience, date, string};
+use crate::access::signed_token::{self, date, string};
 
 pub(crate) use crate::access::signed_token::latest_issue;
 pub use crate::access::token_error::{ClaimFault, MAX_TOKEN_LENGTH, TokenError};
@@ -24,7 +24,7 @@ pub struct TokenRules {
     pub issuer: String,
     /// The app's client.
     pub client_id: String,
-    /// Any of these must be in `aud`; empty: see `check_audience`.
+    /// Any of these must be in `aud`; empty: see `audience.rs`.
     pub audience: Vec<String>,
     /// The only values that a claim which names the client may have.
     pub authorized_parties: Vec<String>,
@@ -141,7 +141,15 @@ fn check_claims(
     if string(&claims, "iss")?.ok_or(TokenError::Claim("iss"))? != rules.issuer {
         return Err(TokenError::Issuer);
     }
-    rules.check_audience(&claims)?;
+    audience::check(
+        &claims,
+        &Audience {
+            issuer: &rules.issuer,
+            client_id: &rules.client_id,
+            accepted: &rules.audience,
+            authorized_parties: &rules.authorized_parties,
+        },
+    )?;
     let subject =
         string(&claims, "sub")?.filter(|subject| !subject.is_empty()).ok_or(TokenError::Claim("sub"))?;
     let subject = subject.to_owned();
@@ -192,25 +200,6 @@ impl TokenRules {
             Some(claim) if !self.access_token_is_id_token => Err(TokenError::IdToken(claim)),
             _ => Ok(()),
         }
-    }
-
-    /// A JWT must have been made for this app's client: `aud` names what is configured, or, where nothing is, the
-    /// client itself, or a claim names the client that it was issued to (a stock Keycloak's `aud` is `account` for
-    /// everyone). One that was issued to another client is refused whatever `aud` says.
-    fn check_audience(&self, claims: &Claims) -> Result<(), TokenError> {
-        let audience = audience(claims)?;
-        let clients = client_claims::clients(&self.issuer, claims)?;
-        let is_authorized = |client| self.authorized_parties.iter().any(|authorized| authorized == client);
-        if let Some((claim, _)) = clients.iter().find(|(_, client)| !is_authorized(*client)) {
-            return Err(TokenError::AuthorizedParty(claim));
-        }
-        let accepted = if self.audience.is_empty() {
-            audience.contains(&self.client_id.as_str())
-                || clients.iter().any(|(_, client)| *client == self.client_id)
-        } else {
-            self.audience.iter().any(|wanted| audience.contains(&wanted.as_str()))
-        };
-        if accepted { Ok(()) } else { Err(TokenError::Audience) }
     }
 }
 

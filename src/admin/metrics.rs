@@ -10,7 +10,7 @@ use crate::gateway::State;
 use crate::system::resource_usage;
 use crate::telemetry::metrics::METRICS;
 
-use super::Process;
+use crate::admin::process::Process;
 
 /// The text. A gauge of what is so now is made for the occasion, so that no series outlives what it is about.
 pub(super) fn text(state: &State, process: &Process) -> String {

@@ -106,32 +106,4 @@ impl Code {
             Self::LoopDetected => StatusCode::LOOP_DETECTED,
         }
     }
-
-    /// The short summary in `title`; the same for every occurrence (RFC 9457 section 3.1.3).
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::BadRequest => "Bad request",
-            Self::NotLoggedIn => "Not logged in",
-            Self::SessionExpired => "Session expired",
-            Self::InvalidCredentials => "Invalid credentials",
-            Self::TwoFactorRequired => "Two-factor authentication required",
-            Self::PasswordChangeRequired => "Password change required",
-            Self::AccountActionRequired => "Account action required",
-            Self::Forbidden => "Forbidden",
-            Self::CrossSiteRequest => "Cross-site request",
-            Self::UnknownHost => "Unknown host",
-            Self::MethodNotAllowed => "Method not allowed",
-            Self::BodyTooLarge => "Body too large",
-            Self::UnsupportedMediaType => "Unsupported media type",
-            Self::UpgradeRequired => "Upgrade required",
-            Self::TooManyAttempts => "Too many attempts",
-            Self::HeaderTooLarge => "Request header too large",
-            Self::RequestTimeout => "Request timeout",
-            Self::InternalError => "Internal error",
-            Self::UpstreamUnavailable => "Upstream unavailable",
-            Self::IdentityProviderUnavailable => "Identity provider unavailable",
-            Self::UpstreamTimeout => "Upstream timeout",
-            Self::LoopDetected => "Loop detected",
-        }
-    }
 }

@@ -91,7 +91,7 @@ impl Problem {
     /// told from a difference.
     pub fn body(&self, request_id: Option<&HeaderValue>) -> Bytes {
         let body = Body {
-            title: self.code.title(),
+            title: title(self.code),
             status: self.status.as_u16(),
             detail: &self.detail,
             code: self.code.as_str(),
@@ -112,5 +112,33 @@ impl Problem {
             allow: self.allow,
             asks_for_upgrade: self.code == Code::UpgradeRequired,
         }
+    }
+}
+
+/// The short summary in `title`; the same for every occurrence (RFC 9457 section 3.1.3).
+const fn title(code: Code) -> &'static str {
+    match code {
+        Code::BadRequest => "Bad request",
+        Code::NotLoggedIn => "Not logged in",
+        Code::SessionExpired => "Session expired",
+        Code::InvalidCredentials => "Invalid credentials",
+        Code::TwoFactorRequired => "Two-factor authentication required",
+        Code::PasswordChangeRequired => "Password change required",
+        Code::AccountActionRequired => "Account action required",
+        Code::Forbidden => "Forbidden",
+        Code::CrossSiteRequest => "Cross-site request",
+        Code::UnknownHost => "Unknown host",
+        Code::MethodNotAllowed => "Method not allowed",
+        Code::BodyTooLarge => "Body too large",
+        Code::UnsupportedMediaType => "Unsupported media type",
+        Code::UpgradeRequired => "Upgrade required",
+        Code::TooManyAttempts => "Too many attempts",
+        Code::HeaderTooLarge => "Request header too large",
+        Code::RequestTimeout => "Request timeout",
+        Code::InternalError => "Internal error",
+        Code::UpstreamUnavailable => "Upstream unavailable",
+        Code::IdentityProviderUnavailable => "Identity provider unavailable",
+        Code::UpstreamTimeout => "Upstream timeout",
+        Code::LoopDetected => "Loop detected",
     }
 }

@@ -7,12 +7,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::facts::*;
-use crate::admin::process::Listening;
-use crate::admin::readiness::NotReady;
-use crate::telemetry::history::STEPS;
 use super::finding::Severity;
 use super::findings::find;
 use super::*;
+use crate::admin::process::Listening;
+use crate::admin::readiness::NotReady;
+use crate::telemetry::history::STEPS;
 
 const NOW: u64 = 1_800_000_000;
 const DAY: i64 = 86_400;

@@ -138,6 +138,14 @@ impl Answer {
         assert_eq!(body["status"], status, "{body}");
         assert!(body["title"].as_str().is_some_and(|title| !title.is_empty()), "{body}");
         assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{body}");
+        assert_eq!(body["request_id"].as_str(), self.header("x-request-id"), "{body}");
+    }
+
+    /// The body of a problem without the one member that is another one each time.
+    pub(crate) fn problem_without_id(&self) -> serde_json::Value {
+        let mut body = self.json();
+        assert!(body.as_object_mut().is_some_and(|body| body.remove("request_id").is_some()), "{body}");
+        body
     }
 
     #[track_caller]

@@ -12,7 +12,7 @@ use syn::{Attribute, Item, UseTree};
 const FLOORS: [(&str, &[&str]); 16] = [
     ("syntax", &[]),
     ("system", &["syntax"]),
-    ("answer", &[]),
+    ("answer", &["syntax"]),
     ("tls", &["system"]),
     ("config", &["syntax", "system", "tls"]),
     ("http1", &["syntax"]),
@@ -217,6 +217,9 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             visit::visit_impl_item_fn(self, item);
         }
     }
+
+    /// `pub(in …)` imports nothing.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();

@@ -3,6 +3,7 @@
 pub(crate) mod access_log;
 pub(crate) mod audit;
 pub(crate) mod counters;
+mod event;
 pub(crate) mod history;
 mod log_queue;
 pub(crate) mod metrics;

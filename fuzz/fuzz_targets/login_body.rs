@@ -30,7 +30,7 @@ fn login() -> Login {
 
 fn read(format: &BodyFormat, body: &[u8]) -> Option<(String, String)> {
     match parse_credentials(format, body, &login()) {
-        Ok(credentials) => Some((credentials.username.clone(), credentials.password.to_string())),
+        Ok(credentials) => Some((credentials.username.to_string(), credentials.password.to_string())),
         Err(problem) => {
             // A part may be in another charset.
             let is_charset = problem.status.as_u16() == 415 && matches!(format, BodyFormat::Multipart(_));

@@ -105,16 +105,25 @@ fn there_is_one_maker_of_permits() {
     }
 }
 
-/// What writes to an app takes a permit: the request's head, whichever protocol the app speaks.
+/// Whatever writes to an app takes a permit, or a `Permitted`, which holds one and is made in one place.
 #[test]
 fn the_way_to_an_app_takes_a_permit() {
-    let text = sources("gateway/upstream_request.rs").remove(0).1.join("\n");
-    for function in text
-        .split("pub(super) ")
-        .skip(1)
-        .filter(|text| text.starts_with("async fn") || text.starts_with("fn"))
-    {
-        let signature = function.split('{').next().unwrap();
-        assert!(signature.contains("&Permit"), "{signature}");
+    for file in ["gateway/upstream_request.rs", "gateway/http2_upstream.rs"] {
+        let text = sources(file).remove(0).1.join("\n");
+        let functions = text.split("pub(super) ").skip(1);
+        let functions: Vec<_> = functions.filter(|text| text.contains("fn ")).collect();
+        assert!(!functions.is_empty(), "{file}");
+        for function in functions.iter().filter(|text| text.starts_with("async fn") || text.starts_with("fn"))
+        {
+            let signature = function.split('{').next().unwrap();
+            assert!(signature.contains("&Permit") || signature.contains("&mut Permitted<'_>"), "{signature}");
+        }
     }
+    let context = sources("gateway/context.rs").remove(0).1.join("\n");
+    let permitted = context.split("struct Permitted<'a> {").nth(1).unwrap();
+    assert!(permitted.trim_start().starts_with("pub(crate) permit: &'a Permit,"), "never without one");
+    let is_maker = |line: &&String| line.contains("Permitted {") && !line.contains("let Permitted {");
+    let makers: Vec<_> = sources("gateway").into_iter().flat_map(|(_, lines)| lines).collect();
+    let makers: Vec<_> = makers.iter().filter(is_maker).collect();
+    assert_eq!(makers.len(), 1, "in `Context::permitted` alone: {makers:?}");
 }

@@ -38,7 +38,7 @@ pub struct Grant {
 pub struct Previous {
     /// Whose it is.
     pub identity: Arc<Identity>,
-    /// The JWT itself: one provider's refresh API wants it, too (FusionAuth).
+    /// The JWT itself: one provider's refresh API wants it, too.
     pub access_token: AccessToken,
     /// It is still valid. If the refresh fails for a passing reason, it stays in use.
     pub still_valid: bool,

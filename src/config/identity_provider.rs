@@ -78,8 +78,8 @@ fn read(
         kind,
         issuer: issuer.as_deref(),
         needs_keys: !matches!(hmac_secret, Some(Some(_))),
-        token_endpoint: known(&token_endpoint),
-        jwks_uri: known(&jwks_uri),
+        token_endpoint: known(token_endpoint.as_ref()),
+        jwks_uri: known(jwks_uri.as_ref()),
         logout: &logout,
     };
     addresses.check(section, plain_http);
@@ -130,8 +130,8 @@ impl Addresses<'_> {
         }
         let endpoints = [
             ("token_endpoint", self.token_endpoint),
-            ("revocation_endpoint", known(&self.logout.revocation_endpoint)),
-            ("end_session_endpoint", known(&self.logout.end_session_endpoint)),
+            ("revocation_endpoint", known(self.logout.revocation_endpoint.as_ref())),
+            ("end_session_endpoint", known(self.logout.end_session_endpoint.as_ref())),
             ("jwks_uri", self.jwks_uri),
         ];
         if let Some(plain_http) = plain_http {
@@ -141,9 +141,8 @@ impl Addresses<'_> {
 }
 
 /// The address that a key names, if it was written and could be read.
-#[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
-fn known(url: &Option<Option<Url>>) -> Option<&Url> {
-    url.as_ref().and_then(Option::as_ref)
+fn known(url: Option<&Option<Url>>) -> Option<&Url> {
+    url.and_then(Option::as_ref)
 }
 
 fn client_authentication(section: &Section<'_>) -> Option<(ClientAuthentication, ClientAuthentication)> {

@@ -5,19 +5,20 @@
 //! ([`AppMetrics`]).
 
 mod process;
+mod registration;
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
 };
 
 use crate::answer::reason::ReasonCode;
-use crate::telemetry::audit::Event;
+use crate::telemetry::event::Event;
 
 use process::ProcessMetrics;
+use registration::registered;
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
@@ -174,12 +175,6 @@ fn omissions(registry: &Registry) -> IntCounterVec {
 
 fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
-}
-
-/// Registers a metric. Names and labels are constants, and a test reads them all, so this cannot fail at run time.
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, metric: prometheus::Result<C>) -> C {
-    let metric = metric.and_then(|metric| registry.register(Box::new(metric.clone())).map(|()| metric));
-    metric.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Counts a claim that an app is not told, or not as a whole.

@@ -1,41 +1,11 @@
 //! What of the status somebody should look at.
 
-use serde::Serialize;
-
-use super::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
+use crate::admin::status::facts::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
+use crate::admin::status::finding::{Finding, Severity, Standing};
 use crate::admin::status::units::{ago, count, days, list, whole};
 
 /// How long before its end a certificate is spoken of, in seconds, unless it is short by intention.
 const CERTIFICATE_NOTICE: i64 = 14 * 24 * 60 * 60;
-
-/// Something to look at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Finding {
-    pub(super) severity: Severity,
-    /// What it is about, such as `app store`.
-    pub(super) about: String,
-    pub(super) text: String,
-}
-
-/// How bad it is; the worst is the least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Severity {
-    /// Users notice, or a change was not taken.
-    Problem,
-    /// It may become one.
-    Warning,
-}
-
-/// How a certificate stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    Good,
-    EndsSoon,
-    Expired,
-    /// Not valid yet.
-    Early,
-}
 
 impl Finding {
     fn problem(about: impl Into<String>, text: impl Into<String>) -> Self {

@@ -9,10 +9,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 
-use super::findings::Severity;
-use super::html::Html;
-use super::sparkline::draw;
-use super::{Rate, Status, tables};
+use crate::admin::status::cells::{mark, now};
+use crate::admin::status::facts::Status;
+use crate::admin::status::finding::Severity;
+use crate::admin::status::html::Html;
+use crate::admin::status::sparkline::draw;
+use crate::admin::status::tables;
 use crate::admin::status::units::{ago, count, duration, measure, moment};
 
 /// The query of a page that does not refresh itself. Some readers are disturbed by a page that does.
@@ -67,22 +69,6 @@ fn state_of(status: &Status) -> (&'static str, &'static str) {
         (true, true) => ("warn", "Ready, with problems"),
         (true, false) => ("good", "Ready"),
     }
-}
-
-/// Shows a state by a sign, a colour and words.
-pub(super) fn mark(html: &mut Html, class: &'static str, words: &'static str) {
-    let sign = match class {
-        "good" => "✓ ",
-        "warn" => "! ",
-        "bad" => "✗ ",
-        _ => "",
-    };
-    html.raw("<span class=\"state ")
-        .raw(class)
-        .raw("\"><span aria-hidden=\"true\">")
-        .raw(sign)
-        .raw("</span>");
-    html.raw(words).raw("</span>");
 }
 
 fn header(html: &mut Html, status: &Status, refreshes: bool) {
@@ -142,12 +128,4 @@ fn rates(html: &mut Html, status: &Status) {
         html.raw("</p></li>\n");
     }
     html.raw("</ul>\n</section>\n");
-}
-
-/// The mean of the last minute.
-pub(super) fn now(html: &mut Html, rate: &Rate) {
-    match rate.last_minute {
-        Some(value) => html.text(measure(value, rate.unit)),
-        None => html.raw("–"),
-    };
 }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::telemetry::history::STEPS;
 
-use super::Rate;
-use super::html::Html;
+use crate::admin::status::facts::Rate;
+use crate::admin::status::html::Html;
 use crate::admin::status::units::measure;
 
 /// The picture's height in its own units. A step is two units wide.

@@ -1,10 +1,10 @@
 //! The tables of the page.
 
-use super::findings::Standing;
-use super::html::Html;
-use super::page::{mark, now};
-use super::sparkline::draw;
-use super::{AppStatus, CertificateStatus, Count, Health, ProviderStatus, Status};
+use crate::admin::status::cells::{mark, now};
+use crate::admin::status::facts::{AppStatus, CertificateStatus, Count, Health, ProviderStatus, Status};
+use crate::admin::status::finding::Standing;
+use crate::admin::status::html::Html;
+use crate::admin::status::sparkline::draw;
 use crate::admin::status::units::{count, days, duration, list, moment, whole};
 
 /// Lines of a table of counts: the rest is for the metrics.

@@ -6,7 +6,12 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::findings::{Severity, find};
+use super::facts::*;
+use crate::admin::process::Listening;
+use crate::admin::readiness::NotReady;
+use crate::telemetry::history::STEPS;
+use super::finding::Severity;
+use super::findings::find;
 use super::*;
 
 const NOW: u64 = 1_800_000_000;

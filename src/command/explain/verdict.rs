@@ -1,6 +1,8 @@
 //! The gateway's decision, in words.
 
-use crate::access::decision::{AppRules, Decision, Ending, Knowledge, Reason, RequestHead, admit, decide};
+use crate::access::decision::{
+    AppRules, Decision, Ending, Knowledge, Permit, Reason, RequestHead, admit, decide,
+};
 use crate::access::endpoint::{EndpointRules, Needs};
 use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
@@ -35,19 +37,7 @@ pub(super) fn steps(
 ) -> bool {
     match decide(rules, head, known) {
         Decision::Forward(permit) => {
-            match permit.identity() {
-                None => {
-                    let answer = "the app's, which is told nothing of a user";
-                    steps.answer(answer, permit.reason().as_str());
-                }
-                Some(identity) => {
-                    steps.answer("the app's, which is told:", permit.reason().as_str());
-                    for (name, value) in identity.headers() {
-                        let value = String::from_utf8_lossy(value.as_bytes());
-                        steps.add("identity", &format!("{name}: {value}"));
-                    }
-                }
-            }
+            forward(steps, &permit);
             true
         }
         Decision::Nobody(problem) => {
@@ -90,6 +80,22 @@ pub(super) fn steps(
             steps.answer(&answer, reason.code().as_str());
             steps.add("", &reason.to_string());
             false
+        }
+    }
+}
+
+fn forward(steps: &mut Steps, permit: &Permit) {
+    match permit.identity() {
+        None => {
+            let answer = "the app's, which is told nothing of a user";
+            steps.answer(answer, permit.reason().as_str());
+        }
+        Some(identity) => {
+            steps.answer("the app's, which is told:", permit.reason().as_str());
+            for (name, value) in identity.headers() {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                steps.add("identity", &format!("{name}: {value}"));
+            }
         }
     }
 }

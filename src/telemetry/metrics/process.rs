@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::registered;
+use super::registration::registered;
 
 /// Counters of the process.
 pub(crate) struct ProcessMetrics {

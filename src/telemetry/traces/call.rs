@@ -8,7 +8,8 @@ use opentelemetry::trace::{Span as _, SpanKind};
 use opentelemetry_sdk::trace::Span;
 
 use super::request::{fail, set_status_code};
-use super::{Parent, known_method, w3c};
+use super::tracer::{Parent, known_method};
+use super::w3c;
 
 tokio::task_local! {
     static PARENT: Option<Parent>;

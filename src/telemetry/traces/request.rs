@@ -9,7 +9,8 @@ use opentelemetry::trace::{Span as _, SpanKind, Status};
 use opentelemetry_sdk::trace::Span;
 use pingora_http::RequestHeader;
 
-use super::{Parent, Traces, known_method, w3c};
+use super::tracer::{Parent, Traces, known_method};
+use super::w3c;
 use crate::answer::reason::ReasonCode;
 use crate::telemetry::access_log::text;
 

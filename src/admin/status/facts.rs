@@ -1,0 +1,299 @@
+//! The facts that the status page shows, gathered.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::admin::process::{Listening, Process};
+use crate::admin::readiness::{self, NotReady};
+use crate::admin::status::finding::Finding;
+use crate::gateway::{App, State};
+use crate::identity_provider::IdentityProvider;
+use crate::telemetry::history::{Counted, Recent, STEP, STEPS};
+use crate::telemetry::metrics::METRICS;
+use crate::tls::Validity;
+
+/// For "now".
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// For "lately".
+const QUARTER: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
+
+/// What a call to a provider takes.
+const LATENCY: (Counted, Counted) = (Counted::ProviderSeconds, Counted::ProviderCalls);
+
+/// Everything that is shown.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Status {
+    pub(super) version: &'static str,
+    /// When it was gathered, in Unix seconds.
+    pub(super) now: u64,
+    pub(super) uptime_seconds: u64,
+    /// Empty: it is ready.
+    pub(super) not_ready: Vec<NotReady>,
+    /// What somebody should look at, the worst first.
+    pub(super) findings: Vec<Finding>,
+    pub(super) configuration: Configuration,
+    pub(super) rates: Vec<Rate>,
+    pub(super) apps: Vec<AppStatus>,
+    pub(super) identity_providers: Vec<ProviderStatus>,
+    pub(super) sessions: Vec<Count>,
+    /// Why requests did not pass.
+    pub(super) reasons: Vec<Count>,
+    pub(super) revocations: usize,
+    pub(super) open_streams: usize,
+    pub(super) refreshes_waiting: i64,
+    pub(super) open_connections: i64,
+    pub(super) max_connections: usize,
+    /// In the last quarter of an hour, for want of room.
+    pub(super) refused_connections: f64,
+    /// In the last quarter of an hour, since nobody read them.
+    pub(super) lost_log_lines: f64,
+    pub(super) listening: Vec<Listening>,
+    pub(super) certificates: Vec<CertificateStatus>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Configuration {
+    pub(super) generation: u64,
+    /// Unix seconds.
+    pub(super) loaded_at: u64,
+    /// Why the last reload was refused, if it was.
+    pub(super) last_error: Option<String>,
+    pub(super) refused_reloads: u64,
+    pub(super) needs_restart: Vec<String>,
+}
+
+/// What is shown as a sparkline.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Rate {
+    pub(super) name: &'static str,
+    /// `/s`, or `s` for a time.
+    pub(super) unit: &'static str,
+    pub(super) last_minute: Option<f64>,
+    /// In the last quarter of an hour; `None` for a time.
+    pub(super) count: Option<f64>,
+    /// For each step, the oldest first.
+    pub(super) steps: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct AppStatus {
+    pub(super) name: String,
+    pub(super) hosts: Vec<String>,
+    pub(super) routes: usize,
+    pub(super) identity_provider: String,
+    pub(super) upstreams: Vec<Upstream>,
+    pub(super) requests: Rate,
+    /// In the last quarter of an hour.
+    pub(super) refused: f64,
+    pub(super) server_errors: f64,
+    pub(super) upstream_errors: f64,
+    pub(super) upstream_errors_last_minute: f64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Upstream {
+    pub(super) address: String,
+    pub(super) health: Health,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Health {
+    Up,
+    Down,
+    /// The only address: there is no other to choose.
+    NotChecked,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ProviderStatus {
+    pub(super) name: String,
+    pub(super) issuer: String,
+    pub(super) is_ready: bool,
+    /// Why its endpoints or keys could not be fetched the last time.
+    pub(super) last_error: Option<String>,
+    pub(super) keys: usize,
+    pub(super) jwks_age_seconds: Option<u64>,
+    pub(super) algorithms: Vec<String>,
+    pub(super) latency: Rate,
+    pub(super) calls_last_minute: f64,
+    pub(super) errors_last_minute: f64,
+    /// In the last quarter of an hour.
+    pub(super) calls: f64,
+    pub(super) errors: f64,
+}
+
+/// Something that was counted.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Count {
+    /// `None`: a request that did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) what: Option<&'static str>,
+    /// An outcome or a reason code.
+    pub(super) name: String,
+    /// In the last quarter of an hour.
+    pub(super) lately: f64,
+    pub(super) since_start: f64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct CertificateStatus {
+    pub(super) names: Vec<String>,
+    /// Unix seconds.
+    pub(super) not_before: i64,
+    pub(super) not_after: i64,
+    /// Negative: it has expired.
+    pub(super) seconds_left: i64,
+}
+
+impl Status {
+    /// Gathers all but the findings.
+    pub(super) fn new(state: &State, process: &Process, recent: Recent<'_>) -> Self {
+        let (now, reload) = (state.now(), process.status.reload());
+        let certificates = process.certificates().into_iter();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            now,
+            uptime_seconds: process.uptime().as_secs(),
+            not_ready: readiness::reasons(state, process),
+            findings: Vec::new(),
+            configuration: Configuration {
+                generation: reload.generation,
+                loaded_at: reload.loaded_at,
+                last_error: reload.last_error.clone(),
+                refused_reloads: reload.refused,
+                needs_restart: reload.needs_restart.clone(),
+            },
+            rates: rates(recent),
+            apps: state.apps.iter().map(|app| AppStatus::new(app, recent)).collect(),
+            identity_providers: state.providers.iter().map(|one| ProviderStatus::new(one, recent)).collect(),
+            sessions: sessions(recent),
+            reasons: counts(recent, None, Counted::Reasons),
+            revocations: state.sessions.revocations(),
+            open_streams: state.open_streams.len(),
+            refreshes_waiting: METRICS.refresh_waiting.get(),
+            open_connections: METRICS.connections.get(),
+            max_connections: state.limits.max_connections,
+            refused_connections: recent.increase(Counted::RefusedConnections, None, QUARTER),
+            lost_log_lines: recent.increase(Counted::LostLogLines, None, QUARTER),
+            listening: process.listening.clone(),
+            certificates: certificates.map(|one| CertificateStatus::new(one, now)).collect(),
+        }
+    }
+}
+
+impl AppStatus {
+    fn new(app: &App, recent: Recent<'_>) -> Self {
+        let name = Some(app.name.as_str());
+        let is_checked = app.upstreams.has_choice();
+        let upstream = |(address, is_healthy)| Upstream {
+            address,
+            health: match (is_checked, is_healthy) {
+                (false, _) => Health::NotChecked,
+                (true, true) => Health::Up,
+                (true, false) => Health::Down,
+            },
+        };
+        Self {
+            name: app.name.clone(),
+            hosts: app.hosts.clone(),
+            routes: app.configured_routes(),
+            identity_provider: app.relying_party.provider.name().to_owned(),
+            upstreams: app.upstreams.health().into_iter().map(upstream).collect(),
+            requests: Rate::new("Requests", Counted::Requests, name, recent),
+            refused: recent.increase(Counted::Refused, name, QUARTER),
+            server_errors: recent.increase(Counted::ServerErrors, name, QUARTER),
+            upstream_errors: recent.increase(Counted::UpstreamErrors, name, QUARTER),
+            upstream_errors_last_minute: recent.increase(Counted::UpstreamErrors, name, MINUTE),
+        }
+    }
+}
+
+impl ProviderStatus {
+    fn new(provider: &IdentityProvider, recent: Recent<'_>) -> Self {
+        let name = Some(provider.name());
+        Self {
+            name: provider.name().to_owned(),
+            issuer: provider.issuer().to_owned(),
+            is_ready: provider.readiness().is_ok(),
+            last_error: provider.last_error(),
+            keys: provider.key_set().len(),
+            jwks_age_seconds: provider.jwks_age().map(|age| age.as_secs()),
+            algorithms: provider.algorithms().collect(),
+            latency: Rate::latency(name, recent),
+            calls_last_minute: recent.increase(Counted::ProviderCalls, name, MINUTE),
+            errors_last_minute: recent.increase(Counted::ProviderErrors, name, MINUTE),
+            calls: recent.increase(Counted::ProviderCalls, name, QUARTER),
+            errors: recent.increase(Counted::ProviderErrors, name, QUARTER),
+        }
+    }
+}
+
+impl CertificateStatus {
+    fn new(Validity { names, not_before, not_after }: Validity, now: u64) -> Self {
+        let seconds_left = not_after.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX));
+        Self { names, not_before, not_after, seconds_left }
+    }
+}
+
+impl Rate {
+    fn new(name: &'static str, counted: Counted, of: Option<&str>, recent: Recent<'_>) -> Self {
+        Self {
+            name,
+            unit: "/s",
+            last_minute: recent.per_second(counted, of, MINUTE),
+            count: Some(recent.increase(counted, of, QUARTER)),
+            steps: recent.rates(counted, of),
+        }
+    }
+
+    fn latency(of: Option<&str>, recent: Recent<'_>) -> Self {
+        Self {
+            name: "Provider time per call",
+            unit: "s",
+            last_minute: recent.mean(LATENCY, of, MINUTE),
+            count: None,
+            steps: recent.means(LATENCY, of),
+        }
+    }
+}
+
+fn rates(recent: Recent<'_>) -> Vec<Rate> {
+    let rate = |name, counted| Rate::new(name, counted, None, recent);
+    vec![
+        rate("Requests", Counted::Requests),
+        rate("Refused requests", Counted::Refused),
+        rate("Answers with 5xx", Counted::ServerErrors),
+        rate("App failures", Counted::UpstreamErrors),
+        rate("Logins", Counted::Logins),
+        rate("Refreshes", Counted::Refreshes),
+        Rate::latency(None, recent),
+        rate("Provider errors", Counted::ProviderErrors),
+    ]
+}
+
+fn sessions(recent: Recent<'_>) -> Vec<Count> {
+    let kinds = [
+        ("login", Counted::Logins),
+        ("refresh", Counted::Refreshes),
+        ("session ended", Counted::SessionsEnded),
+        ("revocation", Counted::Revocations),
+    ];
+    kinds.into_iter().flat_map(|(what, counted)| counts(recent, Some(what), counted)).collect()
+}
+
+/// One for each name, what happened most lately first.
+fn counts(recent: Recent<'_>, what: Option<&'static str>, counted: Counted) -> Vec<Count> {
+    let count = |name: &str| Count {
+        what,
+        name: name.to_owned(),
+        lately: recent.increase(counted, Some(name), QUARTER),
+        since_start: recent.total(counted, Some(name)),
+    };
+    let mut counts: Vec<_> = recent.names(counted).map(count).collect();
+    let by = |count: &Count| (count.lately, count.since_start);
+    counts.sort_by(|one, other| by(other).partial_cmp(&by(one)).unwrap_or(std::cmp::Ordering::Equal));
+    counts
+}

@@ -17,7 +17,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     number(headers.get(header::CONTENT_LENGTH)?.as_bytes())
 }
 
-/// Returns true if these values of `Expect` say that the client waits for 100 (RFC 9110 section 10.1.1).
+/// Returns true where these values of `Expect` say that the client waits for 100 (RFC 9110 section 10.1.1).
 pub(crate) fn expects_continue<'a>(
     values: impl IntoIterator<Item = &'a [u8], IntoIter: DoubleEndedIterator>,
 ) -> bool {
@@ -47,7 +47,7 @@ impl ConnectionOptions {
         self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
     }
 
-    /// Returns true if the sender keeps the connection after the answer (RFC 9112 section 9.3).
+    /// Returns true where the sender keeps the connection after the answer (RFC 9112 section 9.3).
     pub(crate) const fn persists(self, is_http_11: bool) -> bool {
         !self.close && (is_http_11 || self.keep_alive)
     }

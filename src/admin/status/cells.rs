@@ -4,7 +4,7 @@ use crate::admin::status::facts::Rate;
 use crate::admin::status::html::Html;
 use crate::admin::status::units::measure;
 
-/// Shows a state by a sign, a colour and words.
+/// A state by a sign, a colour and words.
 pub(super) fn mark(html: &mut Html, class: &'static str, words: &'static str) {
     let sign = match class {
         "good" => "✓ ",

@@ -3,8 +3,7 @@
 use prometheus::Registry;
 use prometheus::core::Collector;
 
-/// Registers a metric. Registers a metric. Names and labels are constants, and a test reads them all, so this cannot
-/// fail at run time.
+/// Registers a metric. Names and labels are constants, and a test reads them all: neither can fail at run time.
 pub(super) fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,

@@ -207,7 +207,7 @@ fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<ExitCode, Box<dyn
     served
 }
 
-/// The listeners of the process that runs; `None`: there is none, and this one starts as usual.
+/// Returns the listeners of the running process. Returns `None` if no process runs, and this one starts as usual.
 fn inherit(config: &Config) -> Result<Option<Inherited>, Box<dyn std::error::Error>> {
     let Some(path) = &config.server.upgrade_socket else {
         return Err("`--upgrade` needs `server.upgrade_socket` in the configuration".into());
@@ -219,7 +219,7 @@ fn inherit(config: &Config) -> Result<Option<Inherited>, Box<dyn std::error::Err
     Ok(inherited)
 }
 
-/// Returns the error of a start that should have taken over from another process, and found none.
+/// Returns the error of a process that should have taken over from another one, but found none.
 fn unoffered(error: BindError, asked: Option<PathBuf>) -> Box<dyn std::error::Error> {
     match (&error, asked) {
         (BindError::Listen { source, .. }, Some(path)) if source.kind() == ErrorKind::AddrInUse => format!(
@@ -277,7 +277,7 @@ fn doctor(loaded: &Loaded, username: Option<String>) -> ExitCode {
     }
 }
 
-/// Reads the password where it shows in no process list and on no terminal.
+/// Reads the password from standard input, so that it appears in no process list and on no terminal.
 fn test_user(username: String) -> std::io::Result<Credentials> {
     let mut password = Zeroizing::new(String::new());
     let input = std::io::stdin();

@@ -10,11 +10,11 @@ use crate::config::refresh::{Refresh, refresh};
 use crate::config::server::table::{Server, server};
 use crate::config::session::{Session, session};
 
-/// A whole `gateway.toml`: only valid values, no strings left to parse. What is optional in the file has its default
-/// here.
+/// A whole `gateway.toml`. It has only valid values, and no strings that are still to be parsed. Keys that the file
+/// leaves out have their defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file key by key, for comparing it with another one.
+    /// The file key by key, so that it can be compared with another one.
     pub outline: Outline,
     /// `[server]` and `[server.limits]`.
     pub server: Server,

@@ -52,7 +52,7 @@ pub(crate) struct Arrival {
     pub(crate) app: Option<Arc<App>>,
     /// It asks for a WebSocket.
     pub(crate) websocket: bool,
-    /// The client's address, where more is done than to look at the session.
+    /// The client's address, if the request needs it for more than a look at the session.
     pub(crate) client: Option<IpAddr>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Decided {
     pub(crate) route: Route,
     /// Its right to go to the app.
     pub(crate) permit: Option<Permit>,
-    /// The reason why it is served here, where it is.
+    /// The reason why it is served here, if it is.
     pub(crate) served: Option<ReasonCode>,
     /// The user whom an endpoint of ours served.
     pub(crate) user: Option<Arc<Identity>>,
@@ -78,9 +78,9 @@ pub(crate) struct Decided {
 /// The things that go back to the client of a request together with the answer.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
-    /// `Set-Cookie` headers for the final response, whoever makes that: see [`Reply::cookies`].
+    /// `Set-Cookie` headers for the final response, whether the app or Portcullis makes it: see [`Reply::cookies`].
     pub(crate) new_cookies: Option<NewCookies>,
-    /// `Strict-Transport-Security`, where it is to be sent.
+    /// `Strict-Transport-Security`, if it is to be sent.
     pub(crate) hsts: Option<HeaderValue>,
     /// A 1xx of the app has gone out.
     pub(crate) had_interim: bool,
@@ -105,7 +105,7 @@ pub(crate) struct ToApp {
     pub(crate) looked_up: usize,
     /// The number of times that it was sent again, or was to be sent on a connection that was no longer good.
     pub(crate) repeated: usize,
-    /// The place that it waits for before it is tried again: no descriptor was left.
+    /// The place that it waits for before it is tried again, because no descriptor was left.
     pub(crate) place: Option<Place>,
     /// One of the addresses did not answer in time.
     pub(crate) connect_timed_out: bool,
@@ -180,12 +180,12 @@ impl Arrival {
         Some(Origin::new(headers, connection.peer(), connection.tls(), proxies).client())
     }
 
-    /// The one who is behind a line of the audit log.
+    /// Returns the cause for a line of the audit log.
     pub(crate) fn cause(&self) -> Option<Cause> {
         Some(Cause { request_id: self.request_id.clone()?, address: self.client })
     }
 
-    /// Lets the response say that its connection takes no further request while the server stops.
+    /// If the server is stopping, lets the response say that its connection takes no further request.
     pub(crate) fn close_while_stopping(&self, exchange: &mut Session) {
         if self.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
             exchange.set_keepalive(None);
@@ -206,8 +206,8 @@ impl Decided {
 }
 
 impl Reply {
-    /// The cookies for the final response, whose head goes out now. There are none where they are no longer the
-    /// newest, or where they would bring back a session that was ended meanwhile, or a JWT that was revoked: see
+    /// Returns the cookies for the final response, whose head goes out now. Returns none if they are no longer the
+    /// newest, or if they would bring back a session that has ended in the meantime or a JWT that was revoked: see
     /// `session/cookie_changes.rs`.
     pub(crate) fn cookies(&self, arrival: &Arrival, decided: &Decided) -> &[HeaderValue] {
         let Some(cookies) = &self.new_cookies else { return &[] };
@@ -221,17 +221,17 @@ impl Reply {
         if sessions.may_change_cookies(cookies, &asker) { &cookies.headers } else { &[] }
     }
 
-    /// Notes why the request is refused. The first reason counts: it is the most precise one.
+    /// Notes why the request is refused. The first reason counts, because it is the most precise one.
     pub(crate) fn refuse(&self, reason: ReasonCode) {
         let _an_earlier_one_stays = self.refused.set(reason);
     }
 
-    /// Takes a note for the log, which it is told together with the reason.
+    /// Keeps a note, which goes into the log together with the reason.
     pub(crate) fn note(&self, note: Box<str>) {
         let _an_earlier_one_stays = self.note.set(note);
     }
 
-    /// The comparison by which the request was refused, where it is.
+    /// Returns the comparison by which the request was refused, if there was one.
     pub(crate) fn detail(&self) -> Option<&str> {
         self.note.get().map(|note| &**note)
     }

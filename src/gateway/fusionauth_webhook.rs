@@ -1,4 +1,4 @@
-//! FusionAuth's webhook: signed events, some of which end sessions.
+//! FusionAuth's webhook. It sends signed events, and some of them end sessions.
 
 use http::{HeaderMap, HeaderValue};
 use pingora_core::Result;
@@ -19,12 +19,13 @@ use crate::identity_provider::UnknownKeySource;
 use crate::session::{BodyKind, Revoked, unavailable};
 use crate::telemetry::audit;
 
-/// Bytes of an event: it has the whole user in it.
+/// The largest size of an event, in bytes. An event has the whole user in it.
 const MAX_BODY: usize = 64 * 1024;
 
 const SIGNATURE: &str = "x-fusionauth-signature-jwt";
 
-/// Answers FusionAuth. Events that end no session are 200, too: an event may be transactional there, and wait for that.
+/// Answers FusionAuth. An event that ends no session gets 200, too: FusionAuth may have a transaction that waits for
+/// this answer.
 pub(super) async fn answer(arrival: &Arrival, app: &App, exchange: &mut Session) -> Result<Answer> {
     let taken = match read_body(arrival, exchange).await {
         Ok(body) => take(&arrival.state, app, &exchange.req_header().headers, &body).await,
@@ -59,7 +60,7 @@ async fn take(state: &State, app: &App, headers: &HeaderMap, body: &[u8]) -> Res
     }
 }
 
-/// Nothing of a body is read before its signature has been verified.
+/// Verifies the signature of a body, and only then reads the body.
 async fn verified_event(
     state: &State,
     app: &App,

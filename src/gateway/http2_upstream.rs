@@ -1,9 +1,9 @@
 //! Requests to an app that speaks HTTP/2.
 //!
-//! They take this way and not Pingora's. Pingora takes nothing of an answer while it waits for the app to take a
-//! message. So an app that takes messages only between its answers would stand still for ever, an app that has refused
-//! an upload would not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks,
-//! which it does not know.
+//! They do not use Pingora's own way. Pingora reads nothing of an answer while it waits for the app to take a message.
+//! So an app that takes messages only between its answers would hang for ever, an app that has refused an upload would
+//! not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks, which it does
+//! not know.
 //!
 //! All requests take this way, so that those without a large body share connections. Everything else is as for other
 //! apps: the functions that Pingora's phases call are called in the same order.
@@ -28,7 +28,7 @@ use crate::upstream::{Way, http2};
 
 use upload::Upload;
 
-/// Tells whether a request holds up no other on its connection, though the app takes nothing of its body.
+/// Tells whether a request cannot hold up others on its connection, even if the app takes nothing of its body.
 fn is_harmless(exchange: &mut Session) -> bool {
     exchange.as_mut().is_body_empty()
         || early_answer::has_body_within(exchange.req_header(), http2::HARMLESS_BODY)
@@ -38,11 +38,11 @@ fn is_harmless(exchange: &mut Session) -> bool {
 pub(super) enum Proxied {
     /// Its answer has been passed on.
     Answered,
-    /// The app does not speak HTTP/2: Pingora takes it there.
+    /// The app does not speak HTTP/2. Pingora passes the request on.
     OverHttp1,
 }
 
-/// Takes a request to the app and its answer back, again where that is right.
+/// Takes a request to the app and its answer back. Sends the request again if that is safe.
 pub(super) async fn proxy(
     permitted: &mut Permitted<'_>,
     outgoing: &Outgoing,
@@ -192,7 +192,7 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The next part. Nothing is lost where this is given up before it is ready.
+    /// Returns the next part. If the caller drops it before it is ready, nothing is lost.
     async fn next(&mut self) -> Result<HttpTask> {
         if !self.has_head {
             self.upstream.read_response_header().await?;

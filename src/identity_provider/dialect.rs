@@ -45,7 +45,7 @@ pub(super) trait Dialect: Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Returns what signs a user in at the token endpoint (RFC 6749 section 4.3).
+    /// Returns the body that signs a user in at the token endpoint (RFC 6749 section 4.3).
     fn login<'a>(&self, credentials: &'a Credentials, scope: Option<&'a str>) -> Body<'a> {
         // Nothing but user name and password comes from the user.
         let form = Form::new()
@@ -63,13 +63,13 @@ pub(super) trait Dialect: Debug + Send + Sync {
         endpoints.token.as_ref()
     }
 
-    /// Returns what exchanges a refresh token for new tokens (RFC 6749 section 6). `access_token` is the old one, if it
-    /// is there.
+    /// Returns the body that exchanges a refresh token for new tokens (RFC 6749 section 6). `access_token` is the old
+    /// one, if it is known.
     fn refresh<'a>(&self, refresh_token: &'a str, _access_token: Option<&'a str>) -> Body<'a> {
         Body::Form(refresh_grant(refresh_token))
     }
 
-    /// Returns what a logout sends to its endpoint (RFC 7009 section 2.1).
+    /// Returns the body that a logout sends to its endpoint (RFC 7009 section 2.1).
     fn revoke<'a>(&self, refresh_token: &'a str) -> Body<'a> {
         Body::Form(Form::new().field("token", refresh_token).field("token_type_hint", "refresh_token"))
     }
@@ -80,12 +80,13 @@ pub(super) trait Dialect: Debug + Send + Sync {
         token_answer::parse(json)
     }
 
-    /// The codes that this kind has for itself. They count for every provider, and for one of this kind first.
+    /// Returns the codes that only this kind has. They count for every provider, but a provider of this kind looks at
+    /// them first.
     fn codes(&self) -> &'static [Row] {
         &[]
     }
 
-    /// Says what an answer without tokens means where a password was sent.
+    /// Returns the meaning of an answer without tokens to a login.
     fn blame_login(&self, said: &Said<'_>) -> AtLogin {
         match said.row {
             _ if said.status == 429 => AtLogin::TooMany,
@@ -101,7 +102,7 @@ pub(super) trait Dialect: Debug + Send + Sync {
         said.status == 400 && said.is_bare()
     }
 
-    /// Says what an answer without tokens means where a refresh token was sent.
+    /// Returns the meaning of an answer without tokens to a refresh.
     fn blame_refresh(&self, said: &Said<'_>) -> AtRefresh {
         match said.row {
             Some(row) => row.refresh,
@@ -111,9 +112,9 @@ pub(super) trait Dialect: Debug + Send + Sync {
         }
     }
 
-    /// Says what an answer means where a refresh token was to be revoked. Any body will do with a 2xx (RFC 7009 section
-    /// 2.2) except a code that says otherwise, and a token that the provider cannot revoke is nothing that could be
-    /// done better. An unclear answer is worth another attempt.
+    /// Returns the meaning of an answer to a revocation. A 2xx is a success with any body (RFC 7009 section 2.2),
+    /// except with a code that says otherwise. If the provider cannot revoke such a token, nothing more can be done.
+    /// After an unclear answer, the call is tried again.
     fn blame_logout(&self, said: &Said<'_>) -> LogoutBlame {
         LogoutBlame::from(match said.row {
             Some(row) => row.logout,
@@ -123,7 +124,7 @@ pub(super) trait Dialect: Debug + Send + Sync {
         })
     }
 
-    /// Returns the words for a plain wrong password: they tell no more than the reason code does.
+    /// Returns the provider's words for a plain wrong password. They say no more than the reason code.
     fn wrong_password(&self) -> Option<&'static str> {
         None
     }
@@ -150,7 +151,7 @@ pub(super) const PAGE: &str = "the answer is a page for a browser";
 
 /// The body of a call, and how the client proves who it is.
 pub(super) enum Body<'a> {
-    /// A form, with the client's authentication. A grant also takes the client's own parameters along.
+    /// A form, with the client's authentication. A grant also has the client's own parameters.
     Form(Form),
     /// A JSON text. It authenticates no client.
     Json(Zeroizing<Vec<u8>>),
@@ -171,17 +172,18 @@ pub(super) struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// The status alone speaks.
+    /// Tells whether the answer says nothing except its status.
     pub(super) fn is_bare(&self) -> bool {
         self.error.shape() == Shape::Bare
     }
 
-    /// A revocation without a known code is refused for good: by the provider's own bare answer, or at a wrong URL.
+    /// Tells whether a revocation without a known code is refused for good, by the provider's own bare answer or by a
+    /// wrong URL.
     pub(super) fn is_final(&self) -> bool {
         is_wrong_url(self.status) || (self.is_bare() && matches!(self.status, 400 | 401 | 403))
     }
 
-    /// The answer is made for a browser.
+    /// Tells whether the answer is made for a browser.
     pub(super) fn is_page(&self) -> bool {
         self.media_type == "text/html"
     }
@@ -205,9 +207,9 @@ impl From<AtLogout> for LogoutBlame {
 pub(super) struct Question {
     /// The call.
     pub(super) call: Asked,
-    /// Is said where the answer is as it should be.
+    /// The finding if the answer is as it should be.
     pub(super) good: &'static str,
-    /// Is said before what is wrong with the answer.
+    /// The words that come before the fault of the answer.
     pub(super) bad: &'static str,
     /// The operator's remedy.
     pub(super) fix: &'static str,
@@ -217,6 +219,6 @@ pub(super) struct Question {
 pub(super) enum Asked {
     /// A refresh. It is right to call the token dead.
     Refresh,
-    /// A logout, with the answers that are right. `no_endpoint` is said where it has nowhere to go.
+    /// A logout, with the answers that are right. `no_endpoint` is the finding if there is no endpoint for it.
     Logout { is_right: fn(&Said<'_>) -> bool, no_endpoint: &'static str },
 }

@@ -12,7 +12,8 @@ use crate::identity_provider::endpoints::Endpoints;
 use crate::identity_provider::http_client::{HttpClient, measured};
 use crate::identity_provider::provider_answer::is_wrong_url;
 
-/// The members of a metadata document that matter here; `grant_types_supported` is not to be trusted.
+/// The members of a metadata document that matter here. `grant_types_supported` is not among them, because it is not
+/// reliable.
 #[derive(Deserialize)]
 pub(super) struct Metadata {
     pub(super) issuer: String,

@@ -1,7 +1,7 @@
 //! Hosts with or without a port, as `Host`, `:authority`, targets and origins have them: `store.example.com:443`.
 //!
-//! The one place that says which of them are the same (RFC 9110 section 4.2.3, RFC 3986 section 6.2): case, one dot at
-//! the end of a name, the zeros of an IPv6 address, and a default port change nothing.
+//! Only this module decides which of them are the same (RFC 9110 section 4.2.3, RFC 3986 section 6.2). Case, one dot at
+//! the end of a name, the zeros of an IPv6 address, and a default port do not matter.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -50,7 +50,7 @@ impl<'a> Authority<'a> {
         url_host(&self.name)
     }
 
-    /// Returns true if both name the same host and port, where a port that is left out is this one.
+    /// Returns true if both name the same host and port. If one leaves its port out, `default_port` counts.
     pub(crate) fn is_same(&self, other: &Authority<'_>, default_port: u16) -> bool {
         self.name == other.name && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
@@ -61,7 +61,7 @@ pub(crate) fn url_host(name: &str) -> Cow<'_, str> {
     if name.contains(':') { Cow::Owned(format!("[{name}]")) } else { Cow::Borrowed(name) }
 }
 
-/// The port that a scheme's URLs have where they name none.
+/// Returns the port of a scheme's URLs that name no port.
 pub(crate) fn default_port(scheme: &[u8]) -> Option<u16> {
     const PORTS: [(&[u8], u16); 2] = [(b"https", 443), (b"http", 80)];
     PORTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme)).map(|(_, port)| *port)

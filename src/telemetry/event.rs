@@ -9,23 +9,23 @@ pub(crate) enum Event {
     LoginRefused,
     /// A session has a new JWT.
     Refresh,
-    /// A session has none, and goes on.
+    /// A session got no new JWT, and goes on.
     RefreshRefused,
     /// A session is over.
     SessionEnded,
-    /// The user ended it.
+    /// The user ended a session.
     Logout,
     /// The provider ended sessions, by a logout token.
     BackchannelLogout,
     /// A logout token was refused.
     BackchannelLogoutRefused,
-    /// FusionAuth told of an event.
+    /// FusionAuth sent an event.
     Webhook,
-    /// Its event was refused.
+    /// An event of FusionAuth was refused.
     WebhookRefused,
-    /// `POST /sessions/revoke` on the admin listener.
+    /// Somebody called `POST /sessions/revoke` on the admin listener.
     Revocation,
-    /// The same, without the right token.
+    /// Somebody called `POST /sessions/revoke` without the right token.
     RevocationRefused,
 }
 

@@ -1,7 +1,8 @@
-//! Counters and histograms for Prometheus, one registry for the process: they outlive a configuration.
+//! Counters and histograms for Prometheus. There is one registry for the process, so they outlive a configuration.
 //!
 //! Label values come from the configuration and from our own codes, never from a client, so the number of series is
-//! bounded. What every request counts is looked up once for an app, and counted without a lock ([`AppMetrics`]).
+//! bounded. The series that every request counts are looked up once for each app, and counted without a lock
+//! ([`AppMetrics`]).
 
 mod process;
 mod registration;
@@ -212,7 +213,7 @@ pub(crate) fn count_event(event: Event, reason: ReasonCode, app: &str) {
     }
 }
 
-/// A call to a provider, counted when it is over: also where its caller waits no longer.
+/// A call to a provider. It is counted when it is over, even if its caller no longer waits.
 #[derive(Debug)]
 pub(crate) struct ProviderCall<'a> {
     provider: &'a str,
@@ -239,7 +240,7 @@ impl Drop for ProviderCall<'_> {
     }
 }
 
-/// Notes that a configuration was taken. `now`: Unix seconds.
+/// Notes that a configuration is in use from `now` (Unix seconds) on.
 pub(crate) fn config_was_taken(now: u64) {
     METRICS.config_generation.inc();
     METRICS.config_loaded.set(i64::try_from(now).unwrap_or(i64::MAX));
@@ -270,7 +271,7 @@ impl AppMetrics {
         }
     }
 
-    /// Counts a request that is over. `status` 0: it was not answered.
+    /// Counts a request that is over. A `status` of 0 means that it was not answered.
     pub(crate) fn count(
         &self,
         (index, route): (usize, &str),
@@ -295,7 +296,7 @@ impl AppMetrics {
     }
 }
 
-/// Counts as one in a gauge for as long as it lives, also where a waiting task is dropped.
+/// Counts as one in a gauge for as long as it lives, even if a waiting task is dropped.
 #[derive(Debug)]
 pub(crate) struct Held(&'static IntGauge);
 

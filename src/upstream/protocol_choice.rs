@@ -15,13 +15,13 @@ use crate::connection::exchange_control::ExchangeControl;
 /// The time for which a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
 
-/// The needs of a request as to its connection.
+/// The kind of connection that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     Anything,
-    /// HTTP/2, where the app may choose.
+    /// HTTP/2, if the app may choose.
     Http2,
-    /// HTTP/1.1, where the app may choose.
+    /// HTTP/1.1, if the app may choose.
     Http1,
     WebSocket,
 }
@@ -54,7 +54,7 @@ impl Choice {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// It was HTTP/1.1: for a while that is not asked again.
+    /// Notes that the app chose HTTP/1.1. It is not asked again for a while.
     pub(crate) fn was_http1(&self) {
         let lifetime = u64::try_from(CHOICE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
         self.http1_until.store(self.now().saturating_add(lifetime), Ordering::Relaxed);
@@ -72,11 +72,11 @@ pub(super) struct Ways {
     configured: HttpPeer,
     /// For connections of HTTP/1.1; the connector knows how they are made.
     bare: HttpPeer,
-    /// `None`: it is spoken to in HTTP/2 alone, except for WebSockets.
+    /// `None` if the address gets only HTTP/2, except for WebSockets.
     connector: Option<Arc<Connector>>,
     web_sockets: Arc<Connector>,
     pool: Arc<Pool>,
-    /// There where it may choose.
+    /// Present if the app may choose.
     choice: Option<Arc<Choice>>,
 }
 
@@ -102,7 +102,7 @@ impl Ways {
         &self.configured
     }
 
-    /// A peer for a request. `client`: the end that it came from.
+    /// Returns a peer for a request. `client` is the connection that the request came on.
     pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ExchangeControl>>) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
             let connector = self.connector.as_ref().unwrap_or(&self.web_sockets);
@@ -120,7 +120,7 @@ impl Ways {
         self.http1(Attempt::new(Arc::clone(connector), client.cloned()))
     }
 
-    /// Returns a peer whose connection is made, or taken from the kept ones, by us.
+    /// Returns a peer whose connection we make ourselves, or take from the kept ones.
     fn http1(&self, attempt: Attempt) -> (Box<HttpPeer>, Way) {
         let attempt = Arc::new(attempt);
         let mut peer = Box::new(self.bare.clone());
@@ -128,7 +128,7 @@ impl Ways {
         (peer, Way::Http1(attempt))
     }
 
-    /// Closes idle connections that are over.
+    /// Closes idle connections whose time is over.
     pub(super) fn sweep(&self) {
         self.pool.sweep();
     }

@@ -73,7 +73,7 @@ fn check_logout(endpoint: Option<Url>, method: LogoutMethod, subject: &str, repo
     }
 }
 
-/// The advice where the provider was not asked at all.
+/// The advice if the proxy failed and the provider was not asked at all.
 const AT_PROXY: &str =
     "start the proxy, or correct `proxy` and `proxy_credentials`; it must permit connections to the provider";
 

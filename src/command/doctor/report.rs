@@ -9,7 +9,7 @@ use crate::system::explained::Explained;
 pub enum Level {
     /// As it should be.
     Ok,
-    /// Works, or cannot be told, but deserves a look.
+    /// It works, or nobody can tell, but somebody should look at it.
     Warning,
     /// Users will not be able to sign in, or not for long.
     Error,

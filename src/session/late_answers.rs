@@ -1,4 +1,4 @@
-//! Which cookies go out with an answer that comes late.
+//! Decides which cookies go out with an answer that comes late.
 //!
 //! A browser keeps the cookies of the last answer, and answers may come in another order than requests. So the decision
 //! about cookies is made when the head of an answer goes out. Otherwise cookies that are no longer the newest of their

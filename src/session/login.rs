@@ -1,4 +1,4 @@
-//! Login: the password grant, and what its answer means for the browser.
+//! Login: the password grant, and the answer to the browser.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ use crate::telemetry::traces;
 impl Sessions {
     /// Logs a user in. The problem tells the browser what went wrong. The log says more.
     ///
-    /// `client` is the browser's address: failed logins are counted by it, and those that wait take turns by it.
+    /// `client` is the browser's address. Failed logins are counted by address, and waiting logins take turns by
+    /// address.
     pub async fn login(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -47,7 +48,7 @@ impl Sessions {
         };
         self.known_login_sites.remember(&name);
         self.memory.saw(relying_party.rules.token.provider, &identity, self.clock.now());
-        // A login that waited for its answer while its subject was revoked counts as one after that.
+        // If the subject was revoked while this login waited for its answer, the login counts as a later one.
         self.shared.admit(identity.marks(), identity.issued_at(), self.clock.now()).await;
         if let Some(refresh_token) = &tokens.refresh_token {
             let started_at = identity.session_start(self.clock.now());
@@ -69,7 +70,7 @@ impl Sessions {
         relying_party: &RelyingParty,
         name: &LoginName,
     ) -> Result<(Turn, Box<dyn LoginReservation>), Problem> {
-        // Twice: one's own turn, and the one before.
+        // Twice the timeout: once for the turn before, and once for the login's own turn.
         let deadline = Instant::now() + relying_party.request_timeout * 2;
         let is_known = self.known_login_sites.knows(name);
         loop {
@@ -108,7 +109,7 @@ async fn call(
         match &granted {
             Ok(_) => reservation.succeeded(),
             Err(LoginError::InvalidCredentials(_)) => reservation.failed(),
-            // Nothing is known of the password, or it was right.
+            // Nothing is known about the password, or it was right.
             Err(_) => drop(reservation),
         }
         drop(turn);

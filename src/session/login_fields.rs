@@ -1,8 +1,8 @@
-//! User name and password among the fields of a login's body, and the answer if they are not there.
+//! Finds the user name and the password among the fields of a login's body. Words the answer if they are missing.
 //!
-//! Other fields of a body do not matter, and may come more than once, because nothing of them goes on. The answer tells
-//! their names to the sender, if they look like names. No name is logged, because it may be a piece of a password that
-//! was not encoded.
+//! Other fields of a body do not matter, and may come more than once, because they are not used. The answer lists
+//! their names, if they look like names. No name is logged, because it may be a piece of a password that was not
+//! encoded.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config;
 
-/// The largest number of names that are told, and their largest length.
+/// The largest number of names that the answer lists, and their largest length.
 const MAX_NAMES: usize = 12;
 const MAX_NAME_LENGTH: usize = 40;
 
@@ -70,7 +70,7 @@ pub(super) struct Fields<'a> {
     login: &'a config::Login,
     username: Option<Value>,
     password: Option<Value>,
-    /// The names of the fields that came, as far as they are told.
+    /// The names of the received fields that the answer lists.
     names: Vec<String>,
     others: usize,
     is_twice: bool,
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// User name and password.
+    /// Returns the user name and the password.
     pub(super) fn finish(mut self) -> Result<(Zeroizing<String>, Zeroizing<String>), Problem> {
         if self.is_twice {
             return Err(self.refuse(Flaw::Twice));

@@ -1,7 +1,8 @@
 //! Bounds for refreshes whose refresh token anyone may have made up. The bounds count by caller, so that the refreshes
 //! of known sessions never wait for them.
 //!
-//! A refresh token is in doubt if its cookie is not sealed, and if this process has not received it from a provider.
+//! A refresh token is in doubt if its cookie is not sealed, and if this process does not know it from a login or a
+//! refresh.
 //!
 //! - If it comes without a genuine JWT, the refresh is a stranger's. Strangers have places of their own, and one
 //!   address has few of them.

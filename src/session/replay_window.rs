@@ -192,7 +192,7 @@ impl ReplayWindow {
         self.with(|state, _| state.families.started_at(key))
     }
 
-    /// Tells whether this process received the refresh token from a provider.
+    /// Tells whether this process knows the refresh token from a login or a refresh.
     pub(crate) fn is_known(&self, key: SessionKey) -> bool {
         self.with(|state, _| state.families.is_known(key))
     }

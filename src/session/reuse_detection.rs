@@ -243,7 +243,7 @@ impl Families {
         self.members.get(key).is_some_and(|member| with(member, |family| family.jwts.iter().any(is_such)))
     }
 
-    /// Tells whether this process received the refresh token from a provider.
+    /// Tells whether this process knows the refresh token from a login or a refresh.
     pub(super) fn is_known(&self, key: SessionKey) -> bool {
         self.members.get(key).is_some()
     }

@@ -52,8 +52,8 @@ struct Family {
     newest_jwt: Option<Mark>,
     /// The latest refresh token that a request brought.
     last_used: Option<SessionKey>,
-    /// Each generation that was later than all before when a request first brought it, and the time. In ascending
-    /// order.
+    /// The first uses: a generation, and the time at which a request first brought it. Each is later than the one
+    /// before.
     uses: Vec<(u64, Instant)>,
     jwts: Vec<Jwt>,
     /// The time at which the session began (Unix seconds), if it began in this process.

@@ -12,7 +12,7 @@ pub enum Reason {
     /// The path is refused.
     #[error("the path is refused: {0}")]
     Path(#[from] PathError),
-    /// See the error.
+    /// The JWT is refused.
     #[error("the JWT is refused: {0}")]
     Token(#[from] TokenError),
     /// The path is a variant of the login path, and the request could bring a password to the app.

@@ -8,7 +8,7 @@ use crate::access::token_error::TokenError;
 
 /// The app for which a token must have been made.
 pub(super) struct Audience<'a> {
-    /// The issuer whose tokens these are.
+    /// The issuer of the tokens.
     pub(super) issuer: &'a str,
     /// The app's client.
     pub(super) client_id: &'a str,

@@ -40,9 +40,9 @@ pub struct Previous {
     pub identity: Arc<Identity>,
     /// The JWT itself. FusionAuth's refresh API needs it, too.
     pub access_token: AccessToken,
-    /// It is still valid. If the refresh fails for a passing reason, it stays in use.
+    /// It is still valid. If the refresh fails for a temporary reason, it stays in use.
     pub still_valid: bool,
-    /// It was revoked, or its session was. This session may be another one than that of the refresh token beside it.
+    /// The revocation of the JWT or of its session. The refresh token beside the JWT may belong to another session.
     pub over: Option<Revocation>,
 }
 

@@ -27,7 +27,7 @@ pub enum Reason {
     /// The handshake is for another version of the WebSocket protocol.
     #[error("it is a WebSocket handshake of another version than 13")]
     WebSocketVersion,
-    /// A WebSocket handshake without its key.
+    /// The WebSocket handshake has no valid key.
     #[error("it is a WebSocket handshake without one `Sec-WebSocket-Key` of 16 bytes")]
     WebSocketHandshake,
     /// There are no session cookies.
@@ -57,7 +57,7 @@ pub enum Reason {
     /// The refresh was refused.
     #[error("the refresh was refused")]
     SessionEnded,
-    /// The refresh failed for a passing reason.
+    /// The refresh failed for a temporary reason.
     #[error("the provider is unavailable")]
     ProviderUnavailable,
     /// The provider requires this step before it refreshes.

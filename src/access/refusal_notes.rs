@@ -1,5 +1,5 @@
 //! Notes for the log on a refusal, in addition to its reason. A note names both sides of the comparison, and the
-//! setting that decides it. Clients do not receive it. They must not know some of it, and have sent the rest
+//! setting that decides it. Clients do not receive the note. A part of it is not for them, and they have sent the rest
 //! themselves.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};

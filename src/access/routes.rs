@@ -15,7 +15,7 @@ pub enum Destination<'a> {
     App(Rule<'a>),
 }
 
-/// The route of a request as logs and metrics name it.
+/// The route of a request. Logs and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Route {
     /// There is no route. The path is refused, or no route matches.

@@ -66,12 +66,12 @@ pub(crate) fn jwk(name: &str) -> Value {
     }
 }
 
-/// A JWKS.
+/// Returns a JWKS with these keys.
 pub(crate) fn jwks(keys: &[Value]) -> Vec<u8> {
     json!({ "keys": keys }).to_string().into_bytes()
 }
 
-/// RSA, P-256, P-384 and Ed25519, all of them usable.
+/// Returns a key set with usable keys for RSA, P-256, P-384 and Ed25519.
 pub(crate) fn key_set() -> KeySet {
     let keys = ["rsa", "p256", "p384", "ed"].map(jwk);
     KeySet::from_jwks(&jwks(&keys), &[Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA])
@@ -108,7 +108,7 @@ pub(crate) fn mint_raw(algorithm: &str, header: impl AsRef<[u8]>, payload: impl 
     format!("{message}.{signature}")
 }
 
-/// A token signed with Ed25519.
+/// Returns a token that is signed with Ed25519.
 pub(crate) fn mint(claims: &Value) -> String {
     mint_raw("EdDSA", r#"{"alg":"EdDSA","kid":"ed","typ":"JWT"}"#, claims.to_string())
 }

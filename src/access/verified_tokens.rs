@@ -13,7 +13,7 @@ use crate::access::identity::Identity;
 use crate::access::lifetime::{Lifetime, Over};
 use crate::access::tokens::AccessToken;
 
-/// The number of slots in which one token may be.
+/// The number of slots that are possible for one token.
 const WAYS: usize = 4;
 
 /// The number of bytes at the token's end that are hashed. They belong to the signature, which an attacker cannot

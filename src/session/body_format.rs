@@ -21,7 +21,7 @@ impl BodyKind {
     /// The kinds that a login may have.
     pub const OF_LOGINS: &'static [Self] = &[Self::Json, Self::Form, Self::Multipart];
 
-    /// Its media type.
+    /// Returns its media type.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",

@@ -22,9 +22,9 @@ const MAX_FOLLOWED: usize = 32;
 /// The owner of cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Owner {
-    /// A session. The key is that of its first refresh token that is known.
+    /// A session. It is identified by its first known refresh token.
     Session(SessionKey),
-    /// An owner without a refresh token, or whose refresh token cannot be read.
+    /// An owner without a readable refresh token.
     Unknown(CookieState),
 }
 
@@ -74,9 +74,9 @@ impl CookieChanges {
 }
 
 impl Changes {
-    /// Tells whether the cookies were taken away since the request came in. They also count as taken away if that
-    /// happened before, and somebody has logged in since the request came in at the same address. This may be the same
-    /// browser, because requests can arrive in another order than they were sent.
+    /// Tells whether the cookies were removed since the request came in. If they were removed before, this is also
+    /// `true` if somebody has logged in at the same address since the request came in. That may be the same browser,
+    /// because requests can arrive in another order than they were sent.
     pub(super) fn is_gone(&self, owner: Owner, asker: &Asker) -> bool {
         self.gone
             .get(owner)

@@ -41,7 +41,7 @@ impl Default for KnownLoginSites {
 }
 
 impl KnownLoginSites {
-    /// Returns `true` if this user name has logged in from this site within the time that sites are remembered.
+    /// Tells whether this user name is remembered to have logged in from this site.
     pub(crate) fn knows(&self, name: &LoginName) -> bool {
         let Some(site) = name.site() else { return false };
         self.with(|table, now| {

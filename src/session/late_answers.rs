@@ -2,7 +2,7 @@
 //!
 //! A browser keeps the cookies of the last answer, and answers may come in another order than requests. So the decision
 //! about cookies is made when the head of an answer goes out. Otherwise cookies that are no longer the newest of their
-//! session would replace newer ones, and a late "clear both" would take away the cookies of a login that came in the
+//! session would replace newer ones, and a late "clear both" would remove the cookies of a login that came in the
 //! meantime. An answer without its cookies does no harm: a browser that lacks the newest cookies gets them with its
 //! next request.
 

@@ -63,8 +63,8 @@ impl Sessions {
         }))
     }
 
-    /// Waits until the login may go out: until it has its turn, and a place in the count of failed logins. A login that
-    /// waits for a place holds no turn.
+    /// Waits until the login has its turn, and a place in the count of failed logins. A login that waits for a place
+    /// holds no turn.
     async fn turn(
         &self,
         relying_party: &RelyingParty,
@@ -95,8 +95,8 @@ impl Sessions {
     }
 }
 
-/// Asks the provider, in a task of its own. The answer counts, and the login keeps its turn until the answer comes,
-/// even if the client leaves before. In that case nobody can receive the session, and it ends.
+/// Asks the provider, in a task of its own. If the client leaves before the answer, the answer still counts, and the
+/// login keeps its turn until then. Nobody can receive the new session in that case, so it is ended.
 async fn call(
     relying_party: &Arc<RelyingParty>,
     credentials: Credentials,
@@ -121,7 +121,7 @@ async fn call(
     granted.await.unwrap_or_else(|_| Err(LoginError::Unavailable("the call has failed".into(), None)))
 }
 
-/// The answer if the provider gave a JWT that cannot be used.
+/// Returns the answer if the provider gave a JWT that cannot be used.
 fn unusable(relying_party: &RelyingParty, error: &TokenError, token: &AccessToken) -> Problem {
     let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
     if let TokenError::UnusableClaim(..) = error {
@@ -154,7 +154,7 @@ fn too_many_waiting(relying_party: &RelyingParty) -> Problem {
         .because(reason)
 }
 
-/// The answer if the provider cannot be used.
+/// Returns the answer if the provider cannot be used.
 pub(crate) fn unavailable() -> Problem {
     Problem::new(
         Code::IdentityProviderUnavailable,
@@ -168,7 +168,7 @@ fn too_many_calls(relying_party: &RelyingParty) -> Problem {
     unavailable().because(ReasonCode::TooManyCalls)
 }
 
-/// The answer if the provider wants another step, at a login or a refresh.
+/// Returns the answer if the provider requires another step, at a login or a refresh.
 pub(crate) fn step(kind: ChallengeKind) -> Problem {
     let (code, detail) = match kind {
         ChallengeKind::TwoFactor => (Code::TwoFactorRequired, "A second factor is needed."),

@@ -20,31 +20,31 @@ const MAX_NAME_LENGTH: usize = 40;
 /// The largest size of a user name or password, in bytes.
 const MAX_FIELD_LENGTH: usize = 4 * 1024;
 
-/// The value of a field, or what is wrong with it.
+/// The value of a field, or its flaw.
 pub(super) type Value = Result<Zeroizing<String>, Flaw>;
 
 /// The reason why a body has no usable user name and password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It is no JSON object.
+    /// The body is not a JSON object.
     Json,
-    /// It is no form.
+    /// The body is not a form.
     Form,
-    /// It is a form whose only field is a JSON object.
+    /// The body was sent as a form, but looks like a JSON object.
     JsonAsForm,
-    /// It is no `multipart/form-data`.
+    /// The body is not `multipart/form-data`.
     Multipart,
-    /// One of the two comes twice.
+    /// The user name or the password comes twice.
     Twice,
-    /// One of the two is missing or empty.
+    /// The user name or the password is missing or empty.
     Missing,
-    /// One of the two is no string.
+    /// The user name or the password is not a string.
     NoText,
-    /// One of the two is a file.
+    /// The user name or the password is a file.
     File,
-    /// One of the two is not plain text.
+    /// The user name or the password is not plain text.
     Encoded,
-    /// One of the two is too long, or has a NUL.
+    /// The user name or the password is too long, or has a NUL.
     Unacceptable,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct Fields<'a> {
     names: Vec<String>,
     others: usize,
     is_twice: bool,
-    /// The flaw of a body that does not have the two.
+    /// The flaw of a body without user name or password.
     pub(super) without_these: Flaw,
 }
 

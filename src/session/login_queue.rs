@@ -7,8 +7,8 @@
 //!
 //! - A login from a known site (`known_login_sites`), where the user name has logged in before, goes first and is
 //!   always admitted.
-//! - Logins from other sites, of strangers, take turns by site. If strangers from too many sites wait for one name, a
-//!   site chosen at random makes room for the new login. So strangers cannot keep a place by coming first.
+//! - All other logins count as strangers. They take turns by site. If strangers from too many sites wait for one name,
+//!   the logins of a random site make room for the new login. So strangers cannot keep a place by coming first.
 //! - One site has at most half of all calls at the same time. Every fourth call goes to a stranger if one waits.
 //!
 //! A login gets its user name and its call together. A login that waits for one of them does not hold the other.

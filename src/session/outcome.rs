@@ -20,7 +20,7 @@ pub struct Tokens {
     pub rules: u64,
 }
 
-/// Tokens that the provider gave at a refresh, whose JWT could not be verified then.
+/// Tokens that the provider gave at a refresh. Their JWT could not be verified then.
 #[derive(Debug)]
 pub struct UnverifiedTokens {
     pub(super) access_token: AccessToken,
@@ -31,19 +31,19 @@ pub struct UnverifiedTokens {
     pub(super) is_refused: bool,
 }
 
-/// The outcome of a refresh, the same for all who waited for it.
+/// The outcome of a refresh. All requests that waited for it get the same outcome.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// There is a new JWT.
     Renewed(Arc<Tokens>),
-    /// There is a new JWT that cannot be verified now: no identity, but the session is kept.
+    /// There is a new JWT, but it cannot be verified now. There is no identity. The session is kept.
     Unverified(Arc<UnverifiedTokens>),
     /// The provider said that this grant is dead, or the session had been ended before.
     Dead,
     /// The session was ended here while it was being refreshed, or another login in the same browser replaced it. The
     /// browser learns this from another answer.
     Ended,
-    /// The session is kept, but the provider wants another step of its user before it gives a new JWT.
+    /// The session is kept, but the provider requires another step of its user before it gives a new JWT.
     ActionRequired(ChallengeKind),
     /// The refresh had no result. The session is kept.
     Unavailable,

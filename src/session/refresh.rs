@@ -33,9 +33,9 @@ impl Sessions {
     /// Gets a new JWT for a session. `previous` is the old JWT, if it is genuine. It says whose session it is. `client`
     /// is the browser's address.
     ///
-    /// Many requests may bring the same token. One of them calls the provider. The call runs to its end even if nobody
-    /// waits any more, since otherwise a rotated token would be lost. Requests that still bring the old token get the
-    /// same outcome, until a request has brought the new token and the replay window is over.
+    /// Many requests may bring the same token. One of them calls the provider. The call runs to its end even if no
+    /// request waits any more. Otherwise a rotated token would be lost. Requests that still bring the old token get the
+    /// same outcome until a request has brought the new token and the replay window is over.
     pub async fn refresh(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -226,14 +226,14 @@ impl Sessions {
         SessionKey::new(relying_party.rules.sessions, refresh_token)
     }
 
-    /// Notes that a request has brought a JWT that is valid.
+    /// Records that a request has brought a valid JWT.
     pub(crate) fn note_use(&self, identity: &Identity) {
         if identity.is_first_use() {
             self.replay_window.brought_jwt(identity.marks().token);
         }
     }
 
-    /// Notes that new tokens cannot be given to the browser. `newest` is their refresh token.
+    /// Records that the browser cannot receive new tokens. `newest` is their refresh token.
     pub(crate) fn gained_nothing(&self, relying_party: &RelyingParty, newest: &RefreshToken) {
         self.replay_window.gained_nothing(Self::key(relying_party, newest));
     }

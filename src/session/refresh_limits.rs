@@ -6,9 +6,9 @@
 //!
 //! - If it comes without a genuine JWT, the refresh is a stranger's. Strangers have places of their own, and one
 //!   address has few of them.
-//! - If it comes with a genuine JWT, the session is unknown. After a restart every session is. The refresh takes a
-//!   place among those of sessions, but each subject has few places. Everybody who has or had an account has a genuine
-//!   JWT.
+//! - If it comes with a genuine JWT, the session is unknown. After a restart every session is unknown. The refresh
+//!   takes a place among the refreshes of sessions, but each subject has few places, because everybody who has or had
+//!   an account can bring a genuine JWT.
 
 use std::collections::HashMap;
 use std::hash::Hash;

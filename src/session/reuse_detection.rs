@@ -29,8 +29,8 @@ const UNUSED_IS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// one.
 const MAX_JWTS: usize = 16;
 
-/// The largest number of remembered first uses of one family. If there are more within a replay window, the forgotten
-/// ones count from a later use.
+/// The largest number of remembered first uses of one family. If there are more within a replay window, a forgotten use
+/// is replaced by the next remembered one.
 const MAX_USES: usize = 64;
 
 /// The marks by which a JWT can be revoked, and its expiry time (Unix seconds).

@@ -8,13 +8,13 @@ use crate::session::reuse_detection::Jwt;
 use crate::session::sessions::Sessions;
 use crate::session::shared_state::values::NewRevocation;
 
-/// A JWT that expired up to this many seconds ago may become valid again, because our clock may have been ahead.
+/// The number of seconds after its expiry for which a JWT may become valid again, because our clock may be set back.
 const MAX_STEP: u64 = 600;
 
 /// The sessions that a revocation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoked<'a> {
-    /// The provider's session: claim `sid`.
+    /// One session of the provider, by claim `sid`.
     Session {
         /// Claim `sid`.
         sid: &'a str,
@@ -22,13 +22,13 @@ pub enum Revoked<'a> {
         /// then. `None` revokes the session and all its JWTs, regardless of the time.
         issued_until: Option<u64>,
     },
-    /// One JWT: claim `jti`. Its session goes on if it can be refreshed.
+    /// One JWT, by claim `jti`. Its session goes on if it can be refreshed.
     Token(&'a str),
-    /// Sessions of a subject whose JWT was issued at or before this time (Unix seconds).
+    /// The sessions of a subject whose JWTs were issued at or before a time (Unix seconds).
     Subject {
         /// Claim `sub`.
         subject: &'a str,
-        /// Compared with `iat`, and with the beginning of a session if cookies are sealed.
+        /// It is compared with `iat`. If cookies are sealed, it is also compared with the beginning of a session.
         issued_until: u64,
     },
 }

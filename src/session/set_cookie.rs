@@ -32,12 +32,12 @@ impl CookieWriter {
         self.settings.are_kept_over_http(host)
     }
 
-    /// Returns the cookies of a new access token. Clears the remaining cookies of a longer, older access token.
+    /// Returns the cookies of a new access token. They also clear the remaining cookies of a longer, older one.
     pub fn access_token(&self, token: &str, presented: Presented) -> Result<Vec<HeaderValue>, TooLarge> {
         self.write(&self.settings.access_token, token, presented.access_token)
     }
 
-    /// Returns the cookies of a new refresh token. Clears the remaining cookies of a longer, older refresh token.
+    /// Returns the cookies of a new refresh token. They also clear the remaining cookies of a longer, older one.
     pub fn refresh_token(&self, token: &str, presented: Presented) -> Result<Vec<HeaderValue>, TooLarge> {
         self.write(&self.settings.refresh_token, token, presented.refresh_token)
     }
@@ -124,7 +124,7 @@ impl CookieWriter {
 
     fn removal(&self, name: &str, scope: Scope<'_>) -> String {
         let mut cookie = self.cookie(name, "", scope, Some(Duration::ZERO));
-        // For clients that know `Expires` only (RFC 6265 section 4.1.2.2).
+        // Some clients only know `Expires` (RFC 6265 section 4.1.2.2).
         cookie.set_expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
         cookie.to_string()
     }

@@ -1,6 +1,6 @@
 //! The interface to the state that replicas share: claims on refreshes and their outcomes, ends of sessions,
 //! revocations, throttles and turns of logins. A store other than this process's memory implements this interface, and
-//! needs no other change.
+//! no other code depends on the store.
 //!
 //! **A request with a valid JWT never uses it.** Such a request reads the local list of revocations
 //! (`access/revocations`). The first use of a new JWT, an open stream and an answer with cookies read the replay

@@ -58,7 +58,7 @@ impl RequestHead<'_> {
         !matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS) || self.overrides_method()
     }
 
-    /// Tells whether a request passes as a CORS preflight: see [`is_preflight`].
+    /// Tells whether a request is treated as a CORS preflight. See [`is_preflight`].
     pub fn is_preflight(&self) -> bool {
         *self.method == Method::OPTIONS && !self.overrides_method() && is_preflight(self.method, self.headers)
     }

@@ -26,7 +26,7 @@ pub enum Decision<'a> {
     End(Ending<'a>),
     /// The JWT names an unknown key. The caller must fetch the JWKS, and then decide again.
     FetchKeys,
-    /// It is answered here.
+    /// It is refused. The problem is the answer.
     Reject(Problem, Reason),
 }
 
@@ -35,7 +35,7 @@ pub enum Decision<'a> {
 pub struct Pending<'a> {
     /// The destination that it goes to after the refresh.
     pub destination: Destination<'a>,
-    /// The grant that it is refreshed with.
+    /// The grant for the refresh.
     pub grant: Grant,
     /// The old JWT with its identity, if it is genuine.
     pub previous: Option<Previous>,
@@ -46,7 +46,7 @@ pub struct Pending<'a> {
 /// A request whose session cookies must be cleared.
 #[derive(Debug)]
 pub struct Ending<'a> {
-    /// The destination that it wanted to go to.
+    /// The destination of the request.
     pub destination: Destination<'a>,
     /// The grant of the session, if it could be read.
     pub grant: Option<Grant>,

@@ -18,7 +18,7 @@ pub(super) const MAX_PER_PART: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// The latest `iat` of a JWT that is revoked.
+    /// The latest revoked `iat` (Unix seconds). JWTs that were issued later are not revoked.
     pub(super) issued_until: u64,
     pub(super) ended_by: EndedBy,
     /// The time (Unix seconds) at which the entry is removed.
@@ -80,7 +80,7 @@ impl Revocations {
         self.insert(mark, Entry { issued_until, ended_by: EndedBy::Revocation, kept_until }, now);
     }
 
-    /// Records a mark. Returns `false` if the mark was recorded before. Its cause must have no effect again then.
+    /// Records a mark. Returns `false` if the mark was recorded before. Then the caller must not act on it again.
     pub fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
         let is_first = self.entry(mark, now).is_none();
         if is_first {
@@ -100,9 +100,9 @@ impl Revocations {
         self.horizons.of(provider, now)
     }
 
-    /// Returns the revocation of a JWT. The revocation of its session takes precedence. A JWT without `iat` counts as
-    /// old, unless it was admitted. Then the time of its admission counts. If the revocation would be removed before
-    /// the JWT expires, it is kept for longer.
+    /// Returns the revocation of a JWT. The revocation of its session takes precedence. For a JWT without `iat`, the
+    /// time of its admission counts. If it was not admitted either, it counts as old. If the revocation would be
+    /// removed before the JWT expires, it is kept for longer.
     pub fn of_token(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) -> Option<Revocation> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -192,7 +192,7 @@ impl Revocations {
         self.change(mark, now, |part| add(part, mark, entry));
     }
 
-    /// Replaces the part with a mark by a changed part.
+    /// Replaces the part of the list that holds a mark by a changed part.
     pub(super) fn change(&self, mark: Mark, now: u64, change: impl FnOnce(&mut Part)) {
         let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(slot) = self.parts.get(mark.part(PARTS)) else { return };

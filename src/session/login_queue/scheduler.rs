@@ -26,10 +26,10 @@ impl Default for Bounds {
     }
 }
 
-/// The place of a login.
+/// The place of a login in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Behind others of its name.
+    /// It waits behind other logins of its name.
     Waiting,
     /// The next login of its name. No other login of that name has its turn. It waits for a call.
     Next,
@@ -116,7 +116,7 @@ impl Scheduler {
         Some(id)
     }
 
-    /// Removes a login, in whatever place it is.
+    /// Removes a login from any place.
     pub(super) fn leave(&mut self, id: Id) {
         let Some(login) = self.logins.remove(&id) else { return };
         let Login { key, site, is_known, place, .. } = login;

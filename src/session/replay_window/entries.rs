@@ -21,7 +21,7 @@ pub(super) const MAX_ENTRIES: usize = 65_536;
 /// short to hide a grant that becomes valid again.
 pub(super) const DEAD_IS_KEPT: Duration = Duration::from_secs(5);
 
-/// The time for which refreshes of a token rest after one that gained nothing: see [`Rest`].
+/// The time for which refreshes of a token rest after a refresh that gained nothing. See [`Rest`].
 pub(super) const REST: Duration = Duration::from_secs(5);
 
 /// The longest time for which unused new tokens are kept. A later request with the old tokens causes a new refresh.
@@ -96,7 +96,7 @@ impl Entries {
         self.ended.get(key).or_else(newest).copied()
     }
 
-    /// Keeps new tokens for those who do not have them yet.
+    /// Keeps new tokens for requests that do not have them yet.
     pub(super) fn give(
         &mut self,
         key: SessionKey,

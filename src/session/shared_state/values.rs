@@ -32,7 +32,7 @@ pub(crate) enum Claim {
     Mine(Claimed),
     /// Wait for the request that calls the provider.
     Wait(Waiter),
-    /// Take this outcome.
+    /// Use this outcome.
     Known(Outcome),
     /// Go on with this newest refresh token. The presented one has been replaced, and its replay window is not over.
     Replaced(RefreshToken),
@@ -90,7 +90,7 @@ pub(crate) enum Rest {
     All,
 }
 
-/// The worth of a refresh.
+/// The gain of a refresh.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Gain {
     /// The time for which the new JWT can be used.
@@ -110,12 +110,12 @@ pub(crate) struct Ended {
     pub(crate) jwts: Vec<Jwt>,
 }
 
-/// A revocation to be added.
+/// A new revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NewRevocation {
     /// The session, JWT or subject.
     pub(crate) mark: Mark,
-    /// The latest `iat` (Unix seconds) of a JWT that is revoked.
+    /// The latest revoked `iat` (Unix seconds). JWTs that were issued later are not revoked.
     pub(crate) issued_until: u64,
     /// Its cause.
     pub(crate) by: EndedBy,

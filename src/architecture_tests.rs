@@ -276,3 +276,22 @@ fn no_files_import_each_other_in_a_circle() {
     let arrows: Vec<_> = arrows.collect();
     assert!(arrows.is_empty(), "{arrows:#?}");
 }
+
+/// A document that names a file of this directory names one that exists.
+#[test]
+fn the_documents_name_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    for document in ["docs/architecture.md", "docs/security.md", "CONTRIBUTING.md", "src/lib.rs"] {
+        let text = fs::read_to_string(root.join(document)).unwrap();
+        for name in
+            text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && name.contains('/'))
+        {
+            let is_there = root.join(name).exists() || root.join("src").join(name).exists();
+            if !is_there && !name.contains(' ') {
+                missing.push(format!("{document}: {name}"));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}

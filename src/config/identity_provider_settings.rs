@@ -22,7 +22,7 @@ pub struct IdentityProvider {
     pub issuer: String,
     /// Requested at the password grant; `None` sends no `scope`.
     pub scope: Option<String>,
-    /// Sent with the password and refresh grants; those of each app are in [`App::token_parameters`].
+    /// Sent with the password and refresh grants; those of each app are in `App::token_parameters`.
     pub token_parameters: Vec<TokenParameter>,
     /// The client's authentication at the token endpoint.
     pub client_auth: ClientAuthentication,

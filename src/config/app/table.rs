@@ -33,7 +33,7 @@ pub struct App {
     pub hosts: Vec<String>,
     /// At least one.
     pub upstreams: Vec<Upstream>,
-    /// Index into [`Config::identity_providers`].
+    /// Index into `Config::identity_providers`.
     pub identity_provider: usize,
     /// The client at the provider.
     pub client_id: String,

@@ -104,7 +104,7 @@ struct Waiting {
 }
 
 impl Stall {
-    /// Something got through.
+    /// Ends the wait, since something got through.
     pub(crate) fn end(&mut self) {
         self.waiting = None;
     }

@@ -56,8 +56,7 @@ async fn get(path: &str, host: &HeaderValue, peer: &HttpPeer) -> Result<()> {
     // The connector keeps no connections, so all checks can share it.
     static CONNECTOR: LazyLock<Connector> = LazyLock::new(|| Connector::new(None));
     let mut peer = peer.clone();
-    // A check does not have to know that the address is still the app's. Only requests do, since a check has nothing to
-    // hide.
+    // A request needs evidence that the address is still the app's. A check needs none, since it carries no secrets.
     peer.options.custom_l4 = None;
     // The whole check has a total time.
     peer.options.connection_timeout = None;

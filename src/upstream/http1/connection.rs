@@ -99,15 +99,15 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A TCP connection to an app, which others may look at while it is used. A clone is the same one. Its end is evidence:
-/// see [`crate::upstream::resolved_addresses`].
+/// A TCP connection to an app, which others may look at while it is used. A clone is the same connection. The end of
+/// the connection is evidence: see [`crate::upstream::resolved_addresses`].
 #[derive(Debug, Clone)]
 pub(crate) struct Socket(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
     stream: TcpStream,
-    /// The name that the address was found by.
+    /// The host name through which the address was found.
     name: Option<Arc<Name>>,
     /// Nobody uses the connection, and its end has not come. If we then close it, this says nothing about the app.
     is_at_rest: AtomicBool,

@@ -26,8 +26,8 @@ const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 /// of them.
 const CANDIDATES: usize = 64;
 
-/// If no connection waits, none is searched for again within this time. Otherwise each of endless new connections would
-/// cost a search.
+/// If no connection waits, none is searched for again within this time. Otherwise a flood of new connections would cost
+/// a search each.
 const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// The connections that are open now. The lock is taken when one opens or closes, never for a request.

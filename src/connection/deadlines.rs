@@ -31,8 +31,8 @@ pub(crate) struct Deadlines {
     rate: BodyRate,
     /// When a body byte last came. With an idle time-out: when any byte last came or went.
     last_moved: Option<Instant>,
-    /// The instant since which the gateway has waited for the app's answer, and neither a part of it nor of the body
-    /// has come.
+    /// The instant since which the gateway has waited for the app's answer, without any progress of the answer or the
+    /// body.
     quiet_since: Option<Instant>,
     /// If the client has closed its writing side: the instant since which nothing has gone to it.
     silent_since: Option<Instant>,

@@ -1,4 +1,4 @@
-//! The ends of an exchange: the reasons for them, and the time-outs that bring some of them about.
+//! The reasons why an exchange ends, and the time-outs that lead to some of them.
 //!
 //! The gateway sets the time-outs. The code that waits reads them.
 
@@ -76,17 +76,17 @@ impl EndReason {
 pub(crate) struct ExchangeTimeouts {
     /// The instants below are milliseconds since this one.
     opened: Instant,
-    /// Milliseconds; 0 is disarmed.
+    /// In milliseconds. 0 means that it is not armed.
     response_timeout: AtomicU64,
     /// When the response time-out was armed.
     response_armed_at: AtomicU64,
-    /// Milliseconds; 0 is none.
+    /// In milliseconds. 0 means none.
     idle_timeout: AtomicU64,
-    /// Milliseconds; 0 is none.
+    /// In milliseconds. 0 means none.
     answer_timeout: AtomicU64,
-    /// When the app was last seen to take something of the request; 0 is never.
+    /// When the app was last seen to take something of the request. 0 means never.
     app_took_at: AtomicU64,
-    /// Milliseconds; 0 is the default.
+    /// In milliseconds. 0 means the default.
     write_timeout: AtomicU64,
     rate_exempt: AtomicBool,
 }

@@ -85,7 +85,7 @@ impl Decoder {
         if self.state == State::Data { self.remaining } else { 0 }
     }
 
-    /// Notes that `length` bytes of [`Self::data_remaining`] did not pass through this decoder.
+    /// Notes that `length` bytes of [`Self::data_remaining`] were read elsewhere, and not through this decoder.
     pub(crate) fn skip_data(&mut self, length: u64) {
         self.remaining = self.remaining.saturating_sub(length);
         if self.remaining == 0 {

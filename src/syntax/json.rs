@@ -26,8 +26,8 @@ pub(crate) fn parse_object(json: &[u8], max_depth: usize) -> Result<Map<String, 
     }
 }
 
-/// Parses a text that must be an object. Any name in the outermost object may come twice: all its members are returned,
-/// in their order.
+/// Parses a text that must be an object. Names may come twice in any object of the text. Returns all members of the
+/// outermost object, in their order.
 pub(crate) fn members(json: &[u8], max_depth: usize) -> Result<Vec<(String, Value)>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let lenient = Strict { depth_left: max_depth, permits_duplicates: true };

@@ -27,7 +27,7 @@ pub(crate) fn is_named(is_http_11: bool, upgrade: &[u8], connection: ConnectionO
     is_http_11 && connection.upgrade && upgrade.eq_ignore_ascii_case(b"websocket")
 }
 
-/// Returns true for a request that asks for a WebSocket. One with a body has been refused before.
+/// Returns true for a request that asks for a WebSocket. A request with a body was refused before this.
 pub(crate) fn is_handshake(version: Version, method: &Method, headers: &HeaderMap) -> bool {
     let is_asked_for = |upgrade: &HeaderValue| {
         is_named(version == Version::HTTP_11, upgrade.as_bytes(), ConnectionOptions::of(headers))

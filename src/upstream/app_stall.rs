@@ -1,4 +1,4 @@
-//! The wait for an app: whether it still takes what it is sent, and how long it may take nothing.
+//! Waits for an app, finds out if it still takes what it is sent, and limits the time in which it may take nothing.
 
 use std::io;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::config;
 use crate::syntax::app_head::is_interim;
 use crate::syntax::authority::url_host;
 
-/// The number of bytes of an answer's body that are enough. An app that sends more need not come to an end.
+/// The number of bytes of an answer's body that are enough. An app that sends more need not finish its answer.
 const ENOUGH_BODY: usize = 64 * 1024;
 
 /// The check for the addresses of one app.

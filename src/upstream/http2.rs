@@ -56,8 +56,8 @@ pub(super) fn offer(peer: &mut HttpPeer, upstream: &config::Upstream, tls: &conf
     });
 }
 
-/// Lets a call of gRPC share its connection only with other calls. An app may not take the bytes of a call for a long
-/// time.
+/// Lets a call of gRPC share its connection only with other calls. It can be long until an app takes the bytes of a
+/// call.
 pub(crate) fn share_with_calls(peer: &mut HttpPeer) {
     const GROUP: u64 = 4;
     peer.group_key ^= GROUP;

@@ -54,7 +54,7 @@ pub(crate) struct Name {
     lookup: Arc<dyn Lookup>,
     answer: ArcSwap<Answer>,
     under_way: Mutex<Option<channel::Receiver<Progress>>>,
-    /// The number of events after which the answer may be wrong.
+    /// The number of events so far that cast doubt on an answer.
     doubts: AtomicU64,
     doubt: Notify,
 }

@@ -1,5 +1,5 @@
-//! The connections through which a request may reach an address. It gets one of HTTP/1.1 for itself, one that speaks
-//! HTTP/2 or may choose it, or one of its own for a WebSocket.
+//! The connections through which a request may reach an address. A request gets a connection of HTTP/1.1 for itself, or
+//! shares one of HTTP/2. A WebSocket gets a connection of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

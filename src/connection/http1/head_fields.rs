@@ -1,4 +1,4 @@
-//! The fields of a request head that frame or route the exchange; the others are only checked for their bytes.
+//! The fields of a request head that frame or route the exchange. In all other fields, only the bytes are checked.
 
 use std::ops::Range;
 

@@ -124,7 +124,7 @@ pub(super) enum Filled {
     TimedOut,
 }
 
-/// Waits for bytes of a head. While `is_idle`, a request to close takes effect at once.
+/// Waits for bytes of a head. While `is_idle`, the connection closes at once when it is told to.
 pub(super) async fn fill(connection: &mut ClientConnection, deadline: Instant, is_idle: bool) -> Filled {
     poll_fn(|context| {
         match connection.poll_fill(context) {

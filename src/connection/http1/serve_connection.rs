@@ -1,4 +1,4 @@
-//! One HTTP/1.x connection: request after request, each checked before Pingora sees it.
+//! Serves one HTTP/1.x connection, request by request. Each request is checked before Pingora sees it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,7 +7,7 @@ use crate::connection::connection_settings::ConnectionSettings;
 /// The most streams of one connection at once. One more is refused, and the client may send it again.
 pub(super) const MAX_STREAMS: u32 = 100;
 
-/// The most streams that the client has reset before they were looked at. It may reset all of its streams at once.
+/// The most streams that the client may have reset before they were looked at. It may reset all of its streams at once.
 const MAX_RESETS_BY_CLIENT: usize = MAX_STREAMS as usize;
 
 /// The most streams that were reset here because of the client, in the life of a connection. This is `h2`'s own limit.

@@ -1,6 +1,6 @@
 //! One stream of the `h2` crate: its request, and the means to answer it.
 //!
-//! Pingora has such a type, but refuses some requests with a bare 400 before anybody sees them.
+//! Pingora has a type for this, but that type refuses some requests with a bare 400 before the gateway sees them.
 
 use std::future::poll_fn;
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::syntax::framing_fields::number;
 
 use super::raw_stream::RawStream;
 
-/// HTTP/2 is spoken over TLS alone.
+/// The default port of https. HTTP/2 with clients is used only over TLS.
 const HTTPS_PORT: u16 = 443;
 
 /// Checks one head, and changes it to the form that the gateway expects. `max_size` is the most bytes that it may have
@@ -26,7 +26,8 @@ pub(crate) fn check(request: &mut RequestHeader, max_size: usize) -> Result<(), 
     checked.and_then(|()| check_size(request, max_size)).map_err(HeadRefusal::problem)
 }
 
-/// Checks the size. This comes last: the head then looks like one of HTTP/1.1, and is measured in the same way.
+/// Checks the size. This check comes last, because the head then looks like one of HTTP/1.1 and can be measured like
+/// one.
 fn check_size(request: &RequestHeader, max_size: usize) -> Result<(), HeadRefusal> {
     const OF_REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
     const OF_FIELD: usize = ": \r\n".len();

@@ -27,7 +27,7 @@ use crate::connection::exchange_end::EndReason;
 /// reset: some work, such as a refresh, must be finished once it has begun.
 const MAX_REQUESTS: usize = 2 * MAX_STREAMS as usize;
 
-/// The numbers of requests in a row that may be refused for this reason, or as malformed.
+/// The numbers of requests in a row that may be refused for lack of room, or as malformed.
 const MAX_REFUSED: u32 = 256;
 const MAX_MALFORMED: u32 = 32;
 
@@ -127,7 +127,7 @@ impl Requests {
     }
 }
 
-/// Notes the refusal in the log and the metrics, since the gateway has not seen this request.
+/// Writes the refusal to the log and the metrics. The gateway has not seen this request, so nothing else does it.
 fn note_refusal(problem: &Problem, id: &HeaderValue, log: AccessLog, control: &ExchangeControl) {
     METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
     access_log::write_refused_head(log, id, problem, control.peer().ip());

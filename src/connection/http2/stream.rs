@@ -142,8 +142,9 @@ impl Http2Stream {
         Ok(())
     }
 
-    /// Writes a piece, and gives up if the client takes nothing for too long. Bytes count that the client takes of this
-    /// stream, or of those sent earlier on its connection, since these may hold this stream up.
+    /// Writes a piece, and gives up if the client takes nothing for too long. The client makes progress if it takes
+    /// bytes of this stream. Bytes that were sent on its connection before count too, because they may delay this
+    /// stream.
     async fn write_piece(&mut self, piece: Bytes, end: bool) -> Result<()> {
         let Self { inner, control, deadlines, stall, .. } = self;
         stall.end();

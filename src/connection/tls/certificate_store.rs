@@ -19,7 +19,7 @@ use crate::tls::CertificateFiles;
 
 use crate::tls::certificate::{Certificate, CertificateError, Contents, Validity, provider};
 
-/// The interval at which the files are looked at.
+/// The interval at which the files are checked for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The protocols that a TLS listener accepts, the preferred one first (RFC 7301).
@@ -121,7 +121,7 @@ impl CertificateStore {
     }
 }
 
-/// Files that cannot be used, and if that has been logged.
+/// Files that cannot be used, and a note that says if this was logged.
 struct Failing {
     found: Vec<u8>,
     is_reported: bool,

@@ -70,7 +70,7 @@ impl Failure {
             | AlertDescription::NoCertificate
             | AlertDescription::BadCertificateStatusResponse
             | AlertDescription::CertificateUnobtainable
-            // The alert is about a signature. Nothing but certificates is signed here.
+            // The alert says that a signature is wrong. Here only certificates have signatures.
             | AlertDescription::DecryptError => Self::CertificateRefused,
             AlertDescription::NoApplicationProtocol => Self::NoCommonProtocol,
             _ => Self::Malformed,

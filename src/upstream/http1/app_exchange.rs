@@ -202,8 +202,8 @@ impl AppExchange {
         self.incoming.ahead.len() + self.incoming.merger.as_ref().map_or(0, Merger::waiting)
     }
 
-    /// Lets a read wait for the app. If the request has no body, the deadlines of the client's connection suffice,
-    /// because that is then always being read.
+    /// Lets a read wait for the app. If the request has no body, the client's connection is read all the time, so the
+    /// deadlines there suffice.
     fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(connection) = &self.connection else { return gone() };
         if self.patience.is_some() {

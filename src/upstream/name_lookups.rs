@@ -142,7 +142,7 @@ impl Name {
         let _ = progress.wait_for(|now| *now > stage).await;
     }
 
-    /// Returns the progress of the look-up, or `None` if no look-up is needed.
+    /// Returns the progress of the look-up that is under way, or begins one. Returns `None` if no look-up is needed.
     fn progress(self: &Arc<Self>) -> Option<channel::Receiver<Progress>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let is_under_way = |progress: &&channel::Receiver<Progress>| {

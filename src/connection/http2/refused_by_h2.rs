@@ -62,7 +62,8 @@ impl Heads {
         waiting.over.retain(|(other, _)| *other != stream);
     }
 
-    /// Notes that no more requests will be handed out. The others were refused.
+    /// Notes that all requests that could be handed out by now were handed out. Streams that were answered or reset
+    /// without this were refused.
     pub(crate) fn settle(&self) {
         let over = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -50,8 +50,8 @@ impl Problem {
     /// The media type of a problem answer.
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
-    /// Makes a problem with its usual status. The detail must not contain a secret. It must also not
-    /// reveal the answer to the same request with another password.
+    /// Makes a problem with its usual status. The detail must not contain a secret. It must also not reveal the
+    /// answer to the same request with another password.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (challenge, retry_after, allow) = (None, None, None);
         let reason = ReasonCode::of(code);

@@ -225,7 +225,7 @@ impl ReasonCode {
         !self.is_pass() && !has_failed
     }
 
-    /// Returns the reason for a code. It is used if nothing more precise is known than what the client is told.
+    /// Returns the reason for a code. Use it only if no reason is known that is more precise than the code.
     pub const fn of(code: Code) -> Self {
         match code {
             Code::BadRequest => Self::MalformedRequest,

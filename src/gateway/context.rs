@@ -56,7 +56,7 @@ pub(crate) struct Arrival {
     pub(crate) client: Option<IpAddr>,
 }
 
-/// The decision about a request, and what follows from it.
+/// The decision about a request, and its results.
 #[derive(Debug, Default)]
 pub(crate) struct Decided {
     /// The route that it is on.

@@ -5,8 +5,8 @@
 //! not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks, which it does
 //! not know.
 //!
-//! All requests take this way, so that those without a large body share connections. Everything else is as for other
-//! apps: the functions that Pingora's phases call are called in the same order.
+//! All requests take this way, so that those without a large body share connections. Everything else is
+//! done as for other apps: this module calls the functions of Pingora's phases, in the same order.
 
 mod upload;
 

@@ -8,7 +8,7 @@ use crate::gateway::context::Arrival;
 use crate::gateway::state::App;
 use crate::syntax::authority::Authority;
 
-/// Returns the `https` URL for a request to the host of an app that came without TLS. Returns `None` if the request
+/// Returns the `https` URL for a request that came without TLS to the host of an app. Returns `None` if the request
 /// came by https. A trusted proxy may say that it did.
 pub(super) fn redirect(port: u16, exchange: &Session, arrival: &Arrival) -> Option<HeaderValue> {
     let name = plain_host(exchange, arrival)?;

@@ -101,7 +101,7 @@ fn tokens(
     Err((error, text))
 }
 
-/// Adds the row of its code to an answer.
+/// Returns an answer together with the row of its code.
 pub(super) fn said<'a>(dialect: &dyn Dialect, answer: &'a Answer, error: &'a ErrorAnswer) -> Said<'a> {
     Said {
         status: answer.status,

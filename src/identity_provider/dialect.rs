@@ -96,7 +96,7 @@ pub(super) trait Dialect: Debug + Send + Sync {
         }
     }
 
-    /// Says whether an answer without a known code is this kind's documented "no" to a refresh token.
+    /// Tells whether an answer without a known code is this kind's documented "no" to a refresh token.
     fn refuses_refresh_token(&self, said: &Said<'_>) -> bool {
         said.status == 400 && said.is_bare()
     }
@@ -134,13 +134,13 @@ pub(super) trait Dialect: Debug + Send + Sync {
         &[]
     }
 
-    /// Returns what `portcullis doctor` asks a provider of this kind beside the two grants.
+    /// Returns the questions that `portcullis doctor` asks a provider of this kind, besides the two grants.
     fn doctor_questions(&self) -> &'static [Question] {
         &[]
     }
 }
 
-/// The refresh grant (RFC 6749 section 6).
+/// Returns the form of the refresh grant (RFC 6749 section 6).
 pub(super) fn refresh_grant(refresh_token: &str) -> Form {
     Form::new().field("grant_type", "refresh_token").field("refresh_token", refresh_token)
 }
@@ -162,7 +162,7 @@ pub(super) enum Body<'a> {
 pub(super) struct Said<'a> {
     /// The status code.
     pub(super) status: u16,
-    /// As in [`Answer`](crate::identity_provider::provider_answer::Answer).
+    /// The media type, as in [`Answer`](crate::identity_provider::provider_answer::Answer).
     pub(super) media_type: &'a str,
     /// The body's members, and the shape of the body.
     pub(super) error: &'a ErrorAnswer,

@@ -13,7 +13,7 @@ pub(super) struct Endpoints {
     pub(super) refresh: Option<Url>,
     /// The revocation endpoint (RFC 7009), or the provider's own logout API.
     pub(super) revocation: Option<Url>,
-    /// The place where a session ends by its refresh token. It is known only if logouts go there.
+    /// The endpoint that ends the session of a refresh token. It is known only if logouts go there.
     pub(super) end_session: Option<Url>,
     /// The JWKS.
     pub(super) jwks: Option<Url>,

@@ -117,9 +117,9 @@ impl IdentityProvider {
         self.send(purpose, url, (client, self.config.client_auth), body, limit).await
     }
 
-    /// Revokes a refresh token (RFC 7009, or the provider's own way), within `request_timeout`. With `logout =
-    /// "end_session"`, ends the token's session at the provider instead. A provider without a revocation endpoint is
-    /// not an error.
+    /// Revokes a refresh token (RFC 7009, or the provider's own way), within `request_timeout`. If the
+    /// configuration says `logout = "end_session"`, ends the token's session at the provider instead. It is not an
+    /// error if the provider has no revocation endpoint.
     pub async fn revoke(&self, client: &Client, refresh_token: &str) -> Result<(), RevokeError> {
         let limit = self.config.request_timeout;
         let answer = match tokio::time::timeout(limit, self.send_logout(client, refresh_token)).await {

@@ -70,8 +70,8 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and writes them all. Returns the number of lines that were dropped before, if these were all
-    /// written.
+    /// Waits for lines and writes them all. Returns the number of lines that were dropped before. Returns 0 if
+    /// some of these lines are lost too: their number is then added to the next result.
     fn write_pending(&self, to: &mut impl Write) -> u64 {
         let mut state = self.state();
         while state.pending.is_empty() {

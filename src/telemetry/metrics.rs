@@ -296,7 +296,7 @@ impl AppMetrics {
     }
 }
 
-/// Counts as one in a gauge for as long as it lives, even if a waiting task is dropped.
+/// A guard that counts as one in a gauge until it is dropped, even if it is dropped with a waiting task.
 #[derive(Debug)]
 pub(crate) struct Held(&'static IntGauge);
 

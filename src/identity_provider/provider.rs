@@ -99,9 +99,8 @@ impl IdentityProvider {
         }
     }
 
-    /// Runs the background task. It finds the endpoints, fetches the JWKS at the start and every `jwks_refresh`, and
-    /// tries again with growing pauses while something is missing. It ends when `shutdown` turns true or its sender is
-    /// dropped.
+    /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again
+    /// with growing pauses while something is missing. Ends when `shutdown` turns true or its sender is gone.
     pub async fn run(self: Arc<Self>, mut shutdown: watch::Receiver<bool>) {
         let mut pauses = Pauses::default();
         loop {

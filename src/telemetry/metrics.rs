@@ -177,7 +177,7 @@ fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntC
     registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
-/// Counts a claim that an app does not get, or does not get in full.
+/// Counts a claim that an app is not told, or not as a whole.
 pub(crate) fn count_omission(app: &str) {
     METRICS.omissions.with_label_values(&[app]).inc();
 }

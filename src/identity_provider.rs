@@ -8,9 +8,9 @@
 //! | `endpoints`, `discovery`, `discovery_error`, `metadata`, `metadata_url` | the provider's endpoints |
 //! | `jwks`, `jwks_backoff` | its keys, and the times at which they are fetched |
 //! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
-//! | `dialect` | all differences between kinds of providers, with a file for each kind |
-//! | `codes`, `code_row`, `client_fix` | the table of providers' codes; the remedy of the operator |
-//! | `form_body`, `client_authentication` | request bodies, and the ways in which a client proves who it is |
+//! | `dialect` | everything in which kinds of providers differ: a file for each |
+//! | `codes`, `code_row`, `client_fix` | the meaning of providers' codes: one table; what an operator does about a refusal |
+//! | `form_body`, `client_authentication` | request bodies, and how a client proves who it is |
 //! | `http_client`, `provider_answer`, `call_error` | the one HTTP client: no redirects, time-outs, size caps |
 //! | `shared_fetch` | work whose outcome is shared by all callers that ask for it |
 //! | `doctor_questions` | the questions that `portcullis doctor` asks |

@@ -92,9 +92,9 @@ pub(crate) struct Parts {
     pub(crate) traces: Option<Arc<Traces>>,
     /// The open streams, shared by all states of a process.
     pub(crate) open_streams: Arc<OpenStreams>,
-    /// The memory, shared by all states of a process.
+    /// The same for all states of a process.
     pub(crate) memory: Arc<Memory>,
-    /// The clock, shared by all states of a process.
+    /// The same for all states of a process.
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -105,7 +105,7 @@ pub struct App {
     pub name: String,
     /// The rules of its sessions, its client and its provider.
     pub relying_party: Arc<RelyingParty>,
-    /// The writer of its cookies.
+    /// Writes its cookies.
     pub cookies: CookieWriter,
     /// Its hosts, sorted.
     pub(crate) hosts: Vec<String>,
@@ -228,7 +228,7 @@ impl State {
         self.apps.get(*index)
     }
 
-    /// Returns the memory that all states of a process share.
+    /// The memory that all states of a process share.
     pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.memory
     }

@@ -7,10 +7,10 @@ use crate::access::fusionauth_webhook::WebhookRules;
 use crate::access::grant::SessionRules;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
-use crate::access::memory::Memory;
 use crate::access::numbers::Numbers;
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::Routes;
+use crate::access::session_tables::SessionTables;
 use crate::access::token::TokenRules;
 use crate::config;
 
@@ -51,7 +51,7 @@ pub struct Knowledge<'a> {
     /// Their state; changes with them.
     pub key_generation: u64,
     /// The memory of earlier requests.
-    pub memory: &'a Memory,
+    pub memory: &'a SessionTables,
     /// Unix seconds.
     pub now: u64,
     /// `refresh.ahead`, in seconds.

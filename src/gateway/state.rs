@@ -10,10 +10,10 @@ use ipnet::IpNet;
 use tracing::warn;
 
 use crate::access::app_rules::{AppRules, Knowledge};
-use crate::access::memory::Memory;
 use crate::access::numbers;
 use crate::access::revocations::Record;
 use crate::access::routes::Route;
+use crate::access::session_tables::SessionTables;
 use crate::config::{self, Config};
 use crate::gateway::open_streams::OpenStreams;
 use crate::identity_provider::IdentityProvider;
@@ -54,7 +54,7 @@ pub struct State {
     /// `Strict-Transport-Security` for answers over TLS.
     pub(crate) hsts: Option<HeaderValue>,
     by_host: HashMap<String, usize>,
-    memory: Arc<Memory>,
+    memory: Arc<SessionTables>,
     clock: Arc<dyn Clock>,
     refresh_ahead: u64,
 }
@@ -93,7 +93,7 @@ pub(crate) struct Parts {
     /// The open streams, shared by all states of a process.
     pub(crate) open_streams: Arc<OpenStreams>,
     /// The same for all states of a process.
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<SessionTables>,
     /// The same for all states of a process.
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -229,7 +229,7 @@ impl State {
     }
 
     /// The memory that all states of a process share.
-    pub(crate) fn memory(&self) -> &Arc<Memory> {
+    pub(crate) fn memory(&self) -> &Arc<SessionTables> {
         &self.memory
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::access::decision::AppRules;
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::config::{self, Config, Outline};
 use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::{App, Parts, State};
@@ -28,7 +28,7 @@ type Calls = HashMap<String, Arc<ProviderCalls>>;
 /// Builds the states of a process. It keeps everything that outlives a configuration.
 #[derive(Debug)]
 pub(crate) struct StateBuilder {
-    memory: Arc<Memory>,
+    memory: Arc<SessionTables>,
     clock: Arc<dyn Clock>,
     names: Names,
     open_streams: Arc<OpenStreams>,
@@ -44,7 +44,7 @@ pub(crate) struct Before<'a> {
 impl StateBuilder {
     /// A builder that remembers nothing yet.
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>, lookup: Arc<dyn Lookup>) -> Self {
-        let memory = Arc::new(Memory::new(config.server.limits.verified_tokens, clock.now()));
+        let memory = Arc::new(SessionTables::new(config.server.limits.verified_tokens, clock.now()));
         Self { memory, clock, names: Names::new(lookup), open_streams: Arc::default() }
     }
 

@@ -16,11 +16,11 @@ mod descriptors;
 mod handover;
 mod inherit;
 mod offer;
+mod protocol;
 mod revocations;
 mod socket;
 #[cfg(test)]
 mod tests;
-mod words;
 
 pub(crate) use descriptors::{Listening, Purpose};
 pub(crate) use handover::run;

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::access::assessment::{Grant, Previous};
-use crate::access::memory::Memory;
 use crate::access::revocations::{Mark, Revocation};
+use crate::access::session_tables::SessionTables;
 use crate::access::token::TokenError;
 use crate::access::token_fix;
 use crate::access::tokens::{AccessToken, RefreshToken};
@@ -117,7 +117,7 @@ struct Call {
     relying_party: Arc<RelyingParty>,
     shared: Arc<dyn SharedState>,
     clock: Arc<dyn Clock>,
-    memory: Arc<Memory>,
+    memory: Arc<SessionTables>,
     refresh_ahead: u64,
     refresh_token: RefreshToken,
     /// One provider's refresh API wants it, too (FusionAuth).

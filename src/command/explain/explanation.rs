@@ -47,7 +47,7 @@ pub async fn explain(
         } else {
             Keys::default()
         };
-        let memory = verdict::empty_memory(clock.now());
+        let memory = verdict::empty_tables(clock.now());
         let known = verdict::knowledge(&keys, &memory, config, clock.now());
         let token = session::steps(&mut steps, &rules, &head, &known, &keys);
         if question.cookies.is_some() && !asked.headers.contains_key(header::COOKIE) {

@@ -4,19 +4,24 @@ use crate::access::decision::{
     AppRules, Decision, Ending, Knowledge, Permit, Reason, RequestHead, admit, decide,
 };
 use crate::access::endpoint::{EndpointRules, Needs};
-use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
+use crate::access::session_tables::SessionTables;
 use crate::command::explain::keys::Keys;
 use crate::command::explain::steps::Steps;
 use crate::config::{Access, Config};
 
-/// The memory of a gateway that has just started.
-pub(super) fn empty_memory(now: u64) -> Memory {
-    Memory::new(1, now)
+/// Returns the tables of a gateway that has just started.
+pub(super) fn empty_tables(now: u64) -> SessionTables {
+    SessionTables::new(1, now)
 }
 
 /// The knowledge of a gateway with these keys.
-pub(super) fn knowledge<'a>(keys: &'a Keys, memory: &'a Memory, config: &Config, now: u64) -> Knowledge<'a> {
+pub(super) fn knowledge<'a>(
+    keys: &'a Keys,
+    memory: &'a SessionTables,
+    config: &Config,
+    now: u64,
+) -> Knowledge<'a> {
     Knowledge {
         keys: &keys.set,
         key_generation: 0,

@@ -14,7 +14,7 @@ use rustix::net::{
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::time::timeout;
 
-use crate::process::upgrade::words::{ANSWER_TIMEOUT, HEARS_REVOCATIONS, REVOCATIONS};
+use crate::process::upgrade::protocol::{ANSWER_TIMEOUT, HEARS_REVOCATIONS, REVOCATIONS};
 
 /// Begins what the old process says. Its number changes with the form.
 const GREETING: &str = "portcullis upgrade 1";

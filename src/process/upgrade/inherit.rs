@@ -13,11 +13,11 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::process::upgrade::descriptors::{self, Abilities, Greeting, Listening, Purpose, Refusal};
+use crate::process::upgrade::protocol::{ANSWER_TIMEOUT, READY, REVOCATIONS};
 use crate::process::upgrade::revocations::{self, Feed, Hear, Progress};
 use crate::process::upgrade::socket;
-use crate::process::upgrade::words::{ANSWER_TIMEOUT, READY, REVOCATIONS};
 
 /// Whoever ends a connection without a word is asked again, so often, and after such a pause.
 const TRIES: usize = 40;
@@ -126,7 +126,7 @@ impl Inherited {
 
     /// Takes what the old process has revoked, and from now on what it revokes. Returns once all is taken that it knows
     /// now.
-    pub(crate) async fn follow(self, memory: &Memory, hear: Hear) -> Result<Successor, NotWanted> {
+    pub(crate) async fn follow(self, memory: &SessionTables, hear: Hear) -> Result<Successor, NotWanted> {
         let Self { path, old, can, .. } = self;
         let (is_complete, complete) = oneshot::channel();
         let (has_let_go, let_go) = oneshot::channel();
@@ -243,7 +243,7 @@ impl Successor {
 
 impl Old {
     /// Tells it what is revoked here, until it has ended: its open streams end by that.
-    pub(crate) async fn tell(mut self, memory: Arc<Memory>) {
+    pub(crate) async fn tell(mut self, memory: Arc<SessionTables>) {
         if let Some(feed) = self.feed.take() {
             let (_never, is_over) = oneshot::channel();
             // An error is its end.

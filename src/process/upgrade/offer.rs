@@ -12,11 +12,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::process::upgrade::descriptors::{self, Listening, Refusal, malformed};
+use crate::process::upgrade::protocol::{MAX_WORDS, READY, REVOCATIONS};
 use crate::process::upgrade::revocations::{self, Feed, Hear, Progress};
 use crate::process::upgrade::socket::Place;
-use crate::process::upgrade::words::{MAX_WORDS, READY, REVOCATIONS};
 
 /// Before another try, where nobody can be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ const REPLACING_INTERVAL: Duration = Duration::from_millis(10);
 pub(crate) struct Estate {
     pub(crate) listeners: Vec<Listening>,
     /// With what is revoked.
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<SessionTables>,
     /// Takes what is revoked elsewhere.
     pub(crate) hear: Hear,
     /// Told once another process has the listeners and accepts.
@@ -137,7 +137,11 @@ async fn while_others_are_refused<T>(socket: &UnixListener, work: impl Future<Ou
 }
 
 /// Gives the listeners to a new process, tells what is revoked, and waits until it is ready; `None`: it gave up.
-async fn give(stream: UnixStream, listeners: &[Listening], memory: &Memory) -> io::Result<Option<Heir>> {
+async fn give(
+    stream: UnixStream,
+    listeners: &[Listening],
+    memory: &SessionTables,
+) -> io::Result<Option<Heir>> {
     descriptors::send(&stream, listeners).await?;
     let (words, stream) = stream.into_split();
     let words = BufReader::new(words.take(MAX_WORDS as u64));
@@ -191,7 +195,7 @@ impl Heir {
         Ok(true)
     }
 
-    async fn tell(&mut self, memory: &Memory) -> io::Result<()> {
+    async fn tell(&mut self, memory: &SessionTables) -> io::Result<()> {
         match &mut self.feed {
             Some(feed) => feed.go_on(&memory.revocations, &mut self.stream).await,
             None => Ok(()),
@@ -201,7 +205,7 @@ impl Heir {
     /// Tells what is revoked here, and takes what is revoked there, until nothing is served here any more.
     async fn exchange_to_the_end(
         self,
-        memory: &Memory,
+        memory: &SessionTables,
         hear: Hear,
         is_drained: oneshot::Receiver<()>,
     ) -> io::Result<()> {

@@ -13,7 +13,7 @@
 //!    [`Decision`](access::decision::Decision). It is pure. With a valid JWT it says `Forward`, and nothing else is asked.
 //! 4. **What follows from it** (`gateway/admission.rs`): a refresh by [`session::Sessions::refresh`], after which
 //!    [`access::decision::admit`] decides again; a login, logout or user object of our own (`gateway/endpoints.rs`); what a
-//!    provider sends (`gateway/backchannel_logout.rs`, `fusionauth_webhook.rs`); an
+//!    provider sends (`gateway/backchannel_logout.rs`, `provider_webhook.rs`); an
 //!    answer with a [`respond::Problem`]; or on to the app.
 //! 5. **To the app** (`gateway/upstream_request.rs`): the client's own identity and forwarding headers and the session's
 //!    cookies are taken out, the headers of the [`Identity`](access::identity::Identity) put in.

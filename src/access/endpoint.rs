@@ -131,8 +131,8 @@ impl Endpoint {
                 answer: "200, for a logout token of the provider",
             },
             Self::Webhook => EndpointRules {
-                name: "fusionauth_webhook",
-                title: "FusionAuth's webhook",
+                name: config::Webhook::NAME,
+                title: config::Webhook::TITLE,
                 methods: Methods::Post,
                 callers: Callers::Providers,
                 needs: Needs::Nothing(|| Call::Webhook),
@@ -149,7 +149,7 @@ impl Endpoint {
             Self::User => Some(&app.user.path),
             Self::Logout => Some(&app.logout.path),
             Self::BackchannelLogout => app.backchannel_logout.as_ref().map(|endpoint| &*endpoint.path),
-            Self::Webhook => app.fusionauth_webhook.as_ref().map(|endpoint| &*endpoint.path),
+            Self::Webhook => app.webhook.as_ref().map(|endpoint| &*endpoint.path),
         }
     }
 }

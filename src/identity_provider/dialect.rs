@@ -143,7 +143,7 @@ pub(super) trait Dialect: Debug + Send + Sync {
     /// Returns the reading of what its webhook sends to an app of this client. `None`: it sends nothing.
     fn webhook(
         &self,
-        _settings: &config::FusionAuthWebhook,
+        _settings: &config::Webhook,
         _client_id: &str,
         _provider: &config::IdentityProvider,
     ) -> Option<Box<dyn Webhook>> {

@@ -102,7 +102,7 @@ impl IdentityProvider {
 
     /// Returns the reading of what its webhook sends to an app; `None`: the app takes nothing from it.
     pub fn webhook(&self, app: &config::App) -> Option<Box<dyn Webhook>> {
-        self.dialect.webhook(app.fusionauth_webhook.as_ref()?, &app.client_id, &self.config)
+        self.dialect.webhook(app.webhook.as_ref()?, &app.client_id, &self.config)
     }
 
     /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again

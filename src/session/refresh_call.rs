@@ -120,7 +120,7 @@ struct Call {
     memory: Arc<Memory>,
     refresh_ahead: u64,
     refresh_token: RefreshToken,
-    /// One provider's refresh API wants it, too (FusionAuth).
+    /// One provider's refresh API wants it, too.
     old_jwt: Option<AccessToken>,
     /// When the session was there already, in Unix seconds, as far as that is known.
     age: Option<u64>,

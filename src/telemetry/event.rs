@@ -19,7 +19,7 @@ pub(crate) enum Event {
     BackchannelLogout,
     /// A logout token was refused.
     BackchannelLogoutRefused,
-    /// FusionAuth told of an event.
+    /// The provider's webhook told of an event.
     Webhook,
     /// Its event was refused.
     WebhookRefused,

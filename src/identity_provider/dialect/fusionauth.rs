@@ -151,7 +151,7 @@ impl Dialect for FusionAuth {
 
     fn webhook(
         &self,
-        settings: &config::FusionAuthWebhook,
+        settings: &config::Webhook,
         client_id: &str,
         provider: &config::IdentityProvider,
     ) -> Option<Box<dyn Webhook>> {

@@ -61,7 +61,7 @@ impl Webhook for WebhookRules {
 impl WebhookRules {
     /// Prepares a webhook's setting for an app of this client, at this provider.
     pub(super) fn new(
-        webhook: &config::FusionAuthWebhook,
+        webhook: &config::Webhook,
         client_id: &str,
         provider: &config::IdentityProvider,
     ) -> Self {

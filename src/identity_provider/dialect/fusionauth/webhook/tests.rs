@@ -12,7 +12,7 @@ const BODY: &[u8] = br#"{"event":{"type":"test"}}"#;
 
 fn rules(secret: Option<(&str, Algorithm)>) -> WebhookRules {
     let hmac = secret.map(|(secret, algorithm)| WebhookSecret { secret: Secret::new(secret), algorithm });
-    let webhook = config::FusionAuthWebhook { path: "/hook".into(), hmac };
+    let webhook = config::Webhook { path: "/hook".into(), hmac };
     let provider = "[identity_providers.main]\nissuer = 'https://id.example.com'\nalgorithms = ['RS256', 'EdDSA']\n\
                     [apps.a]\nhosts = ['a']\nupstreams = ['http://b']\nclient_id = 'a'\nclient_secret = 's'";
     let config = config::parse(provider).unwrap().config;

@@ -46,7 +46,7 @@ pub use app::table::App;
 pub use app::upstreams::{HealthCheck, Timeouts, Upstream, UpstreamTls};
 pub use certificate_authorities::Authorities;
 pub use changes::{Change, Outline};
-pub use fusionauth_webhook::{FusionAuthWebhook, WebhookSecret};
+pub use fusionauth_webhook::{Webhook, WebhookSecret};
 pub use gateway_toml::Config;
 pub use identity_provider_settings::{ClientAuthentication, IdentityProvider, LogoutMethod};
 pub use load::{Loaded, load, load_admin_listen, parse};

@@ -9,6 +9,7 @@
 //! | `jwks`, `jwks_backoff` | its keys, and the times at which they are fetched |
 //! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
 //! | `dialect` | everything in which kinds of providers differ: a file for each |
+//! | `webhook` | what a provider's webhook says, whatever kind it is |
 //! | `codes`, `code_row`, `client_fix` | the meaning of providers' codes: one table; what an operator does about a refusal |
 //! | `form_body`, `client_authentication` | request bodies, and how a client proves who it is |
 //! | `http_client`, `provider_answer`, `call_error` | the one HTTP client: no redirects, time-outs, size caps |
@@ -43,6 +44,7 @@ mod provider_answer;
 mod retry_after;
 mod shared_fetch;
 mod token_answer;
+mod webhook;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -57,3 +59,4 @@ pub use not_ready::{NotReady, SetupError};
 pub use outcome::{ChallengeKind, ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};
 pub use provider::IdentityProvider;
 pub use retry_after::RetryAfter;
+pub use webhook::{Webhook, WebhookError, WebhookEvent};

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::{Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, Route};
+use crate::config::{Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, Route, Webhook};
 use crate::session::BodyKind;
 
 /// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
@@ -117,8 +117,8 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
     if let Some(endpoint) = &app.backchannel_logout {
         rows.push(row("back-channel logout", format!("POST {}", endpoint.path)));
     }
-    if let Some(endpoint) = &app.fusionauth_webhook {
-        rows.push(row("FusionAuth's webhook", format!("POST {}", endpoint.path)));
+    if let Some(endpoint) = &app.webhook {
+        rows.push(row(Webhook::TITLE, format!("POST {}", endpoint.path)));
     }
     if !app.token_parameters.is_empty() {
         rows.push(row("token parameters", joined(&app.token_parameter_names())));

@@ -16,9 +16,7 @@ use crate::gateway::answer::Answer;
 use crate::gateway::context::{Arrival, Context, Decided, Reply};
 use crate::gateway::request_body::RequestError;
 use crate::gateway::state::{App, State};
-use crate::gateway::{
-    backchannel_logout, fusionauth_webhook, request_body, secure_transport, session_cookies,
-};
+use crate::gateway::{backchannel_logout, provider_webhook, request_body, secure_transport, session_cookies};
 use crate::session::{BodyKind, Tokens, parse_credentials, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
@@ -35,7 +33,7 @@ pub(super) async fn answer(
         Call::Login => login(arrival, app, exchange, decided, reply).await,
         Call::Logout => Ok(logout(&arrival.state, app, exchange, reply).await),
         Call::BackchannelLogout => backchannel_logout::answer(arrival, app, exchange).await,
-        Call::FusionAuthWebhook => fusionauth_webhook::answer(arrival, app, exchange).await,
+        Call::Webhook => provider_webhook::answer(arrival, app, exchange).await,
         Call::User(identity) => {
             let answer = user_object(app, &identity);
             decided.user = Some(identity);

@@ -16,7 +16,7 @@ use crate::access::routes::Route;
 use crate::access::session_tables::SessionTables;
 use crate::config::{self, Config};
 use crate::gateway::open_streams::OpenStreams;
-use crate::identity_provider::IdentityProvider;
+use crate::identity_provider::{IdentityProvider, Webhook};
 use crate::session::{CookieWriter, RelyingParty, Sessions};
 use crate::syntax::authority::Authority;
 use crate::system::clock::Clock;
@@ -105,6 +105,8 @@ pub struct App {
     pub name: String,
     /// The rules of its sessions, its client and its provider.
     pub relying_party: Arc<RelyingParty>,
+    /// Reads the events of its provider's webhook; `None`: it takes none.
+    pub(crate) webhook: Option<Box<dyn Webhook>>,
     /// Writes its cookies.
     pub cookies: CookieWriter,
     /// Its hosts, sorted.
@@ -135,6 +137,7 @@ impl App {
         hosts.sort_unstable();
         Self {
             name: settings.name.clone(),
+            webhook: relying_party.provider.webhook(settings),
             relying_party,
             cookies: CookieWriter::new(settings.cookies.clone()),
             hosts,

@@ -26,6 +26,7 @@ use crate::identity_provider::not_ready::SetupError;
 use crate::identity_provider::outcome::TokenSet;
 use crate::identity_provider::provider_answer::is_wrong_url;
 use crate::identity_provider::token_answer;
+use crate::identity_provider::webhook::Webhook;
 
 /// One kind of provider.
 pub(super) trait Dialect: Debug + Send + Sync {
@@ -137,6 +138,16 @@ pub(super) trait Dialect: Debug + Send + Sync {
     /// Returns the questions that `portcullis doctor` asks a provider of this kind, besides the two grants.
     fn doctor_questions(&self) -> &'static [Question] {
         &[]
+    }
+
+    /// Returns the reading of what its webhook sends to an app of this client. `None`: it sends nothing.
+    fn webhook(
+        &self,
+        _settings: &config::Webhook,
+        _client_id: &str,
+        _provider: &config::IdentityProvider,
+    ) -> Option<Box<dyn Webhook>> {
+        None
     }
 }
 

@@ -14,6 +14,7 @@ use crate::identity_provider::http_client::HttpClient;
 use crate::identity_provider::jwks::KeyStore;
 use crate::identity_provider::jwks_backoff::{Pauses, UnknownKeySource};
 use crate::identity_provider::not_ready::{NotReady, SetupError};
+use crate::identity_provider::webhook::Webhook;
 use crate::system::explained::Explained;
 
 /// The seconds between two warnings of a clock that differs. Otherwise each login and refresh would warn.
@@ -97,6 +98,11 @@ impl IdentityProvider {
             }
             result => result,
         }
+    }
+
+    /// Returns the reading of what its webhook sends to an app; `None`: the app takes nothing from it.
+    pub fn webhook(&self, app: &config::App) -> Option<Box<dyn Webhook>> {
+        self.dialect.webhook(app.webhook.as_ref()?, &app.client_id, &self.config)
     }
 
     /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again

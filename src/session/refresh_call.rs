@@ -120,7 +120,7 @@ struct Call {
     memory: Arc<SessionTables>,
     refresh_ahead: u64,
     refresh_token: RefreshToken,
-    /// One provider's refresh API wants it, too (FusionAuth).
+    /// One provider's refresh API wants it, too.
     old_jwt: Option<AccessToken>,
     /// A time at which the session existed already, in Unix seconds, if one is known.
     age: Option<u64>,

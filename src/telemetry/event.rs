@@ -19,9 +19,9 @@ pub(crate) enum Event {
     BackchannelLogout,
     /// A logout token was refused.
     BackchannelLogoutRefused,
-    /// FusionAuth sent an event.
+    /// A provider sent an event.
     Webhook,
-    /// An event of FusionAuth was refused.
+    /// An event of a provider was refused.
     WebhookRefused,
     /// Somebody called `POST /sessions/revoke` on the admin listener.
     Revocation,

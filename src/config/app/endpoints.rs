@@ -1,7 +1,7 @@
-//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and
-//! `[apps.*.fusionauth_webhook]`: the endpoints that the gateway answers itself.
+//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and the table of the provider's
+//! webhook: the endpoints that the gateway answers itself.
 
-use crate::config::fusionauth_webhook::{FusionAuthWebhook, fusionauth_webhook};
+use crate::config::fusionauth_webhook::{self, Webhook};
 use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
 use crate::config::toml_tree::Value;
@@ -45,7 +45,7 @@ pub struct BackchannelLogout {
     pub path: String,
 }
 
-const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
+const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", Webhook::NAME];
 
 /// The endpoints as far as they could be read.
 #[expect(
@@ -57,7 +57,7 @@ pub(crate) struct Endpoints {
     pub(crate) user: Option<User>,
     pub(crate) logout: Option<Logout>,
     pub(crate) backchannel_logout: Option<Option<BackchannelLogout>>,
-    pub(crate) fusionauth_webhook: Option<Option<FusionAuthWebhook>>,
+    pub(crate) webhook: Option<Option<Webhook>>,
 }
 
 impl Endpoints {
@@ -68,7 +68,7 @@ impl Endpoints {
             self.user.as_ref().map(|user| user.path.as_str()),
             self.logout.as_ref().map(|logout| logout.path.as_str()),
             self.backchannel_logout.as_ref().and_then(Option::as_ref).map(|logout| logout.path.as_str()),
-            self.fusionauth_webhook.as_ref().and_then(Option::as_ref).map(|webhook| webhook.path.as_str()),
+            self.webhook.as_ref().and_then(Option::as_ref).map(|webhook| webhook.path.as_str()),
         ]
     }
 
@@ -81,13 +81,13 @@ impl Endpoints {
 /// Reads these tables of an app.
 pub(crate) fn endpoints(app: &Section<'_>) -> Endpoints {
     let tables = TABLES.map(|name| app.section(name));
-    let [login, user, logout, backchannel_logout, fusionauth_webhook] = &tables;
+    let [login, user, logout, backchannel_logout, webhook] = &tables;
     let endpoints = Endpoints {
         login: self::login(login),
         user: self::user(user),
         logout: self::logout(logout),
         backchannel_logout: self::backchannel_logout(backchannel_logout),
-        fusionauth_webhook: self::fusionauth_webhook(fusionauth_webhook),
+        webhook: fusionauth_webhook::webhook(webhook),
     };
     let paths: Vec<_> = tables.iter().zip(endpoints.path_of_each()).collect();
     check_paths(&paths);

@@ -10,7 +10,7 @@ use crate::config::app::routes::{Route, routes};
 use crate::config::app::upstreams::{
     HealthCheck, Timeouts, Upstream, UpstreamTls, health_check, timeouts, upstream_tls, upstreams,
 };
-use crate::config::fusionauth_webhook::{self, FusionAuthWebhook};
+use crate::config::fusionauth_webhook::{self, Webhook};
 use crate::config::identity_provider::ReadProvider;
 use crate::config::identity_provider_settings::ClientAuthentication;
 use crate::config::quoting::{list, quote};
@@ -56,7 +56,7 @@ pub struct App {
     /// `[apps.NAME.backchannel_logout]`; `None`: there is no such endpoint.
     pub backchannel_logout: Option<BackchannelLogout>,
     /// `[apps.NAME.fusionauth_webhook]`; `None`: there is no such endpoint. Only with FusionAuth.
-    pub fusionauth_webhook: Option<FusionAuthWebhook>,
+    pub webhook: Option<Webhook>,
     /// `[apps.NAME.cookies]`.
     pub cookies: Cookies,
     /// `[apps.NAME.identity_headers]`, in the file's order.
@@ -132,7 +132,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     });
     let endpoints = endpoints(section);
     let provider = provider.and_then(|read| read.provider.as_ref());
-    if let (Some(Some(webhook)), Some(provider)) = (&endpoints.fusionauth_webhook, provider) {
+    if let (Some(Some(webhook)), Some(provider)) = (&endpoints.webhook, provider) {
         fusionauth_webhook::check(section, webhook, provider);
     }
     let token_parameters =
@@ -163,7 +163,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         user: endpoints.user?,
         logout: endpoints.logout?,
         backchannel_logout: endpoints.backchannel_logout?,
-        fusionauth_webhook: endpoints.fusionauth_webhook?,
+        webhook: endpoints.webhook?,
         cookies: read.cookies.clone()?,
         identity_headers: identity_headers?,
         max_identity_header_size: max_identity_header_size?,

@@ -223,7 +223,7 @@ fn bound_step(
     }
 }
 
-/// Formats a time for people.
+/// Formats the time between two moments for people.
 fn span(later: u64, earlier: u64) -> String {
     let seconds = later.saturating_sub(earlier);
     match seconds {

@@ -216,7 +216,7 @@ mod tests {
         std::fs::write(&secret, "canary-2").unwrap();
         let new = crate::config::load(&path).unwrap().config.outline;
         assert_eq!(old.changes(&new).len(), 1);
-        // A certificate is not a secret, so the name of its file may be shown.
+        // A certificate is not a secret, so a message may show which certificate it is.
         let (ca, certificate) = (directory.path().join("ca.pem"), |name: &str| {
             rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem()
         });

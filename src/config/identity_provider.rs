@@ -140,7 +140,7 @@ impl Addresses<'_> {
     }
 }
 
-/// Reads the URL of a key, if the file has the key.
+/// Returns the URL of a key, if the file has the key and the URL could be read.
 fn known(url: Option<&Option<Url>>) -> Option<&Url> {
     url.and_then(Option::as_ref)
 }

@@ -16,7 +16,7 @@ impl Secret {
         Self(SecretText::from(text.into()))
     }
 
-    /// Returns the secret's text. Only the code that sends or compares the secret calls this.
+    /// Returns the secret's text. Only the code that uses the secret may call this.
     pub fn expose(&self) -> &str {
         &self.0
     }

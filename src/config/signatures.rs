@@ -29,7 +29,7 @@ pub(super) fn signatures(section: &Section<'_>) -> (Option<Vec<Algorithm>>, Opti
     (algorithms, secret)
 }
 
-/// An algorithm with its name. Only the same name twice is an error.
+/// Reads an algorithm. Returns it with its name, because only the same name twice is an error.
 fn algorithm(item: &Item<'_>) -> Option<(String, Algorithm)> {
     const HINT: &str = "write one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`, \
                         or with `hmac_secret` one of `HS256`, `HS384`, `HS512`";

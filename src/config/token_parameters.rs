@@ -71,7 +71,7 @@ fn read(section: &Section<'_>, may_be_empty: bool) -> Option<Vec<TokenParameter>
     is_sound.then_some(parameters)
 }
 
-/// Names are compared without regard to case, because some servers ignore case.
+/// Checks a name without regard to case, because some servers ignore case.
 fn usable_name(name: &str, item: &Item<'_>) -> Option<()> {
     if let Some((own, hint)) = OWN.iter().find(|(own, _)| name.eq_ignore_ascii_case(own)) {
         return item.fault(format!("`{own}` is a parameter that Portcullis sends itself"), *hint);

@@ -39,7 +39,7 @@ pub struct App {
     pub client_id: String,
     /// The client's secret. A public client has `None`.
     pub client_secret: Option<Secret>,
-    /// Any of these must be in `aud`. Empty: the default rule of design.md section 3.
+    /// One of these must be in `aud`. If the list is empty, the default rule applies (docs/behaviour.md, verification).
     pub audience: Vec<String>,
     /// The clients whose tokens the app accepts. The claims `azp`, `client_id`, `cid` and `appid` name them.
     pub authorized_parties: Vec<String>,

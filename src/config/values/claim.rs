@@ -61,11 +61,11 @@ pub(crate) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     Some(ClaimPath::Segments(segments))
 }
 
-/// Returns the kind of path whose notation the text uses, if it is another kind. Names of claims do not look like that.
-/// The claim would never be found, and nobody would notice.
+/// Returns a message and a hint if the path has the notation of another kind of path. Names of claims do not look like
+/// that. Portcullis would never find the claim, and nobody would notice.
 fn other_notation(segments: &[String], is_dotted: bool) -> Option<(String, &'static str)> {
     let first = segments.first()?;
-    // Said of every value of the file.
+    // `placeholder` warns about these in all values of the file.
     if segments.iter().any(|segment| segment.contains("${") || segment.contains("{{")) {
         return None;
     }

@@ -59,8 +59,8 @@ fn instead(name: &str) -> String {
     if is_name(name) || is_address { format!("write `\"{name}\"`") } else { String::from(EXAMPLE) }
 }
 
-/// Returns true if the label has only letters, digits, hyphens and underscores. RFC 1123 forbids underscores, but they
-/// are in use.
+/// Returns true if the labels have only letters, digits, hyphens and underscores. RFC 1123 forbids underscores, but
+/// they are in use.
 fn is_name(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {

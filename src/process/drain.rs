@@ -1,4 +1,4 @@
-//! Stops a server. Requests that are under way may end, but at most for `server.shutdown_grace`.
+//! Stops a server. Requests under way get at most `server.shutdown_grace` to end.
 
 use std::future::Future;
 use std::sync::Arc;

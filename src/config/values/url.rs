@@ -47,7 +47,7 @@ pub(crate) fn parse_http(text: &str, hint: &str) -> Result<Url, Fault> {
     parse_http_shown(text, text, hint)
 }
 
-/// Parses a URL of which the file writes another form. Messages quote that form, `shown`.
+/// Parses `text`. The file writes the URL in another form, `shown`, and messages quote that form.
 pub(crate) fn parse_http_shown(shown: &str, text: &str, hint: &str) -> Result<Url, Fault> {
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {

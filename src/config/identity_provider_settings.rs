@@ -22,7 +22,7 @@ pub struct IdentityProvider {
     pub issuer: String,
     /// The `scope` of the password grant. With `None`, no `scope` is sent.
     pub scope: Option<String>,
-    /// The parameters of the password and refresh grants. Those of each app are in [`App::token_parameters`].
+    /// The parameters of the password and refresh grants. Those of each app are in `App::token_parameters`.
     pub token_parameters: Vec<TokenParameter>,
     /// The client's authentication at the token endpoint.
     pub client_auth: ClientAuthentication,

@@ -1,5 +1,5 @@
-//! The answers of our own endpoints; those to browsers (login, user, logout) are made here. `access/endpoint.rs` says
-//! which endpoints there are.
+//! The answers of our own endpoints. The answers to browsers (login, user, logout) are made here. `access/endpoint.rs`
+//! lists the endpoints.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::session::{BodyKind, Tokens, parse_credentials, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 
-/// Answers a call of one of our endpoints.
+/// Answers a request to one of our endpoints.
 pub(super) async fn answer(
     call: Call,
     app: &App,
@@ -57,7 +57,7 @@ async fn login(
         Err(RequestError::Broken(error)) => Err(error),
         Err(RequestError::Refused(problem)) => {
             if matches!(problem.reason, ReasonCode::LoginBody | ReasonCode::UnsupportedMediaType) {
-                // Only the sender is told what came: the name of a field may be a piece of a password.
+                // Only the sender is told which fields came, because the name of a field may be part of a password.
                 debug!(
                     request_id = text(arrival.request_id.as_ref()),
                     app = app.name,
@@ -105,7 +105,7 @@ async fn try_login(
     Ok(tokens)
 }
 
-/// Answers a logout: the session is over in any case, also if the provider is down.
+/// Answers a logout. The session is over in any case, even if the provider is down.
 async fn logout(state: &State, app: &App, exchange: &Session, reply: &mut Reply) -> Answer {
     let PresentedSession { presented, grant, identity } = presented_session(state, app, exchange);
     reply.new_cookies = Some(session_cookies::cleared(app, exchange.req_header(), presented));

@@ -9,13 +9,13 @@ pub(crate) enum Event {
     LoginRefused,
     /// A session has a new JWT.
     Refresh,
-    /// A session got no new JWT, and goes on.
+    /// A session got no new JWT, but goes on.
     RefreshRefused,
     /// A session is over.
     SessionEnded,
     /// The user ended a session.
     Logout,
-    /// The provider ended sessions, by a logout token.
+    /// The provider ended sessions with a logout token.
     BackchannelLogout,
     /// A logout token was refused.
     BackchannelLogoutRefused,
@@ -30,7 +30,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// All of them.
+    /// All events.
     #[cfg(test)]
     pub(crate) const ALL: [Self; 12] = [
         Self::Login,
@@ -47,7 +47,7 @@ impl Event {
         Self::RevocationRefused,
     ];
 
-    /// The stable text in `event`.
+    /// Returns the stable text in `event`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",

@@ -33,7 +33,7 @@ pub struct App {
     pub hosts: Vec<String>,
     /// The app's upstreams. There is at least one.
     pub upstreams: Vec<Upstream>,
-    /// The provider's index in [`Config::identity_providers`].
+    /// The provider's index in `Config::identity_providers`.
     pub identity_provider: usize,
     /// The client at the provider.
     pub client_id: String,

@@ -12,7 +12,7 @@ use crate::access::decision::{Decision, Knowledge, RequestHead, decide};
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::lifetime::Lifetime;
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
 use crate::access::tokens::{AccessToken, RefreshToken};
@@ -90,7 +90,7 @@ fn a_session() {
         over: None,
     });
     assert_discreet(&Grant { refresh_token: refresh_token(), record: None });
-    let memory = Memory::new(8, NOW);
+    let memory = SessionTables::new(8, NOW);
     let scope = Scope { app: 0, key_generation: 1 };
     memory.verified.insert(CANARY, scope, &identity, Lifetime::UNLIMITED, NOW);
     assert_discreet(&memory);
@@ -109,7 +109,7 @@ fn a_request_and_what_is_decided_about_it() {
     let (method, host) = (Method::GET, "store.example.com");
     let request = RequestHead { method: &method, path: "/x", host, headers: &headers, websocket: false };
     assert_discreet(&request);
-    let (rules, keys, memory) = (app_rules(""), key_set(), Memory::new(8, NOW));
+    let (rules, keys, memory) = (app_rules(""), key_set(), SessionTables::new(8, NOW));
     let known = Knowledge {
         keys: &keys,
         key_generation: 1,

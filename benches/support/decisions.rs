@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use portcullis::access::decision::{AppRules, Knowledge, RequestHead};
 use portcullis::access::key_set::KeySet;
-use portcullis::access::memory::Memory;
+use portcullis::access::session_tables::SessionTables;
 
 use crate::issuer::{Error, Issuer};
 use crate::store::store_toml;
@@ -20,7 +20,7 @@ pub(crate) struct Prepared {
     /// The provider's.
     pub(crate) keys: KeySet,
     /// Empty at first.
-    pub(crate) memory: Memory,
+    pub(crate) memory: SessionTables,
     /// Those of a browser with that session.
     pub(crate) headers: HeaderMap,
 }
@@ -36,7 +36,7 @@ impl Prepared {
         Ok(Self {
             rules: AppRules::new(app, provider, &config.session),
             keys: KeySet::from_jwks(jwks.as_bytes(), &provider.algorithms)?,
-            memory: Memory::new(1024, NOW),
+            memory: SessionTables::new(1024, NOW),
             headers: headers(&token)?,
         })
     }

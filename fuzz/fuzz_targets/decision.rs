@@ -20,8 +20,8 @@ use portcullis::access::cookie_codec;
 use portcullis::access::decision::{AppRules, Decision, Knowledge, Permit, Reason, RequestHead, decide};
 use portcullis::access::endpoint::Call;
 use portcullis::access::key_set::KeySet;
-use portcullis::access::memory::Memory;
 use portcullis::access::revocations::{EndedBy, Mark};
+use portcullis::access::session_tables::SessionTables;
 use portcullis::access::token::MAX_TOKEN_LENGTH;
 use portcullis::answer::reason::ReasonCode;
 use portcullis_fuzz::tokens::{ISSUER, LEEWAY, Signer, claims, jwks, mint, read_signed};
@@ -140,7 +140,7 @@ struct World {
     key_bits: u8,
     keys: KeySet,
     key_generation: u64,
-    memory: Memory,
+    memory: SessionTables,
     minted: Vec<String>,
     /// `sid`s, and subjects with the time until which they are meant.
     revoked_sessions: HashSet<String>,
@@ -153,7 +153,7 @@ fuzz_target!(|steps: Vec<Step<'_>>| {
         key_bits: 3,
         keys: key_set(3),
         key_generation: 1,
-        memory: Memory::new(8, NOW),
+        memory: SessionTables::new(8, NOW),
         minted: Vec::new(),
         revoked_sessions: HashSet::new(),
         revoked_subjects: HashMap::new(),
@@ -282,7 +282,7 @@ impl World {
                 self.check_refresh_or_end(request, app, decision);
                 true
             }
-            Decision::Serve(Call::BackchannelLogout | Call::FusionAuthWebhook) => {
+            Decision::Serve(Call::BackchannelLogout | Call::Webhook) => {
                 unreachable!("neither is configured")
             }
             Decision::FetchKeys => {

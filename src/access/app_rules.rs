@@ -4,14 +4,13 @@
 use http::StatusCode;
 
 use crate::access::cookies::CookieNames;
-use crate::access::fusionauth_webhook::WebhookRules;
 use crate::access::grant::SessionRules;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
-use crate::access::memory::Memory;
 use crate::access::numbers::Numbers;
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::Routes;
+use crate::access::session_tables::SessionTables;
 use crate::access::token::TokenRules;
 use crate::config;
 
@@ -32,8 +31,6 @@ pub struct AppRules {
     pub token: TokenRules,
     /// The rules for its sessions.
     pub session: SessionRules,
-    /// The rules for events of FusionAuth's webhook.
-    pub webhook: Option<WebhookRules>,
     /// The rules for the identity headers and the user object.
     pub identity: IdentityRules,
     /// Headers that only Portcullis may send to it.
@@ -52,7 +49,7 @@ pub struct Knowledge<'a> {
     /// The number of the keys' state. It changes when the keys change.
     pub key_generation: u64,
     /// The tables that remember earlier requests.
-    pub memory: &'a Memory,
+    pub memory: &'a SessionTables,
     /// The current time in Unix seconds.
     pub now: u64,
     /// `refresh.ahead`, in seconds.
@@ -85,10 +82,6 @@ impl AppRules {
                 leeway: provider.leeway.as_secs(),
                 access_token_is_id_token: provider.access_token_is_id_token,
             },
-            webhook: app
-                .fusionauth_webhook
-                .as_ref()
-                .map(|webhook| WebhookRules::new(webhook, &app.client_id, provider)),
             identity: IdentityRules {
                 roles_claim: app.roles_claim.clone(),
                 headers: app.identity_headers.iter().map(Into::into).collect(),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetimes};
-use crate::access::memory::Memory;
 use crate::access::reason::Reason;
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
+use crate::access::session_tables::SessionTables;
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
 
@@ -38,7 +38,7 @@ pub struct Grant {
 pub struct Previous {
     /// The identity in the JWT.
     pub identity: Arc<Identity>,
-    /// The JWT itself. FusionAuth's refresh API needs it, too.
+    /// The JWT itself. One provider's refresh API needs it, too.
     pub access_token: AccessToken,
     /// It is still valid. If the refresh fails for a temporary reason, it stays in use.
     pub still_valid: bool,
@@ -99,7 +99,7 @@ impl SessionRules {
     pub(super) fn check_record(
         &self,
         record: &SessionRecord,
-        memory: &Memory,
+        memory: &SessionTables,
         now: u64,
     ) -> Result<(), Reason> {
         if let Some(revocation) = self.revocation(record, &memory.revocations, now) {

@@ -30,7 +30,7 @@ pub(crate) fn latest_issue(now: u64, leeway: u64) -> u64 {
 
 /// Returns the claims of a token with a valid signature. `is_type` judges `typ` (without `application/`). It gets
 /// `None` if there is no `typ`.
-pub(super) fn open(
+pub(crate) fn open(
     token: &str,
     algorithms: &[Algorithm],
     is_type: impl Fn(Option<&str>) -> bool,
@@ -123,7 +123,7 @@ fn check_signature(
 }
 
 /// Returns a claim, which must be a string if it is present.
-pub(super) fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
+pub(crate) fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

@@ -1,6 +1,6 @@
-//! The ends of an exchange: the reasons for them, and the time-outs that bring some of them about.
+//! The reasons why an exchange ends, and the time-outs that lead to some of them.
 //!
-//! The gateway sets the time-outs, and whatever waits reads them.
+//! The gateway sets the time-outs. The code that waits reads them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -24,10 +24,9 @@ pub(crate) enum EndReason {
     Answered,
     /// The client has closed its writing side, and nothing has gone to it for a while.
     ClientLeft,
-    /// Nothing moved on an upgraded connection for the app's `idle` time-out.
+    /// Nothing went over an upgraded connection, either way, for the app's `idle` time-out.
     Idle,
-    /// The app sent nothing more of its answer, and took nothing of the request, for its `idle` time-out: the answer is
-    /// cut.
+    /// The app sent no more of its answer, and took nothing of the request, for its `idle` time-out. The answer is cut.
     AppIdle,
     /// The session behind an open stream is no longer good: see
     /// [`crate::connection::exchange_control::ExchangeHandle`].
@@ -37,7 +36,7 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
-    /// All of them.
+    /// All reasons.
     pub(crate) const ALL: [Self; 9] = [
         Self::ResponseTimeout,
         Self::BodyTooSlow,
@@ -77,17 +76,17 @@ impl EndReason {
 pub(crate) struct ExchangeTimeouts {
     /// The instants below are milliseconds since this one.
     opened: Instant,
-    /// Milliseconds; 0 is disarmed.
+    /// In milliseconds. 0 means that it is not armed.
     response_timeout: AtomicU64,
-    /// When it was armed.
+    /// When the response time-out was armed.
     response_armed_at: AtomicU64,
-    /// Milliseconds; 0 is none.
+    /// In milliseconds. 0 means none.
     idle_timeout: AtomicU64,
-    /// Milliseconds; 0 is none.
+    /// In milliseconds. 0 means none.
     answer_timeout: AtomicU64,
-    /// When the app was last seen to take something of the request; 0 is never.
+    /// When the app was last seen to take something of the request. 0 means never.
     app_took_at: AtomicU64,
-    /// Milliseconds; 0 is the default.
+    /// In milliseconds. 0 means the default.
     write_timeout: AtomicU64,
     rate_exempt: AtomicBool,
 }
@@ -106,7 +105,7 @@ impl ExchangeTimeouts {
         }
     }
 
-    /// Forgets what the last exchange asked for.
+    /// Forgets the time-outs of the last exchange.
     pub(super) fn reset(&self) {
         self.response_timeout.store(0, Ordering::Relaxed);
         self.idle_timeout.store(0, Ordering::Relaxed);
@@ -122,7 +121,7 @@ impl ExchangeTimeouts {
         self.response_timeout.store(milliseconds(timeout), Ordering::Release);
     }
 
-    /// Notes that the response head is there.
+    /// Notes that the response head has come.
     pub(crate) fn disarm_response(&self) {
         self.response_timeout.store(0, Ordering::Release);
     }
@@ -153,12 +152,12 @@ impl ExchangeTimeouts {
         self.write_timeout.store(milliseconds(timeout), Ordering::Release);
     }
 
-    /// Lets this request's body be as slow as it likes.
+    /// Lets this request's body come at any rate.
     pub(crate) fn exempt_from_body_rate(&self) {
         self.rate_exempt.store(true, Ordering::Release);
     }
 
-    /// Returns when reads fail, if nothing moved since `last_moved` and nothing moves until then.
+    /// Returns when reads fail if nothing has moved since `last_moved` and nothing moves until then.
     pub(crate) fn response_deadline(&self, last_moved: Option<Instant>) -> Option<Instant> {
         let timeout = self.response_timeout.load(Ordering::Acquire);
         if timeout == 0 {

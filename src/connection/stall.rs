@@ -1,4 +1,4 @@
-//! The wait for the other side of a connection: whether it still takes what it is sent.
+//! Waits for the other side of a connection, and finds out if it still takes the bytes that it is sent.
 //!
 //! The system tells a writer that there is room only once a good part of its buffer is empty. But a reader that is slow
 //! but steady takes bytes all the time. The system knows this, because the other side acknowledges the bytes.
@@ -104,7 +104,7 @@ struct Waiting {
 }
 
 impl Stall {
-    /// Something got through.
+    /// Ends the wait, since something got through.
     pub(crate) fn end(&mut self) {
         self.waiting = None;
     }

@@ -5,8 +5,8 @@
 //! not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks, which it does
 //! not know.
 //!
-//! All requests take this way, so that those without a large body share connections. Everything else is as for other
-//! apps: the functions that Pingora's phases call are called in the same order.
+//! All requests take this way, so that those without a large body share connections. Everything else is
+//! done as for other apps: this module calls the functions of Pingora's phases, in the same order.
 
 mod upload;
 
@@ -50,9 +50,10 @@ pub(super) async fn proxy(
 ) -> Result<Proxied> {
     loop {
         let mut peer = upstream_choice::peer(exchange, permitted).await?;
-        // Also where the app wants HTTP/1.1 by now: see below.
+        // The app may also have changed to HTTP/1.1 in the meantime: see below.
         if !http2::is_offered(&peer) {
-            // Or the next one's turn would be lost: with two addresses, one would never have any.
+            // The address is kept, or it would lose its turn. With two addresses, one of them would then never have a
+            // turn.
             permitted.to_app.peer = Some(peer);
             return Ok(Proxied::OverHttp1);
         }
@@ -65,7 +66,7 @@ pub(super) async fn proxy(
             Ok(Some((mut upstream, is_reused))) => {
                 let called = call(permitted, outgoing, &peer, &mut upstream, exchange).await;
                 if matches!(&called, Err(error) if *error.etype() == ErrorType::ReadTimedout) {
-                    // It may be the connection that does not answer.
+                    // The connection itself may be the reason why nothing arrives.
                     upstream.conn.mark_shutdown();
                 }
                 outgoing.connections.close(upstream, &peer);
@@ -122,7 +123,8 @@ async fn call(
         Upload::new(sending, exchange, timeouts.idle, socket, permitted.arrival.connection.clone());
     let mut answer = Answer { upstream, has_head: false, has_body: false };
     loop {
-        // Usually the client's connection knows how long the app is waited for, and it is always read; but not here.
+        // Usually the client's connection measures how long the app may take, because it is always read. Here it is not
+        // read.
         let patience = if answer.has_head { timeouts.idle } else { timeouts.response };
         answer.upstream.read_timeout = upload.is_deaf(exchange).then_some(patience);
         let part = tokio::select! {
@@ -138,7 +140,7 @@ async fn call(
     }
 }
 
-/// The head that the app sees.
+/// Makes the head that the app sees.
 async fn request_head(
     permitted: &mut Permitted<'_>,
     mark: &Mark,
@@ -173,7 +175,7 @@ async fn pass_on(permitted: &mut Permitted<'_>, mut part: HttpTask, exchange: &m
             {
                 head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
             }
-            // Pingora writes no other to a connection of HTTP/1.x.
+            // Pingora writes only this version to a connection of HTTP/1.x.
             head.set_version(Version::HTTP_11);
         }
         HttpTask::Trailer(Some(trailers)) => {

@@ -41,9 +41,9 @@ pub(super) enum AtRefresh {
     Dead,
     /// The refresh token is good, but the user has to do something first.
     Step(ChallengeKind),
-    /// As at a login; the session is kept.
+    /// The client, or what it may do, is set up wrongly. The session is kept.
     Operator,
-    /// As at a login; the session is kept.
+    /// It says nothing about the user. The fault is a passing one, and the session is kept.
     Passing,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Row {
     pub(super) by: &'static str,
 }
 
-/// A row that says nothing about the user. The fault is a passing one.
+/// Makes a row that says nothing about the user. The fault is a passing one.
 pub(super) const fn row(member: Member, values: &'static [&'static str], by: &'static str) -> Row {
     Row {
         member,

@@ -25,7 +25,7 @@ impl RetryAfter {
     pub(super) fn of(answer: &Answer) -> Option<Self> {
         let text = answer.retry_after.as_deref()?.trim();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            // So many that they do not fit are too many.
+            // A number that does not fit is a very large one.
             return Some(Self(When::In(text.parse().unwrap_or(u64::MAX))));
         }
         let at = unix_seconds(text)?;
@@ -33,7 +33,7 @@ impl RetryAfter {
         Some(Self(since.map_or(When::At(at), |since| When::In(at.saturating_sub(since)))))
     }
 
-    /// Seconds from `now` (Unix seconds): at least one, at most an hour.
+    /// Returns the seconds from `now` (Unix seconds): at least one, at most an hour.
     pub fn seconds(self, now: u64) -> u64 {
         let seconds = match self.0 {
             When::In(seconds) => seconds,

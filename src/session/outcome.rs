@@ -16,7 +16,7 @@ pub struct Tokens {
     pub refresh_token: Option<RefreshToken>,
     /// The identity that they belong to.
     pub identity: Arc<Identity>,
-    /// [`AppRules::generation`] of the rules that they were verified by.
+    /// `AppRules::generation` of the rules that they were verified by.
     pub rules: u64,
 }
 

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::access::assessment::{Grant, Previous};
-use crate::access::memory::Memory;
 use crate::access::revocations::{Mark, Revocation};
+use crate::access::session_tables::SessionTables;
 use crate::access::token::TokenError;
 use crate::access::token_fix;
 use crate::access::tokens::{AccessToken, RefreshToken};
@@ -117,10 +117,10 @@ struct Call {
     relying_party: Arc<RelyingParty>,
     shared: Arc<dyn SharedState>,
     clock: Arc<dyn Clock>,
-    memory: Arc<Memory>,
+    memory: Arc<SessionTables>,
     refresh_ahead: u64,
     refresh_token: RefreshToken,
-    /// The old JWT. FusionAuth's refresh API needs it, too.
+    /// The old JWT. One provider's refresh API needs it, too.
     old_jwt: Option<AccessToken>,
     /// A time at which the session existed already, in Unix seconds, if one is known.
     age: Option<u64>,

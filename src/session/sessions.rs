@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::config;
 use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
@@ -25,14 +25,14 @@ pub struct Sessions {
     /// The largest number of logins of one user name and site that wait for each other.
     pub(super) max_waiting_logins: usize,
     pub(super) known_login_sites: Arc<KnownLoginSites>,
-    pub(super) memory: Arc<Memory>,
+    pub(super) memory: Arc<SessionTables>,
     /// The number of seconds for which the revocation of a session or a subject is kept.
     pub(super) revocation_lifetime: u64,
 }
 
 impl Sessions {
-    /// Creates the sessions of a gateway with these settings.
-    pub fn new(clock: Arc<dyn Clock>, memory: Arc<Memory>, config: &config::Config) -> Self {
+    /// The sessions of a gateway with these settings.
+    pub fn new(clock: Arc<dyn Clock>, memory: Arc<SessionTables>, config: &config::Config) -> Self {
         let (refresh, limits) = (&config.refresh, &config.server.limits);
         let replay_window = Arc::new(ReplayWindow::new(refresh.replay_window));
         let shared = InMemory::new(Arc::clone(&replay_window), Arc::clone(&memory), settings(config));

@@ -59,7 +59,7 @@ pub(crate) struct Framing {
 impl Framing {
     /// Adds a `Content-Length`. The same one again changes nothing (RFC 9110 section 8.6).
     pub(crate) fn add_length(&mut self, value: &[u8]) -> Result<(), AppHeadRefusal> {
-        // Not as a list field: an empty member is no length.
+        // The value is not read as a list field, because an empty member is not a length.
         for value in value.split(|&byte| byte == b',') {
             let length = number(trim(value)).ok_or(AppHeadRefusal::Length)?;
             if self.length.replace(length).is_some_and(|known| known != length) {

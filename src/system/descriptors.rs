@@ -38,7 +38,7 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Too few descriptors for as many connections as are wanted.
+/// Too few descriptors for the wanted number of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
     wanted: usize,
@@ -48,7 +48,7 @@ pub struct Shortage {
 }
 
 impl Shortage {
-    /// Which key it is about.
+    /// The configuration key that the shortage is about.
     pub const KEY: &'static str = "server.limits.max_connections";
 
     /// Returns the shortage that a process would have if it started here with this number of connections. Returns
@@ -65,7 +65,7 @@ impl Shortage {
         }
         let needed =
             u64::try_from(wanted).unwrap_or(u64::MAX).saturating_mul(OF_CONNECTION).saturating_add(open);
-        // Of that, again, some are scarce.
+        // At the limit that is needed, some descriptors are scarce as well.
         let needed = needed.saturating_add(scarce(needed.saturating_add(needed / 7)));
         Some(Self { wanted, limit, fitting, needed })
     }
@@ -159,7 +159,7 @@ mod tests {
             (20_000, 40_276, 20, None),
             (20_000, 40_275, 20, Some(19_999)),
             (400, 1024, 24, None),
-            // Nobody is served by none.
+            // With no connection, the gateway would serve nobody.
             (20_000, 16, 20, Some(1)),
             (20_000, 0, 0, Some(1)),
             (1, 0, 0, None),

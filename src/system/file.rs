@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// The byte order mark in UTF-8, which some editors put in front. It belongs to no text (RFC 3629 section 6).
+/// The byte order mark in UTF-8, which some editors write first. It is not part of the text (RFC 3629 section 6).
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The largest size of a file. It is more than any of them needs, and keeps a device file from filling the memory.
@@ -29,7 +29,7 @@ pub enum Unreadable {
     /// A part of the path is a file.
     #[error("`{}` is no directory", .0.display())]
     NotInDirectory(PathBuf),
-    /// A symbolic link without its end.
+    /// A symbolic link whose target does not exist.
     #[error("it is a link to `{}`, which does not exist", .0.display())]
     Dangling(PathBuf),
     /// A directory. Docker makes one if a file that is to be mounted is missing.
@@ -49,7 +49,7 @@ pub enum Unreadable {
     /// UTF-16, as older editors of Windows and its PowerShell write it.
     #[error("it is UTF-16, not UTF-8")]
     Utf16,
-    /// Latin-1 or the like.
+    /// Another encoding, such as Latin-1.
     #[error("it is not UTF-8, first on line {0}")]
     NotUtf8(usize),
     /// A program, an archive, a raw key.
@@ -187,7 +187,7 @@ mod tests {
         let path = directory.path().join("secret");
         fs::write(&path, "canary").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        // Made by hand: whoever runs this may be root, whom permissions do not stop.
+        // The error is made by hand: the user of this test may be root, whom permissions do not stop.
         let error = Unreadable::of(&path, io::Error::from(io::ErrorKind::PermissionDenied));
         let user = rustix::process::geteuid().as_raw();
         let expected = format!("permission denied to user {user}: it belongs to user {user}, with mode 0600");

@@ -53,7 +53,7 @@ const TABLE: &[Row] = &[
         ],
     ),
     row(
-        // Its key may also be of another kind, RSA in place of a curve.
+        // The key of that authority may also be of another kind, for example RSA instead of an elliptic curve.
         &["certificate: BadSignature", "certificate: UnsupportedSignatureAlgorithmForPublicKey"],
         "TLS: its certificate was signed by another authority of the same name",
         [
@@ -189,7 +189,7 @@ impl Unreachable {
             .or_else(|| from("certificate expired"))
             .or_else(|| from("fatal alert"));
         let detail = detail.or_else(|| from("invalid peer certificate: ")).unwrap_or_default();
-        // Pingora's own words follow.
+        // Words of Pingora's own follow.
         let detail = detail.split(", SNI: ").next().unwrap_or_default();
         Some(Self { what: row.means, detail: shown(detail), hint })
     }

@@ -1,4 +1,4 @@
-//! The audit log: what happens to sessions, with the target `audit`. It never has tokens, passwords or user names.
+//! The audit log: the events of sessions, with the target `audit`. It never has tokens, passwords or user names.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::telemetry::{metrics, traces};
 pub(crate) struct Cause {
     /// Its id.
     pub(crate) request_id: HeaderValue,
-    /// Where it came from.
+    /// The address that it came from.
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn cause() -> Option<Cause> {
     CAUSE.try_with(Clone::clone).ok().flatten()
 }
 
-/// The app of an event, as its provider's client.
+/// The app of an event, with its client and its provider.
 pub(crate) trait Audited {
     /// The app's name.
     fn app(&self) -> &str;

@@ -9,19 +9,19 @@ pub(crate) enum Event {
     LoginRefused,
     /// A session has a new JWT.
     Refresh,
-    /// A session got no new JWT, and goes on.
+    /// A session got no new JWT, but goes on.
     RefreshRefused,
     /// A session is over.
     SessionEnded,
     /// The user ended a session.
     Logout,
-    /// The provider ended sessions, by a logout token.
+    /// The provider ended sessions with a logout token.
     BackchannelLogout,
     /// A logout token was refused.
     BackchannelLogoutRefused,
-    /// FusionAuth sent an event.
+    /// A provider sent an event.
     Webhook,
-    /// An event of FusionAuth was refused.
+    /// An event of a provider was refused.
     WebhookRefused,
     /// Somebody called `POST /sessions/revoke` on the admin listener.
     Revocation,
@@ -30,7 +30,7 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    /// All of them.
+    /// All events.
     #[cfg(test)]
     pub(crate) const ALL: [Self; 12] = [
         Self::Login,
@@ -47,7 +47,7 @@ impl Event {
         Self::RevocationRefused,
     ];
 
-    /// The stable text in `event`.
+    /// Returns the stable text in `event`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",

@@ -4,25 +4,25 @@
 //! bounded. The series that every request counts are looked up once for each app, and counted without a lock
 //! ([`AppMetrics`]).
 
+mod families;
 mod process;
 mod registration;
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
 
 use crate::answer::reason::ReasonCode;
 use crate::telemetry::event::Event;
 
+use families::Family;
 use process::ProcessMetrics;
 use registration::registered;
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
-    /// What `/metrics` reads.
+    /// The registry that `/metrics` reads.
     pub(crate) registry: Registry,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
@@ -36,7 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) refresh_waits: IntCounterVec,
     /// Requests that wait for a refresh now.
     pub(crate) refresh_waiting: IntGauge,
-    /// Requests that got an outcome again.
+    /// Requests with an old refresh token that got the session's newest tokens without a call.
     pub(crate) replays: IntCounterVec,
     provider_seconds: HistogramVec,
     provider_errors: IntCounterVec,
@@ -48,11 +48,11 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
     config_generation: IntGauge,
     config_loaded: IntGauge,
-    /// Requests that were refused and are of no app: malformed heads, unknown hosts.
+    /// Requests that were refused and belong to no app: malformed heads, unknown hosts.
     pub(crate) refused_heads: IntCounterVec,
     /// Spans that were exported, or lost.
     pub(crate) spans: IntCounterVec,
-    /// Those of the process itself.
+    /// The metrics of the process itself.
     pub(crate) process: ProcessMetrics,
 }
 
@@ -62,119 +62,40 @@ pub(crate) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 impl Metrics {
     fn new() -> Self {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| counter(&registry, name, help, labels);
-        let histogram = |name: &str, help: &str, labels: &[&str]| {
+        let counter =
+            |family: Family| registered(&registry, IntCounterVec::new(family.opts(), family.labels));
+        let histogram = |family: Family| {
             let buckets = vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-            registered(&registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels))
+            let opts = HistogramOpts::from(family.opts()).buckets(buckets);
+            registered(&registry, HistogramVec::new(opts, family.labels))
         };
-        let gauge = |name: &str, help: &str| registered(&registry, IntGauge::new(name, help));
-        let (app_reason, app) = (["app", "reason"], ["app"]);
-        let calls = ["identity_provider", "endpoint"];
+        let gauge = |family: Family| registered(&registry, IntGauge::with_opts(family.opts()));
         Self {
-            requests: counter(
-                "portcullis_requests_total",
-                "Requests that were answered, by status class.",
-                &["app", "route", "status"],
-            ),
-            request_seconds: histogram(
-                "portcullis_request_duration_seconds",
-                "From a request's head to the end of its answer.",
-                &app,
-            ),
-            decisions: counter(
-                "portcullis_decisions_total",
-                "Why requests passed or were refused.",
-                &app_reason,
-            ),
-            logins: counter("portcullis_logins_total", "Logins by outcome.", &["app", "outcome"]),
-            refreshes: counter(
-                "portcullis_refreshes_total",
-                "Refreshes by outcome: calls to the provider, and what was refused without one.",
-                &["app", "outcome"],
-            ),
-            sessions_ended: counter(
-                "portcullis_sessions_ended_total",
-                "Sessions that ended, by reason.",
-                &app_reason,
-            ),
-            revocations: counter(
-                "portcullis_revocations_total",
-                "Revocations by who asked for them.",
-                &["source", "outcome"],
-            ),
-            reuse: counter(
-                "portcullis_refresh_token_reuses_total",
-                "Refresh tokens that were used again too late.",
-                &app,
-            ),
-            refresh_waits: counter(
-                "portcullis_refresh_waits_total",
-                "Requests that waited for another request's refresh.",
-                &app,
-            ),
-            refresh_waiting: gauge(
-                "portcullis_refresh_waiting",
-                "Requests that wait for a call to the provider now.",
-            ),
-            replays: counter(
-                "portcullis_refresh_replays_total",
-                "Requests that were answered from the replay window.",
-                &app,
-            ),
-            provider_seconds: histogram(
-                "portcullis_identity_provider_request_duration_seconds",
-                "Calls to the provider, until their answer was read.",
-                &calls,
-            ),
-            provider_errors: counter(
-                "portcullis_identity_provider_errors_total",
-                "Calls to the provider without an answer, or with a status of 500 and more, or 429.",
-                &calls,
-            ),
-            upstream_errors: counter(
-                "portcullis_upstream_errors_total",
-                "Failures of an app's upstreams.",
-                &app_reason,
-            ),
-            omissions: omissions(&registry),
-            name_lookups: name_lookups(&registry),
-            connections: gauge("portcullis_open_connections", "Connections that are open, public ones."),
-            config_generation: gauge(
-                "portcullis_config_generation",
-                "How often a configuration was taken since the start: 1 is the first one.",
-            ),
-            config_loaded: gauge(
-                "portcullis_config_loaded_timestamp_seconds",
-                "When the configuration was taken, in Unix seconds.",
-            ),
-            refused_heads: counter(
-                "portcullis_refused_heads_total",
-                "Requests that were refused and are of no app.",
-                &["reason"],
-            ),
-            spans: counter(
-                "portcullis_spans_total",
-                "Spans of traces, by what became of them.",
-                &["outcome"],
-            ),
+            requests: counter(families::REQUESTS),
+            request_seconds: histogram(families::REQUEST_SECONDS),
+            decisions: counter(families::DECISIONS),
+            logins: counter(families::LOGINS),
+            refreshes: counter(families::REFRESHES),
+            sessions_ended: counter(families::SESSIONS_ENDED),
+            revocations: counter(families::REVOCATIONS),
+            reuse: counter(families::REUSE),
+            refresh_waits: counter(families::REFRESH_WAITS),
+            refresh_waiting: gauge(families::REFRESH_WAITING),
+            replays: counter(families::REPLAYS),
+            provider_seconds: histogram(families::PROVIDER_SECONDS),
+            provider_errors: counter(families::PROVIDER_ERRORS),
+            upstream_errors: counter(families::UPSTREAM_ERRORS),
+            omissions: counter(families::OMISSIONS),
+            name_lookups: counter(families::NAME_LOOKUPS),
+            connections: gauge(families::CONNECTIONS),
+            config_generation: gauge(families::CONFIG_GENERATION),
+            config_loaded: gauge(families::CONFIG_LOADED),
+            refused_heads: counter(families::REFUSED_HEADS),
+            spans: counter(families::SPANS),
             process: ProcessMetrics::new(&registry),
             registry,
         }
     }
-}
-
-fn name_lookups(registry: &Registry) -> IntCounterVec {
-    let help = "Look-ups of the host names of apps' upstreams.";
-    counter(registry, "portcullis_name_lookups_total", help, &["host", "outcome"])
-}
-
-fn omissions(registry: &Registry) -> IntCounterVec {
-    let help = "Claims of new JWTs that an app is not told, or not as a whole.";
-    counter(registry, "portcullis_identity_omissions_total", help, &["app"])
-}
-
-fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
 }
 
 /// Counts a claim that an app is not told, or not as a whole.
@@ -182,7 +103,7 @@ pub(crate) fn count_omission(app: &str) {
     METRICS.omissions.with_label_values(&[app]).inc();
 }
 
-/// Counts what the audit log tells.
+/// Counts an event of the audit log.
 pub(crate) fn count_event(event: Event, reason: ReasonCode, app: &str) {
     let (metrics, code) = (&*METRICS, reason.as_str());
     match event {
@@ -251,7 +172,7 @@ pub(crate) fn count_upstream_error(app: &str, reason: ReasonCode) {
     METRICS.upstream_errors.with_label_values(&[app, reason.as_str()]).inc();
 }
 
-/// What the requests of one app count: each series is looked up at its first request.
+/// The metrics of one app's requests. Each series is looked up at its first request.
 #[derive(Debug)]
 pub(crate) struct AppMetrics {
     app: String,
@@ -261,7 +182,7 @@ pub(crate) struct AppMetrics {
 }
 
 impl AppMetrics {
-    /// For an app with this many routes, those of its own endpoints included.
+    /// Makes the metrics of an app with this number of routes. The number includes the routes of its own endpoints.
     pub(crate) fn new(app: &str, routes: usize) -> Self {
         Self {
             app: app.to_owned(),
@@ -296,12 +217,12 @@ impl AppMetrics {
     }
 }
 
-/// Counts as one in a gauge for as long as it lives, even if a waiting task is dropped.
+/// A guard that counts as one in a gauge until it is dropped, even if it is dropped with a waiting task.
 #[derive(Debug)]
 pub(crate) struct Held(&'static IntGauge);
 
 impl Held {
-    /// Counts in.
+    /// Adds one to the gauge.
     pub(crate) fn new(gauge: &'static IntGauge) -> Self {
         gauge.inc();
         Self(gauge)

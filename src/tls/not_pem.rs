@@ -1,10 +1,10 @@
-//! Describes a file that should be PEM and is not, or that has something else in it.
+//! Describes a file that should be PEM but is not, or that has something else in it.
 
 use std::fmt;
 
 use crate::system::file::{Unreadable, text};
 
-/// What was found in place of a certificate or a private key.
+/// The thing that was found in place of a certificate or a private key.
 #[derive(Debug)]
 pub(crate) enum NotPem {
     /// Nothing.
@@ -24,7 +24,7 @@ pub(crate) enum NotPem {
 impl NotPem {
     /// Looks at a file that does not have what was wanted. Returns `None` for some other text.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        // A SEQUENCE of a length in two bytes or more, as every certificate and key is one (X.690 section 8.9).
+        // Every certificate and every key is a SEQUENCE whose length field has two bytes or more (X.690 section 8.9).
         if matches!(bytes, [0x30, 0x81..=0x84, ..]) {
             return Some(Self::Der);
         }

@@ -1,4 +1,4 @@
-//! The wait for an app: whether it still takes what it is sent, and how long it may take nothing.
+//! Waits for an app, finds out if it still takes what it is sent, and limits the time in which it may take nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use crate::connection::stall::Stall;
 /// The time for which an app may take nothing, or say nothing, if no request sets another time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The way to the app on one connection, while one request uses it.
+/// The state of the connection to the app while one request uses it.
 #[derive(Debug)]
 pub(super) struct AppStall {
     /// The client's connection. If the app takes something, the time-outs there are extended.
     client: Option<Arc<ExchangeControl>>,
     /// A write that waits for the app.
     writing: Stall,
-    /// A read that waits for it.
+    /// A read that waits for the app.
     reading: Stall,
-    /// It has taken nothing for too long.
+    /// The app has taken nothing for too long.
     is_over: bool,
 }
 
@@ -33,7 +33,7 @@ impl AppStall {
         Self { client, writing: Stall::default(), reading: Stall::default(), is_over: false }
     }
 
-    /// Something was written.
+    /// Notes that something was written.
     pub(super) fn wrote(&mut self) {
         if let Some(client) = self.client.as_ref().filter(|_| self.writing.is_waiting()) {
             client.timeouts.note_app_took(Instant::now());
@@ -42,7 +42,7 @@ impl AppStall {
         self.reading.end();
     }
 
-    /// Something was read.
+    /// Notes that something was read.
     pub(super) fn read(&mut self) {
         self.reading.end();
     }

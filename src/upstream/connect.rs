@@ -62,7 +62,7 @@ pub(crate) fn to_look_up(error: &Error) -> Option<Arc<Name>> {
     error.root_cause().downcast_ref::<LookUpFirst>().map(|LookUpFirst(name)| Arc::clone(name))
 }
 
-/// Connects to one address. Whoever has a connection tells [`Dialer::name`] when it ends.
+/// Connects to one address. The holder of a connection tells [`Dialer::name`] when it ends.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     address: SocketAddr,
@@ -144,7 +144,7 @@ impl Connect for Dialer {
     }
 }
 
-/// Notices the end of a connection that Pingora has, whoever ends it.
+/// Notices the end of a connection that Pingora has, no matter who ends it.
 #[derive(Debug)]
 struct EndNotice(Arc<Name>);
 

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::access::decision::{Decision, Pending, RequestHead, decide};
 use crate::access::key_set::KeySet;
-use crate::access::memory::Memory;
 use crate::access::revocations::EndedBy;
 use crate::access::seal::{Seal, SessionRecord};
+use crate::access::session_tables::SessionTables;
 use crate::access::testing::{NOW, app_rules_in, claims, key_set, mint};
 use crate::config;
 
@@ -18,7 +18,7 @@ const KEY: &str = "c2VhbCBrZXkgb2YgdGhlIHRlc3RzLCBubyBzZWNyZXQ=";
 struct Scene {
     rules: AppRules,
     keys: KeySet,
-    memory: Memory,
+    memory: SessionTables,
     now: u64,
 }
 
@@ -26,7 +26,7 @@ impl Scene {
     /// With lines of `[session]`.
     fn new(settings: &str) -> Self {
         let rules = app_rules_in(&format!("[session]\n{settings}"), "");
-        Self { rules, keys: key_set(), memory: Memory::new(64, NOW), now: NOW }
+        Self { rules, keys: key_set(), memory: SessionTables::new(64, NOW), now: NOW }
     }
 
     fn sealed(settings: &str) -> Self {
@@ -204,7 +204,7 @@ fn unsealed_and_bound_a_genuine_jwt_is_needed() {
 fn a_revoked_session_is_over_however_its_jwt_is_found() {
     for remembered in [false, true] {
         for (name, revoke) in [
-            ("sid", (|memory, _| revoke(memory, Mark::session(0, "s1"))) as fn(&Memory, u64)),
+            ("sid", (|memory, _| revoke(memory, Mark::session(0, "s1"))) as fn(&SessionTables, u64)),
             ("sub", |memory, now| {
                 memory.revocations.revoke_until(Mark::subject(0, "alice"), now, now + 60, now);
             }),
@@ -269,7 +269,7 @@ fn the_absolute_lifetime_ends_a_session_with_a_valid_jwt_and_at_a_refresh() {
     let over = "end: the session has reached its absolute lifetime";
     assert_eq!((scene.line(&valid), scene.line(&late)), (over.into(), over.into()));
     // Not remembered, so verified anew.
-    scene.memory = Memory::new(64, scene.now);
+    scene.memory = SessionTables::new(64, scene.now);
     assert_eq!((scene.line(&valid), scene.line(&late)), (over.into(), over.into()));
     let alone = format!("__Host-access_token={}", jwt(&json!({"iat": NOW - 1})));
     assert_eq!(scene.line(&alone), "not_logged_in: the session has reached its absolute lifetime");
@@ -303,6 +303,6 @@ fn the_ends_of_a_session_are_those_of_its_sealed_cookie_whoever_came_first() {
     assert_eq!(scene.line(&alone), format!("not_logged_in: {over}"), "the thief, too");
 }
 
-fn revoke(memory: &Memory, mark: Mark) {
+fn revoke(memory: &SessionTables, mark: Mark) {
     memory.revocations.revoke(mark, EndedBy::Revocation, NOW + 3600, NOW);
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::*;
 use crate::access::endpoint::Call;
 use crate::access::key_set::KeySet;
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, mint_raw};
 use crate::answer::reason::ReasonCode;
 
@@ -30,7 +30,7 @@ fn rules() -> AppRules {
 struct Scene {
     rules: AppRules,
     keys: KeySet,
-    memory: Memory,
+    memory: SessionTables,
     method: Method,
     path: String,
     headers: HeaderMap,
@@ -43,7 +43,7 @@ impl Scene {
     fn new(method: Method, path: &str) -> Self {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("store.example.com"));
-        let (rules, keys, memory) = (rules(), key_set(), Memory::new(64, NOW));
+        let (rules, keys, memory) = (rules(), key_set(), SessionTables::new(64, NOW));
         let path = path.to_owned();
         Self { rules, keys, memory, method, path, headers, websocket: false, fresh: false, now: NOW }
     }
@@ -102,7 +102,7 @@ fn line(decision: &Decision<'_>) -> String {
         Decision::Serve(Call::Login) => "login".into(),
         Decision::Serve(Call::Logout) => "logout".into(),
         Decision::Serve(Call::BackchannelLogout) => "back-channel logout".into(),
-        Decision::Serve(Call::FusionAuthWebhook) => "webhook".into(),
+        Decision::Serve(Call::Webhook) => "webhook".into(),
         Decision::Serve(Call::User(identity)) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
             let mut line = format!("refresh {}", &*pending.grant.refresh_token);

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::access::decision::{self, Decision, Knowledge, RequestHead};
 use crate::access::identity_rules::IdentityRules;
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
 use crate::config::ClaimPath;
@@ -123,7 +123,7 @@ proptest! {
     /// Unique tokens that do not verify leave everything as it was.
     #[test]
     fn invalid_tokens_change_nothing(junk in proptest::collection::vec("[A-Za-z0-9_.-]{0,60}", 1..40)) {
-        let (rules, keys, memory) = (app_rules(""), key_set(), Memory::new(WAYS, NOW));
+        let (rules, keys, memory) = (app_rules(""), key_set(), SessionTables::new(WAYS, NOW));
         let table = &memory.verified;
         let good = mint(&claims(&json!({})));
         let decide = |token: &str| {

@@ -17,12 +17,12 @@ use crate::admin::status::sparkline::draw;
 use crate::admin::status::tables;
 use crate::admin::status::units::{ago, count, duration, measure, moment};
 
-/// The query of a page that does not refresh itself. Some readers are disturbed by a page that does.
+/// The query of a page that does not reload itself. Pages that reload themselves disturb some readers.
 pub(crate) const WITHOUT_REFRESH: &str = "refresh=off";
 
 const STYLE: &str = include_str!("page.css");
 
-/// The page may only show itself, with exactly this style.
+/// The policy lets the page show only itself, with exactly this style.
 pub(crate) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(

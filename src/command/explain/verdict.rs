@@ -1,22 +1,27 @@
-//! The gateway's decision, in words.
+//! Describes the gateway's decision in words.
 
 use crate::access::decision::{
     AppRules, Decision, Ending, Knowledge, Permit, Reason, RequestHead, admit, decide,
 };
 use crate::access::endpoint::{EndpointRules, Needs};
-use crate::access::memory::Memory;
 use crate::access::routes::{Destination, Rule};
+use crate::access::session_tables::SessionTables;
 use crate::command::explain::keys::Keys;
 use crate::command::explain::steps::Steps;
 use crate::config::{Access, Config};
 
-/// The memory of a gateway that has just started.
-pub(super) fn empty_memory(now: u64) -> Memory {
-    Memory::new(1, now)
+/// Returns the tables of a gateway that has just started.
+pub(super) fn empty_tables(now: u64) -> SessionTables {
+    SessionTables::new(1, now)
 }
 
 /// The knowledge of a gateway with these keys.
-pub(super) fn knowledge<'a>(keys: &'a Keys, memory: &'a Memory, config: &Config, now: u64) -> Knowledge<'a> {
+pub(super) fn knowledge<'a>(
+    keys: &'a Keys,
+    memory: &'a SessionTables,
+    config: &Config,
+    now: u64,
+) -> Knowledge<'a> {
     Knowledge {
         keys: &keys.set,
         key_generation: 0,
@@ -27,7 +32,8 @@ pub(super) fn knowledge<'a>(keys: &'a Keys, memory: &'a Memory, config: &Config,
     }
 }
 
-/// Shows the decision; `token` is the reason code of the JWT. Returns whether the request may reach the app.
+/// Adds the steps of the decision. `token` is the reason code of the JWT. Returns true if the request may reach the
+/// app.
 pub(super) fn steps(
     steps: &mut Steps,
     rules: &AppRules,
@@ -73,7 +79,7 @@ pub(super) fn steps(
             steps.add("", &ending.reason.to_string());
             is_open(ending.destination)
         }
-        // Never, with keys that are said to be fresh.
+        // This decision never comes, because the keys are said to be fresh.
         Decision::FetchKeys => false,
         Decision::Reject(problem, reason) => {
             let answer = format!("{} {}", problem.status.as_u16(), problem.code.as_str());

@@ -45,6 +45,7 @@ const HTTP_11: Version = Version::HTTP_11;
 const HTTP_2: Version = Version::HTTP_2;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_a_client_gets_of_a_head() {
     // Status, what the app says, and what a client of HTTP/1.1 gets.
     let cases: &[(u16, Fields<'_>, Fields<'_>)] = &[

@@ -22,7 +22,7 @@ pub(super) struct Upload {
     /// `None` if there is nothing more to send, or the app takes nothing more.
     sending: Option<SendStream<Bytes>>,
     pending: Bytes,
-    /// The client has sent everything.
+    /// Tells whether the client has sent everything.
     is_read: bool,
     /// The time for which the app may take nothing.
     idle: Duration,
@@ -84,7 +84,7 @@ impl Upload {
                     self.send(bytes);
                     Ok(())
                 }
-                // The answer says why.
+                // The app's answer says why it takes nothing more.
                 Some(_) => {
                     self.sending = None;
                     Ok(())
@@ -94,7 +94,7 @@ impl Upload {
             };
         }
         if self.is_read {
-            // An earlier try had read the end.
+            // An earlier try had already read the end of the body.
             self.send(Bytes::new());
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Tells whether a deadline of the client's connection could be over without anyone noticing: see [`gone`].
+    /// Tells whether nobody would notice that a deadline of the client's connection is over: see [`gone`].
     pub(super) fn is_deaf(&self, exchange: &mut Session) -> bool {
         self.sending.is_none() && is_unread(exchange)
     }
@@ -126,7 +126,7 @@ fn is_unread(exchange: &mut Session) -> bool {
 /// Waits until the client is gone, or a deadline is over.
 async fn gone(exchange: &mut Session) -> Box<Error> {
     if is_unread(exchange) {
-        // What came next would be the rest of the body, which nobody takes now: only the app's deadlines count.
+        // The next bytes would be the rest of the body, which nobody takes now. Only the app's deadlines count.
         return std::future::pending().await;
     }
     match exchange.as_mut().read_body_or_idle(true).await {

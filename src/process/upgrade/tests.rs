@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::access::memory::Memory;
 use crate::access::revocations::{EndedBy, Mark, Revocations};
+use crate::access::session_tables::SessionTables;
 use crate::process::upgrade::descriptors::{self, Greeting, Listening, Purpose, Refusal};
 use crate::process::upgrade::handover::run;
 use crate::process::upgrade::inherit::{AskError, Handover, Inherited};
@@ -38,11 +38,11 @@ fn addresses(listeners: &[Listening]) -> Vec<SocketAddr> {
 
 /// A process with a revocation list of its own.
 #[derive(Clone)]
-struct Process(Arc<Memory>);
+struct Process(Arc<SessionTables>);
 
 impl Process {
     fn new() -> Self {
-        Self(Arc::new(Memory::new(16, NOW)))
+        Self(Arc::new(SessionTables::new(16, NOW)))
     }
 
     fn list(&self) -> &Revocations {

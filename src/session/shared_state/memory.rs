@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::futures::Notified;
 
-use crate::access::memory::Memory;
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
+use crate::access::session_tables::SessionTables;
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::{Turn, Waiting};
 use crate::session::outcome::Outcome;
@@ -24,13 +24,17 @@ use crate::session::throttle::{Refused, Reservation, Throttle};
 #[derive(Debug)]
 pub(crate) struct InMemory {
     replay_window: Arc<ReplayWindow>,
-    memory: Arc<Memory>,
+    memory: Arc<SessionTables>,
     throttle: Arc<Throttle>,
 }
 
 impl InMemory {
-    /// Creates the shared state over the local tables that requests read.
-    pub(crate) fn new(replay_window: Arc<ReplayWindow>, memory: Arc<Memory>, settings: Settings) -> Self {
+    /// The shared state over the local tables that requests read.
+    pub(crate) fn new(
+        replay_window: Arc<ReplayWindow>,
+        memory: Arc<SessionTables>,
+        settings: Settings,
+    ) -> Self {
         let Settings { failed_logins_per_name, failed_logins_per_address, .. } = settings;
         let throttle = Arc::new(Throttle::new(failed_logins_per_name, failed_logins_per_address));
         let state = Self { replay_window, memory, throttle };

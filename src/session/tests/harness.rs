@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::access::assessment::{Grant, Previous};
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
-use crate::access::memory::Memory;
+use crate::access::session_tables::SessionTables;
 use crate::access::testing::{NOW, claims, jwk, mint, with_provider_zero};
 use crate::access::token::verify;
 use crate::access::tokens::{AccessToken, RefreshToken};
@@ -28,7 +28,7 @@ pub(crate) struct Harness {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) app: Arc<RelyingParty>,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) memory: Arc<Memory>,
+    pub(crate) memory: Arc<SessionTables>,
     pub(crate) config: config::Config,
 }
 
@@ -67,7 +67,7 @@ impl Harness {
         let seconds = Duration::from_secs;
         let mut config = config;
         config.refresh = config::Refresh { ahead: seconds(30), replay_window: seconds(600) };
-        let memory = Arc::new(Memory::new(64, NOW));
+        let memory = Arc::new(SessionTables::new(64, NOW));
         let sessions = Arc::new(Sessions::new(clock.clone(), Arc::clone(&memory), &config));
         Self { server, sessions, app, clock, memory, config }
     }
@@ -150,7 +150,7 @@ pub(crate) fn sessions_without_provider() -> Sessions {
     let text = "[identity_providers.main]\nissuer = 'https://id.example.com'\n[apps.store]\nhosts = ['store.example.com']\n\
                 upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n";
     let config = config::parse(text).unwrap().config;
-    Sessions::new(Arc::new(ManualClock::new(NOW)), Arc::new(Memory::new(64, NOW)), &config)
+    Sessions::new(Arc::new(ManualClock::new(NOW)), Arc::new(SessionTables::new(64, NOW)), &config)
 }
 
 /// An unsealed refresh token.

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::harness::{Harness, grant, word};
-use crate::access::memory::Memory;
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
+use crate::access::session_tables::SessionTables;
 use crate::access::testing::NOW;
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::testing::server::eventually;
@@ -180,7 +180,7 @@ impl SharedState for Replica {
 
 /// Another gateway process with this store.
 fn replica(harness: &Harness, store: &Arc<Store>) -> Sessions {
-    let memory = Arc::new(Memory::new(64, NOW));
+    let memory = Arc::new(SessionTables::new(64, NOW));
     let alone = Sessions::new(harness.clock.clone(), Arc::clone(&memory), &harness.config);
     let settings = Settings {
         replay_window: harness.config.refresh.replay_window,

@@ -99,15 +99,15 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A TCP connection to an app, which others may look at while it is used. A clone is the same one. Its end is evidence:
-/// see [`crate::upstream::resolved_addresses`].
+/// A TCP connection to an app, which others may look at while it is used. A clone is the same connection. The end of
+/// the connection is evidence: see [`crate::upstream::resolved_addresses`].
 #[derive(Debug, Clone)]
 pub(crate) struct Socket(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
     stream: TcpStream,
-    /// The name that the address was found by.
+    /// The host name through which the address was found.
     name: Option<Arc<Name>>,
     /// Nobody uses the connection, and its end has not come. If we then close it, this says nothing about the app.
     is_at_rest: AtomicBool,
@@ -163,7 +163,7 @@ impl Socket {
         let mut readable = pin!(unconstrained(poll_fn(|context| stream.poll_read_ready(context))));
         let mut context = Context::from_waker(waker);
         while readable.as_mut().poll(&mut context).is_ready() {
-            // The runtime may only not know yet that all has been read.
+            // Maybe the runtime does not know yet that all bytes have been read.
             let tried = stream.try_io(Interest::READABLE, || self.peek());
             if !tried.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return false;
@@ -199,7 +199,7 @@ impl AsyncRead for Socket {
             let tried = stream.try_io(Interest::READABLE, || {
                 let length = stream.try_read_buf(buffer)?;
                 read = Some(length);
-                // There is no more: the next read need not ask the system to know it (as Tokio's own reads do).
+                // There are no more bytes. So the next read need not ask the system for any, as in Tokio's own reads.
                 if length > 0 && length < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match (read, tried) {

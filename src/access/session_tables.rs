@@ -8,7 +8,7 @@ use crate::access::verified_tokens::VerifiedTokens;
 
 /// The tables.
 #[derive(Debug)]
-pub struct Memory {
+pub struct SessionTables {
     /// Tokens verified before.
     pub verified: VerifiedTokens,
     /// The revocation list.
@@ -17,7 +17,7 @@ pub struct Memory {
     pub activities: Activities,
 }
 
-impl Memory {
+impl SessionTables {
     /// Empty tables: for about `verified_tokens` tokens, at `now` (Unix seconds).
     pub fn new(verified_tokens: usize, now: u64) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The words that two processes say to each other, and how long they wait for them.
+//! The protocol of an upgrade: the words that two processes say to each other, and the time that they wait for them.
 
 use std::time::Duration;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetimes};
+use crate::access::numbers::ProviderNumber;
 use crate::access::reason::Reason;
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
@@ -14,8 +15,8 @@ use crate::config;
 /// The rules that protect an app's sessions.
 #[derive(Debug)]
 pub struct SessionRules {
-    /// Number of the identity provider.
-    pub provider: usize,
+    /// The number of the identity provider.
+    pub provider: ProviderNumber,
     /// Seals the refresh token's cookie, where there are keys.
     pub seal: Option<Seal>,
     /// A session is refreshed only together with its JWT.
@@ -47,7 +48,7 @@ pub struct Previous {
 }
 
 impl SessionRules {
-    pub(super) fn new(app: &config::App, session: &config::Session, provider: usize) -> Self {
+    pub(super) fn new(app: &config::App, session: &config::Session, provider: ProviderNumber) -> Self {
         let seconds = |lifetime: Option<std::time::Duration>| lifetime.map(|lifetime| lifetime.as_secs());
         Self {
             provider,

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::access::audience::{self, Audience};
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::signed_token::{self, date, string};
 
@@ -18,8 +19,8 @@ pub use crate::access::token_error::{ClaimFault, MAX_TOKEN_LENGTH, TokenError};
 /// The rules for the tokens of one app.
 #[derive(Debug, Clone)]
 pub struct TokenRules {
-    /// Number of the identity provider.
-    pub provider: usize,
+    /// The number of the identity provider.
+    pub provider: ProviderNumber,
     /// Compared exactly with `iss`.
     pub issuer: String,
     /// The app's client.

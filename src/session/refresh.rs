@@ -222,7 +222,7 @@ impl Sessions {
 
     /// Returns what a session is known by.
     pub(crate) fn key(relying_party: &RelyingParty, refresh_token: &RefreshToken) -> SessionKey {
-        SessionKey::new(relying_party.rules.sessions, refresh_token)
+        SessionKey::new(relying_party.rules.client_number, refresh_token)
     }
 
     /// Notes that a request has brought a JWT that is valid.

@@ -2,6 +2,7 @@
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::{EndedBy, Mark, Revocation};
 use crate::session::relying_party::RelyingParty;
 use crate::session::reuse_detection::Jwt;
@@ -35,7 +36,7 @@ pub enum Revoked<'a> {
 impl Sessions {
     /// Revokes: from now on no request gets through with it, and open streams end. `provider`: the number of the
     /// identity provider.
-    pub async fn revoke(&self, provider: usize, revoked: &Revoked<'_>) {
+    pub async fn revoke(&self, provider: ProviderNumber, revoked: &Revoked<'_>) {
         let now = self.clock.now();
         let kept_until = self.kept_until(provider, now);
         let (mark, issued_until) = match *revoked {
@@ -51,13 +52,18 @@ impl Sessions {
 
     /// Notes a logout token; `false`: it came before. One that comes again must not end what began since. `kept_until`: until
     /// when it would count, in Unix seconds.
-    pub(crate) async fn is_first_logout_token(&self, provider: usize, token: &str, kept_until: u64) -> bool {
+    pub(crate) async fn is_first_logout_token(
+        &self,
+        provider: ProviderNumber,
+        token: &str,
+        kept_until: u64,
+    ) -> bool {
         let now = self.clock.now();
         self.shared.is_first(Mark::logout_token(provider, token), kept_until, now).await
     }
 
     /// Returns the time until which a revocation is kept: as is set, and no less than JWTs of the provider may be about.
-    fn kept_until(&self, provider: usize, now: u64) -> u64 {
+    fn kept_until(&self, provider: ProviderNumber, now: u64) -> u64 {
         now.saturating_add(self.revocation_lifetime).max(self.memory.revocations.horizon(provider, now))
     }
 
@@ -148,7 +154,7 @@ impl Sessions {
         }
     }
 
-    pub(super) async fn revoke_mark(&self, provider: usize, session: Mark, by: EndedBy) {
+    pub(super) async fn revoke_mark(&self, provider: ProviderNumber, session: Mark, by: EndedBy) {
         let now = self.clock.now();
         let kept_until = self.kept_until(provider, now);
         self.shared.revoke(NewRevocation::of(session, by, kept_until), now).await;

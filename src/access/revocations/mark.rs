@@ -2,58 +2,66 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use crate::access::numbers::ProviderNumber;
+
 /// The name of something that can be revoked, without the thing itself: 128 bits of a SHA-256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark([u8; 16]);
 
 impl Mark {
     /// The provider's session: claim `sid` (OpenID Connect Back-Channel Logout 1.0 section 2.1).
-    pub fn session(provider: usize, sid: &str) -> Self {
-        Self::new(b"sid", provider, sid.as_bytes())
+    pub fn session(provider: ProviderNumber, sid: &str) -> Self {
+        Self::new(b"sid", Some(provider), sid.as_bytes())
     }
 
     /// One JWT, by its claim `jti` (RFC 7519 section 4.1.7).
-    pub fn token_id(provider: usize, jti: &str) -> Self {
-        Self::new(b"jti", provider, jti.as_bytes())
+    pub fn token_id(provider: ProviderNumber, jti: &str) -> Self {
+        Self::new(b"jti", Some(provider), jti.as_bytes())
     }
 
     /// One JWT, by its own text.
-    pub fn token(provider: usize, jwt: &str) -> Self {
-        Self::new(b"jwt", provider, jwt.as_bytes())
+    pub fn token(provider: ProviderNumber, jwt: &str) -> Self {
+        Self::new(b"jwt", Some(provider), jwt.as_bytes())
+    }
+
+    /// One JWT, by its own text, whoever gave it. It is no name under which a JWT is revoked.
+    pub(crate) fn token_of_any_provider(jwt: &str) -> Self {
+        Self::new(b"jwt", None, jwt.as_bytes())
     }
 
     /// One JWT without `jti`, by what is signed. Its signature may have another form that is as good: ECDSA has two of each.
-    pub fn unnamed_token(provider: usize, jwt: &str) -> Self {
+    pub fn unnamed_token(provider: ProviderNumber, jwt: &str) -> Self {
         let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
-        Self::new(b"signed", provider, signed.as_bytes())
+        Self::new(b"signed", Some(provider), signed.as_bytes())
     }
 
     /// A subject: claim `sub` (RFC 7519 section 4.1.2).
-    pub fn subject(provider: usize, sub: &str) -> Self {
-        Self::new(b"sub", provider, sub.as_bytes())
+    pub fn subject(provider: ProviderNumber, sub: &str) -> Self {
+        Self::new(b"sub", Some(provider), sub.as_bytes())
     }
 
     /// A session of this gateway, by the random id that is sealed with its refresh token.
-    pub fn sealed_session(provider: usize, id: &[u8]) -> Self {
-        Self::new(b"seal", provider, id)
+    pub fn sealed_session(provider: ProviderNumber, id: &[u8]) -> Self {
+        Self::new(b"seal", Some(provider), id)
     }
 
     /// A logout token, by what is signed. Not by its `jti`: one that a provider gives twice must not hide a logout.
-    pub fn logout_token(provider: usize, token: &str) -> Self {
+    pub fn logout_token(provider: ProviderNumber, token: &str) -> Self {
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
-        Self::new(b"logout token", provider, signed.as_bytes())
+        Self::new(b"logout token", Some(provider), signed.as_bytes())
     }
 
     /// That one JWT was admitted.
     pub(super) fn admission(token: Self) -> Self {
-        Self::new(b"admission", 0, &token.0)
+        Self::new(b"admission", None, &token.0)
     }
 
-    fn new(kind: &[u8], provider: usize, value: &[u8]) -> Self {
+    /// `provider`: `None` for what is the same at every provider.
+    fn new(kind: &[u8], provider: Option<ProviderNumber>, value: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(kind);
         context.update(&[0]);
-        context.update(&(provider as u64).to_be_bytes());
+        context.update(&provider.map_or([0; 8], ProviderNumber::bytes));
         context.update(value);
         Self::from_digest(context.finish().as_ref())
     }

@@ -74,7 +74,7 @@ fn find_a_verified_token(bencher: Bencher) {
     let identity = token::verify(&token, &prepared.rules.token, &prepared.keys, now)
         .and_then(|verified| Identity::new(verified.claims, &prepared.rules.identity))
         .unwrap_or_else(|error| panic!("{error}"));
-    let scope = Scope { app: 0, key_generation: 1 };
+    let scope = Scope { app: prepared.rules.app_number, key_generation: 1 };
     prepared.memory.verified.insert(&token, scope, &Arc::new(identity), Lifetime::UNLIMITED, now);
     bencher.bench_local(|| prepared.memory.verified.get(black_box(&token), scope, now));
 }

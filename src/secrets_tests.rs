@@ -12,6 +12,7 @@ use crate::access::decision::{Decision, Knowledge, RequestHead, decide};
 use crate::access::identity::Identity;
 use crate::access::key_set::KeySet;
 use crate::access::lifetime::Lifetime;
+use crate::access::numbers::testing::APP;
 use crate::access::session_tables::SessionTables;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
@@ -91,7 +92,7 @@ fn a_session() {
     });
     assert_discreet(&Grant { refresh_token: refresh_token(), record: None });
     let memory = SessionTables::new(8, NOW);
-    let scope = Scope { app: 0, key_generation: 1 };
+    let scope = Scope { app: APP, key_generation: 1 };
     memory.verified.insert(CANARY, scope, &identity, Lifetime::UNLIMITED, NOW);
     assert_discreet(&memory);
 }

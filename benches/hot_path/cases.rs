@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use portcullis::access::numbers::ProviderNumber;
 use portcullis::access::revocations::Mark;
 use portcullis::access::seal::{Seal, SessionRecord};
 use portcullis::config::SealKey;
@@ -108,6 +109,7 @@ impl Fixture {
             .map(|subject| Ok((subject.as_str(), issuer.token(&url, subject, now)?)))
             .collect::<Result<Vec<_>, Error>>()?;
         let refresh_token = "0".repeat(64);
+        let number = ProviderNumber::of_issuer(&url);
         let authenticated = |subject: &str, token: &str, refresh_token: &str| {
             request("/api/cart", &cookies(token, refresh_token), app::first_line(Some(subject), "theme=dark"))
         };
@@ -133,7 +135,7 @@ impl Fixture {
             protected: sessions
                 .iter()
                 .map(|(subject, token)| {
-                    let sealed = seal.close(&refresh_token, &record(subject, token, now))?;
+                    let sealed = seal.close(&refresh_token, &record(number, subject, token, now))?;
                     Ok(authenticated(subject, token, &sealed))
                 })
                 .collect::<Result<Vec<_>, Error>>()?
@@ -169,11 +171,11 @@ impl Fixture {
 }
 
 /// Returns the record that a login would have sealed.
-fn record(subject: &str, token: &str, now: u64) -> SessionRecord {
+fn record(provider: ProviderNumber, subject: &str, token: &str, now: u64) -> SessionRecord {
     SessionRecord {
-        id: Mark::subject(0, subject).bytes(),
-        subject: Mark::subject(0, subject),
-        access_token: Mark::token(0, token),
+        id: Mark::subject(provider, subject).bytes(),
+        subject: Mark::subject(provider, subject),
+        access_token: Mark::token(provider, token),
         access_token_expires_at: now + 86_400,
         started_at: now,
         renewed_at: now,

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
+use portcullis::access::numbers::ProviderNumber;
 use portcullis::access::revocations::Mark;
 use portcullis::access::seal::{Seal, SessionRecord};
 use portcullis::config::SealKey;
@@ -51,10 +52,11 @@ struct Input<'a> {
 
 fuzz_target!(|input: Input<'_>| {
     let [access_token_expires_at, started_at, renewed_at] = input.times;
+    let provider = ProviderNumber::of_issuer("https://id.example.com");
     let record = SessionRecord {
         id: input.id,
-        subject: Mark::subject(0, input.subject),
-        access_token: Mark::token(0, input.subject),
+        subject: Mark::subject(provider, input.subject),
+        access_token: Mark::token(provider, input.subject),
         access_token_expires_at,
         started_at,
         renewed_at,

@@ -16,6 +16,7 @@ use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use portcullis::access::identity::Identity;
 use portcullis::access::identity_rules::IdentityRules;
 use portcullis::access::key_set::KeySet;
+use portcullis::access::numbers::ProviderNumber;
 use portcullis::access::token::{TokenRules, Validity, verify};
 use portcullis::config::ClaimPath;
 use portcullis_fuzz::tokens::{ISSUER, LEEWAY, Signer, claims, jwks, mint, read_signed};
@@ -171,7 +172,7 @@ fn check_identity(verified: portcullis::access::token::VerifiedClaims) {
 
 fn rules(client: &str, audience: &[&str]) -> TokenRules {
     TokenRules {
-        provider: 0,
+        provider: ProviderNumber::of_issuer(ISSUER),
         issuer: ISSUER.into(),
         client_id: client.into(),
         audience: audience.iter().map(|name| String::from(*name)).collect(),

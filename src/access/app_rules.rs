@@ -7,7 +7,7 @@ use crate::access::cookies::CookieNames;
 use crate::access::grant::SessionRules;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
-use crate::access::numbers::Numbers;
+use crate::access::numbers::{AppNumber, ClientNumber, ProviderNumber};
 use crate::access::reserved_headers::ReservedHeaders;
 use crate::access::routes::Routes;
 use crate::access::session_tables::SessionTables;
@@ -17,10 +17,10 @@ use crate::config;
 /// The rules of one app, prepared from its configuration.
 #[derive(Debug)]
 pub struct AppRules {
-    /// The app's number. Another app never gets it, even if the configuration changes.
-    pub index: usize,
-    /// The number of its client at its issuer. It identifies the app's refresh tokens. Two apps may share it.
-    pub sessions: usize,
+    /// The app's number.
+    pub app_number: AppNumber,
+    /// The number of its client at its issuer.
+    pub client_number: ClientNumber,
     /// The number of these rules. No other rules have it, neither of this app nor of another.
     pub generation: u64,
     /// Its paths.
@@ -61,19 +61,19 @@ pub struct Knowledge<'a> {
 impl AppRules {
     /// Prepares an app's configuration for decisions.
     pub fn new(app: &config::App, provider: &config::IdentityProvider, session: &config::Session) -> Self {
-        let numbers = Numbers::of(app, provider);
+        let provider_number = ProviderNumber::of_issuer(&provider.issuer);
         Self {
-            index: numbers.app,
-            sessions: numbers.sessions,
+            app_number: AppNumber::of(app, provider),
+            client_number: ClientNumber::of(app, provider),
             generation: 0,
             routes: Routes::new(app),
             cookies: CookieNames {
                 access_token: app.cookies.access_token.clone(),
                 refresh_token: app.cookies.refresh_token.clone(),
             },
-            session: SessionRules::new(app, session, numbers.provider),
+            session: SessionRules::new(app, session, provider_number),
             token: TokenRules {
-                provider: numbers.provider,
+                provider: provider_number,
                 issuer: provider.issuer.clone(),
                 client_id: app.client_id.clone(),
                 audience: app.audience.clone(),

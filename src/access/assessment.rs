@@ -179,7 +179,7 @@ fn check_token(
     cookies: &SessionCookies<'_>,
     known: &Knowledge<'_>,
 ) -> Jwt {
-    let scope = Scope { app: rules.index, key_generation: known.key_generation };
+    let scope = Scope { app: rules.app_number, key_generation: known.key_generation };
     let Some(remembered) = known.memory.verified.get(access_token, scope, known.now) else {
         return verify(rules, access_token, cookies, known).unwrap_or_else(Jwt::Refused);
     };
@@ -224,7 +224,7 @@ fn remember(
     cookies: &SessionCookies<'_>,
     known: &Knowledge<'_>,
 ) -> Result<(), Over> {
-    let scope = Scope { app: rules.index, key_generation: known.key_generation };
+    let scope = Scope { app: rules.app_number, key_generation: known.key_generation };
     let lifetime = lifetime(rules, access_token, identity, cookies, known);
     let lives = lifetime.check_request(known.now);
     known.memory.verified.insert(access_token, scope, identity, lifetime, known.now);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Age, Lifetimes};
+use crate::access::numbers::ProviderNumber;
 use crate::access::reason::Reason;
 use crate::access::revocations::{Mark, Revocation, Revocations};
 use crate::access::seal::{Seal, SessionRecord};
@@ -15,7 +16,7 @@ use crate::config;
 #[derive(Debug)]
 pub struct SessionRules {
     /// The number of the identity provider.
-    pub provider: usize,
+    pub provider: ProviderNumber,
     /// Seals the refresh token's cookie, if there are keys.
     pub seal: Option<Seal>,
     /// A session is refreshed only together with its JWT.
@@ -47,7 +48,7 @@ pub struct Previous {
 }
 
 impl SessionRules {
-    pub(super) fn new(app: &config::App, session: &config::Session, provider: usize) -> Self {
+    pub(super) fn new(app: &config::App, session: &config::Session, provider: ProviderNumber) -> Self {
         let seconds = |lifetime: Option<std::time::Duration>| lifetime.map(|lifetime| lifetime.as_secs());
         Self {
             provider,

@@ -1,41 +1,55 @@
-//! By which numbers things of an app are remembered and sealed into cookies.
+//! The numbers by which providers, apps and their clients are remembered and sealed into cookies.
 //!
 //! They are made of names, not of places in the file, so that they are the same in every order of the configuration, after a
-//! restart and in another process. Whoever makes rules of a configuration gets them: the gateway, and what explains it.
+//! restart and in another process. No number is made elsewhere: an integer of another origin is none.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::config::{App, IdentityProvider};
 
-/// The numbers of an app.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Numbers {
-    /// Of the app with its client: another app never has it, whatever becomes of the configuration.
-    pub(super) app: usize,
-    /// Of its provider.
-    pub(super) provider: usize,
-    /// Of its client at its issuer, which two apps may share.
-    pub(super) sessions: usize,
-}
+/// The number of an identity provider. It follows from the issuer alone: `sid`, `sub` and `jti` are an issuer's own (RFC 7519
+/// section 4.1), whatever its table is called in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProviderNumber(u64);
 
-impl Numbers {
-    pub(super) fn of(app: &App, provider: &IdentityProvider) -> Self {
-        let client = [provider.issuer.as_str(), &app.client_id];
-        Self {
-            app: number(&["app", &app.name, client[0], client[1]]),
-            provider: of_provider(provider),
-            sessions: number(&["sessions", client[0], client[1]]),
-        }
+/// The number of an app with its client: another app never has it, whatever becomes of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppNumber(u64);
+
+/// The number of an OAuth client at its issuer, by which refresh tokens are known. Two apps may share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientNumber(u64);
+
+impl ProviderNumber {
+    /// Returns the number of the provider with this issuer.
+    pub fn of_issuer(issuer: &str) -> Self {
+        Self(number(&["identity_provider", issuer]))
+    }
+
+    /// Returns the bytes that are part of the names of revocations.
+    pub(super) const fn bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
     }
 }
 
-/// What a provider's revocations hang on: `sid`, `sub` and `jti` are an issuer's own (RFC 7519 section 4.1), whatever its
-/// table is called here.
-pub fn of_provider(settings: &IdentityProvider) -> usize {
-    number(&["identity_provider", &settings.issuer])
+impl AppNumber {
+    pub(super) fn of(app: &App, provider: &IdentityProvider) -> Self {
+        Self(number(&["app", &app.name, &provider.issuer, &app.client_id]))
+    }
 }
 
-fn number(names: &[&str]) -> usize {
+impl ClientNumber {
+    pub(super) fn of(app: &App, provider: &IdentityProvider) -> Self {
+        Self(number(&["sessions", &provider.issuer, &app.client_id]))
+    }
+
+    /// Returns the bytes that are part of digests of cookies.
+    pub(crate) const fn bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
+    }
+}
+
+fn number(names: &[&str]) -> u64 {
     let mut context = Context::new(&SHA256);
     for name in names {
         // The length, so that no two lists of names read alike.
@@ -43,7 +57,20 @@ fn number(names: &[&str]) -> usize {
         context.update(name.as_bytes());
     }
     let digest = context.finish();
-    usize::from_be_bytes(digest.as_ref().first_chunk().copied().unwrap_or_default())
+    u64::from_be_bytes(digest.as_ref().first_chunk().copied().unwrap_or_default())
+}
+
+/// Numbers that no configuration has, for tests.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::{AppNumber, ClientNumber, ProviderNumber};
+
+    pub(crate) const PROVIDER: ProviderNumber = ProviderNumber(0);
+    pub(crate) const OTHER_PROVIDER: ProviderNumber = ProviderNumber(1);
+    pub(crate) const APP: AppNumber = AppNumber(0);
+    pub(crate) const OTHER_APP: AppNumber = AppNumber(1);
+    pub(crate) const CLIENT: ClientNumber = ClientNumber(0);
+    pub(crate) const OTHER_CLIENT: ClientNumber = ClientNumber(1);
 }
 
 #[cfg(test)]
@@ -60,6 +87,13 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_a_provider_never_changes() {
+        // Sealed cookies and the processes of an upgrade carry digests of it.
+        let number = ProviderNumber::of_issuer("https://id.example.com");
+        assert_eq!(number, ProviderNumber(0xbb89_a6c8_4297_2b2a));
+    }
+
+    #[test]
     fn the_order_of_the_file_and_the_names_of_providers_change_no_number() {
         let provider = |name: &str, issuer: &str| {
             format!("[identity_providers.{name}]\nissuer = 'https://{issuer}.example.com'\n")
@@ -73,7 +107,12 @@ mod tests {
         let numbers = |text: &str| {
             let config = config::parse(text).unwrap().config;
             let app = config.apps.iter().find(|app| app.name == "store").unwrap();
-            Numbers::of(app, &config.identity_providers[app.identity_provider])
+            let provider = &config.identity_providers[app.identity_provider];
+            (
+                AppNumber::of(app, provider),
+                ProviderNumber::of_issuer(&provider.issuer),
+                ClientNumber::of(app, provider),
+            )
         };
         let alone = numbers(&(provider("main", "id") + &app("store", "main")));
         let others = provider("another", "other") + &app("forums", "another");
@@ -81,8 +120,6 @@ mod tests {
         assert_eq!(numbers(&(provider("main", "id") + &app("store", "main") + &others)), alone);
         assert_eq!(numbers(&(provider("renamed", "id") + &app("store", "renamed"))), alone);
         let moved = numbers(&(provider("main", "moved") + &app("store", "main")));
-        assert!(
-            moved.app != alone.app && moved.provider != alone.provider && moved.sessions != alone.sessions
-        );
+        assert!(moved.0 != alone.0 && moved.1 != alone.1 && moved.2 != alone.2);
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::access::identity::Identity;
 use crate::access::lifetime::Activities;
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::Revocations;
 use crate::access::verified_tokens::VerifiedTokens;
 
@@ -28,7 +29,7 @@ impl SessionTables {
     }
 
     /// A JWT of a provider (by its number) was verified at `now` (Unix seconds), for the first time here.
-    pub fn saw(&self, provider: usize, identity: &Identity, now: u64) {
+    pub fn saw(&self, provider: ProviderNumber, identity: &Identity, now: u64) {
         self.revocations.saw(provider, identity.marks(), identity.issued_at(), now);
     }
 }

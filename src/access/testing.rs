@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::access::decision::AppRules;
 use crate::access::key_set::KeySet;
+use crate::access::numbers::testing::PROVIDER;
 use crate::access::token::TokenRules;
 use crate::config;
 
@@ -130,7 +131,7 @@ pub(crate) fn claims(changes: &Value) -> Value {
 
 pub(crate) fn token_rules() -> TokenRules {
     TokenRules {
-        provider: 0,
+        provider: PROVIDER,
         issuer: ISSUER.into(),
         client_id: "store".into(),
         audience: vec![],
@@ -141,9 +142,9 @@ pub(crate) fn token_rules() -> TokenRules {
     }
 }
 
-/// Returns the rules with the provider number 0, for marks that tests make by hand.
-pub(crate) fn with_provider_zero(mut rules: AppRules) -> AppRules {
-    (rules.token.provider, rules.session.provider) = (0, 0);
+/// Returns the rules with the provider [`PROVIDER`], for marks that tests make by hand.
+pub(crate) fn of_test_provider(mut rules: AppRules) -> AppRules {
+    (rules.token.provider, rules.session.provider) = (PROVIDER, PROVIDER);
     rules
 }
 
@@ -159,5 +160,5 @@ pub(crate) fn app_rules_in(tables: &str, settings: &str) -> AppRules {
          upstreams = ['http://127.0.0.1:3000']\nclient_id = 'store'\nclient_secret = 's'\n{settings}\n"
     );
     let config = config::parse(&text).unwrap().config;
-    with_provider_zero(AppRules::new(&config.apps[0], &config.identity_providers[0], &config.session))
+    of_test_provider(AppRules::new(&config.apps[0], &config.identity_providers[0], &config.session))
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::access::audience::{self, Audience};
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::signed_token::{self, date, string};
 
@@ -19,7 +20,7 @@ pub use crate::access::token_error::{ClaimFault, MAX_TOKEN_LENGTH, TokenError};
 #[derive(Debug, Clone)]
 pub struct TokenRules {
     /// The number of the identity provider.
-    pub provider: usize,
+    pub provider: ProviderNumber,
     /// The issuer. It must be exactly equal to `iss`.
     pub issuer: String,
     /// The app's client.

@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::access::identity::Identity;
 use crate::access::lifetime::{Lifetime, Over};
+use crate::access::numbers::AppNumber;
 use crate::access::tokens::AccessToken;
 
 /// The number of slots that are possible for one token.
@@ -24,7 +25,7 @@ const HASHED: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope {
     /// The app's number. The issuer, audience and algorithms follow from it.
-    pub app: usize,
+    pub app: AppNumber,
     /// The state of the provider's keys.
     pub key_generation: u64,
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::access::numbers::ProviderNumber;
 use crate::access::token::latest_issue;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
@@ -109,7 +110,7 @@ async fn read_body(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Pr
 /// The sessions or the token to revoke, and the providers at which to revoke them.
 struct Order {
     /// The numbers of the providers.
-    providers: Vec<usize>,
+    providers: Vec<ProviderNumber>,
     claim: &'static str,
     value: String,
     issued_until: Option<u64>,
@@ -143,7 +144,7 @@ impl Order {
         Some(Self { providers, claim, value, issued_until })
     }
 
-    fn revoked(&self, state: &State, provider: usize) -> Revoked<'_> {
+    fn revoked(&self, state: &State, provider: ProviderNumber) -> Revoked<'_> {
         // The provider's clock may be ahead by as much as the leeway for its JWTs. A later login is still accepted.
         let leeway = || {
             let apps = state.apps.iter().map(|app| app.rules());

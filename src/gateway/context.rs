@@ -210,14 +210,13 @@ impl Reply {
     /// newest, or if they would bring back a session that has ended in the meantime or a JWT that was revoked: see
     /// `session/cookie_changes.rs`.
     pub(crate) fn cookies(&self, arrival: &Arrival, decided: &Decided) -> &[HeaderValue] {
-        let Some(cookies) = &self.new_cookies else { return &[] };
+        let (Some(cookies), Some(app)) = (&self.new_cookies, &arrival.app) else { return &[] };
         let sessions = &arrival.state.sessions;
         if decided.tokens.as_ref().is_some_and(|tokens| sessions.is_revoked(&tokens.identity)) {
             return &[];
         }
         let began = tokio::time::Instant::from_std(arrival.started);
-        let app = arrival.app.as_ref().map_or(0, |app| app.rules().sessions);
-        let asker = Asker { app, client: arrival.client, began };
+        let asker = Asker { client_number: app.rules().client_number, client: arrival.client, began };
         if sessions.may_change_cookies(cookies, &asker) { &cookies.headers } else { &[] }
     }
 

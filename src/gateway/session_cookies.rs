@@ -42,10 +42,10 @@ fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     Some(match refresh_token {
         Some(Some(grant)) => {
             let key = Sessions::key(&app.relying_party, &grant.refresh_token);
-            Brought::tokens(rules.sessions, access_token, Some(key))
+            Brought::tokens(rules.client_number, access_token, Some(key))
         }
-        None if !cookies.duplicate => Brought::tokens(rules.sessions, access_token, None),
-        _ => Brought::cookies(rules.sessions, rules.cookies.pairs(headers)),
+        None if !cookies.duplicate => Brought::tokens(rules.client_number, access_token, None),
+        _ => Brought::cookies(rules.client_number, rules.cookies.pairs(headers)),
     })
 }
 
@@ -62,7 +62,7 @@ pub(super) fn of_login(
     // A cookie of the same name in another scope would come beside the new one, and make this login useless.
     headers.extend(cleared_elsewhere(app, request, 1));
     let key = tokens.refresh_token.as_ref().map(|token| Sessions::key(&app.relying_party, token));
-    let change = Change::Begin(Brought::tokens(app.rules().sessions, &tokens.access_token, key));
+    let change = Change::Begin(Brought::tokens(app.rules().client_number, &tokens.access_token, key));
     Ok(NewCookies { headers: Redacted(headers), change, before: brought(app, &request.headers) })
 }
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use tracing::warn;
 
 use crate::access::app_rules::{AppRules, Knowledge};
-use crate::access::numbers;
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::Record;
 use crate::access::routes::Route;
 use crate::access::session_tables::SessionTables;
@@ -44,7 +44,7 @@ pub struct State {
     /// The open WebSockets and event streams.
     pub(crate) open_streams: Arc<OpenStreams>,
     /// The numbers of the providers, by which revocations name them.
-    pub(crate) provider_numbers: Vec<usize>,
+    pub(crate) provider_numbers: Vec<ProviderNumber>,
     /// The token that the caller of an administrative request must show.
     pub(crate) admin_token: Option<config::Secret>,
     /// The host names that requests to the admin listener use.
@@ -207,7 +207,11 @@ impl State {
             by_host: by_host(&apps),
             apps,
             providers,
-            provider_numbers: config.identity_providers.iter().map(numbers::of_provider).collect(),
+            provider_numbers: config
+                .identity_providers
+                .iter()
+                .map(|provider| ProviderNumber::of_issuer(&provider.issuer))
+                .collect(),
             sessions,
             trusted_proxies: config.server.trusted_proxies.clone(),
             limits: config.server.limits.clone(),

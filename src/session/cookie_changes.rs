@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::access::numbers::ClientNumber;
 use crate::session::expiring_table::Expiring;
 use crate::session::new_cookies::{Asker, CookieState};
 use crate::session::session_key::SessionKey;
@@ -39,8 +40,8 @@ pub(super) struct Changes {
     pub(super) changed: Expiring<CookieState, Instant>,
     /// Sessions whose cookies were removed from the browser, or replaced by another session's cookies.
     pub(super) gone: Expiring<Owner, Gone>,
-    /// The time of the last login to an app. The key is the app's number and the browser's address.
-    pub(super) logins: Expiring<(usize, IpAddr), Instant>,
+    /// The time of the last login to an app. The key is the number of its client and the browser's address.
+    pub(super) logins: Expiring<(ClientNumber, IpAddr), Instant>,
 }
 
 /// The loss of a session's cookies.
@@ -85,7 +86,7 @@ impl Changes {
 
     /// Tells whether somebody has logged in at the same address since `since`.
     pub(super) fn has_logged_in(&self, asker: &Asker, since: Instant) -> bool {
-        let logged_in_at = asker.client.and_then(|client| self.logins.get((asker.app, client)));
+        let logged_in_at = asker.client.and_then(|client| self.logins.get((asker.client_number, client)));
         logged_in_at.is_some_and(|at| *at >= since)
     }
 

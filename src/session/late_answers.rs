@@ -15,7 +15,7 @@ impl Sessions {
     /// never waits.
     pub(crate) fn may_change_cookies(&self, cookies: &NewCookies, asker: &Asker) -> bool {
         if let (Change::Begin(_), Some(client)) = (cookies.change, asker.client) {
-            let place = (asker.app, client);
+            let place = (asker.client_number, client);
             self.cookie_changes.with(|changes, now| changes.logins.insert(place, now, now + IS_KEPT));
         }
         let Some(before) = cookies.before else { return true };

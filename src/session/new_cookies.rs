@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use http::HeaderValue;
 use tokio::time::Instant;
 
+use crate::access::numbers::ClientNumber;
 use crate::access::revocations::Mark;
 use crate::session::session_key::SessionKey;
 use crate::syntax::redacted::Redacted;
@@ -24,16 +25,16 @@ pub(crate) struct Brought {
 }
 
 impl Brought {
-    /// Identifies cookies by the tokens in them. `app` is the app's number. `access_token` is empty if there is no JWT.
-    pub(crate) fn tokens(app: usize, access_token: &str, key: Option<SessionKey>) -> Self {
+    /// Identifies cookies by the tokens in them. `access_token` is empty if there is no JWT.
+    pub(crate) fn tokens(number: ClientNumber, access_token: &str, key: Option<SessionKey>) -> Self {
         let key_bytes = key.as_ref().map_or(&[][..], SessionKey::bytes);
-        let state = CookieState::of(b"tokens", app, [access_token.as_bytes(), key_bytes].into_iter());
+        let state = CookieState::of(b"tokens", number, [access_token.as_bytes(), key_bytes].into_iter());
         Self { state, key }
     }
 
     /// Identifies cookies without readable tokens by their values.
-    pub(crate) fn cookies<'a>(app: usize, values: impl Iterator<Item = &'a [u8]>) -> Self {
-        Self { state: CookieState::of(b"cookies", app, values), key: None }
+    pub(crate) fn cookies<'a>(number: ClientNumber, values: impl Iterator<Item = &'a [u8]>) -> Self {
+        Self { state: CookieState::of(b"cookies", number, values), key: None }
     }
 }
 
@@ -42,10 +43,10 @@ impl Brought {
 pub(super) struct CookieState([u8; 32]);
 
 impl CookieState {
-    fn of<'a>(kind: &[u8], app: usize, parts: impl Iterator<Item = &'a [u8]>) -> Self {
+    fn of<'a>(kind: &[u8], number: ClientNumber, parts: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(kind);
-        context.update(&(app as u64).to_be_bytes());
+        context.update(&number.bytes());
         for part in parts {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
@@ -86,8 +87,8 @@ pub(crate) struct NewCookies {
 /// The browser that is answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asker {
-    /// The app's number.
-    pub(crate) app: usize,
+    /// The number of the app's client at its issuer.
+    pub(crate) client_number: ClientNumber,
     /// The browser's address, if it is known.
     pub(crate) client: Option<IpAddr>,
     /// The time at which the request came in.

@@ -60,6 +60,7 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use crate::access::numbers::testing::PROVIDER;
     use serde_json::json;
 
     use super::*;
@@ -109,7 +110,7 @@ mod tests {
         harness.clock.advance(100);
         assert!(harness.sessions.lives(&own));
         assert!(!harness.sessions.lives(&stolen), "a refresh of the thief's own session");
-        harness.sessions.revoke(0, &Revoked::Token("a2")).await;
+        harness.sessions.revoke(PROVIDER, &Revoked::Token("a2")).await;
         assert!(!harness.sessions.lives(&own), "its last JWT was revoked");
     }
 

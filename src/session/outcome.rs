@@ -112,5 +112,5 @@ impl Outcome {
 
 /// Returns the mark that identifies a JWT among the outcomes of refreshes.
 pub(super) fn jwt_mark(access_token: &AccessToken) -> Mark {
-    Mark::token(0, access_token)
+    Mark::token_of_any_provider(access_token)
 }

@@ -223,7 +223,7 @@ impl Sessions {
 
     /// Returns the key of a session.
     pub(crate) fn key(relying_party: &RelyingParty, refresh_token: &RefreshToken) -> SessionKey {
-        SessionKey::new(relying_party.rules.sessions, refresh_token)
+        SessionKey::new(relying_party.rules.client_number, refresh_token)
     }
 
     /// Records that a request has brought a valid JWT.

@@ -77,6 +77,7 @@ impl<Caller: Copy + Eq + Hash> Drop for Call<Caller> {
 
 #[cfg(test)]
 mod tests {
+    use crate::access::numbers::testing::PROVIDER;
     use std::net::Ipv4Addr;
 
     use super::*;
@@ -101,7 +102,7 @@ mod tests {
     #[test]
     fn one_subject_has_few_places_whatever_others_do() {
         let calls = UnknownSessionCalls::of_unknown_sessions();
-        let subject = |number: u64| Mark::subject(0, &number.to_string());
+        let subject = |number: u64| Mark::subject(PROVIDER, &number.to_string());
         let of_one: Vec<_> = (0..calls.most_of_one).map(|_| calls.enter(subject(0)).unwrap()).collect();
         assert!(calls.enter(subject(0)).is_none());
         let others: Vec<_> = (1..1000).map_while(|number| calls.enter(subject(number))).collect();

@@ -2,6 +2,7 @@
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::{EndedBy, Mark, Revocation};
 use crate::session::relying_party::RelyingParty;
 use crate::session::reuse_detection::Jwt;
@@ -36,7 +37,7 @@ pub enum Revoked<'a> {
 impl Sessions {
     /// Revokes sessions or a JWT. From now on no request is accepted with them, and their open streams end. `provider`
     /// is the number of the identity provider.
-    pub async fn revoke(&self, provider: usize, revoked: &Revoked<'_>) {
+    pub async fn revoke(&self, provider: ProviderNumber, revoked: &Revoked<'_>) {
         let now = self.clock.now();
         let kept_until = self.kept_until(provider, now);
         let (mark, issued_until) = match *revoked {
@@ -50,16 +51,21 @@ impl Sessions {
         self.shared.revoke(revocation, now).await;
     }
 
-    /// Records a logout token. Returns `false` if it came before, because a repeated token must not end sessions that
-    /// began after its first use. `kept_until` is the time until which the token counts, in Unix seconds.
-    pub(crate) async fn is_first_logout_token(&self, provider: usize, token: &str, kept_until: u64) -> bool {
+    /// Notes a logout token; `false`: it came before. One that comes again must not end what began since. `kept_until`:
+    /// until when it would count, in Unix seconds.
+    pub(crate) async fn is_first_logout_token(
+        &self,
+        provider: ProviderNumber,
+        token: &str,
+        kept_until: u64,
+    ) -> bool {
         let now = self.clock.now();
         self.shared.is_first(Mark::logout_token(provider, token), kept_until, now).await
     }
 
-    /// Returns the time until which a revocation is kept. It is kept for the configured time, and at least as long as
-    /// JWTs of the provider may be in use.
-    fn kept_until(&self, provider: usize, now: u64) -> u64 {
+    /// Returns the time until which a revocation is kept: as is set, and no less than JWTs of the provider may be
+    /// about.
+    fn kept_until(&self, provider: ProviderNumber, now: u64) -> u64 {
         now.saturating_add(self.revocation_lifetime).max(self.memory.revocations.horizon(provider, now))
     }
 
@@ -152,7 +158,7 @@ impl Sessions {
         }
     }
 
-    pub(super) async fn revoke_mark(&self, provider: usize, session: Mark, by: EndedBy) {
+    pub(super) async fn revoke_mark(&self, provider: ProviderNumber, session: Mark, by: EndedBy) {
         let now = self.clock.now();
         let kept_until = self.kept_until(provider, now);
         self.shared.revoke(NewRevocation::of(session, by, kept_until), now).await;

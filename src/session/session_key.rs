@@ -2,19 +2,21 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
+use crate::access::numbers::ClientNumber;
+
 /// Identifies a refresh token of a client. It does not contain the token itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey {
-    pub(super) app: usize,
+    pub(super) client_number: ClientNumber,
     digest: [u8; 32],
 }
 
 impl SessionKey {
-    /// Returns the key of a refresh token. `app` is the number of the app's sessions.
-    pub(crate) fn new(app: usize, refresh_token: &str) -> Self {
+    /// Returns the key of a refresh token of a client.
+    pub(crate) fn new(client_number: ClientNumber, refresh_token: &str) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, refresh_token.as_bytes()).as_ref());
-        Self { app, digest: bytes }
+        Self { client_number, digest: bytes }
     }
 
     /// Returns the digest of the refresh token.

@@ -31,7 +31,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// The sessions of a gateway with these settings.
+    /// Creates the sessions of a gateway with these settings.
     pub fn new(clock: Arc<dyn Clock>, memory: Arc<SessionTables>, config: &config::Config) -> Self {
         let (refresh, limits) = (&config.refresh, &config.server.limits);
         let replay_window = Arc::new(ReplayWindow::new(refresh.replay_window));

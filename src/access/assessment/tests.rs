@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::access::decision::{Decision, Pending, RequestHead, decide};
 use crate::access::key_set::KeySet;
+use crate::access::numbers::testing::PROVIDER;
 use crate::access::revocations::EndedBy;
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::session_tables::SessionTables;
@@ -79,8 +80,8 @@ impl Scene {
     fn record(&self, jwt: &str, subject: &str) -> SessionRecord {
         SessionRecord {
             id: [1; 16],
-            subject: Mark::subject(0, subject),
-            access_token: Mark::token(0, jwt),
+            subject: Mark::subject(PROVIDER, subject),
+            access_token: Mark::token(PROVIDER, jwt),
             access_token_expires_at: self.now + 300,
             started_at: self.now,
             renewed_at: self.now,
@@ -204,9 +205,9 @@ fn unsealed_and_bound_a_genuine_jwt_is_needed() {
 fn a_revoked_session_is_over_however_its_jwt_is_found() {
     for remembered in [false, true] {
         for (name, revoke) in [
-            ("sid", (|memory, _| revoke(memory, Mark::session(0, "s1"))) as fn(&SessionTables, u64)),
+            ("sid", (|memory, _| revoke(memory, Mark::session(PROVIDER, "s1"))) as fn(&SessionTables, u64)),
             ("sub", |memory, now| {
-                memory.revocations.revoke_until(Mark::subject(0, "alice"), now, now + 60, now);
+                memory.revocations.revoke_until(Mark::subject(PROVIDER, "alice"), now, now + 60, now);
             }),
         ] {
             let scene = Scene::new("");
@@ -230,7 +231,7 @@ fn a_revoked_jwt_is_dead_and_its_session_goes_on() {
     let scene = Scene::new("bind_refresh = true");
     let jwt = jwt(&json!({"sid": "s1", "jti": "t1"}));
     assert_eq!(scene.line(&pair(&jwt, "r1")), "forward alice");
-    revoke(&scene.memory, Mark::token_id(0, "t1"));
+    revoke(&scene.memory, Mark::token_id(PROVIDER, "t1"));
     assert_eq!(scene.line(&format!("__Host-access_token={jwt}")), "not_logged_in: it is revoked");
     assert_eq!(scene.line(&pair(&jwt, "r1")), "refresh r1 beside a revoked JWT");
 }
@@ -238,7 +239,7 @@ fn a_revoked_jwt_is_dead_and_its_session_goes_on() {
 #[test]
 fn an_expired_jwt_still_says_that_its_session_is_revoked() {
     let scene = Scene::new("");
-    revoke(&scene.memory, Mark::session(0, "s1"));
+    revoke(&scene.memory, Mark::session(PROVIDER, "s1"));
     let line = scene.line(&pair(&jwt(&json!({"sid": "s1", "exp": NOW - 10})), "r1"));
     assert_eq!(line, "refresh r1 beside a revoked JWT");
 }
@@ -249,12 +250,12 @@ fn a_sealed_session_is_revoked_also_where_its_jwt_says_nothing() {
     let record = scene.record(&expired(), "alice");
     let cookie = format!("__Host-refresh_token={}", scene.seal(&record));
     assert_eq!(scene.line(&cookie), "refresh r1");
-    scene.memory.revocations.revoke_until(Mark::subject(0, "alice"), NOW - 1, NOW + 60, NOW);
+    scene.memory.revocations.revoke_until(Mark::subject(PROVIDER, "alice"), NOW - 1, NOW + 60, NOW);
     assert_eq!(scene.line(&cookie), "refresh r1", "it began later");
-    scene.memory.revocations.revoke_until(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
+    scene.memory.revocations.revoke_until(Mark::subject(PROVIDER, "alice"), NOW, NOW + 60, NOW);
     assert_eq!(scene.line(&cookie), REVOKED);
     let scene = Scene::sealed("bind_refresh = false");
-    revoke(&scene.memory, Mark::sealed_session(0, &record.id));
+    revoke(&scene.memory, Mark::sealed_session(PROVIDER, &record.id));
     assert_eq!(scene.line(&cookie), REVOKED);
 }
 

@@ -7,13 +7,15 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// The longest lifetime that is noted, in seconds: 400 days, the longest time for which revocations can be configured
-/// to be kept. If a JWT lives longer and is refused, it is remembered itself.
+use crate::access::numbers::ProviderNumber;
+
+/// The most that one JWT tells of the others, in seconds: 400 days, as long as revocations can be set to be kept. One
+/// that is good for longer is remembered itself once it is refused.
 const MOST: u64 = 400 * 86_400;
 
 /// The lifetimes of the providers' JWTs.
 #[derive(Debug, Default)]
-pub(super) struct Horizons(Mutex<HashMap<usize, Horizon>>);
+pub(super) struct Horizons(Mutex<HashMap<ProviderNumber, Horizon>>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Horizon {
@@ -25,7 +27,7 @@ struct Horizon {
 
 impl Horizons {
     /// Notes a verified JWT that can be used until `usable_until`.
-    pub(super) fn see(&self, provider: usize, issued_at: Option<u64>, usable_until: u64, now: u64) {
+    pub(super) fn see(&self, provider: ProviderNumber, issued_at: Option<u64>, usable_until: u64, now: u64) {
         let usable_until = usable_until.min(now.saturating_add(MOST));
         let life = usable_until.saturating_sub(issued_at.unwrap_or(now).min(now));
         let mut horizons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -35,7 +37,7 @@ impl Horizons {
     }
 
     /// Returns the time from which no JWT that the provider has given until `now` can be used any more.
-    pub(super) fn of(&self, provider: usize, now: u64) -> u64 {
+    pub(super) fn of(&self, provider: ProviderNumber, now: u64) -> u64 {
         let horizons = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let horizon = horizons.get(&provider).copied().unwrap_or_default();
         horizon.latest.max(now.saturating_add(horizon.longest))

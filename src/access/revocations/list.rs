@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::horizon::Horizons;
 use crate::access::revocations::mark::{Mark, TokenMarks};
 use crate::access::revocations::revocation::{EndedBy, Revocation};
@@ -90,13 +91,13 @@ impl Revocations {
     }
 
     /// Records that a JWT of a provider was verified for the first time in this process.
-    pub fn saw(&self, provider: usize, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
+    pub fn saw(&self, provider: ProviderNumber, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
         self.horizons.see(provider, issued_at, marks.usable_until, now);
     }
 
     /// Returns the time (Unix seconds) until which a new revocation must at least be kept. Until then, JWTs that it
     /// revokes may be in use.
-    pub fn horizon(&self, provider: usize, now: u64) -> u64 {
+    pub fn horizon(&self, provider: ProviderNumber, now: u64) -> u64 {
         self.horizons.of(provider, now)
     }
 

@@ -2,60 +2,68 @@
 
 use aws_lc_rs::digest::{Context, SHA256};
 
+use crate::access::numbers::ProviderNumber;
+
 /// Identifies something that can be revoked. It is 128 bits of a SHA-256 digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mark([u8; 16]);
 
 impl Mark {
     /// Returns the mark of a provider's session, by claim `sid` (OpenID Connect Back-Channel Logout 1.0 section 2.1).
-    pub fn session(provider: usize, sid: &str) -> Self {
-        Self::new(b"sid", provider, sid.as_bytes())
+    pub fn session(provider: ProviderNumber, sid: &str) -> Self {
+        Self::new(b"sid", Some(provider), sid.as_bytes())
     }
 
     /// Returns the mark of one JWT, by its claim `jti` (RFC 7519 section 4.1.7).
-    pub fn token_id(provider: usize, jti: &str) -> Self {
-        Self::new(b"jti", provider, jti.as_bytes())
+    pub fn token_id(provider: ProviderNumber, jti: &str) -> Self {
+        Self::new(b"jti", Some(provider), jti.as_bytes())
     }
 
     /// Returns the mark of one JWT, by its text.
-    pub fn token(provider: usize, jwt: &str) -> Self {
-        Self::new(b"jwt", provider, jwt.as_bytes())
+    pub fn token(provider: ProviderNumber, jwt: &str) -> Self {
+        Self::new(b"jwt", Some(provider), jwt.as_bytes())
+    }
+
+    /// Returns the mark of one JWT, by its text, for any provider. JWTs are not revoked by this mark.
+    pub(crate) fn token_of_any_provider(jwt: &str) -> Self {
+        Self::new(b"jwt", None, jwt.as_bytes())
     }
 
     /// Returns the mark of one JWT without `jti`, by its signed part. The signature is left out, because a JWT may have
     /// several valid signatures: ECDSA has two forms of each.
-    pub fn unnamed_token(provider: usize, jwt: &str) -> Self {
+    pub fn unnamed_token(provider: ProviderNumber, jwt: &str) -> Self {
         let signed = jwt.rsplit_once('.').map_or(jwt, |(signed, _)| signed);
-        Self::new(b"signed", provider, signed.as_bytes())
+        Self::new(b"signed", Some(provider), signed.as_bytes())
     }
 
     /// Returns the mark of a subject, by claim `sub` (RFC 7519 section 4.1.2).
-    pub fn subject(provider: usize, sub: &str) -> Self {
-        Self::new(b"sub", provider, sub.as_bytes())
+    pub fn subject(provider: ProviderNumber, sub: &str) -> Self {
+        Self::new(b"sub", Some(provider), sub.as_bytes())
     }
 
     /// Returns the mark of a session of this gateway, by the random id that is sealed with its refresh token.
-    pub fn sealed_session(provider: usize, id: &[u8]) -> Self {
-        Self::new(b"seal", provider, id)
+    pub fn sealed_session(provider: ProviderNumber, id: &[u8]) -> Self {
+        Self::new(b"seal", Some(provider), id)
     }
 
     /// Returns the mark of a logout token, by its signed part. The `jti` is not used, because a `jti` that a provider
     /// uses twice must not hide a logout.
-    pub fn logout_token(provider: usize, token: &str) -> Self {
+    pub fn logout_token(provider: ProviderNumber, token: &str) -> Self {
         let signed = token.rsplit_once('.').map_or(token, |(signed, _)| signed);
-        Self::new(b"logout token", provider, signed.as_bytes())
+        Self::new(b"logout token", Some(provider), signed.as_bytes())
     }
 
     /// Returns the mark of a JWT's admission.
     pub(super) fn admission(token: Self) -> Self {
-        Self::new(b"admission", 0, &token.0)
+        Self::new(b"admission", None, &token.0)
     }
 
-    fn new(kind: &[u8], provider: usize, value: &[u8]) -> Self {
+    /// Makes a mark. `provider` is `None` if the mark does not depend on the provider.
+    fn new(kind: &[u8], provider: Option<ProviderNumber>, value: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(kind);
         context.update(&[0]);
-        context.update(&(provider as u64).to_be_bytes());
+        context.update(&provider.map_or([0; 8], ProviderNumber::bytes));
         context.update(value);
         Self::from_digest(context.finish().as_ref())
     }

@@ -1,3 +1,4 @@
+use crate::access::numbers::testing::{OTHER_PROVIDER, PROVIDER};
 use crate::access::revocations::list::MAX_PER_PART;
 use crate::access::revocations::{EndedBy, Mark, Revocation, Revocations, TokenMarks};
 
@@ -5,9 +6,9 @@ const NOW: u64 = 1_800_000_000;
 
 fn marks(sid: Option<&str>, jti: &str, sub: &str) -> TokenMarks {
     TokenMarks {
-        session: sid.map(|sid| Mark::session(0, sid)),
-        token: Mark::token_id(0, jti),
-        subject: Mark::subject(0, sub),
+        session: sid.map(|sid| Mark::session(PROVIDER, sid)),
+        token: Mark::token_id(PROVIDER, jti),
+        subject: Mark::subject(PROVIDER, sub),
         usable_until: 0,
     }
 }
@@ -20,17 +21,17 @@ fn by_session_token_and_subject() {
     let jwt = marks(Some("s1"), "t1", "alice");
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), None);
 
-    list.revoke(Mark::token_id(0, "t1"), EndedBy::Revocation, NOW + 60, NOW);
+    list.revoke(Mark::token_id(PROVIDER, "t1"), EndedBy::Revocation, NOW + 60, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), Some(Revocation::Token));
     assert_eq!(list.of_token(&marks(Some("s1"), "t2", "alice"), Some(NOW), NOW), None);
 
-    list.revoke(Mark::session(0, "s1"), EndedBy::AnotherLogin, NOW + 60, NOW);
+    list.revoke(Mark::session(PROVIDER, "s1"), EndedBy::AnotherLogin, NOW + 60, NOW);
     let told = Some(Revocation::Session(EndedBy::AnotherLogin));
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), told, "the session counts more than the token");
     assert_eq!(list.of_token(&marks(Some("s2"), "t3", "alice"), Some(NOW), NOW), None);
     assert_eq!(list.of_token(&marks(None, "t3", "alice"), Some(NOW), NOW), None);
 
-    list.revoke_until(Mark::subject(0, "alice"), NOW - 10, NOW + 60, NOW);
+    list.revoke_until(Mark::subject(PROVIDER, "alice"), NOW - 10, NOW + 60, NOW);
     let other = marks(None, "t4", "alice");
     assert_eq!(list.of_token(&other, Some(NOW - 10), NOW), SESSION);
     assert_eq!(list.of_token(&other, None, NOW), SESSION, "who knows how old it is?");
@@ -41,13 +42,13 @@ fn by_session_token_and_subject() {
 #[test]
 fn providers_kinds_and_values_do_not_mix() {
     let all = [
-        Mark::session(0, "x"),
-        Mark::session(1, "x"),
-        Mark::token_id(0, "x"),
-        Mark::token(0, "x"),
-        Mark::subject(0, "x"),
-        Mark::sealed_session(0, b"x"),
-        Mark::session(0, "y"),
+        Mark::session(PROVIDER, "x"),
+        Mark::session(OTHER_PROVIDER, "x"),
+        Mark::token_id(PROVIDER, "x"),
+        Mark::token(PROVIDER, "x"),
+        Mark::subject(PROVIDER, "x"),
+        Mark::sealed_session(PROVIDER, b"x"),
+        Mark::session(PROVIDER, "y"),
     ];
     for (index, one) in all.iter().enumerate() {
         assert!(all.iter().skip(index + 1).all(|other| one != other), "{index}");
@@ -57,15 +58,15 @@ fn providers_kinds_and_values_do_not_mix() {
 #[test]
 fn an_entry_goes_when_its_time_is_over() {
     let list = Revocations::default();
-    list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, NOW + 60, NOW);
-    assert_eq!(list.of_session(Mark::session(0, "s1"), NOW + 59), SESSION);
-    assert_eq!(list.of_session(Mark::session(0, "s1"), NOW + 60), None);
+    list.revoke(Mark::session(PROVIDER, "s1"), EndedBy::Revocation, NOW + 60, NOW);
+    assert_eq!(list.of_session(Mark::session(PROVIDER, "s1"), NOW + 59), SESSION);
+    assert_eq!(list.of_session(Mark::session(PROVIDER, "s1"), NOW + 60), None);
 }
 
 #[test]
 fn of_two_revocations_the_wider_one_holds() {
     let list = Revocations::default();
-    let (alice, jwt) = (Mark::subject(0, "alice"), marks(None, "t", "alice"));
+    let (alice, jwt) = (Mark::subject(PROVIDER, "alice"), marks(None, "t", "alice"));
     list.revoke_until(alice, NOW, NOW + 60, NOW);
     list.revoke_until(alice, NOW - 100, NOW + 10, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW + 59), SESSION);
@@ -95,11 +96,16 @@ fn the_list_is_bounded_and_the_first_to_go_makes_room() {
 fn entries_whose_time_is_over_are_thrown_out() {
     let list = Revocations::default();
     for number in 0..20_000_u64 {
-        list.revoke(Mark::token_id(0, &number.to_string()), EndedBy::Revocation, NOW + 1, NOW);
+        list.revoke(Mark::token_id(PROVIDER, &number.to_string()), EndedBy::Revocation, NOW + 1, NOW);
     }
     assert_eq!(list.len(), 20_000);
     for number in 0..20_000_u64 {
-        list.revoke(Mark::token_id(1, &number.to_string()), EndedBy::Revocation, NOW + 9, NOW + 2);
+        list.revoke(
+            Mark::token_id(OTHER_PROVIDER, &number.to_string()),
+            EndedBy::Revocation,
+            NOW + 9,
+            NOW + 2,
+        );
     }
     assert!(list.len() < 20_100, "{}", list.len());
 }
@@ -108,15 +114,15 @@ fn entries_whose_time_is_over_are_thrown_out() {
 fn a_login_is_admitted_and_what_was_before_it_stays_revoked() {
     let list = Revocations::default();
     let jwt = marks(Some("s1"), "t1", "alice");
-    list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, NOW + 60, NOW);
-    list.revoke_until(Mark::subject(0, "alice"), NOW, NOW + 60, NOW);
+    list.revoke(Mark::session(PROVIDER, "s1"), EndedBy::Revocation, NOW + 60, NOW);
+    list.revoke_until(Mark::subject(PROVIDER, "alice"), NOW, NOW + 60, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), SESSION);
     list.admit(&jwt, Some(NOW), NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), None);
     assert_eq!(list.of_token(&jwt, Some(NOW + 5), NOW), None);
     assert_eq!(list.of_token(&jwt, Some(NOW - 1), NOW), SESSION);
     assert_eq!(list.of_token(&marks(Some("s2"), "t2", "alice"), Some(NOW - 1), NOW), SESSION);
-    list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, NOW + 60, NOW);
+    list.revoke(Mark::session(PROVIDER, "s1"), EndedBy::Revocation, NOW + 60, NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW + 5), NOW), SESSION, "revoked again");
 }
 
@@ -124,7 +130,7 @@ fn a_login_is_admitted_and_what_was_before_it_stays_revoked() {
 fn nothing_is_admitted_that_was_not_revoked_and_no_single_token_is() {
     let list = Revocations::default();
     let jwt = marks(Some("s1"), "t1", "alice");
-    list.revoke(Mark::token_id(0, "t1"), EndedBy::Revocation, NOW + 60, NOW);
+    list.revoke(Mark::token_id(PROVIDER, "t1"), EndedBy::Revocation, NOW + 60, NOW);
     list.admit(&jwt, Some(NOW), NOW);
     assert_eq!(list.of_token(&jwt, Some(NOW), NOW), Some(Revocation::Token));
     assert_eq!(list.len(), 1);
@@ -159,16 +165,16 @@ fn a_revocation_that_refuses_a_jwt_is_kept_until_that_has_expired() {
 fn a_provider_s_horizon_is_what_its_jwts_tell() {
     let list = Revocations::default();
     let jwt = |usable_until| TokenMarks { usable_until, ..marks(None, "t1", "alice") };
-    assert_eq!(list.horizon(7, NOW), NOW);
-    list.saw(7, &jwt(NOW + 300), Some(NOW - 100), NOW);
-    assert_eq!(list.horizon(7, NOW), NOW + 400, "others may be as fresh as they can be");
-    assert_eq!(list.horizon(7, NOW + 1000), NOW + 1400);
-    assert_eq!(list.horizon(8, NOW), NOW);
-    list.saw(7, &jwt(NOW + 200), None, NOW);
-    assert_eq!(list.horizon(7, NOW), NOW + 400);
-    list.saw(7, &jwt(u64::MAX), Some(0), NOW);
+    assert_eq!(list.horizon(PROVIDER, NOW), NOW);
+    list.saw(PROVIDER, &jwt(NOW + 300), Some(NOW - 100), NOW);
+    assert_eq!(list.horizon(PROVIDER, NOW), NOW + 400, "others may be as fresh as they can be");
+    assert_eq!(list.horizon(PROVIDER, NOW + 1000), NOW + 1400);
+    assert_eq!(list.horizon(OTHER_PROVIDER, NOW), NOW);
+    list.saw(PROVIDER, &jwt(NOW + 200), None, NOW);
+    assert_eq!(list.horizon(PROVIDER, NOW), NOW + 400);
+    list.saw(PROVIDER, &jwt(u64::MAX), Some(0), NOW);
     assert_eq!(
-        list.horizon(7, NOW),
+        list.horizon(PROVIDER, NOW),
         NOW + 400 * 86_400,
         "one that never ends does not keep all others for ever"
     );
@@ -182,9 +188,9 @@ fn a_login_whose_jwt_does_not_say_when_it_was_issued_is_admitted_alone() {
         let (old, new) = (marks("old"), marks("new"));
         let revoke = |now: u64| {
             if by_subject {
-                list.revoke_until(Mark::subject(0, "alice"), now, now + 60, now);
+                list.revoke_until(Mark::subject(PROVIDER, "alice"), now, now + 60, now);
             } else {
-                list.revoke(Mark::session(0, "s1"), EndedBy::Revocation, now + 60, now);
+                list.revoke(Mark::session(PROVIDER, "s1"), EndedBy::Revocation, now + 60, now);
             }
         };
         revoke(NOW);
@@ -202,7 +208,7 @@ fn a_session_is_as_old_as_its_beginning_and_old_where_nothing_tells() {
     let list = Revocations::default();
     let jwt = marks(Some("s1"), "t1", "alice");
     assert_eq!(list.of_session_since(&jwt, None, NOW), None, "nothing is revoked");
-    list.revoke_until(Mark::session(0, "s1"), NOW, NOW + 60, NOW);
+    list.revoke_until(Mark::session(PROVIDER, "s1"), NOW, NOW + 60, NOW);
     for (since, expected) in [(None, SESSION), (Some(NOW), SESSION), (Some(NOW + 1), None)] {
         assert_eq!(list.of_session_since(&jwt, since, NOW), expected, "{since:?}");
     }
@@ -212,14 +218,17 @@ fn a_session_is_as_old_as_its_beginning_and_old_where_nothing_tells() {
 #[test]
 fn what_comes_again_is_known_as_long_as_it_counts() {
     let list = Revocations::default();
-    let token = Mark::logout_token(0, "head.claims.signature");
+    let token = Mark::logout_token(PROVIDER, "head.claims.signature");
     assert!(list.is_first(token, NOW + 10, NOW));
     assert!(!list.is_first(token, NOW + 10, NOW + 9));
     assert!(
-        list.is_first(Mark::logout_token(1, "head.claims.signature"), NOW + 10, NOW),
+        list.is_first(Mark::logout_token(OTHER_PROVIDER, "head.claims.signature"), NOW + 10, NOW),
         "another provider's"
     );
-    assert!(!list.is_first(Mark::logout_token(0, "head.claims.other"), NOW + 10, NOW), "signed once more");
-    assert!(list.is_first(Mark::logout_token(0, "head.others.signature"), NOW + 10, NOW));
+    assert!(
+        !list.is_first(Mark::logout_token(PROVIDER, "head.claims.other"), NOW + 10, NOW),
+        "signed once more"
+    );
+    assert!(list.is_first(Mark::logout_token(PROVIDER, "head.others.signature"), NOW + 10, NOW));
     assert!(list.is_first(token, NOW + 30, NOW + 10));
 }

@@ -126,6 +126,7 @@ impl Revocations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::numbers::testing::PROVIDER;
     use crate::access::revocations::{Revocation, TokenMarks};
 
     const NOW: u64 = 1_800_000_000;
@@ -156,19 +157,19 @@ mod tests {
         assert_eq!(pass(&old, &mut passed, &new), 0);
         for number in 0..5000 {
             let ended_by = if number % 2 == 1 { EndedBy::AnotherLogin } else { EndedBy::Revocation };
-            old.revoke(Mark::session(0, &number.to_string()), ended_by, NOW + 60, NOW);
+            old.revoke(Mark::session(PROVIDER, &number.to_string()), ended_by, NOW + 60, NOW);
         }
         assert_eq!(pass(&old, &mut passed, &new), 5000);
         assert_eq!(new.len(), 5000);
-        assert_eq!(new.of_session(Mark::session(0, "4"), NOW + 59), SESSION);
-        assert_eq!(new.of_session(Mark::session(0, "4"), NOW + 60), None);
+        assert_eq!(new.of_session(Mark::session(PROVIDER, "4"), NOW + 59), SESSION);
+        assert_eq!(new.of_session(Mark::session(PROVIDER, "4"), NOW + 60), None);
         let told = Some(Revocation::Session(EndedBy::AnotherLogin));
-        assert_eq!(new.of_session(Mark::session(0, "5"), NOW), told);
+        assert_eq!(new.of_session(Mark::session(PROVIDER, "5"), NOW), told);
         assert_eq!(pass(&old, &mut passed, &new), 0);
-        old.revoke_until(Mark::subject(0, "alice"), NOW - 5, NOW + 60, NOW);
+        old.revoke_until(Mark::subject(PROVIDER, "alice"), NOW - 5, NOW + 60, NOW);
         assert_eq!(pass(&old, &mut passed, &new), 1);
-        assert_eq!(new.of_subject(Mark::subject(0, "alice"), Some(NOW - 5), NOW), SESSION);
-        assert_eq!(new.of_subject(Mark::subject(0, "alice"), Some(NOW - 4), NOW), None);
+        assert_eq!(new.of_subject(Mark::subject(PROVIDER, "alice"), Some(NOW - 5), NOW), SESSION);
+        assert_eq!(new.of_subject(Mark::subject(PROVIDER, "alice"), Some(NOW - 4), NOW), None);
     }
 
     #[test]
@@ -177,15 +178,15 @@ mod tests {
         let mut passed = Passed::default();
         let marks = |sub: &str| TokenMarks {
             session: None,
-            token: Mark::token_id(0, "t"),
-            subject: Mark::subject(0, sub),
+            token: Mark::token_id(PROVIDER, "t"),
+            subject: Mark::subject(PROVIDER, sub),
             usable_until: 0,
         };
         for sub in ["alice", "bob"] {
-            old.revoke_until(Mark::subject(0, sub), NOW + 5, NOW + 60, NOW);
+            old.revoke_until(Mark::subject(PROVIDER, sub), NOW + 5, NOW + 60, NOW);
         }
         pass(&old, &mut passed, &new);
-        new.revoke_until(Mark::subject(0, "bob"), NOW + 9, NOW + 60, NOW);
+        new.revoke_until(Mark::subject(PROVIDER, "bob"), NOW + 9, NOW + 60, NOW);
         for sub in ["alice", "bob"] {
             old.admit(&marks(sub), Some(NOW), NOW);
         }

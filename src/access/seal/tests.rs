@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::numbers::testing::PROVIDER;
 
 fn key(byte: u8) -> SealKey {
     SealKey::new([byte; 32])
@@ -13,8 +14,8 @@ fn seal(keys: &[u8], app: &str, cookie: &str) -> Seal {
 fn record() -> SessionRecord {
     SessionRecord {
         id: [7; 16],
-        subject: Mark::subject(0, "alice"),
-        access_token: Mark::token(0, "jwt"),
+        subject: Mark::subject(PROVIDER, "alice"),
+        access_token: Mark::token(PROVIDER, "jwt"),
         access_token_expires_at: 3,
         started_at: 1,
         renewed_at: 2,

@@ -6,12 +6,13 @@ use serde_json::json;
 use super::*;
 use crate::access::decision::{self, Decision, Knowledge, RequestHead};
 use crate::access::identity_rules::IdentityRules;
+use crate::access::numbers::testing::{APP, OTHER_APP};
 use crate::access::session_tables::SessionTables;
 use crate::access::testing::{NOW, app_rules, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
 use crate::config::ClaimPath;
 
-const SCOPE: Scope = Scope { app: 0, key_generation: 1 };
+const SCOPE: Scope = Scope { app: APP, key_generation: 1 };
 
 fn identity(exp: u64) -> Arc<Identity> {
     let token = mint(&claims(&json!({"exp": exp, "iat": null})));
@@ -34,12 +35,15 @@ fn an_entry_answers_for_one_token_one_app_and_one_state_of_the_keys() {
     let table = VerifiedTokens::new(64);
     table.insert("a.b.signature", SCOPE, &identity(NOW + 300), Lifetime::UNLIMITED, NOW);
     assert!(table.get("a.b.signature", SCOPE, NOW).is_some());
-    for (token, app, key_generation) in
-        [("a.b.signatur", 0, 1), ("a.b.Signature", 0, 1), ("a.b.signature", 1, 1), ("a.b.signature", 0, 2)]
-    {
+    for (token, app, key_generation) in [
+        ("a.b.signatur", APP, 1),
+        ("a.b.Signature", APP, 1),
+        ("a.b.signature", OTHER_APP, 1),
+        ("a.b.signature", APP, 2),
+    ] {
         assert!(
             table.get(token, Scope { app, key_generation }, NOW).is_none(),
-            "{token} {app} {key_generation}"
+            "{token} {app:?} {key_generation}"
         );
     }
 }
@@ -90,7 +94,7 @@ fn expired_and_outdated_entries_make_room_before_living_ones() {
     assert!((1..WAYS).all(|number| table.get(&number.to_string(), SCOPE, NOW + 10).is_some()));
     assert!(table.get("next", SCOPE, NOW + 10).is_some());
     // Another app's entries are not outdated by this one's keys.
-    let other = Scope { app: 1, key_generation: 9 };
+    let other = Scope { app: OTHER_APP, key_generation: 9 };
     let table = VerifiedTokens::new(WAYS);
     table.insert("old keys", SCOPE, &long, Lifetime::UNLIMITED, NOW);
     for number in 1..WAYS {
@@ -146,7 +150,7 @@ proptest! {
         let expired = mint(&claims(&json!({"exp": NOW - 10})));
         prop_assert!(!decide(&expired));
         prop_assert_eq!(occupied(table), 1);
-        let scope = Scope { app: rules.index, ..SCOPE };
+        let scope = Scope { app: rules.app_number, ..SCOPE };
         prop_assert!(table.get(&good, scope, NOW).is_some());
     }
 }

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{ExplainError, Question, explain};
-use crate::access::numbers;
+use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::Mark;
 use crate::access::seal::{Seal, SessionRecord};
 use crate::access::testing::{self, NOW, claims, mint};
@@ -71,7 +71,7 @@ fn jwt(changes: &Value) -> String {
 /// A sealed refresh token, given together with `jwt` to a user who logged in at `started_at`.
 fn sealed(app: &str, jwt: &str, started_at: u64) -> String {
     let config = crate::config::parse(&sealing()).unwrap().config;
-    let provider = numbers::of_provider(&config.identity_providers[0]);
+    let provider = ProviderNumber::of_issuer(&config.identity_providers[0].issuer);
     let seal = Seal::new(&config.session.seal_keys, app, "__Host-refresh_token").unwrap();
     let record = SessionRecord {
         id: [7; 16],

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::access::numbers::testing::PROVIDER;
 use crate::access::revocations::{EndedBy, Mark, Revocations};
 use crate::access::session_tables::SessionTables;
 use crate::process::upgrade::descriptors::{self, Greeting, Listening, Purpose, Refusal};
@@ -55,11 +56,11 @@ impl Process {
     }
 
     fn revoke(&self, sid: &str) {
-        self.list().revoke(Mark::session(0, sid), EndedBy::Revocation, NOW + 60, NOW);
+        self.list().revoke(Mark::session(PROVIDER, sid), EndedBy::Revocation, NOW + 60, NOW);
     }
 
     fn knows(&self, sid: &str) -> bool {
-        self.list().of_session(Mark::session(0, sid), NOW).is_some()
+        self.list().of_session(Mark::session(PROVIDER, sid), NOW).is_some()
     }
 
     fn estate(&self, listeners: Vec<Listening>) -> (Estate, oneshot::Receiver<()>, oneshot::Sender<()>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 
 use super::*;
+use crate::access::numbers::testing::{CLIENT, PROVIDER};
 use crate::access::revocations::Mark;
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::session::outcome::{Outcome, UnverifiedTokens};
@@ -17,7 +18,7 @@ use crate::syntax::redacted::Redacted;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn brought(number: u8) -> Brought {
-    Brought::tokens(0, "jwt", Some(SessionKey::new(0, &number.to_string())))
+    Brought::tokens(CLIENT, "jwt", Some(SessionKey::new(CLIENT, &number.to_string())))
 }
 
 fn cookies(before: u8, change: Change) -> NewCookies {
@@ -30,23 +31,26 @@ fn begin(to: u8) -> Change {
 }
 
 fn renew(to: u8) -> Change {
-    Change::Renew { key: SessionKey::new(0, &to.to_string()), jwt: Some(Mark::token(0, "the same")) }
+    Change::Renew {
+        key: SessionKey::new(CLIENT, &to.to_string()),
+        jwt: Some(Mark::token(PROVIDER, "the same")),
+    }
 }
 
 fn renew_alone(to: u8) -> Change {
-    Change::Renew { key: SessionKey::new(0, &to.to_string()), jwt: None }
+    Change::Renew { key: SessionKey::new(CLIENT, &to.to_string()), jwt: None }
 }
 
 /// The provider replaces one refresh token by another.
 fn refresh(sessions: &Sessions, before: u8, change: Change) {
     let Change::Renew { key, .. } = change else { return };
-    let number = (0..=u8::MAX).find(|number| SessionKey::new(0, &number.to_string()) == key).unwrap();
+    let number = (0..=u8::MAX).find(|number| SessionKey::new(CLIENT, &number.to_string()) == key).unwrap();
     let tokens = UnverifiedTokens {
         access_token: AccessToken::new("jwt"),
         refresh_token: Some(RefreshToken::new(number.to_string())),
         is_refused: true,
     };
-    let before = SessionKey::new(0, &before.to_string());
+    let before = SessionKey::new(CLIENT, &before.to_string());
     sessions.replay_window.finish(before, Outcome::Unverified(Arc::new(tokens)), Gain::default());
 }
 
@@ -152,7 +156,7 @@ async fn what_goes_out_is_decided_when_the_head_goes_out() {
                 refresh(&sessions, before, change);
             }
             let client = "192.0.2.1".parse().ok();
-            let asker = Asker { app: 0, client, began };
+            let asker = Asker { client_number: CLIENT, client, began };
             let written = sessions.may_change_cookies(&cookies(before, change), &asker);
             assert_eq!(written, is_written, "{story}: step {step}");
         }

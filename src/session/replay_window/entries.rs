@@ -105,7 +105,8 @@ impl Entries {
         now: Instant,
         window: Duration,
     ) {
-        let next = outcome.refresh_token().flatten().map(|next| (SessionKey::new(key.app, next), next));
+        let next =
+            outcome.refresh_token().flatten().map(|next| (SessionKey::new(key.client_number, next), next));
         let given = next.map_or(key, |(given, _)| given);
         let (jwt, lasts) = match outcome {
             Outcome::Renewed(tokens) => (Some(jwt_of(&tokens.identity)), gain.lasts),

@@ -9,6 +9,7 @@ use super::entries::{MAX_ENTRIES, REST};
 use super::*;
 use crate::access::identity::Identity;
 use crate::access::identity_rules::IdentityRules;
+use crate::access::numbers::testing::CLIENT;
 use crate::access::testing::{NOW, claims, key_set, mint, token_rules};
 use crate::access::token::verify;
 use crate::access::tokens::{AccessToken, RefreshToken};
@@ -24,7 +25,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 
 fn key(token: &str) -> SessionKey {
-    SessionKey::new(0, token)
+    SessionKey::new(CLIENT, token)
 }
 
 fn renewed() -> Outcome {

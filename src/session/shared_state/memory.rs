@@ -29,7 +29,7 @@ pub(crate) struct InMemory {
 }
 
 impl InMemory {
-    /// The shared state over the local tables that requests read.
+    /// Creates the shared state over the local tables that requests read.
     pub(crate) fn new(
         replay_window: Arc<ReplayWindow>,
         memory: Arc<SessionTables>,

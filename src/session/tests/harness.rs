@@ -12,7 +12,7 @@ use crate::access::assessment::{Grant, Previous};
 use crate::access::decision::AppRules;
 use crate::access::identity::Identity;
 use crate::access::session_tables::SessionTables;
-use crate::access::testing::{NOW, claims, jwk, mint, with_provider_zero};
+use crate::access::testing::{NOW, claims, jwk, mint, of_test_provider};
 use crate::access::token::verify;
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::config;
@@ -53,7 +53,7 @@ impl Harness {
         let config = config::parse(&text).unwrap().config;
         let app = Arc::new(RelyingParty {
             app: String::from("store"),
-            rules: with_provider_zero(AppRules::new(
+            rules: of_test_provider(AppRules::new(
                 &config.apps[0],
                 &config.identity_providers[0],
                 &config.session,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::harness::{Harness, word};
+use crate::access::numbers::testing::PROVIDER;
 use crate::access::revocations::Mark;
 use crate::access::testing::NOW;
 use crate::identity_provider::testing::server::eventually;
@@ -174,7 +175,7 @@ async fn a_session_that_was_revoked_since_is_not_told_again() {
             let harness = Harness::start().await;
             harness.script_tokens(vec![harness.tokens(&json!({"sid": "s"}), next)]);
             assert_eq!(word(&harness.refresh("r1", None).await), next.unwrap_or("kept"));
-            harness.sessions.revoke(0, &revoked).await;
+            harness.sessions.revoke(PROVIDER, &revoked).await;
             assert_eq!(word(&harness.refresh("r1", None).await), "dead", "{next:?} {revoked:?}");
             assert_eq!(harness.asked().len(), 1);
             let newest = next.unwrap_or("r1");
@@ -190,14 +191,14 @@ async fn a_jwt_that_was_revoked_alone_is_not_told_again_but_another_is() {
         let other = harness.tokens(&json!({"jti": "t2"}), None);
         harness.script_tokens(vec![harness.tokens(&json!({"jti": "t1"}), next), other.clone(), other]);
         harness.refresh("r1", None).await;
-        harness.sessions.revoke(0, &Revoked::Token("t1")).await;
+        harness.sessions.revoke(PROVIDER, &Revoked::Token("t1")).await;
         for _ in 0..2 {
             let Outcome::Renewed(tokens) = harness.refresh("r1", None).await else { panic!("{next:?}") };
-            assert_eq!(tokens.identity.marks().token, Mark::token_id(0, "t2"), "{next:?}");
+            assert_eq!(tokens.identity.marks().token, Mark::token_id(PROVIDER, "t2"), "{next:?}");
         }
         assert_eq!(harness.asked(), ["r1", next.unwrap_or("r1")]);
         // A provider that gives the same JWT again.
-        harness.sessions.revoke(0, &Revoked::Token("t2")).await;
+        harness.sessions.revoke(PROVIDER, &Revoked::Token("t2")).await;
         assert_eq!(word(&harness.refresh("r1", None).await), "unavailable");
     }
 }
@@ -209,7 +210,7 @@ async fn a_revocation_during_a_refresh_ends_what_the_refresh_brings() {
     let gate = harness.script_gated(harness.tokens(&json!({"iat": NOW + 1}), Some("r2")));
     let revocation = async {
         eventually("the call", || harness.asked().len() == 1).await;
-        harness.sessions.revoke(0, &Revoked::Subject { subject: "alice", issued_until: NOW }).await;
+        harness.sessions.revoke(PROVIDER, &Revoked::Subject { subject: "alice", issued_until: NOW }).await;
         gate.send_replace(true);
     };
     let (outcome, ()) = tokio::join!(harness.refresh("r1", Some("alice")), revocation);

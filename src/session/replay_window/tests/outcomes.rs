@@ -1,6 +1,7 @@
 //! The outcomes, and for how long they are told.
 
 use super::*;
+use crate::access::numbers::testing::OTHER_CLIENT;
 
 #[tokio::test(start_paused = true)]
 async fn one_calls_and_the_others_wait_for_the_same_outcome() {
@@ -9,7 +10,10 @@ async fn one_calls_and_the_others_wait_for_the_same_outcome() {
     assert_eq!(first, "call");
     let Claim::Wait(mut waiter) = window.claim(key("r1"), FOLLOWED) else { panic!() };
     assert_eq!(turn(&window, "r2").0, "call");
-    assert!(matches!(window.claim(SessionKey::new(1, "r1"), FOLLOWED), Claim::Mine(_)), "another app");
+    assert!(
+        matches!(window.claim(SessionKey::new(OTHER_CLIENT, "r1"), FOLLOWED), Claim::Mine(_)),
+        "another app"
+    );
     let told = window.finish(key("r1"), renewed(), GAIN);
     // Even before the waiters are told.
     assert_eq!(turn(&window, "r1").0, "renewed");

@@ -1,6 +1,7 @@
 //! Refresh tokens that were replaced, and the detection of their reuse.
 
 use super::*;
+use crate::access::numbers::testing::{OTHER_CLIENT, PROVIDER};
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_was_replaced_is_reused_once_its_window_is_over() {
@@ -17,7 +18,9 @@ async fn a_token_that_was_replaced_is_reused_once_its_window_is_over() {
     advance(WINDOW).await;
     assert_eq!(turn(&window, "r2").0, "reused r3");
     assert_eq!(turn(&window, "r3").0, "call", "the newest one is good");
-    let Claim::Mine(_) = window.claim(SessionKey::new(1, "r1"), FOLLOWED) else { panic!("another app") };
+    let Claim::Mine(_) = window.claim(SessionKey::new(OTHER_CLIENT, "r1"), FOLLOWED) else {
+        panic!("another app")
+    };
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,7 +59,7 @@ async fn the_new_jwt_tells_that_the_refresh_token_beside_it_was_delivered() {
     let window = ReplayWindow::new(WINDOW);
     let first = refresh_for_nobody(&window, "r1", Some("r2"));
     advance(WINDOW * 3).await;
-    window.brought_jwt(Mark::token(0, "another"));
+    window.brought_jwt(Mark::token(PROVIDER, "another"));
     assert_eq!(end_of_turn(&window, "r1"), "r2: renewed");
     window.brought_jwt(first);
     advance(WINDOW.saturating_sub(SECOND)).await;

@@ -1,5 +1,5 @@
-//! The admin listener: `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics`, `/sessions/revoke`. It is never
-//! reachable through the public one.
+//! The admin listener serves `/` for people, `/status.json`, `/livez`, `/readyz`, `/metrics` and `/sessions/revoke`.
+//! The public listeners never serve these.
 
 mod endpoints;
 mod failed_tokens;

@@ -1,4 +1,4 @@
-//! The gateway's own answers: their codes, statuses, header fields and bodies, and the reasons behind them.
+//! The gateway's own answers: their codes, statuses, header fields and bodies, and the reasons for them.
 
 pub mod code;
 pub mod headers;

@@ -1,10 +1,10 @@
-//! `gateway.toml`: from text to a [`Config`] that holds only valid values, or to every error at once.
+//! Reads `gateway.toml`. The result is a [`Config`] that has only valid values, or a list of all errors.
 //!
 //! `load` reads the file with `source_files`, `toml_tree` parses it, and `reader` walks it and collects problems. The
 //! types of single values are in `values`. Each table has a file with its type and its reader: `server/`, `session`,
-//! `refresh`, `identity_provider` (with `provider_kind`, `signatures`, `outgoing_proxy`, `provider_logout`) and `app/`; `gateway_toml`
-//! is their root. `cross_checks` compares the tables with each other, `placeholder` finds variables that nobody has
-//! expanded, and `changes` says what differs between two files.
+//! `refresh`, `identity_provider` (with `provider_kind`, `signatures`, `outgoing_proxy`, `provider_logout`) and `app/`.
+//! Their root is `gateway_toml`. `cross_checks` compares the tables with each other, `placeholder` finds variables that
+//! nobody has expanded, and `changes` compares two configurations.
 
 mod app;
 mod certificate_authorities;
@@ -46,7 +46,7 @@ pub use app::table::App;
 pub use app::upstreams::{HealthCheck, Timeouts, Upstream, UpstreamTls};
 pub use certificate_authorities::Authorities;
 pub use changes::{Change, Outline};
-pub use fusionauth_webhook::{FusionAuthWebhook, WebhookSecret};
+pub use fusionauth_webhook::{Webhook, WebhookSecret};
 pub use gateway_toml::Config;
 pub use identity_provider_settings::{ClientAuthentication, IdentityProvider, LogoutMethod};
 pub use load::{Loaded, load, load_admin_listen, parse};

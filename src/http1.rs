@@ -1,6 +1,7 @@
-//! HTTP/1.1 on the wire (RFC 9112), for both sides: where a message ends, and chunked coding made plain.
+//! HTTP/1.1 on the wire (RFC 9112), for both sides: the end of a message, and chunked coding made plain.
 //!
-//! Pure: bytes in, verdicts out. [`crate::connection`] reads and writes them for clients, [`crate::upstream`] for apps.
+//! This module does no I/O: it takes bytes and returns verdicts. [`crate::connection`] reads and writes the bytes for
+//! clients, [`crate::upstream`] for apps.
 
 pub(crate) mod chunked;
 pub(crate) mod head;

@@ -1,18 +1,19 @@
-//! One identity provider: its endpoints, its keys, its grants, and how its answers are to be understood.
+//! One identity provider: its endpoints, its keys, its grants, and the meaning of its answers.
 //!
 //! | File | Its subject |
 //! |---|---|
-//! | `provider` | [`IdentityProvider`]: what is known of it, and the background task |
+//! | `provider` | [`IdentityProvider`]: the knowledge about it, and the background task |
 //! | `grants` | its calls for a client: login, refresh and logout |
-//! | `client`, `outcome` | who asks, and the outcomes of a login, a refresh and a logout |
-//! | `endpoints`, `discovery`, `discovery_error`, `metadata`, `metadata_url` | where the provider's endpoints are |
-//! | `jwks`, `jwks_backoff` | its keys, when they are fetched, and how rarely |
+//! | `client`, `outcome` | the client and the user; the outcomes of a login, a refresh and a logout |
+//! | `endpoints`, `discovery`, `discovery_error`, `metadata`, `metadata_url` | the provider's endpoints |
+//! | `jwks`, `jwks_backoff` | its keys, and the times at which they are fetched |
 //! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
 //! | `dialect` | everything in which kinds of providers differ: a file for each |
+//! | `webhook` | what a provider's webhook says, whatever kind it is |
 //! | `codes`, `code_row`, `client_fix` | the meaning of providers' codes: one table; what an operator does about a refusal |
 //! | `form_body`, `client_authentication` | request bodies, and how a client proves who it is |
 //! | `http_client`, `provider_answer`, `call_error` | the one HTTP client: no redirects, time-outs, size caps |
-//! | `shared_fetch` | work that everyone who asks for it shares |
+//! | `shared_fetch` | work whose outcome is shared by all callers that ask for it |
 //! | `doctor_questions` | the questions that `portcullis doctor` asks |
 
 mod call_error;
@@ -43,6 +44,7 @@ mod provider_answer;
 mod retry_after;
 mod shared_fetch;
 mod token_answer;
+mod webhook;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -57,3 +59,4 @@ pub use not_ready::{NotReady, SetupError};
 pub use outcome::{ChallengeKind, ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};
 pub use provider::IdentityProvider;
 pub use retry_after::RetryAfter;
+pub use webhook::{Webhook, WebhookError, WebhookEvent};

@@ -1,49 +1,49 @@
 //! Portcullis: a reverse-proxy authentication gateway.
 //!
-//! Apps keep their own login form; Portcullis turns it into OAuth tokens, keeps those in `HttpOnly` cookies, verifies and
-//! refreshes them on the way, and tells the app who the user is. `README.md` says what it is for, `docs/behaviour.md`
-//! what happens to a request, `docs/architecture.md` why it is built like this.
+//! Apps keep their own login form. Portcullis turns a login into OAuth tokens and keeps these in `HttpOnly` cookies. It
+//! verifies and refreshes them on the way, and tells the app who the user is. `README.md` says what it is for,
+//! `docs/behaviour.md` what happens to a request, and `docs/architecture.md` why it is built like this.
 //!
 //! # A request's way
 //!
-//! 1. **Front**: [`server`] accepts the connection, reads the head within its limits, refuses what has two readings, and
-//!    shows Pingora exactly one message.
+//! 1. **Connection**: `connection` accepts it, reads the head within its limits, refuses what has two readings, and shows
+//!    Pingora exactly one message.
 //! 2. **App**: [`gateway::Gateway`] finds the app of the `Host` header in [`gateway::State`].
-//! 3. **Decision**: [`access::decision::decide`] takes the head, the provider's keys and the time, and returns a
-//!    [`Decision`](access::decision::Decision). It is pure. With a valid JWT it says `Forward`, and nothing else is asked.
-//! 4. **What follows from it** (`gateway/admission.rs`): a refresh by [`session::Sessions::refresh`], after which
-//!    [`access::decision::admit`] decides again; a login, logout or user object of our own (`gateway/endpoints.rs`); what a
-//!    provider sends (`gateway/backchannel_logout.rs`, `fusionauth_webhook.rs`); an
-//!    answer with a [`respond::Problem`]; or on to the app.
+//! 3. **Decision**: `access/decision/decide.rs` takes the head, the provider's keys and the time, and returns a
+//!    [`Decision`](access::decision::Decision). It is pure. With a valid JWT the decision is a permit to go to the app.
+//! 4. **Consequence** (`gateway/admission.rs`): a refresh by [`session::Sessions`], after which the decision is made again;
+//!    a login, logout or user object of our own (`gateway/endpoints.rs`); an answer with a
+//!    [`Problem`](answer::problem::Problem); or the way to the app.
 //! 5. **To the app** (`gateway/upstream_request.rs`): the client's own identity and forwarding headers and the session's
-//!    cookies are taken out, the headers of the [`Identity`](access::identity::Identity) put in.
-//! 6. **Back**: new cookies are added to the app's response, or to the problem that takes its place
-//!    (`gateway/failure.rs`).
+//!    cookies are removed, and the headers of the [`Identity`](access::identity::Identity) are added.
+//! 6. **Back** (`gateway/app_answer.rs`): new cookies are added to the app's response, or to the problem that takes its
+//!    place (`gateway/failure.rs`).
 //!
-//! # Modules
+//! # Modules, from the top floor to the ground
 //!
-//! | Module | What is decided there |
+//! | Module | What it holds |
 //! |---|---|
-//! | [`config`] | what a valid `gateway.toml` is; every error at once |
-//! | [`server`] | connections, framing, deadlines, stopping |
-//! | [`gateway`] | the only code that knows Pingora's phases |
-//! | [`access`] | who may pass: paths, routes, cookies, tokens, identity, cross-site; no I/O |
-//! | [`session`] | login, refresh, logout; what replicas share goes through `session/shared_state.rs` |
-//! | [`identity_provider`] | everything that leaves for a provider, and what its answers mean |
-//! | [`reason`] | why a request passed or was refused, as stable codes |
-//! | [`respond`] | the codes, statuses and bodies of our own answers |
-//! | `authority` | which hosts and ports are the same |
-//! | `http1` | where a message of HTTP/1.1 ends; chunked coding |
-//! | `tls` | certificates and which of them a client is shown |
-//! | `upstream`, `forwarding` | the app's addresses; what the app is told of the client's |
-//! | [`command`], `admin`, [`telemetry`], [`clock`], [`lookup`] | the command line, `/readyz` and its kin, logs, the time, host names |
+//! | [`command`], [`process`], `admin` | the command line, the life of the process, the admin listener |
+//! | [`gateway`] | one request, from its decision to its answer |
+//! | [`session`] | login, refresh, logout; `session/shared_state.rs` is the seam to the state that replicas share |
+//! | [`identity_provider`] | everything that goes to a provider, and the meaning of its answers |
+//! | `upstream`, `connection` | connections to apps, connections of clients |
+//! | [`access`] | the decision: paths, routes, cookies, tokens, identity, cross-site requests; no I/O |
+//! | [`telemetry`] | logs, metrics, traces |
+//! | `http1` | the framing of HTTP/1.1, for both sides |
+//! | [`config`], [`tls`] | what a valid `gateway.toml` is; certificates and keys in files |
+//! | [`answer`] | the codes, header fields and bodies of our own answers, and the reasons behind them |
+//! | [`system`], [`syntax`] | the operating system; bytes of HTTP that have one reading or are refused |
+//!
+//! A module imports only modules that stand below it: `architecture_tests.rs` holds the table.
 //!
 //! # What holds it together
 //!
+//! - Only the decision makes a [`Permit`](access::decision::Permit), and whatever writes to an app takes one.
 //! - Only [`access::token::verify`] makes [`VerifiedClaims`](access::token::VerifiedClaims), only those make an
 //!   [`Identity`](access::identity::Identity), and only an identity becomes identity headers.
-//! - Nothing that a client or a provider sends can panic; the lints deny `unwrap`, `expect` and indexing.
-//! - Time comes from a [`clock::Clock`]; secrets are in no log line, error or `Debug` output.
+//! - Nothing that a client or a provider sends can panic: the lints deny `unwrap`, `expect` and indexing.
+//! - Time comes from a [`Clock`](system::clock::Clock). Secrets are in no log line, error or `Debug` output.
 
 pub mod access;
 mod admin;

@@ -97,7 +97,7 @@ fn main() -> ExitCode {
     let command_line = match CommandLine::try_parse() {
         Ok(command_line) => command_line,
         Err(told) => {
-            // Help and version come this way, too. Clap's own code for a wrong command line is another.
+            // Help and version are also errors here. Clap's own code for a wrong command line is not 64.
             let code = if told.use_stderr() { EXIT_CONFIG } else { 0 };
             let _ = told.print();
             return ExitCode::from(code);
@@ -106,7 +106,8 @@ fn main() -> ExitCode {
     match command_line.command.unwrap_or(Command::Run { config: command_line.config, upgrade: false }) {
         Command::Run { config, upgrade } => run(&config.config, upgrade),
         Command::Check(file) => with_config(&file.config, |loaded| {
-            // Not of the file but of where this runs, which may be elsewhere.
+            // This note depends on the machine that runs the check, and not on the file. The gateway may run on another
+            // machine.
             if let Some(shortage) = Shortage::of_a_start(loaded.config.server.limits.max_connections) {
                 println!(
                     "note: `{}`: started here, {shortage}\n  hint: {}\n",
@@ -128,7 +129,7 @@ fn main() -> ExitCode {
             with_config(&config.config, |loaded| doctor(&loaded, username))
         }
         Command::Healthcheck { config, ready } => {
-            // Alone: in the environment of a probe there may be none of its secrets.
+            // Reads only this key, because a probe's environment may not have the secrets.
             unless_refused(&config.config, config::load_admin_listen(&config.config), |admin_listen| {
                 match healthcheck::check(admin_listen, ready) {
                     Ok(()) => ExitCode::SUCCESS,
@@ -187,7 +188,7 @@ fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<ExitCode, Box<dyn
     }
     let runtime = runtime(config.server.worker_threads)?;
     let served = runtime.block_on(async {
-        // Before anything else, so that an early one does not end the process.
+        // This comes first, so that an early SIGHUP does not end the process.
         let hangups = signal(SignalKind::hangup())?;
         let server = match inherited {
             Some(inherited) => Server::take_over(config, inherited).await?,
@@ -202,12 +203,12 @@ fn serve(path: &Path, loaded: Loaded, upgrade: bool) -> Result<ExitCode, Box<dyn
             Ended::BySignal(signal) => Ok(ExitCode::from(signal.exit_code())),
         }
     });
-    // Another process that was given the listeners and does not become ready is not waited for.
+    // Another process may have got the listeners without becoming ready. Nothing waits for that process.
     runtime.shutdown_background();
     served
 }
 
-/// The listeners of the process that runs; `None`: there is none, and this one starts as usual.
+/// Returns the listeners of the running process. Returns `None` if no process runs. This process then starts as usual.
 fn inherit(config: &Config) -> Result<Option<Inherited>, Box<dyn std::error::Error>> {
     let Some(path) = &config.server.upgrade_socket else {
         return Err("`--upgrade` needs `server.upgrade_socket` in the configuration".into());
@@ -219,7 +220,7 @@ fn inherit(config: &Config) -> Result<Option<Inherited>, Box<dyn std::error::Err
     Ok(inherited)
 }
 
-/// Returns the error of a start that should have taken over from another process, and found none.
+/// Returns the error of a process that should have taken over, but found no process to take over from.
 fn unoffered(error: BindError, asked: Option<PathBuf>) -> Box<dyn std::error::Error> {
     match (&error, asked) {
         (BindError::Listen { source, .. }, Some(path)) if source.kind() == ErrorKind::AddrInUse => format!(
@@ -277,7 +278,7 @@ fn doctor(loaded: &Loaded, username: Option<String>) -> ExitCode {
     }
 }
 
-/// Reads the password where it shows in no process list and on no terminal.
+/// Reads the password from standard input, so that it appears in no process list and on no terminal.
 fn test_user(username: String) -> std::io::Result<Credentials> {
     let mut password = Zeroizing::new(String::new());
     let input = std::io::stdin();

@@ -1,4 +1,4 @@
-//! The life of the process: it binds, runs, reloads, hands over to another process, drains and stops.
+//! The life of the process. It binds, runs, reloads, hands over to another process, drains and stops.
 
 mod background;
 mod bind;

@@ -1,5 +1,5 @@
-//! Bytes of HTTP that have one reading or are refused: hosts, paths, lists, heads, and bodies of logins. Nothing here
-//! knows of apps, sessions or providers.
+//! The parts of HTTP that can be read in one way only, or are refused: hosts, paths, lists, heads, and bodies of
+//! logins. Nothing here depends on apps, sessions or providers.
 
 pub(crate) mod app_head;
 pub(crate) mod authority;

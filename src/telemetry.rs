@@ -1,4 +1,4 @@
-//! Log lines: to standard error, as text or JSON; request ids, access and audit log, metrics.
+//! Log lines (to standard error, as text or JSON), request ids, the access log, the audit log, and metrics.
 
 pub(crate) mod access_log;
 pub(crate) mod audit;
@@ -25,23 +25,23 @@ pub use log_queue::LogEnd;
 
 use log_queue::StandardError;
 
-/// Libraries that print whole messages, with cookies and tokens, at their finer levels.
+/// Libraries whose finer log levels print whole messages, with cookies and tokens.
 const TALKATIVE: [&str; 6] = ["pingora", "hyper", "reqwest", "h2", "rustls", "tungstenite"];
 
-/// Where Pingora reports everyday events as errors: that a pooled connection was closed by the app, so that a new one is
-/// opened, and that an app takes no more of a request, since it has answered. And where `h2` warns of what any client may
-/// send. Failures that matter are logged by the gateway.
+/// The modules that log everyday events. Pingora logs some of these as errors: an app has closed a pooled connection,
+/// so a new one is opened; or an app takes no more of a request because it has answered. `h2` warns of bytes that any
+/// client may send. The gateway itself logs the failures that matter.
 const EVERYDAY: [&str; 4] =
     ["pingora_core::connectors", "pingora_proxy::proxy_h1", "pingora_proxy::proxy_h2", "h2::"];
 
-/// Starts logging. A filter in `RUST_LOG` goes before `server.log.level`; neither makes a library talk of secrets. What is returned
-/// is to be dropped last.
+/// Starts logging. A filter in `RUST_LOG` takes precedence over `server.log.level`. Neither of them makes a library log
+/// secrets. The result must be dropped last.
 pub fn start(settings: &Log) -> LogEnd {
     let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(&settings.level));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let is_silent = filter.max_level_hint() == Some(LevelFilter::OFF);
-    // Without the hints, libraries that use the `log` crate would have every line of theirs looked at, down to `trace`: half a
-    // microsecond for each request.
+    // Without the hints, the filter would check every line of the libraries that use the `log` crate, down to `trace`.
+    // That costs half a microsecond for each request.
     let is_discreet = filter_fn(is_discreet).with_max_level_hint(LevelFilter::TRACE);
     let is_record =
         filter_fn(move |line| !is_silent && is_record(line)).with_max_level_hint(LevelFilter::INFO);
@@ -53,19 +53,19 @@ pub fn start(settings: &Log) -> LogEnd {
         }
         LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
-    // A second start, as in tests, changes nothing.
+    // A second start, as in tests, has no effect.
     let _ = tracing_subscriber::registry().with(lines).try_init();
     LogEnd::new()
 }
 
-/// Says why a process ends, to whoever reads its log. That nobody does must not keep it from ending.
+/// Writes to the log why the process ends. The process ends even if nobody reads its log.
 pub fn last_words(text: &str) {
     let _end = LogEnd::new();
     let _none_to_hear = StandardError.write_all(text.as_bytes());
 }
 
-/// Lets a panic say where it happened, and not what with: the message may quote what was being worked on, such as the
-/// text that a slice was taken of.
+/// Makes a panic log only the place where it happened. Its message may quote data, such as the text that a slice was
+/// taken of.
 pub fn silence_panic_messages() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -73,7 +73,8 @@ pub fn silence_panic_messages() {
     }));
 }
 
-/// The access and the audit log are not a matter of levels: `server.log.access` is their switch, and `off`.
+/// Tells whether a line belongs to the access log or the audit log. Levels do not apply to these: `server.log.access`
+/// and the level `off` switch them.
 fn is_record(line: &Metadata<'_>) -> bool {
     matches!(line.target(), "access" | "audit")
 }

@@ -1,4 +1,4 @@
-//! Certificates: their files, and which of them a client is shown.
+//! Certificates: reads their files, and chooses the certificate that a client gets.
 
 pub(crate) mod certificate;
 mod not_pem;

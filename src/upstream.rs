@@ -1,4 +1,4 @@
-//! The way to an app: its addresses, the connections to them, and how long the app is waited for.
+//! The connection to an app: its addresses, the connections to them, and the time to wait for the app.
 
 mod app_address;
 mod app_stall;

@@ -282,7 +282,7 @@ impl World {
                 self.check_refresh_or_end(request, app, decision);
                 true
             }
-            Decision::Serve(Call::BackchannelLogout | Call::FusionAuthWebhook) => {
+            Decision::Serve(Call::BackchannelLogout | Call::Webhook) => {
                 unreachable!("neither is configured")
             }
             Decision::FetchKeys => {

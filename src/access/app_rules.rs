@@ -3,7 +3,6 @@
 use http::StatusCode;
 
 use crate::access::cookies::CookieNames;
-use crate::access::fusionauth_webhook::WebhookRules;
 use crate::access::grant::SessionRules;
 use crate::access::identity_rules::IdentityRules;
 use crate::access::key_set::KeySet;
@@ -31,8 +30,6 @@ pub struct AppRules {
     pub token: TokenRules,
     /// The rules for its sessions.
     pub session: SessionRules,
-    /// The rules for events of FusionAuth's webhook.
-    pub webhook: Option<WebhookRules>,
     /// The rules for what it is told of identities.
     pub identity: IdentityRules,
     /// Headers that only we may send to it.
@@ -84,10 +81,6 @@ impl AppRules {
                 leeway: provider.leeway.as_secs(),
                 access_token_is_id_token: provider.access_token_is_id_token,
             },
-            webhook: app
-                .fusionauth_webhook
-                .as_ref()
-                .map(|webhook| WebhookRules::new(webhook, &app.client_id, provider)),
             identity: IdentityRules {
                 roles_claim: app.roles_claim.clone(),
                 headers: app.identity_headers.iter().map(Into::into).collect(),

@@ -21,8 +21,8 @@ pub enum Endpoint {
     Logout,
     /// Takes OpenID Connect Back-Channel Logout.
     BackchannelLogout,
-    /// Takes the events of FusionAuth's webhook.
-    FusionAuthWebhook,
+    /// Takes the events of the provider's webhook.
+    Webhook,
 }
 
 /// A request that an endpoint may answer, with what it needs for that.
@@ -36,8 +36,8 @@ pub enum Call {
     Logout,
     /// The provider says whose sessions end.
     BackchannelLogout,
-    /// FusionAuth tells of an event.
-    FusionAuthWebhook,
+    /// The provider's webhook tells of an event.
+    Webhook,
 }
 
 /// The row of an endpoint.
@@ -89,7 +89,7 @@ pub enum Needs {
 impl Endpoint {
     /// All of them, in the order in which their paths are compared.
     pub const ALL: [Self; 5] =
-        [Self::Login, Self::User, Self::Logout, Self::BackchannelLogout, Self::FusionAuthWebhook];
+        [Self::Login, Self::User, Self::Logout, Self::BackchannelLogout, Self::Webhook];
 
     /// Its row.
     pub const fn rules(self) -> EndpointRules {
@@ -130,12 +130,12 @@ impl Endpoint {
                 reads_body: true,
                 answer: "200, for a logout token of the provider",
             },
-            Self::FusionAuthWebhook => EndpointRules {
-                name: "fusionauth_webhook",
-                title: "FusionAuth's webhook",
+            Self::Webhook => EndpointRules {
+                name: config::Webhook::NAME,
+                title: config::Webhook::TITLE,
                 methods: Methods::Post,
                 callers: Callers::Providers,
-                needs: Needs::Nothing(|| Call::FusionAuthWebhook),
+                needs: Needs::Nothing(|| Call::Webhook),
                 reads_body: true,
                 answer: "200, for a signed event",
             },
@@ -149,7 +149,7 @@ impl Endpoint {
             Self::User => Some(&app.user.path),
             Self::Logout => Some(&app.logout.path),
             Self::BackchannelLogout => app.backchannel_logout.as_ref().map(|endpoint| &*endpoint.path),
-            Self::FusionAuthWebhook => app.fusionauth_webhook.as_ref().map(|endpoint| &*endpoint.path),
+            Self::Webhook => app.webhook.as_ref().map(|endpoint| &*endpoint.path),
         }
     }
 }
@@ -162,7 +162,7 @@ impl Call {
             Self::User(_) => Endpoint::User,
             Self::Logout => Endpoint::Logout,
             Self::BackchannelLogout => Endpoint::BackchannelLogout,
-            Self::FusionAuthWebhook => Endpoint::FusionAuthWebhook,
+            Self::Webhook => Endpoint::Webhook,
         }
     }
 }

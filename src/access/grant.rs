@@ -17,7 +17,7 @@ use crate::config;
 pub struct SessionRules {
     /// The number of the identity provider.
     pub provider: ProviderNumber,
-    /// Seals the refresh token's cookie, where there are keys.
+    /// Seals the refresh token's cookie, if there are keys.
     pub seal: Option<Seal>,
     /// A session is refreshed only together with its JWT.
     pub bind_refresh: bool,
@@ -30,7 +30,7 @@ pub struct SessionRules {
 pub struct Grant {
     /// The refresh token.
     pub refresh_token: RefreshToken,
-    /// The record that was sealed with it, where cookies are sealed.
+    /// The record that was sealed with it, if cookies are sealed.
     pub record: Option<SessionRecord>,
 }
 
@@ -41,9 +41,9 @@ pub struct Previous {
     pub identity: Arc<Identity>,
     /// The JWT itself: one provider's refresh API wants it, too.
     pub access_token: AccessToken,
-    /// It is still valid: used on if the refresh fails for a passing reason.
+    /// It is still valid. If the refresh fails for a passing reason, it stays in use.
     pub still_valid: bool,
-    /// It was revoked, or its session, which need not be the one of the refresh token beside it.
+    /// It was revoked, or its session was. This session may be another one than that of the refresh token beside it.
     pub over: Option<Revocation>,
 }
 
@@ -61,7 +61,7 @@ impl SessionRules {
         }
     }
 
-    /// Opens a refresh token's cookie; `None` where cookies are sealed and this one was not sealed here.
+    /// Opens a refresh token's cookie. Returns `None` if cookies are sealed and this one was not sealed here.
     pub fn open(&self, cookie: &str) -> Option<Grant> {
         match &self.seal {
             None => Some(Grant { refresh_token: RefreshToken::new(cookie), record: None }),
@@ -72,8 +72,8 @@ impl SessionRules {
         }
     }
 
-    /// Tells whether a JWT belongs to a refresh token. Where that is sealed, it says which one was given together with
-    /// it; that one was verified then, and its key may be gone by now.
+    /// Tells whether a JWT belongs to a refresh token. A sealed refresh token says which JWT was given together with
+    /// it. That JWT was verified at that time, and its key may be gone by now.
     pub fn is_bound(&self, grant: &Grant, access_token: Option<&str>, previous: Option<&Previous>) -> bool {
         match &grant.record {
             None => previous.is_some(),
@@ -84,7 +84,7 @@ impl SessionRules {
         }
     }
 
-    /// The revocation of a refresh token's session, or of its subject.
+    /// Returns the revocation of a refresh token's session, or of its subject.
     pub fn revocation(
         &self,
         record: &SessionRecord,

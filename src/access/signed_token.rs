@@ -12,25 +12,25 @@ use crate::access::token_error::{MAX_TOKEN_LENGTH, TokenError};
 use crate::config::algorithm_named;
 use crate::syntax::json;
 
-/// Objects in objects in a JWT: Keycloak's `resource_access.CLIENT.roles` needs 4.
+/// The largest depth of nested objects in a JWT. Keycloak's `resource_access.CLIENT.roles` needs 4.
 const MAX_DEPTH: usize = 16;
 
 /// The last second of the year 9999: no date of a token is beyond it (RFC 3339 knows no later one).
 const MAX_DATE: f64 = 253_402_300_799.0;
 
-/// Seconds by which `iat` may be ahead of our clock at least. It says when a token was made, and nothing is won by
-/// making one early; a provider's clock that is a little ahead must not keep everybody out. `exp` and `nbf` are held to
-/// `leeway`.
+/// The number of seconds that `iat` may be ahead of our clock, or `leeway` if that is more. `iat` says when a token was
+/// made, and nobody gains anything by a token that was made early. A provider whose clock is a little ahead must not
+/// keep everybody out. For `exp` and `nbf`, only `leeway` counts.
 const ISSUED_AHEAD: u64 = 30;
 
-/// The latest `iat` (Unix seconds) that is taken at `now`.
+/// Returns the latest `iat` (Unix seconds) that is accepted at `now`.
 pub(crate) fn latest_issue(now: u64, leeway: u64) -> u64 {
     now.saturating_add(leeway.max(ISSUED_AHEAD))
 }
 
-/// The claims of a token with a valid signature. `is_type` judges `typ` (without `application/`), `None` where there is
-/// none.
-pub(super) fn open(
+/// Returns the claims of a token with a valid signature. `is_type` judges `typ` (without `application/`). It gets
+/// `None` if there is no `typ`.
+pub(crate) fn open(
     token: &str,
     algorithms: &[Algorithm],
     is_type: impl Fn(Option<&str>) -> bool,
@@ -51,8 +51,8 @@ pub(super) fn open(
     Ok(Claims(object(payload)?.into()))
 }
 
-/// Says whether a token of one or two parts has never been a JWT: where the first of two is no header, as of Hydra's
-/// `ory_at_….…` and Google's `ya29.…`.
+/// Tells whether a token of one or two parts has never been a JWT. A token of two parts has not if the first part is
+/// not a header, as in Hydra's `ory_at_….…` and Google's `ya29.…`.
 fn is_opaque(token: &str) -> bool {
     match token.split_once('.') {
         None => !token.is_empty(),
@@ -60,8 +60,8 @@ fn is_opaque(token: &str) -> bool {
     }
 }
 
-/// A JWE has five parts, and an `enc` in its header (RFC 7516 sections 3.1 and 4.1.2). `rest` is without first and last
-/// part.
+/// Tells whether a token is a JWE. A JWE has five parts, and an `enc` in its header (RFC 7516 sections 3.1 and 4.1.2).
+/// `rest` is the token without its first and last part.
 fn is_encrypted(token: &str, rest: &str) -> bool {
     let has_enc = |header| object(header).is_ok_and(|header| header.contains_key("enc"));
     rest.bytes().filter(|byte| *byte == b'.').count() == 2 && token.split('.').next().is_some_and(has_enc)
@@ -122,8 +122,8 @@ fn check_signature(
     Err(if knows_id { error } else { TokenError::UnknownKey })
 }
 
-/// A claim that is a string where it is there.
-pub(super) fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
+/// Returns a claim, which must be a string if it is present.
+pub(crate) fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Option<&'a str>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

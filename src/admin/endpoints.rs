@@ -29,7 +29,7 @@ impl Admin {
         Self { state, process }
     }
 
-    /// 204 once what the request names is revoked.
+    /// Answers with 204 after it has revoked the sessions or the token that the request names.
     async fn revoke(&self, session: &mut ServerSession) -> Response<Vec<u8>> {
         if session.req_header().method != Method::POST {
             return not_allowed("Use POST here.", "POST");
@@ -51,12 +51,13 @@ impl Admin {
         }
     }
 
-    /// 200 as long as the process serves at all.
+    /// Answers with 200 as long as the process serves requests.
     fn livez() -> Response<Vec<u8>> {
         answer(StatusCode::OK, "application/json", json!({ "status": "ok" }).to_string())
     }
 
-    /// 200 once every provider's endpoints and keys are known, else 503 with the reasons.
+    /// Answers with 200 if the endpoints and keys of every provider are known. Otherwise answers with 503 and the
+    /// reasons.
     fn readyz(&self) -> Response<Vec<u8>> {
         let reasons = readiness::reasons(&self.state, &self.process);
         if reasons.is_empty() {
@@ -67,7 +68,7 @@ impl Admin {
         }
     }
 
-    /// The status page. `refreshes`: it asks for itself again and again.
+    /// Serves the status page. If `refreshes` is true, the page reloads itself regularly.
     fn page(&self, refreshes: bool) -> Response<Vec<u8>> {
         let status = Status::gather(&self.state, &self.process);
         let page = status::write(&status, refreshes);
@@ -85,14 +86,14 @@ impl Admin {
         response
     }
 
-    /// The same for scripts.
+    /// Serves the facts of the status page as JSON, for scripts.
     fn status(&self) -> Response<Vec<u8>> {
         let status = Status::gather(&self.state, &self.process);
         let body = serde_json::to_string(&status).unwrap_or_default();
         answer(StatusCode::OK, "application/json", body)
     }
 
-    /// The text format of Prometheus, version 0.0.4.
+    /// Serves the metrics in the text format of Prometheus, version 0.0.4.
     fn metrics(&self) -> Response<Vec<u8>> {
         answer(
             StatusCode::OK,
@@ -154,7 +155,7 @@ fn response(status: StatusCode, headers: Headers<'_>, body: Vec<u8>) -> Response
     let mut response = Response::new(body);
     *response.status_mut() = status;
     for (name, value) in headers.list() {
-        // The list has valid names only.
+        // The list contains only valid names.
         if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
             response.headers_mut().insert(name, value);
         }

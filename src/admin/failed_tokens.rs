@@ -1,5 +1,5 @@
-//! Wrong admin tokens are counted for each address, so that the token is not guessed by the million. Counts leak away, and
-//! only whoever guesses waits. The table is bounded.
+//! Counts the wrong admin tokens of each address, so that nobody can guess the token by trying many. The counts
+//! decrease with time, and only an address that sends wrong tokens has to wait. The size of the table is bounded.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,30 +8,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Wrong ones from one address at once.
+/// The number of wrong tokens that one address may send at once.
 const AT_ONCE: u32 = 10;
 
-/// Time in which one is forgotten.
+/// The time after which one wrong token is forgotten.
 const LEAK: Duration = Duration::from_secs(30);
 
-/// Addresses that are remembered. Beyond it the one goes that would be forgotten first: a crowd of them guesses no faster for it than it
-/// has addresses, and keeps nobody else out.
+/// The number of addresses that are remembered. If there are more, the address whose count would end first is
+/// forgotten. So many addresses together guess no faster than their number allows, and they keep nobody else out.
 const MAX_ADDRESSES: usize = 4096;
 
-/// Who has guessed wrong, and when that is forgotten: leaky buckets. Of IPv6, too, each address is one: whole networks for
-/// administration have one /64.
+/// The addresses that sent wrong tokens, and the times when their counts end (leaky buckets). Each IPv6 address also
+/// counts alone, because a whole network of administrators often shares one /64.
 #[derive(Debug, Default)]
 pub(super) struct Guesses(Mutex<HashMap<IpAddr, Instant>>);
 
 impl Guesses {
-    /// Whether an address shows the right thing; `Err`: it has to wait so long before that is looked at. Looking and counting
-    /// are one: guesses that come at once are as many as those that come one by one.
+    /// Returns whether an address shows the right token. `Err` is the time that the address has to wait before its
+    /// token is compared. The comparison and the count happen under one lock, so that guesses at the same time all
+    /// count.
     pub(super) fn check(
         &self,
         address: Option<IpAddr>,
         is_right: impl FnOnce() -> bool,
     ) -> Result<bool, Duration> {
-        // All whose address is not known are one.
+        // All callers without a known address share one count.
         let address = address.map_or(IpAddr::from([0; 4]), |address| address.to_canonical());
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -86,7 +87,8 @@ mod tests {
         advance(wait.saturating_sub(Duration::from_millis(1))).await;
         assert!(guesses.check(one, || true).is_err());
         advance(Duration::from_millis(1)).await;
-        // A right one is no pardon: a guesser beside whoever knows it would have no bounds.
+        // A right token does not reset the count. Otherwise an attacker at the same address as a rightful caller could
+        // guess without a limit.
         assert_eq!(guesses.check(one, || true), Ok(true));
         assert_eq!(guesses.check(one, || false), Ok(false));
         assert!(guesses.check(one, || true).is_err());

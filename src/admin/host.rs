@@ -1,5 +1,6 @@
-//! Whom the admin listener answers: a page of another site whose host name has come to point here (DNS rebinding) is of one
-//! origin with it for a browser, and gives itself away by that name alone.
+//! Checks the host name by which a caller addresses the admin listener. A page of another site can let its host name
+//! point to this listener (DNS rebinding). The browser then takes both for one origin, so only the host name shows the
+//! attack.
 
 use std::net::IpAddr;
 
@@ -7,15 +8,17 @@ use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::syntax::authority::Authority;
 
-/// What is asked for by any name: load balancers do, and it tells nobody anything that is worth stealing.
+/// The paths that are served under any name. Load balancers use any name, and the answers contain nothing worth
+/// stealing.
 const FOR_ANYBODY: [&str; 2] = ["/livez", "/readyz"];
 
 const DETAIL: &str = "The admin listener is asked by an IP address, by `localhost`, or by a name that is listed in \
                       `server.admin_hosts`.";
 
-/// Refuses a request that names the listener as nobody here does. `hosts`: as configured, in lower case.
+/// Refuses a request with a host name that is not one of the listener's. `hosts` are the configured names, in lower
+/// case.
 pub(super) fn check(path: &str, host: Option<&[u8]>, hosts: &[String]) -> Result<(), Problem> {
-    // No browser leaves it out.
+    // Every browser sends a host name.
     let Some(host) = host else { return Ok(()) };
     if FOR_ANYBODY.contains(&path) || is_ours(host, hosts) {
         return Ok(());
@@ -23,7 +26,8 @@ pub(super) fn check(path: &str, host: Option<&[u8]>, hosts: &[String]) -> Result
     Err(Problem { status: http::StatusCode::MISDIRECTED_REQUEST, ..Problem::new(Code::UnknownHost, DETAIL) })
 }
 
-/// An address cannot be made to point elsewhere, and `localhost` stays on the machine (RFC 6761 section 6.3).
+/// Returns true for an address, for `localhost` and for a listed name. Nobody can make an address point elsewhere, and
+/// `localhost` stays on the machine (RFC 6761 section 6.3).
 fn is_ours(host: &[u8], hosts: &[String]) -> bool {
     let Some(authority) = Authority::parse(host) else { return false };
     let name = authority.name();

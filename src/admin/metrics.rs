@@ -1,4 +1,4 @@
-//! `/metrics`: what was counted, and what is so now, in the text format of Prometheus, version 0.0.4.
+//! `/metrics`: the counters and the present values, in the text format of Prometheus, version 0.0.4.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,11 @@ use crate::telemetry::metrics::METRICS;
 
 use crate::admin::process::Process;
 
-/// The text. A gauge of what is so now is made for the occasion, so that no series outlives what it is about.
+/// Returns the text. The gauges of present values are made for each call, so that no series remains after its subject
+/// has ended.
 pub(super) fn text(state: &State, process: &Process) -> String {
     let registry = Registry::new();
-    // Constant names: these errors do not happen, and what is left out then shows in the test.
+    // The names are constants, so these errors do not happen. If one did, a test would notice the missing metric.
     let _ = fill(&registry, state);
     let _ = reloads(&registry, &process.status.reload());
     let _ = certificates(&registry, process);
@@ -68,7 +69,7 @@ fn fill(registry: &Registry, state: &State) -> prometheus::Result<()> {
     )
 }
 
-/// By name: the earliest end of those that are for it.
+/// Adds the end of the certificates for each name. If a name has several certificates, the earliest end counts.
 #[expect(clippy::cast_precision_loss, reason = "seconds far below 2^53")]
 fn certificates(registry: &Registry, process: &Process) -> prometheus::Result<()> {
     let ends = vector(
@@ -90,7 +91,7 @@ fn certificates(registry: &Registry, process: &Process) -> prometheus::Result<()
     Ok(())
 }
 
-/// By the names of Prometheus's own libraries.
+/// Adds the metrics of the process, with the names that Prometheus's own libraries use.
 #[expect(clippy::cast_precision_loss, reason = "bytes and counts below 2^53")]
 fn usage(registry: &Registry) -> prometheus::Result<()> {
     let set = |name: &str, help: &str, value: f64| {
@@ -110,7 +111,7 @@ fn usage(registry: &Registry) -> prometheus::Result<()> {
     set("process_start_time_seconds", "Start of the process, in Unix time.", usage.start_seconds)
 }
 
-/// A refused reload leaves everything as it was, so nothing else shows it.
+/// Adds the outcome of the reloads. A refused reload changes nothing else, so no other metric shows it.
 fn reloads(registry: &Registry, status: &ReloadStatus) -> prometheus::Result<()> {
     gauge(
         registry,
@@ -142,7 +143,7 @@ fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> p
 mod tests {
     use std::collections::BTreeSet;
 
-    /// The names as they stand in the code: a series without a value is not shown by `/metrics`.
+    /// Returns the names as they are written in the code. `/metrics` does not show a series without a value.
     fn names(source: &str) -> impl Iterator<Item = String> {
         let quoted = source.split("mod tests").next().unwrap().split('"').skip(1).step_by(2);
         let is_name = |text: &&str| text.starts_with("portcullis_") || text.starts_with("process_");
@@ -169,7 +170,7 @@ mod tests {
         let known = known();
         let dashboard = include_str!("../../examples/monitoring/dashboard.json");
         serde_json::from_str::<serde_json::Value>(dashboard).unwrap();
-        // By it, functions of ranges meet the same labels twice, which is an error.
+        // With `__name__`, functions of ranges see the same labels twice, which is an error.
         assert!(!include_str!("../../examples/monitoring/alerts.yaml").contains("__name__"));
         for text in [dashboard, include_str!("../../examples/monitoring/alerts.yaml")] {
             for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {

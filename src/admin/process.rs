@@ -1,4 +1,4 @@
-//! What the admin listener tells of the process rather than of its configuration.
+//! The facts that the admin listener shows of the process, and not of its configuration.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,31 +16,31 @@ use crate::tls::Validity;
 use crate::admin::failed_tokens::Guesses;
 use crate::admin::process_status::ProcessStatus;
 
-/// The process since its start.
+/// The process and its history since the start.
 #[derive(Debug)]
 pub(crate) struct Process {
     started: Instant,
-    /// Its reloads, and that it stops.
+    /// The reloads, and whether the process is stopping.
     pub(super) status: Arc<ProcessStatus>,
-    /// Where it listens.
+    /// The addresses on which the process listens.
     pub(super) listening: Vec<Listening>,
     certificates: Option<Arc<CertificateStore>>,
     history: Mutex<History>,
-    /// Who shows wrong admin tokens.
+    /// The addresses that sent wrong admin tokens.
     pub(super) guesses: Guesses,
 }
 
-/// An address that is listened on.
+/// An address on which the process listens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Listening {
     /// The key of the configuration.
     pub(crate) key: &'static str,
-    /// With the port that port 0 became.
+    /// The address. If its port was 0, it has the port that the system chose.
     pub(crate) address: SocketAddr,
 }
 
 impl Process {
-    /// The process as it starts.
+    /// Makes the value at the start of the process.
     pub(crate) fn new(
         status: Arc<ProcessStatus>,
         listening: Vec<Listening>,
@@ -48,12 +48,12 @@ impl Process {
     ) -> Self {
         let (history, guesses) = (Mutex::default(), Guesses::default());
         let process = Self { started: Instant::now(), status, listening, certificates, history, guesses };
-        // Before anybody is served: what is counted before the first look is not known to be recent.
+        // The first look comes before anybody is served. The history cannot date the counts from before its first look.
         process.look();
         process
     }
 
-    /// Looks at the counters again and again, until `stopping` turns true.
+    /// Reads the counters regularly, until `stopping` turns true.
     pub(crate) async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let mut ticks = interval_at(tokio::time::Instant::now() + STEP, STEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,18 +71,18 @@ impl Process {
         self.history().record(at, &counters);
     }
 
-    /// Since the start.
+    /// Returns the time since the start.
     pub(super) fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Shows the last minutes as they are now.
+    /// Shows the history of the last minutes, with the counters of this moment.
     pub(super) fn with_recent<T>(&self, then: impl FnOnce(Recent<'_>) -> T) -> T {
         let counters = counters::read();
         then(self.history().until(self.uptime(), &counters))
     }
 
-    /// The certificates of the TLS listeners.
+    /// Returns the certificates of the TLS listeners.
     pub(super) fn certificates(&self) -> Vec<Validity> {
         self.certificates.as_ref().map(|store| store.validities()).unwrap_or_default()
     }

@@ -1,21 +1,22 @@
-//! Whether requests may come: the one rule of `/readyz` and the status page.
+//! The conditions for serving requests. `/readyz` and the status page both use this rule.
 
 use serde::Serialize;
 
 use crate::admin::process::Process;
 use crate::gateway::State;
 
-/// Why it is not ready.
+/// A reason why the process is not ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct NotReady {
-    /// The provider that is not; `None`: it is not about one.
+    /// The provider that is not ready. `None` means that the reason is not about a provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) identity_provider: Option<String>,
-    /// In words.
+    /// The reason in words.
     pub(super) reason: String,
 }
 
-/// Every reason; none: it is ready. The apps do not matter, nor does a provider's outage once its keys are known.
+/// Returns every reason. If there is none, the process is ready. The apps do not matter. A provider's outage does not
+/// matter either, once its keys are known.
 pub(super) fn reasons(state: &State, process: &Process) -> Vec<NotReady> {
     let of_providers = state.providers.iter().filter_map(|provider| {
         let reason = provider.readiness().err()?.to_string();

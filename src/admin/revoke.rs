@@ -1,4 +1,4 @@
-//! `POST /sessions/revoke`: ends sessions at an operator's or another system's wish.
+//! `POST /sessions/revoke` ends sessions when an operator or another system asks for it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -24,16 +24,16 @@ use crate::telemetry::audit::{self, Event};
 
 use crate::admin::failed_tokens::Guesses;
 
-/// Bytes of a body.
+/// The largest size of a body, in bytes.
 const MAX_BODY: usize = 16 * 1024;
 
-/// For the whole body.
+/// The longest time for the whole body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What may stand in a body.
+/// The description of a valid body.
 const BODY: &str = "Send a JSON object with exactly one of `sub`, `sid` and `jti`, and optionally `identity_provider`, and `issued_until` beside `sub`.";
 
-/// Revokes what a request names.
+/// Revokes the sessions or the token that a request names.
 pub(super) async fn serve(
     state: &State,
     guesses: &Guesses,
@@ -75,7 +75,7 @@ fn authorize(
         let (scheme, token) = value.split_at_checked(b"Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then(|| token.trim_ascii())
     });
-    // Digests have one length, so that the time tells nothing about the token's.
+    // The digests have one length, so the time of the comparison shows nothing about the token's length.
     let is_right = || {
         shown.is_some_and(|shown| {
             let expected = digest(&SHA256, admin_token.expose().as_bytes());
@@ -107,9 +107,9 @@ async fn read_body(session: &mut ServerSession) -> Result<Zeroizing<Vec<u8>>, Pr
     }
 }
 
-/// What is to be revoked, and at which providers.
+/// The sessions or the token to revoke, and the providers at which to revoke them.
 struct Order {
-    /// Their numbers.
+    /// The numbers of the providers.
     providers: Vec<ProviderNumber>,
     claim: &'static str,
     value: String,
@@ -145,7 +145,7 @@ impl Order {
     }
 
     fn revoked(&self, state: &State, provider: ProviderNumber) -> Revoked<'_> {
-        // The provider's clock may be ahead, as far as its JWTs are accepted. A login is admitted all the same.
+        // The provider's clock may be ahead by as much as the leeway for its JWTs. A later login is still accepted.
         let leeway = || {
             let apps = state.apps.iter().map(|app| app.rules());
             apps.filter(|rules| rules.session.provider == provider).map(|rules| rules.token.leeway).max()

@@ -1,6 +1,7 @@
 //! The status page for people, at `/`, and the same as JSON for scripts, at `/status.json`.
 //!
-//! Gathered in `facts`, judged in `findings`, written in `page` and `tables`. Nothing of a user is in it: no name, session or token.
+//! `facts` gathers the data, `findings` judges them, and `page` and `tables` write the page. The page contains nothing
+//! of a user: no name, session or token.
 
 mod cells;
 mod facts;

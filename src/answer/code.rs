@@ -2,12 +2,12 @@
 
 use http::StatusCode;
 
-/// The `code` of a problem answer: stable, the same for clients and logs.
+/// The `code` of a problem answer. It is stable, and clients and logs see the same one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
     /// Malformed request, body, field or path.
     BadRequest,
-    /// A session is needed and there is none.
+    /// The request needs a session and has none.
     NotLoggedIn,
     /// The refresh token was refused; the cookies are cleared.
     SessionExpired,
@@ -25,34 +25,34 @@ pub enum Code {
     CrossSiteRequest,
     /// No app has this host.
     UnknownHost,
-    /// The method is not one that this endpoint, or this gateway, serves.
+    /// This endpoint, or this gateway, does not serve the method.
     MethodNotAllowed,
     /// The body exceeds its limit.
     BodyTooLarge,
     /// The login's body is neither JSON nor a form.
     UnsupportedMediaType,
-    /// Another version of the WebSocket protocol.
+    /// The request asks for another version of the WebSocket protocol.
     UpgradeRequired,
-    /// Login throttled.
+    /// Logins are throttled.
     TooManyAttempts,
     /// The request head exceeds its limit.
     HeaderTooLarge,
     /// The request's head or body did not arrive in time.
     RequestTimeout,
-    /// Something failed that should not; the log has it.
+    /// Something failed that should not fail. The log has the details.
     InternalError,
     /// The app cannot be reached or broke off.
     UpstreamUnavailable,
-    /// The identity provider cannot be reached or does not make sense; the session is kept.
+    /// The identity provider cannot be reached, or its answer makes no sense. The session is kept.
     IdentityProviderUnavailable,
     /// The app did not answer in time.
     UpstreamTimeout,
-    /// The request has been here before.
+    /// The request has already passed through this gateway.
     LoopDetected,
 }
 
 impl Code {
-    /// The stable text in `code`.
+    /// Returns the stable text in `code`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
@@ -80,7 +80,7 @@ impl Code {
         }
     }
 
-    /// The status that goes with it, unless a setting says otherwise (`anonymous_status`).
+    /// Returns the usual status of the code. A setting may choose another status (`anonymous_status`).
     pub const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,

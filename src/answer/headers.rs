@@ -1,4 +1,4 @@
-//! The header fields of the gateway's own answers: one list for everybody who writes such an answer.
+//! The header fields of the gateway's own answers. Every writer of such an answer uses this one list.
 
 use http::HeaderValue;
 
@@ -11,11 +11,11 @@ pub struct Headers<'a> {
     pub request_id: Option<&'a HeaderValue>,
     /// The media type of the body, if there is one.
     pub content_type: Option<&'static str>,
-    /// Bytes of the body; `None` where the status permits no `Content-Length` (RFC 9110 section 8.6).
+    /// The length of the body in bytes. `None` if the status permits no `Content-Length` (RFC 9110 section 8.6).
     pub content_length: Option<usize>,
     /// Seconds for `Retry-After` (RFC 9110 section 10.2.3).
     pub retry_after: Option<u64>,
-    /// The methods for `Allow`, with 405 (RFC 9110 section 10.2.1).
+    /// The methods for `Allow`, in an answer with 405 (RFC 9110 section 10.2.1).
     pub allow: Option<&'static str>,
     /// The answer is 426 and names the protocol that the client must speak (RFC 6455 section 4.4).
     pub asks_for_upgrade: bool,
@@ -28,7 +28,7 @@ impl Headers<'_> {
         if let Some(id) = self.request_id {
             list.push(("X-Request-Id", id.clone()));
         }
-        // An answer tells about one user at one moment.
+        // The answer is for one user at one moment.
         list.push(("Cache-Control", HeaderValue::from_static("no-store")));
         if let Some(content_type) = self.content_type {
             list.push(("Content-Type", HeaderValue::from_static(content_type)));

@@ -1,6 +1,6 @@
 //! The answers that Portcullis makes itself: problem details (RFC 9457) with a stable `code`.
 //!
-//! A [`Problem`] never carries a token, a password, or which of user name and password was wrong.
+//! A [`Problem`] never carries a token or a password. It never says whether the user name or the password was wrong.
 
 use std::borrow::Cow;
 
@@ -12,24 +12,24 @@ use crate::answer::code::Code;
 use crate::answer::headers::Headers;
 use crate::answer::reason::ReasonCode;
 
-/// One problem answer, still without its connection.
+/// One problem answer. It does not depend on a connection yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Problem {
-    /// Usually [`Code::status`].
+    /// The status, usually [`Code::status`].
     pub status: StatusCode,
-    /// Why.
+    /// The code of the problem.
     pub code: Code,
-    /// For people: what to do about it.
+    /// A text for people that says what to do about the problem.
     pub detail: Cow<'static, str>,
-    /// What the provider wants next, with its ids and methods.
+    /// The next step that the provider wants, with its ids and methods.
     pub challenge: Option<serde_json::Value>,
-    /// Seconds for `Retry-After`.
+    /// The seconds for `Retry-After`.
     pub retry_after: Option<u64>,
-    /// For `Allow`, with 405.
+    /// The methods for `Allow`, in an answer with 405.
     pub allow: Option<&'static str>,
-    /// Why, for logs and metrics: more than the client is told.
+    /// The reason for logs and metrics. It says more than the client is told.
     pub reason: ReasonCode,
-    /// For the log alone: what was compared with what, and where to change it.
+    /// A note for the log only. It says what was compared with what, and where to change it.
     pub note: Option<Box<str>>,
 }
 
@@ -39,7 +39,7 @@ struct Body<'a> {
     status: u16,
     detail: &'a str,
     code: &'a str,
-    /// The value of `X-Request-Id`: a person who reports the answer quotes its body, not its headers.
+    /// The value of `X-Request-Id`. A person who reports the answer quotes its body, not its header fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,8 +50,8 @@ impl Problem {
     /// The media type of a problem answer.
     pub const CONTENT_TYPE: &'static str = "application/problem+json";
 
-    /// A problem with its usual status. Nothing of the detail may be a secret, nor tell what the same request with another
-    /// password would be told.
+    /// Makes a problem with its usual status. The detail must not contain a secret. It must also not reveal the
+    /// answer to the same request with another password.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let (challenge, retry_after, allow) = (None, None, None);
         let reason = ReasonCode::of(code);
@@ -59,7 +59,8 @@ impl Problem {
         Self { status: code.status(), code, detail, challenge, retry_after, allow, reason, note: None }
     }
 
-    /// Says more to the log, and to nobody else. It is of bounded length, without control characters and secrets.
+    /// Adds a note for the log, which no one else sees. The note has a bounded length, and no control characters or
+    /// secrets.
     #[must_use]
     pub fn with_note(mut self, note: String) -> Self {
         self.note = Some(note.into_boxed_str());
@@ -80,15 +81,15 @@ impl Problem {
         self
     }
 
-    /// Says why, for logs and metrics.
+    /// Sets the reason for logs and metrics.
     #[must_use]
     pub const fn because(mut self, reason: ReasonCode) -> Self {
         self.reason = reason;
         self
     }
 
-    /// The body (RFC 9457 section 3). Apart from the request id it is the same for every occurrence, so that nothing can be
-    /// told from a difference.
+    /// Returns the body (RFC 9457 section 3). Apart from the request id, the body is the same for every occurrence, so
+    /// that nobody can learn anything from a difference.
     pub fn body(&self, request_id: Option<&HeaderValue>) -> Bytes {
         let body = Body {
             title: title(self.code),
@@ -98,11 +99,11 @@ impl Problem {
             request_id: request_id.and_then(|id| id.to_str().ok()),
             challenge: self.challenge.as_ref(),
         };
-        // Strings and a JSON value always serialise; an empty body would still carry the status.
+        // Strings and a JSON value always serialise. Even an answer with an empty body would still have the status.
         serde_json::to_vec(&body).map_or_else(|_| Bytes::new(), Bytes::from)
     }
 
-    /// The header fields that go with [`Self::body`], whoever writes them.
+    /// Returns the header fields that go with [`Self::body`]. They do not depend on the writer.
     pub fn headers<'a>(&self, request_id: Option<&'a HeaderValue>, body: &Bytes) -> Headers<'a> {
         Headers {
             request_id,
@@ -115,7 +116,7 @@ impl Problem {
     }
 }
 
-/// The short summary in `title`; the same for every occurrence (RFC 9457 section 3.1.3).
+/// Returns the short summary in `title`. It is the same for every occurrence (RFC 9457 section 3.1.3).
 const fn title(code: Code) -> &'static str {
     match code {
         Code::BadRequest => "Bad request",

@@ -1,22 +1,23 @@
-//! Why a request passed or was refused, and why a session began or ended: the stable codes of logs and metrics.
+//! The reasons why a request passed or was refused, and why a session began or ended. They are the stable codes of logs
+//! and metrics.
 //!
-//! `docs/operations.md` says for each one what to do about it; a test compares the two.
+//! `docs/operations.md` says what to do about each of them. A test compares that list with this one.
 
 use crate::answer::code::Code;
 
 macro_rules! reason_codes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
-        /// A stable reason. Never removed nor renamed without a word in the changelog.
+        /// A stable reason. A reason is removed or renamed only with an entry in the changelog.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum ReasonCode {
             $($(#[doc = $doc])+ $variant,)+
         }
 
         impl ReasonCode {
-            /// All of them.
+            /// All reasons.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The code as it stands in logs and metrics.
+            /// Returns the code that logs and metrics show.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)+
@@ -31,99 +32,99 @@ reason_codes! {
     Public = "public",
     /// A CORS preflight, which never has a session.
     Preflight = "preflight",
-    /// Sent on to `https`.
+    /// The request was redirected to `https`.
     Redirected = "redirected",
-    /// An optional route, or the user path, without anything of a session.
+    /// A request on an optional route, or on the user path, without any session cookie.
     Anonymous = "anonymous",
     /// The JWT is valid.
     SessionValid = "session_valid",
     /// The JWT is new: it was refreshed for this request.
     SessionRefreshed = "session_refreshed",
-    /// Served by Portcullis itself.
+    /// Portcullis served the request itself.
     Served = "served",
     /// No app has this `Host`.
     UnknownHost = "unknown_host",
     /// The head is malformed or ambiguous.
     MalformedRequest = "malformed_request",
-    /// HTTP without TLS, at a port that speaks TLS.
+    /// The client spoke HTTP without TLS on a port for TLS.
     HttpOnTlsPort = "http_on_tls_port",
-    /// TLS, at a port that speaks HTTP without it.
+    /// The client spoke TLS on a port for HTTP without TLS.
     TlsOnHttpPort = "tls_on_http_port",
-    /// The PROXY protocol, which is not spoken.
+    /// The client used the PROXY protocol, which the gateway does not support.
     ProxyProtocol = "proxy_protocol",
     /// The head is larger than `server.limits.max_header_size`.
     HeaderTooLarge = "header_too_large",
-    /// More requests at once on a connection of HTTP/2 than it may have.
+    /// The client sent more requests at once on a connection of HTTP/2 than the limit permits.
     TooManyStreams = "too_many_streams",
-    /// Head or body did not arrive in time.
+    /// The head or the body did not arrive in time.
     RequestTimeout = "request_timeout",
     /// The body is larger than its limit.
     BodyTooLarge = "body_too_large",
     /// The body has another media type or coding.
     UnsupportedMediaType = "unsupported_media_type",
-    /// A byte that no path has.
+    /// The path has a byte that no path may have.
     PathCharacter = "path_character",
-    /// `%` without two hexadecimal digits.
+    /// The path has a `%` without two hexadecimal digits.
     PathEncoding = "path_encoding",
-    /// An encoded character that changes the path's meaning.
+    /// The path has an encoded character that changes its meaning.
     PathEncodedDelimiter = "path_encoded_delimiter",
-    /// Overlong UTF-8.
+    /// The path has overlong UTF-8.
     PathOverlong = "path_overlong",
-    /// `.` or `..`.
+    /// The path has a segment `.` or `..`.
     PathDotSegment = "path_dot_segment",
-    /// `//`.
+    /// The path has an empty segment (`//`).
     PathEmptySegment = "path_empty_segment",
-    /// `;`.
+    /// The path has a parameter (`;`).
     PathParameter = "path_parameter",
     /// A spelling of the login path that could bring a password to the app.
     LoginVariant = "login_variant",
     /// The method is not served here.
     Method = "method",
-    /// Another origin.
+    /// The request comes from another origin.
     CrossSite = "cross_site",
-    /// Another version of the WebSocket protocol.
+    /// The request asks for another version of the WebSocket protocol.
     WebSocketVersion = "web_socket_version",
     /// A WebSocket handshake without its key.
     WebSocketHandshake = "web_socket_handshake",
-    /// The body of a login has not the two fields that are expected.
+    /// The body of a login does not have the two expected fields.
     LoginBody = "login_body",
-    /// No cookies of the session.
+    /// The request has no cookies of a session.
     NoSession = "no_session",
     /// A session cookie came twice.
     DuplicateCookie = "duplicate_cookie",
-    /// A split session cookie is not whole.
+    /// A part of a split session cookie is missing.
     IncompleteCookie = "incomplete_cookie",
     /// The JWT is too long.
     TokenTooLong = "token_too_long",
-    /// It is no JWT.
+    /// The token is not a JWT.
     TokenMalformed = "token_malformed",
-    /// It is encrypted (JWE).
+    /// The token is encrypted (JWE).
     TokenEncrypted = "token_encrypted",
-    /// Its `alg` is not configured.
+    /// The `alg` of the token is not configured.
     TokenAlgorithm = "token_algorithm",
-    /// It is another kind of token.
+    /// The token is of another kind.
     TokenType = "token_type",
-    /// It needs an extension.
+    /// The token needs an extension.
     TokenCriticalExtension = "token_critical_extension",
-    /// No key with its `kid`.
+    /// No key has the token's `kid`.
     TokenUnknownKey = "token_unknown_key",
-    /// Its signature is wrong.
+    /// The signature of the token is wrong.
     TokenSignature = "token_signature",
     /// A claim is missing or of a wrong type.
     TokenClaim = "token_claim",
-    /// Another `iss`.
+    /// The token has another `iss`.
     TokenIssuer = "token_issuer",
-    /// Another `aud`.
+    /// The token has another `aud`.
     TokenAudience = "token_audience",
     /// A claim names another client.
     TokenAuthorizedParty = "token_authorized_party",
-    /// It has expired, and nothing refreshes it.
+    /// The token has expired, and nothing refreshes it.
     TokenExpired = "token_expired",
-    /// `nbf` or `iat` is in the future.
+    /// The token's `nbf` or `iat` is in the future.
     TokenNotYetValid = "token_not_yet_valid",
-    /// A claim cannot be an identity header.
+    /// A claim cannot be put into an identity header.
     TokenUnusableClaim = "token_unusable_claim",
-    /// The JWT alone was revoked.
+    /// Only the JWT was revoked, not the session.
     TokenRevoked = "token_revoked",
     /// The provider's keys are not known yet.
     KeysUnknown = "keys_unknown",
@@ -131,9 +132,9 @@ reason_codes! {
     Revoked = "revoked",
     /// Another login in the same browser took the session's place.
     Replaced = "replaced",
-    /// `session.absolute_lifetime`.
+    /// The session is older than `session.absolute_lifetime`.
     AbsoluteLifetime = "absolute_lifetime",
-    /// `session.idle_lifetime`.
+    /// The session was unused for longer than `session.idle_lifetime`.
     IdleLifetime = "idle_lifetime",
     /// The refresh token's cookie was not sealed here.
     NotSealedHere = "not_sealed_here",
@@ -143,39 +144,39 @@ reason_codes! {
     RefreshRefused = "refresh_refused",
     /// A refresh token was used again after it had been replaced.
     Reused = "reused",
-    /// The session had ended before.
+    /// The session had already ended.
     Ended = "ended",
-    /// The provider is unavailable or makes no sense.
+    /// The provider is unavailable, or its answer makes no sense.
     ProviderUnavailable = "provider_unavailable",
     /// The provider refuses this client.
     ProviderMisconfigured = "provider_misconfigured",
     /// The provider's JWT did not verify.
     ProviderToken = "provider_token",
-    /// The provider's JWT is of another subject or session than the one before.
+    /// The provider's JWT belongs to another subject or session than the JWT before it.
     AnotherSubject = "another_subject",
     /// The tokens do not fit into cookies.
     CookiesTooLarge = "cookies_too_large",
     /// Too many calls to the provider are under way.
     TooManyCalls = "too_many_calls",
-    /// No role of the identity is asked for here.
+    /// The identity has none of the roles that the route asks for.
     RoleMissing = "role_missing",
-    /// Wrong user name or password, locked or disabled.
+    /// The user name or the password is wrong, or the account is locked or disabled.
     InvalidCredentials = "invalid_credentials",
     /// The provider wants a second factor.
     TwoFactorRequired = "two_factor_required",
     /// The provider wants a new password.
     PasswordChangeRequired = "password_change_required",
-    /// The provider wants another step.
+    /// The provider wants another step from the user.
     AccountActionRequired = "account_action_required",
-    /// The provider takes no more logins for now.
+    /// The provider accepts no more logins for now.
     ProviderThrottled = "provider_throttled",
     /// Too many logins failed before.
     TooManyFailed = "too_many_failed",
-    /// Too many logins of the same user name wait.
+    /// Too many logins with the same user name wait.
     TooManyWaiting = "too_many_waiting",
     /// A logout token, a webhook or an admin token is not acceptable.
     NotAuthentic = "not_authentic",
-    /// An event that ends no session, or asked for by who may.
+    /// An event that ends no session, or a request by someone who may make it.
     Requested = "requested",
     /// The app cannot be reached or broke off.
     UpstreamUnavailable = "upstream_unavailable",
@@ -185,12 +186,12 @@ reason_codes! {
     LoopDetected = "loop_detected",
     /// The client left before its answer was complete.
     ClientGone = "client_gone",
-    /// Something failed that should not.
+    /// Something failed that should not fail.
     InternalError = "internal_error",
 }
 
 impl ReasonCode {
-    /// The request was let in, or served here as asked.
+    /// Tells whether the request was let in, or was served here as asked.
     pub(crate) const fn is_pass(self) -> bool {
         matches!(
             self,
@@ -204,7 +205,7 @@ impl ReasonCode {
         )
     }
 
-    /// Nothing failed: the request was not let in.
+    /// Tells whether the request was not let in although nothing failed.
     pub(crate) const fn is_refusal(self) -> bool {
         let has_failed = matches!(
             self,
@@ -224,7 +225,7 @@ impl ReasonCode {
         !self.is_pass() && !has_failed
     }
 
-    /// The reason, where nothing more precise is known than what the client is told.
+    /// Returns the reason for a code. Use it only if no reason is known that is more precise than the code.
     pub const fn of(code: Code) -> Self {
         match code {
             Code::BadRequest => Self::MalformedRequest,

@@ -1,4 +1,4 @@
 //! `Retry-After` of an answer that says 503 (RFC 9110 section 10.2.3).
 
-/// Seconds after which a client may try again, where the identity provider has not said another time.
+/// The seconds after which a client may try again, if the identity provider has not given another time.
 pub const RETRY_AFTER: u64 = 5;

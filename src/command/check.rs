@@ -1,12 +1,13 @@
-//! `portcullis check`: what a valid configuration means, for a person to compare with what was meant.
+//! `portcullis check` shows how Portcullis understands a valid configuration. A person can compare this with the
+//! intention.
 
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::{Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, Route};
+use crate::config::{Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, Route, Webhook};
 use crate::session::BodyKind;
 
-/// Listeners, providers, every app with its routes, and the warnings. No secret is shown.
+/// Returns the report: listeners, providers, every app with its routes, and the warnings. It shows no secret.
 pub fn report(loaded: &Loaded) -> String {
     let config = &loaded.config;
     let mut parts = vec![server(config), sessions(config)];
@@ -68,7 +69,7 @@ fn sessions(config: &Config) -> String {
     format!("sessions\n{}", aligned(&rows))
 }
 
-/// In the largest unit that fits, as one would write it in the file.
+/// Returns a duration in the largest unit that fits, as a person would write it in the file.
 fn time(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
@@ -117,8 +118,8 @@ fn app(app: &App, providers: &[IdentityProvider]) -> String {
     if let Some(endpoint) = &app.backchannel_logout {
         rows.push(row("back-channel logout", format!("POST {}", endpoint.path)));
     }
-    if let Some(endpoint) = &app.fusionauth_webhook {
-        rows.push(row("FusionAuth's webhook", format!("POST {}", endpoint.path)));
+    if let Some(endpoint) = &app.webhook {
+        rows.push(row(Webhook::TITLE, format!("POST {}", endpoint.path)));
     }
     if !app.token_parameters.is_empty() {
         rows.push(row("token parameters", joined(&app.token_parameter_names())));
@@ -170,7 +171,7 @@ fn joined<T: Display>(values: &[T]) -> String {
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Rows of one table, indented, with two spaces between columns and none at the end of a line.
+/// Returns the rows of one table, indented. There are two spaces between columns, and no spaces at the end of a line.
 fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width =

@@ -1,4 +1,5 @@
-//! `portcullis doctor`: asks the live providers whether the configuration can work, before users find out.
+//! `portcullis doctor` asks the live providers whether the configuration can work. So problems are found before users
+//! find them.
 
 mod app;
 mod clock_skew;

@@ -1,9 +1,9 @@
-//! `portcullis explain`: says what the gateway would do with a request, step by step, and why.
+//! `portcullis explain` says step by step how the gateway would treat a request, and why.
 //!
-//! Without cookies it says what everybody gets, and makes no connection. With a user's cookies it asks
-//! [`decide`](crate::access::decision::decide) itself, as the gateway does, and shows the grounds of the decision. It
-//! shows no part of tokens and cookies. Facts that only a running gateway knows (revocations, replaced refresh tokens, a session's
-//! last request) are not in it.
+//! Without cookies, it describes a request of a user who is not logged in, and makes no connection. With a user's
+//! cookies, it asks [`decide`](crate::access::decision::decide) itself, as the gateway does, and shows the reasons of
+//! the decision. It shows no part of tokens and cookies. Only a running gateway knows some facts: revocations, replaced
+//! refresh tokens, and the time of a session's last request. The explanation leaves these out.
 
 mod cookie_file;
 mod destination;

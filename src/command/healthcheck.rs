@@ -1,10 +1,10 @@
-//! `portcullis healthcheck`: asks a running gateway's admin listener, for images without a shell.
+//! `portcullis healthcheck` asks a running gateway's admin listener. It serves images without a shell.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// For each step of the check.
+/// The longest time for each step of the check.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The reason why the gateway is not healthy.
@@ -13,7 +13,7 @@ pub enum Unhealthy {
     /// The configuration has no admin listener.
     #[error("`server.admin_listen` is off, so there is nothing to ask")]
     NoAdminListener,
-    /// Which port the admin listener has, the system has said to the gateway alone.
+    /// The system chose the port of the admin listener, so only the gateway knows it.
     #[error("`server.admin_listen` leaves the port to the system (`:0`), so nobody else can know it")]
     UnknownPort,
     /// The admin listener cannot be asked.
@@ -21,24 +21,24 @@ pub enum Unhealthy {
         "cannot ask `{address}` (`server.admin_listen`): {source}; does the gateway run, with this configuration?"
     )]
     Unreachable {
-        /// The address that it should have.
+        /// The address of the admin listener in the configuration.
         address: SocketAddr,
         /// The system's error.
         source: std::io::Error,
     },
-    /// It answered something else than 200.
+    /// The answer has another status than 200.
     #[error("`{address}{path}` answered: {status}")]
     Status {
-        /// Its address.
+        /// The address of the admin listener.
         address: SocketAddr,
-        /// The path that was asked for.
+        /// The path of the request.
         path: &'static str,
         /// The status line.
         status: String,
     },
 }
 
-/// Asks `/livez`, or with `ready` `/readyz`.
+/// Asks for `/readyz` if `ready` is true, else for `/livez`.
 pub fn check(admin: Option<SocketAddr>, ready: bool) -> Result<(), Unhealthy> {
     let address = reachable(admin.ok_or(Unhealthy::NoAdminListener)?);
     if address.port() == 0 {
@@ -53,7 +53,7 @@ pub fn check(admin: Option<SocketAddr>, ready: bool) -> Result<(), Unhealthy> {
     }
 }
 
-/// A listener on all addresses is asked on loopback.
+/// Returns the address to connect to. For a listener on all addresses, this is the loopback address.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

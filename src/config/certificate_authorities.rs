@@ -1,4 +1,4 @@
-//! Certificates of authorities of one's own: for identity providers and for upstreams.
+//! Certificates of private authorities, for identity providers, upstreams and the collector of traces.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use crate::config::reader::Item;
 use crate::tls::NotPem;
 
-/// Certificates of authorities, in DER, at least one. What they sign is trusted, and nothing else.
+/// Certificates of authorities, in DER. There is at least one. Only certificates that they sign are trusted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authorities(pub Vec<Vec<u8>>);
 
@@ -19,7 +19,7 @@ impl fmt::Debug for Authorities {
     }
 }
 
-/// A PEM file with one certificate or several, relative to the configuration's own directory.
+/// Reads a PEM file with one or more certificates. Its path is relative to the configuration's directory.
 pub(super) fn authorities(item: &Item<'_>) -> Option<Authorities> {
     const HINT: &str = "name a PEM file with the certificate of the authority, such as `\"ca.pem\"`";
     let path = item.text("a path", HINT)?;

@@ -1,4 +1,4 @@
-//! The changes between two configurations, key by key, without a secret.
+//! Compares two configurations key by key. It never shows a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,7 +7,7 @@ use crate::config::reader::{Seen, join};
 use crate::config::source_files::{Files, Fingerprint};
 use crate::config::toml_tree::{Entry, Value};
 
-/// Every key that a file has, with its value; of a secret only its digest.
+/// Every key of a file with its value. For a secret, it holds only a digest.
 #[derive(Clone, Default)]
 pub struct Outline {
     values: BTreeMap<String, Said>,
@@ -17,19 +17,19 @@ pub struct Outline {
 #[derive(Clone, PartialEq, Eq)]
 enum Said {
     Plain(String),
-    /// The name of a file, and what it holds.
+    /// The name of a file, and the digest of its contents.
     File(String, Fingerprint),
     Secret(Fingerprint),
 }
 
-/// A key whose value is not what it was. Shows no secret.
+/// A key whose value has changed. It never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// Such as `apps.store.routes[0].access`.
+    /// The key, such as `apps.store.routes[0].access`.
     pub key: String,
-    /// As TOML; `None`: the file did not have the key.
+    /// The old value as TOML. `None` means that the old file does not have the key.
     pub before: Option<String>,
-    /// As TOML; `None`: the file does not have the key any more.
+    /// The new value as TOML. `None` means that the new file does not have the key.
     pub after: Option<String>,
 }
 
@@ -71,12 +71,12 @@ impl Outline {
         Self { values, files }
     }
 
-    /// The files that all of it was read from.
+    /// Returns the files from which the configuration was read.
     pub fn files(&self) -> &Files {
         &self.files
     }
 
-    /// Returns every key of which another file says something else, in the order of keys.
+    /// Returns every key that differs in the other file, in the order of the keys.
     pub fn changes(&self, newer: &Self) -> Vec<Change> {
         let keys: BTreeSet<_> = self.values.keys().chain(newer.values.keys()).collect();
         keys.into_iter()
@@ -89,7 +89,7 @@ impl Outline {
             .collect()
     }
 
-    /// Tells whether another file says the same under a key and all below it.
+    /// Returns true if the other file has the same values under a key and everything below it.
     pub(crate) fn is_same(&self, other: &Self, key: &str) -> bool {
         self.below(key).eq(other.below(key))
     }
@@ -216,7 +216,7 @@ mod tests {
         std::fs::write(&secret, "canary-2").unwrap();
         let new = crate::config::load(&path).unwrap().config.outline;
         assert_eq!(old.changes(&new).len(), 1);
-        // A certificate is no secret: which one it is may be seen.
+        // A certificate is not a secret, so a message may show which certificate it is.
         let (ca, certificate) = (directory.path().join("ca.pem"), |name: &str| {
             rcgen::generate_simple_self_signed([name.to_owned()]).unwrap().cert.pem()
         });

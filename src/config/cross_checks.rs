@@ -1,4 +1,4 @@
-//! Checks that compare tables with each other: apps with apps, with the listeners, with the providers.
+//! Checks that compare tables with each other: an app with other apps, with the listeners, and with the providers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -26,7 +26,7 @@ pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], app
     }
     check_plain_http(server, apps);
     for (index, provider) in providers.iter().enumerate() {
-        // An app whose provider could not be read may have meant this one.
+        // If an app's provider could not be read, the app may have meant this provider.
         let is_used = apps.iter().any(|app| app.identity_provider.is_none_or(|used| used == index));
         if !is_used && !apps.is_empty() {
             provider
@@ -36,13 +36,12 @@ pub(super) fn check(server: &ReadServer<'_>, providers: &[ReadProvider<'_>], app
     }
 }
 
-/// Warns where nobody can say that a request came by https: browsers then drop the cookies of a login without a
-/// message.
+/// Warns if nothing shows that a request came by https. Browsers then drop the cookies of a login without a message.
 fn check_plain_http(server: &ReadServer<'_>, apps: &[ReadApp<'_>]) {
     let Some(settings) = &server.server else { return };
     let redirects = settings.tls.as_ref().is_some_and(|tls| tls.redirect_port.is_some());
     let has_tls = !settings.listen_tls.is_empty();
-    // Beside TLS, one for this machine alone is no way for browsers.
+    // If there is a TLS listener, browsers do not use a plain listener on a loopback address.
     let is_plain =
         settings.listen.iter().any(|address| !has_tls || !address.ip().to_canonical().is_loopback());
     if !is_plain || redirects || !settings.trusted_proxies.is_empty() {
@@ -83,7 +82,8 @@ fn check_hosts(app: &ReadApp<'_>, other: &ReadApp<'_>) {
     }
 }
 
-/// A cookie with a domain also reaches the other app's hosts: under one name the two would be confused.
+/// Reports two apps whose cookies would be confused. A cookie with a domain also reaches the other app's hosts, so the
+/// two apps need different names.
 fn check_cookies(app: &ReadApp<'_>, other: &ReadApp<'_>) {
     let (Some(cookies), Some(others)) = (&app.cookies, &other.cookies) else { return };
     let reached = reaches(cookies, other.hosts.as_deref()) || reaches(others, app.hosts.as_deref());
@@ -110,7 +110,7 @@ fn reaches(cookies: &Cookies, hosts: Option<&[String]>) -> bool {
     })
 }
 
-/// An upstream that is the gateway itself would be a loop, or would publish the admin listener.
+/// Reports an upstream that is the gateway itself. It would be a loop, or would publish the admin listener.
 fn check_upstreams(app: &ReadApp<'_>, server: &ReadServer<'_>) {
     for upstream in app.upstreams.iter().flatten() {
         let own = server.listen.iter().flatten().map(|address| ("listen", address));

@@ -1,6 +1,6 @@
-//! The name that a misspelt one may have meant.
+//! Finds the name that the user may have meant.
 
-/// The name that `word` most likely stands for.
+/// Returns the name that is nearest to `word`, if one is near enough.
 pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
     let allowed = 1 + word.chars().count() / 4;
@@ -12,9 +12,9 @@ pub(super) fn nearest<'a>(word: &str, names: &[&'a str]) -> Option<&'a str> {
         .map(|(_, name)| name)
 }
 
-/// The least number of inserted, deleted or replaced characters.
+/// Returns the least number of characters to insert, delete or replace.
 fn distance(left: &str, right: &str) -> usize {
-    // A key of kilobytes is no typing error, and the comparison would take quadratic time.
+    // A key of kilobytes is not a typing error, and the comparison would take quadratic time.
     const LONGEST: usize = 64;
     let left: String = left.chars().take(LONGEST).collect();
     strsim::levenshtein(&left, right)

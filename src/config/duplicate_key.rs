@@ -1,23 +1,23 @@
-//! A key or table that a file has twice: which one, and where it was first. The TOML parser says only that there is
-//! one.
+//! Finds a key or table that a file has twice, and the place of the first one. The TOML parser says only that there is
+//! a duplicate.
 
 use toml::de::{DeTable, DeValue};
 
-/// A name that no file has. The table that the parser puts it into is the table of the lines before.
+/// A name that no file has. The parser puts it into the table to which the last lines belong.
 const PROBE: &str = "portcullis-looks-where-this-is";
 
-/// A key or table that is there twice.
+/// A key or table that the file has twice.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Twice {
     /// The whole key, such as `apps.store.hosts`.
     pub(super) key: String,
-    /// The second one is a table's header.
+    /// If true, the second one is the header of a table.
     pub(super) is_table: bool,
-    /// Bytes up to the first one; `None`: it is in the same inline table.
+    /// The offset of the first one in bytes. `None` means that both are in the same inline table.
     pub(super) first: Option<usize>,
 }
 
-/// Reads what stands before the second one, whose last name is at `name`.
+/// Parses the text before the second one. The range `name` is the last name of the second one.
 pub(super) fn find(text: &str, name: std::ops::Range<usize>) -> Option<Twice> {
     let start = text.get(..name.start)?.rfind('\n').map_or(0, |end| end + 1);
     let (before, line) = (text.get(..start)?, text.get(start..name.end)?.trim_start());
@@ -34,14 +34,14 @@ pub(super) fn find(text: &str, name: std::ops::Range<usize>) -> Option<Twice> {
     Some(Twice { key: names.join("."), is_table, first: Some(first) })
 }
 
-/// The names of a key as it is written: `apps."store"`.
+/// Returns the names of a key that is written like `apps."store"`.
 fn names_of(written: &str) -> Option<Vec<String>> {
     let line = format!("{written} = 0");
     let table = DeTable::parse(&line).ok()?;
     path_of(table.get_ref(), &|_, value| !matches!(value, DeValue::Table(_)))
 }
 
-/// The table that the lines after this text belong to.
+/// Returns the names of the table to which lines after this text belong.
 fn enclosing(before: &str) -> Option<Vec<String>> {
     let probed = format!("{before}\n{PROBE} = 0");
     let table = DeTable::parse(&probed).ok()?;
@@ -50,7 +50,7 @@ fn enclosing(before: &str) -> Option<Vec<String>> {
     Some(names)
 }
 
-/// The names on the way to the first entry that is meant.
+/// Returns the names on the way to the first entry for which `is_meant` is true.
 fn path_of(table: &DeTable<'_>, is_meant: &impl Fn(&str, &DeValue<'_>) -> bool) -> Option<Vec<String>> {
     table.iter().find_map(|(name, value)| {
         let name = name.get_ref().to_string();
@@ -63,14 +63,14 @@ fn path_of(table: &DeTable<'_>, is_meant: &impl Fn(&str, &DeValue<'_>) -> bool) 
     })
 }
 
-/// Returns the place of a key that the text has.
+/// Returns the place of a key in the text.
 fn position(table: &DeTable<'_>, names: &[String]) -> Option<usize> {
     let (name, rest) = names.split_first()?;
     let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;
     if rest.is_empty() { Some(key.span().start) } else { position(below(value.get_ref())?, rest) }
 }
 
-/// The table that a header goes on in: of a list, the last one.
+/// Returns the table to which names below a value belong. For a list, this is the last table.
 fn below<'t, 'i>(value: &'t DeValue<'i>) -> Option<&'t DeTable<'i>> {
     match value {
         DeValue::Table(table) => Some(table),

@@ -1,4 +1,4 @@
-//! `[apps.*.fusionauth_webhook]`.
+//! `[apps.*.fusionauth_webhook]`: the one webhook of a provider that there is so far.
 
 use jsonwebtoken::Algorithm;
 
@@ -9,13 +9,20 @@ use crate::config::signatures::hmac_length;
 use crate::config::values::path::endpoint_path;
 use crate::config::values::word;
 
-/// `[apps.NAME.fusionauth_webhook]`.
+/// The webhook by which the provider tells an app of ended sessions: `[apps.NAME.fusionauth_webhook]`.
 #[derive(Debug, Clone)]
-pub struct FusionAuthWebhook {
+pub struct Webhook {
     /// Exact path.
     pub path: String,
     /// `None`: a key of the provider's JWKS signs.
     pub hmac: Option<WebhookSecret>,
+}
+
+impl Webhook {
+    /// The name of its table, and of its route in logs and metrics.
+    pub const NAME: &str = "fusionauth_webhook";
+    /// Its name for people.
+    pub const TITLE: &str = "FusionAuth's webhook";
 }
 
 /// The HMAC key that signs a webhook.
@@ -29,7 +36,7 @@ pub struct WebhookSecret {
 
 /// Reads the table. The outer `None` is "wrong, and reported", the inner one "not wanted".
 #[expect(clippy::option_option, reason = "said above")]
-pub(super) fn fusionauth_webhook(section: &Section<'_>) -> Option<Option<FusionAuthWebhook>> {
+pub(super) fn webhook(section: &Section<'_>) -> Option<Option<Webhook>> {
     let path = section.optional("path", "no such endpoint", endpoint_path);
     let hmac_secret = section.optional("hmac_secret", "the provider's JWKS verifies", secret);
     let algorithm = section.defaulted("hmac_algorithm", "\"HS256\"", |item| {
@@ -59,21 +66,20 @@ pub(super) fn fusionauth_webhook(section: &Section<'_>) -> Option<Option<FusionA
         );
     }
     let hmac = hmac_secret.map(|secret| WebhookSecret { secret, algorithm });
-    Some(path.map(|path| FusionAuthWebhook { path, hmac }))
+    Some(path.map(|path| Webhook { path, hmac }))
 }
 
 /// Only FusionAuth sends these, and there is no unsigned mode: a published key signs, or a secret that is known here.
-pub(super) fn check(app: &Section<'_>, webhook: &FusionAuthWebhook, provider: &IdentityProvider) {
-    const KEY: &str = "fusionauth_webhook";
+pub(super) fn check(app: &Section<'_>, webhook: &Webhook, provider: &IdentityProvider) {
     let _: Option<()> = if !provider.kind.sends_webhooks() {
         app.fault_at(
-            KEY,
+            Webhook::NAME,
             format!("`identity_providers.{}` is not FusionAuth", provider.name),
             "remove the table (see `backchannel_logout`), or write `kind = \"fusionauth\"` there",
         )
     } else if webhook.hmac.is_none() && provider.hmac_secret.is_some() {
         app.fault_at(
-            KEY,
+            Webhook::NAME,
             format!(
                 "`identity_providers.{}` has an `hmac_secret`, so that no JWKS is fetched",
                 provider.name

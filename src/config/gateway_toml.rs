@@ -10,11 +10,11 @@ use crate::config::refresh::{Refresh, refresh};
 use crate::config::server::table::{Server, server};
 use crate::config::session::{Session, session};
 
-/// A whole `gateway.toml`: only valid values, no strings left to parse. What is optional in the file has its default
-/// here.
+/// A whole `gateway.toml`. All values are valid, and no string still needs parsing. Keys that the file leaves out have
+/// their defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The file key by key, for comparing it with another one.
+    /// The keys and values of the file, for the comparison with another file.
     pub outline: Outline,
     /// `[server]` and `[server.limits]`.
     pub server: Server,
@@ -22,13 +22,13 @@ pub struct Config {
     pub session: Session,
     /// `[refresh]`.
     pub refresh: Refresh,
-    /// `[identity_providers.*]`, in the file's order. Apps refer to them by index.
+    /// `[identity_providers.*]`, in the order of the file. Apps refer to them by index.
     pub identity_providers: Vec<IdentityProvider>,
-    /// `[apps.*]`, in the file's order.
+    /// `[apps.*]`, in the order of the file.
     pub apps: Vec<App>,
 }
 
-/// Reads every table, and compares them with each other.
+/// Reads every table, and compares the tables with each other.
 pub(super) fn read(root: &Section<'_>) -> Option<Config> {
     let server = server(root);
     let session = session(root);

@@ -15,16 +15,16 @@ use crate::config::values::duration::duration;
 use crate::config::values::url::{endpoint, parse_issuer};
 use crate::config::values::{is_table_name, plain_text, word};
 
-/// A provider as far as it could be read; apps refer to faulty ones, too.
+/// A provider. Parts that could not be read are `None`. Apps may also refer to a faulty provider.
 pub(super) struct ReadProvider<'a> {
     pub(super) name: &'a str,
     pub(super) section: Section<'a>,
-    /// At the token and at the revocation endpoint.
+    /// The client's authentication at the token endpoint and at the revocation endpoint.
     pub(super) client_auth: Option<(ClientAuthentication, ClientAuthentication)>,
     pub(super) provider: Option<IdentityProvider>,
 }
 
-/// Every provider, in the file's order.
+/// Reads all providers, in the order of the file.
 pub(super) fn identity_providers<'a>(root: &Section<'a>) -> Vec<ReadProvider<'a>> {
     let table = root.open_section("identity_providers");
     if table.is_empty() {
@@ -111,7 +111,7 @@ fn read(
     })
 }
 
-/// The addresses of a provider, as far as they could be read.
+/// The URLs of a provider. A URL that could not be read is `None`.
 struct Addresses<'a> {
     kind: Option<ProviderKind>,
     issuer: Option<&'a str>,
@@ -140,7 +140,7 @@ impl Addresses<'_> {
     }
 }
 
-/// The address that a key names, if it was written and could be read.
+/// Returns the URL of a key, if the file has the key and the URL could be read.
 fn known(url: Option<&Option<Url>>) -> Option<&Url> {
     url.and_then(Option::as_ref)
 }
@@ -163,7 +163,7 @@ fn client_authentication(section: &Section<'_>) -> Option<(ClientAuthentication,
     Some((at_token, at_revocation?.unwrap_or(at_token)))
 }
 
-/// RFC 6749 section 3.3: tokens separated by single spaces.
+/// Reads scopes, which are tokens separated by single spaces (RFC 6749 section 3.3).
 fn scope(item: &Item<'_>) -> Option<String> {
     const HINT: &str =
         "write scopes separated by single spaces, such as `\"openid offline_access\"`, or leave the key out";
@@ -177,10 +177,10 @@ fn scope(item: &Item<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// The endpoints that have to be found under the issuer, and which of them nothing works without.
+/// The endpoints that must be discovered from the issuer. Portcullis cannot work without the `needed` ones.
 struct ToFind {
     needed: Vec<&'static str>,
-    /// Only the revocation endpoint may be looked for in vain.
+    /// If true, Portcullis asks the issuer. It may then find no revocation endpoint, because that one is not needed.
     asks_issuer: bool,
 }
 
@@ -195,7 +195,8 @@ fn to_find(
         return ToFind { needed: Vec::new(), asks_issuer: false };
     }
     let all: &[&'static str] = if needs_keys { &["token_endpoint", "jwks_uri"] } else { &["token_endpoint"] };
-    // Who chooses `end_session` wants a logout that other clients hear of: one that ends nothing must not go unnoticed.
+    // A user of `end_session` wants other clients to learn of a logout. So it must not go unnoticed if there is no
+    // endpoint.
     let logout = (logout_endpoint == "end_session_endpoint").then_some(logout_endpoint);
     let needed: Vec<&'static str> =
         all.iter().copied().chain(logout).filter(|key| !section.has(key)).collect();
@@ -203,9 +204,9 @@ fn to_find(
     ToFind { needed, asks_issuer }
 }
 
-/// Endpoints that are not configured have to be found under the issuer, which must then be a URL, and a confidential
-/// one. Where all that is needed is configured, an issuer is a name: ADFS's is `http://HOST/adfs/services/trust`,
-/// though nobody answers there.
+/// Checks the issuer. Endpoints that are not configured must be discovered from the issuer, so the issuer must be a
+/// URL, and the URL must be confidential. If all needed endpoints are configured, the issuer is only a name. For
+/// example, ADFS has `http://HOST/adfs/services/trust`, where nobody answers.
 fn check_issuer(section: &Section<'_>, issuer: &str, to_find: &ToFind, plain_http: PlainHttp) {
     const REVOKES_NOTHING: &str = "set it, if the provider has one";
     match parse_issuer(issuer) {

@@ -1,4 +1,4 @@
-//! The settings of an identity provider, as the rest of the program sees them. `identity_provider.rs` reads them.
+//! The settings of an identity provider, as other modules see them. `identity_provider.rs` reads them.
 
 use std::time::Duration;
 
@@ -16,54 +16,56 @@ use crate::config::token_parameters::TokenParameter;
 pub struct IdentityProvider {
     /// The table's name.
     pub name: String,
-    /// The dialect that it speaks.
+    /// The kind of provider, which determines its dialect.
     pub kind: ProviderKind,
-    /// Compared exactly with the claim `iss`. A URL, or for some kinds a free text.
+    /// The issuer, which must be exactly equal to the claim `iss`. It is a URL, or for some kinds a free text.
     pub issuer: String,
-    /// Requested at the password grant; `None` sends no `scope`.
+    /// The `scope` of the password grant. With `None`, no `scope` is sent.
     pub scope: Option<String>,
-    /// Sent with the password and refresh grants; those of each app are in [`App::token_parameters`].
+    /// The parameters of the password and refresh grants. Those of each app are in `App::token_parameters`.
     pub token_parameters: Vec<TokenParameter>,
     /// The client's authentication at the token endpoint.
     pub client_auth: ClientAuthentication,
-    /// The client's authentication at the revocation endpoint; default: as at the token endpoint.
+    /// The client's authentication at the revocation endpoint. The default is that of the token endpoint.
     pub revocation_client_auth: ClientAuthentication,
     /// The only algorithms whose signatures are accepted.
     pub algorithms: Vec<Algorithm>,
-    /// For HS256/384/512, which are accepted only if this is set, and then alone.
+    /// The secret for HS256, HS384 and HS512. These algorithms are accepted only if it is set. Then no others are
+    /// accepted.
     pub hmac_secret: Option<Secret>,
-    /// Its access tokens are built like ID tokens, with `at_hash` or `c_hash`.
+    /// If true, its access tokens may have `at_hash` or `c_hash`, as ID tokens have.
     pub access_token_is_id_token: bool,
-    /// Clock skew tolerated for `exp`, `nbf`, `iat`.
+    /// The allowed clock difference for `exp`, `nbf` and `iat`.
     pub leeway: Duration,
-    /// `None`: discovered.
+    /// The token endpoint. `None` means that it is discovered.
     pub token_endpoint: Option<Url>,
-    /// `None`: discovered; if discovery has none either, logout revokes nothing.
+    /// The revocation endpoint. `None` means that it is discovered. If discovery finds none either, a logout revokes
+    /// nothing.
     pub revocation_endpoint: Option<Url>,
     /// The way in which a logout reaches the provider.
     pub logout: LogoutMethod,
-    /// `None`: discovered. Only with [`LogoutMethod::EndSession`].
+    /// The end-session endpoint. `None` means that it is discovered. It is used only with [`LogoutMethod::EndSession`].
     pub end_session_endpoint: Option<Url>,
-    /// `None`: discovered.
+    /// The URL of the keys. `None` means that it is discovered.
     pub jwks_uri: Option<Url>,
-    /// For the TCP and TLS handshakes.
+    /// The longest time for the TCP and TLS handshakes.
     pub connect_timeout: Duration,
-    /// For a whole call, as long as a request waits for it.
+    /// The longest time for a whole call while a request waits for it.
     pub request_timeout: Duration,
     /// The time between two fetches of the JWKS in the background.
     pub jwks_refresh: Duration,
-    /// The least time between two fetches caused by unknown key ids.
+    /// The least time between two fetches that unknown key ids cause.
     pub jwks_cooldown: Duration,
-    /// Permits plain http to hosts that are not loopback.
+    /// If true, plain http to other machines is allowed.
     pub allow_insecure_http: bool,
-    /// The authorities that certify it; `None`: the machine's authorities.
+    /// The authorities that certify the provider. `None` means the machine's authorities.
     pub ca: Option<Authorities>,
-    /// The proxy that every call goes through; `None`: straight to it.
+    /// The proxy for every call. `None` means that calls go directly to the provider.
     pub proxy: Option<OutgoingProxy>,
 }
 
 impl IdentityProvider {
-    /// To whom it may be asked over plain http.
+    /// Returns the machines that may be asked over plain http.
     pub fn plain_http(&self) -> PlainHttp {
         PlainHttp::new(self.allow_insecure_http, self.proxy.as_ref().map(|proxy| &proxy.url))
     }
@@ -72,22 +74,22 @@ impl IdentityProvider {
 /// `identity_providers.NAME.logout`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogoutMethod {
-    /// The refresh token is revoked (RFC 7009).
+    /// Portcullis revokes the refresh token (RFC 7009).
     Revocation,
-    /// The refresh token is sent to the provider's `end_session_endpoint`, as Keycloak understands it: its session
-    /// ends, and its other clients are told.
+    /// Portcullis sends the refresh token to the provider's `end_session_endpoint`, in the way that Keycloak
+    /// understands. The provider ends its session and tells the session's other clients.
     EndSession,
 }
 
-/// The way in which a client proves who it is (RFC 6749 section 2.3.1).
+/// The way in which a client authenticates (RFC 6749 section 2.3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientAuthentication {
-    /// HTTP Basic with id and secret form-encoded first, as RFC 6749 wants it.
+    /// HTTP Basic with form-encoded id and secret, as RFC 6749 requires.
     Basic,
-    /// HTTP Basic with id and secret as they are, as some providers want it.
+    /// HTTP Basic with id and secret as they are, as some providers require.
     BasicRaw,
     /// `client_id` and `client_secret` in the body.
     Post,
-    /// A public client: `client_id` alone, in the body.
+    /// A public client sends only its `client_id`, in the body.
     None,
 }

@@ -1,4 +1,4 @@
-//! From a file or a text to a [`Config`].
+//! Makes a [`Config`] from a file or a text.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,17 +14,17 @@ use crate::config::source_files::Files;
 use crate::config::{placeholder, toml_tree};
 use crate::system::file::{Unreadable, text};
 
-/// A configuration that may be used, and the warnings about it.
+/// A valid configuration, and the warnings about it.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Settings that are permitted but deserve a second look; each warning names its key.
+    /// Warnings about settings that are permitted but unusual. Each warning names its key.
     pub warnings: Vec<Problem>,
 }
 
-/// Reads, parses and checks a file, including the secrets it refers to; `{ file = ".." }` is relative to the file's own
-/// directory.
+/// Reads, parses and checks a file, with the secrets that it names. A path in `{ file = ".." }` is relative to the
+/// directory of the file.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let mut files = Files::default();
     match text_of(path, &mut files) {
@@ -33,7 +33,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     }
 }
 
-/// Reads from a file where the admin listener is, and nothing else: whoever only asks there need not have its secrets.
+/// Reads only the admin listener's address from a file. A caller that needs no other value need not have the secrets.
 pub fn load_admin_listen(path: &Path) -> Result<Option<SocketAddr>, ConfigError> {
     let text = text_of(path, &mut Files::default()).map_err(ConfigError::single)?;
     let entries = toml_tree::parse(&text).map_err(ConfigError::single)?;
@@ -46,7 +46,7 @@ pub fn load_admin_listen(path: &Path) -> Result<Option<SocketAddr>, ConfigError>
     }
 }
 
-/// Reads the configuration's own file.
+/// Reads the configuration file itself.
 fn text_of(path: &Path, files: &mut Files) -> Result<Zeroizing<String>, Problem> {
     let problem = |message: String, hint: &str| Problem::new(String::new(), None, message, hint.to_owned());
     let text = files.read(path).and_then(|bytes| text(&bytes)).map_err(|error| {
@@ -66,7 +66,7 @@ fn text_of(path: &Path, files: &mut Files) -> Result<Zeroizing<String>, Problem>
     Ok(text)
 }
 
-/// Parses and checks a text; `{ file = ".." }` secrets are read relative to the working directory.
+/// Parses and checks a text. A path in `{ file = ".." }` is relative to the working directory.
 pub fn parse(text: &str) -> Result<Loaded, ConfigError> {
     parse_in(text, Path::new(""))
 }
@@ -75,7 +75,7 @@ pub(super) fn parse_in(text: &str, directory: &Path) -> Result<Loaded, ConfigErr
     parse_from(text, directory, Files::default())
 }
 
-/// `files`: those that the text came from.
+/// Parses and checks a text. `files` are the files from which the text was read.
 fn parse_from(text: &str, directory: &Path, files: Files) -> Result<Loaded, ConfigError> {
     let entries = match toml_tree::parse(text) {
         Ok(entries) => entries,

@@ -1,5 +1,5 @@
-//! `proxy` and `proxy_credentials` of `[identity_providers.*]`: the HTTP proxy between the gateway and a provider, and
-//! whether plain http may be spoken.
+//! `proxy` and `proxy_credentials` of `[identity_providers.*]`: the HTTP proxy between the gateway and a provider. This
+//! file also decides whether plain http is allowed.
 
 use url::Url;
 
@@ -7,12 +7,12 @@ use crate::config::reader::{Item, Section};
 use crate::config::secret::{Secret, secret};
 use crate::config::values::url::{http, is_confidential, is_on_this_machine};
 
-/// An HTTP proxy that every call to a provider goes through (RFC 9110 sections 3.7 and 9.3.6).
+/// An HTTP proxy for every call to a provider (RFC 9110 sections 3.7 and 9.3.6).
 #[derive(Debug, Clone)]
 pub struct OutgoingProxy {
-    /// Scheme, host and port.
+    /// The scheme, host and port.
     pub url: Url,
-    /// `Proxy-Authorization` (RFC 7617); `None`: it asks nobody who they are.
+    /// The credentials for `Proxy-Authorization` (RFC 7617). `None` means that the proxy needs no authentication.
     pub credentials: Option<ProxyCredentials>,
 }
 
@@ -28,16 +28,16 @@ pub struct ProxyCredentials {
 /// The machines that may be asked over plain http.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlainHttp {
-    /// Everybody, as `allow_insecure_http` says.
+    /// Every machine, as `allow_insecure_http` permits.
     Anybody,
-    /// This machine alone.
+    /// Only this machine.
     ThisMachine,
-    /// Nobody: what would stay on this machine goes to a proxy on another one.
+    /// No machine. Requests to this machine would go to a proxy on another machine.
     Nobody,
 }
 
 impl PlainHttp {
-    /// Returns what the settings permit.
+    /// Returns the machines that the settings permit.
     pub fn new(allow_insecure_http: bool, proxy: Option<&Url>) -> Self {
         match proxy {
             _ if allow_insecure_http => Self::Anybody,
@@ -46,7 +46,7 @@ impl PlainHttp {
         }
     }
 
-    /// Tells whether secrets may be sent to this `http` or `https` URL.
+    /// Returns true if secrets may be sent to this `http` or `https` URL.
     pub fn permits(self, url: &Url) -> bool {
         url.scheme() == "https"
             || match self {
@@ -57,7 +57,8 @@ impl PlainHttp {
     }
 }
 
-/// Reads both keys. The outer `None` is "wrong, and reported", the inner one "none".
+/// Reads both keys. An outer `None` means that a key is wrong and reported. An inner `None` means that there is no
+/// proxy.
 #[expect(clippy::option_option, reason = "said above")]
 pub(super) fn outgoing_proxy(section: &Section<'_>) -> Option<Option<OutgoingProxy>> {
     let url = section.optional("proxy", "no proxy", proxy);
@@ -96,14 +97,14 @@ fn proxy(item: &Item<'_>) -> Option<Url> {
     Some(url)
 }
 
-/// `user:password`, as in `Proxy-Authorization: Basic` (RFC 7617 section 2).
+/// Reads `user:password`, as in `Proxy-Authorization: Basic` (RFC 7617 section 2).
 fn proxy_credentials(item: &Item<'_>) -> Option<ProxyCredentials> {
     let text = secret(item)?;
     match text.expose().split_once(':') {
         Some((username, password)) if !username.is_empty() => {
             Some(ProxyCredentials { username: username.to_owned(), password: Secret::new(password) })
         }
-        // Not shown: it may be the password.
+        // The text is not shown, because it may be the password.
         _ => item.fault(
             "the secret is not a user name, a colon and a password",
             "write `user:password` into the secret",

@@ -1,11 +1,11 @@
-//! Texts that stand for others: variables that nobody has expanded, placeholders that nobody has replaced. Nothing in
-//! the file is expanded, so each is taken as it stands, and what it was meant for fails later and elsewhere.
+//! Finds variables that nobody has expanded, and placeholders that nobody has replaced. Portcullis expands nothing in
+//! the file and takes each text literally. Without this check, the mistake would cause an error later and elsewhere.
 
 use crate::config::quoting::quote;
 use crate::config::reader::{Report, join};
 use crate::config::toml_tree::{Entry, Node, Value};
 
-/// The thing that a secret stands for, where it is no secret itself.
+/// The kind of a text that stands in place of a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StandIn {
     /// `${NAME}`, `$NAME`, `{{ name }}` and the like.
@@ -16,7 +16,7 @@ pub(super) enum StandIn {
     Placeholder,
 }
 
-/// Words that are written where a secret belongs, without what separates them.
+/// Words that people write in place of a secret, without separators.
 const PLACEHOLDERS: [&str; 17] = [
     "changeit",
     "changethis",
@@ -37,11 +37,11 @@ const PLACEHOLDERS: [&str; 17] = [
     "todo",
 ];
 
-/// Directories in which platforms put secrets.
+/// The beginnings of paths where platforms put secrets.
 const SECRET_PATHS: [&str; 5] = ["/run/secrets/", "/var/run/secrets/", "/etc/", "file:", "./"];
 
 impl StandIn {
-    /// Returns what a secret stands for; `None`: it is a secret.
+    /// Returns the kind of a text that stands in place of a secret. Returns `None` if the text is a secret.
     pub(super) fn of(secret: &str) -> Option<Self> {
         let is_name = |text: &str| {
             !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
@@ -74,7 +74,7 @@ impl StandIn {
         }
     }
 
-    /// Returns the fault of a secret that is one. The secret is not shown.
+    /// Returns the fault of such a text. It does not show the text.
     pub(super) const fn message(self) -> &'static str {
         match self {
             Self::Variable => {
@@ -86,14 +86,14 @@ impl StandIn {
     }
 }
 
-/// A variable or template somewhere in it: `${NAME}`, `{{ name }}`.
+/// Returns true if the text contains a variable or a template: `${NAME}`, `{{ name }}`.
 fn is_template(text: &str) -> bool {
     let has = |open: &str, close: &str| text.split_once(open).is_some_and(|(_, rest)| rest.contains(close));
     has("${", "}") || has("{{", "}}")
 }
 
-/// Finds variables in texts that are no secrets. It says that they are not expanded: in the hint of another problem
-/// with the same key, or as a warning.
+/// Finds variables in texts that are not secrets. If there is another problem with the same key, it adds to the hint
+/// that variables are not expanded. Otherwise it adds a warning.
 pub(super) fn look(entries: &[Entry], report: &Report<'_>) {
     table("", entries, report);
 }

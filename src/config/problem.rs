@@ -5,27 +5,27 @@ use std::fmt::Write;
 use crate::config::quoting::escaped;
 use crate::config::source_files::Files;
 
-/// One thing that is wrong with, or noteworthy in, a configuration.
+/// An error or a warning about a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The key, such as `apps.store.cookies.secure`; empty where the file as a whole is meant.
+    /// The key, such as `apps.store.cookies.secure`. It is empty if the problem is about the whole file.
     pub key: String,
-    /// The line in the file, from 1: the key's, or that of the table in which the key is missing.
+    /// The line in the file, from 1. If the key is missing, it is the line of its table.
     pub line: Option<usize>,
-    /// The value and its fault. Never a secret.
+    /// The value and its fault. It never contains a secret.
     pub message: String,
     /// The text to write instead.
     pub hint: String,
 }
 
 impl Problem {
-    /// A problem. Each text may quote the file, or name another file by a text of it. So characters that would garble a
-    /// terminal or break a log line in two are escaped here, whoever wrote the message.
+    /// Makes a problem. Each text may quote the file or the name of another file. So this function escapes characters
+    /// that would garble a terminal or break a log line in two.
     pub(super) fn new(key: String, line: Option<usize>, message: String, hint: String) -> Self {
         Self { key: escaped(key), line, message: escaped(message), hint: escaped(hint) }
     }
 
-    /// The problem in three lines; `severity` is `error` or `warning`, `file` is what the user called the file.
+    /// Returns the problem in three lines. `severity` is `error` or `warning`. `file` is the user's name of the file.
     pub fn report(&self, severity: &str, file: &str) -> String {
         let mut text = match self.key.as_str() {
             "" => format!("{severity}: {}\n", self.message),
@@ -41,13 +41,13 @@ impl Problem {
     }
 }
 
-/// Everything that is wrong with a configuration.
+/// All errors of a configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("{} in the configuration", count(problems.len()))]
 pub struct ConfigError {
-    /// At least one, in the file's order.
+    /// The errors, in the order of the file. There is at least one.
     pub problems: Vec<Problem>,
-    /// The files that were read, or should have been: a change of any of these may mend it.
+    /// The files that were read, and those that could not be read. A change of any of these may correct the errors.
     pub files: Files,
 }
 
@@ -56,7 +56,7 @@ impl ConfigError {
         Self { problems: vec![problem], files: Files::default() }
     }
 
-    /// Every problem for a person to read, with `file` as the user called it.
+    /// Returns all problems as text for people. `file` is the user's name of the file.
     pub fn report(&self, file: &str) -> String {
         let problems: Vec<String> =
             self.problems.iter().map(|problem| problem.report("error", file)).collect();

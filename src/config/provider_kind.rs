@@ -1,5 +1,5 @@
-//! The list of the kinds of providers, and what the configuration has to know of each. How a kind speaks is in its
-//! dialect, `identity_provider/dialect/`.
+//! The kinds of providers, and the facts about each kind that the configuration needs. The dialect of a kind is in
+//! `identity_provider/dialect/`.
 
 use url::Url;
 
@@ -13,7 +13,7 @@ pub enum ProviderKind {
     OAuth2,
     /// FusionAuth: its endpoints, its logout, its challenges.
     FusionAuth {
-        /// The one of its two refresh APIs that is used.
+        /// The refresh API that is used. FusionAuth has two.
         refresh_api: RefreshApi,
     },
 }
@@ -28,7 +28,7 @@ pub enum RefreshApi {
 }
 
 impl ProviderKind {
-    /// Its name in the configuration.
+    /// Returns the name of the kind in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::OAuth2 => "oauth2",
@@ -36,7 +36,7 @@ impl ProviderKind {
         }
     }
 
-    /// Tells why `logout` cannot be chosen, if it cannot.
+    /// Returns the reason why `logout` cannot be chosen, if there is one.
     pub(super) const fn own_logout(self) -> Option<&'static str> {
         match self {
             Self::OAuth2 => None,
@@ -44,7 +44,8 @@ impl ProviderKind {
         }
     }
 
-    /// Tells whether all endpoints are next to this token endpoint. The issuer is often a free text then.
+    /// Returns true if all endpoints are next to this token endpoint. The issuer of such a provider is often a free
+    /// text.
     pub(super) fn finds_all_beside(self, token_endpoint: &Url) -> bool {
         match self {
             Self::OAuth2 => false,
@@ -52,13 +53,13 @@ impl ProviderKind {
         }
     }
 
-    /// Tells whether it sends the signed events of `[apps.*.fusionauth_webhook]`.
+    /// Returns true if the provider sends the signed events of `[apps.*.fusionauth_webhook]`.
     pub(super) const fn sends_webhooks(self) -> bool {
         matches!(self, Self::FusionAuth { .. })
     }
 }
 
-/// Reads `kind`, and the keys that only one kind has.
+/// Reads `kind`, and the keys that are only for one kind.
 pub(super) fn provider_kind(section: &Section<'_>) -> Option<ProviderKind> {
     let is_fusionauth = section
         .defaulted("kind", "\"oauth2\"", |item| word(item, &[("oauth2", false), ("fusionauth", true)]));

@@ -1,5 +1,4 @@
-//! The way in which a logout reaches the provider: `logout` of `[identity_providers.*]`, and the endpoint that goes
-//! with it.
+//! The way in which a logout reaches the provider: `logout` of `[identity_providers.*]`, and the key of its endpoint.
 
 use url::Url;
 
@@ -9,7 +8,7 @@ use crate::config::reader::Section;
 use crate::config::values::url::endpoint;
 use crate::config::values::word;
 
-/// The keys as far as they could be read.
+/// The keys. A key that could not be read is `None`.
 #[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `left out`")]
 pub(super) struct ReadLogout {
     pub(super) method: Option<LogoutMethod>,
@@ -18,7 +17,7 @@ pub(super) struct ReadLogout {
 }
 
 impl ReadLogout {
-    /// The key of the endpoint that logouts go to.
+    /// Returns the key of the endpoint to which logouts go.
     pub(super) fn endpoint_key(&self) -> &'static str {
         match self.method {
             Some(LogoutMethod::EndSession) => "end_session_endpoint",

@@ -1,6 +1,6 @@
-//! Values and names of the file, as messages show them.
+//! Formats values and names of the file for messages.
 
-/// A value in backticks: cut where it is long, escaped where it would garble a terminal.
+/// Returns a value in backticks. Long values are cut, and characters that would garble a terminal are escaped.
 pub(super) fn quote(text: &str) -> String {
     const SHOWN: usize = 80;
     if text.is_empty() {
@@ -11,7 +11,8 @@ pub(super) fn quote(text: &str) -> String {
     format!("`{}{rest}`", escaped(shown))
 }
 
-/// `text` without what would garble a terminal: control characters as in Rust's string literals.
+/// Returns `text` without characters that would garble a terminal. Control characters are written as in Rust's string
+/// literals.
 pub(super) fn escaped(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
@@ -27,7 +28,7 @@ pub(super) fn escaped(text: String) -> String {
     shown
 }
 
-/// Names in backticks, separated by commas.
+/// Returns names in backticks, separated by commas.
 pub(super) fn list<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }

@@ -1,4 +1,4 @@
-//! Reads tables key by key and collects every problem on the way, instead of stopping at the first one as serde does.
+//! Reads tables key by key and collects all problems. Serde would stop at the first one.
 
 mod item;
 mod report;

@@ -1,4 +1,4 @@
-//! `[refresh]`: the time of refreshes.
+//! `[refresh]`: the settings of refreshes.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::config::values::duration::duration;
 pub struct Refresh {
     /// A JWT that expires within this time is refreshed early, but never before three quarters of its lifetime.
     pub ahead: Duration,
-    /// The time for which the outcome of a refresh answers requests that still bring the old refresh token.
+    /// For this time, requests with the old refresh token get the outcome of the refresh.
     pub replay_window: Duration,
 }
 

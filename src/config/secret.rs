@@ -1,4 +1,4 @@
-//! Secrets. Only this file reads the environment. No message shows a secret.
+//! Secrets. Only this file reads the environment. No message ever shows a secret.
 
 use crate::config::placeholder::StandIn;
 use crate::config::reader::Item;
@@ -6,28 +6,28 @@ use crate::config::toml_tree::Value;
 use crate::syntax::redacted::SecretText;
 use crate::system::file::{Unreadable, text};
 
-/// A secret from the configuration: never shown, zeroised on drop.
+/// A secret from the configuration. It is never shown, and is zeroised on drop.
 #[derive(Debug, Clone)]
 pub struct Secret(SecretText);
 
 impl Secret {
-    /// Takes a secret's text.
+    /// Makes a secret from its text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(SecretText::from(text.into()))
     }
 
-    /// The secret's text, for the one place that sends it.
+    /// Returns the secret's text. Only the code that uses the secret may call this.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// More than any secret needs.
+/// The largest size of a secret's file. No secret needs more.
 const LARGEST_FILE: u64 = 64 * 1024;
 
 const FORMS: &str = "write `{ env = \"NAME\" }` or `{ file = \"/run/secrets/name\" }`";
 
-/// `{ env = "NAME" }`, `{ file = "path" }`, or a plain string with a warning.
+/// Reads `{ env = "NAME" }`, `{ file = "path" }`, or a plain string with a warning.
 pub(super) fn secret(item: &Item<'_>) -> Option<Secret> {
     let (secret, place) = match item.value() {
         Value::Text(text) => (Secret::new(text.as_str()), None),
@@ -75,7 +75,7 @@ fn from_environment(item: &Item<'_>, name: &str) -> Option<Secret> {
         && !name.is_empty()
         && !name.starts_with(|first: char| first.is_ascii_digit());
     if !is_name {
-        // Not shown: someone may have put the secret itself here.
+        // The text is not shown, because somebody may have put the secret itself here.
         return item.fault(
             "`env` is not the name of an environment variable",
             "write the name alone, without `$` and braces: `{ env = \"NAME\" }`",

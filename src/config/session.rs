@@ -15,32 +15,34 @@ use crate::syntax::redacted::Redacted;
 /// `[session]`.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Seal the refresh token's cookie: the first one seals, all of them open. Empty: it is not sealed.
+    /// The keys that seal the refresh token's cookie. The first key seals, and all of them open. If the list is empty,
+    /// the cookie is not sealed.
     pub seal_keys: Vec<SealKey>,
-    /// Refresh only together with the JWT of the same session; default: where cookies are sealed.
+    /// If true, a refresh needs the JWT of the same session. The default is true if cookies are sealed.
     pub bind_refresh: bool,
-    /// From the login on; `None`: as long as the provider refreshes.
+    /// The lifetime from the login. With `None`, a session lasts as long as the provider refreshes it.
     pub absolute_lifetime: Option<Duration>,
-    /// From the last request on; `None`: no limit.
+    /// The lifetime from the last request. With `None`, there is no limit.
     pub idle_lifetime: Option<Duration>,
-    /// The time for which a revocation of a session or a subject is kept. Should exceed the lifetime of refresh tokens.
+    /// The time for which the revocation of a session or a subject is kept. It should exceed the lifetime of refresh
+    /// tokens.
     pub revocation_lifetime: Duration,
 }
 
-/// A key that seals cookies: never shown, zeroised on drop.
+/// A key that seals cookies. It is never shown, and is zeroised on drop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealKey(Redacted<Zeroizing<[u8; Self::LENGTH]>>);
 
 impl SealKey {
-    /// Bytes of a key (AES-256).
+    /// The size of a key in bytes (AES-256).
     pub const LENGTH: usize = 32;
 
-    /// Takes a key.
+    /// Makes a key.
     pub fn new(key: [u8; Self::LENGTH]) -> Self {
         Self(Redacted(Zeroizing::new(key)))
     }
 
-    /// The key, for the one place that uses it.
+    /// Returns the key. Only the code that seals cookies calls this.
     pub fn expose(&self) -> &[u8] {
         self.0.as_slice()
     }
@@ -48,7 +50,7 @@ impl SealKey {
 
 const SEAL_KEY_HINT: &str = "make one with `openssl rand -base64 32`, and keep it as you keep client secrets";
 
-/// `[session]`.
+/// Reads `[session]`.
 pub(super) fn session(root: &Section<'_>) -> Option<Session> {
     let section = root.section("session");
     let seal_keys = section.defaulted("seal_keys", "[]", seal_keys);
@@ -90,7 +92,7 @@ pub(super) fn session(root: &Section<'_>) -> Option<Session> {
     })
 }
 
-/// Not [`Item::each`], which would show a key that is listed twice.
+/// Reads the keys. [`Item::each`] would show a key that is listed twice, so it is not used.
 fn seal_keys(item: &Item<'_>) -> Option<Vec<SealKey>> {
     let items = item.list("write a list of secrets, or `[]`")?;
     let read: Vec<_> = items.iter().map(|item| (item, seal_key(item))).collect();
@@ -105,7 +107,7 @@ fn seal_keys(item: &Item<'_>) -> Option<Vec<SealKey>> {
     Some(keys)
 }
 
-/// 32 bytes in base64, either alphabet, with or without padding.
+/// Reads 32 bytes in base64, in either alphabet, with or without padding.
 fn seal_key(item: &Item<'_>) -> Option<SealKey> {
     let text = secret(item)?;
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -1,10 +1,10 @@
-//! Two apps whose tokens are hard to tell apart, or not at all: a token of one would open the other.
+//! Finds two apps whose tokens are hard or impossible to distinguish. A token of one app could then open the other app.
 
 use crate::config::app::table::{App, ReadApp};
 use crate::config::identity_provider::ReadProvider;
 use crate::config::quoting::quote;
 
-/// Warns of an app that shares its client, or an audience, with another one of the same issuer.
+/// Warns if an app shares its client or an audience with another app of the same issuer.
 pub(super) fn check(app: &ReadApp<'_>, other: &ReadApp<'_>, providers: &[ReadProvider<'_>]) {
     let issuer = |app: &ReadApp<'_>| {
         let provider = providers.get(app.identity_provider?)?.provider.as_ref()?;
@@ -49,11 +49,11 @@ pub(super) fn check(app: &ReadApp<'_>, other: &ReadApp<'_>, providers: &[ReadPro
 
 #[derive(Debug, PartialEq)]
 enum Shared<'a> {
-    /// Nothing tells the tokens apart.
+    /// The tokens cannot be distinguished.
     Client,
-    /// The audience alone does.
+    /// Only the audience distinguishes the tokens.
     ClientAlone,
-    /// The client alone does.
+    /// Only the client distinguishes the tokens.
     Audience(&'a str),
 }
 
@@ -63,13 +63,13 @@ fn shared<'a>(this: &'a App, that: &'a App) -> Option<Shared<'a>> {
     if this.client_id != that.client_id {
         return audience.map(Shared::Audience);
     }
-    // Without an audience the client suffices, whatever `aud` says.
+    // If an app has no `audience`, the client suffices, whatever `aud` is.
     let any_audience = this.audience.is_empty() || that.audience.is_empty();
     let is_all_shared = any_audience || audience.is_some();
     Some(if is_all_shared { Shared::Client } else { Shared::ClientAlone })
 }
 
-/// Returns the audiences of which one must be in `aud`.
+/// Returns the audiences. One of them must be in `aud`.
 fn audiences(app: &App) -> Vec<&str> {
     if app.audience.is_empty() {
         return vec![&app.client_id];
@@ -81,7 +81,7 @@ fn audiences(app: &App) -> Vec<&str> {
 mod tests {
     use crate::config::parse;
 
-    /// The warnings of two apps with these settings, each with its key and how it begins.
+    /// Returns the warnings about two apps with these settings: each key, and the beginning of its message.
     fn warnings(providers: &str, store: &str, forums: &str) -> Vec<(String, String)> {
         let app = |name: &str, settings: &str| {
             format!(

@@ -1,4 +1,4 @@
-//! `algorithms` and `hmac_secret` of `[identity_providers.*]`: the signatures that are accepted.
+//! `algorithms` and `hmac_secret` of `[identity_providers.*]`: the accepted signatures.
 
 use jsonwebtoken::Algorithm;
 
@@ -6,9 +6,9 @@ use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
 use crate::config::secret::{Secret, secret};
 
-/// Returns the JWS algorithm of a name in `alg` (RFC 7518 section 3.1), in a header, a key or the configuration. RFC
-/// 9864 gives the name `Ed25519` to the kind of EdDSA that is verified here; both names are in use. The other kind,
-/// `Ed448`, is not verified.
+/// Returns the JWS algorithm of a name in `alg` (RFC 7518 section 3.1), in a header, a key or the configuration.
+/// Portcullis verifies EdDSA only with Ed25519. RFC 9864 names this algorithm `Ed25519`, and both names are in use.
+/// Portcullis does not verify `Ed448`.
 pub fn algorithm_named(name: &str) -> Option<Algorithm> {
     match name {
         "Ed25519" => Some(Algorithm::EdDSA),
@@ -29,7 +29,7 @@ pub(super) fn signatures(section: &Section<'_>) -> (Option<Vec<Algorithm>>, Opti
     (algorithms, secret)
 }
 
-/// With its name: only the same one twice is a mistake.
+/// Reads an algorithm. Returns it with its name, because only the same name twice is an error.
 fn algorithm(item: &Item<'_>) -> Option<(String, Algorithm)> {
     const HINT: &str = "write one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`, \
                         or with `hmac_secret` one of `HS256`, `HS384`, `HS512`";
@@ -54,7 +54,8 @@ fn once_each(named: Vec<(String, Algorithm)>) -> Vec<Algorithm> {
     algorithms
 }
 
-/// RFC 8725 section 3.1: one kind of key, and no secret that is guessed faster than the hash.
+/// Checks the algorithms and the secret by RFC 8725 section 3.1: only one kind of key, and no secret that is easier to
+/// guess than the hash.
 fn check_signatures(section: &Section<'_>, algorithms: &[Algorithm], secret: Option<&Secret>) {
     let needed = algorithms.iter().filter_map(|algorithm| hmac_length(*algorithm)).max();
     let mixed = algorithms.iter().any(|algorithm| hmac_length(*algorithm).is_none());
@@ -83,7 +84,7 @@ fn check_signatures(section: &Section<'_>, algorithms: &[Algorithm], secret: Opt
     };
 }
 
-/// Bytes of the hash, for HMAC.
+/// Returns the size of the hash of an HMAC algorithm, in bytes.
 pub(super) fn hmac_length(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
         Algorithm::HS256 => Some(32),

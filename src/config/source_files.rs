@@ -1,5 +1,5 @@
-//! The files that a configuration was read from. All of them are opened here, so that whoever looks for changes knows
-//! all of them, those that could not be read included.
+//! The files from which a configuration was read. All of them are opened here. So the code that watches for changes
+//! knows all of them, even those that could not be read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,39 +9,39 @@ use zeroize::Zeroizing;
 
 use crate::system::file::{Unreadable, read_bytes};
 
-/// SHA-256 of what a file holds.
+/// The SHA-256 digest of a file's contents.
 pub(super) type Fingerprint = [u8; 32];
 
-/// Files, and what they held when they were read.
+/// Files, and the digests of their contents when they were read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files(BTreeMap<PathBuf, Option<Fingerprint>>);
 
 impl Files {
-    /// Reads a file, and remembers it with a digest of its contents. Each file is read once: it may be a pipe.
+    /// Reads a file, and remembers a digest of its contents. Each file is read only once, because it may be a pipe.
     pub(super) fn read(&mut self, path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> {
         let contents = read_bytes(path);
         self.0.insert(path.to_owned(), contents.as_ref().ok().map(|contents| fingerprint(contents)));
         contents
     }
 
-    /// The same files as they are now.
+    /// Reads the same files again.
     #[must_use]
     pub fn now(&self) -> Self {
         let mut now = Self::default();
         for path in self.paths() {
-            // One that cannot be read is a change, too, which the log then tells.
+            // A file that can no longer be read is also a change. The reload then logs the error.
             let _unreadable = now.read(path);
         }
         now
     }
 
-    /// Returns their paths.
+    /// Returns the paths of the files.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.0.keys().map(PathBuf::as_path)
     }
 }
 
-/// SHA-256.
+/// Returns the SHA-256 digest.
 pub(super) fn fingerprint(contents: &[u8]) -> Fingerprint {
     let mut fingerprint = [0; 32];
     fingerprint.copy_from_slice(digest(&SHA256, contents).as_ref());

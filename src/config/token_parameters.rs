@@ -1,5 +1,4 @@
-//! `token_parameters` of `[identity_providers.*]` and of `[apps.*]`: parameters that a token endpoint wants in addition
-//! to the grant.
+//! `token_parameters` of `[identity_providers.*]` and of `[apps.*]`: further parameters that a token endpoint needs.
 
 use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
@@ -11,7 +10,7 @@ use crate::config::toml_tree::Value;
 pub struct TokenParameter {
     /// Its name.
     pub name: String,
-    /// Sent once for each.
+    /// The values. The parameter is sent once for each.
     pub values: Vec<ParameterValue>,
 }
 
@@ -20,12 +19,12 @@ pub struct TokenParameter {
 pub struct ParameterValue {
     /// The text that is sent.
     pub text: Secret,
-    /// It came from the environment or a file: nothing that repeats it is shown.
+    /// If true, the value came from the environment or a file, so nothing shows it.
     pub is_secret: bool,
 }
 
-/// The parameters that the grants and the client's authentication use themselves (RFC 6749 sections 2.3.1, 4.3.2 and 6,
-/// RFC 7521 section 4.2), and the key of ours that it belongs to.
+/// The parameters of the grants and of the client's authentication (RFC 6749 sections 2.3.1, 4.3.2 and 6, RFC 7521
+/// section 4.2), each with the key of the configuration that sets it.
 const OWN: [(&str, &str); 9] = [
     ("grant_type", "which grant it is cannot be chosen"),
     ("username", "it comes from the login"),
@@ -38,15 +37,15 @@ const OWN: [(&str, &str); 9] = [
     ("client_assertion_type", "`client_auth` says how clients authenticate"),
 ];
 
-/// The longest value, in bytes.
+/// The largest size of a value, in bytes.
 const LONGEST: usize = 4096;
 
-/// The provider's own.
+/// Reads the provider's parameters.
 pub(super) fn of_provider(section: &Section<'_>) -> Option<Vec<TokenParameter>> {
     read(section, false)
 }
 
-/// The provider's with the app's in their place. An empty list takes one away.
+/// Reads the app's parameters and merges them into the provider's. An empty list removes a parameter.
 pub(super) fn of_app(
     section: &Section<'_>,
     provider: Option<&[TokenParameter]>,
@@ -72,7 +71,7 @@ fn read(section: &Section<'_>, may_be_empty: bool) -> Option<Vec<TokenParameter>
     is_sound.then_some(parameters)
 }
 
-/// Some servers do not look at case.
+/// Checks a name without regard to case, because some servers ignore case.
 fn usable_name(name: &str, item: &Item<'_>) -> Option<()> {
     if let Some((own, hint)) = OWN.iter().find(|(own, _)| name.eq_ignore_ascii_case(own)) {
         return item.fault(format!("`{own}` is a parameter that Portcullis sends itself"), *hint);
@@ -105,7 +104,7 @@ fn plain(text: String) -> ParameterValue {
 
 fn text(item: &Item<'_>) -> Option<String> {
     let text = item.text("a string", HINT)?;
-    // RFC 6749 section 3.2: one without a value counts as left out.
+    // A parameter without a value counts as left out (RFC 6749 section 3.2).
     if text.is_empty() {
         return item.fault("the value is empty", "give it a value, or leave the key out");
     }

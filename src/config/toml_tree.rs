@@ -1,4 +1,4 @@
-//! A TOML text as an ordered tree in which every value knows its line.
+//! A TOML text as an ordered tree. Every value knows its line.
 
 use toml::de::{DeTable, DeValue};
 
@@ -11,20 +11,20 @@ pub(super) struct Entry {
     pub(super) node: Node,
 }
 
-/// A value and the line (from 1) on which it, or its key, stands.
+/// A value, and the line (from 1) of the value or of its key.
 pub(super) struct Node {
     pub(super) line: usize,
     pub(super) value: Value,
 }
 
-/// A value of TOML, as far as a configuration needs it. No `Debug`: it may hold secrets.
+/// A value of TOML. It has no `Debug`, because it may hold secrets.
 pub(super) enum Value {
     Text(String),
     Integer(i64),
     Boolean(bool),
     List(Vec<Node>),
     Table(Vec<Entry>),
-    /// Dates, floats and integers beyond 64 bits: no key takes one.
+    /// Dates, floats and integers beyond 64 bits. No key accepts such a value.
     Other {
         kind: &'static str,
         text: String,
@@ -32,7 +32,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// The type with its article, as messages name it.
+    /// Returns the type with its article, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a string",
@@ -44,7 +44,7 @@ impl Value {
         }
     }
 
-    /// The value as the file writes it, where that is short.
+    /// Returns the value as the file writes it, if it is short.
     pub(super) fn literal(&self) -> Option<String> {
         match self {
             Self::Integer(number) => Some(number.to_string()),
@@ -55,7 +55,7 @@ impl Value {
     }
 }
 
-/// Parses a whole file. A syntax error is named without quoting its line, which may hold a secret.
+/// Parses a whole file. The message of a syntax error does not quote the line, which may hold a secret.
 pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
     let lines = Lines::of(text);
     match DeTable::parse(text) {
@@ -77,11 +77,11 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Problem> {
     }
 }
 
-/// The characters that word processors and chats write in place of quotes.
+/// The characters that word processors and chats write instead of quotes.
 const TYPOGRAPHIC_QUOTES: [char; 8] =
     ['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{201a}', '\u{ab}', '\u{bb}'];
 
-/// Returns the parser's message and a hint on the usual cause. `begins` is the character at which the parser gave up.
+/// Returns the parser's message and a hint about the usual cause. The parser stopped at the character `begins`.
 fn syntax(text: &str, begins: Option<char>, found: &str) -> (String, &'static str) {
     let found = found.replace('\n', ", ");
     if text.trim_start().starts_with('{') {
@@ -119,7 +119,7 @@ fn syntax(text: &str, begins: Option<char>, found: &str) -> (String, &'static st
     (found, hint)
 }
 
-/// TOML has each table and each key once.
+/// Returns the message about a duplicate. In TOML, each table and each key may be defined only once.
 fn twice_problem(twice: Twice, line: usize, lines: &Lines) -> Problem {
     let Twice { key, is_table, first } = twice;
     let what = if is_table { "table" } else { "key" };
@@ -180,7 +180,7 @@ fn convert(value: DeValue<'_>, lines: &Lines) -> Value {
     }
 }
 
-/// The offsets at which the lines of a text start.
+/// Returns the offsets at which the lines of a text begin.
 struct Lines(Vec<usize>);
 
 impl Lines {
@@ -188,7 +188,7 @@ impl Lines {
         Self(std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect())
     }
 
-    /// Line and column (in bytes) of an offset, both from 1.
+    /// Returns the line and the column (in bytes) of an offset. Both count from 1.
     fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.0.partition_point(|&start| start <= offset).max(1);
         let start = self.0.get(line - 1).copied().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The types of values that `gateway.toml` writes as strings.
+//! The types of the values that `gateway.toml` writes as strings.
 
 pub(super) mod claim;
 pub(super) mod cookie_name;

@@ -1,8 +1,8 @@
-//! The connections that live: how many at once, which of them make room for another one, and how they end when the
-//! server does.
+//! The connections that are open: how many there may be at once, which of them make room for another one, and how they
+//! end when the server stops.
 //!
-//! Room is made by connections that wait for their next request, the one that has waited longest first. Nothing else
-//! makes any: not what is under way, and not what has just been opened.
+//! Only connections that wait for their next request make room. The one that has waited longest goes first. A
+//! connection with a request under way makes no room, and neither does one that was just opened.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -19,16 +19,18 @@ use crate::telemetry::metrics::METRICS;
 /// The time for which a connection without a request is kept when the server stops.
 const CLOSING_PAUSE: Duration = Duration::from_millis(500);
 
-/// The time for which a place that is being made is waited for.
+/// The time to wait until a connection that was told to make room has closed.
 const ROOM_PATIENCE: Duration = Duration::from_millis(100);
 
-/// Those that have waited longest are found together, so that not each newcomer has all of them looked at.
+/// The connections that have waited longest are found together. Otherwise each new connection would cost a look at all
+/// of them.
 const CANDIDATES: usize = 64;
 
-/// The time for which they are not looked at again if none waits: newcomers without end must not cost a look each.
+/// If no connection waits, none is searched for again within this time. Otherwise a flood of new connections would cost
+/// a search each.
 const SEARCH_PAUSE: Duration = Duration::from_millis(20);
 
-/// The connections that live now. Locked when one opens or closes, never for a request.
+/// The connections that are open now. The lock is taken when one opens or closes, never for a request.
 #[derive(Debug)]
 pub(crate) struct Connections {
     live: Mutex<Live>,
@@ -36,17 +38,17 @@ pub(crate) struct Connections {
     max: AtomicUsize,
     /// The number of connections that have ended.
     departures: AtomicU64,
-    /// Told of each.
+    /// Notified when a connection has ended.
     departed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Live {
     all: HashMap<u64, Entry>,
-    /// The number of those that were told to make room.
+    /// The number of connections that were told to make room and are still open.
     leaving: usize,
-    /// Which have waited longest, as far as known, with when that began: the longest last. One that has had a request
-    /// since is none.
+    /// The connections that have waited longest, as far as known: the instant when the waiting began, and the id. The
+    /// longest is last. A connection that has had a request since then no longer counts.
     candidates: Vec<(u64, u64)>,
     searched_in_vain: Option<Instant>,
 }
@@ -58,7 +60,7 @@ struct Entry {
 }
 
 impl Live {
-    /// Sends away the one that waits longest; `false`: none does.
+    /// Closes the connection that has waited longest. Returns false if none waits.
     fn make_room(&mut self) -> bool {
         loop {
             while let Some((since, id)) = self.candidates.pop() {
@@ -79,7 +81,7 @@ impl Live {
         }
     }
 
-    /// Looks for those that wait; whether there are any.
+    /// Searches for connections that wait. Returns true if there are any.
     fn search(&mut self) -> bool {
         let now = Instant::now();
         if self.searched_in_vain.is_some_and(|at| now.saturating_duration_since(at) < SEARCH_PAUSE) {
@@ -99,7 +101,7 @@ impl Live {
     }
 }
 
-/// A place that a connection was told to make.
+/// The place of a connection that was told to close.
 #[derive(Debug)]
 #[must_use = "it is there a moment later"]
 pub(crate) struct Place {
@@ -108,7 +110,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Waits for it, but not for long.
+    /// Waits until the place is free, for at most [`ROOM_PATIENCE`].
     pub(crate) async fn wait(self) {
         let there = async {
             loop {
@@ -126,7 +128,7 @@ impl Place {
 }
 
 impl Connections {
-    /// At most `max` at once, over all listeners.
+    /// Allows at most `max` connections at once, over all listeners.
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             live: Mutex::default(),
@@ -137,18 +139,18 @@ impl Connections {
         })
     }
 
-    /// Sets how many may live at once, for those that come.
+    /// Sets how many connections may be open at once. It does not close those that are open.
     pub(crate) fn set_max(&self, max: usize) {
         self.max.store(max, Ordering::Relaxed);
     }
 
-    /// Returns how many live now.
+    /// Returns how many connections are open now.
     pub(crate) fn count(&self) -> usize {
         self.live().all.len()
     }
 
-    /// Closes each after its next answer, and those that stay idle for [`CLOSING_PAUSE`] then. A client that is just
-    /// sending a request on a connection, or has just opened it, so gets its answer.
+    /// Closes each connection after its next answer. Closes those that are still idle after [`CLOSING_PAUSE`]. So a
+    /// client that is sending a request, or has just opened its connection, gets its answer.
     pub(crate) async fn close_gently(&self) {
         for entry in self.live().all.values() {
             entry.control.close_after_answer();
@@ -157,21 +159,21 @@ impl Connections {
         self.close_idle();
     }
 
-    /// Closes the idle ones at once and the others after their answers.
+    /// Closes the idle connections at once and the others after their answers.
     fn close_idle(&self) {
         for entry in self.live().all.values() {
             entry.control.close_when_idle();
         }
     }
 
-    /// Fails the reads of all of them, which ends what they do.
+    /// Fails the reads of all connections, which ends their exchanges.
     pub(crate) fn end_all(&self, reason: EndReason) {
         for entry in self.live().all.values() {
             entry.control.end(reason);
         }
     }
 
-    /// Waits until none is left.
+    /// Waits until no connection is left.
     pub(crate) async fn drained(&self) {
         loop {
             let departed = self.departed.notified();
@@ -184,13 +186,14 @@ impl Connections {
         }
     }
 
-    /// Counts a fresh one in. Where there are as many as there may be, one that waits for its next request is sent away
-    /// for it; where none does, the fresh one is.
+    /// Admits a new connection. If the maximum is reached, closes one that waits for its next request. If none waits,
+    /// returns `None`: the new connection is turned away.
     pub(crate) fn admit(self: &Arc<Self>, control: &Arc<ExchangeControl>) -> Option<Admitted> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let max = self.max.load(Ordering::Relaxed);
         let mut live = self.live();
-        // Those that leave have no place any more, but while they do they are there: not too many of them.
+        // Connections that were told to close no longer count, but they are still open. There must not be too many of
+        // them.
         let is_full = live.all.len() - live.leaving >= max;
         if is_full && (live.leaving > max / 8 || !live.make_room()) {
             return None;
@@ -199,8 +202,8 @@ impl Connections {
         Some(Admitted { connections: Arc::clone(self), id })
     }
 
-    /// Sends away the one that has waited longest for its next request, for the sake of its descriptor; `None`: none
-    /// waits.
+    /// Closes the connection that has waited longest for its next request, to free its descriptor. Returns `None` if
+    /// none waits.
     pub(crate) fn make_room(self: &Arc<Self>) -> Option<Place> {
         let departures = self.departures.load(Ordering::Acquire);
         let is_made = self.live().make_room();
@@ -212,7 +215,7 @@ impl Connections {
     }
 }
 
-/// A connection's place among the living, given up when dropped: also by a panic.
+/// A connection's place among the open ones. Dropping it frees the place, also after a panic.
 pub(crate) struct Admitted {
     connections: Arc<Connections>,
     id: u64,

@@ -7,20 +7,20 @@ use crate::config::{AccessLog, Limits};
 /// The limits that every connection is held to.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionSettings {
-    /// For a whole head from its first byte, and for a fresh connection's first byte.
+    /// The time for a whole head from its first byte, and for a new connection's first byte.
     pub(crate) header_timeout: Duration,
-    /// Between two requests.
+    /// The time between two requests.
     pub(crate) keep_alive_timeout: Duration,
-    /// Bytes of a head.
+    /// The most bytes of a head.
     pub(crate) max_header_size: usize,
-    /// Bytes per second of a body.
+    /// The least bytes per second of a body.
     pub(crate) body_min_rate: u64,
     /// The setting that says if refused heads are logged.
     pub(crate) access_log: AccessLog,
 }
 
 impl ConnectionSettings {
-    /// As configured.
+    /// Takes the limits from the configuration.
     pub(crate) fn new(limits: &Limits, access_log: AccessLog) -> Self {
         Self {
             access_log,

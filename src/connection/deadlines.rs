@@ -10,18 +10,18 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::exchange_end::EndReason;
 
-/// The time for which nothing may go to a client that has closed its writing side, before it is taken to have left.
-/// Only a write can tell whether it has.
+/// The time for which nothing may go to a client that has closed its writing side. After it, the client is taken to
+/// have left. Only a write can show whether it has.
 const HALF_CLOSED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The progress of an exchange, as far as its deadlines need it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stage {
-    /// More of the request's body is to come, and the client does not hold it back.
+    /// More of the request's body is still to come, and the client does not wait for `100 Continue`.
     pub(crate) awaits_body: bool,
-    /// The client has closed its writing side behind a complete request.
+    /// The client has closed its writing side after a complete request.
     pub(crate) is_half_closed: bool,
-    /// The connection is a WebSocket by now.
+    /// The connection has become a WebSocket.
     pub(crate) is_upgraded: bool,
 }
 
@@ -29,11 +29,12 @@ pub(crate) struct Stage {
 #[derive(Debug)]
 pub(crate) struct Deadlines {
     rate: BodyRate,
-    /// When a body byte or, where an idle time-out is set, any byte last came or went.
+    /// When a body byte last came. With an idle time-out: when any byte last came or went.
     last_moved: Option<Instant>,
-    /// Since when the app's answer has been waited for: nothing has come of it, nor of the body.
+    /// The instant since which the gateway has waited for the app's answer, without any progress of the answer or the
+    /// body.
     quiet_since: Option<Instant>,
-    /// The client has closed its writing side: since when nothing has gone to it.
+    /// If the client has closed its writing side: the instant since which nothing has gone to it.
     silent_since: Option<Instant>,
 }
 
@@ -43,7 +44,7 @@ impl Deadlines {
         Self { rate: BodyRate::new(min_rate), last_moved: None, quiet_since: None, silent_since: None }
     }
 
-    /// Notes that so much of the body has come.
+    /// Notes that this many bytes of the body have come.
     pub(crate) fn body_came(&mut self, bytes: usize) {
         let now = Instant::now();
         self.last_moved = Some(now);
@@ -51,7 +52,7 @@ impl Deadlines {
         self.rate.add(bytes as u64, now);
     }
 
-    /// Notes that something of the answer has gone out. `puts_off_idle`: an idle time-out begins anew.
+    /// Notes that a part of the answer has gone out. With `puts_off_idle`, an idle time-out begins again.
     pub(crate) fn wrote(&mut self, puts_off_idle: bool) {
         self.quiet_since = None;
         self.silent_since = None;
@@ -60,8 +61,8 @@ impl Deadlines {
         }
     }
 
-    /// Ready with the reason once the exchange is ended, or has been waited for long enough, which ends it. `taken`:
-    /// when the client was last seen to take something of what was written.
+    /// Is ready with the reason once the exchange has been ended, or a deadline has passed, which ends it. `taken`
+    /// returns when the client was last seen to take something of what was written.
     pub(crate) fn poll(
         &mut self,
         control: &ExchangeControl,
@@ -78,8 +79,8 @@ impl Deadlines {
         loop {
             let nearest = self.nearest(control, stage, |timeout| taken(context, timeout));
             let Some((deadline, reason)) = nearest else { return Poll::Pending };
-            // The body's deadline only says that its window is full; the next look sees whether that was enough. The
-            // others may have been put off meanwhile by what the app or the client took.
+            // The body's deadline only says that its window is over. The next turn of the loop sees whether enough has
+            // come. The other deadlines may have moved, because the app or the client has taken something.
             let Some(next) = deadline.filter(|_| reason == EndReason::BodyTooSlow || passed != deadline)
             else {
                 control.set_ended(reason);
@@ -90,7 +91,7 @@ impl Deadlines {
         }
     }
 
-    /// Returns what ends the waiting next, and when; no instant means now.
+    /// Returns the deadline that comes first, and its reason. No instant means now.
     fn nearest(
         &mut self,
         control: &ExchangeControl,
@@ -128,14 +129,14 @@ impl Deadlines {
     }
 }
 
-/// The rate is averaged over this much waiting.
+/// The rate is averaged over this much time of waiting.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Counts a body's bytes against the time spent waiting for them. Time in which nobody asked for the body, because
-/// the app takes it slowly, does not count against the client.
+/// Compares the bytes of a body with the time spent waiting for them. If the app takes the body slowly, nobody asks the
+/// client for more: that time does not count against the client.
 #[derive(Debug)]
 struct BodyRate {
-    /// Bytes that a window needs.
+    /// The number of bytes that must come in a window.
     needed: u64,
     bytes: u64,
     waited: Duration,
@@ -143,7 +144,7 @@ struct BodyRate {
 }
 
 impl BodyRate {
-    /// `min_rate` is in bytes per second.
+    /// Takes `min_rate` in bytes per second.
     const fn new(min_rate: u64) -> Self {
         Self {
             needed: min_rate.saturating_mul(WINDOW.as_secs()),
@@ -153,7 +154,7 @@ impl BodyRate {
         }
     }
 
-    /// The waiting is over, `bytes` came.
+    /// Notes that the waiting is over, and that `bytes` came.
     fn add(&mut self, bytes: u64, now: Instant) {
         if let Some(since) = self.waiting_since.take() {
             self.waited += now.saturating_duration_since(since);
@@ -161,7 +162,7 @@ impl BodyRate {
         self.bytes = self.bytes.saturating_add(bytes);
     }
 
-    /// Waits from `now` on: when to look again, or nothing when the body was too slow.
+    /// Begins to wait at `now`, and returns when to look again. Returns `None` if the body was too slow.
     fn deadline(&mut self, now: Instant) -> Option<Instant> {
         if let Some(since) = self.waiting_since.replace(now) {
             self.waited += now.saturating_duration_since(since);
@@ -177,9 +178,9 @@ impl BodyRate {
     }
 }
 
-/// Fires for the deadline that is asked about, but touches the runtime's timer wheel (whose lock the workers share)
-/// only when that deadline is nearer than all before it, or when it has fired. A connection under load so goes
-/// through thousands of deadlines with a handful of timer operations.
+/// Fires at the deadline that it is asked about. It touches the runtime's timer wheel (whose lock the workers share)
+/// only if that deadline is earlier than all before it, or if the timer has fired. So a connection under load passes
+/// thousands of deadlines with a handful of timer operations.
 #[derive(Debug, Default)]
 pub(crate) struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
@@ -187,7 +188,7 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// Ready once `deadline` has passed; otherwise the task is woken by then.
+    /// Is ready once `deadline` has passed. Otherwise the task is woken by then.
     pub(crate) fn poll_deadline(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         loop {
             let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
@@ -201,7 +202,7 @@ impl Timer {
             match sleep.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(()) if self.fires_at.take() == Some(deadline) => return Poll::Ready(()),
-                // It fired for an earlier deadline that is no longer of interest.
+                // The timer fired for an earlier deadline that no longer matters.
                 Poll::Ready(()) => {}
             }
         }

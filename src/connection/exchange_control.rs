@@ -1,9 +1,9 @@
-//! The control of an exchange: the gateway and a connection's reader talk by it while a request is under way.
+//! The control of an exchange. The gateway and a connection's reader communicate through it while a request is under
+//! way.
 //!
-//! Pingora owns the session, so there is no argument through which a deadline could be passed to the stream below
-//! it. An [`ExchangeControl`] is that argument: the gateway gets it as the connection's user context
-//! (`ProxyHttp::on_connection_reuse`), the stream reads it whenever it would wait. Nothing here is shared between
-//! connections.
+//! Pingora owns the session, so no argument can pass a deadline to the stream below it. An [`ExchangeControl`] takes
+//! the place of that argument. The gateway gets it as the connection's user context (`ProxyHttp::on_connection_reuse`),
+//! and the stream reads it before each wait. Connections share nothing here.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -19,15 +19,17 @@ use tokio::time::{Instant, sleep};
 use crate::connection::exchange_end::{EndReason, ExchangeTimeouts, milliseconds};
 use crate::connection::forwarding::DirectOrigin;
 
-/// The time that an exchange which is cut off may take to the end of a WebSocket frame. Together with the time that the
-/// connection may take to close, it stays below the 2 s that the end of a session may take, and below a stop's end.
+/// The time that an exchange which is cut off has to finish a WebSocket frame. This time and the time to close the
+/// connection together stay below the 2 s in which the streams of an ended session end. They also stay below the time
+/// of a stop.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The instant that all connections count from.
+/// The instant from which all connections count.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 tokio::task_local! {
-    /// Of the HTTP/2 stream that this task serves. Pingora has a connection's user context for HTTP/1.x only.
+    /// The control of the HTTP/2 stream that this task serves. Pingora has a connection's user context for HTTP/1.x
+    /// only.
     pub(crate) static CONTROL_OF_STREAM: Arc<ExchangeControl>;
 }
 
@@ -36,27 +38,27 @@ pub(crate) fn of_this_stream() -> Option<Arc<ExchangeControl>> {
     CONTROL_OF_STREAM.try_with(Arc::clone).ok()
 }
 
-/// The number that an exchange's beginning, and its end, add to [`ExchangeControl`]'s state.
+/// The amount that the beginning of an exchange, and its end, each add to [`ExchangeControl`]'s state.
 const EXCHANGE: u64 = 1 << 8;
 
 /// The bits of the state that hold the reason.
 const REASON: u64 = EXCHANGE - 1;
 
-/// One request and its response, or what they became, on a connection that may serve others before and after: for
-/// whoever may have to end an open stream later, from any thread. Keeps nothing open.
+/// A handle to one request and its response (or its WebSocket) on a connection that may serve others before and after
+/// it. Code on any thread can end an open stream by it later. It keeps nothing open.
 #[derive(Debug, Clone)]
 pub(crate) struct ExchangeHandle {
     connection: Arc<ExchangeControl>,
-    /// The connection's state while it is under way, without the reason.
+    /// The connection's state while the exchange is under way, without the reason.
     number: u64,
 }
 
 impl ExchangeHandle {
-    /// Ends the connection if this exchange is still under way, and says whether it was; an earlier reason stays. Once
-    /// the exchange is over this does nothing, whatever the connection serves by then.
+    /// Ends the connection if this exchange is still under way, and returns true if it was. An earlier reason is kept.
+    /// Once the exchange is over, this does nothing, even if the connection serves another exchange.
     ///
-    /// With [`EndReason::SessionEnded`] an upgraded connection is closed with a WebSocket Close frame, any other
-    /// response is cut, and no request follows. It takes less than 2 s, also when app and client are silent.
+    /// With [`EndReason::SessionEnded`], an upgraded connection is closed with a WebSocket Close frame. Any other
+    /// response is cut, and no request follows. This takes less than 2 s, also when app and client are silent.
     pub(crate) fn end(&self, reason: EndReason) -> bool {
         let state = &self.connection.state;
         let ended = self.number | reason as u64;
@@ -69,13 +71,13 @@ impl ExchangeHandle {
         }
     }
 
-    /// Returns true if the response is over, so that there is nothing to end any more.
+    /// Returns true if the response is over. Then there is nothing left to end.
     pub(crate) fn is_over(&self) -> bool {
         self.connection.state.load(Ordering::Acquire) & !REASON != self.number
     }
 }
 
-/// Shared between one connection's stream, the gateway, and whoever may end the connection.
+/// State that one connection's stream, the gateway, and all that may end the connection share.
 #[derive(Debug)]
 pub(crate) struct ExchangeControl {
     peer: SocketAddr,
@@ -85,17 +87,18 @@ pub(crate) struct ExchangeControl {
     closing: AtomicBool,
     closing_idle: AtomicBool,
     continues: AtomicBool,
-    /// Since when it waits for a next request, in milliseconds since [`EPOCH`]; 0: it does not.
+    /// The instant since which the connection waits for a next request, in milliseconds since [`EPOCH`]. 0 means that
+    /// it does not wait.
     waiting_since: AtomicU64,
     direct_origin: DirectOrigin,
-    /// The [`EndReason`], 0 for none, below a count of the exchanges' beginnings and ends ([`EXCHANGE`]). In one word,
-    /// so that ending an exchange cannot hit the one after it.
+    /// The [`EndReason`] (0 for none) in the low bits, and above it a count of the exchanges' beginnings and ends
+    /// ([`EXCHANGE`]). Both are in one word, so that ending an exchange cannot hit the next one.
     state: AtomicU64,
     reader: Mutex<Option<Waker>>,
 }
 
 impl ExchangeControl {
-    /// A control for a connection that was just accepted.
+    /// Makes a control for a connection that was just accepted.
     pub(crate) fn new(peer: SocketAddr, tls: bool) -> Self {
         Self {
             peer,
@@ -111,7 +114,7 @@ impl ExchangeControl {
         }
     }
 
-    /// The other end of the socket: the client, or the proxy in front of us.
+    /// Returns the other end of the socket: the client, or the proxy in front of us.
     pub(crate) const fn peer(&self) -> SocketAddr {
         self.peer
     }
@@ -126,13 +129,15 @@ impl ExchangeControl {
         &self.direct_origin
     }
 
-    /// The exchange that is under way. To be asked for while it is: in one of Pingora's phases.
+    /// Returns a handle to the exchange that is under way. Call it only during an exchange, from one of Pingora's
+    /// phases.
     pub(crate) fn exchange(self: &Arc<Self>) -> ExchangeHandle {
         let number = self.state.load(Ordering::Acquire) & !REASON;
         ExchangeHandle { connection: Arc::clone(self), number }
     }
 
-    /// Fails the reads of this connection, also one that is waiting, and whatever it serves. The first reason stays.
+    /// Fails the reads of this connection, also one that is waiting, and ends what the connection serves. The first
+    /// reason is kept.
     pub(crate) fn end(&self, reason: EndReason) {
         self.set_ended(reason);
         self.wake();
@@ -143,12 +148,12 @@ impl ExchangeControl {
         reason_in(self.state.load(Ordering::Acquire))
     }
 
-    /// Closes after the next answer, which says so.
+    /// Closes the connection after the next answer, which says so.
     pub(crate) fn close_after_answer(&self) {
         self.closing.store(true, Ordering::Release);
     }
 
-    /// Takes no further request: an idle connection closes at once, a busy one after its answer.
+    /// Takes no further request. An idle connection closes at once, a busy one after its answer.
     pub(crate) fn close_when_idle(&self) {
         self.closing.store(true, Ordering::Release);
         self.closing_idle.store(true, Ordering::Release);
@@ -160,18 +165,19 @@ impl ExchangeControl {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Its requests are over, and no byte of another one is there: whoever needs its place may have it.
+    /// Notes that the connection's requests are over, and that no byte of another one has come. From now on it may be
+    /// closed to make room.
     pub(crate) fn begin_waiting(&self, now: Instant) {
         let since = milliseconds(now.saturating_duration_since(*EPOCH)).saturating_add(1);
         self.waiting_since.store(since, Ordering::Relaxed);
     }
 
-    /// A request begins.
+    /// Notes that a request begins.
     pub(crate) fn end_waiting(&self) {
         self.waiting_since.store(0, Ordering::Relaxed);
     }
 
-    /// Since when it waits for a next request, on a scale that all connections share.
+    /// Returns since when the connection waits for a next request, on a scale that all connections share.
     pub(crate) fn waiting_since(&self) -> Option<u64> {
         Some(self.waiting_since.load(Ordering::Relaxed)).filter(|&since| since != 0)
     }
@@ -181,29 +187,29 @@ impl ExchangeControl {
         self.closing_idle.load(Ordering::Acquire)
     }
 
-    /// As [`Self::end`], from the reader itself.
+    /// Does the same as [`Self::end`], but is called by the reader itself.
     pub(crate) fn set_ended(&self, reason: EndReason) {
-        // An earlier reason stays: it is the one that the client is told.
+        // An earlier reason is kept: the client is told that one.
         let _earlier = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| {
             (state & REASON == 0).then_some(state | reason as u64)
         });
     }
 
-    /// Forgets what the last request asked for, and makes this one an [`ExchangeHandle`] of its own.
+    /// Forgets the settings of the last request, and gives this one an [`ExchangeHandle`] of its own.
     pub(crate) fn begin_exchange(&self) {
         self.state.fetch_add(EXCHANGE, Ordering::AcqRel);
         self.timeouts.reset();
         self.continues.store(false, Ordering::Relaxed);
     }
 
-    /// The request has failed and been answered whole; the connection may serve another one. Pingora itself gives up
-    /// the connection after every failure to proxy.
+    /// Notes that the request has failed and was answered completely. The connection may serve another one. Pingora by
+    /// itself closes the connection after every failure to proxy.
     pub(crate) fn continue_after_failure(&self) {
         self.continues.store(true, Ordering::Relaxed);
     }
 
-    /// Makes reads possible again after [`EndReason::ResponseTimeout`]: an app that does not answer in time ends its
-    /// request only.
+    /// Makes reads possible again after [`EndReason::ResponseTimeout`]. An app that does not answer in time ends only
+    /// its request.
     pub(crate) fn recover(&self) {
         self.timeouts.disarm_response();
         let timed_out = EndReason::ResponseTimeout as u64;
@@ -212,8 +218,8 @@ impl ExchangeControl {
         });
     }
 
-    /// The exchange is over: from now on its [`ExchangeHandle`] ends nothing. Why it, or the connection, was ended
-    /// before, if it was.
+    /// Ends the exchange: from now on its [`ExchangeHandle`] does nothing. Returns the reason for which the exchange,
+    /// or the connection, was ended before, if it was.
     pub(crate) fn finish_exchange(&self) -> Option<EndReason> {
         reason_in(self.state.fetch_add(EXCHANGE, Ordering::AcqRel))
     }
@@ -223,8 +229,8 @@ impl ExchangeControl {
         self.continues.load(Ordering::Relaxed)
     }
 
-    /// Registers the task that waits for this connection. Look at [`Self::ended`] and [`Self::is_closing`] after
-    /// it, not before: what was set in between would be missed.
+    /// Registers the task that waits for this connection. Look at [`Self::ended`] and [`Self::is_closing`] after this
+    /// call, not before it. Otherwise a change in between would be missed.
     pub(crate) fn register(&self, waker: &Waker) {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         match reader.as_ref() {
@@ -233,7 +239,8 @@ impl ExchangeControl {
         }
     }
 
-    /// Waits for something that comes before the first request. Returns nothing where idle connections close first.
+    /// Waits for something that comes before the first request. Returns `None` if idle connections close before it
+    /// comes.
     pub(crate) async fn unless_closing<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
         let mut waiting = pin!(waiting);
         poll_fn(|context| {
@@ -246,11 +253,12 @@ impl ExchangeControl {
         .await
     }
 
-    /// Serves an exchange, and drops it where it is cut off and does not end soon. Returns true where Pingora leaves
-    /// the connection good for another request.
+    /// Serves an exchange, and drops it if it is cut off and does not end soon. Returns true if Pingora leaves the
+    /// connection good for another request.
     ///
-    /// One that is cut off may come to the end of a WebSocket frame. Where that takes too long, or Pingora waits only
-    /// for an app that takes nothing and so does not see that its reads would fail, it is dropped.
+    /// An exchange that is cut off may finish its WebSocket frame. If that takes too long, the exchange is dropped. It
+    /// is also dropped if Pingora waits only for an app that takes nothing, since Pingora then does not see that its
+    /// reads would fail.
     pub(crate) async fn unless_cut_off(
         &self,
         serving: impl Future<Output = Option<ReusedHttpStream>>,

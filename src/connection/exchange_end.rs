@@ -1,6 +1,6 @@
-//! The ends of an exchange: the reasons for them, and the time-outs that bring some of them about.
+//! The reasons why an exchange ends, and the time-outs that lead to some of them.
 //!
-//! The gateway sets the time-outs, and whatever waits reads them.
+//! The gateway sets the time-outs. The code that waits reads them.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The reason for which a connection's reads fail from now on. Writes still work, so that an answer can be sent; except
-/// where a reason cuts it off, [`Self::SessionEnded`] and [`Self::Shutdown`], the whole exchange is over within a
-/// second, and an upgraded connection is then closed with a WebSocket Close frame (docs/behaviour.md).
+/// The reason why a connection's reads fail from now on. Writes still work, so that an answer can be sent. The reasons
+/// [`Self::SessionEnded`] and [`Self::Shutdown`] cut the exchange off: it is over within a second, and an upgraded
+/// connection is then closed with a WebSocket Close frame (docs/behaviour.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(crate) enum EndReason {
@@ -20,14 +20,13 @@ pub(crate) enum EndReason {
     BodyTooSlow,
     /// The chunked coding of the body is malformed (RFC 9112 section 7.1): 400.
     MalformedBody,
-    /// The whole answer has gone out before the request had come in to its end: nobody wants the rest.
+    /// The whole answer has gone out before the whole request had come in. Nobody wants the rest of the request.
     Answered,
     /// The client has closed its writing side, and nothing has gone to it for a while.
     ClientLeft,
-    /// Nothing moved on an upgraded connection for the app's `idle` time-out.
+    /// Nothing went over an upgraded connection, either way, for the app's `idle` time-out.
     Idle,
-    /// The app sent nothing more of its answer, and took nothing of the request, for its `idle` time-out: the answer is
-    /// cut.
+    /// The app sent no more of its answer, and took nothing of the request, for its `idle` time-out. The answer is cut.
     AppIdle,
     /// The session behind an open stream is no longer good: see
     /// [`crate::connection::exchange_control::ExchangeHandle`].
@@ -37,7 +36,7 @@ pub(crate) enum EndReason {
 }
 
 impl EndReason {
-    /// All of them.
+    /// All reasons.
     pub(crate) const ALL: [Self; 9] = [
         Self::ResponseTimeout,
         Self::BodyTooSlow,
@@ -50,7 +49,7 @@ impl EndReason {
         Self::Shutdown,
     ];
 
-    /// Returns true where someone else than the exchange itself ends it. Then it is not waited for.
+    /// Returns true if somebody else ends the exchange. Then nobody waits for its own end.
     pub(crate) const fn cuts_off(self) -> bool {
         matches!(self, Self::SessionEnded | Self::Shutdown)
     }
@@ -75,19 +74,19 @@ impl EndReason {
 /// The time-outs of the exchange that is under way on a connection.
 #[derive(Debug)]
 pub(crate) struct ExchangeTimeouts {
-    /// Instants below are kept as milliseconds since this one.
+    /// The instants below are milliseconds since this one.
     opened: Instant,
-    /// Milliseconds; 0 is disarmed.
+    /// In milliseconds. 0 means that it is not armed.
     response_timeout: AtomicU64,
-    /// When it was armed.
+    /// When the response time-out was armed.
     response_armed_at: AtomicU64,
-    /// Milliseconds; 0 is none.
+    /// In milliseconds. 0 means none.
     idle_timeout: AtomicU64,
-    /// Milliseconds; 0 is none.
+    /// In milliseconds. 0 means none.
     answer_timeout: AtomicU64,
-    /// When the app was last seen to take something of the request; 0 is never.
+    /// When the app was last seen to take something of the request. 0 means never.
     app_took_at: AtomicU64,
-    /// Milliseconds; 0 is the default.
+    /// In milliseconds. 0 means the default.
     write_timeout: AtomicU64,
     rate_exempt: AtomicBool,
 }
@@ -106,7 +105,7 @@ impl ExchangeTimeouts {
         }
     }
 
-    /// Forgets what the last exchange asked for.
+    /// Forgets the time-outs of the last exchange.
     pub(super) fn reset(&self) {
         self.response_timeout.store(0, Ordering::Relaxed);
         self.idle_timeout.store(0, Ordering::Relaxed);
@@ -116,13 +115,13 @@ impl ExchangeTimeouts {
         self.rate_exempt.store(false, Ordering::Relaxed);
     }
 
-    /// Lets reads fail where nothing moves for `timeout` from now on ([`EndReason::ResponseTimeout`]).
+    /// Lets reads fail if nothing moves for `timeout` from now on ([`EndReason::ResponseTimeout`]).
     pub(crate) fn arm_response(&self, timeout: Duration) {
         self.response_armed_at.store(self.since_opened(Instant::now()), Ordering::Relaxed);
         self.response_timeout.store(milliseconds(timeout), Ordering::Release);
     }
 
-    /// Notes that the response head is there.
+    /// Notes that the response head has come.
     pub(crate) fn disarm_response(&self) {
         self.response_timeout.store(0, Ordering::Release);
     }
@@ -132,7 +131,7 @@ impl ExchangeTimeouts {
         self.idle_timeout.store(milliseconds(timeout), Ordering::Release);
     }
 
-    /// Lets reads fail where the app is silent in the middle of its answer for `timeout` ([`EndReason::AppIdle`]).
+    /// Lets reads fail if the app is silent in the middle of its answer for `timeout` ([`EndReason::AppIdle`]).
     pub(crate) fn set_answer(&self, timeout: Duration) {
         self.answer_timeout.store(milliseconds(timeout), Ordering::Release);
     }
@@ -142,22 +141,23 @@ impl ExchangeTimeouts {
         self.app_took_at.fetch_max(self.since_opened(at), Ordering::Relaxed);
     }
 
-    /// Returns when the app was last seen to take something; an instant before this exchange, if it was not.
+    /// Returns the instant when the app was last seen to take something. If it has taken nothing, returns an instant
+    /// before this exchange.
     pub(crate) fn app_took_at(&self) -> Instant {
         self.opened + Duration::from_millis(self.app_took_at.load(Ordering::Relaxed))
     }
 
-    /// Lets a client that takes nothing of its answer for `timeout` lose the connection.
+    /// Closes the connection if its client takes nothing of its answer for `timeout`.
     pub(crate) fn set_write(&self, timeout: Duration) {
         self.write_timeout.store(milliseconds(timeout), Ordering::Release);
     }
 
-    /// Lets this request's body be as slow as it likes.
+    /// Lets this request's body come at any rate.
     pub(crate) fn exempt_from_body_rate(&self) {
         self.rate_exempt.store(true, Ordering::Release);
     }
 
-    /// Returns when reads fail, if nothing moved since `last_moved` and nothing moves until then.
+    /// Returns when reads fail if nothing has moved since `last_moved` and nothing moves until then.
     pub(crate) fn response_deadline(&self, last_moved: Option<Instant>) -> Option<Instant> {
         let timeout = self.response_timeout.load(Ordering::Acquire);
         if timeout == 0 {
@@ -168,7 +168,7 @@ impl ExchangeTimeouts {
         Some(since + Duration::from_millis(timeout))
     }
 
-    /// Returns how long the app may take to its response head.
+    /// Returns how long the app may take to send its response head.
     pub(crate) fn response(&self) -> Option<Duration> {
         some(&self.response_timeout)
     }
@@ -183,12 +183,12 @@ impl ExchangeTimeouts {
         some(&self.idle_timeout)
     }
 
-    /// Returns how long a write may wait for the client; `None`: the default.
+    /// Returns how long a write may wait for the client. `None` means the default.
     pub(crate) fn write(&self) -> Option<Duration> {
         some(&self.write_timeout)
     }
 
-    /// Returns true where the rate of the body does not matter.
+    /// Returns true if the rate of the body does not matter.
     pub(crate) fn is_exempt_from_body_rate(&self) -> bool {
         self.rate_exempt.load(Ordering::Acquire)
     }
@@ -198,7 +198,7 @@ impl ExchangeTimeouts {
     }
 }
 
-/// Reads a time-out in milliseconds, of which 0 is none.
+/// Reads a time-out in milliseconds. 0 means no time-out.
 fn some(timeout: &AtomicU64) -> Option<Duration> {
     match timeout.load(Ordering::Acquire) {
         0 => None,

@@ -1,7 +1,7 @@
-//! The origin of a request, as the app is told: `X-Forwarded-*` and `Forwarded` (RFC 7239).
+//! The headers that tell the app where a request comes from: `X-Forwarded-*` and `Forwarded` (RFC 7239).
 //!
-//! A client's word about itself is dropped. A trusted proxy is believed as far as its chain is trusted: the
-//! client is the right-most hop that is no trusted proxy, and everything left of it could be made up.
+//! What a client says about itself is dropped. A trusted proxy is believed as far as its chain is trusted. The client
+//! is the right-most hop that is not a trusted proxy. Everything to the left of it could be made up.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
@@ -22,13 +22,14 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 /// The headers that tell an app about a request's origin.
 pub(crate) type OriginHeaders = [(HeaderName, HeaderValue); 4];
 
-/// The headers of one connection, for requests whose client is at its other end: while `Host` stays the same, so do
-/// they.
+/// The headers for requests whose client is at the other end of one connection. They stay the same as long as `Host`
+/// does.
 #[derive(Debug, Default)]
 pub(crate) struct DirectOrigin(OnceLock<(HeaderValue, OriginHeaders)>);
 
 impl DirectOrigin {
-    /// As [`Origin::headers`] for a peer that is no trusted proxy. `peer` and `https` must be the same at each call.
+    /// Returns what [`Origin::headers`] would for a peer that is not a trusted proxy. `peer` and `https` must be the
+    /// same at each call.
     pub(crate) fn headers(&self, peer: SocketAddr, https: bool, host: &HeaderValue) -> OriginHeaders {
         let make = || Origin::direct(peer, https).headers(host.clone());
         let (known_host, known) = self.0.get_or_init(|| (host.clone(), make()));
@@ -36,7 +37,7 @@ impl DirectOrigin {
     }
 }
 
-/// The origin of a request, beside the host.
+/// The origin of a request, except for the host.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
     client: IpAddr,
@@ -48,7 +49,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Finds the origin. `https`: whether this hop came over TLS.
+    /// Finds the origin. `https` is true if this hop came over TLS.
     pub(crate) fn new(headers: &HeaderMap, peer: SocketAddr, https: bool, trusted: &[IpNet]) -> Self {
         let mut origin = Self::direct(peer, https);
         if !is_trusted(origin.client, trusted) {
@@ -62,12 +63,13 @@ impl Origin {
         origin
     }
 
-    /// The origin of a request whose client is the peer, whatever it says of itself.
+    /// Returns the origin of a request whose client is the peer, whatever the request says.
     fn direct(peer: SocketAddr, https: bool) -> Self {
         Self { client: peer.ip().to_canonical(), proxies: Vec::new(), https, is_from_proxy: false }
     }
 
-    /// Goes back along the hops, given from the right, as far as they are trusted. `None` is what is no address.
+    /// Goes back along the hops, given from the right, as far as they are trusted. `None` stands for a hop that is not
+    /// an address.
     fn follow(&mut self, hops: impl Iterator<Item = Option<IpAddr>>, trusted: &[IpNet]) {
         for ip in hops.map_while(|hop| hop) {
             self.proxies.push(std::mem::replace(&mut self.client, ip));
@@ -78,7 +80,7 @@ impl Origin {
         self.proxies.reverse();
     }
 
-    /// The client's address: the right-most hop that is no trusted proxy.
+    /// Returns the client's address: the right-most hop that is not a trusted proxy.
     pub(crate) fn client(&self) -> IpAddr {
         self.client
     }
@@ -88,8 +90,8 @@ impl Origin {
         self.https
     }
 
-    /// The host that the client asked for: `host`, the request's `Host`, or what a trusted proxy says instead. Apps
-    /// make links from it, so it must be one of theirs, by `is_of_app`.
+    /// Returns the host that the client asked for: `host` (the request's `Host`), or the one that a trusted proxy names
+    /// instead. Apps make links from it, so it must be one of the app's hosts, as `is_of_app` says.
     pub(crate) fn host(
         &self,
         headers: &HeaderMap,
@@ -102,7 +104,7 @@ impl Origin {
         claimed.and_then(|claimed| HeaderValue::from_str(claimed).ok()).unwrap_or_else(|| host.clone())
     }
 
-    /// The headers that the app receives, instead of whatever there was.
+    /// Returns the headers that the app receives in place of the request's own.
     pub(crate) fn headers(self, host: HeaderValue) -> OriginHeaders {
         let proto = if self.https { "https" } else { "http" };
         let mut forwarded_for = self.client.to_string();
@@ -112,7 +114,7 @@ impl Origin {
         for proxy in &self.proxies {
             let _ = write!(forwarded_for, ", {proxy}");
         }
-        // Addresses are always header values, and so is what was read as one.
+        // An address is always a valid header value. So is a text that was read as an address.
         let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
         [
             (X_FORWARDED_FOR, value(forwarded_for)),
@@ -123,17 +125,17 @@ impl Origin {
     }
 }
 
-/// Returns true if an address is that of a trusted proxy.
+/// Returns true if an address belongs to a trusted proxy.
 pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     let address = address.to_canonical();
     trusted.iter().any(|network| network.contains(&address))
 }
 
-/// The hops that a trusted peer claims, from the right; `None` for what is no address. `X-Forwarded-For` counts where
-/// there is one, since most proxies write it and pass a client's `Forwarded` on untouched.
+/// Returns the hops that a trusted peer claims, from the right, and `None` for a hop that is not an address. If there
+/// is `X-Forwarded-For`, only that counts: most proxies write it and pass a client's `Forwarded` on untouched.
 ///
-/// Each proxy appends what it knows, so the right end is the last proxy's word. What stands left of it may be anything,
-/// and must not change how the right end is read.
+/// Each proxy appends what it knows, so the right end comes from the last proxy. The text to the left of it may be
+/// anything, and must not change how the right end is read.
 fn claimed_hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     let counts = if headers.contains_key(&X_FORWARDED_FOR) { X_FORWARDED_FOR } else { header::FORWARDED };
     let is_forwarded = counts == header::FORWARDED;
@@ -145,7 +147,7 @@ fn claimed_hops(headers: &HeaderMap) -> impl Iterator<Item = Option<IpAddr>> {
     })
 }
 
-/// The node of the one `for` of an element of `Forwarded` (RFC 7239 section 5.2).
+/// Returns the node of the one `for` of an element of `Forwarded` (RFC 7239 section 5.2).
 fn forwarded_node(element: &[u8]) -> Option<&[u8]> {
     let mut nodes = rsplit_unquoted(element, b';').filter_map(|pair| {
         let equals = pair.iter().position(|&byte| byte == b'=')?;
@@ -156,7 +158,7 @@ fn forwarded_node(element: &[u8]) -> Option<&[u8]> {
     Some(node.strip_prefix(b"\"").and_then(|node| node.strip_suffix(b"\"")).unwrap_or(node))
 }
 
-/// The parts of a text between separators outside of quoted strings (RFC 9110 section 5.6.4), from the right.
+/// Splits a text at separators outside of quoted strings (RFC 9110 section 5.6.4). Returns the parts from the right.
 fn rsplit_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
@@ -171,19 +173,19 @@ fn rsplit_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Returns true if the byte there stands behind an odd number of backslashes.
+/// Returns true if an odd number of backslashes precedes the byte at `at`.
 fn is_escaped(text: &[u8], at: usize) -> bool {
     let before = text.get(..at).unwrap_or_default();
     before.iter().rev().take_while(|&&byte| byte == b'\\').count() % 2 == 1
 }
 
-/// An address with or without a port, which may be a number or a name (RFC 7239 section 6). The zone of an IPv6 address
-/// (RFC 4007 section 11) is left out: it means something on the proxy's machine alone.
+/// Reads an address with or without a port, which may be a number or a name (RFC 7239 section 6). Leaves out the zone
+/// of an IPv6 address (RFC 4007 section 11), which has a meaning only on the proxy's machine.
 fn address(node: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(node).ok()?;
     let (ip, port) = match text.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?,
-        // Several colons are those of an IPv6 address without a port.
+        // Several colons belong to an IPv6 address without a port.
         None => match text.find(':').filter(|&colon| text.rfind(':') == Some(colon)) {
             Some(colon) => text.split_at(colon),
             None => (text, ""),
@@ -198,12 +200,12 @@ fn address(node: &[u8]) -> Option<IpAddr> {
     ip.filter(|_| is_port).map(|ip| ip.to_canonical())
 }
 
-/// The last member of a list field over all its lines.
+/// Returns the last member of a list field over all its lines.
 fn last_member<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     list_field::of(headers, name).next_back()
 }
 
-/// Reads if a scheme is https; `None` for one that says nothing about it. Some proxies name that of a WebSocket.
+/// Returns true if a scheme is https, and `None` if it says nothing about that. Some proxies name a WebSocket's scheme.
 fn is_https(scheme: &[u8]) -> Option<bool> {
     let is = |name: &[u8]| scheme.eq_ignore_ascii_case(name);
     if is(b"https") || is(b"wss") { Some(true) } else { (is(b"http") || is(b"ws")).then_some(false) }

@@ -1,4 +1,4 @@
-//! The front's inner parts, as [`crate::fuzzing`] shows them.
+//! The inner parts of client connections, for [`crate::fuzzing`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -37,15 +37,15 @@ pub enum Framing {
 pub struct Head {
     /// The end of the body.
     pub framing: Framing,
-    /// It is a WebSocket handshake.
+    /// True for a WebSocket handshake.
     pub is_websocket: bool,
-    /// The client waits for `100 Continue`.
+    /// True if the client waits for `100 Continue`.
     pub expect_continue: bool,
-    /// The bytes that go on.
+    /// The bytes that are passed on.
     pub rewritten: Vec<u8>,
 }
 
-/// Reads one head, from its request line through its empty line, or says with which status it is refused.
+/// Reads one head, from its request line through its empty line, or returns the status with which it is refused.
 pub fn read_request_head(head: &[u8]) -> Result<Head, StatusCode> {
     let checked = check(head).map_err(|refusal| refusal.problem().status)?;
     Ok(Head {
@@ -60,8 +60,9 @@ pub fn read_request_head(head: &[u8]) -> Result<Head, StatusCode> {
     })
 }
 
-/// Codes a chunked body anew that arrives in pieces of `input_size`, into space of `output_size` bytes: what goes on,
-/// and how many bytes were left behind the body's end. `None` if it is malformed or has no end. Sizes of 0 count as 1.
+/// Codes a chunked body anew. The body arrives in pieces of `input_size`, and goes into space of `output_size` bytes.
+/// Returns the bytes that are passed on, and how many bytes were left after the body's end. Returns `None` if the body
+/// is malformed or has no end. Sizes of 0 count as 1.
 pub fn merge_chunked(coded: &[u8], input_size: usize, output_size: usize) -> Option<(Vec<u8>, usize)> {
     let mut source = Arriving { ahead: BytesMut::new(), rest: coded, size: input_size.max(1) };
     let (mut merger, mut passed) = (Merger::new(Decoder::of_request()), Vec::new());

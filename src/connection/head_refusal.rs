@@ -7,31 +7,31 @@ use crate::answer::reason::ReasonCode;
 /// The methods named in `Allow` when TRACE or CONNECT is refused.
 const ALLOWED_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// The reason for which a head was refused. Over HTTP/1.x every refusal ends the connection, since what follows cannot
-/// be framed.
+/// The reason why a head was refused. Over HTTP/1.x every refusal ends the connection, since the end of the message is
+/// not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.detail())]
 pub(crate) enum HeadRefusal {
     /// A line ends in LF alone, or the head does not end in an empty line.
     BareLineFeed,
-    /// Not `method SP target SP version`.
+    /// The request line is not `method SP target SP version`.
     RequestLine,
-    /// Neither HTTP/1.1 nor HTTP/1.0.
+    /// The version is neither HTTP/1.1 nor HTTP/1.0.
     Version,
     /// TRACE or CONNECT.
     Method,
     /// A control, space or non-ASCII byte, or `#`, in the target.
     TargetByte,
-    /// `<`, `>` or a backtick in the path, which the `http` crate does not carry. Other bytes that no path has are
-    /// refused later, once it is known for which app.
+    /// `<`, `>` or a backtick in the path, which the `http` crate does not accept. Other bytes that a path may not have
+    /// are refused later, once the app is known.
     PathByte,
-    /// `"`, `<` or `>` in the query, which the `http` crate does not carry.
+    /// `"`, `<` or `>` in the query, which the `http` crate does not accept.
     QueryByte,
-    /// Neither origin-form nor an absolute-form that agrees with Host.
+    /// The target is neither in origin-form nor in an absolute-form that agrees with Host.
     TargetForm,
     /// A line that begins with white space (RFC 9112 section 5.2).
     FoldedField,
-    /// A field name that is empty, no token, or followed by white space (RFC 9112 section 5.1).
+    /// A field name that is empty, is not a token, or is followed by white space (RFC 9112 section 5.1).
     FieldName,
     /// CR, NUL or another control byte in a field value.
     FieldValue,
@@ -39,30 +39,30 @@ pub(crate) enum HeadRefusal {
     TooManyFields,
     /// No Host field, or several.
     HostCount,
-    /// A Host that is no host with an optional port.
+    /// A Host that is not a host with an optional port.
     HostValue,
-    /// Content-Length repeated, a list, not digits, or beyond 63 bits.
+    /// Content-Length that is repeated, is a list, is not digits, or exceeds 63 bits.
     ContentLength,
-    /// Anything but one `Transfer-Encoding: chunked`, on HTTP/1.1.
+    /// Transfer-Encoding that is not exactly one `chunked`, on HTTP/1.1.
     TransferEncoding,
-    /// Content-Length beside Transfer-Encoding (RFC 9112 section 6.1).
+    /// Both Content-Length and Transfer-Encoding (RFC 9112 section 6.1).
     TwoFramings,
     /// `Connection` names a field that frames or routes the message.
     ConnectionOption,
     /// Several Upgrade fields, or a WebSocket handshake with a body.
     UpgradeRequest,
-    /// HTTP where TLS is spoken.
+    /// HTTP on a port for TLS.
     HttpAtTlsPort,
-    /// TLS where HTTP is spoken without it.
+    /// TLS on a port for HTTP without TLS.
     TlsAtHttpPort,
     /// The preamble that a load balancer may put in front of a connection.
     ProxyProtocol,
-    /// The head exceeds `server.limits.max_header_size`, or its target or a field name what can be passed on.
+    /// The head exceeds `server.limits.max_header_size`, or its target or a field name is too long to be passed on.
     TooLarge,
 }
 
 impl HeadRefusal {
-    /// The text for the client; never an echo of what it sent.
+    /// Returns the text for the client. It never repeats what the client sent.
     const fn detail(self) -> &'static str {
         match self {
             Self::BareLineFeed => "Lines of a request head end in CR LF.",
@@ -78,7 +78,7 @@ impl HeadRefusal {
             Self::FoldedField => "Header fields must not be folded over several lines.",
             Self::FieldName => "A header field name is malformed.",
             Self::FieldValue => "A header field value holds a control byte.",
-            // `MAX_FIELDS`.
+            // The number is `MAX_FIELDS`.
             Self::TooManyFields => "The request has more than 100 header fields.",
             Self::HostCount => "Exactly one Host field is needed.",
             Self::HostValue => "The Host field is malformed.",
@@ -100,7 +100,7 @@ impl HeadRefusal {
         }
     }
 
-    /// The answer that goes with it: 400, 405 or 431.
+    /// Returns the answer for this refusal: 400, 405 or 431.
     pub(crate) fn problem(self) -> Problem {
         match self {
             Self::Method => Problem::new(Code::MethodNotAllowed, self.detail()).allow(ALLOWED_METHODS),

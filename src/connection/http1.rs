@@ -1,4 +1,4 @@
-//! HTTP/1.1 of clients: one message after the other, each checked before Pingora sees it.
+//! HTTP/1.1 with clients. Requests come one after the other, and each is checked before Pingora sees it.
 
 mod client_connection;
 mod close;

@@ -1,4 +1,4 @@
-//! HTTP/2 of clients (RFC 9113): a connection, and its streams, each a request of its own.
+//! HTTP/2 with clients (RFC 9113): a connection and its streams. Each stream carries one request.
 
 mod frames;
 mod limits;

@@ -1,4 +1,4 @@
-//! Accepting connections.
+//! Accepts connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,28 +27,28 @@ use crate::system::descriptors::{are_reserved, are_scarce, is_out_of_descriptors
 use crate::telemetry::metrics::{Held, METRICS};
 use crate::telemetry::rate_limited_log::Seldom;
 
-/// Connections that may wait to be accepted.
+/// The number of connections that may wait to be accepted.
 pub(crate) const BACKLOG: u32 = 4096;
 
-/// The pause when the machine has no descriptors or memory left for another connection, and none makes room.
+/// The pause if the machine has no descriptors or memory left for another connection, and no connection makes room.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// The limit for lines in the log that say so.
+/// Limits the log lines about a lack of descriptors or memory.
 static LINES: Seldom = Seldom::new(1);
 
-/// The things that the connections of all listeners have in common.
+/// The parts that the connections of all listeners share.
 #[derive(Debug)]
 pub(crate) struct Front<A> {
     /// Serves a checked request.
     pub(crate) app: Arc<A>,
-    /// The limits, as a fresh connection finds them.
+    /// The limits for new connections.
     pub(crate) settings: Arc<ArcSwap<ConnectionSettings>>,
-    /// Whom to wait for.
+    /// The open connections, which a stop waits for.
     pub(crate) connections: Arc<Connections>,
-    /// Which of others make room as well where descriptors run out. With those it may also have what is kept in
-    /// reserve.
+    /// Other connections that also make room if descriptors run out. A listener that has them may also use the
+    /// descriptors that are kept in reserve.
     pub(crate) others: Option<Arc<Connections>>,
-    /// Counts them where they are public.
+    /// Counts the connections, if they are public.
     pub(crate) gauge: Option<&'static IntGauge>,
 }
 
@@ -57,18 +57,17 @@ impl<A> Front<A> {
         self.connections.make_room().or_else(|| self.others.as_ref()?.make_room())
     }
 
-    /// Returns true if a fresh connection has a descriptor for itself, or another one makes room.
+    /// Returns true if there is a descriptor for a new connection, or another connection makes room.
     fn has_descriptor(&self, stream: &TcpStream) -> bool {
-        // Its request will need another one, for the app.
+        // The request on it will need another descriptor, for the connection to the app.
         !are_scarce(stream) || self.make_room().is_some() || self.others.is_some() || !are_reserved(stream)
     }
 }
 
-/// Accepts connections until `shutdown` turns true, and then tells those that live to close: see
-/// [`Connections::close_gently`].
-/// Each is a task of its own: a panic in one ends that one.
+/// Accepts connections until `shutdown` turns true, and then tells the open ones to close: see
+/// [`Connections::close_gently`]. Each connection is a task of its own, so a panic in one ends only that one.
 ///
-/// With `tls` they begin with its handshake.
+/// With `tls`, connections begin with the TLS handshake.
 pub(crate) async fn accept<A>(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -80,7 +79,7 @@ pub(crate) async fn accept<A>(
     loop {
         let accepted = tokio::select! {
             biased;
-            // An error means that whoever could shut down is gone.
+            // An error means that the sender, which could shut down, no longer exists.
             _ = shutdown.wait_for(|&is_shutting_down| is_shutting_down) => break,
             accepted = listener.accept() => accepted,
         };
@@ -109,9 +108,9 @@ pub(crate) async fn accept<A>(
             }
         }
     }
-    // Whoever is connected already is not turned away.
+    // A client that is connected already is not turned away.
     if let Ok(listener) = listener.into_std() {
-        // No more than there were: where another process has taken over, new ones never cease.
+        // Only as many as the queue holds. If another process has taken over, new connections never cease.
         for (stream, peer) in (0..BACKLOG).map_while(|_| listener.accept().ok()) {
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
@@ -123,7 +122,7 @@ pub(crate) async fn accept<A>(
     front.connections.close_gently().await;
 }
 
-/// The client left before it was accepted; the next one is not concerned.
+/// Returns true if the error concerns only one connection: the client left before it was accepted.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -166,10 +165,10 @@ where
     });
 }
 
-/// Pingora's stream over a socket, unbuffered: a connection's buffers are
-/// [`crate::connection::http1::client_connection`]'s.
+/// Makes Pingora's stream over a socket, without buffers. [`crate::connection::http1::client_connection`] has the
+/// buffers of a connection.
 fn pingora_stream(stream: TcpStream, peer: SocketAddr) -> SocketStream {
-    // Answers are written in whole segments; waiting for more (Nagle) only delays them.
+    // Answers are written in whole segments. Waiting for more (Nagle's algorithm) would only delay them.
     let _old_kernels_may_refuse = stream.set_nodelay(true);
     let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
     let _first_to_set = digest.peer_addr.set(Some(peer.into()));

@@ -1,7 +1,6 @@
-//! Other protocols than the one that a port speaks, known by their first bytes, so that the log or the answer can name
-//! them.
+//! Recognises a protocol that is not the port's own by its first bytes, so that the log or the answer can name it.
 
-/// A record of TLS that holds a handshake (RFC 8446 section 5.1).
+/// The type of a TLS record that holds a handshake (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
 /// The PROXY protocol, version 2.
@@ -10,16 +9,16 @@ const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoken {
     Tls,
-    /// The preamble that a load balancer puts in front of a connection, where it is set up to.
+    /// The preamble that a load balancer can be set up to put in front of a connection.
     ProxyProtocol,
-    /// A request, or what looks like one.
+    /// A request, or bytes that look like one.
     Http,
-    /// Too little has come.
+    /// Too few bytes have come.
     Undecided,
     Unknown,
 }
 
-/// More than any has.
+/// More bytes than any method has.
 const LONGEST_METHOD: usize = 32;
 
 /// The PROXY protocol, version 1.
@@ -38,7 +37,7 @@ pub(crate) fn spoken(bytes: &[u8]) -> Spoken {
     }
 }
 
-/// A request begins with a method in capitals, and with what a target begins with.
+/// Finds out if these bytes begin a request: a method in capitals, and then the beginning of a target.
 fn request(bytes: &[u8]) -> Spoken {
     let is_of_method = |byte: &&u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     let method = bytes.iter().take_while(is_of_method).count();

@@ -1,13 +1,14 @@
-//! The methods and targets that are let in, over HTTP/1.x and HTTP/2.
+//! The methods and targets that are accepted, over HTTP/1.x and HTTP/2.
 
 use memchr::memchr;
 
 use crate::connection::head_refusal::HeadRefusal;
 
-/// Bytes of a target in origin-form beyond which it is refused (431): the `http` crate counts them in 16 bits.
+/// The most bytes of a target in origin-form. A longer one is refused (431), because the `http` crate counts them in 16
+/// bits.
 pub(crate) const MAX_TARGET: usize = 65_534;
 
-/// Refuses TRACE and CONNECT, in any case: an app may compare methods without it.
+/// Refuses TRACE and CONNECT in any case of letters, because an app may ignore case.
 pub(crate) fn check_method(method: &[u8]) -> Result<(), HeadRefusal> {
     let is_refused = method.eq_ignore_ascii_case(b"TRACE") || method.eq_ignore_ascii_case(b"CONNECT");
     if is_refused { Err(HeadRefusal::Method) } else { Ok(()) }
@@ -22,7 +23,7 @@ pub(crate) const fn check_length(length: usize) -> Result<(), HeadRefusal> {
 pub(crate) fn check_bytes(target: &[u8]) -> Result<(), HeadRefusal> {
     let path_length = memchr(b'?', target).unwrap_or(target.len());
     let (path, query) = target.split_at_checked(path_length).unwrap_or((target, b""));
-    // Without a way out of the loops the compiler vectorises them, and targets are nearly always good.
+    // The loops have no early exit, so that the compiler vectorises them. Targets are nearly always good.
     let is_bad = |byte: u8| !byte.is_ascii_graphic() || matches!(byte, b'#' | b'<' | b'>');
     let bad_path = path.iter().fold(0, |bad, &byte| bad | u8::from(is_bad(byte) || byte == b'`'));
     let bad_query = query.iter().fold(0, |bad, &byte| bad | u8::from(is_bad(byte) || byte == b'"'));

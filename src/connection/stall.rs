@@ -1,7 +1,7 @@
-//! The wait for the other side of a connection: does it still take what it is sent?
+//! Waits for the other side of a connection, and finds out if it still takes the bytes that it is sent.
 //!
-//! A writer is told that there is room only once a good part of the system's buffer is empty. Who reads slowly but
-//! steadily takes bytes all that time, as the system knows: the other side has acknowledged them.
+//! The system tells a writer that there is room only once a good part of its buffer is empty. But a reader that is slow
+//! but steady takes bytes all the time. The system knows this, because the other side acknowledges the bytes.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -14,31 +14,31 @@ use tokio::time::Instant;
 
 use crate::connection::deadlines::Timer;
 
-/// The time for which a client may take nothing of an answer, where the gateway sets no other time.
+/// The time for which a client may take nothing of an answer, if the gateway sets no other time.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The number of times that the system is asked within a time-out.
 const LOOKS: u32 = 8;
 
-/// Returns how many bytes the other side has acknowledged since the connection began. `None`: this system does not say
-/// (Linux does from 6.2 on); then only a write that gets through is progress.
+/// Returns how many bytes the other side has acknowledged since the connection began. Returns `None` if the system does
+/// not say (Linux does from 6.2 on). Then only a write that gets through is progress.
 pub(crate) fn acknowledged(socket: RawFd) -> Option<u64> {
     get_tcp_info(socket).ok().map(|info| info.tcpi_bytes_acked)
 }
 
-/// Bytes that the other side has not acknowledged, from which on it is taken to be behind what its connection is for.
+/// If the other side has not acknowledged this number of bytes or more, it is taken to be behind.
 const BEHIND: u64 = 32 * 1024;
 
-/// The same, of no more than what had been written by a certain moment: what is written for others later is no
-/// progress.
+/// Counts acknowledged bytes, but only of those that had been written by a certain moment. Bytes that are written for
+/// others later are no progress.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     end: Option<u64>,
 }
 
 impl Backlog {
-    /// Counts what has been written by now and, where the other side is behind, the bytes `ahead` that wait in front of
-    /// the next ones.
+    /// Counts the bytes that have been written by now. If the other side is behind, also counts the bytes `ahead` that
+    /// wait in front of the next ones.
     pub(crate) fn new(socket: Option<&SocketDigest>, ahead: u64) -> Self {
         let info = socket.and_then(SocketDigest::tcp_info);
         let end = info.map(|info| {
@@ -50,7 +50,7 @@ impl Backlog {
         Self { end }
     }
 
-    /// Returns how much of it the other side has acknowledged. `None`: see [`acknowledged`].
+    /// Returns how much of the backlog the other side has acknowledged. For `None`, see [`acknowledged`].
     pub(crate) fn acknowledged(&self, socket: Option<&SocketDigest>) -> Option<u64> {
         let info = socket.and_then(SocketDigest::tcp_info)?;
         self.end.map(|end| info.tcpi_bytes_acked.min(end))
@@ -70,8 +70,8 @@ impl Leftovers {
         Self { socket, acknowledged: 0, since: None }
     }
 
-    /// Returns true if there are some, of which the other side has taken something within `patience`. To be asked again
-    /// and again.
+    /// Returns true if there are leftovers, and the other side has taken some of them within `patience`. The caller
+    /// asks this again and again.
     pub(crate) fn are_being_taken(&mut self, patience: Duration) -> bool {
         let Some(info) = self.socket.as_deref().and_then(SocketDigest::tcp_info) else { return false };
         let sent = info.tcpi_bytes_sent.saturating_sub(info.tcpi_bytes_retrans);
@@ -104,27 +104,27 @@ struct Waiting {
 }
 
 impl Stall {
-    /// Something got through.
+    /// Ends the wait, since something got through.
     pub(crate) fn end(&mut self) {
         self.waiting = None;
     }
 
-    /// Returns true if it is waited for.
+    /// Returns true if somebody waits for the other side.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }
 
-    /// When the other side was last seen to take something in this wait, if it was.
+    /// Returns when the other side was last seen to take something in this wait, if it was.
     pub(crate) fn last_taken(&self) -> Option<Instant> {
         self.waiting.as_ref().filter(|waiting| waiting.has_taken).map(|waiting| waiting.since)
     }
 
-    /// When the other side was last seen to take something in this wait, or else when the wait began.
+    /// Returns when the other side was last seen to take something in this wait, or else when the wait began.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.waiting.as_ref().map(|waiting| waiting.since)
     }
 
-    /// While it is waited for: ready when nothing was taken for `timeout`.
+    /// Waits for the other side. It is ready when nothing was taken for `timeout`.
     pub(crate) fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -162,7 +162,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns the time until nothing was taken for 8 s, where the other side takes a byte each second, so many times.
+    /// Returns the time until nothing was taken for 8 s, if the other side takes one byte each second, `taken` times.
     async fn waits(taken: u64, known: bool) -> Duration {
         let start = Instant::now();
         let mut stall = Stall::default();

@@ -1,17 +1,18 @@
-//! The Close frame that a WebSocket gets when its session has ended, the server stops, or nothing moves.
+//! The Close frame that a WebSocket gets when its session has ended, the server stops, or nothing has gone over it for
+//! too long.
 //!
-//! It must not be written into another frame. So this follows where frames begin and end (RFC 6455 section 5.2),
-//! without touching their bytes. What is in the frames, and whether their order makes sense, is the browser's affair.
+//! It must not be written into another frame. So this module follows where frames begin and end (RFC 6455 section 5.2),
+//! and does not touch their bytes. It does not check the content of the frames or their order. The browser does that.
 
 use crate::connection::exchange_end::EndReason;
 
-/// The Close frame's opcode; from it on, opcodes are those of control frames.
+/// The Close frame's opcode. Opcodes from this one on belong to control frames.
 const CLOSE: u8 = 0x8;
 
-/// Bytes that a control frame may carry.
+/// The most bytes that a control frame may carry.
 const MAX_CONTROL_PAYLOAD: u64 = 125;
 
-/// The place to which a frame's bytes were followed.
+/// The position in the frames after the bytes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Between two frames.
@@ -24,28 +25,28 @@ enum State {
     Payload { opcode: u8, left: u64 },
     /// After a Close frame: nothing may follow.
     Closed,
-    /// Not WebSocket frames.
+    /// The bytes are not WebSocket frames.
     Malformed,
 }
 
-/// Follows the bytes that go one way, however they are cut.
+/// Follows the bytes in one direction, in pieces of any size.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FrameFollower(State);
 
 impl FrameFollower {
-    /// The first frame begins after `skipped` bytes.
+    /// Begins the first frame after `skipped` bytes.
     pub(crate) const fn new(skipped: u64) -> Self {
         Self(after_payload(0, skipped))
     }
 
-    /// These bytes were sent.
+    /// Notes that these bytes were sent.
     pub(crate) fn advance(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = self.step(bytes);
         }
     }
 
-    /// Returns how many of `bytes`, which would be sent next, belong to the frame that is under way.
+    /// Returns how many of `bytes`, if they were sent next, would belong to the frame that is under way.
     pub(crate) fn rest_of_frame(mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.is_inside() {
@@ -59,12 +60,12 @@ impl FrameFollower {
         !matches!(self.0, State::Between | State::Closed | State::Malformed)
     }
 
-    /// Returns true if a frame may be put in here.
+    /// Returns true if another frame may be written here.
     pub(crate) const fn is_between(&self) -> bool {
         matches!(self.0, State::Between)
     }
 
-    /// Takes at least one byte, at most to the end of the frame, and hands back the others.
+    /// Takes at least one byte, and at most the rest of the frame. Returns the bytes after those.
     fn step<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         let Some((&byte, rest)) = bytes.split_first() else { return bytes };
         self.0 = match self.0 {
@@ -88,7 +89,8 @@ impl FrameFollower {
     }
 }
 
-/// The three reserved bits are for extensions to use (`permessage-deflate` does); no extension has opcodes of its own.
+/// Reads a frame's first byte. The three reserved bits are for extensions (`permessage-deflate` uses one). No extension
+/// has opcodes of its own.
 const fn first_byte(byte: u8) -> State {
     let (is_final, opcode) = (byte & 0x80 != 0, byte & 0x0f);
     match opcode {
@@ -98,7 +100,8 @@ const fn first_byte(byte: u8) -> State {
     }
 }
 
-/// A server masks nothing (section 5.1), but where the frame ends is clear if one does.
+/// Reads a frame's second byte. A server masks nothing (section 5.1), but the end of the frame is clear even if one
+/// does.
 const fn second_byte(opcode: u8, byte: u8) -> State {
     let is_masked = byte & 0x80 != 0;
     match byte & 0x7f {
@@ -123,7 +126,8 @@ const fn after_payload(opcode: u8, left: u64) -> State {
     }
 }
 
-/// Returns the Close frame for a connection that is ended for this reason. `None`: the browser or the app has ended it.
+/// Returns the Close frame for a connection that is ended for this reason. Returns `None` if the browser or the app has
+/// ended it.
 pub(crate) fn close_frame_for(reason: EndReason) -> Option<Vec<u8>> {
     match reason {
         EndReason::SessionEnded => Some(close_frame(4401, "session ended")),

@@ -1,4 +1,5 @@
-//! Decides about a request, and takes it as far as it gets without the app: to an answer, or to a permit to go on.
+//! Decides about a request. Then takes the request as far as it gets without the app: to an answer, or to a permit to
+//! go on.
 
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ use crate::telemetry::audit;
 use crate::telemetry::request_id;
 use crate::telemetry::traces::{self, RequestTrace};
 
-/// The time for which Pingora would wait for a next request, in seconds. It never waits: the listener has its own
-/// deadline.
+/// The time in seconds for which Pingora would wait for the next request. Pingora never waits, because the listener has
+/// its own deadline.
 const KEEP_ALIVE: u64 = 60;
 
 /// The result of a step.
@@ -41,11 +42,11 @@ pub(super) enum Step {
     Forward(Permit),
 }
 
-/// Decides about a request, and does what does not need the app.
+/// Decides about a request, and does everything that does not need the app.
 pub(super) async fn run(mark: &Mark, exchange: &mut Session, context: &mut Context) -> Result<Step> {
     let state = Arc::clone(&context.arrival.state);
     if exchange.req_header().headers.contains_key(header::CONNECTION) {
-        // Pingora has read the first of these fields alone.
+        // Pingora has read only the first of these fields.
         let persists = hop_by_hop::persists(exchange.req_header());
         exchange.set_keepalive(persists.then_some(KEEP_ALIVE));
     }
@@ -72,12 +73,12 @@ pub(super) async fn run(mark: &Mark, exchange: &mut Session, context: &mut Conte
         context.arrival.websocket =
             web_socket::is_handshake(request.version, &request.method, &request.headers);
         if !context.arrival.websocket {
-            // Only a WebSocket is ever passed on: `h2c` and others would leave the rules behind.
+            // Only a WebSocket is ever passed on. `h2c` and other protocols would evade the rules.
             exchange.req_header_mut().remove_header(&header::UPGRADE);
         }
     }
     if exchange.req_header().version == Version::HTTP_10 {
-        // RFC 9110 section 15.2: no 1xx to a client that knows none.
+        // A client of HTTP/1.0 knows no 1xx, so it gets none (RFC 9110 section 15.2).
         exchange.set_ignore_info_resp(true);
     }
     let step = follow_decision(&state, &app, exchange, context).await?;
@@ -87,18 +88,19 @@ pub(super) async fn run(mark: &Mark, exchange: &mut Session, context: &mut Conte
     Ok(step)
 }
 
-/// Notes what is known of a request from its head alone. Returns true if it has been here before.
+/// Notes the facts that the head of a request shows. Returns true if the request has already passed through this
+/// gateway.
 fn note_arrival(state: &State, mark: &Mark, request: &RequestHeader, context: &mut Context) -> bool {
     let Context { arrival, reply, trace, .. } = context;
     let peer = arrival.connection.as_ref().map(|connection| connection.peer().ip());
     arrival.is_from_proxy = peer.is_some_and(|peer| is_trusted(peer, &state.trusted_proxies));
     let is_back = mark.is_in(&request.headers);
-    // One that is back keeps its id: that is the one which its client is told.
+    // A request that comes back keeps its id, because its client is told that id.
     arrival.request_id = Some(request_id::of(&request.headers, arrival.is_from_proxy || is_back));
     if let Some(traces) = &state.traces {
         *trace = Some(RequestTrace::begin(traces, request, arrival.is_from_proxy));
     }
-    // Over TLS alone, by RFC 6797 section 7.2.
+    // The field is for TLS only (RFC 6797 section 7.2).
     let is_tls = arrival.connection.as_ref().is_some_and(|connection| connection.tls());
     reply.hsts = state.hsts.as_ref().filter(|_| is_tls).cloned();
     is_back
@@ -108,7 +110,7 @@ fn find_app(state: &State, headers: &HeaderMap) -> Option<Arc<App>> {
     state.app(headers.get(header::HOST)?.to_str().ok()?).cloned()
 }
 
-/// Tells the client's connection what comes with a request that goes to the app.
+/// Prepares the client's connection for a request that goes to the app.
 fn prepare_connection(app: &App, permit: &Permit, exchange: &Session, context: &mut Context) {
     let Some(connection) = &context.arrival.connection else { return };
     connection.timeouts.set_write(app.timeouts.idle);
@@ -117,11 +119,11 @@ fn prepare_connection(app: &App, permit: &Permit, exchange: &Session, context: &
         return;
     }
     if grpc::is_call(request) {
-        // Its messages come when the client has something to say.
+        // The client sends a message only when it has something to say.
         connection.timeouts.exempt_from_body_rate();
     }
     if grpc::calls_itself_grpc(&request.headers) {
-        // It may go on for ever, and the app may say nothing before its end.
+        // The call may go on for ever, and the app may say nothing before its end.
         let session_key = context.decided.session_key;
         bound_streams::bind(&context.arrival, app, permit.identity(), session_key, &request.headers);
         context.decided.ends_with_session = true;
@@ -161,19 +163,20 @@ async fn follow_decision(
             context.arrival.client = context.arrival.client_address(&exchange.req_header().headers);
             let cause = context.arrival.cause();
             let act = traces::under(trace_of(context), act(app, decision, exchange, context));
-            // In a piece of memory of its own, so that requests that are only forwarded carry no room for logins and
-            // refreshes.
+            // This work has its own piece of memory, so that requests that are only forwarded need no room for logins
+            // and refreshes.
             Box::pin(audit::caused_by(cause, act)).await
         }
     }
 }
 
-/// The span that calls to the provider belong to.
+/// Returns the span that calls to the provider belong to.
 fn trace_of(context: &Context) -> Option<traces::Parent> {
     context.trace.as_ref().map(|trace| trace.parent())
 }
 
-/// Does what takes more than to look: refreshes, ends, logs in and out.
+/// Carries out a decision that needs more than a look at the session: a refresh, the end of a session, a login or a
+/// logout.
 async fn act<'a>(
     app: &'a App,
     decision: Decision<'a>,
@@ -195,7 +198,8 @@ async fn act<'a>(
         Decision::Forward(permit) => return Ok(Step::Forward(permit)),
         Decision::Serve(call) => endpoints::answer(call, app, exchange, context).await?,
         Decision::Reject(problem, reason) => refusal(app, &problem, &reason, context),
-        // None is left over: keys are fetched once, some are done before, and the others end in another decision.
+        // None of these decisions can come here: keys are fetched once, some are handled before, and the others end in
+        // another decision.
         Decision::FetchKeys | Decision::Refresh(_) | Decision::End(_) | Decision::Nobody(_) => {
             Answer::from(&unavailable())
         }
@@ -204,7 +208,7 @@ async fn act<'a>(
     Ok(Step::Answered)
 }
 
-/// Sends an answer. In a piece of memory of its own, which requests that go to the app do not carry.
+/// Sends an answer. This work has its own piece of memory, which requests that go to the app do not need.
 async fn answer(answer: Answer, exchange: &mut Session, context: &Context) -> Result<Step> {
     Box::pin(answer.send(exchange, context)).await?;
     Ok(Step::Answered)
@@ -242,7 +246,8 @@ fn decide<'a>(
     decision
 }
 
-/// The target's path: the very bytes that are forwarded, up to the query. What is no text is no acceptable path.
+/// Returns the path of the target. It has exactly the bytes that are forwarded, up to the query. Bytes that are not
+/// text are not an acceptable path.
 fn raw_path(target: &[u8]) -> &str {
     let path = target.split(|&byte| byte == b'?').next().unwrap_or(target);
     std::str::from_utf8(path).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The only writer of answers that Portcullis makes itself.
+//! The only module that writes answers that Portcullis makes itself.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
@@ -15,7 +15,7 @@ use crate::gateway::context::Context;
 pub(crate) struct Answer {
     status: StatusCode,
     content: Content,
-    /// False: the reason of its problem is no refusal.
+    /// False if the reason of the answer's problem is not a refusal.
     refuses: bool,
     location: Option<HeaderValue>,
 }
@@ -36,33 +36,33 @@ impl From<&Problem> for Answer {
 }
 
 impl Answer {
-    /// 200 with a JSON object.
+    /// Makes an answer with 200 and a JSON object.
     pub(crate) fn json(object: serde_json::Map<String, serde_json::Value>) -> Self {
         let content = Content::Json(Bytes::from(serde_json::Value::Object(object).to_string()));
         Self { content, ..Self::ok() }
     }
 
-    /// The same answer, which refuses nothing.
+    /// Returns the same answer, but marks it as one that refuses nothing.
     pub(crate) fn without_refusal(self) -> Self {
         Self { refuses: false, ..self }
     }
 
-    /// 308: the same request, elsewhere.
+    /// Makes an answer with 308, which sends the same request elsewhere.
     pub(crate) fn redirect(location: HeaderValue) -> Self {
         Self { status: StatusCode::PERMANENT_REDIRECT, location: Some(location), ..Self::ok() }
     }
 
-    /// 200 without a body.
+    /// Makes an answer with 200 and no body.
     pub(crate) fn ok() -> Self {
         Self { status: StatusCode::OK, content: Content::None, refuses: false, location: None }
     }
 
-    /// 204.
+    /// Makes an answer with 204.
     pub(crate) fn no_content() -> Self {
         Self { status: StatusCode::NO_CONTENT, ..Self::ok() }
     }
 
-    /// The header fields that the kind of answer has, and its body.
+    /// Returns the header fields for this kind of answer, and its body.
     fn parts<'a>(&self, request_id: Option<&'a HeaderValue>) -> (Headers<'a>, Bytes) {
         let (content_type, body) = match &self.content {
             Content::None => (None, Bytes::new()),
@@ -77,7 +77,7 @@ impl Answer {
     }
 
     /// Writes the answer to a request, with its new cookies. The connection stays usable if the request's body has been
-    /// read or is short: the listener drains it.
+    /// read, or if the body is short: the listener then drains it.
     pub(crate) async fn send(self, exchange: &mut Session, context: &Context) -> Result<()> {
         let Context { arrival, decided, reply, .. } = context;
         let cookies = reply.cookies(arrival, decided);

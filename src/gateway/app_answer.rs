@@ -1,9 +1,9 @@
-//! An app's head before the client sees it. It is refused where it has no one meaning, by the rule of
-//! [`crate::syntax::app_head`]. Fields that are superfluous or for one hop only are taken out. The rest is valid for a
-//! client of HTTP/1.0, HTTP/1.1 and HTTP/2 (RFC 9110, 9112, 9113), whatever the app speaks, and whether the answer is
-//! final, interim (1xx) or the 101 of a WebSocket.
+//! The head of an app's answer, before the client sees it. A head with more than one meaning is refused, by the rule of
+//! [`crate::syntax::app_head`]. Fields that are superfluous or only for one hop are removed. The rest is valid for
+//! clients of HTTP/1.0, HTTP/1.1 and HTTP/2 (RFC 9110, 9112, 9113), whatever version the app uses. The rules hold for
+//! final answers, for interim answers (1xx) and for the 101 of a WebSocket.
 //!
-//! Then the client gets the session's new cookies and the other fields that the gateway adds.
+//! After that, the session's new cookies and the gateway's other fields are added.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use pingora_core::{Error, ErrorType, Result};
@@ -30,7 +30,7 @@ pub(super) fn change(
     arrival.close_while_stopping(exchange);
     let_interim_pass(exchange, response, reply);
     let head = judge(response, exchange.req_header(), arrival.websocket)?;
-    // Ours, whatever the app's (RFC 9112 section 2.3).
+    // The version is the gateway's own, not the app's (RFC 9112 section 2.3).
     response.set_version(Version::HTTP_11);
     remove_overwriting_cookies(app, response)?;
     if response.status.is_informational() && !is_switching {
@@ -51,7 +51,7 @@ pub(super) fn change(
     if let Some(connection) = &arrival.connection {
         connection.timeouts.disarm_response();
         if arrival.websocket {
-            // Also where the app answers otherwise: its connection has no time-out of its own.
+            // This is also done for an answer other than 101, because the app's connection has no time-out of its own.
             connection.timeouts.set_idle(app.timeouts.idle);
         } else {
             connection.timeouts.set_answer(app.timeouts.idle);
@@ -64,7 +64,8 @@ pub(super) fn change(
     Ok(())
 }
 
-/// Pingora takes every answer before the body's end for the last one, after which the connection closes; also a 1xx.
+/// Keeps the connection open after a 1xx. Pingora takes any answer before the end of the body, even a 1xx, for the last
+/// one on the connection.
 fn let_interim_pass(exchange: &mut Session, response: &ResponseHeader, reply: &mut Reply) {
     if response.status.is_informational() {
         reply.had_interim = true;
@@ -87,7 +88,7 @@ fn is_stream(response: &ResponseHeader) -> bool {
         || grpc::calls_itself_grpc(&response.headers)
 }
 
-/// Adds what the browser gets beside the app's own headers.
+/// Adds the fields that the browser gets in addition to the app's own.
 fn add(headers: &mut HeaderMap, arrival: &Arrival, decided: &Decided, reply: &Reply) {
     if let Some(id) = &arrival.request_id {
         headers.insert(X_REQUEST_ID, id.clone());
@@ -95,7 +96,7 @@ fn add(headers: &mut HeaderMap, arrival: &Arrival, decided: &Decided, reply: &Re
     if let Some(hsts) = &reply.hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
     }
-    // Also with 101: a refresh token that was rotated at the handshake would be lost otherwise.
+    // A 101 has the cookies too: otherwise a refresh token that was rotated at the handshake would be lost.
     let new_cookies = reply.cookies(arrival, decided);
     if !new_cookies.is_empty() {
         // A shared cache must not give one user's session to another.
@@ -106,7 +107,7 @@ fn add(headers: &mut HeaderMap, arrival: &Arrival, decided: &Decided, reply: &Re
     }
 }
 
-/// Takes out cookies with the names of the session's: an app must not overwrite those.
+/// Removes cookies that have the names of the session's cookies, because an app must not overwrite those.
 fn remove_overwriting_cookies(app: &App, response: &mut ResponseHeader) -> Result<()> {
     const SET_COOKIE: HeaderName = header::SET_COOKIE;
     let names = &app.rules().cookies;
@@ -123,8 +124,8 @@ fn remove_overwriting_cookies(app: &App, response: &mut ResponseHeader) -> Resul
     Ok(())
 }
 
-/// The fields that stay though an app names them in `Connection`. Some have their own rule below. The others are for
-/// all recipients (RFC 9110 section 7.6.1), and without them the answer would be another one.
+/// The fields that stay even if an app names them in `Connection`. Some of them have their own rule below. The others
+/// are for all recipients (RFC 9110 section 7.6.1), and the answer would have another meaning without them.
 const KEPT: [HeaderName; 13] = [
     header::CACHE_CONTROL,
     header::CONTENT_ENCODING,
@@ -141,7 +142,7 @@ const KEPT: [HeaderName; 13] = [
     header::VARY,
 ];
 
-/// Refuses a head, or says what is to be done with it.
+/// Refuses a head, or returns the facts that decide about its fields.
 fn judge(response: &ResponseHeader, request: &RequestHeader, is_web_socket: bool) -> Result<ResponseHead> {
     let framing = check(response, is_web_socket).map_err(|refusal| {
         Error::because(ErrorType::InvalidHTTPHeader, "the app's head has no one meaning", refusal).into_up()
@@ -155,7 +156,7 @@ fn judge(response: &ResponseHeader, request: &RequestHeader, is_web_socket: bool
     })
 }
 
-/// Reads what a parsed head says of its body, if it has one meaning.
+/// Reads what a parsed head says about its body. Refuses a head with more than one meaning.
 fn check(response: &ResponseHeader, is_web_socket: bool) -> std::result::Result<Framing, AppHeadRefusal> {
     let (status, headers) = (response.status, &response.headers);
     let is_http_10 = response.version < Version::HTTP_11;
@@ -164,7 +165,7 @@ fn check(response: &ResponseHeader, is_web_socket: bool) -> std::result::Result<
         return Err(AppHeadRefusal::InterimOfHttp10);
     }
     if status == StatusCode::SWITCHING_PROTOCOLS && !(is_web_socket && is_of_web_socket(headers)) {
-        // Nobody asked: what follows would be taken for answers to other requests.
+        // The client did not ask for this. Bytes after the head would be taken for answers to other requests.
         return Err(AppHeadRefusal::Switch);
     }
     if response.version == Version::HTTP_2 && are_too_large(headers) {
@@ -177,21 +178,22 @@ fn check(response: &ResponseHeader, is_web_socket: bool) -> std::result::Result<
     framing.check(is_http_10)
 }
 
-/// Tells whether a 101 is for the one protocol that is ever asked for (RFC 6455 section 4.2.2).
+/// Tells whether a 101 switches to the WebSocket protocol, the only one that is ever asked for (RFC 6455 section
+/// 4.2.2).
 fn is_of_web_socket(headers: &HeaderMap) -> bool {
     let mut protocols = list_field::of(headers, &header::UPGRADE);
     let is_web_socket = protocols.next().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
     is_web_socket && protocols.next().is_none()
 }
 
-/// Tells whether fields that came over HTTP/2 are more than Pingora would read in a head of HTTP/1.1.
+/// Tells whether fields that came over HTTP/2 are larger than the largest head of HTTP/1.1 that Pingora reads.
 pub(super) fn are_too_large(fields: &HeaderMap) -> bool {
     const MAX_SIZE: usize = 1024 * 1024;
     let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     fields.iter().map(size).sum::<usize>() > MAX_SIZE
 }
 
-/// A head with one meaning: which answer it is, and to whom.
+/// A head with one meaning.
 #[derive(Debug, Clone, Copy)]
 struct ResponseHead {
     status: StatusCode,
@@ -202,25 +204,25 @@ struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// No body may come (RFC 9112 section 6.3).
+    /// Tells whether the answer must not have a body (RFC 9112 section 6.3).
     fn is_without_body(self) -> bool {
         has_no_body(self.is_to_head, self.status.as_u16())
     }
 
-    /// Not even a length may be announced (RFC 9110 section 8.6).
+    /// Tells whether the answer must not even have a `Content-Length` (RFC 9110 section 8.6).
     fn has_no_length(self) -> bool {
         self.status.is_informational() || self.status == StatusCode::NO_CONTENT
     }
 
-    /// Tells whether a field is taken out, whatever `Connection` names.
+    /// Tells whether a field is removed, whatever `Connection` names.
     fn is_superfluous(self, name: &HeaderName) -> bool {
         match *name {
             header::CONNECTION | header::TE | header::TRAILER => true,
             // RFC 9112 section 6.1: a client of HTTP/1.0 takes no chunks; the end of the connection ends the body.
             header::TRANSFER_ENCODING => self.is_without_body() || self.client == Version::HTTP_10,
             header::CONTENT_LENGTH => self.has_no_length(),
-            // A 426 must have it (RFC 9110 section 15.5.22), and the 101 of a WebSocket. Elsewhere it invites to a
-            // protocol that is not passed on.
+            // A 426 (RFC 9110 section 15.5.22) and the 101 of a WebSocket must have this field. In other answers it
+            // invites the client to a protocol that is not passed on.
             header::UPGRADE => {
                 !matches!(self.status, StatusCode::UPGRADE_REQUIRED | StatusCode::SWITCHING_PROTOCOLS)
                     || self.client == Version::HTTP_2
@@ -229,7 +231,8 @@ impl ResponseHead {
         }
     }
 
-    /// Takes out of an interim answer what the client may not see. Most have nothing of it, and go on as they are.
+    /// Removes the fields of an interim answer that the client must not see. Most interim answers have none and are
+    /// left unchanged.
     fn clean_interim(self, response: &mut ResponseHeader) -> Result<()> {
         if self.is_of_http2 || response.headers.keys().any(|name| self.is_superfluous(name)) {
             plain_headers::change_response(response, false, |headers| self.clean(headers))?;
@@ -237,14 +240,14 @@ impl ResponseHead {
         Ok(())
     }
 
-    /// Takes out what the client may not see.
+    /// Removes the fields that the client must not see.
     fn clean(self, headers: &mut HeaderMap) {
         if headers.contains_key(header::CONNECTION) {
             for name in named_by_connection(headers).iter().filter(|name| !KEPT.contains(name)) {
                 headers.remove(name);
             }
         }
-        // Most have none, or standard ones, whose names are not allocated.
+        // Most heads have no such field, or a standard one. Neither needs an allocation.
         let superfluous: Vec<_> = headers.keys().filter(|name| self.is_superfluous(name)).cloned().collect();
         for name in superfluous {
             headers.remove(name);
@@ -262,7 +265,7 @@ impl ResponseHead {
     }
 }
 
-/// Tells whether the length is there once and in its shortest form, or not at all.
+/// Tells whether there is exactly one length, in its shortest form, or none.
 fn has_plain_length(headers: &HeaderMap) -> bool {
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
     let is_plain =
@@ -270,7 +273,8 @@ fn has_plain_length(headers: &HeaderMap) -> bool {
     lengths.next().is_none_or(is_plain) && lengths.next().is_none()
 }
 
-/// A value must not begin or end with white space (RFC 9113 section 8.2.1), which over HTTP/1.1 is not part of it.
+/// Trims the values. A value must not begin or end with white space (RFC 9113 section 8.2.1). In HTTP/1.1, that white
+/// space is not part of the value.
 fn trim_values(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
         let trimmed = list_field::trim(value.as_bytes());

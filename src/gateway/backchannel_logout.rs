@@ -1,4 +1,4 @@
-//! OpenID Connect Back-Channel Logout: the provider says, behind the browsers' backs, whose sessions end.
+//! OpenID Connect Back-Channel Logout: the provider calls the gateway directly, without a browser, to end sessions.
 
 use pingora_core::Result;
 use pingora_proxy::Session;
@@ -19,11 +19,12 @@ use crate::session::{BodyKind, Revoked, unavailable};
 use crate::syntax::form;
 use crate::telemetry::audit::{self, Event};
 
-/// Bytes of a back-channel logout's body: a token of the greatest length, and what may come beside it.
+/// The largest body of a back-channel logout, in bytes: a token of the greatest length and some other fields.
 const MAX_LOGOUT_BODY: usize = 32 * 1024;
 
-/// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits for nothing but
-/// the body and perhaps the keys: a provider may hold back its answer to our own call until it has this one (Keycloak).
+/// Answers a back-channel logout (OpenID Connect Back-Channel Logout 1.0 section 2.5). The answer waits only for the
+/// body and perhaps for the keys. It must not wait for our own calls: a provider (Keycloak) may delay its answer to our
+/// call until it has this answer.
 pub(super) async fn answer(arrival: &Arrival, app: &App, exchange: &mut Session) -> Result<Answer> {
     let state = &arrival.state;
     let refusal = match read_logout_token(arrival, exchange).await {
@@ -88,8 +89,8 @@ async fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken)
     }
 }
 
-/// The session where one is named, else every session of the subject so far (section 2.7). A verified token names one
-/// of the two.
+/// Returns the named session or, if none is named, every session of the subject until now (section 2.7). A verified
+/// token names the session or the subject.
 fn revoked(token: &LogoutToken) -> Option<Revoked<'_>> {
     match (&token.session, &token.subject) {
         (Some(sid), _) => Some(Revoked::Session { sid, issued_until: Some(token.issued_at) }),

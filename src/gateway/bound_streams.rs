@@ -1,7 +1,7 @@
-//! Binds WebSockets and event streams to their sessions: they end within two seconds once their session is over.
+//! Binds WebSockets and event streams to their sessions. A stream ends within two seconds after the end of its session.
 //!
-//! Nothing here is on the way of an ordinary request. The session of each open stream is looked at again and again, as
-//! a request would look at it.
+//! This work is not part of an ordinary request. The session of each open stream is checked again and again, in the
+//! same way as for a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::session::{SessionKey, Sessions, StreamSession};
 /// The time between two reviews of the sessions.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Ends streams whose session is over, until nothing is served any more.
+/// Ends the streams whose session is over. Runs until the gateway serves nothing any more.
 pub(crate) async fn run(current: Arc<CurrentState>, mut is_over: watch::Receiver<bool>) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -37,8 +37,8 @@ pub(crate) async fn run(current: Arc<CurrentState>, mut is_over: watch::Receiver
     }
 }
 
-/// Binds an exchange to its session from now on. `session_key` is that of the newest refresh token, if the session was
-/// refreshed for this very request.
+/// Binds an exchange to its session from now on. If the session was refreshed for this request, `session_key` is the
+/// key of the newest refresh token.
 pub(super) fn bind(
     arrival: &Arrival,
     app: &App,

@@ -1,10 +1,11 @@
-//! Requests that come back: `CDN-Loop` (RFC 8586).
+//! Recognises requests that come back, by `CDN-Loop` (RFC 8586).
 //!
-//! Every request to an app says that it went through here. If a request says so when it comes in, an app has sent it
-//! back to where it came from, mostly because an upstream is the gateway's own address. It would go round for ever.
+//! Every request to an app carries a mark that says it went through here. If an incoming request already has the mark,
+//! an app has sent it back to where it came from. The usual cause is an upstream with the gateway's own address.
+//! Without this check, the request would go round for ever.
 //!
-//! `Via` (RFC 9110 section 7.6.3) would do as well, but has a meaning to others: some apps and content delivery
-//! networks do not compress for requests that come through a proxy.
+//! `Via` (RFC 9110 section 7.6.3) would also work, but other software acts on it: some apps and content delivery
+//! networks do not compress answers to requests that come through a proxy.
 
 use std::fmt::Write;
 
@@ -14,7 +15,8 @@ use memchr::memmem::Finder;
 
 const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 
-/// The mark of this process. Other processes write other marks: each one sees its own when a round is over.
+/// The mark of this process. Other processes write other marks, and each process recognises its own mark in a request
+/// that comes back.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
     id: Finder<'static>,
@@ -22,35 +24,38 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// One that nobody else has. It must not be guessed: who knows it has requests refused, though only their own.
+    /// Makes a mark that no other process has. Nobody may be able to guess it: anyone who knows it can get requests
+    /// refused, although only their own.
     pub(super) fn random() -> Self {
         let mut bytes = [0_u8; 16];
-        // Without randomness all have one, and a gateway behind a gateway is taken for a loop.
+        // Without randomness, all processes have the same mark, and two gateways in a row look like a loop.
         let _ = rand::fill(&mut bytes);
         let mut text = "portcullis; id=".to_owned();
         let start = text.len();
         for byte in bytes {
             let _never_fails = write!(text, "{byte:02x}");
         }
-        // Once for a gateway. A value that is counted would have all workers write to one place for each request.
+        // The text is leaked, once for each gateway. With a reference-counted value, all workers would write to the
+        // same counter for each request.
         let text: &'static str = text.leak();
         let id = text.get(start..).unwrap_or_default();
         Self { id: Finder::new(id), value: HeaderValue::from_static(text) }
     }
 
-    /// Tells whether a request has been here.
+    /// Tells whether a request has already passed through this process.
     pub(super) fn is_in(&self, headers: &HeaderMap) -> bool {
         headers.get_all(CDN_LOOP).iter().any(|value| self.id.find(value.as_bytes()).is_some())
     }
 
-    /// Adds it to what the request says of others. `from`: as it came, where no `Connection` has taken anything out.
+    /// Adds the mark to the marks of others in the request. `from` has the fields as they came, before any field that
+    /// `Connection` names was removed.
     pub(super) fn add(&self, from: &HeaderMap, to: &mut HeaderMap) {
         let mut others = from.get_all(CDN_LOOP).iter().map(HeaderValue::as_bytes).peekable();
         let value = if others.peek().is_none() {
             self.value.clone()
         } else {
             let all: Vec<&[u8]> = others.chain([self.value.as_bytes()]).collect();
-            // Each is a header value, so all are.
+            // Each part is a valid header value, so the joined value is valid too.
             HeaderValue::from_bytes(&all.join(b", ".as_slice())).unwrap_or_else(|_| self.value.clone())
         };
         to.insert(CDN_LOOP, value);
@@ -79,7 +84,7 @@ mod tests {
         other.add(&sent, &mut further);
         assert!(ours.is_in(&further) && other.is_in(&further));
         assert_eq!(further.get_all(CDN_LOOP).iter().count(), 1);
-        // In whatever form it comes back.
+        // The request may come back with the mark in any form.
         let id = sent[CDN_LOOP].to_str().expect("text").rsplit('=').next().expect("an id");
         for value in
             [format!("a, portcullis;id={id}"), format!("portcullis ; id=\"{id}\";x=y"), format!("{id},b")]

@@ -1,4 +1,4 @@
-//! The memory of a request from one of Pingora's phases to the next. It is split by who may change what.
+//! The memory of a request from one of Pingora's phases to the next. Each part is for the code that may change it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
@@ -26,13 +26,13 @@ use crate::upstream::{Name, Way};
 pub struct Context {
     /// The facts that are known from its start. They change before the decision only.
     pub(crate) arrival: Arrival,
-    /// The decision about it. It changes by the decision and by what follows from it.
+    /// The decision about it. Only the decision, and the work that follows from it, change this.
     pub(crate) decided: Decided,
     /// The things that go back to its client together with the answer.
     pub(crate) reply: Reply,
     /// Its way to the app. It changes while the request is connected to its app.
     pub(crate) to_app: ToApp,
-    /// Its spans; `None`: traces are off.
+    /// Its spans. `None` if traces are off.
     pub(crate) trace: Option<Box<RequestTrace>>,
 }
 
@@ -40,30 +40,30 @@ pub struct Context {
 pub(crate) struct Arrival {
     /// The state that it began with, and goes on with after a reload.
     pub(crate) state: Arc<State>,
-    /// When its head had been read.
+    /// The time at which its head had been read.
     pub(crate) started: Instant,
     /// The connection that it came on.
     pub(crate) connection: Option<Arc<ExchangeControl>>,
-    /// Its peer is a trusted proxy.
+    /// Tells whether its peer is a trusted proxy.
     pub(crate) is_from_proxy: bool,
-    /// Its name: in the app's log, in ours, in the answer.
+    /// Its id, which the app's log, our log and the answer have.
     pub(crate) request_id: Option<HeaderValue>,
     /// The app that it is for.
     pub(crate) app: Option<Arc<App>>,
-    /// It asks for a WebSocket.
+    /// Tells whether it asks for a WebSocket.
     pub(crate) websocket: bool,
-    /// The client's address, where more is done than to look at the session.
+    /// The client's address, if the request needs it for more than a look at the session.
     pub(crate) client: Option<IpAddr>,
 }
 
-/// The decision about a request, and what follows from it.
+/// The decision about a request, and its results.
 #[derive(Debug, Default)]
 pub(crate) struct Decided {
     /// The route that it is on.
     pub(crate) route: Route,
     /// Its right to go to the app.
     pub(crate) permit: Option<Permit>,
-    /// The reason why it is served here, where it is.
+    /// The reason why it is served here, if it is.
     pub(crate) served: Option<ReasonCode>,
     /// The user whom an endpoint of ours served.
     pub(crate) user: Option<Arc<Identity>>,
@@ -71,18 +71,18 @@ pub(crate) struct Decided {
     pub(crate) tokens: Option<Arc<Tokens>>,
     /// The newest refresh token of the session that was refreshed for it.
     pub(crate) session_key: Option<SessionKey>,
-    /// It ends with its session.
+    /// Tells whether the request ends with its session.
     pub(crate) ends_with_session: bool,
 }
 
 /// The things that go back to the client of a request together with the answer.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
-    /// `Set-Cookie` headers for the final response, whoever makes that: see [`Reply::cookies`].
+    /// `Set-Cookie` headers for the final response, whether the app or Portcullis makes it: see [`Reply::cookies`].
     pub(crate) new_cookies: Option<NewCookies>,
-    /// `Strict-Transport-Security`, where it is to be sent.
+    /// `Strict-Transport-Security`, if it is to be sent.
     pub(crate) hsts: Option<HeaderValue>,
-    /// A 1xx of the app has gone out.
+    /// Tells whether a 1xx of the app has been sent to the client.
     pub(crate) had_interim: bool,
     refused: OnceLock<ReasonCode>,
     note: OnceLock<Box<str>>,
@@ -91,7 +91,7 @@ pub(crate) struct Reply {
 /// The way of a request to its app.
 #[derive(Default)]
 pub(crate) struct ToApp {
-    /// An address that was chosen already, and is not used yet.
+    /// An address that was chosen but is not used yet.
     pub(crate) peer: Option<Box<HttpPeer>>,
     /// The kind of connection that it takes.
     pub(crate) way: Option<Way>,
@@ -101,17 +101,17 @@ pub(crate) struct ToApp {
     pub(crate) tried: Vec<SocketAddr>,
     /// The app's host name that is to be looked up before an address is chosen.
     pub(crate) look_up: Option<Arc<Name>>,
-    /// The number of times that this was necessary.
+    /// The number of look-ups that were necessary.
     pub(crate) looked_up: usize,
     /// The number of times that it was sent again, or was to be sent on a connection that was no longer good.
     pub(crate) repeated: usize,
-    /// The place that it waits for before it is tried again: no descriptor was left.
+    /// The place that it waits for before it is tried again, because no descriptor was left.
     pub(crate) place: Option<Place>,
-    /// One of the addresses did not answer in time.
+    /// Tells whether one of the addresses did not answer in time.
     pub(crate) connect_timed_out: bool,
 }
 
-/// A request that may go to its app, on its way there: what was decided about it stays as it is.
+/// A request that may go to its app, on its way there. The decision about it can no longer change.
 pub(crate) struct Permitted<'a> {
     /// Its right to go there.
     pub(crate) permit: &'a Permit,
@@ -138,7 +138,7 @@ impl std::fmt::Debug for Context {
 }
 
 impl Context {
-    /// A request that begins now, with this state.
+    /// Begins a request, with this state.
     pub(crate) fn new(state: Arc<State>, connection: Option<Arc<ExchangeControl>>) -> Self {
         let arrival = Arrival {
             state,
@@ -154,12 +154,12 @@ impl Context {
         Self { arrival, decided, reply, to_app, trace: None }
     }
 
-    /// The reason why it was refused, or else why it passed.
+    /// Returns the reason why the request was refused or, if it was not refused, why it passed.
     pub(crate) fn reason(&self) -> Option<ReasonCode> {
         self.reply.refused.get().copied().or_else(|| self.decided.reason())
     }
 
-    /// The request on its way to the app; an error if nothing permits it to go there.
+    /// Returns the request on its way to the app. Fails if nothing permits it to go there.
     pub(crate) fn permitted(&mut self) -> Result<Permitted<'_>> {
         let Self { arrival, decided, reply, to_app, trace } = self;
         let (arrival, decided) = (&*arrival, &*decided);
@@ -173,19 +173,19 @@ impl Context {
 }
 
 impl Arrival {
-    /// The client's address, as far as proxies are trusted.
+    /// Returns the client's address. Forwarding fields count only as far as proxies are trusted.
     pub(crate) fn client_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let connection = self.connection.as_ref()?;
         let proxies = &self.state.trusted_proxies;
         Some(Origin::new(headers, connection.peer(), connection.tls(), proxies).client())
     }
 
-    /// The one who is behind a line of the audit log.
+    /// Returns the cause for a line of the audit log.
     pub(crate) fn cause(&self) -> Option<Cause> {
         Some(Cause { request_id: self.request_id.clone()?, address: self.client })
     }
 
-    /// Lets the response say that its connection takes no further request while the server stops.
+    /// If the server is stopping, lets the response say that its connection takes no further request.
     pub(crate) fn close_while_stopping(&self, exchange: &mut Session) {
         if self.connection.as_ref().is_some_and(|connection| connection.is_closing()) {
             exchange.set_keepalive(None);
@@ -194,20 +194,20 @@ impl Arrival {
 }
 
 impl Decided {
-    /// Whose the request is.
+    /// Returns the identity that the request belongs to.
     pub(crate) fn identity(&self) -> Option<&Arc<Identity>> {
         self.permit.as_ref().and_then(Permit::identity).or(self.user.as_ref())
     }
 
-    /// The reason why it passes, or is served.
+    /// Returns the reason why the request passes or is served.
     fn reason(&self) -> Option<ReasonCode> {
         self.permit.as_ref().map(Permit::reason).or(self.served)
     }
 }
 
 impl Reply {
-    /// The cookies for the final response, whose head goes out now. There are none where they are no longer the
-    /// newest, or where they would bring back a session that was ended meanwhile, or a JWT that was revoked: see
+    /// Returns the cookies for the final response, whose head goes out now. Returns none if they are no longer the
+    /// newest, or if they would bring back a session that has ended in the meantime or a JWT that was revoked: see
     /// `session/cookie_changes.rs`.
     pub(crate) fn cookies(&self, arrival: &Arrival, decided: &Decided) -> &[HeaderValue] {
         let (Some(cookies), Some(app)) = (&self.new_cookies, &arrival.app) else { return &[] };
@@ -220,17 +220,17 @@ impl Reply {
         if sessions.may_change_cookies(cookies, &asker) { &cookies.headers } else { &[] }
     }
 
-    /// Notes why the request is refused. The first reason counts: it is the most precise one.
+    /// Notes why the request is refused. The first reason counts, because it is the most precise one.
     pub(crate) fn refuse(&self, reason: ReasonCode) {
         let _an_earlier_one_stays = self.refused.set(reason);
     }
 
-    /// Takes a note for the log, which it is told together with the reason.
+    /// Keeps a note, which goes into the log together with the reason.
     pub(crate) fn note(&self, note: Box<str>) {
         let _an_earlier_one_stays = self.note.set(note);
     }
 
-    /// The comparison by which the request was refused, where it is.
+    /// Returns the comparison by which the request was refused, if there was one.
     pub(crate) fn detail(&self) -> Option<&str> {
         self.note.get().map(|note| &**note)
     }

@@ -1,5 +1,5 @@
-//! The answers of our own endpoints; those to browsers (login, user, logout) are made here. `access/endpoint.rs` says
-//! which endpoints there are.
+//! The answers of our own endpoints. The answers to browsers (login, user, logout) are made here. `access/endpoint.rs`
+//! lists the endpoints.
 
 use std::sync::Arc;
 
@@ -16,14 +16,12 @@ use crate::gateway::answer::Answer;
 use crate::gateway::context::{Arrival, Context, Decided, Reply};
 use crate::gateway::request_body::RequestError;
 use crate::gateway::state::{App, State};
-use crate::gateway::{
-    backchannel_logout, fusionauth_webhook, request_body, secure_transport, session_cookies,
-};
+use crate::gateway::{backchannel_logout, provider_webhook, request_body, secure_transport, session_cookies};
 use crate::session::{BodyKind, Tokens, parse_credentials, unavailable};
 use crate::telemetry::access_log::text;
 use crate::telemetry::audit::{self, Event};
 
-/// Answers a call of one of our endpoints.
+/// Answers a request to one of our endpoints.
 pub(super) async fn answer(
     call: Call,
     app: &App,
@@ -35,7 +33,7 @@ pub(super) async fn answer(
         Call::Login => login(arrival, app, exchange, decided, reply).await,
         Call::Logout => Ok(logout(&arrival.state, app, exchange, reply).await),
         Call::BackchannelLogout => backchannel_logout::answer(arrival, app, exchange).await,
-        Call::FusionAuthWebhook => fusionauth_webhook::answer(arrival, app, exchange).await,
+        Call::Webhook => provider_webhook::answer(arrival, app, exchange).await,
         Call::User(identity) => {
             let answer = user_object(app, &identity);
             decided.user = Some(identity);
@@ -57,7 +55,7 @@ async fn login(
         Err(RequestError::Broken(error)) => Err(error),
         Err(RequestError::Refused(problem)) => {
             if matches!(problem.reason, ReasonCode::LoginBody | ReasonCode::UnsupportedMediaType) {
-                // Only the sender is told what came: the name of a field may be a piece of a password.
+                // Only the sender is told which fields came, because the name of a field may be part of a password.
                 debug!(
                     request_id = text(arrival.request_id.as_ref()),
                     app = app.name,
@@ -105,7 +103,7 @@ async fn try_login(
     Ok(tokens)
 }
 
-/// Answers a logout: the session is over in any case, also if the provider is down.
+/// Answers a logout. The session is over in any case, even if the provider is down.
 async fn logout(state: &State, app: &App, exchange: &Session, reply: &mut Reply) -> Answer {
     let PresentedSession { presented, grant, identity } = presented_session(state, app, exchange);
     reply.new_cookies = Some(session_cookies::cleared(app, exchange.req_header(), presented));

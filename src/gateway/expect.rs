@@ -1,7 +1,7 @@
-//! `Expect: 100-continue` (RFC 9110 section 10.1.1): answered here, and never passed on.
+//! Handles `Expect: 100-continue` (RFC 9110 section 10.1.1). The gateway answers it and never passes it on.
 //!
-//! An app that sees it may answer from the head alone and take what comes next for another request, while the body is
-//! on its way to it. Without it, an app has to read the body or to close the connection.
+//! An app that sees the field may answer after the head, while the body is on its way. The app may then take the body
+//! for another request. Without the field, an app has to read the body or to close the connection.
 
 use http::{HeaderValue, Version, header};
 use pingora_core::Result;
@@ -10,14 +10,14 @@ use pingora_proxy::Session;
 
 use crate::syntax::framing_fields::expects_continue;
 
-/// Tells whether the client may wait for 100 before it sends its body. A client of HTTP/1.0 knows no 100; over HTTP/2
-/// the field was dropped.
+/// Tells whether the client may wait for a 100 before it sends its body. A client of HTTP/1.0 knows no 100. Over
+/// HTTP/2, the field was already removed.
 fn is_awaited(request: &RequestHeader) -> bool {
     let values = request.headers.get_all(header::EXPECT).iter().map(HeaderValue::as_bytes);
     request.version == Version::HTTP_11 && expects_continue(values)
 }
 
-/// Tells a client that waits for it to send its body. To be called once it is certain that somebody wants it.
+/// Asks a client that waits for a 100 to send its body. Call this once it is certain that the body is wanted.
 pub(super) async fn go_on(exchange: &mut Session) -> Result<()> {
     if !exchange.req_header().headers.contains_key(header::EXPECT) {
         return Ok(());
@@ -26,7 +26,7 @@ pub(super) async fn go_on(exchange: &mut Session) -> Result<()> {
         && exchange.response_written().is_none()
         && !exchange.as_mut().is_body_done();
     if is_due {
-        // Pingora would otherwise take it for a final answer before the body's end.
+        // Otherwise Pingora would take the 100 for a final answer before the end of the body.
         exchange.set_close_on_response_before_downstream_finish(false);
         exchange.write_continue_response().await?;
         exchange.set_close_on_response_before_downstream_finish(true);

@@ -1,4 +1,4 @@
-//! Requests that break off: finds who is to blame, and tells the client.
+//! Requests that break off: finds out who caused the failure, and tells the client.
 
 use std::io;
 
@@ -40,10 +40,11 @@ pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Cont
     log(app, request_id, &problem, error, started);
     let error_code = problem.status.as_u16();
     if started {
-        // The app's answer is already on its way: only closing tells the client that it is incomplete.
+        // The app's answer is already on its way. Only the end of the connection tells the client that the answer is
+        // incomplete.
         return FailToProxy { error_code, can_reuse_downstream: false };
     }
-    // The app's failure is not the client's: its connection goes on, where the request can be read to its end.
+    // The app's failure does not end the client's connection, if the request can be read to its end.
     let is_the_apps =
         matches!(*error.esource(), ErrorSource::Upstream) || problem.code == Code::UpstreamTimeout;
     let can_be_read = exchange.is_body_done() || early_answer::has_short_body(exchange.req_header());
@@ -54,7 +55,7 @@ pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Cont
     }
     let written = Answer::from(&problem).send(exchange, context).await.is_ok();
     if written && may_continue {
-        // What is not read in time ends the connection: the listener sees the unread rest.
+        // If the rest is not read in time, the connection ends, because the listener sees that something is unread.
         let _ = exchange.drain_request_body().await;
         if let Some(connection) = connection {
             connection.continue_after_failure();
@@ -63,7 +64,7 @@ pub(super) async fn answer(exchange: &mut Session, error: &Error, context: &Cont
     FailToProxy { error_code, can_reuse_downstream: written && may_continue }
 }
 
-/// Logs a request that broke off. `started`: its answer is on its way.
+/// Logs a request that broke off. `started` tells whether its answer is already on its way.
 fn log(app: Option<&str>, request_id: Option<&str>, problem: &Problem, error: &Error, started: bool) {
     let code = problem.code.as_str();
     let source = error.esource().as_str();
@@ -93,20 +94,20 @@ fn log(app: Option<&str>, request_id: Option<&str>, problem: &Problem, error: &E
     }
 }
 
-/// The reason why an app's head was refused, if that is the error. Other errors may quote what the app has said, so
-/// they are not logged.
+/// Returns the reason why an app's head was refused, if the error is such a refusal. Other errors are not logged,
+/// because they may quote the app's bytes.
 fn refusal(error: &Error) -> Option<AppHeadRefusal> {
     let cause = error.root_cause();
     let from_io = || cause.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<AppHeadRefusal>();
     cause.downcast_ref::<AppHeadRefusal>().or_else(from_io).copied()
 }
 
-/// The one who has made a request fail.
+/// The party that made a request fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Culprit {
-    /// It has left, or takes nothing: there is nobody to answer, and nothing to mend.
+    /// The client has left, or takes no bytes. Nobody is left to answer, and nothing to mend.
     Client,
-    /// The client is there, and sends what makes no sense.
+    /// The client is still there, but its request makes no sense.
     Request,
     App,
     SlowApp,
@@ -114,7 +115,7 @@ enum Culprit {
     Gateway,
 }
 
-/// Finds the culprit by where the exchange broke, and how. `is_of_app`: an app was asked.
+/// Finds the culprit by the place and the kind of the error. `is_of_app` tells whether an app was asked.
 fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
     use ErrorType::{
         ConnectTimedout, ConnectionClosed, H2Error, HTTPStatus, InvalidHTTPHeader, ReadError, ReadTimedout,
@@ -129,13 +130,13 @@ fn culprit(source: &ErrorSource, kind: &ErrorType, is_of_app: bool) -> Culprit {
         (ErrorSource::Upstream, _) => Culprit::App,
         (ErrorSource::Downstream, _) if is_of_connection => Culprit::Client,
         (ErrorSource::Downstream, _) | (_, InvalidHTTPHeader | HTTPStatus(400)) => Culprit::Request,
-        // Pingora does not say whose connection it was. Before an app is asked there is only the client's.
+        // Pingora does not say which connection failed. Before an app is asked, there is only the client's.
         _ if is_of_connection && !is_of_app => Culprit::Client,
         _ => Culprit::Gateway,
     }
 }
 
-/// The problem that the client is told. `None`: there is nobody to answer.
+/// Returns the problem for the client. Returns `None` if nobody is left to answer.
 fn problem(error: &Error, connection: Option<&ExchangeControl>, to_app: &ToApp) -> Option<Problem> {
     let too_late = Problem::new(Code::UpstreamTimeout, "The app did not answer in time.");
     match connection.and_then(ExchangeControl::ended) {

@@ -6,13 +6,13 @@ use pingora_http::RequestHeader;
 use crate::syntax::framing_fields::ConnectionOptions;
 use crate::syntax::list_field;
 
-/// The field in which peers from before HTTP/1.1 say for what time they keep a connection.
+/// The field in which peers from before HTTP/1.1 say how long they keep a connection.
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The field that some clients send to a proxy instead of `Connection`.
 pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// The fields of a request that are for one hop, whatever its `Connection` names.
+/// The fields of a request that are for one hop only, even if its `Connection` does not name them.
 pub(super) const OF_REQUESTS: [HeaderName; 10] = [
     header::TE,
     header::TRAILER,
@@ -26,16 +26,15 @@ pub(super) const OF_REQUESTS: [HeaderName; 10] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// The fields that `Connection` says are for this hop only.
+/// Returns the fields that `Connection` names as fields for this hop only.
 pub(super) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     list_field::of(headers, &header::CONNECTION)
         .filter_map(|name| HeaderName::from_bytes(name).ok())
         .collect()
 }
 
-/// Tells whether a client of HTTP/1.x keeps its connection after the answer, by all that its `Connection` fields say
-/// (RFC 9112 section
-/// 9.3).
+/// Tells whether a client of HTTP/1.x keeps its connection after the answer. All its `Connection` fields count (RFC
+/// 9112 section 9.3).
 pub(super) fn persists(request: &RequestHeader) -> bool {
     ConnectionOptions::of(&request.headers).persists(request.version == Version::HTTP_11)
 }

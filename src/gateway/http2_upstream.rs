@@ -1,12 +1,12 @@
 //! Requests to an app that speaks HTTP/2.
 //!
-//! They take this way and not Pingora's. Pingora takes nothing of an answer while it waits for the app to take a
-//! message. So an app that takes messages only between its answers would stand still for ever, an app that has refused
-//! an upload would not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks,
-//! which it does not know.
+//! They do not use Pingora's own way. Pingora reads nothing of an answer while it waits for the app to take a message.
+//! So an app that takes messages only between its answers would hang for ever, an app that has refused an upload would
+//! not be heard, and nobody would notice that a client has left. A client of HTTP/1.0 would get chunks, which it does
+//! not know.
 //!
-//! All requests take this way, so that those without a large body share connections. Everything else is as for other
-//! apps: the functions that Pingora's phases call are called in the same order.
+//! All requests take this way, so that those without a large body share connections. Everything else is
+//! done as for other apps: this module calls the functions of Pingora's phases, in the same order.
 
 mod upload;
 
@@ -28,7 +28,7 @@ use crate::upstream::{Way, http2};
 
 use upload::Upload;
 
-/// Tells whether a request holds up no other on its connection, though the app takes nothing of its body.
+/// Tells whether a request cannot hold up others on its connection, even if the app takes nothing of its body.
 fn is_harmless(exchange: &mut Session) -> bool {
     exchange.as_mut().is_body_empty()
         || early_answer::has_body_within(exchange.req_header(), http2::HARMLESS_BODY)
@@ -38,11 +38,11 @@ fn is_harmless(exchange: &mut Session) -> bool {
 pub(super) enum Proxied {
     /// Its answer has been passed on.
     Answered,
-    /// The app does not speak HTTP/2: Pingora takes it there.
+    /// The app does not speak HTTP/2. Pingora passes the request on.
     OverHttp1,
 }
 
-/// Takes a request to the app and its answer back, again where that is right.
+/// Takes a request to the app and its answer back. Sends the request again if that is safe.
 pub(super) async fn proxy(
     permitted: &mut Permitted<'_>,
     outgoing: &Outgoing,
@@ -50,9 +50,10 @@ pub(super) async fn proxy(
 ) -> Result<Proxied> {
     loop {
         let mut peer = upstream_choice::peer(exchange, permitted).await?;
-        // Also where the app wants HTTP/1.1 by now: see below.
+        // The app may also have changed to HTTP/1.1 in the meantime: see below.
         if !http2::is_offered(&peer) {
-            // Or the next one's turn would be lost: with two addresses, one would never have any.
+            // The address is kept, or it would lose its turn. With two addresses, one of them would then never have a
+            // turn.
             permitted.to_app.peer = Some(peer);
             return Ok(Proxied::OverHttp1);
         }
@@ -65,7 +66,7 @@ pub(super) async fn proxy(
             Ok(Some((mut upstream, is_reused))) => {
                 let called = call(permitted, outgoing, &peer, &mut upstream, exchange).await;
                 if matches!(&called, Err(error) if *error.etype() == ErrorType::ReadTimedout) {
-                    // It may be the connection that does not answer.
+                    // The connection itself may be the reason why nothing arrives.
                     upstream.conn.mark_shutdown();
                 }
                 outgoing.connections.close(upstream, &peer);
@@ -122,7 +123,8 @@ async fn call(
         Upload::new(sending, exchange, timeouts.idle, socket, permitted.arrival.connection.clone());
     let mut answer = Answer { upstream, has_head: false, has_body: false };
     loop {
-        // Usually the client's connection knows how long the app is waited for, and it is always read; but not here.
+        // Usually the client's connection measures how long the app may take, because it is always read. Here it is not
+        // read.
         let patience = if answer.has_head { timeouts.idle } else { timeouts.response };
         answer.upstream.read_timeout = upload.is_deaf(exchange).then_some(patience);
         let part = tokio::select! {
@@ -138,7 +140,7 @@ async fn call(
     }
 }
 
-/// The head that the app sees.
+/// Makes the head that the app sees.
 async fn request_head(
     permitted: &mut Permitted<'_>,
     mark: &Mark,
@@ -173,7 +175,7 @@ async fn pass_on(permitted: &mut Permitted<'_>, mut part: HttpTask, exchange: &m
             {
                 head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
             }
-            // Pingora writes no other to a connection of HTTP/1.x.
+            // Pingora writes only this version to a connection of HTTP/1.x.
             head.set_version(Version::HTTP_11);
         }
         HttpTask::Trailer(Some(trailers)) => {
@@ -192,7 +194,7 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// The next part. Nothing is lost where this is given up before it is ready.
+    /// Returns the next part. If the caller drops it before it is ready, nothing is lost.
     async fn next(&mut self) -> Result<HttpTask> {
         if !self.has_head {
             self.upstream.read_response_header().await?;

@@ -6,7 +6,7 @@ use crate::connection::exchange_control::ExchangeHandle;
 use crate::connection::exchange_end::EndReason;
 use crate::session::StreamSession;
 
-/// Every open stream of a session. Bounded by the connections there are.
+/// Every open stream of a session. The number of connections bounds their number.
 #[derive(Debug, Default)]
 pub(crate) struct OpenStreams {
     streams: Mutex<Vec<OpenStream>>,
@@ -19,18 +19,19 @@ struct OpenStream {
 }
 
 impl OpenStreams {
-    /// Enters a stream.
+    /// Adds a stream.
     pub(super) fn add(&self, exchange: ExchangeHandle, session: StreamSession) {
         self.with(|streams| streams.push(OpenStream { exchange, session }));
     }
 
-    /// Forgets streams that are over, and ends those whose session is. Returns how many it ended.
+    /// Forgets streams that are over, and ends streams whose session is over. Returns the number of streams that it
+    /// ended.
     pub(super) fn review(&self, lives: impl Fn(&StreamSession) -> bool) -> usize {
         self.with(|streams| {
             streams.retain(|stream| !stream.exchange.is_over());
             let open = streams.len();
             streams.retain(|stream| lives(&stream.session) || !stream.exchange.end(EndReason::SessionEnded));
-            // What a crowd left behind is given back.
+            // Memory that a large number of streams needed is given back.
             if streams.capacity() > 4 * streams.len().max(256) {
                 streams.shrink_to_fit();
             }
@@ -38,7 +39,7 @@ impl OpenStreams {
         })
     }
 
-    /// The number of those that are open.
+    /// Returns the number of open streams.
     pub(crate) fn len(&self) -> usize {
         self.with(|streams| streams.iter().filter(|stream| !stream.exchange.is_over()).count())
     }

@@ -1,4 +1,4 @@
-//! Pingora's phases, in which a request goes through the gateway. Each one calls what does its work.
+//! Pingora's phases, in which a request goes through the gateway. Each of them calls the function that does its work.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway whose requests begin with the state of their moment.
+    /// Makes a gateway in which each request begins with the state that is current at that moment.
     pub(crate) fn new(current: Arc<CurrentState>, clients: Arc<Connections>) -> Self {
         Self { current, outgoing: Outgoing::new(clients) }
     }
@@ -40,11 +40,11 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        // The connection of an HTTP/2 stream; HTTP/1.x tells by `on_connection_reuse`.
+        // This is the connection of an HTTP/2 stream. For HTTP/1.x, `on_connection_reuse` gives the connection.
         Context::new(self.current.load(), exchange_control::of_this_stream())
     }
 
-    /// No modules: nothing compresses, nothing buffers.
+    /// Adds no modules, so nothing compresses and nothing buffers.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     fn on_connection_reuse(
@@ -127,7 +127,7 @@ impl ProxyHttp for Gateway {
         _context: &mut Context,
     ) -> Result<()> {
         if is_end && body.as_ref().is_some_and(Bytes::is_empty) {
-            // Pingora would write an empty chunk for it, which is the end, and then the end.
+            // Pingora would write an empty chunk for it, which already means the end, and then the end once more.
             *body = None;
         }
         Ok(())
@@ -161,7 +161,7 @@ impl ProxyHttp for Gateway {
     }
 
     fn suppress_error_log(&self, _exchange: &Session, _context: &Context, _error: &Error) -> bool {
-        // `failure` logs what matters; Pingora's own line would quote the request's target.
+        // `failure` logs the important facts. Pingora's own line would quote the request's target.
         true
     }
 

@@ -1,14 +1,15 @@
-//! Headers changed as the `http` crate has them.
+//! Changes header fields in the form of the `http` crate.
 //!
-//! Through `pingora_http` every header that is set costs several times as much: its name is parsed each time, and a
-//! second map keeps how each name is spelled. That map is given up here. Names go on in lower case, as with any HTTP/2
-//! hop, except those of a WebSocket's handshake, which some servers and clients know in one spelling only.
+//! With `pingora_http`, setting a field costs several times as much: its name is parsed each time, and a second map
+//! keeps the spelling of each name. This module gives up that map. Names are sent in lower case, as by any HTTP/2 hop.
+//! The names of a WebSocket's handshake are an exception, because some servers and clients know only one spelling of
+//! them.
 
 use http::{HeaderMap, HeaderName, Request, Response, request, response};
 use pingora_core::Result;
 use pingora_http::{RequestHeader, ResponseHeader};
 
-/// As RFC 6455 section 4 spells them.
+/// The names as RFC 6455 section 4 spells them.
 const WEB_SOCKET_NAMES: [&str; 7] = [
     "Connection",
     "Upgrade",
@@ -19,7 +20,7 @@ const WEB_SOCKET_NAMES: [&str; 7] = [
     "Sec-WebSocket-Version",
 ];
 
-/// Changes a request's headers, and leaves all else of it.
+/// Changes a request's header fields, and nothing else in the request.
 pub(super) fn change_request(
     request: &mut RequestHeader,
     is_web_socket: bool,
@@ -50,7 +51,7 @@ pub(super) fn change_request(
     Ok(())
 }
 
-/// Changes a response's headers, and leaves all else of it.
+/// Changes a response's header fields, and nothing else in the response.
 pub(super) fn change_response(
     response: &mut ResponseHeader,
     is_web_socket: bool,

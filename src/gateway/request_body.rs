@@ -15,11 +15,11 @@ use crate::gateway::expect;
 use crate::session::{BodyFormat, BodyKind};
 use crate::syntax::framing_fields::content_length;
 
-/// The ways in which a request of one of our endpoints comes to nothing.
+/// The reasons why a request to one of our endpoints has no result.
 pub(super) enum RequestError {
-    /// It is answered with a problem.
+    /// The request is answered with a problem.
     Refused(Problem),
-    /// Its client's connection broke.
+    /// The client's connection broke.
     Broken(Box<Error>),
 }
 
@@ -52,7 +52,7 @@ impl Drop for Body {
     }
 }
 
-/// Tells what a body is, by its head. A field that comes twice has two readings, and is taken for none that is known.
+/// Finds the format of a body from the head. A field that comes twice has two meanings, so its value counts as unknown.
 pub(super) fn format(headers: &HeaderMap, accepted: &'static [BodyKind]) -> Result<BodyFormat, Problem> {
     let only = |name: HeaderName| {
         let mut values = headers.get_all(name).iter().map(HeaderValue::as_bytes);
@@ -62,7 +62,7 @@ pub(super) fn format(headers: &HeaderMap, accepted: &'static [BodyKind]) -> Resu
     BodyFormat::from_headers(only(header::CONTENT_TYPE), only(header::CONTENT_ENCODING), accepted)
 }
 
-/// Reads a whole body of at most `max_size` bytes. No deadline but `login_body_timeout` holds for it.
+/// Reads a whole body of at most `max_size` bytes. Its only deadline is `login_body_timeout`.
 pub(super) async fn read(
     limits: &config::Limits,
     max_size: usize,

@@ -35,7 +35,8 @@ fn status(exchange: &Session) -> Option<u16> {
     exchange.response_written().map(|response| response.status.as_u16())
 }
 
-/// Writes the line of a request that is over, if it is wanted. Nothing is read nor formatted for one that is not.
+/// Writes the access log's line of a request that is over, if the line is wanted. Otherwise nothing is read or
+/// formatted.
 fn write_access_log(exchange: &Session, context: &Context, error: Option<&Error>) {
     let is_wanted = match context.arrival.state.access_log {
         AccessLog::All => true,

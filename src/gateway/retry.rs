@@ -1,4 +1,4 @@
-//! Requests that failed at the app: decides which of them are sent again.
+//! Decides which of the requests that failed at the app are sent again.
 
 use std::io;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::upstream::{Choice, http2, is_too_late, to_look_up};
 /// after the other.
 const MAX_REPEATED: usize = 4;
 
-/// The number of look-ups of a host name that one request may need before a connection is made. An answer is good for a
-/// second, so this suffices for every address that is tried.
+/// The number of look-ups of a host name that one request may need before a connection is made. Each result is good for
+/// a second, so this suffices for every address that is tried.
 const MAX_LOOK_UPS: usize = 8;
 
-/// The app has chosen HTTP/1.1, and nothing has been sent: the request is to go by a connection that is lent to it.
+/// The app has chosen HTTP/1.1, and nothing has been sent yet. The request is to use a connection that is lent to it.
 #[derive(Debug, thiserror::Error)]
 #[error("the app could have chosen HTTP/2")]
 struct ChoseHttp1;
 
-/// Lets a request whose app has chosen HTTP/1.1 leave its connection for one that is lent, where both directions are
-/// followed: Pingora sends it again. It leaves one connection at most. Where each of several addresses is still to be
-/// asked, it goes by the next one as it is.
+/// Moves a request whose app has chosen HTTP/1.1 to a lent connection, on which both directions are watched. For that,
+/// Pingora sends the request again. A request leaves at most one connection. If several addresses still have to be
+/// asked for their version, the request uses the next connection as it is.
 pub(super) fn on_a_lent_connection(
     choice: &Choice,
     repeated: usize,
@@ -43,19 +43,19 @@ pub(super) fn on_a_lent_connection(
     Err(Error::because(ErrorType::ConnectError, "the app has chosen HTTP/1.1", ChoseHttp1))
 }
 
-/// Decides about a request that failed after the connection was made. Sent again are: any that the app says it has not
-/// processed, and an idempotent one whose kept connection turns out to be closed. Nothing that has begun to be
-/// answered, nor whose body is not kept any more.
+/// Decides about a request that failed after the connection was made. A request is sent again if the app says that it
+/// has not processed it. An idempotent request is also sent again if its kept connection turns out to be closed. A
+/// request is never sent again if its answer has begun, or if its body is no longer kept.
 pub(super) fn decide(exchange: &Session, error: &mut Error, to_app: &mut ToApp, is_reused: bool) {
     let has_begun = exchange.response_written().is_some_and(|response| !response.status.is_informational());
     let can_be_repeated =
         !has_begun && !exchange.as_ref().retry_buffer_truncated() && to_app.repeated < MAX_REPEATED;
     let is_harmless = match error.etype() {
-        // `true` only where Pingora may speak HTTP/1.1 instead.
+        // The value is `true` only if Pingora may use HTTP/1.1 instead.
         ErrorType::H2Downgrade => Some(error.retry()),
-        // Whatever it was, the app may have done what was asked.
+        // The app may have done what was asked, whatever the error was.
         ErrorType::InvalidH2 => Some(false),
-        // It has all of it, or could have had.
+        // The app has the whole request, or may have it.
         _ if is_too_late(error) => Some(false),
         _ if error.root_cause().is::<ChoseHttp1>() => Some(true),
         _ => http2::was_not_processed(error).then_some(true),
@@ -70,8 +70,8 @@ pub(super) fn decide(exchange: &Session, error: &mut Error, to_app: &mut ToApp, 
     to_app.repeated += usize::from(error.retry());
 }
 
-/// A kept connection of HTTP/2 takes no more requests: another one may. Nothing has been sent. Returns false if it is
-/// not that.
+/// Lets a request use another connection if its kept connection of HTTP/2 takes no more requests. Nothing has been sent
+/// yet. Returns false for any other error.
 pub(super) fn after_a_stale_connection(to_app: &mut ToApp, error: &mut Error) -> bool {
     if !http2::is_stale(error) || to_app.repeated >= MAX_REPEATED {
         return false;
@@ -81,8 +81,8 @@ pub(super) fn after_a_stale_connection(to_app: &mut ToApp, error: &mut Error) ->
     true
 }
 
-/// No connection was made, since the app may have moved: its name is looked up, and an address chosen again. Returns
-/// false if it is not that.
+/// Lets a request look up the app's name and choose an address again. This is for a request without a connection whose
+/// app may have moved. Returns false for any other error.
 pub(super) fn after_an_old_answer(
     to_app: &mut ToApp,
     trace: Option<&mut RequestTrace>,
@@ -98,8 +98,8 @@ pub(super) fn after_an_old_answer(
     true
 }
 
-/// No descriptor was left for a connection to the app. Where an idle client makes room, it is tried again: nothing has
-/// been sent. Returns false if it is not that, or if nobody makes room.
+/// Lets a request try again if no descriptor was left for a connection to the app, and an idle client makes room.
+/// Nothing has been sent yet. Returns false for any other error, or if nobody makes room.
 pub(super) fn once_there_is_room(to_app: &mut ToApp, error: &mut Error, clients: &Arc<Connections>) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
     if to_app.repeated >= MAX_REPEATED || !cause.is_some_and(is_out_of_descriptors) {

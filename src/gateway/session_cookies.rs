@@ -1,4 +1,4 @@
-//! The `Set-Cookie` headers of a session, within what the browser may send back.
+//! The `Set-Cookie` fields of a session, within the sizes that the browser may send back.
 
 use std::borrow::Cow;
 
@@ -18,7 +18,7 @@ use crate::session::{Brought, Change, NewCookies, Sessions, Tokens};
 use crate::syntax::authority::Authority;
 use crate::syntax::redacted::Redacted;
 
-/// The reasons why tokens do not become cookies.
+/// The reasons why tokens cannot become cookies.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CookieError {
     #[error(transparent)]
@@ -29,8 +29,8 @@ pub(super) enum CookieError {
     Seal(#[from] Unspecified),
 }
 
-/// The cookies that a request brought, in a form that tells later if they were changed meanwhile. `None`: it brought
-/// none.
+/// Returns the cookies that a request brought, in a form by which a later change is recognised. Returns `None` if it
+/// brought none.
 fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     let rules = app.rules();
     let cookies = rules.cookies.read(headers);
@@ -49,7 +49,8 @@ fn brought(app: &App, headers: &HeaderMap) -> Option<Brought> {
     })
 }
 
-/// The cookies of a new session. Without a refresh token, one that is left of an older session goes.
+/// Returns the cookies of a new session. If it has no refresh token, the refresh token's cookie of an older session is
+/// cleared.
 pub(super) fn of_login(
     state: &State,
     app: &App,
@@ -58,7 +59,7 @@ pub(super) fn of_login(
     presented: Presented,
 ) -> Result<NewCookies, CookieError> {
     let mut headers = of_new_pair(state, app, tokens, presented)?;
-    // Another of the same name would come beside the new one, and make this login useless.
+    // A cookie of the same name in another scope would come beside the new one, and make this login useless.
     headers.extend(cleared_elsewhere(app, request, 1));
     let key = tokens.refresh_token.as_ref().map(|token| Sessions::key(&app.relying_party, token));
     let change = Change::Begin(Brought::tokens(app.rules().client_number, &tokens.access_token, key));
@@ -85,7 +86,7 @@ fn of_new_pair(
     of_pair(state, app, &tokens.access_token, refresh_token, &record, presented)
 }
 
-/// The cookies after a refresh. `refresh_token`: the newest one.
+/// Returns the cookies after a refresh. `refresh_token` is the newest one.
 pub(super) fn renewed(
     state: &State,
     app: &App,
@@ -102,7 +103,8 @@ pub(super) fn renewed(
     Ok(NewCookies { headers: Redacted(headers), change, before: brought(app, &request.headers) })
 }
 
-/// The cookies of a refresh. Where cookies are sealed, the refresh token's always comes anew, since it names the JWT.
+/// Returns the cookies of a refresh. If cookies are sealed, the refresh token's cookie is always new, because it names
+/// the JWT.
 fn of_refresh(
     state: &State,
     app: &App,
@@ -123,7 +125,7 @@ fn of_refresh(
     Ok(cookies)
 }
 
-/// The refresh token's cookies alone: it was replaced, and the JWT stays.
+/// Returns only the refresh token's cookies. The refresh token was replaced, and the JWT stays.
 pub(super) fn rotated(
     app: &App,
     refresh_token: &RefreshToken,
@@ -139,15 +141,16 @@ pub(super) fn rotated(
     Ok(NewCookies { headers: Redacted(headers), change, before: brought(app, &request.headers) })
 }
 
-/// Takes the session's cookies away, wherever the browser may have them.
+/// Clears the session's cookies in every scope in which the browser may have them.
 pub(super) fn cleared(app: &App, request: &RequestHeader, presented: Presented) -> NewCookies {
     let mut headers = app.cookies.clear(presented);
-    // Where a cookie of ours came twice, there is one that is not ours, or was once.
+    // If a cookie of ours came twice, one of them is not ours, or is an old one of ours.
     headers.extend(cleared_elsewhere(app, request, 2));
     NewCookies { headers: Redacted(headers), change: Change::Clear, before: brought(app, &request.headers) }
 }
 
-/// Clears what the browser may have in other scopes than ours of the cookies that came so often at least.
+/// Clears cookies of ours in the other scopes in which the browser may have them. Only cookies that came at least
+/// `at_least` times are cleared.
 fn cleared_elsewhere(app: &App, request: &RequestHeader, at_least: usize) -> Vec<HeaderValue> {
     let names = app.rules().cookies.names(&request.headers, at_least);
     if names.is_empty() {
@@ -173,7 +176,7 @@ fn of_pair(
     Ok(cookies)
 }
 
-/// The content of a refresh token's cookie: the token itself, unless cookies are sealed.
+/// Returns the content of a refresh token's cookie: the sealed token, or the token itself if cookies are not sealed.
 fn seal<'a>(
     app: &App,
     refresh_token: &'a RefreshToken,
@@ -204,7 +207,8 @@ fn sealed_record(
     }
 }
 
-/// The browser must be able to send both back together: a head that is refused for its size would lock the user out.
+/// Checks that the browser can send both tokens back together. A head that is refused for its size would lock the user
+/// out.
 fn check_size(state: &State, access_token: &str, refresh_token: &str) -> Result<(), CookieError> {
     let size = access_token.len() + refresh_token.len();
     if size > state.limits.max_header_size / 4 * 3 {

@@ -1,4 +1,5 @@
-//! Requests whose session is refreshed first, or is over: calls the provider, makes the cookies, and decides again.
+//! Requests whose session has to be refreshed first, or is over. This module calls the provider, makes the cookies, and
+//! decides again.
 
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ pub(super) async fn refresh<'a>(
     decide_again(pending, renewal)
 }
 
-/// Ends a session without the provider having said so, or clears cookies that are of no use.
+/// Ends a session although the provider has not ended it, or clears cookies that are of no use.
 pub(super) async fn end<'a>(
     state: &State,
     app: &App,
@@ -86,7 +87,7 @@ pub(super) async fn end<'a>(
             reply.new_cookies = Some(session_cookies::cleared(app, request, presented));
             return admit(app.rules(), destination, Err(reason));
         }
-        // The rightful browser may have lost a cookie; whoever it is gets nothing, and the session itself goes on.
+        // The rightful browser may have lost a cookie. The sender gets nothing, and the session itself goes on.
         Reason::NotBound | Reason::NotSealedHere => {
             audit::record(Event::RefreshRefused, reason.code(), &app.relying_party, None);
         }
@@ -96,15 +97,15 @@ pub(super) async fn end<'a>(
             }
         }
     }
-    // The browser may have the cookies of its new session by now, which must not be cleared.
+    // The browser may already have the cookies of its new session. Those must not be cleared.
     if reason != Reason::Revoked(Revocation::Session(EndedBy::AnotherLogin)) {
         reply.new_cookies = Some(session_cookies::cleared(app, request, presented));
     }
     ended(destination, reason)
 }
 
-/// The cookies of a refresh token that was replaced. They go out whatever becomes of the JWT: the old refresh token is
-/// dead.
+/// Returns the cookies of a refresh token that was replaced. They are sent even if the JWT turns out to be of no use,
+/// because the old refresh token is dead.
 fn rotated_cookies(
     app: &App,
     newest: &RefreshToken,

@@ -1,5 +1,5 @@
-//! The state that every request reads: the apps by host, and what they share. `process/build.rs` builds it from a
-//! configuration; another configuration makes another state.
+//! The state that every request reads: the apps by host, and the data that they share. `process/build.rs` builds it
+//! from a configuration. Another configuration makes another state.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Once};
@@ -16,7 +16,7 @@ use crate::access::routes::Route;
 use crate::access::session_tables::SessionTables;
 use crate::config::{self, Config};
 use crate::gateway::open_streams::OpenStreams;
-use crate::identity_provider::IdentityProvider;
+use crate::identity_provider::{IdentityProvider, Webhook};
 use crate::session::{CookieWriter, RelyingParty, Sessions};
 use crate::syntax::authority::Authority;
 use crate::system::clock::Clock;
@@ -31,25 +31,25 @@ pub struct State {
     pub apps: Vec<Arc<App>>,
     /// Every provider, in the configuration's order.
     pub providers: Vec<Arc<IdentityProvider>>,
-    /// Logins, refreshes, logouts.
+    /// The logins, refreshes and logouts.
     pub sessions: Sessions,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// `[server.limits]`.
     pub limits: config::Limits,
-    /// The requests that are logged.
+    /// Says which requests are logged.
     pub(crate) access_log: config::AccessLog,
-    /// OpenTelemetry traces; `None`: they are off.
+    /// OpenTelemetry traces. `None` if they are off.
     pub(crate) traces: Option<Arc<Traces>>,
-    /// WebSockets and event streams.
+    /// The open WebSockets and event streams.
     pub(crate) open_streams: Arc<OpenStreams>,
     /// The numbers of the providers, by which revocations name them.
     pub(crate) provider_numbers: Vec<ProviderNumber>,
     /// The token that the caller of an administrative request must show.
     pub(crate) admin_token: Option<config::Secret>,
-    /// The names by which the admin listener is asked.
+    /// The host names that requests to the admin listener use.
     pub(crate) admin_hosts: Vec<String>,
-    /// `https` at this port is where requests without TLS belong.
+    /// The port to which requests without TLS are redirected, with `https`.
     pub(crate) redirect_port: Option<u16>,
     /// `Strict-Transport-Security` for answers over TLS.
     pub(crate) hsts: Option<HeaderValue>,
@@ -59,22 +59,22 @@ pub struct State {
     refresh_ahead: u64,
 }
 
-/// The state for new requests. A request keeps the one that it began with.
+/// The state for new requests. A request keeps the state that it began with.
 #[derive(Debug)]
 pub struct CurrentState(ArcSwap<State>);
 
 impl CurrentState {
-    /// Begins with this one.
+    /// Begins with this state.
     pub fn new(state: Arc<State>) -> Self {
         Self(ArcSwap::new(state))
     }
 
-    /// The state now: no lock.
+    /// Returns the current state without a lock.
     pub fn load(&self) -> Arc<State> {
         self.0.load_full()
     }
 
-    /// Replaces it at once for all requests that come.
+    /// Replaces the state at once for all new requests.
     pub(crate) fn store(&self, state: Arc<State>) {
         self.0.store(state);
     }
@@ -88,9 +88,9 @@ pub(crate) struct Parts {
     pub(crate) providers: Vec<Arc<IdentityProvider>>,
     /// Logins, refreshes, logouts.
     pub(crate) sessions: Sessions,
-    /// OpenTelemetry traces; `None`: they are off.
+    /// OpenTelemetry traces. `None` if they are off.
     pub(crate) traces: Option<Arc<Traces>>,
-    /// The same for all states of a process.
+    /// The open streams, shared by all states of a process.
     pub(crate) open_streams: Arc<OpenStreams>,
     /// The same for all states of a process.
     pub(crate) memory: Arc<SessionTables>,
@@ -103,19 +103,21 @@ pub(crate) struct Parts {
 pub struct App {
     /// Its name, for logs.
     pub name: String,
-    /// Its sessions' rules, client and provider.
+    /// The rules of its sessions, its client and its provider.
     pub relying_party: Arc<RelyingParty>,
+    /// Reads the events of its provider's webhook; `None`: it takes none.
+    pub(crate) webhook: Option<Box<dyn Webhook>>,
     /// Writes its cookies.
     pub cookies: CookieWriter,
     /// Its hosts, sorted.
     pub(crate) hosts: Vec<String>,
     /// Its addresses.
     pub(crate) upstreams: Arc<Upstreams>,
-    /// Its login form's fields.
+    /// The fields of its login form.
     pub login: config::Login,
     /// Its time-outs.
     pub timeouts: config::Timeouts,
-    /// It receives the JWT.
+    /// Tells whether it receives the JWT.
     pub forward_access_token: bool,
     /// The metrics of its requests.
     pub(crate) metrics: AppMetrics,
@@ -125,7 +127,7 @@ pub struct App {
 }
 
 impl App {
-    /// An app with its settings.
+    /// Makes an app with its settings.
     pub(crate) fn new(
         settings: &config::App,
         relying_party: Arc<RelyingParty>,
@@ -135,6 +137,7 @@ impl App {
         hosts.sort_unstable();
         Self {
             name: settings.name.clone(),
+            webhook: relying_party.provider.webhook(settings),
             relying_party,
             cookies: CookieWriter::new(settings.cookies.clone()),
             hosts,
@@ -149,7 +152,8 @@ impl App {
         }
     }
 
-    /// The name of a route in logs and metrics: its pattern in the configuration, or the name of an endpoint of ours.
+    /// Returns the name of a route in logs and metrics: its pattern in the configuration, or the name of one of our
+    /// endpoints.
     pub(crate) fn route(&self, route: Route) -> &str {
         match route {
             Route::Unmatched => "-",
@@ -158,12 +162,12 @@ impl App {
         }
     }
 
-    /// The number of routes that the configuration has for it.
+    /// Returns the number of the app's routes in the configuration.
     pub(crate) fn configured_routes(&self) -> usize {
         self.routes.len()
     }
 
-    /// Says once that a session cookie came twice.
+    /// Warns once that a session cookie came twice.
     pub(crate) fn warn_of_duplicate_cookies(&self) {
         self.duplicate_cookies.call_once(|| {
             warn!(
@@ -173,7 +177,7 @@ impl App {
         });
     }
 
-    /// Says once that somebody has logged in whose browser drops the cookies.
+    /// Warns once that somebody has logged in with a browser that drops the cookies.
     pub(crate) fn warn_of_login_over_http(&self, host: &str) {
         self.logins_over_http.call_once(|| {
             warn!(
@@ -187,14 +191,14 @@ impl App {
         });
     }
 
-    /// The rules that decisions about it go by.
+    /// Returns the rules for decisions about the app.
     pub fn rules(&self) -> &AppRules {
         &self.relying_party.rules
     }
 }
 
 impl State {
-    /// A state of these parts, with the settings that requests read.
+    /// Makes a state of these parts, with the settings that requests read.
     pub(crate) fn new(config: &Config, parts: Parts) -> Self {
         let Parts { apps, providers, sessions, traces, open_streams, memory, clock } = parts;
         let tls = config.server.tls.as_ref();
@@ -224,7 +228,8 @@ impl State {
         }
     }
 
-    /// The app of a `Host` header: compared without port, case and the dot of an absolute name.
+    /// Returns the app of a `Host` field. The comparison ignores the port, the case and the final dot of an absolute
+    /// name.
     pub fn app(&self, host: &str) -> Option<&Arc<App>> {
         let index = self.by_host.get(Authority::parse(host.as_bytes())?.name())?;
         self.apps.get(*index)
@@ -235,26 +240,26 @@ impl State {
         &self.memory
     }
 
-    /// Takes revocations that another process knows.
+    /// Adds revocations that another process knows.
     pub(crate) fn take_revocations(&self, records: &[Record]) {
         self.memory.revocations.take(records, self.now());
     }
 
-    /// Unix seconds.
+    /// Returns the time in Unix seconds.
     pub(crate) fn now(&self) -> u64 {
         self.clock.now()
     }
 
-    /// Calls `then` with the knowledge of now, for a decision about an app.
+    /// Calls `then` with the current knowledge, for a decision about an app.
     pub(crate) fn with_knowledge<T>(
         &self,
         app: &App,
         keys_are_fresh: bool,
         then: impl FnOnce(&Knowledge<'_>) -> T,
     ) -> T {
-        // In this order: keys of a later generation under an earlier number are only verified once more.
+        // This order is safe: if newer keys are used with an older number, the only effect is one more verification.
         let keys_now = app.relying_party.provider.key_set_generation();
-        // What was verified by other rules, or with the keys of another provider, is verified once more.
+        // A token that was verified with other rules, or with another provider's keys, is verified once more.
         let key_generation = (app.rules().generation << 32).wrapping_add(keys_now);
         let keys = app.relying_party.provider.key_set();
         then(&Knowledge {
@@ -268,7 +273,7 @@ impl State {
     }
 }
 
-/// The index of the app of each host.
+/// Returns the index of the app for each host.
 fn by_host(apps: &[Arc<App>]) -> HashMap<String, usize> {
     let apps = apps.iter().enumerate();
     apps.flat_map(|(index, app)| app.hosts.iter().map(move |host| (host.clone(), index))).collect()

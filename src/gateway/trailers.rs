@@ -1,4 +1,4 @@
-//! The trailers of an app's response on their way to the client. Those of requests are not passed on at all.
+//! The trailers of an app's response, on their way to the client. The trailers of requests are not passed on at all.
 
 use http::{HeaderMap, HeaderName, header};
 use pingora_core::{Error, ErrorType, Result};
@@ -6,8 +6,9 @@ use pingora_core::{Error, ErrorType, Result};
 use crate::gateway::app_answer;
 use crate::gateway::state::App;
 
-/// Takes out what a trailer must not say (RFC 9110 section 6.5.1): what frames, routes or describes the message, what
-/// concerns sessions and authentication, and what only we may say about an identity. The rules of headers hold here.
+/// Removes fields that a trailer must not have (RFC 9110 section 6.5.1): fields that frame, route or describe the
+/// message, fields about sessions and authentication, and fields that only the gateway may set for an identity. The
+/// rules for header fields hold here too.
 pub(super) fn clean(app: &App, trailers: &mut HeaderMap) -> Result<()> {
     if app_answer::are_too_large(trailers) {
         return Error::e_explain(ErrorType::InvalidHTTPHeader, "the app's trailers are too large")

@@ -1,4 +1,4 @@
-//! The address of the app that a request goes to, and the next one where no connection is made.
+//! Chooses the address of the app that a request goes to, and another one if no connection is made.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use crate::syntax::grpc;
 use crate::system::unreachable::{Side, Unreachable};
 use crate::upstream::{Needs, http2};
 
-/// Addresses of one app that a request tries to connect to.
+/// The number of addresses of one app that a request tries to connect to.
 const MAX_CONNECT_ATTEMPTS: usize = 3;
 
-/// The things that all requests share on their way to apps.
+/// The data that all requests share on their way to apps.
 #[derive(Debug, Clone)]
 pub(super) struct Outgoing {
     /// The connections of HTTP/2 to apps.
     pub(super) connections: Arc<http2::Connections>,
-    /// The clients' connections, of which idle ones make room where a descriptor for an app is needed.
+    /// The clients' connections. Idle ones make room if a connection to an app needs a descriptor.
     pub(super) clients: Arc<Connections>,
     /// The mark that this process writes into every request.
     pub(super) mark: Mark,

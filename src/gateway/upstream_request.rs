@@ -1,5 +1,5 @@
-//! The request as the app sees it. Fields that only the gateway may write are taken out and written anew. Fields and
-//! cookies that the app must not see are taken out.
+//! The request as the app sees it. Fields that only the gateway may write are removed and written anew. Fields and
+//! cookies that the app must not see are removed.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ use crate::upstream::Way;
 
 /// Makes the head that the app sees, and lets the client send its body.
 ///
-/// This runs after Pingora has removed the headers that `Connection` names: what is set here, a client cannot remove.
+/// This runs after Pingora has removed the fields that `Connection` names. So a client cannot remove a field that is
+/// set here.
 pub(super) async fn complete(
     permitted: &mut Permitted<'_>,
     mark: &Mark,
@@ -55,12 +56,12 @@ pub(super) async fn complete(
         mark.add(&client.headers, headers);
     })?;
     if is_http2 && client.version == Version::HTTP_2 && client.headers.contains_key(header::TE) {
-        // Pingora has taken it out. It is the one value that HTTP/2 permits, and servers of gRPC look for it.
+        // Pingora has removed this field. HTTP/2 permits only this value, and gRPC servers expect it.
         upstream.insert_header(header::TE, "trailers")?;
     }
     if offer.is_some() {
-        // The app could have chosen HTTP/2. Pingora would keep this connection by rules of its own; the next one is
-        // lent.
+        // The app could have chosen HTTP/2. Pingora would keep this connection by its own rules, so it is closed. The
+        // next connection is a lent one.
         upstream.insert_header(header::CONNECTION, "close")?;
     }
     if client.headers.contains_key(header::EXPECT) {
@@ -72,7 +73,7 @@ pub(super) async fn complete(
     Ok(())
 }
 
-/// Tells the app whose request it is.
+/// Tells the app which identity the request has.
 fn tell_identity(
     permit: &Permit,
     app: &App,
@@ -88,7 +89,8 @@ fn tell_identity(
     if !app.forward_access_token {
         return;
     }
-    // `Authorization: Bearer <JWT>`, or none: an app that trusts ours must not get a client's own.
+    // The app gets `Authorization: Bearer <JWT>` or no such field. An app that trusts our field must not get the
+    // client's own.
     upstream.remove(header::AUTHORIZATION);
     if permit.identity().is_none() {
         return;
@@ -123,7 +125,7 @@ fn tell_origin(arrival: &Arrival, app: &Arc<App>, downstream: &RequestHeader, up
 
 fn remove_reserved(app: &App, is_from_proxy: bool, upstream: &mut HeaderMap) {
     let reserved = &app.rules().reserved_headers;
-    // Most requests have none, and then nothing is allocated.
+    // Most requests have no such field, and then nothing is allocated.
     let found: Vec<HeaderName> =
         upstream.keys().filter(|name| reserved.contains(name, is_from_proxy)).cloned().collect();
     for name in found {

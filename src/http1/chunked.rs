@@ -1,38 +1,39 @@
 //! The chunked transfer coding, read strictly (RFC 9112 section 7.1).
 //!
-//! Says which bytes are framing and which are data; [`crate::http1::merged_chunks`] makes a plain coding of it again.
+//! Finds out which bytes are framing and which are data. [`crate::http1::merged_chunks`] makes a plain coding from
+//! that.
 
-/// Hexadecimal digits of a chunk's size.
+/// The most hexadecimal digits of a chunk's size.
 const MAX_SIZE_DIGITS: u8 = 16;
 
-/// A body that is not chunked coding.
+/// The error for a body that is not in chunked coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the body's chunked coding is malformed")]
 pub(crate) struct Malformed;
 
-/// The bounds of one side.
+/// The limits for one side.
 #[derive(Debug)]
 struct Limits {
-    /// Bytes of chunk extensions. RFC 9112 section 7.1.1 asks for a limit.
+    /// The most bytes of chunk extensions. RFC 9112 section 7.1.1 asks for a limit.
     extensions: u32,
-    /// It holds for each chunk, not for all of a body's.
+    /// The limit of the extensions applies to each chunk, not to all chunks of a body together.
     for_each_chunk: bool,
-    /// Bytes of a trailer section.
+    /// The most bytes of a trailer section.
     trailers: u32,
-    /// White space may stand behind a size, where some old servers put it.
+    /// White space may follow a size. Some old servers write it.
     blanks: bool,
 }
 
 const OF_REQUESTS: Limits =
     Limits { extensions: 4 * 1024, for_each_chunk: false, trailers: 8 * 1024, blanks: false };
 
-/// An app is not an enemy, and may stream for days.
+/// The limits for an app, which is trusted more than a client, and may stream for days.
 const OF_ANSWERS: Limits =
     Limits { extensions: 16 * 1024, for_each_chunk: true, trailers: 64 * 1024, blanks: true };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Hexadecimal digits so far.
+    /// The number of hexadecimal digits so far.
     Size(u8),
     Blank,
     Extension,
@@ -48,24 +49,24 @@ enum State {
     Done,
 }
 
-/// Finds a chunked body's end, byte by byte, over any split of its bytes.
+/// Finds a chunked body's end, byte by byte. The bytes may come in pieces of any size.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder {
     limits: &'static Limits,
     state: State,
-    /// Of the current chunk: its size while that is read, then what is left of its data.
+    /// The size of the current chunk while the size is read, and then the number of bytes left of its data.
     remaining: u64,
     extensions: u32,
     trailers: u32,
 }
 
 impl Decoder {
-    /// For a client's body.
+    /// Makes a decoder for a client's body.
     pub(crate) const fn of_request() -> Self {
         Self::with(&OF_REQUESTS)
     }
 
-    /// For an app's body.
+    /// Makes a decoder for an app's body.
     pub(crate) const fn of_answer() -> Self {
         Self::with(&OF_ANSWERS)
     }
@@ -79,12 +80,12 @@ impl Decoder {
         self.state == State::Done
     }
 
-    /// Returns how many bytes that come next are data, whatever they are.
+    /// Returns how many of the next bytes are data, whatever they are.
     pub(crate) fn data_remaining(&self) -> u64 {
         if self.state == State::Data { self.remaining } else { 0 }
     }
 
-    /// `length` bytes of [`Self::data_remaining`] went past this decoder.
+    /// Notes that `length` bytes of [`Self::data_remaining`] were read elsewhere, and not through this decoder.
     pub(crate) fn skip_data(&mut self, length: u64) {
         self.remaining = self.remaining.saturating_sub(length);
         if self.remaining == 0 {
@@ -92,7 +93,7 @@ impl Decoder {
         }
     }
 
-    /// Reads framing up to the next data or the message's end, and says how many bytes of `input` that was.
+    /// Reads framing up to the next data or the message's end, and returns how many bytes of `input` that was.
     pub(crate) fn read_framing(&mut self, input: &[u8]) -> Result<usize, Malformed> {
         let mut read = 0;
         for byte in input {
@@ -105,7 +106,7 @@ impl Decoder {
         Ok(read)
     }
 
-    /// Goes past everything up to the message's end, and says how many bytes of `input` that was.
+    /// Follows everything up to the message's end, and returns how many bytes of `input` that was.
     pub(crate) fn follow(&mut self, input: &[u8]) -> Result<usize, Malformed> {
         let mut rest = input;
         while !rest.is_empty() && !self.is_done() {
@@ -122,7 +123,7 @@ impl Decoder {
         Ok(input.len() - rest.len())
     }
 
-    /// One byte of framing.
+    /// Reads one byte of framing.
     fn step(&mut self, byte: u8) -> Result<(), Malformed> {
         self.state = match (self.state, byte) {
             (State::Size(digits), _) if byte.is_ascii_hexdigit() => {
@@ -161,7 +162,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// One more byte that is neither size nor data.
+    /// Counts one more byte that is neither size nor data.
     fn extend(&mut self, next: State) -> Result<State, Malformed> {
         self.extensions += 1;
         if self.extensions > self.limits.extensions { Err(Malformed) } else { Ok(next) }
@@ -169,7 +170,7 @@ impl Decoder {
 
     fn add_digit(&mut self, digits: u8, byte: u8) -> Result<(), Malformed> {
         let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
-        // Below 2^59 before the shift, so below 2^63 after it: what follows us may count in a signed type.
+        // The size is below 2^59 before the shift, so below 2^63 after it. The next reader may count in a signed type.
         if digits >= MAX_SIZE_DIGITS || self.remaining >= 1 << 59 {
             return Err(Malformed);
         }

@@ -1,9 +1,9 @@
-//! The heads that are written to apps, or that apps send: they say where the body ends, and if another message
-//! may follow on the connection.
+//! The heads that are written to apps and that apps send. They state the end of the body, and if another message may
+//! follow on the connection.
 //!
-//! An app's head that has more than one meaning is refused by the rule of [`crate::syntax::app_head`], as far as the
-//! bytes are needed to see it. What else is odd passes, since Pingora reads it too and may refuse it; but then nothing
-//! may follow.
+//! An app's head with more than one meaning is refused by the rule of [`crate::syntax::app_head`], if only the bytes
+//! show it. Other oddities are let through, because Pingora reads the head too and may refuse it. But after such a
+//! head, nothing may follow on the connection.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::syntax::list_field::{members, trim};
 /// The end of a body (RFC 9112 section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyEnd {
-    /// There is none.
+    /// There is no body.
     None,
     /// After this many bytes, at least one.
     Length(u64),
     /// After the last chunk.
     Chunked,
-    /// With the connection, or it is not known where.
+    /// At the end of the connection, or at an unknown place.
     Unknown,
 }
 
@@ -30,21 +30,21 @@ pub(crate) enum BodyEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestHead {
     pub(crate) body: BodyEnd,
-    /// The answer has no body (RFC 9110 section 9.3.2).
+    /// True for a HEAD request: the answer has no body (RFC 9110 section 9.3.2).
     pub(crate) is_head: bool,
 }
 
 /// The head of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct AnswerHead {
-    /// 1xx except 101: another head follows.
+    /// The status is 1xx except 101: another head follows.
     pub(crate) is_interim: bool,
-    /// 101: what follows is no HTTP.
+    /// The status is 101: the following bytes are not HTTP.
     pub(crate) is_switch: bool,
     pub(crate) body: BodyEnd,
     /// Another request may follow on the connection.
     pub(crate) persists: bool,
-    /// The time for which the connection is kept without one, if that is said.
+    /// The time for which the app keeps the idle connection, if the head states it.
     pub(crate) idle: Option<Duration>,
 }
 
@@ -54,21 +54,21 @@ struct Fields {
     count: usize,
     framing: Framing,
     connection: ConnectionOptions,
-    /// Of all that is said about it, the least.
+    /// The least of all values that were stated.
     timeout: Option<u64>,
-    /// As many more requests as may follow.
+    /// The number of further requests that may follow.
     max: Option<u64>,
-    /// The line before frames the message.
+    /// The last line is a field that frames the message.
     is_framing: bool,
-    /// A length, or a coding, came again.
+    /// A length or a coding was repeated.
     is_repeated: bool,
-    /// Something that others may read otherwise.
+    /// There is something that others may read in another way.
     is_odd: bool,
     refusal: Option<AppHeadRefusal>,
 }
 
-/// One head at the beginning of `bytes`: its first line, its fields, and its length. `None`: its end has not come. One
-/// with more than `most` fields is refused as soon as the next one begins.
+/// Reads one head at the beginning of `bytes`. Returns its first line, its fields, and its length, and `None` if its
+/// end has not come. A head with more than `most` fields is refused as soon as the next field begins.
 fn read(bytes: &[u8], most: usize) -> Option<(&[u8], Fields, usize)> {
     let mut fields = Fields::default();
     let mut at = 0;
@@ -86,14 +86,14 @@ fn read(bytes: &[u8], most: usize) -> Option<(&[u8], Fields, usize)> {
     }
 }
 
-/// The line that begins at `at`, without its end; afterwards `at` is behind it.
+/// Returns the line that begins at `at`, without its end. Moves `at` to the next line.
 fn next_line<'a>(bytes: &'a [u8], at: &mut usize, fields: &mut Fields) -> Option<&'a [u8]> {
     let rest = bytes.get(*at..)?;
     let end = memchr(b'\n', rest)?;
     let line = rest.get(..end)?;
     *at += end + 1;
     let stripped = line.strip_suffix(b"\r");
-    // Pingora takes a bare LF for the end of a line, too.
+    // Pingora also takes a bare LF for the end of a line.
     fields.is_odd |= stripped.is_none();
     Some(stripped.unwrap_or(line))
 }
@@ -101,7 +101,7 @@ fn next_line<'a>(bytes: &'a [u8], at: &mut usize, fields: &mut Fields) -> Option
 impl Fields {
     fn add(&mut self, line: &[u8]) {
         self.count += usize::from(!matches!(line.first(), Some(b' ' | b'\t')));
-        // Nearly every field is out after its first letter.
+        // The first letter rules out nearly every field.
         match line.first() {
             Some(b'c' | b'C' | b't' | b'T' | b'k' | b'K') => {}
             Some(b' ' | b'\t') => {
@@ -139,13 +139,13 @@ impl Fields {
         self.is_framing = true;
     }
 
-    /// The first refusal stays.
+    /// Notes a refusal. The first one is kept.
     fn refuse(&mut self, checked: Result<(), AppHeadRefusal>) {
         self.refusal = self.refusal.or(checked.err());
     }
 
-    /// `Keep-Alive: timeout=5, max=100`. One that cannot be read is taken for 0: it says that there is a bound, but not
-    /// which.
+    /// Reads `Keep-Alive: timeout=5, max=100`. A value that cannot be read counts as 0: there is a limit, but it is not
+    /// known.
     fn add_keep_alive(&mut self, value: &[u8]) {
         for parameter in members([value]) {
             let equals = memchr(b'=', parameter);
@@ -173,25 +173,26 @@ impl Fields {
     }
 }
 
-/// Reads any number of digits; everything else is 0.
+/// Reads any number of digits. Returns 0 for everything else.
 fn bound(value: &[u8]) -> u64 {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     number(value).unwrap_or(if is_number { u64::MAX } else { 0 })
 }
 
 impl RequestHead {
-    /// Reads a head at the beginning of `bytes`, and says how long it is. `None`: its end has not come.
+    /// Reads a head at the beginning of `bytes`, and returns its length with it. Returns `None` if its end has not
+    /// come.
     pub(crate) fn read(bytes: &[u8]) -> Option<(Self, usize)> {
         let (first, fields, length) = read(bytes, usize::MAX)?;
-        // What we write says each thing once.
+        // We write each field only once.
         let body = if fields.is_repeated || first.is_empty() { BodyEnd::Unknown } else { fields.body() };
         Some((Self { body, is_head: first.starts_with(b"HEAD ") }, length))
     }
 }
 
 impl AnswerHead {
-    /// Reads the head of an answer, to a HEAD request or another, at the beginning of `bytes`, and says how long it is.
-    /// `None`: its end has not come.
+    /// Reads the head of an answer at the beginning of `bytes`, and returns its length with it. `is_to_head` is true if
+    /// the request was HEAD. Returns `None` if the end of the head has not come.
     pub(crate) fn read(bytes: &[u8], is_to_head: bool) -> Option<(Result<Self, AppHeadRefusal>, usize)> {
         let (first, fields, length) = read(bytes, MAX_FIELDS)?;
         Some((Self::judge(first, &fields, is_to_head), length))
@@ -211,7 +212,7 @@ impl AnswerHead {
         match status {
             100..=199 if is_http_10 => Err(AppHeadRefusal::InterimOfHttp10),
             101 => Ok(Self { is_switch: true, ..unknown }),
-            // An app that announces a body here may send it, and only later.
+            // An app that announces a body here may send it, but later.
             status if is_interim(status) => {
                 Ok(Self { is_interim: true, persists: persists && announced == BodyEnd::None, ..unknown })
             }
@@ -232,7 +233,7 @@ impl AnswerHead {
     }
 }
 
-/// Reads if it is one of HTTP/1.0, and the status (RFC 9112 section 4).
+/// Returns true for HTTP/1.0, and the status (RFC 9112 section 4).
 fn status_line(line: &[u8]) -> Result<(bool, u16), AppHeadRefusal> {
     let rest = line.strip_prefix(b"HTTP/1.").ok_or(AppHeadRefusal::StatusLine)?;
     let (minor, status) = match rest {

@@ -1,9 +1,9 @@
-//! A chunked body, read strictly and coded anew: what has arrived together goes on as one chunk.
+//! Reads a chunked body strictly and codes it anew. Data that has arrived together is passed on as one chunk.
 //!
-//! What comes out is plain: sizes and data. Extensions and trailer fields are left out, the first because nothing
-//! behind needs them, the second because a trailer can carry any field that was removed from the head (identity headers
-//! among them). Small chunks are merged, since each costs whoever reads it next as much as a large one; nothing waits
-//! for more.
+//! The result is plain: only sizes and data. Extensions are left out, because nothing after this needs them. Trailer
+//! fields are left out, because a trailer can carry any field that was removed from the head (also an identity header).
+//! Small chunks are merged, because a small chunk costs its next reader as much as a large one. No chunk waits for more
+//! data.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -13,24 +13,24 @@ use tokio::io::ReadBuf;
 
 use super::chunked::{Decoder, Malformed};
 
-/// The end of a body.
+/// The bytes that end a body.
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// The place for the size of a merged chunk, which is written once it is known: eight digits and CRLF.
 const SIZE_LINE: &[u8] = b"00000000\r\n";
 
-/// A chunk of which so much is still to come is passed on as it comes, without another copy.
+/// If this many bytes of a chunk are still to come, the chunk is passed on as it comes, without another copy.
 const LARGE: u64 = 16 * 1024;
 
-/// The connection that a coded body comes from.
+/// The connection from which a coded body comes.
 pub(crate) trait Source {
-    /// Returns what has been read and not used.
+    /// Returns the bytes that were read and not used yet.
     fn ahead(&mut self) -> &mut BytesMut;
 
-    /// Reads more of it. 0 is the end.
+    /// Reads more bytes ahead. 0 means the end.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>>;
 
-    /// Reads at most `limit` bytes past it, into `buffer`, when there is nothing ahead. 0 is the end.
+    /// Reads at most `limit` bytes directly into `buffer`, if no bytes were read ahead. 0 means the end.
     fn poll_past(
         &mut self,
         context: &mut Context<'_>,
@@ -39,7 +39,7 @@ pub(crate) trait Source {
     ) -> Poll<io::Result<usize>>;
 }
 
-/// Reads at most `limit` bytes into `buffer`, and says how many.
+/// Reads at most `limit` bytes into `buffer`, and returns how many.
 pub(crate) fn read_limited(
     buffer: &mut ReadBuf<'_>,
     limit: u64,
@@ -58,7 +58,7 @@ pub(crate) fn read_limited(
     Poll::Ready(Ok(buffer.filled().len() - before))
 }
 
-/// The reason for which a body cannot be read on.
+/// The reason why a body cannot be read further.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Malformed,
@@ -77,13 +77,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// One body.
+/// The state of one body.
 #[derive(Debug)]
 pub(crate) struct Merger {
     decoder: Decoder,
-    /// Coded anew and not handed on yet.
+    /// Bytes that were coded anew and are not handed on yet.
     ready: BytesMut,
-    /// Within a large chunk, whose size is handed on already.
+    /// The body is within a large chunk, whose size was handed on already.
     is_passing: bool,
 }
 
@@ -102,12 +102,12 @@ impl Merger {
         self.has_ended() && self.ready.is_empty()
     }
 
-    /// Bytes that are ready.
+    /// Returns the number of bytes that are ready.
     pub(crate) fn waiting(&self) -> usize {
         self.ready.len()
     }
 
-    /// The next bytes of the body; none at the end of the source.
+    /// Reads the next bytes of the body. Reads none at the end of the source.
     pub(crate) fn poll_read(
         &mut self,
         source: &mut impl Source,
@@ -137,9 +137,9 @@ impl Merger {
         }
     }
 
-    /// Codes anew what is in `input`, up to the body's end.
+    /// Codes the bytes of `input` anew, up to the body's end.
     pub(crate) fn merge(&mut self, input: &mut BytesMut) -> Result<(), Malformed> {
-        // Where the chunk that is being made begins.
+        // The place where the chunk that is being made begins.
         let mut begin = None;
         while !input.is_empty() && !self.has_ended() {
             let left = self.decoder.data_remaining();
@@ -174,7 +174,7 @@ impl Merger {
         Ok(())
     }
 
-    /// So many bytes of data were handed on, or will be.
+    /// Notes that this many bytes of data were handed on, or will be.
     fn pass(&mut self, length: usize) {
         self.decoder.skip_data(length as u64);
         if self.is_passing && self.decoder.data_remaining() == 0 {
@@ -183,7 +183,7 @@ impl Merger {
         }
     }
 
-    /// Writes the size of the chunk that begins there, and its end.
+    /// Writes the size of the chunk that begins at `begin`, and its end.
     fn finish_chunk(&mut self, begin: Option<usize>) {
         let Some(begin) = begin else { return };
         let size = self.ready.len() - begin - SIZE_LINE.len();

@@ -1,20 +1,20 @@
-//! The progress of a message on a connection, by the bytes that went over it.
+//! Follows a message on a connection by the bytes that went over it.
 
 use crate::syntax::app_head::AppHeadRefusal;
 
 use super::chunked::Decoder;
 use super::head::{AnswerHead, BodyEnd, RequestHead};
 
-/// A head that is longer has been refused by whoever reads it.
+/// The most bytes of a head. The reader has refused a longer one already.
 const MAX_HEAD: usize = 2 * 1024 * 1024;
 
 #[derive(Debug, Clone)]
 enum Part {
-    /// The bytes of the head so far, if not all of it came at once.
+    /// The bytes of the head so far, if the head did not come all at once.
     Head(Vec<u8>),
     Length(u64),
     Chunked(Decoder),
-    /// It is not known where it ends.
+    /// The end is not known.
     Unknown,
     Ended,
 }
@@ -29,7 +29,7 @@ impl Part {
         }
     }
 
-    /// Goes on to the message's end, and says how many of the bytes belong to it.
+    /// Follows the bytes up to the message's end, and returns how many of them belong to the message.
     fn follow_body(&mut self, bytes: &[u8]) -> usize {
         match self {
             Self::Head(_) | Self::Ended => 0,
@@ -56,14 +56,14 @@ impl Part {
     }
 }
 
-/// Adds `bytes` to what came before, and reads a head of it: what it says, and how many of `bytes` belong to it.
+/// Adds `bytes` to `before`, and reads a head from both. Returns the head, and how many of `bytes` belong to it.
 fn read_head<T>(
     before: &mut Vec<u8>,
     bytes: &[u8],
     read: impl Fn(&[u8]) -> Option<(T, usize)>,
 ) -> Option<(T, usize)> {
     if before.is_empty() {
-        // Nearly always all of it is there at once.
+        // Nearly always the whole head comes at once.
         if let Some(head) = read(bytes) {
             return Some(head);
         }
@@ -76,7 +76,7 @@ fn read_head<T>(
     Some((head, length.saturating_sub(known)))
 }
 
-/// A request that is written.
+/// A request that is being written.
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     part: Part,
@@ -84,7 +84,7 @@ pub(crate) struct Outgoing {
     has_body: bool,
 }
 
-/// Bytes that do not belong to the one message.
+/// The error for bytes that do not belong to the one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Surplus;
 
@@ -97,7 +97,7 @@ impl Outgoing {
         matches!(self.part, Part::Ended)
     }
 
-    /// Returns true if it is known to be more than a head.
+    /// Returns true if the request is known to be more than a head.
     pub(crate) const fn has_body(&self) -> bool {
         self.has_body
     }
@@ -107,7 +107,7 @@ impl Outgoing {
         self.is_head
     }
 
-    /// Goes on by what is written.
+    /// Follows the bytes that are written.
     pub(crate) fn follow(&mut self, bytes: &[u8]) -> Result<(), Surplus> {
         let mut rest = bytes;
         if let Part::Head(before) = &mut self.part {
@@ -123,12 +123,12 @@ impl Outgoing {
     }
 }
 
-/// An answer that is read, or passed on.
+/// An answer that is being read or passed on.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     part: Part,
     head: Option<AnswerHead>,
-    /// An interim head has said that nothing may follow.
+    /// An interim head has said that nothing may follow on the connection.
     is_last: bool,
     refusal: Option<AppHeadRefusal>,
 }
@@ -147,7 +147,7 @@ impl Incoming {
         self.head.as_ref()
     }
 
-    /// Returns the reason for which a head is none to go by. It is not known then what comes after it.
+    /// Returns the reason why a head cannot be used. It is then not known what comes after the head.
     pub(crate) const fn refusal(&self) -> Option<AppHeadRefusal> {
         self.refusal
     }
@@ -156,12 +156,12 @@ impl Incoming {
         matches!(self.part, Part::Chunked(_))
     }
 
-    /// Its end was found by somebody else.
+    /// Notes that the caller has found the answer's end.
     pub(crate) fn end(&mut self) {
         self.part = Part::Ended;
     }
 
-    /// Goes on to the end of the final head, and says how many of the bytes belong to heads.
+    /// Follows the bytes up to the end of the final head, and returns how many of them belong to heads.
     pub(crate) fn follow_heads(&mut self, bytes: &[u8], is_to_head: bool) -> usize {
         let mut rest = bytes;
         while let Part::Head(before) = &mut self.part {
@@ -196,7 +196,7 @@ impl Incoming {
         bytes.len() - rest.len()
     }
 
-    /// Goes on by what is read of the body, and says how many of the bytes belong to it.
+    /// Follows the bytes of the body, and returns how many of them belong to it.
     pub(crate) fn follow_body(&mut self, bytes: &[u8]) -> usize {
         self.part.follow_body(bytes)
     }

@@ -1,5 +1,5 @@
-//! The reasons why a call to a provider has no answer: who could not be reached, the provider or a proxy in between,
-//! and what to do.
+//! The reasons why a call to a provider has no answer. They say who could not be reached (the provider, or a proxy in
+//! between) and what to do.
 
 use std::error::Error;
 use std::time::Duration;
@@ -9,19 +9,19 @@ use url::Url;
 use crate::system::explained::Explained;
 use crate::system::unreachable::{Side, Unreachable};
 
-/// The most that is read of an answer, in bytes: far more than any token answer, metadata or JWKS needs.
+/// The most bytes that are read of an answer. This is far more than any token answer, metadata document or JWKS needs.
 pub(super) const MAX_ANSWER: usize = 1024 * 1024;
 
 /// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// It is not known where to call.
+    /// No endpoint for the call is known.
     #[error("{0}")]
     NoEndpoint(Explained),
-    /// No connection, or it broke.
+    /// There was no connection, or it broke.
     #[error("{0}")]
     Connection(Explained),
-    /// The proxy in between has not let us talk to the provider.
+    /// The proxy in between did not let us talk to the provider.
     #[error("the proxy {proxy}: {reason}")]
     Proxy {
         /// Its scheme, host and port.
@@ -35,7 +35,7 @@ pub(super) enum CallError {
     /// The answer is larger than [`MAX_ANSWER`].
     #[error("the answer is larger than {MAX_ANSWER} bytes")]
     TooLarge,
-    /// The answer is compressed although we ask for none, so that its size is not what we count.
+    /// The answer is compressed although we do not ask for compression. Its size would not be the one that we count.
     #[error("the answer has a content encoding, which was not asked for")]
     Encoded,
 }
@@ -50,8 +50,8 @@ impl From<CallError> for Explained {
 }
 
 impl CallError {
-    /// Says whose fault it is that there is no connection. Over plain http only the proxy is connected to; to an https
-    /// provider there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
+    /// Returns the error of a call that has no connection, and says which side is at fault. For plain http, we connect
+    /// only to the proxy. For an https provider there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
     pub(super) fn of(error: reqwest::Error, proxy: Option<&Url>) -> Self {
         let Some(proxy) = proxy.filter(|_| error.is_connect()) else {
             return Self::Connection(describe(error));
@@ -62,7 +62,7 @@ impl CallError {
         let Some((_, tunnel)) = words.split_once(TUNNEL).filter(|_| !is_plain) else {
             return match () {
                 () if is_plain => of_proxy(proxy, meaning(&words).unwrap_or(words)),
-                // The time may have passed on either way.
+                // The time may have run out at the proxy or at the provider.
                 () if is_timeout => of_proxy(proxy, format!("no connection through it in time: {words}")),
                 () => Self::Connection(explained(words)),
             };
@@ -77,16 +77,16 @@ impl CallError {
             },
         )
     }
-    /// The proxy answers instead of the provider: it wants to know who we are.
+    /// Returns the error of a proxy that answers instead of the provider because it wants credentials.
     pub(super) fn proxy_wants_credentials(proxy: &Url) -> Self {
         of_proxy(proxy, String::from(WANTS_CREDENTIALS))
     }
 }
 
-/// The beginning of errors of tunnels, which have no public type.
+/// The first words of a tunnel's error. Such errors have no public type.
 const TUNNEL: &str = "tunnel error: ";
 
-/// RFC 9110 section 15.5.8.
+/// The status 407 (RFC 9110 section 15.5.8).
 pub(super) const ASKS_FOR_CREDENTIALS: u16 = 407;
 
 const WANTS_CREDENTIALS: &str = "it wants to know who we are (407): see `proxy_credentials`";
@@ -95,7 +95,8 @@ fn of_proxy(proxy: &Url, reason: String) -> CallError {
     CallError::Proxy { proxy: proxy.origin().ascii_serialization(), reason }
 }
 
-/// Puts an error and its causes into words, without the URL: one provider's logout has the refresh token in it.
+/// Puts an error and its causes into words, without the URL. The URL may contain a secret: one provider's logout has
+/// the refresh token in it.
 fn words_of(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
@@ -108,13 +109,13 @@ fn words_of(error: reqwest::Error) -> String {
     text
 }
 
-/// Says what an error's words mean at a proxy. What helps against a provider that cannot be reached does not help
-/// there.
+/// Returns the meaning of an error's words at a proxy. It has no advice, because the advice for an unreachable provider
+/// does not help with a proxy.
 fn meaning(words: &str) -> Option<String> {
     Unreachable::of(words, Side::IdentityProvider).map(|known| known.to_string())
 }
 
-/// Says what an error's words mean, and what to do about it, as far as that is known.
+/// Returns the meaning of an error's words and the advice, as far as they are known.
 fn explained(words: String) -> Explained {
     match Unreachable::of(&words, Side::IdentityProvider) {
         Some(known) => known.explained(),
@@ -122,7 +123,7 @@ fn explained(words: String) -> Explained {
     }
 }
 
-/// Says what an error is about, and what to do about it, as far as that is known.
+/// Returns the meaning of an error and the advice, as far as they are known.
 pub(super) fn describe(error: reqwest::Error) -> Explained {
     explained(words_of(error))
 }

@@ -1,20 +1,20 @@
-//! The meaning of an answer: pure functions of phase, status and content. Where kinds of providers differ, their
-//! dialect says it; the rules below are those of the standards' dialect.
+//! The meaning of an answer. These are pure functions of phase, status and content. If kinds of providers differ, the
+//! dialect decides. The rules below are those of the standards' dialect.
 //!
-//! Providers agree on little (docs: how identity providers differ), and what answers may not be the provider: a
-//! firewall, a proxy in front of it, a load balancer. So only what a provider says by a code that is known (`codes`),
-//! or by one of the bare answers below, is a no. Everything else is unclear, and **unclear is not no**: the session is
-//! kept, and no guess is counted. The rules, first match wins:
+//! Providers agree on little (docs: how identity providers differ). Besides, an answer may come from something else
+//! than the provider: a firewall, a proxy in front of it, a load balancer. So an answer counts as a "no" only if it has
+//! a known code of a provider (`codes`), or if it is one of the bare answers below. Everything else is unclear, and
+//! **unclear is not no**: the session is kept, and no guess is counted. The first rule that matches counts:
 //!
-//! 1. 1xx, 3xx, 408, 425, 429 and 5xx say nothing about the user: the provider is unavailable. But 429 at a login is told
-//!    to the user, whose account it may be about.
-//! 2. 200 (and 201, which some frameworks answer to every POST) is a success only with a usable token. Without one, an
-//!    `error` counts as with a 4xx.
-//! 3. A code that is known decides, whatever the 4xx status.
-//! 4. An answer without a body, a type or a question who we are: Glewlwyd refuses a refresh token by a bare 400, and a
-//!    password by a bare 403 (others by 400 or 401).
-//! 5. 404, 405, 410 and 415 mean a wrong URL: the operator's fault.
-//! 6. Everything else: the provider is unavailable.
+//! 1. 1xx, 3xx, 408, 425, 429 and 5xx say nothing about the user: the provider is unavailable. There is one exception:
+//!    the user is told about a 429 at a login, because it may be about the user's account.
+//! 2. 200 is a success only with a usable token. So is 201, which some frameworks answer to every POST. Without a
+//!    token, an `error` counts as in a 4xx.
+//! 3. A known code decides, whatever the 4xx status is.
+//! 4. An answer without a body, a type and a request for credentials is a "no" with some statuses. Glewlwyd refuses a
+//!    refresh token by a bare 400, and a password by a bare 403 (others by 400 or 401).
+//! 5. 404, 405, 410 and 415 mean a wrong URL, which the operator must correct.
+//! 6. For everything else, the provider is unavailable.
 
 use crate::identity_provider::client_fix::client_fix;
 use crate::identity_provider::code_row::{AtLogin, AtLogout, AtRefresh, Member, Row};
@@ -79,7 +79,7 @@ pub(super) fn logout(dialect: &dyn Dialect, answer: &Answer, secrets: &[&str]) -
     }
 }
 
-/// The tokens of a success, or else what the answer says and a text for the log.
+/// Returns the tokens of a success. Otherwise returns the content of the answer and a text for the log.
 fn tokens(
     answer: &Answer,
     secrets: &[&str],
@@ -101,7 +101,7 @@ fn tokens(
     Err((error, text))
 }
 
-/// Adds the code's row to an answer.
+/// Returns an answer together with the row of its code.
 pub(super) fn said<'a>(dialect: &dyn Dialect, answer: &'a Answer, error: &'a ErrorAnswer) -> Said<'a> {
     Said {
         status: answer.status,
@@ -115,17 +115,17 @@ fn refusal(error: &ErrorAnswer, reason: String, grant: &str) -> ClientRefusal {
     ClientRefusal { reason, fix: client_fix(error.code(), grant) }
 }
 
-/// This dialect, and all that are known.
+/// Lists this dialect, and then all known ones.
 fn dialects(own: &dyn Dialect) -> impl Iterator<Item = &dyn Dialect> {
     std::iter::once(own).chain(kinds::ALL)
 }
 
-/// Says whether there is more to tell than that the password is wrong.
+/// Tells whether the answer says more than that the password is wrong.
 fn says_more(error: &ErrorAnswer) -> bool {
     kinds::ALL.into_iter().filter_map(Dialect::wrong_password).all(|words| error.says_more_than(words))
 }
 
-/// A reason is more precise than the code beside it.
+/// Tells whether a row is about a reason. A reason is more precise than the code beside it.
 pub(super) fn is_by_reason(row: &Row) -> bool {
     row.member == Member::Reason
 }

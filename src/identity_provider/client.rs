@@ -1,4 +1,4 @@
-//! The two who ask a provider: an app as its client, and the user whose credentials it passes on.
+//! The parties for which a provider is called: an app as its client, and the user whose credentials the app passes on.
 
 use crate::config;
 use crate::syntax::redacted::SecretText;
@@ -15,7 +15,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// That of an app.
+    /// Returns the client of an app.
     pub fn of(app: &config::App) -> Self {
         Self {
             id: app.client_id.clone(),
@@ -24,7 +24,7 @@ impl Client {
         }
     }
 
-    /// The secrets that are sent with its calls: no text that repeats one goes into a log.
+    /// Returns the secrets that are sent with its calls. A text that repeats one of them does not go into a log.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
         let values = self.parameters.iter().flat_map(|parameter| &parameter.values);
         let of_parameters = values.filter(|value| value.is_secret).map(|value| value.text.expose());

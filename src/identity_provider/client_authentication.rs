@@ -11,9 +11,10 @@ use crate::config::ClientAuthentication;
 use crate::identity_provider::client::Client;
 use crate::identity_provider::form_body::{Form, ZeroizingBytes};
 
-/// Adds a client's authentication (RFC 6749 section 2.3.1): the form to send, and the `Authorization` header's value.
+/// Adds a client's authentication (RFC 6749 section 2.3.1). Returns the form to send, and the value of `Authorization`.
 ///
-/// A client without a secret is a public one (RFC 6749 section 2.1), whatever the method: it names itself in the body.
+/// A client without a secret is a public one (RFC 6749 section 2.1). Such a client names itself in the body, whatever
+/// the method is.
 pub(super) fn authenticate(
     method: ClientAuthentication,
     client: &Client,
@@ -41,7 +42,7 @@ fn form_encode(text: &str) -> Zeroizing<String> {
     encoded
 }
 
-/// `Basic` credentials (RFC 7617 section 2).
+/// Returns `Basic` credentials (RFC 7617 section 2).
 pub(super) fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
     let mut pair =
         Zeroizing::new(String::with_capacity(id.len().saturating_add(secret.len()).saturating_add(1)));

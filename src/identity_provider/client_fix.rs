@@ -1,6 +1,6 @@
-//! The remedies of an operator against a provider that refuses the client, by the error code of RFC 6749 section 5.2.
+//! The operator's remedies if the provider refuses the client, for each error code of RFC 6749 section 5.2.
 
-/// Says what to change. `code` is the answer's `error`, or empty; `grant` is the grant's type.
+/// Returns the change that helps. `code` is the answer's `error`, or empty. `grant` is the type of the grant.
 pub(super) fn client_fix(code: &str, grant: &str) -> String {
     match code {
         "unauthorized_client" | "unsupported_grant_type" => format!(

@@ -3,12 +3,13 @@
 
 use crate::identity_provider::outcome::ChallengeKind;
 
-/// The member of an error answer that a row's values stand in.
+/// The member of an error answer that has the values of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Member {
     /// `error` (RFC 6749 section 5.2).
     Code,
-    /// `error` and the whole `error_description`, as `CODE: DESCRIPTION`. Only where nothing else tells.
+    /// `error` and the whole `error_description`, as `CODE: DESCRIPTION`. Used only if no other member tells the cases
+    /// apart.
     Description,
     /// `error_reason`.
     Reason,
@@ -18,42 +19,42 @@ pub(super) enum Member {
     Subcode,
 }
 
-/// The meaning of a row where a password was sent.
+/// The meaning of a row at a login.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AtLogin {
-    /// It, the user name, or the account is not good; counted as a guess.
+    /// The password, the user name or the account is not good. It counts as a guess.
     WrongPassword,
-    /// It was right, and another step is wanted.
+    /// The password was right, and the provider wants another step.
     Step(ChallengeKind),
     /// This account, or this gateway, has asked too often.
     TooMany,
     /// The client, or what it may do, is set up wrongly here or there.
     Operator,
-    /// Nothing about the user: it passes.
+    /// It says nothing about the user. The fault is a passing one.
     Passing,
 }
 
-/// The meaning of a row where a refresh token was sent.
+/// The meaning of a row at a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AtRefresh {
-    /// It gives nothing any more: the session ends.
+    /// The refresh token gives nothing any more: the session ends.
     Dead,
-    /// It is good, and the user has to do something first.
+    /// The refresh token is good, but the user has to do something first.
     Step(ChallengeKind),
-    /// As at a login; the session is kept.
+    /// The client, or what it may do, is set up wrongly. The session is kept.
     Operator,
-    /// As at a login; the session is kept.
+    /// It says nothing about the user. The fault is a passing one, and the session is kept.
     Passing,
 }
 
-/// The meaning of a row where a refresh token was to be revoked.
+/// The meaning of a row at a logout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AtLogout {
     /// There is nothing more to revoke.
     Done,
-    /// It will not be revoked: asking again would change nothing.
+    /// The refresh token will not be revoked: another attempt would change nothing.
     Refused,
-    /// It may be later.
+    /// A later attempt may succeed.
     Passing,
 }
 
@@ -64,7 +65,7 @@ pub(super) struct Row {
     pub(super) member: Member,
     /// The values, sorted.
     pub(super) values: &'static [&'static str],
-    /// Only with these; empty: with all by which a provider speaks.
+    /// The statuses with which the row counts. If there are none, it counts with every status that a provider may use.
     pub(super) statuses: &'static [u16],
     /// The meaning at a login.
     pub(super) login: AtLogin,
@@ -76,7 +77,7 @@ pub(super) struct Row {
     pub(super) by: &'static str,
 }
 
-/// A row that says nothing about the user: it passes.
+/// Makes a row that says nothing about the user. The fault is a passing one.
 pub(super) const fn row(member: Member, values: &'static [&'static str], by: &'static str) -> Row {
     Row {
         member,
@@ -90,13 +91,13 @@ pub(super) const fn row(member: Member, values: &'static [&'static str], by: &'s
 }
 
 impl Row {
-    /// The password was right, and the refresh token is: something else is wanted first.
+    /// The password was right, or the refresh token is good, but the provider wants another step first.
     pub(super) const fn step(self, kind: ChallengeKind) -> Self {
         let Self { member, values, by, .. } = self;
         Self { login: AtLogin::Step(kind), refresh: AtRefresh::Step(kind), ..row(member, values, by) }
     }
 
-    /// Nobody's fault but the operator's.
+    /// Only the operator can correct this.
     pub(super) const fn operator(self) -> Self {
         let Self { member, values, by, statuses, .. } = self;
         Self {
@@ -108,7 +109,7 @@ impl Row {
         }
     }
 
-    /// A definite no to a password, and this to a refresh token.
+    /// A definite "no" to a password. `refresh` and `logout` say what it means for a refresh token.
     pub(super) const fn wrong(self, refresh: AtRefresh, logout: AtLogout) -> Self {
         let Self { member, values, by, statuses, .. } = self;
         Self { statuses, login: AtLogin::WrongPassword, refresh, logout, ..row(member, values, by) }
@@ -119,7 +120,7 @@ impl Row {
         self.wrong(AtRefresh::Dead, AtLogout::Done)
     }
 
-    /// This account, or this gateway, has asked too often; a refresh token is not meant.
+    /// This account, or this gateway, has asked too often. This says nothing about a refresh token.
     pub(super) const fn too_many(self) -> Self {
         let Self { member, values, by, .. } = self;
         Self { login: AtLogin::TooMany, ..row(member, values, by) }
@@ -130,12 +131,12 @@ impl Row {
         Self { logout: AtLogout::Done, ..self.operator() }
     }
 
-    /// Says whether it counts with this status.
+    /// Tells whether the row counts with this status.
     pub(super) fn is_for(&self, status: u16) -> bool {
         self.statuses.is_empty() || self.statuses.contains(&status)
     }
 
-    /// Only with these statuses.
+    /// The row counts only with these statuses.
     pub(super) const fn with(self, statuses: &'static [u16]) -> Self {
         let Self { member, values, by, .. } = self;
         Self { statuses, ..row(member, values, by) }

@@ -1,9 +1,9 @@
-//! The meaning of providers' codes, at a login, at a refresh and at a logout: one table, since a code has several
-//! authors. `docs/behaviour.md` has the same table for people; a test compares the two.
+//! The meaning of providers' codes at a login, at a refresh and at a logout. There is one table, because several
+//! providers use the same code. `docs/behaviour.md` has the same table for people, and a test compares the two.
 //!
-//! The rows that one kind of provider has for itself are in its dialect; here are all others, and the order. The rows
-//! go from what is precise to what is general, and the first one that fits counts. A code that is in no row says
-//! nothing that is known, and so ends no session.
+//! The rows of only one kind of provider are in its dialect. This file has all other rows, and the order. Precise rows
+//! come before general ones, and the first row that fits counts. A code without a row has no known meaning, and so ends
+//! no session.
 
 use crate::identity_provider::code_row::AtLogout::{self, Refused};
 use crate::identity_provider::code_row::AtRefresh::{Dead, Operator, Passing};
@@ -13,10 +13,10 @@ use crate::identity_provider::dialect::{Dialect, kinds};
 use crate::identity_provider::error_answer::ErrorAnswer;
 use crate::identity_provider::outcome::ChallengeKind::{AccountAction, PasswordChange, TwoFactor};
 
-/// From what is precise to what is general.
+/// The members in their order, from precise to general.
 const ORDER: [Member; 5] = [Reason, Number, Subcode, Description, Code];
 
-/// The rows that are no dialect's own.
+/// The rows that belong to no dialect.
 const GENERAL: &[Row] = &[
     row(
         Number,
@@ -163,14 +163,14 @@ const GENERAL: &[Row] = &[
     row(Code, &["server_error", "slow_down", "temporarily_unavailable"], "RFC 6749, RFC 8628"),
 ];
 
-/// Says whether a code that comes with this status is the provider's word. Beside the 4xx that is 200, which some
-/// answer to everything (and 201, which some frameworks answer to every POST). 408, 425, 429 and 5xx pass by
-/// themselves, whatever comes with them.
+/// Tells whether a code that comes with this status is the provider's word. This is so for 4xx, and for 200, which some
+/// providers answer to everything, and for 201, which some frameworks answer to every POST. 408, 425, 429 and 5xx are
+/// passing faults, whatever comes with them.
 pub(super) const fn is_heard(status: u16) -> bool {
     matches!(status, 200 | 201 | 400..=499) && !matches!(status, 408 | 425 | 429)
 }
 
-/// Every row in its order, those of `dialect` before others of the same member.
+/// Returns every row in its order. Among the rows of one member, those of `dialect` come first.
 fn rows(dialect: &dyn Dialect) -> impl Iterator<Item = &'static Row> {
     let own = dialect.codes();
     ORDER.into_iter().flat_map(move |member| {
@@ -179,7 +179,7 @@ fn rows(dialect: &dyn Dialect) -> impl Iterator<Item = &'static Row> {
     })
 }
 
-/// Finds the row of an error answer; `None`: it says nothing that is known.
+/// Finds the row of an error answer. Returns `None` if the answer says nothing that is known.
 pub(super) fn find(dialect: &dyn Dialect, error: &ErrorAnswer, status: u16) -> Option<&'static Row> {
     let fits =
         |row: &&Row| row.is_for(status) && row.values.iter().any(|value| error.says(row.member, value));

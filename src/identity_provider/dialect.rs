@@ -1,8 +1,8 @@
 //! The dialect of an identity provider: everything in which one kind of provider differs from another.
 //!
-//! The defaults of [`Dialect`] are the standards' way (RFC 6749, RFC 7009). A file below has what one kind of provider
-//! does otherwise, and `kinds` lists them all. A dialect only says what is to be sent and what an answer means; it
-//! makes no connection.
+//! The defaults of [`Dialect`] follow the standards (RFC 6749, RFC 7009). Each file below has the differences of one
+//! kind of provider, and `kinds` lists them all. A dialect says only what to send and what an answer means. It makes no
+//! connection.
 
 mod fusionauth;
 mod keycloak;
@@ -26,11 +26,11 @@ use crate::identity_provider::not_ready::SetupError;
 use crate::identity_provider::outcome::TokenSet;
 use crate::identity_provider::provider_answer::is_wrong_url;
 use crate::identity_provider::token_answer;
+use crate::identity_provider::webhook::Webhook;
 
 /// One kind of provider.
 pub(super) trait Dialect: Debug + Send + Sync {
-    /// Returns the endpoints that are known without asking anyone: the configured ones, and those that follow from
-    /// them.
+    /// Returns the endpoints that are known without a call: the configured ones, and those that follow from them.
     fn endpoints(
         &self,
         _config: &config::IdentityProvider,
@@ -39,15 +39,15 @@ pub(super) trait Dialect: Debug + Send + Sync {
         Ok(configured)
     }
 
-    /// Returns the metadata documents of this issuer, in the order in which they are asked for. None: there is no
-    /// discovery.
+    /// Returns the metadata documents of this issuer, in the order in which they are asked for. If there are none,
+    /// there is no discovery.
     fn metadata(&self, _issuer: &Url) -> Vec<Url> {
         Vec::new()
     }
 
-    /// Returns what signs a user in at the token endpoint (RFC 6749 section 4.3).
+    /// Returns the body that signs a user in at the token endpoint (RFC 6749 section 4.3).
     fn login<'a>(&self, credentials: &'a Credentials, scope: Option<&'a str>) -> Body<'a> {
-        // Nothing but user name and password comes from the user.
+        // Only the user name and the password come from the user.
         let form = Form::new()
             .field("grant_type", "password")
             .field("username", &credentials.username)
@@ -63,13 +63,13 @@ pub(super) trait Dialect: Debug + Send + Sync {
         endpoints.token.as_ref()
     }
 
-    /// Returns what exchanges a refresh token for new tokens (RFC 6749 section 6). `access_token` is the old one, if it
-    /// is there.
+    /// Returns the body that exchanges a refresh token for new tokens (RFC 6749 section 6). `access_token` is the old
+    /// one, if it is known.
     fn refresh<'a>(&self, refresh_token: &'a str, _access_token: Option<&'a str>) -> Body<'a> {
         Body::Form(refresh_grant(refresh_token))
     }
 
-    /// Returns what a logout sends to its endpoint (RFC 7009 section 2.1).
+    /// Returns the body that a logout sends to its endpoint (RFC 7009 section 2.1).
     fn revoke<'a>(&self, refresh_token: &'a str) -> Body<'a> {
         Body::Form(Form::new().field("token", refresh_token).field("token_type_hint", "refresh_token"))
     }
@@ -80,12 +80,13 @@ pub(super) trait Dialect: Debug + Send + Sync {
         token_answer::parse(json)
     }
 
-    /// The codes that this kind has for itself. They count for every provider, and for one of this kind first.
+    /// Returns the codes that only this kind has. They count for every provider, but a provider of this kind looks at
+    /// them first.
     fn codes(&self) -> &'static [Row] {
         &[]
     }
 
-    /// Says what an answer without tokens means where a password was sent.
+    /// Returns the meaning of an answer without tokens to a login.
     fn blame_login(&self, said: &Said<'_>) -> AtLogin {
         match said.row {
             _ if said.status == 429 => AtLogin::TooMany,
@@ -96,12 +97,12 @@ pub(super) trait Dialect: Debug + Send + Sync {
         }
     }
 
-    /// Says whether an answer without a known code is this kind's documented "no" to a refresh token.
+    /// Tells whether an answer without a known code is this kind's documented "no" to a refresh token.
     fn refuses_refresh_token(&self, said: &Said<'_>) -> bool {
         said.status == 400 && said.is_bare()
     }
 
-    /// Says what an answer without tokens means where a refresh token was sent.
+    /// Returns the meaning of an answer without tokens to a refresh.
     fn blame_refresh(&self, said: &Said<'_>) -> AtRefresh {
         match said.row {
             Some(row) => row.refresh,
@@ -111,9 +112,9 @@ pub(super) trait Dialect: Debug + Send + Sync {
         }
     }
 
-    /// Says what an answer means where a refresh token was to be revoked. Any body will do with a 2xx (RFC 7009 section
-    /// 2.2) except a code that says otherwise, and a token that the provider cannot revoke is nothing that could be
-    /// done better. An unclear answer is worth another attempt.
+    /// Returns the meaning of an answer to a revocation. A 2xx is a success with any body (RFC 7009 section 2.2),
+    /// except if a code says otherwise. If the provider cannot revoke this kind of token, nothing more can be done.
+    /// After an unclear answer, the call is tried again.
     fn blame_logout(&self, said: &Said<'_>) -> LogoutBlame {
         LogoutBlame::from(match said.row {
             Some(row) => row.logout,
@@ -123,7 +124,7 @@ pub(super) trait Dialect: Debug + Send + Sync {
         })
     }
 
-    /// Returns the words for a plain wrong password: they tell no more than the reason code does.
+    /// Returns the provider's words for a plain wrong password. They say no more than the reason code.
     fn wrong_password(&self) -> Option<&'static str> {
         None
     }
@@ -134,13 +135,23 @@ pub(super) trait Dialect: Debug + Send + Sync {
         &[]
     }
 
-    /// Returns what `portcullis doctor` asks a provider of this kind beside the two grants.
+    /// Returns the questions that `portcullis doctor` asks a provider of this kind, besides the two grants.
     fn doctor_questions(&self) -> &'static [Question] {
         &[]
     }
+
+    /// Returns the reading of what its webhook sends to an app of this client. `None`: it sends nothing.
+    fn webhook(
+        &self,
+        _settings: &config::Webhook,
+        _client_id: &str,
+        _provider: &config::IdentityProvider,
+    ) -> Option<Box<dyn Webhook>> {
+        None
+    }
 }
 
-/// The refresh grant (RFC 6749 section 6).
+/// Returns the form of the refresh grant (RFC 6749 section 6).
 pub(super) fn refresh_grant(refresh_token: &str) -> Form {
     Form::new().field("grant_type", "refresh_token").field("refresh_token", refresh_token)
 }
@@ -150,11 +161,11 @@ pub(super) const PAGE: &str = "the answer is a page for a browser";
 
 /// The body of a call, and how the client proves who it is.
 pub(super) enum Body<'a> {
-    /// A form, with the client's authentication. A grant also takes the client's own parameters along.
+    /// A form, with the client's authentication. A grant also has the client's own parameters.
     Form(Form),
-    /// A JSON text. It authenticates no client.
+    /// A JSON text. It has no authentication of the client.
     Json(Zeroizing<Vec<u8>>),
-    /// Nothing: everything is in the query. It authenticates no client.
+    /// No body: everything is in the query. It has no authentication of the client.
     Query(Vec<(&'static str, &'a str)>),
 }
 
@@ -162,26 +173,27 @@ pub(super) enum Body<'a> {
 pub(super) struct Said<'a> {
     /// The status code.
     pub(super) status: u16,
-    /// As in [`Answer`](crate::identity_provider::provider_answer::Answer).
+    /// The media type, as in [`Answer`](crate::identity_provider::provider_answer::Answer).
     pub(super) media_type: &'a str,
-    /// The body's members, and what the body is made of.
+    /// The body's members, and the shape of the body.
     pub(super) error: &'a ErrorAnswer,
     /// The row of its code, if it has a known one.
     pub(super) row: Option<&'static Row>,
 }
 
 impl Said<'_> {
-    /// The status alone speaks.
+    /// Tells whether the answer says nothing except its status.
     pub(super) fn is_bare(&self) -> bool {
         self.error.shape() == Shape::Bare
     }
 
-    /// A revocation without a known code is refused for good: by the provider's own bare answer, or at a wrong URL.
+    /// Tells whether a revocation without a known code is refused for good, by the provider's own bare answer or by a
+    /// wrong URL.
     pub(super) fn is_final(&self) -> bool {
         is_wrong_url(self.status) || (self.is_bare() && matches!(self.status, 400 | 401 | 403))
     }
 
-    /// The answer is made for a browser.
+    /// Tells whether the answer is made for a browser.
     pub(super) fn is_page(&self) -> bool {
         self.media_type == "text/html"
     }
@@ -191,7 +203,7 @@ impl Said<'_> {
 pub(super) struct LogoutBlame {
     /// The meaning.
     pub(super) meaning: AtLogout,
-    /// Words for the log that tell more than the answer's own.
+    /// Words for the log that say more than the answer's own words.
     pub(super) words: Option<&'static str>,
 }
 
@@ -205,9 +217,9 @@ impl From<AtLogout> for LogoutBlame {
 pub(super) struct Question {
     /// The call.
     pub(super) call: Asked,
-    /// Is said where the answer is as it should be.
+    /// The finding if the answer is as it should be.
     pub(super) good: &'static str,
-    /// Is said before what is wrong with the answer.
+    /// The words that come before the fault of the answer.
     pub(super) bad: &'static str,
     /// The operator's remedy.
     pub(super) fix: &'static str,
@@ -215,8 +227,8 @@ pub(super) struct Question {
 
 /// The call of a [`Question`].
 pub(super) enum Asked {
-    /// A refresh. It is right to call the token dead.
+    /// A refresh. The right answer is that the token is dead.
     Refresh,
-    /// A logout, with the answers that are right. `no_endpoint` is said where it has nowhere to go.
+    /// A logout, with the answers that are right. `no_endpoint` is the finding if there is no endpoint for it.
     Logout { is_right: fn(&Said<'_>) -> bool, no_endpoint: &'static str },
 }

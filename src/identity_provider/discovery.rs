@@ -1,4 +1,4 @@
-//! Finding a provider's endpoints: OpenID Connect Discovery 1.0 section 4, then RFC 8414 section 3.
+//! Finds a provider's endpoints by OpenID Connect Discovery 1.0 section 4, and then by RFC 8414 section 3.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,15 +18,15 @@ use crate::identity_provider::metadata::Metadata;
 use crate::identity_provider::not_ready::SetupError;
 use crate::identity_provider::shared_fetch::SharedFetch;
 
-/// The least time between the starts of two attempts: while a provider is down, every login asks for one.
+/// The least time between the starts of two attempts. While a provider is down, every login asks for an attempt.
 const SPACING: Duration = Duration::from_millis(250);
 
-/// Knows the endpoints, and how to find those that are not configured.
+/// Holds the endpoints, and finds those that are not configured.
 #[derive(Debug)]
 pub(super) struct Discovery {
     provider: String,
     issuer: String,
-    /// The documents to try, in this order; empty for a provider that has none.
+    /// The documents to try, in this order. The list is empty for a provider without metadata.
     documents: Vec<Url>,
     plain_http: PlainHttp,
     needs_jwks: bool,
@@ -35,7 +35,7 @@ pub(super) struct Discovery {
     http: HttpClient,
     configured: Endpoints,
     known: ArcSwap<Endpoints>,
-    /// Nothing is left to find out, be it that there is no metadata at all.
+    /// Tells whether nothing is left to find out. This is also so if the provider has no metadata at all.
     settled: AtomicBool,
     attempts: SharedFetch,
     state: Mutex<State>,
@@ -49,7 +49,7 @@ struct State {
     last_error: Option<DiscoveryError>,
 }
 
-/// Returns the endpoints that are known without asking anyone.
+/// Returns the endpoints that are known without a call.
 pub(super) fn configured(
     config: &config::IdentityProvider,
     dialect: &dyn Dialect,
@@ -60,7 +60,7 @@ pub(super) fn configured(
 }
 
 impl Discovery {
-    /// Prepares discovery; makes no connection.
+    /// Prepares discovery. Makes no connection.
     pub(super) fn new(
         config: &config::IdentityProvider,
         dialect: &dyn Dialect,
@@ -79,7 +79,7 @@ impl Discovery {
             if !complete {
                 return Err(SetupError::Endpoint(format!("issuer {problem}")));
             }
-            // All that is needed is configured: an issuer that must not be asked is only a name.
+            // All needed endpoints are configured. An issuer that must not be asked is only a name.
             documents.clear();
         }
         let settled = documents.is_empty() || (complete && configured.logout(config.logout).is_some());
@@ -100,8 +100,8 @@ impl Discovery {
         })
     }
 
-    /// Takes over what the same issuer's metadata said, where the configuration is silent. It is asked for again: not
-    /// settled.
+    /// Takes over the endpoints from the same issuer's metadata, if the configuration does not name them. The metadata
+    /// will be fetched again, since the result is not settled.
     pub(super) fn take_over(&self, before: &Self) {
         if self.documents != before.documents {
             return;
@@ -114,23 +114,23 @@ impl Discovery {
         }
     }
 
-    /// Returns the endpoints that are known now: no I/O, no lock.
+    /// Returns the endpoints that are known now, without I/O and without a lock.
     pub(super) fn endpoints(&self) -> Arc<Endpoints> {
         self.known.load_full()
     }
 
-    /// Says whether the endpoints that are needed to serve are known.
+    /// Tells whether all endpoints that are needed to serve are known.
     pub(super) fn is_complete(&self) -> bool {
         let known = self.known.load();
         known.token.is_some() && (known.jwks.is_some() || !self.needs_jwks)
     }
 
-    /// Says whether nothing is left to find out.
+    /// Tells whether nothing is left to find out.
     pub(super) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
     }
 
-    /// Why the last attempt failed, if it did.
+    /// Returns the reason why the last attempt failed, if it failed.
     pub(super) fn last_error(&self) -> Option<DiscoveryError> {
         self.state().last_error.clone()
     }
@@ -139,7 +139,7 @@ impl Discovery {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the known endpoints, after one attempt to find more if `wanted` is not among it yet.
+    /// Returns the known endpoints. If they do not fit `wanted` yet, makes one attempt to find more.
     pub(super) async fn endpoints_with(
         self: &Arc<Self>,
         wanted: impl Fn(&Endpoints) -> bool,
@@ -150,7 +150,8 @@ impl Discovery {
         self.endpoints()
     }
 
-    /// One attempt, shared by all who ask for it meanwhile. Returns whether nothing is left to find out.
+    /// Makes one attempt, which all callers share that ask for it meanwhile. Returns true if nothing is left to find
+    /// out.
     pub(super) async fn attempt(self: &Arc<Self>) -> bool {
         let this = Arc::clone(self);
         self.attempts.join_or_start(|| true, || async move { this.discover().await }).await
@@ -159,8 +160,8 @@ impl Discovery {
     async fn discover(&self) -> bool {
         self.space_out().await;
         let outcome = self.fetch_metadata().await.and_then(|metadata| self.accept(&metadata));
-        // A provider whose needed endpoints are all configured may well have no metadata. That it says so itself
-        // counts.
+        // A provider may have no metadata if all its needed endpoints are configured. Then its own word that it has
+        // none is enough.
         let settled = match &outcome {
             Ok(()) => true,
             Err(
@@ -197,7 +198,7 @@ impl Discovery {
         }
     }
 
-    /// The first document that is a metadata document. A host that cannot be reached is asked only once.
+    /// Returns the first document that is a metadata document. A host that cannot be reached is asked only once.
     async fn fetch_metadata(&self) -> Result<Metadata, DiscoveryError> {
         let mut told = None;
         for url in &self.documents {
@@ -206,7 +207,7 @@ impl Discovery {
                 Err(error @ (DiscoveryError::Unreachable { .. } | DiscoveryError::Proxy { .. })) => {
                     return Err(error);
                 }
-                // What is unclear counts more than that there is none.
+                // An unclear answer counts more than the answer that there is no document.
                 Err(error) => match &told {
                     Some(DiscoveryError::Unclear { .. }) => {}
                     Some(_) if !matches!(error, DiscoveryError::Unclear { .. }) => {}
@@ -217,7 +218,7 @@ impl Discovery {
         Err(told.unwrap_or_else(|| DiscoveryError::Endpoint(String::from("the issuer is not a URL"))))
     }
 
-    /// Takes over what the metadata says, where the configuration is silent.
+    /// Takes over the endpoints of the metadata that the configuration does not name.
     fn accept(&self, metadata: &Metadata) -> Result<(), DiscoveryError> {
         if metadata.issuer != self.issuer {
             return Err(DiscoveryError::OtherIssuer {

@@ -1,4 +1,4 @@
-//! The reasons why a provider's endpoints are not known, and what to change then.
+//! The reasons why a provider's endpoints are not known, with the change that helps.
 
 use crate::system::explained::Explained;
 
@@ -13,7 +13,7 @@ pub enum DiscoveryError {
         /// The fault.
         reason: Explained,
     },
-    /// The proxy in between does not let us ask it.
+    /// The proxy in between does not let us ask the provider.
     #[error("discovery at {url}: {reason}")]
     Proxy {
         /// The metadata document.
@@ -26,10 +26,11 @@ pub enum DiscoveryError {
     NoMetadata {
         /// The metadata document.
         url: String,
-        /// Its words for that.
+        /// The provider's words for that.
         reason: String,
     },
-    /// The answer is no metadata, and perhaps not the provider's: a page of a firewall, a sign-in, a maintenance.
+    /// The answer is no metadata, and perhaps not the provider's. It may be the page of a firewall, a sign-in or a
+    /// maintenance.
     #[error("discovery at {url}: {reason}")]
     Unclear {
         /// The metadata document.
@@ -51,7 +52,7 @@ pub enum DiscoveryError {
 }
 
 impl DiscoveryError {
-    /// Says what to change in the configuration, where that is likely and the error does not say it itself.
+    /// Returns advice for the configuration, if a change is likely to help and the error does not name it itself.
     pub(super) const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::OtherIssuer { .. } => Some("set `issuer` to what the provider calls itself, byte by byte"),

@@ -19,18 +19,18 @@ use crate::identity_provider::provider_answer::Answer;
 use crate::identity_provider::{classify, token_answer};
 use crate::system::explained::Explained;
 
-/// A user name that no one has: the probe of the password grant must not touch a user's failed attempts.
+/// A user name that nobody has. The probe of the password grant must not count as a failed attempt of a real user.
 const NO_USER: &str = "portcullis-doctor-no-such-user";
 
 /// A refresh token that no provider has issued.
 const NO_TOKEN: &str = "portcullis-doctor-no-such-token";
 
-/// An answer to a probe: what it means, what it was, and the provider's `Date` header.
+/// An answer to a probe: its meaning, its form, and the provider's `Date` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probed<T> {
     /// The meaning of the answer.
     pub verdict: T,
-    /// In which form it came, such as `status 400, error invalid_grant`.
+    /// The form of the answer, such as `status 400, error invalid_grant`.
     pub form: String,
     /// The `Date` header, as received.
     pub date: Option<String>,
@@ -43,11 +43,11 @@ pub enum ClientVerdict {
     Accepted,
     /// It refused the client.
     Refused(String),
-    /// It knows the client, but not for the refresh grant.
+    /// It knows the client, but does not permit it the refresh grant.
     NoRefreshGrant(String),
-    /// The answer can mean either.
+    /// The answer has more than one possible meaning.
     Unclear(String),
-    /// The answer is not in a provider's words: something stands in front of it.
+    /// The answer is not in the words of a provider. It comes from something in front of the provider.
     NotTheProvider(String),
     /// There is no answer to judge by.
     Unavailable(Explained),
@@ -62,13 +62,13 @@ pub enum PasswordGrantVerdict {
     NotAllowed(String),
     /// It refused the scope.
     ScopeRefused(String),
-    /// It refused what the token would be for (RFC 8707).
+    /// It refused the target of the token (RFC 8707).
     TargetRefused(String),
     /// It signed in a user that cannot exist.
     AcceptsAnyone,
-    /// The answer can mean this or that.
+    /// The answer has more than one possible meaning.
     Unclear(String),
-    /// The answer is not in a provider's words: something stands in front of it.
+    /// The answer is not in the words of a provider. It comes from something in front of the provider.
     NotTheProvider(String),
     /// There is no answer to judge by.
     Unavailable(Explained),
@@ -77,10 +77,10 @@ pub enum PasswordGrantVerdict {
 /// The reason why there is no JWKS to look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoKeys {
-    /// The provider has not given one.
+    /// The provider did not return one.
     #[error("{0}")]
     OfProvider(Explained),
-    /// The proxy in between has not let us ask.
+    /// The proxy in between did not let us ask.
     #[error("{0}")]
     OfProxy(Explained),
 }
@@ -88,32 +88,32 @@ pub enum NoKeys {
 /// The keys that a JWKS offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysFound {
-    /// The number of keys that can be used; 0 with `problem`.
+    /// The number of keys that can be used. It is 0 if there is a `problem`.
     pub usable: usize,
     /// The algorithms or key types that the JWKS names, for a hint.
     pub offered: Vec<String>,
-    /// The faults of keys that would be for it.
+    /// The faults of keys that would otherwise be usable.
     pub faulty: Vec<&'static str>,
     /// The reason why no key can be used.
     pub problem: Option<String>,
 }
 
-/// A provider's answer to a question about its own ways.
+/// A provider's answer to a question about its dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DialectFinding {
-    /// It answers as it should.
+    /// The provider answers as it should.
     Good(&'static str),
-    /// It does not.
+    /// The provider answers otherwise.
     Bad {
-        /// Its answer instead.
+        /// The fault of its answer.
         problem: Explained,
-        /// The remedy, where the problem does not say it better.
+        /// The remedy, if the problem does not name a better one.
         fix: &'static str,
     },
 }
 
 impl IdentityProvider {
-    /// Finds the endpoints as far as they are not configured.
+    /// Finds the endpoints that are not configured.
     pub async fn probe_discovery(&self) -> Result<(), DiscoveryError> {
         if self.discovery.is_settled() || self.discovery.attempt().await {
             return Ok(());
@@ -121,13 +121,13 @@ impl IdentityProvider {
         self.discovery.last_error().map_or(Ok(()), Err)
     }
 
-    /// The token endpoint, the endpoint that logouts go to, and the JWKS, as far as they are known.
+    /// Returns the token endpoint, the endpoint that logouts go to, and the JWKS, as far as they are known.
     pub fn known_endpoints(&self) -> [Option<Url>; 3] {
         let known = self.discovery.endpoints();
         [known.token.clone(), known.logout(self.config.logout).cloned(), known.jwks.clone()]
     }
 
-    /// Fetches the JWKS and looks at its keys. `Err`: there is none to look at.
+    /// Fetches the JWKS and looks at its keys. Returns an error if there is none to look at.
     pub async fn probe_keys(&self) -> Result<Probed<KeysFound>, NoKeys> {
         let endpoints = self.discovery.endpoints();
         let no_url = || NoKeys::OfProvider(Explained::from("no jwks_uri is known"));
@@ -154,7 +154,7 @@ impl IdentityProvider {
         Ok(Probed { verdict, form: String::from("status 200"), date: answer.date })
     }
 
-    /// Fetches the keys that JWTs are verified with. `Err`: why there are none.
+    /// Fetches the keys that JWTs are verified with. Returns an error that says why there are none.
     pub async fn probe_key_set(&self) -> Result<Arc<KeySet>, String> {
         self.probe_discovery().await.map_err(|error| error.to_string())?;
         if self.keys.fetch().await {
@@ -182,7 +182,7 @@ impl IdentityProvider {
         }
     }
 
-    /// Asks what is particular to the provider's dialect.
+    /// Asks the questions of the provider's dialect.
     pub async fn probe_dialect(&self, client: &Client) -> Vec<DialectFinding> {
         let mut findings = Vec::new();
         for question in self.dialect.doctor_questions() {
@@ -196,7 +196,7 @@ impl IdentityProvider {
         findings
     }
 
-    /// Asks one question. `Err`: the provider does not answer as it should.
+    /// Asks one question. Returns an error if the provider does not answer as it should.
     async fn ask(&self, question: &Question, client: &Client) -> Result<(), Explained> {
         match &question.call {
             Asked::Refresh => match self.refresh_grant(client, NO_TOKEN, None).await {
@@ -236,7 +236,7 @@ fn client_verdict(dialect: &dyn Dialect, answer: &Answer, has_secret: bool) -> C
             ClientVerdict::Refused(text)
         }
         (_, "unsupported_grant_type", _) => ClientVerdict::NoRefreshGrant(text),
-        // Nothing of a public client can be wrong but its id, and that is said by `invalid_client`.
+        // A public client can have only a wrong id, and `invalid_client` says that.
         (_, "invalid_request" | "invalid_token", _) if has_secret => ClientVerdict::Unclear(text),
         (.., Some(AtRefresh::Dead)) => ClientVerdict::Accepted,
         _ if error.shape() == Shape::Foreign => ClientVerdict::NotTheProvider(text),
@@ -265,7 +265,7 @@ fn password_grant_verdict(dialect: &dyn Dialect, answer: &Answer) -> PasswordGra
     }
 }
 
-/// Lists the purposes of a JWKS's signature keys, as it says itself.
+/// Lists the algorithms or key types of the signature keys in a JWKS.
 fn offered(json: &[u8]) -> Vec<String> {
     let document: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let keys = document.get("keys").and_then(serde_json::Value::as_array).map(Vec::as_slice);

@@ -7,20 +7,20 @@ use crate::config::{self, LogoutMethod, PlainHttp};
 /// A provider's endpoints, as far as they are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Endpoints {
-    /// Password grant and refresh grant.
+    /// The endpoint of the password grant and the refresh grant.
     pub(super) token: Option<Url>,
-    /// A refresh API of the provider's own.
+    /// The provider's own refresh API.
     pub(super) refresh: Option<Url>,
-    /// RFC 7009, or the provider's own logout API.
+    /// The revocation endpoint (RFC 7009), or the provider's own logout API.
     pub(super) revocation: Option<Url>,
-    /// The place where a session ends by its refresh token; known only where logouts go there.
+    /// The endpoint that ends the session of a refresh token. It is known only if logouts go there.
     pub(super) end_session: Option<Url>,
     /// The JWKS.
     pub(super) jwks: Option<Url>,
 }
 
 impl Endpoints {
-    /// The endpoints that the configuration names.
+    /// Returns the endpoints that the configuration names.
     pub(super) fn named(config: &config::IdentityProvider) -> Self {
         Self {
             token: config.token_endpoint.clone(),
@@ -39,7 +39,7 @@ impl Endpoints {
         }
     }
 
-    /// Fills the gaps with what `other` knows.
+    /// Fills the gaps with the endpoints of `other`.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             token: self.token.or(other.token),
@@ -68,7 +68,8 @@ impl Endpoints {
     }
 }
 
-/// https, or http to a loopback host, or http where that is allowed on purpose; no credentials in it, no fragment.
+/// Accepts https, http to a loopback host, and http that the configuration permits. The URL must have no credentials
+/// and no fragment.
 pub(super) fn check_url(url: &Url, plain_http: PlainHttp) -> Result<(), String> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(String::from("has credentials in it"));
@@ -86,8 +87,8 @@ pub(super) fn check_url(url: &Url, plain_http: PlainHttp) -> Result<(), String> 
     }
 }
 
-/// An http(s) URL out of an issuer, which may be a free text. One with a query or a fragment is nothing to discover
-/// from (OpenID Connect Discovery 1.0 section 3).
+/// Returns an issuer as an http(s) URL, if it is one. An issuer may be any text. A URL with a query or a fragment
+/// cannot be used for discovery (OpenID Connect Discovery 1.0 section 3).
 pub(super) fn issuer_url(issuer: &str) -> Option<Url> {
     let is_address = |url: &Url| {
         matches!(url.scheme(), "http" | "https")
@@ -98,7 +99,7 @@ pub(super) fn issuer_url(issuer: &str) -> Option<Url> {
     Url::parse(issuer).ok().filter(is_address)
 }
 
-/// `path` below `base`, whether or not that ends with a slash.
+/// Returns `path` below `base`. A final slash in `base` makes no difference.
 pub(super) fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_query(None);

@@ -1,5 +1,5 @@
-//! The body of an error answer (RFC 6749 section 5.2), with what several providers add to it. What a code means is in
-//! `codes`; here is only what was said, and by what kind of body.
+//! The body of an error answer (RFC 6749 section 5.2), with the members that several providers add. `codes` has the
+//! meaning of a code. This file has only the content and the shape of the body.
 
 use serde_json::{Map, Value};
 
@@ -11,22 +11,22 @@ use crate::syntax::json;
 /// The most that is passed on of a challenge, in bytes of JSON.
 const MAX_CHALLENGE: usize = 8 * 1024;
 
-/// Objects in objects in an error answer.
+/// The deepest nesting of objects in an error answer.
 const MAX_DEPTH: usize = 32;
 
-/// `error_codes` that are told in the log.
+/// The most `error_codes` that the log shows.
 const MAX_NUMBERS: usize = 8;
 
-/// The stuff that an answer without tokens is made of.
+/// The shape of an answer without tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
     /// A JSON object whose `error` is a text, as providers answer.
     Code,
     /// Other JSON.
     Json,
-    /// No body, and nothing that announces one: some providers say no by the status alone.
+    /// No body, and no field that announces one. Some providers say "no" by the status alone.
     Bare,
-    /// Whatever firewalls, proxies and load balancers answer: a page, a text, the question who we are.
+    /// An answer of a firewall, a proxy or a load balancer: a page, a text, or a request for credentials.
     Foreign,
 }
 
@@ -37,8 +37,8 @@ pub(super) struct ErrorAnswer {
 }
 
 impl ErrorAnswer {
-    /// Reads whatever there is. Whether it is JSON is seen by itself: several providers send it as text or HTML. A text
-    /// that is not UTF-8 is read all the same, since the codes are.
+    /// Reads any answer. The content decides whether it is JSON, because several providers send JSON as text or HTML. A
+    /// text that is not UTF-8 is read too, because its codes are still readable.
     pub(super) fn read(answer: &Answer) -> Self {
         let text = String::from_utf8_lossy(answer.json());
         let (shape, members) = match json::parse(text.as_bytes(), MAX_DEPTH) {
@@ -54,17 +54,17 @@ impl ErrorAnswer {
         Self { shape, members }
     }
 
-    /// Returns the stuff that it is made of.
+    /// Returns the shape of the body.
     pub(super) fn shape(&self) -> Shape {
         self.shape
     }
 
-    /// `error`, or nothing.
+    /// Returns `error`, or an empty text.
     pub(super) fn code(&self) -> &str {
         self.text("error")
     }
 
-    /// Says whether this value stands in this member. The other members are looked at only beside an `error`.
+    /// Tells whether this member has this value. The other members count only beside an `error`.
     pub(super) fn says(&self, member: Member, value: &str) -> bool {
         if self.shape != Shape::Code {
             return false;
@@ -80,7 +80,7 @@ impl ErrorAnswer {
         }
     }
 
-    /// Says whether it describes what happened in other words than these.
+    /// Tells whether the answer describes the error in other words than these.
     pub(super) fn says_more_than(&self, words: &str) -> bool {
         let description = self.text("error_description");
         self.shape == Shape::Code && !description.is_empty() && !description.eq_ignore_ascii_case(words)
@@ -95,13 +95,14 @@ impl ErrorAnswer {
         numbers.into_iter().flatten().filter_map(|number| Some(number.as_u64()?.to_string()))
     }
 
-    /// A member, whatever its type.
+    /// Returns a member of any type.
     pub(super) fn member(&self, name: &str) -> Option<&Value> {
         self.members.get(name)
     }
 
-    /// Collects what the app needs to know for the step that the provider wants. `names` are chosen one by one: an
-    /// answer may hold what is not for the browser, such as a token. `with_reason`: the reason says which step.
+    /// Collects the facts that the app needs for the step that the provider wants. The caller gives each name in
+    /// `names`, because an answer may have members that are not for the browser, such as a token. If `with_reason` is
+    /// set, the reason says which step it is.
     pub(super) fn challenge<'a>(&self, names: impl Iterator<Item = &'a str>, with_reason: bool) -> Value {
         let known = names.filter_map(|name| Some((name.to_owned(), self.members.get(name)?.clone())));
         let mut members: Map<String, Value> = known.collect();
@@ -112,7 +113,7 @@ impl ErrorAnswer {
         if value.to_string().len() <= MAX_CHALLENGE { value } else { Value::Object(Map::new()) }
     }
 
-    /// The answer in one line for the log: what was said, or else what kind of answer it is.
+    /// Returns the answer in one line for the log: its codes and words, or else the kind of answer.
     pub(super) fn describe(&self, answer: &Answer, secrets: &[&str]) -> String {
         let mut line = format!("status {}", answer.status);
         let mut add = |name: &str, text: String| {
@@ -141,7 +142,7 @@ impl ErrorAnswer {
     }
 }
 
-/// No body was announced but perhaps an empty JSON, and nobody asks who we are.
+/// Tells whether the answer announces no body, except perhaps an empty JSON, and does not ask for credentials.
 fn announces_nothing(answer: &Answer) -> bool {
     let media_type = answer.media_type.as_str();
     (media_type.is_empty() || media_type == "application/json") && answer.asks_for.is_none()

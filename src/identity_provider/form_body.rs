@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::identity_provider::client::Client;
 
-/// Bytes that are zeroised when the last [`Bytes`] made of them goes.
+/// Bytes that are zeroised when the last [`Bytes`] made of them is dropped.
 pub(super) struct ZeroizingBytes(pub(super) Zeroizing<Vec<u8>>);
 
 impl AsRef<[u8]> for ZeroizingBytes {
@@ -19,14 +19,14 @@ impl AsRef<[u8]> for ZeroizingBytes {
 pub(super) struct Form(Zeroizing<Vec<u8>>);
 
 impl Form {
-    /// An empty form.
+    /// Makes an empty form.
     pub(super) fn new() -> Self {
         Self(Zeroizing::new(Vec::new()))
     }
 
     /// Adds a field.
     pub(super) fn field(mut self, name: &str, value: &str) -> Self {
-        // Grown by hand: a reallocation would leave a copy of a password behind.
+        // The buffer grows by hand, because a reallocation would leave a copy of a password behind.
         let needed = name.len().saturating_add(value.len()).saturating_mul(3).saturating_add(2);
         let mut grown = Zeroizing::new(Vec::with_capacity(self.0.len().saturating_add(needed)));
         grown.extend_from_slice(&self.0);
@@ -40,7 +40,7 @@ impl Form {
         self
     }
 
-    /// Adds what the token endpoint wants beside a grant.
+    /// Adds the parameters that the token endpoint wants in addition to a grant.
     pub(super) fn parameters(mut self, client: &Client) -> Self {
         for parameter in &client.parameters {
             for value in &parameter.values {
@@ -50,7 +50,7 @@ impl Form {
         self
     }
 
-    /// The body to send.
+    /// Returns the body to send.
     pub(super) fn into_bytes(self) -> Bytes {
         Bytes::from_owner(ZeroizingBytes(self.0))
     }

@@ -16,8 +16,8 @@ use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, T
 use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::provider_answer::Answer;
 
-/// The least time for which a refresh's answer is read, from the start of the refresh. It is never less than a request
-/// waits: a rotated refresh token would be lost with the answer.
+/// The least time for which a refresh's answer is read, from the start of the refresh. It is at least as long as a
+/// request waits. Otherwise a rotated refresh token would be lost with the answer.
 pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
 
 impl IdentityProvider {
@@ -36,14 +36,14 @@ impl IdentityProvider {
         let secrets = secrets_of(client, &[&credentials.password]);
         let outcome = classify::login(self.dialect, &answer, &secrets);
         if matches!(outcome, Err(LoginError::InvalidCredentials(_))) {
-            // A provider that answers a wrong client secret like a wrong password is found out by this line only.
+            // If a provider answers a wrong client secret like a wrong password, only this line shows it.
             let answer = ErrorAnswer::read(&answer).describe(&answer, &secrets);
             tracing::debug!(identity_provider = self.name(), client_id = client.id, answer, "login refused");
         }
         outcome
     }
 
-    /// Sends a login, and does not look at what its answer means.
+    /// Sends a login, without reading the meaning of the answer.
     pub(super) async fn send_login(
         &self,
         client: &Client,
@@ -56,8 +56,8 @@ impl IdentityProvider {
     }
 
     /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up
-    /// to [`REFRESH_READ_LIMIT`], or `request_timeout` where that is longer, and never repeats the call: a caller that
-    /// cannot wait so long stops waiting, but should let this run to its end.
+    /// to [`REFRESH_READ_LIMIT`], or for up to `request_timeout` if that is longer. Never repeats the call. A caller
+    /// that cannot wait so long may stop waiting, but should let this run to its end.
     pub async fn refresh_grant(
         &self,
         client: &Client,
@@ -70,7 +70,7 @@ impl IdentityProvider {
         classify::refresh(self.dialect, &answer, &secrets)
     }
 
-    /// Sends a refresh, and does not look at what its answer means.
+    /// Sends a refresh, without reading the meaning of the answer.
     pub(super) async fn send_refresh(
         &self,
         client: &Client,
@@ -85,7 +85,8 @@ impl IdentityProvider {
         self.send_grant("refresh", url, client, body, self.refresh_read_limit()).await
     }
 
-    /// Sends the refresh grant, be it this provider's way or not: it authenticates the client.
+    /// Sends the refresh grant, even if this provider refreshes in another way. The refresh grant authenticates the
+    /// client.
     pub(super) async fn send_refresh_grant(
         &self,
         client: &Client,
@@ -116,9 +117,9 @@ impl IdentityProvider {
         self.send(purpose, url, (client, self.config.client_auth), body, limit).await
     }
 
-    /// Revokes a refresh token (RFC 7009, or the provider's own way) or, with `logout = "end_session"`, ends the
-    /// provider's session that it belongs to, within `request_timeout`. A provider without a revocation endpoint is
-    /// none to fail at.
+    /// Revokes a refresh token (RFC 7009, or the provider's own way), within `request_timeout`. If the
+    /// configuration says `logout = "end_session"`, ends the token's session at the provider instead. It is not an
+    /// error if the provider has no revocation endpoint.
     pub async fn revoke(&self, client: &Client, refresh_token: &str) -> Result<(), RevokeError> {
         let limit = self.config.request_timeout;
         let answer = match tokio::time::timeout(limit, self.send_logout(client, refresh_token)).await {
@@ -136,7 +137,7 @@ impl IdentityProvider {
         classify::logout(self.dialect, &answer, &secrets_of(client, &[refresh_token]))
     }
 
-    /// Sends a logout, and does not look at what its answer means. `None`: there is no endpoint for it.
+    /// Sends a logout, without reading the meaning of the answer. Returns `None` if there is no endpoint for it.
     pub(super) async fn send_logout(
         &self,
         client: &Client,
@@ -181,7 +182,7 @@ impl IdentityProvider {
     }
 }
 
-/// Collects what no text for a log may repeat.
+/// Collects the secrets that no text for a log may repeat.
 fn secrets_of<'a>(client: &'a Client, of_call: &[&'a str]) -> Vec<&'a str> {
     of_call.iter().copied().chain(client.secrets()).collect()
 }

@@ -1,5 +1,5 @@
-//! The only place that talks to an identity provider over HTTP: no redirects, no proxy but a configured one, total
-//! time-outs, bounded answers.
+//! The only place that talks to an identity provider over HTTP. It follows no redirects, uses only a configured proxy,
+//! and limits the total time and the size of an answer.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,8 +18,8 @@ use crate::identity_provider::provider_answer::Answer;
 use crate::telemetry::metrics::ProviderCall;
 use crate::telemetry::traces::{self, CallSpan};
 
-/// The time for which an idle connection is kept. It is below the 5 s after which Node closes one by default: a refresh
-/// that is sent into a closing connection may be lost, and must not be repeated where refresh tokens rotate.
+/// The time for which an idle connection is kept. It is below the 5 s after which Node closes a connection by default.
+/// A refresh that is sent into a closing connection may be lost. It must not be repeated if refresh tokens rotate.
 const IDLE_CONNECTION: Duration = Duration::from_secs(4);
 
 /// The client of one identity provider.
@@ -31,10 +31,10 @@ pub(super) struct HttpClient {
 }
 
 impl HttpClient {
-    /// Builds the client; makes no connection.
+    /// Builds the client. Makes no connection.
     ///
-    /// With `ca` only what that certifies is trusted, be it the provider or a proxy, else what the machine trusts. The
-    /// environment's proxies are not used.
+    /// With `ca`, only certificates of that authority are trusted, for the provider and for a proxy. Without it, the
+    /// certificates that the machine trusts are trusted. The environment's proxies are not used.
     pub(super) fn new(config: &config::IdentityProvider) -> Result<Self, String> {
         let proxy = config.proxy.as_ref();
         let through = proxy.map(outgoing_proxy).transpose()?;
@@ -71,7 +71,7 @@ impl HttpClient {
         self.call(self.client.get(url.clone()), limit).await
     }
 
-    /// Posts a form, with the client's `Authorization` where there is one.
+    /// Posts a form, with the client's `Authorization` if there is one.
     pub(super) async fn post_form(
         &self,
         url: &Url,
@@ -102,7 +102,7 @@ impl HttpClient {
         self.call(request, limit).await
     }
 
-    /// Posts nothing: everything is in the query, which is added to that of the URL.
+    /// Posts an empty body. Everything is in the query, which is added to the query of the URL.
     pub(super) async fn post_query(
         &self,
         url: &Url,
@@ -147,7 +147,7 @@ fn described(error: reqwest::Error) -> String {
     describe(error).to_string()
 }
 
-/// Counts a call and the time that it takes, also where it is given up.
+/// Counts a call and the time that it takes, even if the caller gives it up.
 pub(super) async fn measured(
     provider: &str,
     endpoint: &'static str,

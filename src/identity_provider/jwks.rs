@@ -1,4 +1,4 @@
-//! The provider's keys: fetched in the background and on demand, kept through outages.
+//! The provider's keys. They are fetched in the background and on demand, and kept while the provider is down.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +18,7 @@ use crate::identity_provider::http_client::{HttpClient, measured};
 use crate::identity_provider::jwks_backoff::{LastFetches, UnknownKeySource};
 use crate::identity_provider::shared_fetch::SharedFetch;
 
-/// The members of a JWK (RFC 7517, RFC 7518, RFC 8037) that make it what it is.
+/// The members that identify a JWK (RFC 7517, RFC 7518, RFC 8037).
 const IDENTIFYING: [&str; 8] = ["kid", "kty", "alg", "crv", "n", "e", "x", "y"];
 
 /// Holds the key set and renews it.
@@ -28,7 +28,7 @@ pub(super) struct KeyStore {
     algorithms: Vec<Algorithm>,
     request_timeout: Duration,
     cooldown: Duration,
-    /// Set for an HMAC secret: there is nothing to fetch.
+    /// Tells whether the key is an HMAC secret. Then there is nothing to fetch.
     fixed: bool,
     http: HttpClient,
     discovery: Arc<Discovery>,
@@ -40,7 +40,7 @@ pub(super) struct KeyStore {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The current keys, whatever their order and notation in the JWKS.
+    /// The current keys, independent of their order and notation in the JWKS.
     fingerprint: BTreeSet<String>,
     fetched: Option<Instant>,
     last_error: Option<String>,
@@ -48,7 +48,7 @@ struct State {
 }
 
 impl KeyStore {
-    /// Prepares the store; makes no connection.
+    /// Prepares the store. Makes no connection.
     pub(super) fn new(
         config: &config::IdentityProvider,
         http: HttpClient,
@@ -71,8 +71,8 @@ impl KeyStore {
         }
     }
 
-    /// Takes over the keys that were fetched before, if they are of the same JWKS and for the same algorithms.
-    /// `discovery` must have done so already: it may know where the JWKS is.
+    /// Takes over the keys that were fetched before, if they come from the same JWKS and are for the same algorithms.
+    /// `discovery` must have taken over its part first, because it may know the address of the JWKS.
     pub(super) fn take_over(&self, before: &Self) {
         let (place, place_before) = (self.discovery.endpoints(), before.discovery.endpoints());
         let is_same = place.jwks.is_some() && place.jwks == place_before.jwks;
@@ -87,43 +87,43 @@ impl KeyStore {
             fingerprint: known.fingerprint.clone(),
             fetched: known.fetched,
             last_error: known.last_error.clone(),
-            // A flood of unknown key ids goes on as well.
+            // The limit against a flood of unknown key ids goes on as well.
             last_fetches: known.last_fetches,
         };
     }
 
-    /// The keys known now: no I/O, no lock.
+    /// Returns the keys that are known now, without I/O and without a lock.
     pub(super) fn current(&self) -> Arc<KeySet> {
         self.current.load_full()
     }
 
-    /// Grows each time the keys change, after they have.
+    /// Returns a number that grows each time the keys change, just after the change.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Says whether the keys never change.
+    /// Tells whether the keys never change.
     pub(super) fn is_fixed(&self) -> bool {
         self.fixed
     }
 
-    /// The time since the last successful fetch.
+    /// Returns the time since the last successful fetch.
     pub(super) fn age(&self) -> Option<Duration> {
         self.state().fetched.map(|fetched| fetched.elapsed())
     }
 
-    /// Says why the last fetch failed, if it did.
+    /// Returns the reason why the last fetch failed, if it failed.
     pub(super) fn last_error(&self) -> Option<String> {
         self.state().last_error.clone()
     }
 
-    /// Fetches the JWKS now, or joins a fetch under way. Returns whether it succeeded.
+    /// Fetches the JWKS now, or joins a fetch that is under way. Returns true if it succeeded.
     pub(super) async fn fetch(self: &Arc<Self>) -> bool {
         let this = Arc::clone(self);
         !self.fixed && self.fetches.join_or_start(|| true, || async move { this.renew().await }).await
     }
 
-    /// As [`fetch`](Self::fetch), but starts at most one fetch per cool-down of `source`.
+    /// Does the work of [`fetch`](Self::fetch), but starts at most one fetch in each cool-down of `source`.
     pub(super) async fn fetch_limited(self: &Arc<Self>, source: UnknownKeySource) -> bool {
         let this = Arc::clone(self);
         let permitted = || self.state().last_fetches.permit(source, self.cooldown);
@@ -171,7 +171,8 @@ impl KeyStore {
         for problem in keys.faulty() {
             tracing::warn!(identity_provider = self.provider, problem, "a key of the JWKS is left out");
         }
-        // In this order: who reads the generation first and the keys second never takes old keys for new ones.
+        // The order matters: a reader that reads first the generation and then the keys never takes old keys for new
+        // ones.
         self.current.store(Arc::new(keys));
         self.generation.fetch_add(1, Ordering::Release);
         drop(state);
@@ -183,7 +184,7 @@ impl KeyStore {
     }
 }
 
-/// The usable keys of a JWKS, each as its identifying members.
+/// Returns the identifying members of each usable key of a JWKS.
 fn fingerprint(json: &[u8], accepted: &[Algorithm]) -> BTreeSet<String> {
     let document: Value = serde_json::from_slice(json).unwrap_or_default();
     let keys = document.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -193,7 +194,7 @@ fn fingerprint(json: &[u8], accepted: &[Algorithm]) -> BTreeSet<String> {
     };
     let identify = |key: &Value| {
         let mut key = key.clone();
-        // Of a usable one.
+        // This cannot fail for a usable key.
         let _ = canonicalise(&mut key);
         IDENTIFYING.map(|member| key.get(member).unwrap_or(&Value::Null).to_string()).join(",")
     };

@@ -1,4 +1,4 @@
-//! Back-off of JWKS fetches: how rarely they are caused by unknown keys, and the growing pauses after failures.
+//! The back-off of JWKS fetches: the limit for fetches because of unknown keys, and the growing pauses after failures.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 /// The least time between two fetches that the provider's own token answers cause.
 const TOKEN_ANSWER_COOLDOWN: Duration = Duration::from_secs(1);
 
-/// The pause after a failure in the background; it doubles up to [`LONGEST_PAUSE`].
+/// The pause after the first failure in the background. It doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest pause between two attempts in the background while something is missing.
@@ -16,9 +16,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The reason to ask for a key that the key set lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownKeySource {
-    /// A token from a browser: anyone can send one, so fetches are rate-limited by `jwks_cooldown`.
+    /// A token from a browser. Anyone can send one, so `jwks_cooldown` limits these fetches.
     Request,
-    /// A token that the provider itself just answered with: limited separately, to one fetch a second.
+    /// A token that the provider itself has just sent. These fetches have their own limit: one a second.
     TokenAnswer,
 }
 
@@ -30,7 +30,8 @@ pub(super) struct LastFetches {
 }
 
 impl LastFetches {
-    /// Says whether a fetch may begin now, and if so remembers it. `cooldown` is that of requests (`jwks_cooldown`).
+    /// Tells whether a fetch may begin now. If so, remembers that it begins. `cooldown` is the one of requests
+    /// (`jwks_cooldown`).
     pub(super) fn permit(&mut self, source: UnknownKeySource, cooldown: Duration) -> bool {
         let (last, cooldown) = match source {
             UnknownKeySource::Request => (&mut self.for_request, cooldown),
@@ -55,7 +56,7 @@ impl Default for Pauses {
 }
 
 impl Pauses {
-    /// The pause after one more failure.
+    /// Returns the pause after one more failure.
     pub(super) fn after_failure(&mut self) -> Duration {
         let pause = self.0;
         self.0 = pause.saturating_mul(2).min(LONGEST_PAUSE);

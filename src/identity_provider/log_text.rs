@@ -1,15 +1,15 @@
-//! Texts of a provider, made fit for a log line: short, escaped, and without what must stay secret.
+//! Makes texts of a provider fit for a log line: short, escaped, and without secrets.
 
 use crate::syntax::log_text;
 
 /// The most characters of a provider's text that go into a log.
 const MAX_CHARS: usize = 200;
 
-/// From this length on a run of token characters may be (part of) a token: it is left out.
+/// The length from which a run of token characters may be a token, or a part of one. Such a run is left out.
 const TOKEN_LIKE: usize = 24;
 
-/// An excerpt of `text`: control characters and quotes escaped, long runs that look like a token replaced, and
-/// nothing at all if it repeats one of `secrets`.
+/// Returns an excerpt of `text`. Control characters and quotes are escaped, and long runs that look like a token are
+/// replaced. If the text repeats one of `secrets`, nothing of it is returned.
 pub(super) fn excerpt(text: &str, secrets: &[&str]) -> String {
     if secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret)) {
         return String::from("[a text that repeats a secret]");
@@ -31,17 +31,18 @@ pub(super) fn excerpt(text: &str, secrets: &[&str]) -> String {
     excerpt
 }
 
-/// An excerpt of a text that is public, such as an issuer: only shortened and escaped.
+/// Returns an excerpt of a public text, such as an issuer. The text is only shortened and escaped.
 pub(super) fn escaped(text: &str) -> String {
     log_text::escaped(text, MAX_CHARS)
 }
 
-/// The characters of base64, base64url, hexadecimal and JWTs.
+/// Tells whether a character can be in base64, base64url, hexadecimal digits or a JWT.
 fn is_token_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '+' | '/' | '=' | '~')
 }
 
-/// Error codes such as `registration_verification_required` are long, too, but have no digit or capital.
+/// Tells whether a run is made of words. Error codes such as `registration_verification_required` are also long, but
+/// have no digits and no capitals.
 fn is_words(run: &str) -> bool {
     run.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }

@@ -12,7 +12,8 @@ use crate::identity_provider::endpoints::Endpoints;
 use crate::identity_provider::http_client::{HttpClient, measured};
 use crate::identity_provider::provider_answer::is_wrong_url;
 
-/// The members of a metadata document that matter here; `grant_types_supported` is not to be trusted.
+/// The members of a metadata document that matter here. `grant_types_supported` is not among them, because it is not
+/// reliable.
 #[derive(Deserialize)]
 pub(super) struct Metadata {
     pub(super) issuer: String,
@@ -23,7 +24,7 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// The endpoints that it names.
+    /// Returns the endpoints that the document names.
     pub(super) fn endpoints(&self, logout: LogoutMethod) -> Result<Endpoints, DiscoveryError> {
         let parse = |name: &str, text: &Option<String>| {
             text.as_deref()
@@ -31,7 +32,7 @@ impl Metadata {
                 .transpose()
                 .map_err(|error| DiscoveryError::Endpoint(format!("{name} is no URL: {error}")))
         };
-        // Where nothing is sent there, a strange one does no harm.
+        // A strange endpoint does no harm if nothing is sent to it.
         let end_session = match logout {
             LogoutMethod::EndSession => parse("end_session_endpoint", &self.end_session_endpoint)?,
             LogoutMethod::Revocation => None,

@@ -4,7 +4,8 @@ use url::Url;
 
 use crate::identity_provider::endpoints::below;
 
-/// The metadata documents of an issuer: OpenID Connect appends to its path, RFC 8414 section 3.1 inserts before it.
+/// Returns the addresses of an issuer's metadata documents. OpenID Connect appends to the issuer's path, and RFC 8414
+/// section 3.1 inserts before it.
 pub(super) fn well_known(issuer: &Url) -> Vec<Url> {
     let mut inserted = issuer.clone();
     inserted.set_query(None);

@@ -1,4 +1,4 @@
-//! The reasons why a provider cannot serve: as it is configured, or not yet.
+//! The reasons why a provider cannot serve: its configuration, or something that is not known yet.
 
 /// The reason why an identity provider cannot be set up as configured.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -6,10 +6,10 @@ pub enum SetupError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be set up: {0}")]
     HttpClient(String),
-    /// An endpoint that must not be used.
+    /// The configuration names an endpoint that must not be used.
     #[error("{0}")]
     Endpoint(String),
-    /// The endpoints follow from an address, and none is known.
+    /// The endpoints follow from the provider's address, and no address is known.
     #[error("the issuer {issuer:?} is not a URL: {hint}")]
     NoBase {
         /// The configured issuer.
@@ -17,7 +17,7 @@ pub enum SetupError {
         /// The operator's remedy.
         hint: &'static str,
     },
-    /// The endpoints are neither configured nor to be discovered.
+    /// The endpoints are not configured, and discovery cannot find them.
     #[error("the issuer {0:?} is not a URL to discover from: set `token_endpoint` and `jwks_uri`")]
     NothingToDiscover(String),
 }

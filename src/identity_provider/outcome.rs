@@ -1,4 +1,4 @@
-//! The outcomes of a login, a refresh and a logout at a provider, whatever words it has for them.
+//! The outcomes of a login, a refresh and a logout at a provider. They do not depend on the words of the provider.
 
 use std::fmt;
 
@@ -13,29 +13,29 @@ use crate::system::explained::Explained;
 pub struct TokenSet {
     /// The JWT, not verified yet.
     pub access_token: AccessToken,
-    /// Absent in an answer: the old one stays.
+    /// The refresh token. If the answer has none, the old one stays.
     pub refresh_token: Option<RefreshToken>,
 }
 
 /// The reason why a password grant gave no tokens.
 #[derive(PartialEq)]
 pub enum LoginError {
-    /// Wrong user name or password, locked, disabled: told apart for no user. The text is for the log: what the
-    /// provider says where that is more.
+    /// The user name or the password is wrong, or the account is locked or disabled. No user is told which of them it
+    /// is. The text is for the log, and has the provider's words if they say more.
     InvalidCredentials(Option<String>),
-    /// The provider wants another step. The value is an object with the provider's ids and methods, as far as it
-    /// gave any: `two_factor_id`, `two_factor_methods`, `change_password_id`, and a `reason`. The text is for the log.
+    /// The provider wants another step. The value is an object with the ids and methods that the provider gave:
+    /// `two_factor_id`, `two_factor_methods`, `change_password_id`, and a `reason`. The text is for the log.
     Challenge(ChallengeKind, Value, String),
-    /// The provider takes no more logins for now, be it of this account; the text is for the log.
+    /// The provider takes no more logins for now, perhaps only for this account. The text is for the log.
     TooMany(String, Option<RetryAfter>),
-    /// The provider cannot be used now; the text is for the log.
+    /// The provider cannot be used now. The text is for the log.
     Unavailable(Explained, Option<RetryAfter>),
-    /// The provider refuses this client: the operator's fault.
+    /// The provider refuses this client. The operator must correct that.
     Misconfigured(ClientRefusal),
 }
 
 impl fmt::Debug for LoginError {
-    /// Without a challenge's ids, which open the next step.
+    /// Leaves out a challenge's ids, because they open the next step.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidCredentials(text) => write!(formatter, "InvalidCredentials({text:?})"),
@@ -61,14 +61,14 @@ pub enum ChallengeKind {
 /// The reason why a refresh gave no tokens.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RefreshError {
-    /// A definite "this grant is dead"; ends the session. The text is for the log.
+    /// The provider definitely says that the grant is dead. This ends the session. The text is for the log.
     Dead(String),
-    /// The grant lives, and the provider wants another step of the user first; the session is kept. The text is for the
-    /// log.
+    /// The grant is alive, but the provider wants another step from the user first. The session is kept. The text is
+    /// for the log.
     Challenge(ChallengeKind, String),
-    /// The provider cannot be used now; the session is kept. The text is for the log.
+    /// The provider cannot be used now. The session is kept. The text is for the log.
     Unavailable(Explained, Option<RetryAfter>),
-    /// The provider refuses this client: the operator's fault; the session is kept.
+    /// The provider refuses this client. The operator must correct that. The session is kept.
     Misconfigured(ClientRefusal),
 }
 
@@ -94,10 +94,10 @@ pub struct ClientRefusal {
 /// The reason why a refresh token may not have been revoked. The session ends anyway.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RevokeError {
-    /// The provider cannot be used now; the text is for the log.
+    /// The provider cannot be used now. The text is for the log.
     #[error("identity provider unavailable: {0}")]
     Unavailable(Explained),
-    /// The provider refuses to revoke: mostly the operator's fault; the text is for the log.
+    /// The provider refuses to revoke, mostly because of a mistake of the operator. The text is for the log.
     #[error("revocation refused: {0}")]
     Refused(String),
 }

@@ -14,9 +14,10 @@ use crate::identity_provider::http_client::HttpClient;
 use crate::identity_provider::jwks::KeyStore;
 use crate::identity_provider::jwks_backoff::{Pauses, UnknownKeySource};
 use crate::identity_provider::not_ready::{NotReady, SetupError};
+use crate::identity_provider::webhook::Webhook;
 use crate::system::explained::Explained;
 
-/// Seconds between two warnings of a clock that differs: each login and refresh would give one.
+/// The seconds between two warnings of a clock that differs. Otherwise each login and refresh would warn.
 const CLOCK_WARNINGS: u64 = 300;
 
 /// One identity provider at run time.
@@ -27,17 +28,17 @@ pub struct IdentityProvider {
     pub(super) http: HttpClient,
     pub(super) discovery: Arc<Discovery>,
     pub(super) keys: Arc<KeyStore>,
-    /// Unix seconds; 0: never.
+    /// The time of the last warning in Unix seconds. 0 means never.
     warned_of_clock: AtomicU64,
 }
 
 impl IdentityProvider {
-    /// Prepares the provider; makes no connection.
+    /// Prepares the provider. Makes no connection.
     pub fn new(config: &config::IdentityProvider) -> Result<Self, SetupError> {
         Self::speaking(kinds::of(config), config)
     }
 
-    /// The same, in this dialect.
+    /// Prepares the provider with this dialect.
     pub(super) fn speaking(
         dialect: &'static dyn Dialect,
         config: &config::IdentityProvider,
@@ -49,9 +50,9 @@ impl IdentityProvider {
         Ok(Self { config: config.clone(), dialect, http, discovery, keys, warned_of_clock })
     }
 
-    /// The same, with what is known of the issuer from before, as far as the settings that it follows from are the
-    /// same: so a change of something else serves on with the keys though the provider cannot be reached. Asked for
-    /// anew all the same.
+    /// Prepares the provider, and takes over the knowledge about the issuer from before, if it follows from unchanged
+    /// settings. So after a change of other settings, the gateway goes on with the known keys even if the provider
+    /// cannot be reached. The knowledge is still fetched again.
     pub fn following(config: &config::IdentityProvider, before: Option<&Self>) -> Result<Self, SetupError> {
         let provider = Self::new(config)?;
         if let Some(before) = before.filter(|before| before.config.issuer == config.issuer) {
@@ -61,30 +62,30 @@ impl IdentityProvider {
         Ok(provider)
     }
 
-    /// The name of its table in the configuration.
+    /// Returns the name of the provider's table in the configuration.
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    /// The keys known now: no I/O, no lock.
+    /// Returns the keys that are known now, without I/O and without a lock.
     pub fn key_set(&self) -> Arc<KeySet> {
         self.keys.current()
     }
 
-    /// Grows by one each time the keys really change, just after they have. Who remembers what a key has verified
-    /// reads this before [`key_set`](Self::key_set), never after it.
+    /// Returns a number that grows by one each time the keys really change, just after the change. A caller that
+    /// remembers the result of a verification must read this before [`key_set`](Self::key_set), never after it.
     pub fn key_set_generation(&self) -> u64 {
         self.keys.generation()
     }
 
-    /// Fetches the JWKS because a key is missing: at most once per cool-down of `source`. Callers share a fetch that
-    /// is under way. Returns whether a fetch succeeded; it is worth looking at the keys again then.
+    /// Fetches the JWKS because a key is missing, at most once in each cool-down of `source`. Callers share a fetch
+    /// that is under way. Returns true if a fetch succeeded. Then it makes sense to look at the keys again.
     pub async fn fetch_unknown_key(&self, source: UnknownKeySource) -> bool {
         self.keys.fetch_limited(source).await
     }
 
-    /// Verifies something with the keys known now, and, if it names an unknown key, once more with freshly fetched
-    /// ones.
+    /// Verifies something with the keys that are known now. If it names an unknown key, fetches the keys and verifies
+    /// it once more.
     pub async fn with_keys<T, E>(
         &self,
         source: UnknownKeySource,
@@ -97,6 +98,11 @@ impl IdentityProvider {
             }
             result => result,
         }
+    }
+
+    /// Returns the reading of what its webhook sends to an app; `None`: the app takes nothing from it.
+    pub fn webhook(&self, app: &config::App) -> Option<Box<dyn Webhook>> {
+        self.dialect.webhook(app.webhook.as_ref()?, &app.client_id, &self.config)
     }
 
     /// The background task: finds the endpoints, fetches the JWKS at start and every `jwks_refresh`, and tries again
@@ -121,26 +127,26 @@ impl IdentityProvider {
         }
     }
 
-    /// Finds the endpoints and fetches the JWKS, once. Whether the provider can be used then.
+    /// Finds the endpoints and fetches the JWKS, once. Returns true if the provider can then be used.
     pub async fn prepare(&self) -> bool {
         self.renew().await || self.readiness().is_ok()
     }
 
-    /// One round of the background task.
+    /// Runs one round of the background task.
     async fn renew(&self) -> bool {
-        // Where only the endpoint for logouts is missing, each logout asks for it, too: there is no hurry here.
+        // If only the endpoint for logouts is missing, there is no hurry here, because each logout asks for it too.
         let discovered =
             self.discovery.is_settled() || self.discovery.attempt().await || self.discovery.is_complete();
         let fetched = self.keys.is_fixed() || {
-            // Without an address there is nothing to fetch, and discovery has just said why.
+            // Without an address, there is nothing to fetch. Discovery has just logged the reason.
             let known = self.discovery.endpoints().jwks.is_some();
             known && self.keys.fetch().await
         };
         discovered && fetched
     }
 
-    /// Says whether the provider can be used: the endpoints are known and there are keys. Its last answers do not
-    /// matter.
+    /// Tells whether the provider can be used. It can if the endpoints are known and there are keys. Its last answers
+    /// do not matter.
     pub fn readiness(&self) -> Result<(), NotReady> {
         if !self.discovery.is_complete() {
             return Err(NotReady::NoEndpoints(self.endpoints_missing().to_string()));
@@ -152,13 +158,14 @@ impl IdentityProvider {
         Ok(())
     }
 
-    /// The time since the JWKS was last fetched with success; `None` before, and for an HMAC secret.
+    /// Returns the time since the last successful fetch of the JWKS. Returns `None` before the first one, and for an
+    /// HMAC secret.
     pub fn jwks_age(&self) -> Option<Duration> {
         self.keys.age()
     }
 
-    /// Says why the last attempt to find the endpoints or to fetch the JWKS failed, in words for a log; `None`: it did
-    /// not. A provider that is ready goes on with what it has.
+    /// Returns the reason, in words for a log, why the last attempt to find the endpoints or to fetch the JWKS failed.
+    /// Returns `None` if it did not fail. A provider that is ready goes on with the endpoints and keys that it has.
     pub fn last_error(&self) -> Option<String> {
         if self.discovery.is_complete() {
             self.keys.last_error()
@@ -167,16 +174,16 @@ impl IdentityProvider {
         }
     }
 
-    /// The algorithms of signatures that are accepted, by their names in a JWT's `alg` (RFC 7518 section 3.1).
+    /// Returns the accepted signature algorithms, by their names in a JWT's `alg` (RFC 7518 section 3.1).
     pub fn algorithms(&self) -> impl Iterator<Item = String> {
         self.config.algorithms.iter().map(|algorithm| format!("{algorithm:?}"))
     }
 
-    /// Says whether it is time to say (again) that its clock differs from ours; from then on it is not, for some
-    /// minutes.
+    /// Tells whether a warning is due that the provider's clock differs from ours. After that, no warning is due for
+    /// some minutes.
     pub(crate) fn may_warn_of_clock(&self, now: u64) -> bool {
         let last = self.warned_of_clock.load(Ordering::Relaxed);
-        // Also where our clock was put back since.
+        // A warning is also due if our clock was put back in the meantime.
         let is_due = last == 0 || now.abs_diff(last) >= CLOCK_WARNINGS;
         is_due
             && self.warned_of_clock.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -187,7 +194,7 @@ impl IdentityProvider {
         &self.config.issuer
     }
 
-    /// Says why the endpoints are not known.
+    /// Returns the reason why the endpoints are not known.
     pub(super) fn endpoints_missing(&self) -> Explained {
         let last_error = self.discovery.last_error();
         last_error.map_or_else(|| Explained::from("discovery has not been tried yet"), Explained::from)
@@ -195,6 +202,6 @@ impl IdentityProvider {
 }
 
 async fn stopped(shutdown: &mut watch::Receiver<bool>) {
-    // An error: the sender is gone, and with it the server.
+    // An error means that the sender was dropped together with the server.
     drop(shutdown.wait_for(|stop| *stop).await);
 }

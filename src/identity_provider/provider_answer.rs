@@ -1,4 +1,4 @@
-//! An answer of a provider, as it came: its status, the headers that matter, and its body within bounds.
+//! An answer of a provider as it came: its status, the header fields that matter, and its body up to a limit.
 
 use reqwest::Response;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, DATE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -6,31 +6,31 @@ use zeroize::Zeroizing;
 
 use crate::identity_provider::call_error::{CallError, MAX_ANSWER};
 
-/// The answer of a provider, whatever the status.
+/// The answer of a provider, with any status.
 #[derive(Default)]
 pub(super) struct Answer {
     /// The status code.
     pub(super) status: u16,
-    /// `Content-Type` without parameters, lower-case; empty if there is none.
+    /// `Content-Type` without parameters, in lower case. It is empty if there is none.
     pub(super) media_type: String,
     /// `Date`, as received.
     pub(super) date: Option<String>,
     /// `Retry-After`, as received.
     pub(super) retry_after: Option<String>,
-    /// The scheme of `WWW-Authenticate`: whoever answers wants us to say who we are.
+    /// The scheme of `WWW-Authenticate`, if the answer asks for credentials.
     pub(super) asks_for: Option<String>,
-    /// The whole body; it may hold tokens.
+    /// The whole body. It may contain tokens.
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl Answer {
-    /// The body without the byte order mark that some put in front of JSON (RFC 8259 section 8.1 lets readers ignore
-    /// it).
+    /// Returns the body without a byte order mark. Some providers put one in front of JSON, and readers may ignore it
+    /// (RFC 8259 section 8.1).
     pub(super) fn json(&self) -> &[u8] {
         self.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.body)
     }
 
-    /// Reads the whole answer, within bounds.
+    /// Reads the whole answer, up to a limit.
     pub(super) async fn read(mut response: Response) -> Result<Self, CallError> {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         if header(CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
@@ -60,7 +60,7 @@ impl Answer {
     }
 }
 
-/// Says whether a status means: not here, or not so.
+/// Tells whether a status means that the URL or the way of the call is wrong.
 pub(super) const fn is_wrong_url(status: u16) -> bool {
     matches!(status, 404 | 405 | 410 | 415)
 }

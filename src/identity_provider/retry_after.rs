@@ -4,7 +4,7 @@ use std::time::UNIX_EPOCH;
 
 use crate::identity_provider::provider_answer::Answer;
 
-/// The most that a client is told to wait, in seconds.
+/// The longest time that a client is told to wait, in seconds.
 const LONGEST: u64 = 3600;
 
 /// The time at which a provider wants to be asked again.
@@ -13,19 +13,19 @@ pub struct RetryAfter(When);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum When {
-    /// After so many seconds.
+    /// After this number of seconds.
     In(u64),
     /// At this time, in Unix seconds.
     At(u64),
 }
 
 impl RetryAfter {
-    /// Reads the header of an answer, if it is understood. A date is compared with the answer's own one where there is
-    /// one: the provider's clock may differ from ours.
+    /// Reads the header of an answer, if it is well-formed. If the answer has a `Date`, a date in the header is
+    /// compared with that, because the provider's clock may differ from ours.
     pub(super) fn of(answer: &Answer) -> Option<Self> {
         let text = answer.retry_after.as_deref()?.trim();
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            // So many that they do not fit are too many.
+            // A number that does not fit is a very large one.
             return Some(Self(When::In(text.parse().unwrap_or(u64::MAX))));
         }
         let at = unix_seconds(text)?;
@@ -33,7 +33,7 @@ impl RetryAfter {
         Some(Self(since.map_or(When::At(at), |since| When::In(at.saturating_sub(since)))))
     }
 
-    /// Seconds from `now` (Unix seconds): at least one, at most an hour.
+    /// Returns the seconds from `now` (Unix seconds): at least one, at most an hour.
     pub fn seconds(self, now: u64) -> u64 {
         let seconds = match self.0 {
             When::In(seconds) => seconds,

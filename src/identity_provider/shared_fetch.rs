@@ -1,4 +1,4 @@
-//! Work that runs at most once at a time, whose outcome everyone who asks meanwhile shares.
+//! Work that runs at most once at a time. All callers that ask for it meanwhile share its outcome.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,19 +6,19 @@ use tokio::sync::watch;
 
 use crate::telemetry::traces;
 
-/// The outcome of the work under way: `None` until it is done.
+/// The outcome of the work that is under way. It is `None` until the work is done.
 type Flight = watch::Receiver<Option<bool>>;
 
-/// At most one piece of work at a time.
+/// Runs at most one piece of work at a time.
 #[derive(Debug, Default)]
 pub(super) struct SharedFetch(Mutex<Option<Flight>>);
 
 impl SharedFetch {
-    /// Joins the work under way, or else starts it if `permitted` says so. Returns whether the work succeeded;
-    /// `false` also if it was not permitted.
+    /// Joins the work that is under way. If there is none, starts it if `permitted` says so. Returns true if the work
+    /// succeeded, and `false` if it failed or was not permitted.
     ///
-    /// The work is a task of its own and runs to its end even if the caller goes away: otherwise a client that
-    /// hangs up could use up the permission and leave nothing behind.
+    /// The work is a separate task, which runs to its end even if the caller goes away. Otherwise a client that hangs
+    /// up could use up the permission without any result.
     pub(super) async fn join_or_start<Work>(
         &self,
         permitted: impl FnOnce() -> bool,
@@ -54,7 +54,7 @@ impl SharedFetch {
 }
 
 fn is_under_way(flight: &Flight) -> bool {
-    // An error means that the sender is gone: done, or dropped with its runtime.
+    // An error means that the sender was dropped: the work is done, or it was dropped with its runtime.
     flight.has_changed().is_ok() && flight.borrow().is_none()
 }
 

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::outcome::TokenSet;
 
-/// The longest token that is taken, in bytes; a JWT with very many roles has some 8 KB.
+/// The longest token that is accepted, in bytes. A JWT with very many roles has some 8 KB.
 const MAX_TOKEN: usize = 16 * 1024;
 
 /// The members that are read. Everything else in the answer is ignored.
@@ -28,7 +28,7 @@ impl From<String> for Zeroized {
     }
 }
 
-/// Reads a token endpoint's answer. An error says what is wrong with it, without any of its content.
+/// Reads a token endpoint's answer. An error says what is wrong with it, and contains nothing of the answer.
 pub(super) fn parse(body: &[u8]) -> Result<TokenSet, &'static str> {
     let body: Body = serde_json::from_slice(body).map_err(|_| "the token answer is not the JSON expected")?;
     if body.token_type.is_some_and(|kind| !kind.eq_ignore_ascii_case("bearer")) {
@@ -49,7 +49,8 @@ pub(super) fn token_set(
         if token.len() > MAX_TOKEN {
             return Err("the token answer has a token of more than 16 KiB");
         }
-        // RFC 6749 appendices A.12 and A.17: VSCHAR. To the end in any case: so many bytes are compared at once.
+        // Only VSCHAR is permitted (RFC 6749 appendices A.12 and A.17). The loop always runs to the end, so that it
+        // compares many bytes at once.
         if token.bytes().fold(false, |found, byte| found | !(0x20..=0x7e).contains(&byte)) {
             return Err("the token answer has a token with characters that no token has");
         }

@@ -1,4 +1,5 @@
-//! The tasks of providers and upstreams in the background. Each runs for as long as a configuration has its owner.
+//! The background tasks of providers and upstreams. Each task runs as long as its owner belongs to the configuration in
+//! use.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -10,15 +11,15 @@ use tokio::task::AbortHandle;
 
 use crate::gateway::State;
 
-/// The tasks that run now.
+/// The running tasks.
 pub(super) struct Background {
-    /// Turns true once nothing is served any more.
+    /// Turns true when nothing is served any more.
     is_over: channel::Receiver<bool>,
     tasks: Mutex<HashMap<usize, Task>>,
 }
 
 struct Task {
-    /// Whose task it is; as long as it is kept, nothing else has its address.
+    /// The owner of the task. As long as it is kept, no other value can have its address.
     _owner: Arc<dyn Any + Send + Sync>,
     handle: AbortHandle,
 }
@@ -30,12 +31,12 @@ impl std::fmt::Debug for Background {
 }
 
 impl Background {
-    /// No tasks yet. `is_over` turns true once nothing is served any more.
+    /// Makes an empty set of tasks. `is_over` turns true when nothing is served any more.
     pub(super) fn new(is_over: channel::Receiver<bool>) -> Self {
         Self { is_over, tasks: Mutex::default() }
     }
 
-    /// Starts the tasks of a state, and ends those that only the state before had.
+    /// Starts the tasks of a state, and ends the tasks that only the previous state had.
     pub(super) fn follow(&self, state: &State) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *tasks);

@@ -23,7 +23,7 @@ use crate::system::name_lookup::{Lookup, SystemLookup};
 /// The reason why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// An address cannot be listened on.
+    /// The process cannot listen on an address.
     #[error("cannot listen on `{address}` (`{key}`): {source}{}", remedy(source))]
     Listen {
         /// The key of the configuration.
@@ -36,7 +36,7 @@ pub enum BindError {
     /// An identity provider cannot be prepared.
     #[error(transparent)]
     Provider(#[from] SetupError),
-    /// The process that runs goes on.
+    /// The running process does not hand over and goes on serving.
     #[error(transparent)]
     NotWanted(#[from] NotWanted),
     /// A certificate cannot be used.
@@ -44,7 +44,7 @@ pub enum BindError {
     Certificate(String),
 }
 
-/// The end of the message for an address that cannot be listened on: what helps.
+/// Returns the end of the message about an address: the way to correct the error.
 fn remedy(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -85,7 +85,7 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds every address of the configuration for which no listener is inherited.
+    /// Binds the addresses of the configuration. If a listener for an address is inherited, it uses that listener.
     fn bind(settings: &config::Server, mut inherited: Option<&mut Inherited>) -> Result<Self, BindError> {
         let mut listen = |key, purpose, address| {
             let known = inherited.as_mut().and_then(|inherited| inherited.take(purpose, address));
@@ -106,19 +106,19 @@ impl Listeners {
 
 fn bind(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // So that a restart does not wait for old connections to be forgotten.
+    // With this option, a restart need not wait until the system has forgotten the old connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)?.into_std()
 }
 
-/// A gateway that is bound to its addresses and not running yet.
+/// A gateway that is bound to its addresses, but does not run yet.
 #[derive(Debug)]
 pub struct Server {
     pub(super) reloader: Reloader,
-    /// True: nothing more is accepted.
+    /// True if no more connections are accepted.
     pub(super) stop: channel::Sender<bool>,
-    /// True: nothing is served any more.
+    /// True if nothing is served any more.
     pub(super) over: channel::Sender<bool>,
     pub(super) listeners: Listeners,
     pub(super) tls: Option<Tls>,
@@ -126,18 +126,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds every address. Connections wait until [`Server::run`].
+    /// Binds every address. Connections wait until [`Server::run`] accepts them.
     pub async fn bind(config: Config) -> Result<Self, BindError> {
         Self::bind_with(config, Arc::new(SystemClock), Arc::new(SystemLookup::default())).await
     }
 
-    /// Does the same with the listeners of another process, which goes on until this one runs and accepts.
+    /// Does the same with the listeners of another process. The other process goes on until this one runs and accepts.
     pub async fn take_over(config: Config, inherited: Inherited) -> Result<Self, BindError> {
         let lookup = Arc::new(SystemLookup::default());
         Self::bind_or_inherit(config, Arc::new(SystemClock), lookup, Some(inherited)).await
     }
 
-    /// Does the same with another clock, and another way to look up the host names of apps.
+    /// Does the same with another clock, and with another way of looking up the host names of apps.
     pub async fn bind_with(
         config: Config,
         clock: Arc<dyn Clock>,
@@ -159,34 +159,38 @@ impl Server {
         let mut successor = None;
         if let Some(inherited) = inherited {
             successor = Some(follow(inherited, &state).await?);
-            // The old process serves meanwhile, and better than one that has no keys.
+            // The old process serves during the preparation. It has keys, so it serves better than this process could
+            // without them.
             prepare(None, &state).await;
         } else {
             resolve_upstreams(&state).await;
         }
         let (stop, _) = channel::channel(false);
-        // What goes on in the background is there for what is served, not for what comes: a stop may take an hour.
+        // The background tasks run until the last request is served. A stop may take an hour, so they must not end at
+        // its start.
         let (over, is_over) = channel::channel(false);
         let reloader = Reloader::new(config, builder, state, is_over);
         Ok(Self { reloader, stop, over, listeners, tls, successor })
     }
 
-    /// Returns where browsers connect without TLS, with the ports that port 0 became.
+    /// Returns the addresses where browsers connect without TLS. If a port was 0, the result has the port that the
+    /// system chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         addresses(&self.listeners.public)
     }
 
-    /// Returns where browsers connect with TLS, likewise.
+    /// Returns the addresses where browsers connect with TLS. If a port was 0, the result has the port that the system
+    /// chose.
     pub fn tls_addresses(&self) -> Vec<SocketAddr> {
         addresses(&self.listeners.public_tls)
     }
 
-    /// Returns where the admin listener is.
+    /// Returns the address of the admin listener.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         addresses(self.listeners.admin.as_slice()).pop()
     }
 
-    /// Returns the handle that gives it another configuration while it runs.
+    /// Returns the handle that gives another configuration to the server while it runs.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
     }
@@ -196,7 +200,7 @@ fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
-/// Takes what the process before has revoked.
+/// Takes the revocations of the old process.
 async fn follow(inherited: Inherited, state: &Arc<State>) -> Result<Successor, NotWanted> {
     for address in inherited.left_over() {
         warn!(%address, "the process before listens there, and this one will not");

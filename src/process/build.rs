@@ -1,5 +1,5 @@
-//! From a configuration to the running state. What is remembered of sessions goes on from one configuration to the
-//! next, and so does everything whose settings did not change.
+//! Builds the running state from a configuration. From one configuration to the next, it keeps what is remembered about
+//! sessions, and all parts with unchanged settings.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::telemetry::metrics;
 use crate::telemetry::traces::Traces;
 use crate::upstream::{Names, Upstreams};
 
-/// Rules are numbered in the order in which they are made, so that no two apps' rules, of any configuration, are taken
-/// for the same.
+/// The number of the next rules. Each set of rules gets its own number, so that the rules of two apps or of two
+/// configurations are never confused.
 static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 
-/// The bounds of the calls to each issuer.
+/// The limits of the calls to each issuer.
 type Calls = HashMap<String, Arc<ProviderCalls>>;
 
 /// Builds the states of a process. It keeps everything that outlives a configuration.
@@ -34,7 +34,7 @@ pub(crate) struct StateBuilder {
     open_streams: Arc<OpenStreams>,
 }
 
-/// The state that requests begin with until now, and the configuration that it was built from.
+/// The state that new requests use until now, and the configuration from which it was built.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Before<'a> {
     pub(crate) state: &'a State,
@@ -42,19 +42,19 @@ pub(crate) struct Before<'a> {
 }
 
 impl StateBuilder {
-    /// A builder that remembers nothing yet.
+    /// Makes a builder that remembers nothing yet.
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>, lookup: Arc<dyn Lookup>) -> Self {
         let memory = Arc::new(SessionTables::new(config.server.limits.verified_tokens, clock.now()));
         Self { memory, clock, names: Names::new(lookup), open_streams: Arc::default() }
     }
 
-    /// Builds the first state; makes no connection.
+    /// Builds the first state. It makes no connection.
     pub(crate) fn first(&self, config: &Config) -> Result<State, SetupError> {
         let sessions = Sessions::new(Arc::clone(&self.clock), Arc::clone(&self.memory), config);
         self.build(config, sessions, None)
     }
 
-    /// Builds the state after another one; makes no connection.
+    /// Builds the next state from the previous one. It makes no connection.
     pub(crate) fn next(&self, config: &Config, before: Before<'_>) -> Result<State, SetupError> {
         self.build(config, before.state.sessions.with_settings(config), Some(before))
     }
@@ -72,7 +72,7 @@ impl StateBuilder {
             .iter()
             .map(|settings| step.provider(settings, &mut calls))
             .collect::<Result<Vec<_>, _>>()?;
-        // A valid configuration refers to a provider that there is.
+        // Every app of a valid configuration has a provider.
         let apps = config.apps.iter().filter_map(|app| {
             let settings = config.identity_providers.get(app.identity_provider)?;
             Some(step.app(app, settings, providers.get(app.identity_provider)?))
@@ -92,7 +92,7 @@ impl StateBuilder {
     }
 }
 
-/// The step from one configuration to the next: makes the parts of a state, or takes them from the state before.
+/// The step from one configuration to the next. It makes the parts of a state, or takes them from the previous state.
 struct Step<'a> {
     config: &'a Config,
     before: Option<Before<'a>>,
@@ -104,14 +104,14 @@ impl Step<'_> {
         self.before.map(|before| before.state)
     }
 
-    /// The state before, if it had the same settings under these keys.
+    /// Returns the previous state if it had the same settings under these keys.
     fn unchanged(&self, mut keys: impl Iterator<Item = String>) -> Option<&State> {
         let before =
             self.before.filter(|before| keys.all(|key| before.outline.is_same(&self.config.outline, &key)));
         before.map(|before| before.state)
     }
 
-    /// The traces of the state before, where their settings are the same. Otherwise it starts others.
+    /// Returns the traces of the previous state if their settings are the same. Otherwise it starts new traces.
     fn traces(&self) -> Result<Option<Arc<Traces>>, SetupError> {
         let unchanged = self.unchanged([String::from("server.tracing")].into_iter());
         let known = unchanged.and_then(|state| state.traces.clone());
@@ -120,8 +120,8 @@ impl Step<'_> {
         Ok(known.or(started))
     }
 
-    /// A provider with the bounds of its calls. Two tables of one issuer are one provider to be called, though each has
-    /// its own settings. The bounds go on after a reload, and so do the keys that were fetched.
+    /// Returns a provider with the limits of its calls. Two tables of one issuer share these limits, although each
+    /// table has its own settings. The limits and the fetched keys survive a reload.
     fn provider(
         &self,
         settings: &config::IdentityProvider,
@@ -143,8 +143,8 @@ impl Step<'_> {
         Ok((provider, calls))
     }
 
-    /// The provider of the state before that has the same issuer. Where several tables have it, the one of the same
-    /// name is preferred.
+    /// Returns the previous state's provider with the same issuer. If there are several, it prefers the one of the same
+    /// name.
     fn of_issuer(&self, settings: &config::IdentityProvider) -> Option<&IdentityProvider> {
         let providers = self.state_before().into_iter().flat_map(|before| &before.providers);
         let of_issuer = providers.filter(|provider| provider.issuer() == settings.issuer);

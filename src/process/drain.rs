@@ -1,4 +1,4 @@
-//! A server stops: requests that are under way come to their end, or are ended after `server.shutdown_grace`.
+//! Stops a server. Requests under way get at most `server.shutdown_grace` to end.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,38 +17,38 @@ use crate::gateway::Gateway;
 use crate::process::reload::Reloader;
 use crate::process::upgrade::NotWanted;
 
-/// The time that connections may take to end after they were told to.
+/// The longest time that connections may take to end after they were told to end.
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A server that serves: its tasks, and how they are told to stop.
+/// A running server: its tasks, and the channels that stop them.
 pub(super) struct Running {
     pub(super) reloader: Reloader,
     pub(super) proxy: Arc<HttpProxy<Gateway>>,
     pub(super) accepting: JoinSet<()>,
     pub(super) admin_accepting: JoinSet<()>,
     pub(super) upgrading: JoinSet<Result<(), NotWanted>>,
-    /// They end with the server.
+    /// Tasks that end with the server.
     pub(super) _background: JoinSet<()>,
-    /// True: the public listeners accept nothing more.
+    /// True if the public listeners accept no more connections.
     pub(super) stop: channel::Sender<bool>,
-    /// True: the admin listener accepts nothing more.
+    /// True if the admin listener accepts no more connections.
     pub(super) admin_stop: channel::Sender<bool>,
-    /// True: nothing is served any more.
+    /// True if nothing is served any more.
     pub(super) over: channel::Sender<bool>,
 }
 
 /// The reason why a server stops.
 pub(super) enum StopCause {
-    /// It was told to.
+    /// The server was told to stop.
     Told,
-    /// Another process has its listeners and accepts.
+    /// Another process has the listeners and accepts connections.
     HandedOver,
-    /// It was to take over from a process that goes on.
+    /// This server should have taken over from a process that goes on.
     NotWanted(NotWanted),
 }
 
 impl StopCause {
-    /// Returns how the server has ended.
+    /// Returns the result of the server.
     pub(super) fn outcome(self) -> Result<(), NotWanted> {
         match self {
             Self::Told | Self::HandedOver => Ok(()),
@@ -58,7 +58,7 @@ impl StopCause {
 }
 
 impl Running {
-    /// Waits for the end of its service. After `shutdown` it is not ready any more, and goes on for
+    /// Waits until the server has to stop. After `shutdown`, the server is not ready, and still accepts connections for
     /// `server.shutdown_delay`.
     pub(super) async fn until_stop(
         &mut self,
@@ -78,12 +78,12 @@ impl Running {
         }
     }
 
-    /// Stops accepting, lets what is under way end, and ends the tasks. `drained` is told once nothing is served any
-    /// more.
+    /// Stops accepting, waits for the requests under way, and ends the tasks. It sends to `drained` when nothing is
+    /// served any more.
     pub(super) async fn stop(mut self, cause: &StopCause, drained: oneshot::Sender<()>) {
         if matches!(cause, StopCause::HandedOver) {
             info!("handed over to another process");
-            // That one answers the probes from now on.
+            // From now on, the other process answers the probes.
             let _ = self.admin_stop.send(true);
         } else {
             self.upgrading.abort_all();
@@ -94,7 +94,8 @@ impl Running {
         let _ = self.stop.send(true);
         drain(&mut self.accepting, connections, grace).await;
         let _ = self.over.send(true);
-        // To the end, so that a probe can tell a process that drains from one that is gone.
+        // The admin listener serves until here, so that a probe can distinguish a draining process from one that has
+        // ended.
         let _ = self.admin_stop.send(true);
         while self.admin_accepting.join_next().await.is_some() {}
         let _ = drained.send(());
@@ -107,7 +108,7 @@ impl Running {
     }
 }
 
-/// Lets what is under way come to its end, for at most `grace`, and then ends it.
+/// Waits for the requests under way, for at most `grace`, and then ends them.
 async fn drain(accepting: &mut JoinSet<()>, connections: &Connections, grace: Duration) {
     let draining = async {
         while accepting.join_next().await.is_some() {}

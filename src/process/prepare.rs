@@ -1,4 +1,4 @@
-//! Before a state is taken into use: its new providers and host names are looked up.
+//! Prepares a state before its use: looks up its new providers and host names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tracing::warn;
 
 use crate::gateway::State;
 
-/// The time that new providers and host names may take to be looked up: without them, requests would fail that succeed
-/// with the old configuration. After that time the new configuration is used all the same, as at a start while its
+/// The longest time to look up new providers and host names. Without the results, requests would fail that succeed with
+/// the old configuration. After this time, the new configuration is used without them, as at a start while the
 /// providers are down.
 const PREPARATION: Duration = Duration::from_secs(10);
 
-/// Looks up whatever the next state needs and the state before did not have.
+/// Looks up the providers and host names that the next state has and the previous state did not have.
 pub(crate) async fn prepare(before: Option<&State>, next: &State) {
     let providers = before.map_or(&[][..], |before| &before.providers);
     let mut preparing = JoinSet::new();

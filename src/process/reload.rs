@@ -1,4 +1,5 @@
-//! A reload: another configuration is checked and built first. Then it is swapped in at once, or not at all.
+//! Reloads the configuration. A new configuration is first checked and built. Then it either replaces the old one at
+//! once, or is refused.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::process::prepare::prepare;
 use crate::system::descriptors::fitting;
 use crate::telemetry::metrics::METRICS;
 
-/// The keys that the process takes from its first configuration for good.
+/// The keys whose values are fixed by the process's first configuration.
 const FIXED: [&str; 8] = [
     "server.listen",
     "server.listen_tls",
@@ -30,7 +31,7 @@ const FIXED: [&str; 8] = [
     "server.limits.verified_tokens",
 ];
 
-/// Gives a server that runs another configuration.
+/// Gives another configuration to a running server.
 #[derive(Debug, Clone)]
 pub struct Reloader {
     inner: Arc<Inner>,
@@ -47,7 +48,7 @@ struct Inner {
     background: Background,
     /// The configuration that the process started with.
     first: Outline,
-    /// One reload after the other.
+    /// Only one reload runs at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -77,17 +78,17 @@ impl Reloader {
         Self { inner: Arc::new(inner) }
     }
 
-    /// The configuration now.
+    /// Returns the present configuration.
     pub fn config(&self) -> Arc<Config> {
         self.inner.config.load_full()
     }
 
-    /// The state for new requests.
+    /// Returns the state for new requests.
     pub fn state(&self) -> Arc<State> {
         self.inner.current.load()
     }
 
-    /// The reloads until now.
+    /// Returns the state of the reloads.
     pub fn status(&self) -> Arc<ReloadStatus> {
         self.inner.status.reload()
     }
@@ -108,13 +109,13 @@ impl Reloader {
         &self.inner.connections
     }
 
-    /// Starts what a state does in the background, and ends what only the state before did.
+    /// Starts the background tasks of the present state, and ends the tasks that only the previous state had.
     pub(crate) fn follow_state(&self) {
         self.inner.background.follow(&self.state());
     }
 
-    /// Swaps the configuration. Requests in flight go on with the old one; sessions, open streams and connections, and
-    /// everything whose settings are the same, go on. Returns what changed.
+    /// Replaces the configuration. Requests in flight keep the old configuration. Sessions, open streams, connections
+    /// and all parts with unchanged settings go on. Returns the changes.
     pub async fn reload(&self, config: Config) -> Result<Vec<Change>, SetupError> {
         let inner = &self.inner;
         let _turn = inner.turn.lock().await;
@@ -149,7 +150,7 @@ impl Reloader {
         Ok(changes)
     }
 
-    /// Lets the server be not ready from now on, and waits for `server.shutdown_delay`.
+    /// Makes the server not ready, and waits for `server.shutdown_delay`.
     pub(crate) async fn announce_stop(&self) {
         self.inner.status.stop();
         let delay = self.config().server.shutdown_delay;
@@ -159,7 +160,7 @@ impl Reloader {
         }
     }
 
-    /// Says that a file cannot be used, and that the old configuration stays.
+    /// Reports that a file cannot be used. The old configuration stays.
     pub fn refuse_file(&self, refused: &ConfigError) {
         for problem in &refused.problems {
             error!(
@@ -186,7 +187,7 @@ impl Reloader {
     }
 }
 
-/// Returns the number of connections that are wanted, or a smaller one where there are fewer descriptors.
+/// Returns the wanted number of connections, or a smaller number if there are too few file descriptors.
 fn most_connections(wanted: usize) -> usize {
     let most = fitting(wanted);
     METRICS.process.max_connections.set(i64::try_from(most).unwrap_or(i64::MAX));

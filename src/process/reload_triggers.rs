@@ -10,11 +10,12 @@ use tracing::{error, warn};
 use crate::config::{self, Files, Loaded};
 use crate::process::reload::Reloader;
 
-/// The time between two looks at the files. They must look the same twice, so that a half-written one is not read.
+/// The time between two looks at the files. Two looks must find the same contents, so that a half-written file is not
+/// read.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Reads the file again on each signal and, where the configuration says so, when it changes; for as long as it is
-/// polled.
+/// Reads the file again on each signal. With `server.watch_config`, also reads it again when it has changed. It runs as
+/// long as it is polled.
 pub async fn reload_when_told(path: PathBuf, reloader: Reloader, mut hangups: Signal) {
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -36,18 +37,19 @@ pub async fn reload_when_told(path: PathBuf, reloader: Reloader, mut hangups: Si
     }
 }
 
-/// The files that the configuration is in.
+/// The files of the configuration.
 #[derive(Debug)]
 struct Watched {
-    /// As they were read, also where the configuration was refused. So a configuration that was refused because a file
-    /// was missing is read again once the file is there.
+    /// The files as they were read for the last configuration, even if that was refused. For example, a configuration
+    /// is refused because a file is missing. When the file exists, the configuration is read again.
     read: Files,
-    /// As they were at the last look.
+    /// The files at the last look.
     last: Option<Files>,
 }
 
 impl Watched {
-    /// Tells whether they are to be read again: they have changed, and looked the same twice since.
+    /// Returns true if the files have to be read again: they differ from those that were read, and two looks found the
+    /// same contents.
     async fn have_changed(&mut self) -> bool {
         let read = self.read.clone();
         match tokio::task::spawn_blocking(move || read.now()).await {
@@ -64,7 +66,7 @@ impl Watched {
     }
 }
 
-/// Reads the configuration, and uses it if it is valid. Returns the files that it was read from, if they are known.
+/// Reads the configuration, and uses it if it is valid. Returns the files from which it was read, if they are known.
 async fn load(path: &Path, reloader: &Reloader, only_if_changed: bool) -> Option<Files> {
     let file = path.to_owned();
     let loaded = match tokio::task::spawn_blocking(move || config::load(&file)).await {
@@ -81,14 +83,14 @@ async fn load(path: &Path, reloader: &Reloader, only_if_changed: bool) -> Option
     let Loaded { config, warnings } = loaded;
     let files = Some(config.outline.files().clone());
     let is_same = reloader.config().outline.changes(&config.outline).is_empty();
-    // Back to what it was after a bad one counts: the status is to say that all is well.
+    // After a refused configuration, a return to the old one also counts as a reload. The status then shows no error.
     if only_if_changed && is_same && reloader.status().last_error.is_none() {
         return files;
     }
     for warning in &warnings {
         warn!(key = warning.key, hint = warning.hint, "{}", warning.message);
     }
-    // The refusal is in the log already.
+    // The log already has the refusal.
     let _ = reloader.reload(config).await;
     files
 }
@@ -101,7 +103,7 @@ mod tests {
     fn a_change_counts_once_and_when_it_is_over() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gateway.toml");
-        // None of these is a configuration: what it was to be read from is known all the same.
+        // The files contain no valid configuration. The list of files is known all the same.
         let files = |text: &str| {
             std::fs::write(&path, text).unwrap();
             config::load(&path).unwrap_err().files

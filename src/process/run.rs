@@ -1,4 +1,4 @@
-//! A server runs: it accepts connections and serves them, until it is told to stop or another process has taken over.
+//! Runs a server. It accepts and serves connections until it is told to stop, or until another process has taken over.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -26,22 +26,23 @@ use crate::process::reload::Reloader;
 use crate::process::upgrade::{self, Estate, NotWanted, Purpose, Successor};
 use crate::telemetry::metrics::METRICS;
 
-/// Idle connections of HTTP/2 to apps that are kept, for each worker thread.
+/// The number of idle connections of HTTP/2 to apps that each worker thread keeps.
 const POOLED_CONNECTIONS: usize = 1024;
 
-/// Pingora's own bound on tries; the gateway's is lower.
+/// Pingora's own limit for tries. The gateway's limit is lower.
 const MAX_TRIES: usize = 16;
 
-/// Connections to the admin listener at once.
+/// The largest number of connections to the admin listener at once.
 const MAX_ADMIN_CONNECTIONS: usize = 64;
 
 impl Server {
-    /// Serves until `shutdown` is ready or another process has taken over. Then it is not ready any more, goes on for
-    /// `server.shutdown_delay`, and lets requests in flight end, for at most `server.shutdown_grace`.
+    /// Serves until `shutdown` is ready, or until another process has taken over. After `shutdown`, the server is not
+    /// ready, and still accepts connections for `server.shutdown_delay`. Then it waits for requests in flight, for at
+    /// most `server.shutdown_grace`.
     ///
     /// # Errors
     ///
-    /// It was to take over from a process that goes on, and did not serve for long.
+    /// The server should have taken over from a process that goes on, so it did not serve for long.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), NotWanted> {
         self.reloader.follow_state();
         let (hand_over, handed_over) = oneshot::channel();
@@ -94,7 +95,7 @@ impl Server {
         (running, successor)
     }
 
-    /// Returns everything that another process may take over.
+    /// Returns everything that this process hands over to another process.
     fn estate(&self, hand_over: oneshot::Sender<()>, is_drained: oneshot::Receiver<()>) -> Estate {
         let current = Arc::clone(self.reloader.current());
         Estate {
@@ -106,8 +107,8 @@ impl Server {
         }
     }
 
-    /// Returns the listeners that another process may take over. A listener that cannot be offered is left out: whoever
-    /// would take over is refused its address, and this process goes on.
+    /// Returns the listeners that another process may take over. A listener that cannot be duplicated is left out. A
+    /// new process then cannot bind its address and ends, and this process goes on.
     fn offered(&self) -> Vec<upgrade::Listening> {
         let of = |purpose, listeners: &[TcpListener]| {
             let offered = listeners.iter().filter_map(|listener| {
@@ -122,7 +123,7 @@ impl Server {
         public.into_iter().chain(public_tls).chain(admin).collect()
     }
 
-    /// Returns what its admin listener tells of it.
+    /// Returns the facts that the admin listener shows of the process.
     fn process(&self) -> Process {
         let addresses = |key, addresses: Vec<SocketAddr>| {
             addresses.into_iter().map(move |address| Listening { key, address })
@@ -135,7 +136,7 @@ impl Server {
     }
 }
 
-/// Serves the public listeners.
+/// Returns the service of the public listeners.
 fn public_front(reloader: &Reloader) -> Front<HttpProxy<Gateway>> {
     let conf = ServerConf {
         threads: reloader.config().server.worker_threads,
@@ -153,7 +154,7 @@ fn public_front(reloader: &Reloader) -> Front<HttpProxy<Gateway>> {
     }
 }
 
-/// Serves the admin listener.
+/// Returns the service of the admin listener.
 fn admin_front(reloader: &Reloader, process: &Arc<Process>) -> Front<HttpServer<CurrentAdmin>> {
     let admin = CurrentAdmin { current: Arc::clone(reloader.current()), process: Arc::clone(process) };
     Front {
@@ -175,7 +176,7 @@ fn spawn_accept<A: HttpServerApp + Send + Sync + 'static>(
     tasks.spawn(accept(listener, tls.cloned(), Arc::clone(front), stop.subscribe()));
 }
 
-/// The admin listener, which shows the state of the moment.
+/// The admin listener. It shows the state at the time of each request.
 #[derive(Debug)]
 struct CurrentAdmin {
     current: Arc<CurrentState>,

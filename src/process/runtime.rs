@@ -5,16 +5,17 @@ use tokio::runtime::{Builder, Runtime};
 /// A worker looks at the common queue in every third turn.
 const COMMON_QUEUE_INTERVAL: u32 = 3;
 
-/// A runtime with this number of worker threads that gives connections about the same share of them.
+/// Makes a runtime with this number of worker threads. It gives all connections about the same share of the threads.
 ///
-/// A worker's own queue holds 256 tasks. Other tasks go to a queue for all workers. By default, Tokio looks at that queue
-/// once in some 60 turns while the own queue is not empty. So with a thousand busy connections, those in the common queue
-/// wait for most of a second while others are served many times. If workers looked there first in every turn, it would be
-/// as bad for those in the own queue. docs/performance.md has the figures.
+/// A worker's own queue holds 256 tasks. Other tasks go to a queue for all workers. By default, Tokio looks at that
+/// queue about once in 60 turns while the own queue is not empty. So with a thousand busy connections, the connections
+/// in the common queue wait for most of a second, while others are served many times. If workers looked at the common
+/// queue first in every turn, the connections in their own queues would wait as long. docs/performance.md has the
+/// figures.
 ///
 /// # Errors
 ///
-/// The system does not give the threads or the event queue.
+/// The system refuses the threads or the event queue.
 pub fn runtime(worker_threads: usize) -> std::io::Result<Runtime> {
     Builder::new_multi_thread()
         .worker_threads(worker_threads)
@@ -34,11 +35,11 @@ mod tests {
 
     use super::*;
 
-    /// More than a worker's own queue holds.
+    /// This is more than a worker's own queue holds.
     const TASKS: usize = 1000;
     const TURNS: usize = 1_000_000;
 
-    /// The turns of each task when all always want one; the fewest first.
+    /// The number of turns that each task gets if all tasks always want one, in ascending order.
     fn turns(worker_threads: usize) -> Vec<usize> {
         let turns: Arc<Vec<AtomicUsize>> = Arc::new((0..TASKS).map(|_| AtomicUsize::new(0)).collect());
         let all = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: the first one stops gently, the second one at once.
+//! SIGTERM and SIGINT. The first signal stops the server gently, and the second signal ends it at once.
 
 use std::io;
 
@@ -26,7 +26,7 @@ impl StopSignal {
         }
     }
 
-    /// 128 and the signal's number, as of a process that the signal has ended.
+    /// Returns 128 plus the signal's number, as for a process that the signal has ended.
     pub const fn exit_code(self) -> u8 {
         match self {
             Self::Terminate => 128 + 15,
@@ -35,7 +35,7 @@ impl StopSignal {
     }
 }
 
-/// Both signals. Until this value is made, they end the process.
+/// Listens for both signals. Before this value exists, a signal ends the process.
 #[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,
@@ -45,16 +45,16 @@ pub struct StopSignals {
 /// The end of a server.
 #[derive(Debug)]
 pub enum Ended {
-    /// By itself, with all that was under way or after its grace.
+    /// The server ended by itself. All requests under way had ended, or the grace period was over.
     ByItself(Result<(), NotWanted>),
-    /// At once, by a second signal.
+    /// A second signal ended the server at once.
     BySignal(StopSignal),
 }
 
 impl StopSignals {
     /// # Errors
     ///
-    /// The system does not permit to listen for signals.
+    /// The system does not allow the process to listen for signals.
     pub fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
@@ -66,18 +66,19 @@ impl StopSignals {
         }
     }
 
-    /// Runs a server. The first signal stops it. The second signal ends it with all that is under way, whatever it waits
-    /// for. A process that has handed over goes on draining at its first signal: a supervisor may only be tidying up.
+    /// Runs a server. The first signal stops it. The second signal ends it at once, with all requests under way. If a
+    /// process has handed over, its first signal does not end the draining, because it may only come from a supervisor
+    /// that tidies up.
     pub async fn run(mut self, server: Server) -> Ended {
         let reloader = server.reloader();
         let (stop, stopped) = oneshot::channel::<()>();
         let serving = server.run(async {
-            // An error would mean that nobody can tell it any more.
+            // An error means that the sender is dropped, so nobody can stop the server this way any more.
             let _ = stopped.await;
         });
         let hurried = async {
             let first = self.next().await;
-            // It listens for that until it stops.
+            // The server listens for this message until it stops.
             if stop.send(()).is_ok() {
                 info!(signal = first.name(), "told to stop; a second signal ends what is under way at once");
             } else {

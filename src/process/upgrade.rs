@@ -1,16 +1,18 @@
-//! Another process takes the listening sockets over, with connections that wait in them: nobody is turned away.
+//! Lets another process take over the listening sockets, with the connections that wait in them. No connection is
+//! refused.
 //!
-//! The mechanism is that of Pingora: descriptors over a Unix socket (`SCM_RIGHTS`). Its code is not used: it is tied to
-//! Pingora's own `Server`, leaves a socket that every user may connect to, and gives bare numbers that only `unsafe`
-//! makes listeners of.
+//! The mechanism is that of Pingora: descriptors over a Unix socket (`SCM_RIGHTS`). Pingora's own code is not used for
+//! three reasons. It is tied to Pingora's own `Server`. Every user may connect to its socket. It returns plain numbers,
+//! which only `unsafe` code can turn into listeners.
 //!
-//! The old process listens on the socket (`upgrade/offer.rs`). The new one connects and gets the listeners, and asks
-//! what was revoked (`upgrade/inherit.rs`). Once it has begun to accept, it says so, and only then does the old one
-//! stop: a new process that fails before changes nothing. From then on until the old one has ended, each tells the
-//! other what is revoked (`upgrade/revocations.rs`).
+//! The old process listens on the socket (`upgrade/offer.rs`). The new process connects, gets the listeners, and asks
+//! for the revocations (`upgrade/inherit.rs`). When the new process accepts connections, it says so, and the old
+//! process stops accepting. If the new process fails before that, nothing changes. From then on until the old process
+//! has ended, the two send each other their revocations (`upgrade/revocations.rs`).
 //!
-//! At every moment a process accepts. Where the two lose sight of each other, the new one looks whether a process is at
-//! the socket. If so, that process serves, and the new one ends. If not, the new one is the only one left and goes on.
+//! At every moment, at least one process accepts connections. If the connection between the two breaks, the new process
+//! looks for a process at the socket. If there is one, that process serves, and the new one ends. If there is none, the
+//! new process goes on alone.
 
 mod descriptors;
 mod handover;

@@ -11,21 +11,21 @@ use crate::session::expiring_table::Expiring;
 use crate::session::new_cookies::{Asker, CookieState};
 use crate::session::session_key::SessionKey;
 
-/// Changes that are remembered at once; the oldest are forgotten first.
+/// The number of changes that are remembered. The oldest are forgotten first.
 const MAX_CHANGES: usize = 65_536;
 
 /// The time for which a change is remembered: as long as an app may take for its answer.
 pub(super) const IS_KEPT: Duration = Duration::from_secs(3600);
 
-/// Changes of one browser's cookies that are followed.
+/// The number of changes of one browser's cookies that are followed.
 const MAX_FOLLOWED: usize = 32;
 
 /// The owner of cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Owner {
-    /// A session, by the first of its refresh tokens that is known.
+    /// A session. The key is that of its first refresh token that is known.
     Session(SessionKey),
-    /// One that has no refresh token, or none that can be read.
+    /// An owner without a refresh token, or whose refresh token cannot be read.
     Unknown(CookieState),
 }
 
@@ -36,11 +36,11 @@ pub(crate) struct CookieChanges(Mutex<Changes>);
 /// The tables.
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// When cookies were last changed, by what they were before.
+    /// The time of the last change of cookies. The key is their state before the change.
     pub(super) changed: Expiring<CookieState, Instant>,
     /// Sessions whose cookies were taken away, or replaced by another's.
     pub(super) gone: Expiring<Owner, Gone>,
-    /// When somebody last logged in to an app, by the number of its client and the browser's address.
+    /// The time of the last login to an app. The key is the number of the app's client and the browser's address.
     pub(super) logins: Expiring<(ClientNumber, IpAddr), Instant>,
 }
 
@@ -63,7 +63,7 @@ impl Default for CookieChanges {
 }
 
 impl CookieChanges {
-    /// Never held across an await.
+    /// Runs `act` with the tables locked. The lock is never held across an await.
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Changes, Instant) -> T) -> T {
         let mut changes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -75,21 +75,22 @@ impl CookieChanges {
 }
 
 impl Changes {
-    /// Says that the cookies were taken away since the request came in, or before, and somebody has logged in since at the
-    /// same address: that may be the same browser, whose requests come in another order than it sent them.
+    /// Tells whether the cookies were taken away since the request came in. They also count as taken away if that
+    /// happened before, and somebody has logged in since the request came in at the same address. This may be the same
+    /// browser, because requests can arrive in another order than they were sent.
     pub(super) fn is_gone(&self, owner: Owner, asker: &Asker) -> bool {
         self.gone
             .get(owner)
             .is_some_and(|gone| gone.at >= asker.began || self.has_logged_in(asker, asker.began))
     }
 
-    /// Says that somebody has logged in at the same address since then.
+    /// Tells whether somebody has logged in at the same address since `since`.
     pub(super) fn has_logged_in(&self, asker: &Asker, since: Instant) -> bool {
         let logged_in_at = asker.client.and_then(|client| self.logins.get((asker.client_number, client)));
         logged_in_at.is_some_and(|at| *at >= since)
     }
 
-    /// Says that such cookies were changed since then.
+    /// Tells whether cookies in this state were changed since `since`.
     pub(super) fn has_changed(&self, state: CookieState, since: Instant) -> bool {
         self.changed.get(state).is_some_and(|at| *at >= since)
     }
@@ -99,8 +100,8 @@ impl Changes {
         self.gone.insert(owner, Gone { at, next }, at + IS_KEPT);
     }
 
-    /// Notes that another session takes the place. Of several logins at once in one browser the last one counts, though it does not know
-    /// of those before it.
+    /// Notes that another session replaces this one. If a browser makes several logins at once, the last one counts,
+    /// although it does not know the others.
     pub(super) fn replace(&mut self, owner: Owner, next: Owner, at: Instant) {
         let mut last = owner;
         for _ in 0..MAX_FOLLOWED {

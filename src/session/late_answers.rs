@@ -1,16 +1,18 @@
 //! Which cookies go out with an answer that comes late.
 //!
-//! A browser keeps what the last answer says, and answers come in another order than requests. So what goes out is decided
-//! when an answer's head does: cookies that are no longer the newest of their session would be written over newer ones, and
-//! a late "clear both" would take away the cookies of a login that came meanwhile. An answer that keeps its cookies to
-//! itself costs nothing: a browser that has not got the newer ones comes again with the old ones, and gets them then.
+//! A browser keeps the cookies of the last answer, and answers may come in another order than requests. So the decision
+//! about cookies is made when the head of an answer goes out. Otherwise cookies that are no longer the newest of their
+//! session would replace newer ones, and a late "clear both" would take away the cookies of a login that came in the
+//! meantime. An answer without its cookies does no harm: a browser that lacks the newest cookies gets them with its
+//! next request.
 
 use crate::session::cookie_changes::{IS_KEPT, Owner};
 use crate::session::new_cookies::{Asker, Brought, Change, NewCookies};
 use crate::session::sessions::Sessions;
 
 impl Sessions {
-    /// Says that these cookies may go out with an answer whose head goes out now. Local, and never waits.
+    /// Tells whether these cookies may go out with an answer whose head goes out now. It uses only local state, and
+    /// never waits.
     pub(crate) fn may_change_cookies(&self, cookies: &NewCookies, asker: &Asker) -> bool {
         if let (Change::Begin(_), Some(client)) = (cookies.change, asker.client) {
             let place = (asker.client_number, client);

@@ -28,7 +28,7 @@ use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
 
 impl Sessions {
-    /// Logs a user in. The problem says to the browser what went wrong; the log says more.
+    /// Logs a user in. The problem tells the browser what went wrong. The log says more.
     ///
     /// `client` is the browser's address: failed logins are counted by it, and those that wait take turns by it.
     pub async fn login(
@@ -62,8 +62,8 @@ impl Sessions {
         }))
     }
 
-    /// Waits until the login may go out: it has its turn, and a place among the failed ones. Whoever waits for a place holds
-    /// no turn.
+    /// Waits until the login may go out: until it has its turn, and a place in the count of failed logins. A login that
+    /// waits for a place holds no turn.
     async fn turn(
         &self,
         relying_party: &RelyingParty,
@@ -94,8 +94,8 @@ impl Sessions {
     }
 }
 
-/// Asks the provider, in a task of its own: the answer counts, and the turn lasts until it is there, also where the client
-/// leaves before. Then nobody is left to have the session, and it ends.
+/// Asks the provider, in a task of its own. The answer counts, and the login keeps its turn until the answer comes,
+/// even if the client leaves before. In that case nobody can receive the session, and it ends.
 async fn call(
     relying_party: &Arc<RelyingParty>,
     credentials: Credentials,
@@ -120,7 +120,7 @@ async fn call(
     granted.await.unwrap_or_else(|_| Err(LoginError::Unavailable("the call has failed".into(), None)))
 }
 
-/// The answer where the provider gave a JWT that cannot be used.
+/// The answer if the provider gave a JWT that cannot be used.
 fn unusable(relying_party: &RelyingParty, error: &TokenError, token: &AccessToken) -> Problem {
     let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
     if let TokenError::UnusableClaim(..) = error {
@@ -153,7 +153,7 @@ fn too_many_waiting(relying_party: &RelyingParty) -> Problem {
         .because(reason)
 }
 
-/// The answer where the provider is the reason.
+/// The answer if the provider cannot be used.
 pub(crate) fn unavailable() -> Problem {
     Problem::new(
         Code::IdentityProviderUnavailable,
@@ -167,7 +167,7 @@ fn too_many_calls(relying_party: &RelyingParty) -> Problem {
     unavailable().because(ReasonCode::TooManyCalls)
 }
 
-/// The answer where the provider wants another step, at a login or a refresh.
+/// The answer if the provider wants another step, at a login or a refresh.
 pub(crate) fn step(kind: ChallengeKind) -> Problem {
     let (code, detail) = match kind {
         ChallengeKind::TwoFactor => (Code::TwoFactorRequired, "A second factor is needed."),

@@ -1,8 +1,8 @@
-//! User name and password among the fields of a login's body, and what is said where they are not there.
+//! User name and password among the fields of a login's body, and the answer if they are not there.
 //!
-//! Whatever else a body has does not matter, how often it comes neither: nothing of it goes on. Of those other fields the
-//! names are told to who sent them, if they look like names. A name may be a piece of a password that was not encoded, so
-//! none is logged.
+//! Other fields of a body do not matter, and may come more than once, because nothing of them goes on. The answer tells
+//! their names to the sender, if they look like names. No name is logged, because it may be a piece of a password that
+//! was not encoded.
 
 use std::fmt::Write as _;
 
@@ -13,17 +13,17 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config;
 
-/// Names that are told, and how long they may be.
+/// The largest number of names that are told, and their largest length.
 const MAX_NAMES: usize = 12;
 const MAX_NAME_LENGTH: usize = 40;
 
-/// Bytes of a user name or password.
+/// The largest size of a user name or password, in bytes.
 const MAX_FIELD_LENGTH: usize = 4 * 1024;
 
 /// The value of a field, or what is wrong with it.
 pub(super) type Value = Result<Zeroizing<String>, Flaw>;
 
-/// The reason why there are no user name and password in a body.
+/// The reason why a body has no usable user name and password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// It is no JSON object.
@@ -74,7 +74,7 @@ pub(super) struct Fields<'a> {
     names: Vec<String>,
     others: usize,
     is_twice: bool,
-    /// The flaw of the body where the two are not in it.
+    /// The flaw of a body that does not have the two.
     pub(super) without_these: Flaw,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Fields<'a> {
         Self { login, username: None, password: None, names, others: 0, is_twice: false, without_these }
     }
 
-    /// Takes in a field. `has_value`: it was a name and a value.
+    /// Adds a field. `has_value` says whether it had both a name and a value.
     pub(super) fn add(&mut self, name: &str, has_value: bool, value: impl FnOnce() -> Value) {
         self.remember(name, has_value);
         let wanted = if name == self.login.username_field {
@@ -145,7 +145,7 @@ fn checked(value: Zeroizing<String>) -> Value {
     }
 }
 
-/// Refuses a body of which no field is known.
+/// Refuses a body whose fields are not known.
 pub(super) fn refuse(flaw: Flaw, login: &config::Login) -> Problem {
     let detail = format!(
         "{} Expected fields: `{}` and `{}`.",

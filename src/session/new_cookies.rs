@@ -20,7 +20,7 @@ const MAX_LATENESS: Duration = Duration::from_secs(60);
 pub(crate) struct Brought {
     /// All of them.
     pub(super) state: CookieState,
-    /// Their refresh token, where it can be read.
+    /// Their refresh token, if it can be read.
     pub(super) key: Option<SessionKey>,
 }
 
@@ -60,16 +60,16 @@ impl CookieState {
 /// The effect of an answer on the session cookies of its browser.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
-    /// A login: the cookies are these from now on.
+    /// A login. From now on, these are the cookies.
     Begin(Brought),
     /// The session goes on with other tokens.
     Renew {
         /// Its refresh token.
         key: SessionKey,
-        /// Its JWT, where that is a new one.
+        /// Its JWT, if that is a new one.
         jwt: Option<Mark>,
     },
-    /// There are none any more.
+    /// The cookies are cleared.
     Clear,
 }
 

@@ -14,9 +14,9 @@ pub struct Tokens {
     pub access_token: AccessToken,
     /// A refresh token, if the provider gave one: with a refresh, absent means that the old one stays.
     pub refresh_token: Option<RefreshToken>,
-    /// Whose they are.
+    /// The identity that they belong to.
     pub identity: Arc<Identity>,
-    /// [`AppRules::generation`] of the rules that they were verified by.
+    /// `AppRules::generation` of the rules that they were verified by.
     pub rules: u64,
 }
 
@@ -26,7 +26,7 @@ pub struct UnverifiedTokens {
     pub(super) access_token: AccessToken,
     /// The provider's new refresh token, if it rotated the old one: without it the session would be lost.
     pub refresh_token: Option<RefreshToken>,
-    /// This process has tried to verify the JWT, in vain. Tokens that another replica was given are not verified here yet.
+    /// This process has tried to verify the JWT, and failed. It has not tried yet if another replica got the tokens.
     pub(super) is_refused: bool,
 }
 
@@ -44,9 +44,9 @@ pub enum Outcome {
     Ended,
     /// The session is kept, but the provider wants another step of its user before it gives a new JWT.
     ActionRequired(ChallengeKind),
-    /// Nothing is known: the session is kept.
+    /// The refresh had no result. The session is kept.
     Unavailable,
-    /// The same, and the provider wants to be left alone for so many seconds.
+    /// The same, and the provider wants no further calls for this number of seconds.
     Postponed(u64),
 }
 
@@ -76,12 +76,12 @@ impl Outcome {
         }
     }
 
-    /// Says that the session goes on without a new JWT.
+    /// Tells whether the session goes on without a new JWT.
     pub(super) fn says_nothing(&self) -> bool {
         matches!(self, Self::Unavailable | Self::Postponed(_) | Self::ActionRequired(_))
     }
 
-    /// Returns the JWT, where the provider answered with tokens.
+    /// Returns the JWT, if the provider answered with tokens.
     pub(super) fn access_token(&self) -> Option<&AccessToken> {
         match self {
             Self::Renewed(tokens) => Some(&tokens.access_token),
@@ -92,7 +92,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the provider's new refresh token, where it answered with tokens.
+    /// Returns the provider's new refresh token, if it answered with tokens.
     #[expect(
         clippy::option_option,
         reason = "no tokens, and tokens without a new refresh token, are two things"

@@ -22,7 +22,7 @@ use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::traces;
 
-/// Refreshes that one request follows from an old refresh token to the newest one.
+/// The number of refreshes that a request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
 
 /// The time for which a request waits for a new JWT while there is one that can still be used. The call goes on, and a later request
@@ -30,12 +30,12 @@ const MAX_HOPS: usize = 8;
 const EARLY_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Sessions {
-    /// Gets a new JWT for a session. `previous`: the old JWT, if it is genuine; it says whose session it is. `client`: the
-    /// browser's address.
+    /// Gets a new JWT for a session. `previous` is the old JWT, if it is genuine. It says whose session it is. `client`
+    /// is the browser's address.
     ///
-    /// Many may ask for the same token: one calls the provider, and the call runs to its end even if nobody waits any
-    /// more, since a rotated token would be lost with it. The outcome is told again to those who still bring the old token,
-    /// until a request has brought the new one and the replay window is over.
+    /// Many requests may bring the same token. One of them calls the provider. The call runs to its end even if nobody
+    /// waits any more, since otherwise a rotated token would be lost. Requests that still bring the old token get the
+    /// same outcome, until a request has brought the new token and the replay window is over.
     pub async fn refresh(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -94,7 +94,7 @@ impl Sessions {
         }
     }
 
-    /// Holds an outcome to the app's rules, if these have changed since it was recorded.
+    /// Verifies an outcome by the app's rules again, if these have changed since it was recorded.
     async fn by_rules_of(&self, relying_party: &RelyingParty, outcome: Outcome) -> Outcome {
         let tokens = match outcome {
             Outcome::Renewed(tokens) if tokens.rules != relying_party.rules.generation => tokens,
@@ -119,8 +119,8 @@ impl Sessions {
         }
     }
 
-    /// Ends a session whose JWT was revoked, where the refresh token is known to be of that session. Else the new JWT says
-    /// whose it is.
+    /// Ends a session whose JWT was revoked, if the refresh token is known to belong to that session. Otherwise the new
+    /// JWT says to which session it belongs.
     async fn outlived(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -138,7 +138,8 @@ impl Sessions {
         Some(Outcome::of_end(*by))
     }
 
-    /// Follows a refresh token to its newest successor, which `token` is in the end, and to the outcome of that.
+    /// Follows a refresh token to its newest successor, and returns the outcome of that one. `token` is then the
+    /// successor.
     async fn follow(&self, request: &Request<'_>, token: &mut RefreshToken) -> Outcome {
         let Request { relying_party, grant, previous, .. } = *request;
         let mut has_tried_to_verify = false;
@@ -183,7 +184,7 @@ impl Sessions {
         Outcome::Unavailable
     }
 
-    /// Claims a refresh. Tokens that are known and of no use count as unknown.
+    /// Claims a refresh. Known tokens that are of no use count as unknown.
     async fn claim(&self, request: &Request<'_>, token: &RefreshToken, has_tried_to_verify: bool) -> Claim {
         let key = Self::key(request.relying_party, token);
         let is_presented = *token == request.grant.refresh_token;
@@ -220,7 +221,7 @@ impl Sessions {
         Some(outcome)
     }
 
-    /// Returns what a session is known by.
+    /// Returns the key of a session.
     pub(crate) fn key(relying_party: &RelyingParty, refresh_token: &RefreshToken) -> SessionKey {
         SessionKey::new(relying_party.rules.client_number, refresh_token)
     }
@@ -232,7 +233,7 @@ impl Sessions {
         }
     }
 
-    /// Notes that new tokens cannot be given to the browser. `newest`: their refresh token.
+    /// Notes that new tokens cannot be given to the browser. `newest` is their refresh token.
     pub(crate) fn gained_nothing(&self, relying_party: &RelyingParty, newest: &RefreshToken) {
         self.replay_window.gained_nothing(Self::key(relying_party, newest));
     }
@@ -254,8 +255,8 @@ impl Sessions {
     }
 }
 
-/// The old JWT, as far as it is of the session that was refreshed. The error: what becomes of a request with JWTs of two
-/// sessions.
+/// Returns the old JWT, if it belongs to the session that was refreshed. The error is the outcome of a request with
+/// JWTs of two sessions.
 fn belonging<'a>(request: &Request<'a>, new: &Identity) -> Result<Option<&'a Previous>, Outcome> {
     let Request { relying_party, grant, previous, .. } = *request;
     if !is_of_another(relying_party, grant, previous, new) {
@@ -277,8 +278,8 @@ fn belonging<'a>(request: &Request<'a>, new: &Identity) -> Result<Option<&'a Pre
     Err(Outcome::Unavailable)
 }
 
-/// Says that a new JWT is of somebody else, or of another session where the cookies must be of one: sealed ones are, and
-/// those whose JWT is over.
+/// Tells whether a new JWT belongs to somebody else. It may not belong to another session either, if the old JWT is
+/// over, or if refreshes are bound and cookies are not sealed.
 fn is_of_another(
     relying_party: &RelyingParty,
     grant: &Grant,

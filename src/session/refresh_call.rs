@@ -42,7 +42,7 @@ pub(super) struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Says that the JWT at hand can still be used.
+    /// Tells whether the JWT of the request can still be used.
     pub(super) fn is_early(&self) -> bool {
         self.previous.is_some_and(|previous| previous.still_valid)
     }
@@ -102,13 +102,13 @@ pub(super) async fn wait(waiter: &mut Waiter) -> Outcome {
     }
 }
 
-/// Among whom a call waits for its turn.
+/// The group in which a call waits for its turn.
 enum Place {
     /// Those for sessions.
     OfSession { _call: Option<refresh_limits::Call<Mark>> },
     /// Those for strangers.
     OfStranger { _call: refresh_limits::Call<Option<IpAddr>> },
-    /// There is none for whoever asks now.
+    /// There is no place for the request now.
     None,
 }
 
@@ -120,9 +120,9 @@ struct Call {
     memory: Arc<SessionTables>,
     refresh_ahead: u64,
     refresh_token: RefreshToken,
-    /// One provider's refresh API wants it, too (FusionAuth).
+    /// One provider's refresh API wants it, too.
     old_jwt: Option<AccessToken>,
-    /// When the session was there already, in Unix seconds, as far as that is known.
+    /// A time at which the session existed already, in Unix seconds, if one is known.
     age: Option<u64>,
     place: Place,
 }
@@ -149,7 +149,7 @@ impl Call {
         }
     }
 
-    /// Returns the worth of a refresh. Where it gained nothing, the next request would ask in vain as well.
+    /// Returns what a refresh gained. If it gained nothing, the next request would ask in vain as well.
     fn gain(&self, outcome: &Outcome) -> Gain {
         let now = self.clock.now();
         match outcome {
@@ -170,7 +170,7 @@ impl Call {
         }
     }
 
-    /// Says that the new JWT is of a session or a subject that was revoked.
+    /// Tells whether the new JWT belongs to a session or a subject that was revoked.
     async fn is_revoked(&self, outcome: &Outcome) -> bool {
         let Outcome::Renewed(tokens) = outcome else { return false };
         let (identity, now) = (&tokens.identity, self.clock.now());
@@ -185,15 +185,15 @@ impl Call {
         matches!(revocation, Some(Revocation::Session(_)))
     }
 
-    /// The new grant must not outlive the session. In a task of its own: those who wait for the outcome need not wait
-    /// for that.
+    /// Revokes the new grant, which must not outlive the session. This runs in a task of its own, because those who
+    /// wait for the outcome need not wait for it.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
             spawn_revocation(&self.relying_party, newest.unwrap_or(&self.refresh_token).clone());
         }
     }
 
-    /// Waits for a turn, and asks the provider. The error: there is no answer.
+    /// Waits for a turn, and asks the provider. Returns an error if there is no answer.
     async fn ask(&self) -> Result<Outcome, (Outcome, NoAnswer)> {
         let relying_party = &self.relying_party;
         let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
@@ -221,7 +221,7 @@ impl Call {
         }
     }
 
-    /// Returns the outcome where the provider gave no tokens.
+    /// Returns the outcome if the provider gave no tokens.
     fn refused(&self, error: RefreshError) -> Result<Outcome, (Outcome, NoAnswer)> {
         let relying_party = &self.relying_party;
         let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
@@ -256,7 +256,7 @@ impl Call {
         }
     }
 
-    /// Returns the outcome where the provider gave tokens: their JWT is verified.
+    /// Returns the outcome if the provider gave tokens. Verifies their JWT.
     async fn verified(&self, tokens: TokenSet) -> Outcome {
         let relying_party = &self.relying_party;
         let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);

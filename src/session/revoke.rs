@@ -1,4 +1,4 @@
-//! Revocation: what somebody else than the browser has ended.
+//! Revocation: the end of sessions and JWTs by somebody other than the browser.
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
@@ -9,7 +9,7 @@ use crate::session::reuse_detection::Jwt;
 use crate::session::sessions::Sessions;
 use crate::session::shared_state::values::NewRevocation;
 
-/// A JWT that has expired by so many seconds may come to be valid again: our clock may have been ahead.
+/// A JWT that expired up to this many seconds ago may become valid again, because our clock may have been ahead.
 const MAX_STEP: u64 = 600;
 
 /// The sessions that a revocation ends.
@@ -19,23 +19,24 @@ pub enum Revoked<'a> {
     Session {
         /// Claim `sid`.
         sid: &'a str,
-        /// Compared with `iat`, and with the beginning of a session where that is known; `None`: all of it, whenever issued.
+        /// JWTs issued up to this time are revoked, and so is the session if it is known to have begun by then. `None`
+        /// revokes all of it, regardless of the time.
         issued_until: Option<u64>,
     },
-    /// One JWT: claim `jti`. Its session goes on where it can be refreshed.
+    /// One JWT: claim `jti`. Its session goes on if it can be refreshed.
     Token(&'a str),
     /// Sessions of a subject whose JWT was issued at or before this time (Unix seconds).
     Subject {
         /// Claim `sub`.
         subject: &'a str,
-        /// Compared with `iat`, and with the beginning of a session where cookies are sealed.
+        /// Compared with `iat`, and with the beginning of a session if cookies are sealed.
         issued_until: u64,
     },
 }
 
 impl Sessions {
-    /// Revokes: from now on no request gets through with it, and open streams end. `provider`: the number of the
-    /// identity provider.
+    /// Revokes sessions or a JWT: from now on no request passes with them, and open streams end. `provider` is the
+    /// number of the identity provider.
     pub async fn revoke(&self, provider: ProviderNumber, revoked: &Revoked<'_>) {
         let now = self.clock.now();
         let kept_until = self.kept_until(provider, now);
@@ -50,8 +51,8 @@ impl Sessions {
         self.shared.revoke(revocation, now).await;
     }
 
-    /// Notes a logout token; `false`: it came before. One that comes again must not end what began since. `kept_until`: until
-    /// when it would count, in Unix seconds.
+    /// Notes a logout token. Returns false if it came before: a token that comes again must not end sessions that began
+    /// since. `kept_until` is the time until which the token counts, in Unix seconds.
     pub(crate) async fn is_first_logout_token(
         &self,
         provider: ProviderNumber,
@@ -62,7 +63,8 @@ impl Sessions {
         self.shared.is_first(Mark::logout_token(provider, token), kept_until, now).await
     }
 
-    /// Returns the time until which a revocation is kept: as is set, and no less than JWTs of the provider may be about.
+    /// Returns the time until which a revocation is kept: for the configured time, and at least as long as JWTs of the
+    /// provider may be in use.
     fn kept_until(&self, provider: ProviderNumber, now: u64) -> u64 {
         now.saturating_add(self.revocation_lifetime).max(self.memory.revocations.horizon(provider, now))
     }
@@ -72,8 +74,8 @@ impl Sessions {
         self.memory.revocations.len()
     }
 
-    /// Returns the revocation of what a refresh brought: of the new JWT, or of the session that it was asked for. `previous`: the old
-    /// JWT, where it is of this session.
+    /// Returns the revocation that concerns the outcome of a refresh: that of the new JWT, or of the session that was
+    /// refreshed. `previous` is the old JWT, if it belongs to this session.
     pub(super) fn revocation(
         &self,
         relying_party: &RelyingParty,
@@ -100,7 +102,8 @@ impl Sessions {
             .or_else(|| self.revocation_of(new))
     }
 
-    /// Says that an old JWT may be one of the session of a refresh token. Where it is known when that began, its JWTs are as well.
+    /// Tells whether an old JWT may belong to the session of a refresh token. If the beginning of the session is known,
+    /// its JWTs are known as well.
     fn may_belong(&self, relying_party: &RelyingParty, grant: &Grant, previous: &Previous) -> bool {
         if grant.record.is_some() {
             return relying_party.rules.session.is_bound(
@@ -115,7 +118,8 @@ impl Sessions {
             || self.replay_window.has_jwt(key, |(marks, _)| marks.token == token)
     }
 
-    /// Returns a time at which a session certainly existed already, or began, in Unix seconds. `None`: nothing tells.
+    /// Returns a time (Unix seconds) at which a session began, or certainly existed already. Returns `None` if no such
+    /// time is known.
     pub(super) fn age(
         &self,
         relying_party: &RelyingParty,
@@ -127,7 +131,7 @@ impl Sessions {
         sealed.or_else(begun).or_else(|| previous?.identity.issued_at())
     }
 
-    /// Says that a JWT is revoked now.
+    /// Tells whether a JWT is revoked now.
     pub(crate) fn is_revoked(&self, identity: &Identity) -> bool {
         self.revocation_of(identity).is_some()
     }
@@ -136,7 +140,7 @@ impl Sessions {
         self.memory.revocations.of_token(identity.marks(), identity.issued_at(), self.clock.now())
     }
 
-    /// Revokes a JWT with its session, where it names one, or else alone.
+    /// Revokes a JWT. If it names its session, revokes the whole session.
     pub(super) async fn revoke_jwt(
         &self,
         relying_party: &RelyingParty,

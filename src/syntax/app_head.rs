@@ -1,22 +1,21 @@
 //! The rule for the head of an app's answer: **it has one meaning, or the client gets 502.**
 //!
-//! Pure, and the one place for the rule. It is held against the bytes that an app sends over HTTP/1.1
-//! ([`crate::http1::head`]), since some of it cannot be seen any more once they are parsed; and against the parsed
-//! head, over whichever protocol it came (`gateway/app_answer.rs`), where what is merely superfluous is also taken
-//! out.
+//! This module does no I/O, and is the only place for the rule. [`crate::http1::head`] applies the rule to the bytes
+//! that an app sends over HTTP/1.1, since a parsed head no longer shows some violations. `gateway/app_answer.rs`
+//! applies it to the parsed head, for every version of HTTP, and also removes superfluous fields.
 
 use std::ops::RangeInclusive;
 
 use crate::syntax::framing_fields::number;
 use crate::syntax::list_field::trim;
 
-/// The statuses that there are (RFC 9110 section 15).
+/// All valid statuses (RFC 9110 section 15).
 const STATUSES: RangeInclusive<u16> = 100..=599;
 
-/// Fields that a head over HTTP/1.1 may have: Pingora reads no more.
+/// The number of fields that a head over HTTP/1.1 may have. Pingora reads no more.
 pub(crate) const MAX_FIELDS: usize = 256;
 
-/// The reason for which a head has no meaning, or more than one.
+/// The reason why a head has no meaning, or more than one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AppHeadRefusal {
     #[error("it does not begin with a status line of HTTP/1.1 or HTTP/1.0")]
@@ -43,7 +42,7 @@ pub(crate) enum AppHeadRefusal {
     TooManyFields,
 }
 
-/// Refuses a number that is no status.
+/// Refuses a number that is not a status.
 pub(crate) fn check_status(status: u16) -> Result<(), AppHeadRefusal> {
     if STATUSES.contains(&status) { Ok(()) } else { Err(AppHeadRefusal::Status) }
 }
@@ -60,7 +59,7 @@ pub(crate) struct Framing {
 impl Framing {
     /// Adds a `Content-Length`. The same one again changes nothing (RFC 9110 section 8.6).
     pub(crate) fn add_length(&mut self, value: &[u8]) -> Result<(), AppHeadRefusal> {
-        // Not as a list field: an empty member is no length.
+        // The value is not read as a list field, because an empty member is not a length.
         for value in value.split(|&byte| byte == b',') {
             let length = number(trim(value)).ok_or(AppHeadRefusal::Length)?;
             if self.length.replace(length).is_some_and(|known| known != length) {
@@ -70,8 +69,8 @@ impl Framing {
         Ok(())
     }
 
-    /// Adds a `Transfer-Encoding`. Not as a list field: a value with more than one member, even an empty one, is not
-    /// one `chunked`.
+    /// Adds a `Transfer-Encoding`. The value is not read as a list: a value with a second member, even an empty one, is
+    /// refused.
     pub(crate) fn add_coding(&mut self, value: &[u8]) -> Result<(), AppHeadRefusal> {
         let is_chunked = trim(value).eq_ignore_ascii_case(b"chunked");
         if self.is_chunked || !is_chunked {
@@ -81,7 +80,7 @@ impl Framing {
         Ok(())
     }
 
-    /// The framing, of which there is one (RFC 9112 sections 6.1 and 6.3).
+    /// Returns the framing, if it has one meaning (RFC 9112 sections 6.1 and 6.3).
     pub(crate) fn check(self, is_http_10: bool) -> Result<Self, AppHeadRefusal> {
         match self {
             Self { length: Some(_), is_chunked: true } => Err(AppHeadRefusal::TwoFramings),
@@ -91,7 +90,7 @@ impl Framing {
     }
 }
 
-/// Returns true for an interim answer: another head follows (RFC 9110 section 15.2). After 101 none does.
+/// Returns true for an interim answer, which another head follows (RFC 9110 section 15.2). No head follows a 101.
 pub(crate) const fn is_interim(status: u16) -> bool {
     matches!(status, 100 | 102..=199)
 }

@@ -1,7 +1,7 @@
 //! Hosts with or without a port, as `Host`, `:authority`, targets and origins have them: `store.example.com:443`.
 //!
-//! The one place that says which of them are the same (RFC 9110 section 4.2.3, RFC 3986 section 6.2): case, one dot at
-//! the end of a name, the zeros of an IPv6 address, and a default port change nothing.
+//! Only this module decides which of them are the same (RFC 9110 section 4.2.3, RFC 3986 section 6.2). Case, one dot at
+//! the end of a name, the zeros of an IPv6 address, and a default port do not matter.
 
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
@@ -9,7 +9,7 @@ use std::net::Ipv6Addr;
 use http::{HeaderMap, header};
 use memchr::memchr;
 
-/// Bytes of a name, as DNS has them.
+/// The most bytes of a name in DNS.
 const MAX_NAME: usize = 255;
 
 /// A host with its port, if it has one.
@@ -20,8 +20,8 @@ pub(crate) struct Authority<'a> {
 }
 
 impl<'a> Authority<'a> {
-    /// A host name, IPv4 address or bracketed IPv6 address, with an optional port. Narrower than RFC 3986 section
-    /// 3.2.2, whose sub-delimiters, percent-encodings and empty ports occur in attacks only.
+    /// Reads a host name, IPv4 address or bracketed IPv6 address, with an optional port. This is stricter than RFC 3986
+    /// section 3.2.2, which also allows sub-delimiters, percent-encodings and empty ports. These occur only in attacks.
     pub(crate) fn parse(text: &'a [u8]) -> Option<Self> {
         let (name, port) = if let Some(after) = text.strip_prefix(b"[") {
             let end = memchr(b']', after)?;
@@ -35,39 +35,40 @@ impl<'a> Authority<'a> {
         Some(Self { name, port })
     }
 
-    /// Returns what a checked request's `Host` says.
+    /// Returns the authority that a checked request's `Host` names.
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         Self::parse(headers.get(header::HOST)?.as_bytes())
     }
 
-    /// The host as the configuration has it: in lower case, without a dot at its end; an IPv6 address without brackets.
+    /// Returns the host in the form of the configuration: in lower case, without a dot at its end, and an IPv6 address
+    /// without brackets.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// The host as a URL has it: an IPv6 address has its brackets.
+    /// Returns the host in the form of a URL: an IPv6 address has its brackets.
     pub(crate) fn url_host(&self) -> Cow<'_, str> {
         url_host(&self.name)
     }
 
-    /// Returns true if both name the same host and port, where a port that is left out is this one.
+    /// Returns true if both name the same host and port. If one leaves its port out, `default_port` counts.
     pub(crate) fn is_same(&self, other: &Authority<'_>, default_port: u16) -> bool {
         self.name == other.name && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
 }
 
-/// Returns a host as a URL has it: an IPv6 address gets its brackets.
+/// Returns a host in the form of a URL: an IPv6 address gets its brackets.
 pub(crate) fn url_host(name: &str) -> Cow<'_, str> {
     if name.contains(':') { Cow::Owned(format!("[{name}]")) } else { Cow::Borrowed(name) }
 }
 
-/// The port that a scheme's URLs have where they name none.
+/// Returns the port for URLs of a scheme that name no port.
 pub(crate) fn default_port(scheme: &[u8]) -> Option<u16> {
     const PORTS: [(&[u8], u16); 2] = [(b"https", 443), (b"http", 80)];
     PORTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme)).map(|(_, port)| *port)
 }
 
-/// A name without the one dot that an absolute name may end with. No label of it is empty.
+/// Returns a name without the one dot that may end an absolute name. An empty label is refused.
 fn name(text: &[u8]) -> Option<Cow<'_, str>> {
     let text = text.strip_suffix(b".").unwrap_or(text);
     let mut previous = b'.';
@@ -90,7 +91,7 @@ fn name(text: &[u8]) -> Option<Cow<'_, str>> {
     })
 }
 
-/// `:` and a port.
+/// Reads `:` and a port.
 fn number(port: &[u8]) -> Option<u16> {
     let digits = port.strip_prefix(b":").filter(|digits| matches!(digits.len(), 1..=5))?;
     let are_digits = digits.iter().all(u8::is_ascii_digit);

@@ -1,5 +1,6 @@
-//! Forms (`application/x-www-form-urlencoded`) as security needs them: UTF-8, complete percent encodings, and, unless
-//! the reader sees to that, no name twice, since two readers may take different ones.
+//! Reads forms (`application/x-www-form-urlencoded`) strictly, as security requires: UTF-8, complete percent encodings,
+//! and no duplicate names. Two readers may take different fields of one name. [`pairs`] leaves it to its caller to
+//! check for duplicates.
 
 use std::borrow::Cow;
 
@@ -9,10 +10,10 @@ use zeroize::Zeroizing;
 /// The fields of a form. Values may be secrets: they are zeroised when dropped.
 pub(crate) struct Fields<'a>(Vec<(Cow<'a, str>, Zeroizing<String>)>);
 
-/// The reason for which a body is no form that can be accepted. Nothing of the body is repeated.
+/// The reason why a body is not accepted as a form. It repeats nothing of the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FormError {
-    /// Not UTF-8, or a `%` without two hexadecimal digits.
+    /// The body is not UTF-8, or has a `%` without two hexadecimal digits.
     #[error("the body is not a form")]
     Malformed,
     /// A name comes twice.
@@ -21,14 +22,14 @@ pub(crate) enum FormError {
 }
 
 impl Fields<'_> {
-    /// Takes out a field's value.
+    /// Removes a field, and returns its value.
     pub(crate) fn take(&mut self, name: &str) -> Option<Zeroizing<String>> {
         let position = self.0.iter().position(|(found, _)| found == name)?;
         Some(self.0.swap_remove(position).1)
     }
 }
 
-/// Reads a form (WHATWG URL section 5.1), strictly.
+/// Reads a form strictly (WHATWG URL section 5.1).
 pub(crate) fn parse(body: &[u8]) -> Result<Fields<'_>, FormError> {
     let mut fields: Vec<(Cow<'_, str>, Zeroizing<String>)> = Vec::new();
     for Pair { name, value } in pairs(body)? {
@@ -40,7 +41,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Fields<'_>, FormError> {
     Ok(Fields(fields))
 }
 
-/// A name and its value; `None`: it has no `=`.
+/// A name and its value. The value is `None` if the pair has no `=`.
 pub(crate) struct Pair<'a> {
     pub(crate) name: Cow<'a, str>,
     pub(crate) value: Option<Zeroizing<String>>,

@@ -1,11 +1,11 @@
-//! The fields that say where a message ends and whether another one may follow: one reading for clients and apps, and
-//! for all versions of HTTP.
+//! The fields that state the end of a message, and if another message may follow. They are read in one way for clients
+//! and apps, and for all versions of HTTP.
 
 use http::{HeaderMap, header};
 
 use crate::syntax::list_field::{self, members};
 
-/// Reads a number: digits and nothing else, below 2^63, since others may count in a signed type.
+/// Reads a number: only digits, and below 2^63, since others may count in a signed type.
 pub(crate) fn number(value: &[u8]) -> Option<u64> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(value).ok().filter(|_| is_number)?.parse::<u64>().ok()?;
@@ -17,7 +17,7 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     number(headers.get(header::CONTENT_LENGTH)?.as_bytes())
 }
 
-/// Returns true where these values of `Expect` say that the client waits for 100 (RFC 9110 section 10.1.1).
+/// Returns true if these values of `Expect` say that the client waits for 100 (RFC 9110 section 10.1.1).
 pub(crate) fn expects_continue<'a>(
     values: impl IntoIterator<Item = &'a [u8], IntoIter: DoubleEndedIterator>,
 ) -> bool {
@@ -47,7 +47,7 @@ impl ConnectionOptions {
         self.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
     }
 
-    /// Returns true where the sender keeps the connection after the answer (RFC 9112 section 9.3).
+    /// Returns true if the sender keeps the connection after the answer (RFC 9112 section 9.3).
     pub(crate) const fn persists(self, is_http_11: bool) -> bool {
         !self.close && (is_http_11 || self.keep_alive)
     }

@@ -1,9 +1,9 @@
-//! Calls of gRPC, told from all other requests by their heads.
+//! Recognises calls of gRPC by their heads.
 
 use http::request::Parts;
 use http::{HeaderMap, Method, Version, header};
 
-/// Returns true for a call of gRPC. A call is a POST over HTTP/2; gRPC-Web is ordinary HTTP and is none.
+/// Returns true for a call of gRPC. A call is a POST over HTTP/2. gRPC-Web is ordinary HTTP and does not count.
 pub(crate) fn is_call(request: &Parts) -> bool {
     request.version == Version::HTTP_2
         && request.method == Method::POST
@@ -11,13 +11,13 @@ pub(crate) fn is_call(request: &Parts) -> bool {
             .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), None | Some(b'+' | b';')))
 }
 
-/// Returns true for a message that says that it is of gRPC or gRPC-Web, over any version of HTTP: it may go on for
+/// Returns true for a message that says that it belongs to gRPC or gRPC-Web, over any version of HTTP. It may last
 /// long.
 pub(crate) fn calls_itself_grpc(headers: &HeaderMap) -> bool {
     after_grpc(headers).is_some()
 }
 
-/// The rest of the content type behind `application/grpc`.
+/// Returns the rest of the content type after `application/grpc`.
 fn after_grpc(headers: &HeaderMap) -> Option<&[u8]> {
     const GRPC: &[u8] = b"application/grpc";
     let (start, rest) = headers.get(header::CONTENT_TYPE)?.as_bytes().split_at_checked(GRPC.len())?;

@@ -1,18 +1,19 @@
-//! Names of headers, methods and cookies: the bytes that they may have, and how programs behind a variable interface
-//! compare them.
+//! Names of headers, methods and cookies: the bytes that they may have, and how programs compare them that get headers
+//! as variables.
 
-/// The canonical form of a header name: lower-case, every byte that is no letter or digit becomes `-`. Servers that
-/// hand headers on as variables (CGI, WSGI, Rack) take all spellings with one canonical form for the same header.
+/// Returns the canonical form of a header name: in lower case, and with `-` for every byte that is not a letter or
+/// digit. Servers that pass headers on as variables (CGI, WSGI, Rack) take all spellings with the same canonical form
+/// for one header.
 pub(crate) fn canonical(name: &str) -> String {
     name.bytes().map(|byte| char::from(canonical_byte(byte))).collect()
 }
 
-/// The same of one byte.
+/// Returns the canonical form of one byte.
 pub(crate) const fn canonical_byte(byte: u8) -> u8 {
     if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' }
 }
 
-/// Returns true if every byte may stand in a token (RFC 9110 section 5.6.2).
+/// Returns true if every byte is allowed in a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(bytes: &[u8]) -> bool {
     bytes.iter().all(|&byte| TOKEN.get(usize::from(byte)).copied().unwrap_or(false))
 }

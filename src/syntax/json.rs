@@ -1,7 +1,8 @@
-//! JSON as security needs it: no duplicate names (RFC 8259 section 4 leaves them open, and two readers may take
-//! different ones) unless the reader sees to that, a bounded depth, nothing after the value.
+//! Reads JSON strictly, as security requires: no duplicate names, a bounded depth, and nothing after the value. RFC
+//! 8259 section 4 allows duplicate names, but two readers may take different ones. [`members`] leaves it to its caller
+//! to check for them.
 //!
-//! Lone surrogates and invalid UTF-8 are refused by `serde_json` itself.
+//! `serde_json` itself refuses lone surrogates and invalid UTF-8.
 
 use std::fmt;
 
@@ -25,8 +26,8 @@ pub(crate) fn parse_object(json: &[u8], max_depth: usize) -> Result<Map<String, 
     }
 }
 
-/// Parses a text that must be an object, of which any name may come twice: all members of the outermost one, in their
-/// order.
+/// Parses a text that must be an object. Names may come twice in any object of the text. Returns all members of the
+/// outermost object, in their order.
 pub(crate) fn members(json: &[u8], max_depth: usize) -> Result<Vec<(String, Value)>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let lenient = Strict { depth_left: max_depth, permits_duplicates: true };
@@ -127,7 +128,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(name) = entries.next_key::<String>()? {
             let value = entries.next_value_seed(inner)?;
             if object.insert(name, value).is_some() && !self.permits_duplicates {
-                // The name itself may be part of a secret body: it is not repeated here.
+                // The name may itself be part of a secret body, so it is not repeated here.
                 return Err(A::Error::custom("duplicate name in an object"));
             }
         }

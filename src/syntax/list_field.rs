@@ -1,9 +1,9 @@
-//! Fields whose values are lists (RFC 9110 section 5.6.1), read over all their lines: several lines are one list,
-//! however it is cut (section 5.3). For lists of tokens; a comma in a quoted string is not looked for.
+//! Fields whose values are lists (RFC 9110 section 5.6.1). All lines of a field are read as one list, however it is
+//! split (section 5.3). This is for lists of tokens: a comma in a quoted string is taken for a separator.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The members of a list that these values make together. Empty ones are none.
+/// Returns the members of the list that these values make together. Empty members do not count.
 pub(crate) fn members<'a>(
     values: impl IntoIterator<Item = &'a [u8], IntoIter: DoubleEndedIterator>,
 ) -> impl DoubleEndedIterator<Item = &'a [u8]> {
@@ -11,12 +11,12 @@ pub(crate) fn members<'a>(
     parts.map(trim).filter(|member| !member.is_empty())
 }
 
-/// The members of a list field.
+/// Returns the members of a list field.
 pub(crate) fn of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     members(headers.get_all(name).iter().map(HeaderValue::as_bytes))
 }
 
-/// Optional white space off both ends (RFC 9110 section 5.6.3): SP and HTAB only.
+/// Removes optional white space from both ends (RFC 9110 section 5.6.3): only SP and HTAB.
 pub(crate) const fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

@@ -1,11 +1,11 @@
-//! Texts of others, made fit for a line of a log: short, and with control characters and quotes escaped.
+//! Makes texts from others fit for a log line: short, and with control characters and quotes escaped.
 
 /// Escapes the first `most` characters.
 pub(crate) fn escaped(text: &str, most: usize) -> String {
     text.chars().take(most).flat_map(char::escape_debug).collect()
 }
 
-/// The same, with dots where there is more.
+/// Escapes the first `most` characters, and adds dots if there are more.
 pub(crate) fn shortened(text: &str, most: usize) -> String {
     let mut shown = escaped(text, most);
     if text.chars().nth(most).is_some() {

@@ -1,12 +1,12 @@
-//! `Content-Type` and `Content-Disposition`: a word, and parameters (RFC 9110 section 8.3.1, RFC 6266 section 4.1).
+//! `Content-Type` and `Content-Disposition`: a value with parameters (RFC 9110 section 8.3.1, RFC 6266 section 4.1).
 //!
-//! Also the one place that says which charsets are read: UTF-8, under the names that it goes by.
+//! This is also the only place that says which charset is read: UTF-8, under any of its names.
 
 use std::borrow::Cow;
 
 use crate::syntax::list_field::trim;
 
-/// Characters of what a client sent that are shown to it.
+/// The most characters of a client's text that are shown to the client.
 const MAX_SHOWN: usize = 64;
 
 /// A value with its parameters.
@@ -18,7 +18,8 @@ pub(crate) struct Parameterised<'a> {
 }
 
 impl<'a> Parameterised<'a> {
-    /// Reads a field's value; `None`: a quoted string does not end. What is no parameter is left out.
+    /// Reads a field's value. Returns `None` if a quoted string does not end. Leaves out pieces that are not
+    /// parameters.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let mut pieces = pieces(text)?.into_iter();
         let value = trimmed(pieces.next()?);
@@ -29,48 +30,48 @@ impl<'a> Parameterised<'a> {
         Some(Self { value, parameters: pieces.filter_map(parameter).collect() })
     }
 
-    /// Returns true if the value is this one, in any case.
+    /// Returns true if the value is this one, ignoring case.
     pub(crate) fn is(&self, value: &str) -> bool {
         self.value.eq_ignore_ascii_case(value)
     }
 
-    /// The values of a parameter, in any case.
+    /// Returns the values of a parameter. The case of its name is ignored.
     pub(crate) fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
         let found = self.parameters.iter().filter(move |(found, _)| found.eq_ignore_ascii_case(name));
         found.map(|(_, value)| &**value)
     }
 
-    /// Returns true if there is such a parameter.
+    /// Returns true if there is a parameter of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.all(name).next().is_some()
     }
 
-    /// The value of a parameter that comes once; `None`: it is absent or comes twice.
+    /// Returns the value of a parameter that comes once. Returns `None` if it is absent or comes twice.
     pub(crate) fn one<'s>(&'s self, name: &'s str) -> Option<&'s str> {
         let mut values = self.all(name);
         values.next().filter(|_| values.next().is_none())
     }
 
-    /// A `charset` that is not UTF-8.
+    /// Returns a `charset` that is not UTF-8.
     pub(crate) fn other_charset(&self) -> Option<&str> {
         self.all("charset").find(|charset| !is_utf8(charset))
     }
 }
 
-/// Returns true if a charset is UTF-8, or ASCII, which is a part of it. `utf8` is none of IANA's names, but browsers
-/// know it (WHATWG Encoding section 4.2) and clients send it.
+/// Returns true if a charset is UTF-8, or ASCII, which is a part of it. IANA does not list `utf8`, but browsers know it
+/// (WHATWG Encoding section 4.2) and clients send it.
 pub(crate) fn is_utf8(charset: &str) -> bool {
     const NAMES: [&str; 4] = ["utf-8", "utf8", "us-ascii", "ascii"];
     NAMES.iter().any(|name| charset.eq_ignore_ascii_case(name))
 }
 
-/// Returns a client's text as it may be shown to the client.
+/// Returns a client's text in a form that may be shown to the client.
 pub(crate) fn shown(text: &str) -> String {
     let visible = |c: char| if c == ' ' || c.is_ascii_graphic() && c != '`' { c } else { '?' };
     text.chars().take(MAX_SHOWN).map(visible).collect()
 }
 
-/// Returns the pieces between semicolons that are in no quoted string.
+/// Splits a text at the semicolons outside of quoted strings. Returns `None` if a quoted string does not end.
 fn pieces(text: &str) -> Option<Vec<&str>> {
     let (mut pieces, mut start) = (Vec::new(), 0);
     let (mut is_quoted, mut is_escaped) = (false, false);
@@ -82,7 +83,7 @@ fn pieces(text: &str) -> Option<Vec<&str>> {
                 pieces.push(text.get(start..index)?);
                 start = index + 1;
             }
-            // In file names of old browsers a backslash stands for itself.
+            // Old browsers write a backslash in a file name as it is.
             b'\\' if is_quoted => is_escaped = matches!(text.as_bytes().get(index + 1), Some(b'"' | b'\\')),
             _ => {}
         }
@@ -91,12 +92,12 @@ fn pieces(text: &str) -> Option<Vec<&str>> {
     (!is_quoted).then_some(pieces)
 }
 
-/// A value without its quotes; `None`: it is not quoted as a whole.
+/// Returns a value without its quotes. Returns `None` if it has quotes, but is not quoted as a whole.
 fn unquoted(value: &str) -> Option<Cow<'_, str>> {
     let Some(rest) = value.strip_prefix('"') else {
         return (!value.contains('"')).then_some(Cow::Borrowed(value));
     };
-    // At least the quote that begins it, so that one alone is not taken for both.
+    // The first quote was removed already, so that a single quote does not count as both.
     let inner = rest.strip_suffix('"')?;
     if !inner.contains(['"', '\\']) {
         return Some(Cow::Borrowed(inner));
@@ -113,7 +114,7 @@ fn unquoted(value: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(plain))
 }
 
-/// Without white space at its ends.
+/// Returns a text without white space at its ends.
 fn trimmed(text: &str) -> &str {
     std::str::from_utf8(trim(text.as_bytes())).unwrap_or(text)
 }

@@ -1,42 +1,42 @@
-//! `multipart/form-data` (RFC 7578, RFC 2046 section 5.1) as security needs it: a body that is all there, with one
-//! reading.
+//! Reads `multipart/form-data` (RFC 7578, RFC 2046 section 5.1) strictly, as security requires: the body must be
+//! complete, and have only one reading.
 //!
-//! Parts are lent out of the body, which may hold a password: nothing is copied that would have to be zeroised.
+//! Parts are borrowed from the body, which may hold a password. So no copies are made that would have to be zeroised.
 
 use memchr::memmem;
 
 use crate::syntax::list_field::trim;
 use crate::syntax::media_type::Parameterised;
 
-/// Characters of a boundary (RFC 2046 section 5.1.1).
+/// The most characters of a boundary (RFC 2046 section 5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
 /// One field of the form.
 #[derive(Debug)]
 pub(crate) struct Part<'a> {
-    /// Its name.
+    /// The field's name.
     pub(crate) name: String,
-    /// It has a file name, which may be empty.
+    /// The field has a file name, which may be empty.
     pub(crate) is_file: bool,
-    /// Its `Content-Type`; without one it is plain text.
+    /// The part's `Content-Type`. Without one, the part is plain text.
     pub(crate) media_type: Option<Parameterised<'a>>,
-    /// Its `Content-Transfer-Encoding` changes its bytes (RFC 7578 section 4.7 has none of these).
+    /// The part's `Content-Transfer-Encoding` changes its bytes. RFC 7578 section 4.7 has no such encodings.
     pub(crate) is_encoded: bool,
-    /// Its bytes.
+    /// The part's bytes.
     pub(crate) value: &'a [u8],
 }
 
-/// Returns true if a boundary is one (RFC 2046 section 5.1.1).
+/// Returns true if the text is a valid boundary (RFC 2046 section 5.1.1).
 pub(crate) fn is_boundary(boundary: &str) -> bool {
     let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
     (1..=MAX_BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(is_known) && !boundary.ends_with(' ')
 }
 
-/// Reads all parts; `None`: the body is not all there, or has two readings.
+/// Reads all parts. Returns `None` if the body is not complete or has two readings.
 pub(crate) fn parse<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>> {
     let line = format!("\r\n--{boundary}");
     let delimiter = memmem::Finder::new(&line);
-    // The first one may begin the body; what stands before it is nobody's.
+    // The first delimiter may begin the body. Bytes before it belong to no part.
     let mut rest = match body.strip_prefix(line.as_bytes().get(2..)?) {
         Some(rest) => rest,
         None => after(body, &delimiter)?.1,
@@ -47,7 +47,7 @@ pub(crate) fn parse<'a>(body: &'a [u8], boundary: &str) -> Option<Vec<Part<'a>>>
             let is_end = without_padding(epilogue);
             return (is_end.is_empty() || is_end.starts_with(b"\r\n")).then_some(parts);
         }
-        // What goes on after a boundary is data to one reader, and a delimiter to another.
+        // If anything but padding follows a boundary, one reader takes it for data and another for a delimiter.
         rest = without_padding(rest).strip_prefix(b"\r\n")?;
         if rest.starts_with(line.as_bytes().get(2..)?) {
             return None;
@@ -64,7 +64,7 @@ fn after<'a>(bytes: &'a [u8], delimiter: &memmem::Finder<'_>) -> Option<(&'a [u8
     Some((bytes.get(..start)?, bytes.get(start + delimiter.needle().len()..)?))
 }
 
-/// Without the white space that gateways of mail add to a delimiter.
+/// Removes the white space that mail gateways add to a delimiter.
 const fn without_padding(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
@@ -77,7 +77,7 @@ fn part(content: &[u8]) -> Option<Part<'_>> {
     let (head, value) = (content.get(..end)?, content.get(end + 4..)?);
     let (mut disposition, mut media_type, mut is_encoded) = (None, None, false);
     for line in std::str::from_utf8(head).ok()?.split("\r\n") {
-        // A line that begins with white space would be of the field before; none is needed here.
+        // A line that begins with white space would continue the field before it. No such line is needed here.
         if line.starts_with([' ', '\t']) || line.contains(|c: char| c.is_control() && c != '\t') {
             return None;
         }
@@ -95,7 +95,7 @@ fn part(content: &[u8]) -> Option<Part<'_>> {
             is_encoded |= !["7bit", "8bit", "binary"].iter().any(|plain| value.eq_ignore_ascii_case(plain));
         }
     }
-    // RFC 7578 section 4.2: each part has a name, and none is encoded as RFC 5987 has it.
+    // By RFC 7578 section 4.2, each part has a name, and no name is encoded as RFC 5987 says.
     let disposition =
         disposition.filter(|disposition| disposition.is("form-data") && !disposition.has("name*"))?;
     let name = disposition.one("name")?.to_owned();

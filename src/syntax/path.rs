@@ -1,17 +1,17 @@
-//! The path of a request: one reading of it, for us and for the app.
+//! The path of a request. It has one reading, which the gateway and the app share.
 //!
-//! Rules match the percent-decoded path, and the raw bytes are forwarded. That is safe only if every app reads the
-//! raw bytes as we do, so whatever is known to be read in two ways is refused: encoded separators, dot segments,
-//! empty segments, path parameters, double and overlong encodings.
+//! Rules match the percent-decoded path, but the raw bytes are forwarded. That is safe only if every app reads the raw
+//! bytes as we do. So a path is refused if it is known that some programs read it in another way: encoded separators,
+//! dot segments, empty segments, path parameters, and double and overlong encodings.
 
 use std::borrow::Cow;
 
 use memchr::memchr;
 
-/// The reason for which a path is refused.
+/// The reason why a path is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
-    /// Not `/…`, or with bytes that RFC 3986 does not allow in a path.
+    /// The path does not begin with `/`, or has bytes that RFC 3986 does not allow in a path.
     #[error("the path has a character that is not allowed")]
     Character,
     /// `%` without two hexadecimal digits.
@@ -47,7 +47,7 @@ pub fn decode(raw: &str) -> Result<Cow<'_, [u8]>, PathError> {
             b'/' if previous == b'/' => return Err(PathError::EmptySegment),
             b';' => return Err(PathError::Parameter),
             b'%' => encoded = true,
-            // `\` is a separator to some servers; the others are in no production of RFC 3986 section 3.3.
+            // Some servers take `\` for a separator. RFC 3986 section 3.3 allows none of the other bytes.
             b'\\'
             | b'#'
             | b'?'
@@ -76,13 +76,14 @@ pub fn decode(raw: &str) -> Result<Cow<'_, [u8]>, PathError> {
     Ok(decoded)
 }
 
-/// Returns true if two decoded paths are one to an app that ignores case and a trailing slash.
+/// Returns true if two decoded paths are the same to an app that ignores case and a trailing slash.
 pub fn is_variant(path: &[u8], of: &[u8]) -> bool {
     trim_slash(path).eq_ignore_ascii_case(trim_slash(of))
 }
 
-/// Returns true if an app that is lenient about the end of a path takes `path` for `of`: beside case and a slash,
-/// frameworks ignore blanks and dots there, or take `.json` for a format (Rails, older Spring).
+/// Returns true if an app that is lenient about the end of a path takes `path` for `of`. Such apps ignore case and a
+/// trailing slash. Some frameworks also ignore blanks and dots at the end, or take `.json` for a format (Rails, older
+/// Spring).
 pub fn is_lenient_variant(path: &[u8], of: &[u8]) -> bool {
     let of = trim_slash(of);
     let Some((start, rest)) = path.split_at_checked(of.len()) else { return false };
@@ -91,7 +92,7 @@ pub fn is_lenient_variant(path: &[u8], of: &[u8]) -> bool {
     start.eq_ignore_ascii_case(of) && (is_punctuation(rest) || rest.strip_prefix(b".").is_some_and(is_format))
 }
 
-/// The path without one trailing slash.
+/// Returns the path without one trailing slash.
 pub fn trim_slash(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").unwrap_or(path)
 }
@@ -124,7 +125,7 @@ fn hex_pair(bytes: &[u8]) -> Option<(u8, &[u8])> {
     Some((digit(high)? << 4 | digit(low)?, tail))
 }
 
-/// Returns true if another decoding would change the path; its hexadecimal digits may have been encoded, too.
+/// Returns true if another decoding would change the path. The hexadecimal digits may have been encoded, too.
 fn is_encoded_twice(decoded: &[u8]) -> bool {
     let mut rest = decoded;
     while let Some(at) = memchr(b'%', rest) {
@@ -136,7 +137,8 @@ fn is_encoded_twice(decoded: &[u8]) -> bool {
     false
 }
 
-/// Overlong forms of UTF-8 (RFC 3629 section 3). Other bytes above ASCII pass: old apps use Latin-1 in their paths.
+/// Returns true if there are overlong forms of UTF-8 (RFC 3629 section 3). Other bytes above ASCII pass, because old
+/// apps use Latin-1 in their paths.
 fn has_overlong(bytes: &[u8]) -> bool {
     bytes
         .windows(2)

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 /// A secret text: never shown, zeroised on drop.
 pub type SecretText = Redacted<Zeroizing<String>>;
 
-/// A value that is used like any other, and shown as `..`. What holds one can derive `Debug`.
+/// A value that is used like any other, but is shown as `..`. A type that holds one can derive `Debug`.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Redacted<T>(pub T);
 

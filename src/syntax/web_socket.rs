@@ -1,32 +1,33 @@
-//! The handshake of a WebSocket: which requests are one, and what it must say before an app is asked (RFC 6455 section
-//! 4).
+//! The handshake of a WebSocket: which requests are handshakes, and what a handshake must contain before an app is
+//! asked (RFC 6455 section 4).
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 
 use crate::syntax::framing_fields::ConnectionOptions;
 
-/// The version of the protocol that is spoken.
+/// The supported version of the protocol.
 pub(crate) const VERSION: &str = "13";
 
-/// Characters of 16 bytes in base64, without the padding.
+/// The number of characters of 16 bytes in base64, without the padding.
 const KEY_LENGTH: usize = 22;
 
-/// The reason for which a handshake is none.
+/// The reason why a handshake is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HandshakeError {
-    /// `Sec-WebSocket-Version` is absent or another one: the client is told which (RFC 6455 section 4.4).
+    /// `Sec-WebSocket-Version` is absent or names another version. The client is told the supported one (RFC 6455
+    /// section 4.4).
     Version,
-    /// `Sec-WebSocket-Version` comes twice, or `Sec-WebSocket-Key` is not 16 bytes in base64, once.
+    /// `Sec-WebSocket-Version` comes twice, or there is not exactly one `Sec-WebSocket-Key` of 16 bytes in base64.
     Malformed,
 }
 
-/// Returns true where the fields `Upgrade` and `Connection` ask for a WebSocket (RFC 6455 section 4.1). HTTP/1.0 has no
-/// upgrade (RFC 9110 section 7.8), and neither has HTTP/2.
+/// Returns true if the fields `Upgrade` and `Connection` ask for a WebSocket (RFC 6455 section 4.1). HTTP/1.0 has no
+/// upgrade (RFC 9110 section 7.8), and HTTP/2 has none either.
 pub(crate) fn is_named(is_http_11: bool, upgrade: &[u8], connection: ConnectionOptions) -> bool {
     is_http_11 && connection.upgrade && upgrade.eq_ignore_ascii_case(b"websocket")
 }
 
-/// Returns true for a request that asks for a WebSocket. One with a body has been refused before.
+/// Returns true for a request that asks for a WebSocket. A request with a body was refused before this.
 pub(crate) fn is_handshake(version: Version, method: &Method, headers: &HeaderMap) -> bool {
     let is_asked_for = |upgrade: &HeaderValue| {
         is_named(version == Version::HTTP_11, upgrade.as_bytes(), ConnectionOptions::of(headers))
@@ -46,7 +47,7 @@ pub(crate) fn check(headers: &HeaderMap) -> Result<(), HandshakeError> {
     }
 }
 
-/// The one value of a field.
+/// Returns the value of a field that may come once.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, HandshakeError> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();

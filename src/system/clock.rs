@@ -1,12 +1,12 @@
-//! The one home of wall-clock time, so that tests can move it.
+//! The only module that reads the wall-clock time, so that tests can set it.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Tells the time.
+/// A source of the time.
 pub trait Clock: Debug + Send + Sync {
-    /// Seconds since the Unix epoch, as in a JWT's NumericDate (RFC 7519 section 2).
+    /// Returns the seconds since the Unix epoch, as in a JWT's NumericDate (RFC 7519 section 2).
     fn now(&self) -> u64;
 }
 
@@ -17,7 +17,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one home of the wall clock")]
     fn now(&self) -> u64 {
-        // A clock before 1970 is as good as no clock: every token is then "not yet valid", nothing is let in.
+        // A clock before 1970 is as useless as no clock. Every token is then "not yet valid", and nothing is let in.
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
     }
 }
@@ -27,7 +27,7 @@ impl Clock for SystemClock {
 pub struct ManualClock(AtomicU64);
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Makes a clock that shows `now`.
     pub fn new(now: u64) -> Self {
         Self(AtomicU64::new(now))
     }

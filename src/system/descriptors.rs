@@ -1,9 +1,9 @@
-//! File descriptors: how many connections they are enough for, and which of them are nobody's but the admin listener's
-//! and the provider's.
+//! File descriptors: how many connections they are enough for, and which of them are reserved for the admin listener
+//! and the provider.
 //!
-//! A client has one, and its request another one, to the app; over HTTP/2 each request may have one. What cannot be
-//! known beforehand is seen by the numbers: the system gives the lowest one that is free, so a high one says that few
-//! are left.
+//! A client needs one descriptor, and its request needs another one for the app. Over HTTP/2, each request may need
+//! one. So nobody can know beforehand how many will be needed. The numbers show it: the system gives the lowest free
+//! number, so a high number means that few are left.
 
 use std::fmt;
 use std::io;
@@ -15,17 +15,17 @@ use tracing::warn;
 
 use crate::system::resource_usage::open_descriptors;
 
-/// A client's and its app's.
+/// The descriptors for one connection: the client's and the app's.
 const OF_CONNECTION: u64 = 2;
 
-/// The descriptors that a process has open before it has a connection, where the system does not say.
+/// The number of descriptors that a process has open before its first connection, if the system does not say it.
 const OF_PROCESS: u64 = 32;
 
-/// Tried one after the other where the system has no hard limit, and takes no soft one that is as high.
+/// Soft limits to try one after the other, if the system has no hard limit but does not accept an unlimited soft one.
 const HIGH_LIMITS: [u64; 3] = [1 << 20, 1 << 16, 10_240];
 
-/// Raises the soft limit to the hard one: containers and shells have a low one for the sake of old programs that this
-/// is none of (`select` knows 1,024).
+/// Raises the soft limit to the hard one. Containers and shells have a low soft limit for the sake of old programs
+/// (`select` knows 1,024). This program is not one of them.
 pub fn raise_descriptor_limit() {
     let Rlimit { current: Some(soft), maximum } = getrlimit(Resource::Nofile) else { return };
     let wanted = [maximum].into_iter().chain(HIGH_LIMITS.map(Some));
@@ -38,7 +38,7 @@ pub fn raise_descriptor_limit() {
     }
 }
 
-/// Too few descriptors for as many connections as are wanted.
+/// Too few descriptors for the wanted number of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shortage {
     wanted: usize,
@@ -48,11 +48,11 @@ pub struct Shortage {
 }
 
 impl Shortage {
-    /// Which key it is about.
+    /// The configuration key that the shortage is about.
     pub const KEY: &'static str = "server.limits.max_connections";
 
-    /// Returns the shortage that a process which begins here would have with so many connections; `None`: they fit,
-    /// once its limit is raised.
+    /// Returns the shortage that a process would have if it started here with this number of connections. Returns
+    /// `None` if they fit once its limit is raised.
     pub fn of_a_start(wanted: usize) -> Option<Self> {
         Self::of(wanted, getrlimit(Resource::Nofile).maximum?, OF_PROCESS)
     }
@@ -65,7 +65,7 @@ impl Shortage {
         }
         let needed =
             u64::try_from(wanted).unwrap_or(u64::MAX).saturating_mul(OF_CONNECTION).saturating_add(open);
-        // Of that, again, some are scarce.
+        // At the limit that is needed, some descriptors are scarce as well.
         let needed = needed.saturating_add(scarce(needed.saturating_add(needed / 7)));
         Some(Self { wanted, limit, fitting, needed })
     }
@@ -90,7 +90,7 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// As many of the wanted connections as the descriptors are enough for. Says so where that is not all.
+/// Returns the number of the wanted connections that the descriptors are enough for. Logs a warning if that is not all.
 pub(crate) fn fitting(wanted: usize) -> usize {
     let Some(limit) = limit() else { return wanted };
     let open = open_descriptors().map_or(OF_PROCESS, |open| open as u64);
@@ -103,18 +103,18 @@ pub(crate) fn fitting(wanted: usize) -> usize {
     }
 }
 
-/// `None`: there is none.
+/// Returns the soft limit, or `None` if there is none.
 fn limit() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-/// So many of a limit are few: connections that only wait make room.
+/// Returns the number of free descriptors that counts as few for this limit. Connections that only wait then make room.
 fn scarce(limit: u64) -> u64 {
     (limit / 8).clamp(16, 256)
 }
 
-/// So many of a limit are neither for clients nor for apps, but for probes, calls of the provider and look-ups of
-/// names.
+/// Returns the number of descriptors that are reserved at this limit for probes, calls to the provider and look-ups of
+/// names. Neither clients nor apps get these.
 fn reserved(limit: u64) -> u64 {
     scarce(limit) / 2
 }
@@ -124,22 +124,23 @@ fn is_among_the_last(descriptor: RawFd, count: impl Fn(u64) -> u64) -> bool {
     u64::try_from(descriptor).unwrap_or_default() >= limit.saturating_sub(count(limit))
 }
 
-/// Tells whether few are left.
+/// Tells whether few descriptors are left. `newest` is the one that was opened last.
 pub(crate) fn are_scarce(newest: &impl AsRawFd) -> bool {
     is_among_the_last(newest.as_raw_fd(), scarce)
 }
 
-/// Tells whether the newest one is not for clients and apps.
+/// Tells whether the newest descriptor is a reserved one.
 pub(crate) fn are_reserved(newest: &impl AsRawFd) -> bool {
     is_among_the_last(newest.as_raw_fd(), reserved)
 }
 
-/// Fails for a connection to an app whose descriptor is not for apps, as where there is none at all.
+/// Fails for a connection to an app if its descriptor is a reserved one, as if there were no descriptor at all.
 pub(crate) fn check_reserve(newest: &impl AsRawFd) -> io::Result<()> {
     if are_reserved(newest) { Err(Errno::MFILE.into()) } else { Ok(()) }
 }
 
-/// Tells whether it failed because the process, or the machine, has no descriptor or no memory for another socket.
+/// Tells whether an operation failed because the process, or the machine, has no descriptor or no memory for another
+/// socket.
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
@@ -158,7 +159,7 @@ mod tests {
             (20_000, 40_276, 20, None),
             (20_000, 40_275, 20, Some(19_999)),
             (400, 1024, 24, None),
-            // Nobody is served by none.
+            // With no connection, the gateway would serve nobody.
             (20_000, 16, 20, Some(1)),
             (20_000, 0, 0, Some(1)),
             (1, 0, 0, None),

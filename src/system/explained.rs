@@ -1,18 +1,18 @@
-//! A failure in words, with what to do about it where that is known.
+//! A failure in words, with advice if that is known.
 
 use std::fmt;
 
-/// Words for a failure. `Display` joins both parts.
+/// A failure in words. `Display` joins both parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explained {
-    /// What has failed.
+    /// The failure.
     pub text: String,
-    /// What to do about it, where that is known better than by who asked.
+    /// The advice, if it is known here better than by the caller.
     pub hint: Option<&'static str>,
 }
 
 impl Explained {
-    /// The same failure, in a larger context that these words name.
+    /// Puts these words, which name a larger context, before the text of the failure.
     #[must_use]
     pub fn after(self, words: &str) -> Self {
         Self { text: format!("{words}{}", self.text), ..self }

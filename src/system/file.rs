@@ -1,5 +1,5 @@
-//! Files that a person names: the configuration, and what it or the command line refers to. Why one cannot be used is
-//! said here, for all of them: what it is, not what the system calls it.
+//! Files that a person names: the configuration, and the files that it or the command line refers to. This module says
+//! for all of them why a file cannot be used. It says what is wrong, and not how the system calls it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// The byte order mark in UTF-8, which some editors put in front. It belongs to no text (RFC 3629 section 6).
+/// The byte order mark in UTF-8, which some editors write first. It is not part of the text (RFC 3629 section 6).
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// More than any of them needs: a device file must not fill the memory.
+/// The largest size of a file. It is more than any of them needs, and keeps a device file from filling the memory.
 const LARGEST: u64 = 4 * 1024 * 1024;
 
-/// Bytes by which UTF-16 without a mark is told.
+/// The number of bytes that are looked at to recognise UTF-16 without a mark.
 const LOOKED_AT: usize = 64;
 
 /// The reason why a file cannot be used. No message shows the contents.
@@ -23,33 +23,33 @@ pub enum Unreadable {
     /// Nothing has this name.
     #[error("there is no such file")]
     Missing,
-    /// The directory has to come first.
+    /// Its directory does not exist.
     #[error("its directory `{}` does not exist", .0.display())]
     NoDirectory(PathBuf),
     /// A part of the path is a file.
     #[error("`{}` is no directory", .0.display())]
     NotInDirectory(PathBuf),
-    /// A symbolic link without its end.
+    /// A symbolic link whose target does not exist.
     #[error("it is a link to `{}`, which does not exist", .0.display())]
     Dangling(PathBuf),
-    /// A directory. Docker makes one where a file that is to be mounted is missing.
+    /// A directory. Docker makes one if a file that is to be mounted is missing.
     #[error("it is a directory")]
     Directory,
-    /// The system permits it to others.
+    /// The system permits only others to read it.
     #[error("permission denied to user {user}{owner}")]
     Forbidden {
         /// The user who wanted to read.
         user: u32,
-        /// Whose it is, where that can be seen.
+        /// The owner of the file, if that can be seen.
         owner: String,
     },
-    /// A device, or not what was meant.
+    /// It is too large: a device, or not the file that was meant.
     #[error("it is larger than {} KiB", .0 / 1024)]
     TooLarge(u64),
-    /// As older editors of Windows and its PowerShell write.
+    /// UTF-16, as older editors of Windows and its PowerShell write it.
     #[error("it is UTF-16, not UTF-8")]
     Utf16,
-    /// Latin-1 or the like.
+    /// Another encoding, such as Latin-1.
     #[error("it is not UTF-8, first on line {0}")]
     NotUtf8(usize),
     /// A program, an archive, a raw key.
@@ -125,12 +125,12 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, Unreadable> 
     Ok(bytes)
 }
 
-/// The same of a text in UTF-8.
+/// Returns the contents of a file in UTF-8, without a byte order mark.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, Unreadable> {
     read_bytes(path).and_then(|bytes| text(&bytes))
 }
 
-/// Bytes as a text, or what they are instead.
+/// Returns bytes as a text, or an error that says what they are instead.
 pub(crate) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Unreadable> {
     let line =
         |offset: usize| memchr::memchr_iter(b'\n', bytes.get(..offset).unwrap_or_default()).count() + 1;
@@ -146,8 +146,8 @@ pub(crate) fn text(bytes: &[u8]) -> Result<Zeroizing<String>, Unreadable> {
     }
 }
 
-/// Tells whether it has the mark of UTF-16, or begins with units of it, of which one byte in two is zero in nearly all
-/// languages' keys and punctuation.
+/// Tells whether a text has the mark of UTF-16, or begins like UTF-16. In UTF-16, one byte in two is zero in the keys
+/// and punctuation of nearly all languages.
 fn is_utf16(bytes: &[u8]) -> bool {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return true;
@@ -187,7 +187,7 @@ mod tests {
         let path = directory.path().join("secret");
         fs::write(&path, "canary").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        // Made by hand: whoever runs this may be root, whom permissions do not stop.
+        // The error is made by hand: the user of this test may be root, whom permissions do not stop.
         let error = Unreadable::of(&path, io::Error::from(io::ErrorKind::PermissionDenied));
         let user = rustix::process::geteuid().as_raw();
         let expected = format!("permission denied to user {user}: it belongs to user {user}, with mode 0600");

@@ -1,4 +1,4 @@
-//! The one place that looks up the host names of apps, so that tests can move them.
+//! The only module that looks up the host names of apps, so that tests can replace it.
 
 use std::fmt::Debug;
 use std::net::IpAddr;
@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
 use tokio::sync::Semaphore;
 
-/// Look-ups of the system that may be under way at once. Each holds a thread, for as long as a name server that does
-/// not answer is waited for.
+/// The number of look-ups of the system that may run at once. Each of them holds a thread, for as long as it waits for
+/// a name server that does not answer.
 const MAX_UNDER_WAY: usize = 16;
 
 /// The reason why there are no addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// A definite answer: nobody has this name, or whoever has it has no address.
+    /// A definite answer: the name does not exist, or it has no address.
     #[error("no address has this name")]
     NoAddress,
     /// No answer, or one that says nothing about the name.
@@ -23,14 +23,14 @@ pub enum LookupError {
     Unclear(String),
 }
 
-/// Tells the addresses of a host name.
+/// A source of the addresses of a host name.
 #[async_trait]
 pub trait Lookup: Debug + Send + Sync {
-    /// Every address that the name has now.
+    /// Returns every address that the name has now.
     async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, LookupError>;
 }
 
-/// The system's way: its hosts file, its name servers.
+/// The look-up of the system, with its hosts file and its name servers.
 #[derive(Debug)]
 pub struct SystemLookup {
     places: Arc<Semaphore>,
@@ -50,7 +50,7 @@ impl Lookup for SystemLookup {
         let host = host.to_owned();
         let asking = tokio::task::spawn_blocking(move || {
             let found = ask_system(&host);
-            // Not before: whoever gives up waiting does not end the system's call.
+            // The place becomes free only here, because the system's call goes on even if the caller no longer waits.
             drop(place);
             found
         });
@@ -59,7 +59,7 @@ impl Lookup for SystemLookup {
 }
 
 fn ask_system(host: &str) -> Result<Vec<IpAddr>, LookupError> {
-    // Or each address would come once for every kind of socket.
+    // Without this hint, each address would come once for every kind of socket.
     let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
     let found = dns_lookup::getaddrinfo(Some(host), None, Some(hints)).map_err(|error| {
         if is_definite(error.kind()) {

@@ -1,5 +1,5 @@
-//! The resources of the machine that the process uses, by the names of Prometheus's client libraries. Where the system
-//! does not say (`/proc` is Linux's), nothing is told.
+//! The machine's resources that the process uses, by the names of Prometheus's client libraries. A system without
+//! `/proc` (only Linux has it) gives no values.
 
 use std::fs::{read_dir, read_to_string};
 
@@ -9,15 +9,15 @@ use rustix::process::{Resource, getrlimit};
 /// The resources that the process uses now, and has used since its start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Usage {
-    /// Of all cores, in user and in system mode.
+    /// The seconds of processor time on all cores, in user and in system mode.
     pub(crate) cpu_seconds: f64,
     pub(crate) virtual_memory_bytes: u64,
     pub(crate) resident_memory_bytes: u64,
-    /// In Unix time.
+    /// The start of the process, in Unix time.
     pub(crate) start_seconds: f64,
 }
 
-/// As the system says.
+/// Returns the usage that the system reports.
 pub(crate) fn usage() -> Option<Usage> {
     let boot = read_to_string("/proc/stat").ok()?;
     let boot = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
@@ -26,15 +26,15 @@ pub(crate) fn usage() -> Option<Usage> {
 
 /// Reads `/proc/PID/stat` (proc(5)).
 fn read(stat: &str, boot: u64, ticks: u64, page: u64) -> Option<Usage> {
-    // The name of the program comes second, in parentheses, and may have any.
+    // The second field is the name of the program, in parentheses. The name may itself contain parentheses.
     let fields: Vec<u64> = stat
         .rsplit_once(')')?
         .1
         .split_ascii_whitespace()
-        // The state is a letter, and some are negative.
+        // The state is a letter, and some fields are negative.
         .map(|field| field.parse().unwrap_or_default())
         .collect();
-    // The first one here is the third of all.
+    // The first field here is the third one of the file.
     let field = |number: usize| fields.get(number - 3).copied();
     Some(Usage {
         cpu_seconds: seconds(field(14)?.checked_add(field(15)?)?, ticks),
@@ -51,11 +51,11 @@ fn seconds(ticks: u64, per_second: u64) -> f64 {
 
 /// Returns the number of open descriptors.
 pub(crate) fn open_descriptors() -> Option<usize> {
-    // One of them is for looking.
+    // One of the descriptors is open only for this look.
     Some(read_dir("/proc/self/fd").ok()?.count().saturating_sub(1))
 }
 
-/// Returns the most descriptors that may be open; `None`: any number.
+/// Returns the largest number of descriptors that may be open. `None` means any number.
 pub(crate) fn most_descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }

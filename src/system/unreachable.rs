@@ -1,18 +1,18 @@
-//! The reasons why an app or an identity provider cannot be connected to, with advice. One table, since both fail
-//! alike.
+//! The reasons why a connection to an app or an identity provider fails, with advice. There is one table, since both
+//! fail alike.
 //!
-//! It goes by what the libraries say, as one of them passes on nothing but its words; tests with real sockets hold it
-//! to them.
+//! It matches the texts of the libraries' errors, since one library passes on nothing except a text. Tests with real
+//! sockets check that the texts are still the same.
 
 use std::fmt;
 
 use crate::syntax::log_text::escaped;
 use crate::system::explained::Explained;
 
-/// The most characters of a detail.
+/// The largest number of characters in a detail.
 const MAX_DETAIL: usize = 200;
 
-/// Who cannot be reached: the keys that help have other names.
+/// The side that cannot be reached. The advice names different keys for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// An identity provider.
@@ -25,12 +25,12 @@ pub(crate) enum Side {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unreachable {
     what: &'static str,
-    /// Further facts, such as the names of a certificate. Not yet fit for a log.
+    /// Further facts, such as the names of a certificate. They are not yet fit for a log.
     detail: String,
     hint: &'static str,
 }
 
-/// The words of a library, their meaning, and the advice: at a provider, and at an app.
+/// The words of a library, their meaning, and the advice for a provider and for an app.
 struct Row {
     says: &'static [&'static str],
     means: &'static str,
@@ -53,7 +53,7 @@ const TABLE: &[Row] = &[
         ],
     ),
     row(
-        // Its key may also be of another kind, RSA in place of a curve.
+        // The key of that authority may also be of another kind, for example RSA instead of an elliptic curve.
         &["certificate: BadSignature", "certificate: UnsupportedSignatureAlgorithmForPublicKey"],
         "TLS: its certificate was signed by another authority of the same name",
         [
@@ -177,7 +177,7 @@ const TABLE: &[Row] = &[
 ];
 
 impl Unreachable {
-    /// Returns the meaning of an error, from its words and those of its causes. `None`: it is not known here.
+    /// Returns the meaning of an error, from its words and those of its causes. Returns `None` for an unknown error.
     pub(crate) fn of(text: &str, side: Side) -> Option<Self> {
         let row = TABLE.iter().find(|row| row.says.iter().any(|words| text.contains(words)))?;
         let hint = match side {
@@ -189,12 +189,12 @@ impl Unreachable {
             .or_else(|| from("certificate expired"))
             .or_else(|| from("fatal alert"));
         let detail = detail.or_else(|| from("invalid peer certificate: ")).unwrap_or_default();
-        // Pingora's own words follow.
+        // Words of Pingora's own follow.
         let detail = detail.split(", SNI: ").next().unwrap_or_default();
         Some(Self { what: row.means, detail: shown(detail), hint })
     }
 
-    /// In words, with what to do about it.
+    /// Returns the reason in words, with the advice.
     pub(crate) fn explained(&self) -> Explained {
         Explained { text: self.to_string(), hint: Some(self.hint) }
     }
@@ -214,7 +214,7 @@ impl fmt::Display for Unreachable {
     }
 }
 
-/// Short and harmless: a certificate's names are what its owner likes.
+/// Makes a text short and harmless, because the owner of a certificate can choose any names.
 fn shown(text: &str) -> String {
     escaped(text, MAX_DETAIL).replace("\\\"", "\"").replace("\\'", "'")
 }

@@ -1,5 +1,5 @@
-//! The access log, with the target `access`: the lines of requests that no app and no decision has seen. The gateway writes
-//! the other lines (`gateway/request_end.rs`).
+//! The access log, with the target `access`. This module writes the lines of requests that were refused before an app
+//! and a decision were found. The gateway writes the other lines (`gateway/request_end.rs`).
 
 use std::net::IpAddr;
 
@@ -10,13 +10,13 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config::AccessLog;
 
-/// Writes the line of a request whose head was refused before anything was read from it.
+/// Writes the line of a request whose head was refused before any of its fields was read.
 pub(crate) fn write_refused_head(log: AccessLog, id: &HeaderValue, problem: &Problem, client: IpAddr) {
     let why = (Some(problem.status.as_u16()), problem.reason, &*problem.detail);
     write_refused(log, id, why, client);
 }
 
-/// The same of one that may have had no answer.
+/// Writes the line of a refused request that may have had no answer.
 pub(crate) fn write_refused(
     log: AccessLog,
     id: &HeaderValue,
@@ -39,7 +39,7 @@ pub(crate) fn write_refused(
     );
 }
 
-/// A request id as text.
+/// Returns a request id as text.
 pub(crate) fn text(id: Option<&HeaderValue>) -> Option<&str> {
     id.and_then(|id| id.to_str().ok())
 }

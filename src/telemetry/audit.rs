@@ -1,4 +1,4 @@
-//! The audit log: what happens to sessions, with the target `audit`. Never tokens, passwords or user names.
+//! The audit log: the events of sessions, with the target `audit`. It never has tokens, passwords or user names.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use crate::telemetry::{metrics, traces};
 pub(crate) struct Cause {
     /// Its id.
     pub(crate) request_id: HeaderValue,
-    /// Where it came from.
+    /// The address that it came from.
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -25,17 +25,18 @@ tokio::task_local! {
     static CAUSE: Option<Cause>;
 }
 
-/// Runs what a request asks for, so that the events deep in it name that request: `session/` knows of none.
+/// Runs the work that a request asks for. All events of this work name the request, although `session/` does not know
+/// it.
 pub(crate) fn caused_by<F: Future>(cause: Option<Cause>, work: F) -> impl Future<Output = F::Output> {
     CAUSE.scope(cause, work)
 }
 
-/// The request that is behind what runs now: to be taken along into a task of its own.
+/// Returns the request that caused the present work. Pass it on to a task that this work starts.
 pub(crate) fn cause() -> Option<Cause> {
     CAUSE.try_with(Clone::clone).ok().flatten()
 }
 
-/// The app of an event, as its provider's client.
+/// The app of an event, with its client and its provider.
 pub(crate) trait Audited {
     /// The app's name.
     fn app(&self) -> &str;
@@ -64,12 +65,13 @@ pub(crate) fn record(event: Event, reason: ReasonCode, of: &dyn Audited, subject
     write(event, reason, Some(of), subject, None, None);
 }
 
-/// The same with what is known beside the code. `detail` must not quote what a client or a token says.
+/// Writes an event of one app's session with a detail. `detail` must not quote a client or a token.
 pub(crate) fn record_detail(event: Event, reason: ReasonCode, of: &dyn Audited, detail: &str) {
     write(event, reason, Some(of), None, Some(detail), None);
 }
 
-/// Writes an event of no app, on the admin listener. `detail`: which claim names what is revoked; `peer`: who asked.
+/// Writes an event of the admin listener, which belongs to no app. `detail` is the claim by which sessions are revoked.
+/// `peer` is the caller.
 pub(crate) fn record_admin(
     event: Event,
     reason: ReasonCode,

@@ -1,4 +1,4 @@
-//! The metrics of the process as the few counters that the status page shows.
+//! Reads the few counters that the status page shows from the metrics of the process.
 
 use prometheus::proto::Metric;
 
@@ -6,7 +6,7 @@ use crate::answer::reason::ReasonCode;
 use crate::telemetry::history::{Counted, Counters};
 use crate::telemetry::metrics::METRICS;
 
-/// What they say now. Counts nothing itself, so that a request costs no more.
+/// Returns the present values. This counts nothing itself, so a request costs no more.
 pub(crate) fn read() -> Counters {
     let mut counters = Counters::new();
     for family in METRICS.registry.gather() {

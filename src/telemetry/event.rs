@@ -9,28 +9,28 @@ pub(crate) enum Event {
     LoginRefused,
     /// A session has a new JWT.
     Refresh,
-    /// A session has none, and goes on.
+    /// A session got no new JWT, but goes on.
     RefreshRefused,
     /// A session is over.
     SessionEnded,
-    /// The user ended it.
+    /// The user ended a session.
     Logout,
-    /// The provider ended sessions, by a logout token.
+    /// The provider ended sessions with a logout token.
     BackchannelLogout,
     /// A logout token was refused.
     BackchannelLogoutRefused,
-    /// FusionAuth told of an event.
+    /// A provider sent an event.
     Webhook,
-    /// Its event was refused.
+    /// An event of a provider was refused.
     WebhookRefused,
-    /// `POST /sessions/revoke` on the admin listener.
+    /// Somebody called `POST /sessions/revoke` on the admin listener.
     Revocation,
-    /// The same, without the right token.
+    /// Somebody called `POST /sessions/revoke` without the right token.
     RevocationRefused,
 }
 
 impl Event {
-    /// All of them.
+    /// All events.
     #[cfg(test)]
     pub(crate) const ALL: [Self; 12] = [
         Self::Login,
@@ -47,7 +47,7 @@ impl Event {
         Self::RevocationRefused,
     ];
 
-    /// The stable text in `event`.
+    /// Returns the stable text in `event`.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Login => "login",

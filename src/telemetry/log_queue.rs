@@ -1,5 +1,5 @@
-//! Log lines on their way to standard error: through a bounded queue, and written by a thread of its own. So a log that nobody reads
-//! stops nothing: what has no room is dropped and counted.
+//! Log lines on their way to standard error. They wait in a bounded queue, and a separate thread writes them. So the
+//! gateway goes on even if nobody reads the log. A line that has no room is dropped and counted.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -12,42 +12,43 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::metrics::METRICS;
 
-/// Bytes that wait to be written: some ten thousand lines.
+/// The most bytes that may wait to be written: some ten thousand lines.
 const MAX_PENDING: usize = 4 * 1024 * 1024;
 
-/// Bytes that are written at once. A pipe takes 64 KiB, so it shows soon whether somebody reads.
+/// The number of bytes that are written at once. A pipe takes 64 KiB, so a reader is noticed soon.
 const PIECE: usize = 8 * 1024;
 
-/// Before another try, where standard error takes nothing now and says so: whoever shares it may have it made that way.
+/// The pause before another try, if standard error is non-blocking and full. Another process that shares it may have
+/// made it non-blocking.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long the end of the process waits for its log to be read: while it goes on, and in all.
+/// The longest times for which the end of the process waits for a reader of its log: without progress, and in all.
 const STALL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Lines that wait, and what became of the others.
+/// The lines that wait, and the counts of the others.
 #[derive(Debug, Default)]
 struct Queue {
     state: Mutex<State>,
-    /// Told when there is something to write.
+    /// Notified when there is something to write.
     filled: Condvar,
-    /// Told when something has been written.
+    /// Notified when something has been written.
     moved: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     pending: Vec<u8>,
-    /// Some are written right now.
+    /// Tells whether some lines are being written right now.
     is_writing: bool,
-    /// Bytes, or else attempts, in all.
+    /// The total number of written bytes.
     written: u64,
-    /// Lines that were dropped and not told of.
+    /// The number of lines that were dropped and are not reported yet.
     dropped: u64,
 }
 
 impl Queue {
-    /// Takes one line, or drops it.
+    /// Takes one line, or drops it if there is no room.
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.pending.len() + line.len() > MAX_PENDING {
@@ -59,7 +60,7 @@ impl Queue {
         }
     }
 
-    /// Writes what comes, for ever.
+    /// Writes all lines that come, for ever.
     fn run(&self, mut to: impl Write) {
         loop {
             let dropped = self.write_pending(&mut to);
@@ -69,7 +70,8 @@ impl Queue {
         }
     }
 
-    /// Waits for lines and writes all that there are; how many had been dropped, if nothing more is.
+    /// Waits for lines and writes them all. Returns the number of lines that were dropped before. Returns 0 if
+    /// some of these lines are lost too: their number is then added to the next result.
     fn write_pending(&self, to: &mut impl Write) -> u64 {
         let mut state = self.state();
         while state.pending.is_empty() {
@@ -87,7 +89,7 @@ impl Queue {
         if lost == 0 { std::mem::take(&mut state.dropped) } else { 0 }
     }
 
-    /// What could not be written: nobody will ever read it.
+    /// Writes lines. Returns the rest that could not be written, which nobody will ever read.
     fn write<'a>(&self, to: &mut impl Write, mut lines: &'a [u8]) -> &'a [u8] {
         while !lines.is_empty() {
             let piece = lines.get(..PIECE).unwrap_or(lines);
@@ -105,7 +107,7 @@ impl Queue {
         lines
     }
 
-    /// Waits until all is written, for as long as somebody reads. Whether it was.
+    /// Waits until everything is written, as long as somebody reads. Returns true if everything was written.
     fn flush(&self) -> bool {
         let end = Instant::now() + PATIENCE;
         let mut state = self.state();
@@ -137,13 +139,14 @@ fn lines_in(bytes: &[u8]) -> u64 {
 /// The queue of this process, and the thread that empties it.
 static QUEUE: LazyLock<Option<&'static Queue>> = LazyLock::new(|| {
     let queue: &'static Queue = Box::leak(Box::default());
-    // Not the standard library's own handle: whoever holds that while nobody reads would hold up all others.
+    // This is not the standard library's own handle. Any thread that holds that handle while nobody reads would block
+    // all others.
     let to = File::from(io::stderr().as_fd().try_clone_to_owned().ok()?);
     std::thread::Builder::new().name("log".into()).spawn(move || queue.run(to)).ok()?;
     Some(queue)
 });
 
-/// Where log lines go.
+/// The writer of log lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StandardError;
 
@@ -151,7 +154,7 @@ impl Write for StandardError {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match *QUEUE {
             Some(queue) => queue.push(line),
-            // No thread can be had: it is written as ever.
+            // The thread could not be started, so the line is written directly.
             None => io::stderr().write_all(line)?,
         }
         Ok(line.len())
@@ -170,7 +173,7 @@ impl MakeWriter<'_> for StandardError {
     }
 }
 
-/// Lets what was logged be written before the process ends, where somebody reads it.
+/// Makes sure that the log is written before the process ends, if somebody reads it.
 #[derive(Debug)]
 #[must_use = "what was logged last is lost otherwise"]
 pub struct LogEnd(());

@@ -1,7 +1,8 @@
-//! Counters and histograms for Prometheus, one registry for the process: they outlive a configuration.
+//! Counters and histograms for Prometheus. There is one registry for the process, so they outlive a configuration.
 //!
 //! Label values come from the configuration and from our own codes, never from a client, so the number of series is
-//! bounded. What every request counts is looked up once for an app, and counted without a lock ([`AppMetrics`]).
+//! bounded. The series that every request counts are looked up once for each app, and counted without a lock
+//! ([`AppMetrics`]).
 
 mod families;
 mod process;
@@ -21,7 +22,7 @@ use registration::registered;
 
 /// Everything that is counted.
 pub(crate) struct Metrics {
-    /// What `/metrics` reads.
+    /// The registry that `/metrics` reads.
     pub(crate) registry: Registry,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
@@ -35,7 +36,7 @@ pub(crate) struct Metrics {
     pub(crate) refresh_waits: IntCounterVec,
     /// Requests that wait for a refresh now.
     pub(crate) refresh_waiting: IntGauge,
-    /// Requests that got an outcome again.
+    /// Requests with an old refresh token that got the session's newest tokens without a call.
     pub(crate) replays: IntCounterVec,
     provider_seconds: HistogramVec,
     provider_errors: IntCounterVec,
@@ -47,11 +48,11 @@ pub(crate) struct Metrics {
     pub(crate) connections: IntGauge,
     config_generation: IntGauge,
     config_loaded: IntGauge,
-    /// Requests that were refused and are of no app: malformed heads, unknown hosts.
+    /// Requests that were refused and belong to no app: malformed heads, unknown hosts.
     pub(crate) refused_heads: IntCounterVec,
     /// Spans that were exported, or lost.
     pub(crate) spans: IntCounterVec,
-    /// Those of the process itself.
+    /// The metrics of the process itself.
     pub(crate) process: ProcessMetrics,
 }
 
@@ -102,7 +103,7 @@ pub(crate) fn count_omission(app: &str) {
     METRICS.omissions.with_label_values(&[app]).inc();
 }
 
-/// Counts what the audit log tells.
+/// Counts an event of the audit log.
 pub(crate) fn count_event(event: Event, reason: ReasonCode, app: &str) {
     let (metrics, code) = (&*METRICS, reason.as_str());
     match event {
@@ -133,7 +134,7 @@ pub(crate) fn count_event(event: Event, reason: ReasonCode, app: &str) {
     }
 }
 
-/// A call to a provider, counted when it is over: also where its caller waits no longer.
+/// A call to a provider. It is counted when it is over, even if its caller no longer waits.
 #[derive(Debug)]
 pub(crate) struct ProviderCall<'a> {
     provider: &'a str,
@@ -160,7 +161,7 @@ impl Drop for ProviderCall<'_> {
     }
 }
 
-/// Notes that a configuration was taken. `now`: Unix seconds.
+/// Notes that a configuration is in use from `now` (Unix seconds) on.
 pub(crate) fn config_was_taken(now: u64) {
     METRICS.config_generation.inc();
     METRICS.config_loaded.set(i64::try_from(now).unwrap_or(i64::MAX));
@@ -171,7 +172,7 @@ pub(crate) fn count_upstream_error(app: &str, reason: ReasonCode) {
     METRICS.upstream_errors.with_label_values(&[app, reason.as_str()]).inc();
 }
 
-/// What the requests of one app count: each series is looked up at its first request.
+/// The metrics of one app's requests. Each series is looked up at its first request.
 #[derive(Debug)]
 pub(crate) struct AppMetrics {
     app: String,
@@ -181,7 +182,7 @@ pub(crate) struct AppMetrics {
 }
 
 impl AppMetrics {
-    /// For an app with this many routes, those of its own endpoints included.
+    /// Makes the metrics of an app with this number of routes. The number includes the routes of its own endpoints.
     pub(crate) fn new(app: &str, routes: usize) -> Self {
         Self {
             app: app.to_owned(),
@@ -191,7 +192,7 @@ impl AppMetrics {
         }
     }
 
-    /// Counts a request that is over. `status` 0: it was not answered.
+    /// Counts a request that is over. A `status` of 0 means that it was not answered.
     pub(crate) fn count(
         &self,
         (index, route): (usize, &str),
@@ -216,12 +217,12 @@ impl AppMetrics {
     }
 }
 
-/// Counts as one in a gauge for as long as it lives, also where a waiting task is dropped.
+/// A guard that counts as one in a gauge until it is dropped, even if it is dropped with a waiting task.
 #[derive(Debug)]
 pub(crate) struct Held(&'static IntGauge);
 
 impl Held {
-    /// Counts in.
+    /// Adds one to the gauge.
     pub(crate) fn new(gauge: &'static IntGauge) -> Self {
         gauge.inc();
         Self(gauge)

@@ -1,9 +1,10 @@
-//! Log lines that strangers can bring about as often as they like: a few a second, and how many more there were.
+//! Limits log lines that strangers can cause as often as they like. A few are written each second, and the rest are
+//! counted.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the lines of one kind are counted together.
+/// The time for which the lines of one kind are counted together.
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// One kind of line.
@@ -21,12 +22,13 @@ struct State {
 }
 
 impl Seldom {
-    /// At most so many in a second.
+    /// Makes a limit of `most` lines in a second.
     pub(crate) const fn new(most: u32) -> Self {
         Self { most, state: Mutex::new(State { began: None, written: 0, unlogged: 0 }) }
     }
 
-    /// `Some`: a line may be written, after so many that were not; `None` inside where there were none.
+    /// Returns `Some` if a line may be written. The inner value is the number of lines that were not written since the
+    /// last one, or `None` if there were none.
     #[expect(
         clippy::option_option,
         reason = "the outer one is `may be written`, the inner one a field that is left out"

@@ -1,4 +1,4 @@
-//! `X-Request-Id`: what ties a user's screenshot, the app's log and ours together.
+//! `X-Request-Id`: the id by which a user's screenshot, the app's log and our log can be compared.
 
 use std::cell::RefCell;
 
@@ -9,21 +9,22 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The header's name.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Bytes of an id that is taken from a proxy.
+/// The most bytes of an id that is taken from a proxy.
 const MAX_LENGTH: usize = 64;
 
 thread_local! {
-    /// This thread's ids come from here: random at first, so that no two threads or replicas make the same.
+    /// The generators of this thread's ids. They begin with random seeds, so that no two threads or replicas make the
+    /// same ids.
     static GENERATORS: RefCell<[Rng; 2]> = RefCell::new(seeded());
 }
 
-/// The id of a request: the one that a trusted proxy gave it, else a fresh one.
+/// Returns the id of a request: the one that a trusted proxy gave it, or else a fresh one.
 pub(crate) fn of(headers: &HeaderMap, is_from_proxy: bool) -> HeaderValue {
     let given = if is_from_proxy { given(headers) } else { None };
     given.cloned().unwrap_or_else(fresh)
 }
 
-/// One that could be mistaken for something else, in a log or by an app, is none.
+/// Returns the id that came with the request. An id that a log or an app could take for something else is ignored.
 fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut values = headers.get_all(X_REQUEST_ID).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -32,7 +33,7 @@ fn given(headers: &HeaderMap) -> Option<&HeaderValue> {
     ((1..=MAX_LENGTH).contains(&bytes.len()) && bytes.iter().all(is_plain)).then_some(value)
 }
 
-/// 128 bits as hexadecimal digits. Unique, and no secret: nothing may be granted to who knows it.
+/// Returns 128 bits as hexadecimal digits. They are unique, but not secret: knowledge of an id must not give any right.
 pub(crate) fn fresh() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let [high, low] = next();
@@ -42,12 +43,12 @@ pub(crate) fn fresh() -> HeaderValue {
         *digit = DIGITS.get((rest & 15) as usize).copied().unwrap_or_default();
         rest >>= 4;
     }
-    // Digits are always a header value.
+    // Digits are always a valid header value.
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
 }
 
-/// The next 128 bits of this thread, from two generators of 64 bits. The system's own generator would cost more than the rest
-/// of the work on a public route.
+/// Returns the next 128 bits of this thread, from two generators of 64 bits. The system's own generator would cost more
+/// than the rest of the work on a public route.
 fn next() -> [u64; 2] {
     GENERATORS.with_borrow_mut(|generators| generators.each_mut().map(|generator| generator.u64(..)))
 }
@@ -55,7 +56,7 @@ fn next() -> [u64; 2] {
 fn seeded() -> [Rng; 2] {
     let mut seeds = [[0; 8]; 2];
     for seed in &mut seeds {
-        // Without randomness ids are only unique within a thread, which is better than no answer.
+        // Without randomness, ids are unique only within a thread. That is better than no answer.
         let _ = rand::fill(seed);
     }
     seeds.map(|seed| Rng::with_seed(u64::from_ne_bytes(seed)))

@@ -1,7 +1,8 @@
 //! OpenTelemetry traces: a span for each request, one for its exchange with the app, one for each call to a provider.
 //!
-//! Off unless `server.tracing.otlp_endpoint` is set. No span has a token, a cookie, a password, a query or a user name, nor
-//! anything else that a client wrote but for the path. Spans go into a bounded queue (`export.rs`) and never delay a request.
+//! Traces are off unless `server.tracing.otlp_endpoint` is set. A span has no token, cookie, password, query or user
+//! name. Of the texts that a client wrote, it has only the path. Spans go into a bounded queue (`export.rs`) and never
+//! delay a request.
 
 mod call;
 mod export;

@@ -18,13 +18,13 @@ use crate::system::file::{Unreadable, read_bytes};
 /// One of `server.tls.certificates`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// PEM: the certificate, then its chain.
+    /// The PEM file with the certificate, followed by its chain.
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// The PEM file with the private key of the certificate.
     pub key: PathBuf,
 }
 
-/// Why a certificate cannot be used. No message shows what is in a key's file.
+/// The reason why a certificate cannot be used. No message shows the contents of a key's file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CertificateError {
     /// A file cannot be read.
@@ -32,15 +32,15 @@ pub(crate) enum CertificateError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// It is the key's.
+        /// Tells whether the file is the one with the key.
         is_key: bool,
-        /// Why.
+        /// The reason.
         source: Unreadable,
     },
     /// The certificate's file holds no certificate in PEM.
     #[error("the file `{}` {}", .0.display(), told(.1.as_ref(), "has no PEM certificate (`-----BEGIN CERTIFICATE-----`)"))]
     NoCertificate(PathBuf, Option<NotPem>),
-    /// What stands there is no X.509 certificate.
+    /// The PEM text is not an X.509 certificate.
     #[error("the first certificate of `{}` is malformed", .0.display())]
     Malformed(PathBuf),
     /// The key's file holds no private key in PEM.
@@ -49,13 +49,13 @@ pub(crate) enum CertificateError {
     /// A key that cannot sign, such as one of an unknown kind.
     #[error("the key in `{}` cannot be used: RSA, ECDSA P-256/P-384/P-521 and Ed25519 keys can", .0.display())]
     UnusableKey(PathBuf),
-    /// The key is another certificate's.
+    /// The key belongs to another certificate.
     #[error("the key in `{}` does not belong to the certificate", .0.display())]
     Mismatch(PathBuf),
 }
 
 impl CertificateError {
-    /// Whether the key's file is at fault, not the certificate's.
+    /// Tells whether the key's file is at fault, and not the certificate's file.
     pub(crate) fn is_about_key(&self) -> bool {
         match self {
             Self::Unreadable { is_key, .. } => *is_key,
@@ -64,7 +64,7 @@ impl CertificateError {
         }
     }
 
-    /// What to do about it.
+    /// Returns the advice.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Unreadable { source, .. } => source.hint(),
@@ -81,7 +81,7 @@ impl CertificateError {
     }
 }
 
-/// What was found instead, if that is known.
+/// Returns words for what was found instead. If that is not known, returns `otherwise`.
 fn told(found: Option<&NotPem>, otherwise: &str) -> String {
     found.map_or_else(|| otherwise.to_owned(), NotPem::to_string)
 }
@@ -90,20 +90,20 @@ fn told(found: Option<&NotPem>, otherwise: &str) -> String {
 pub(crate) struct Certificate {
     /// The chain and the key.
     pub(crate) key: Arc<CertifiedKey>,
-    /// Lower-case names, `*.` in front where the first label may be any; addresses as text.
+    /// The names in lower case, and the addresses as text. A name begins with `*.` if its first label may be any.
     names: Vec<String>,
     not_before: i64,
     not_after: i64,
 }
 
-/// What a certificate says of itself.
+/// The names and the lifetime in a certificate.
 #[derive(Debug, Clone)]
 pub(crate) struct Validity {
-    /// Names and addresses that it is for.
+    /// The names and addresses that the certificate is for.
     pub(crate) names: Vec<String>,
-    /// From when on, in Unix seconds.
+    /// The start of the lifetime, in Unix seconds.
     pub(crate) not_before: i64,
-    /// Until when, in Unix seconds.
+    /// The end of the lifetime, in Unix seconds.
     pub(crate) not_after: i64,
 }
 
@@ -114,7 +114,7 @@ impl fmt::Debug for Certificate {
 }
 
 impl Certificate {
-    /// Reads the two files, in the way that is given, and checks them.
+    /// Reads the two files with `read`, and checks them.
     pub(crate) fn load(
         files: &CertificateFiles,
         read: impl Fn(&Path) -> Result<Zeroizing<Vec<u8>>, Unreadable>,
@@ -122,7 +122,7 @@ impl Certificate {
         Self::parse(files, &Contents::read_by(files, read)?)
     }
 
-    /// Checks what was read from the two files.
+    /// Checks the contents of the two files.
     pub(crate) fn parse(files: &CertificateFiles, contents: &Contents) -> Result<Self, CertificateError> {
         let (certificate, key) = (&files.certificate, &files.key);
         let no_certificate =
@@ -146,8 +146,8 @@ impl Certificate {
         Ok(Self { key: Arc::new(certified), names, not_before, not_after })
     }
 
-    /// Whether it is for this lower-case host: a name, or an address without brackets. A wildcard stands for one label
-    /// (RFC 9525 section 6.3).
+    /// Tells whether the certificate is for this lower-case host: a name, or an address without brackets. A wildcard
+    /// matches exactly one label (RFC 9525 section 6.3).
     pub(crate) fn covers(&self, host: &str) -> bool {
         let parent = host.split_once('.').map(|(_, parent)| parent);
         self.names.iter().any(|name| match name.strip_prefix("*.") {
@@ -156,23 +156,23 @@ impl Certificate {
         })
     }
 
-    /// For which names and how long it is.
+    /// Returns the names and the lifetime of the certificate.
     pub(crate) fn validity(&self) -> Validity {
         Validity { names: self.names.clone(), not_before: self.not_before, not_after: self.not_after }
     }
 
-    /// Whether it was valid long enough ago that it is no more, at Unix seconds `now`.
+    /// Tells whether the certificate's lifetime is over at Unix seconds `now`.
     pub(crate) fn has_expired(&self, now: u64) -> bool {
         i64::try_from(now).is_ok_and(|now| now > self.not_after)
     }
 
-    /// Whether it will be valid only later.
+    /// Tells whether the certificate's lifetime begins after Unix seconds `now`.
     pub(crate) fn is_early(&self, now: u64) -> bool {
         i64::try_from(now).is_ok_and(|now| now < self.not_before)
     }
 }
 
-/// What the two files hold, zeroised.
+/// The contents of the two files, zeroised on drop.
 pub(crate) struct Contents {
     certificate: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
@@ -196,7 +196,7 @@ impl Contents {
         Ok(Self { certificate, key })
     }
 
-    /// Tells two contents apart without keeping the key.
+    /// Returns a fingerprint, by which two contents can be compared without keeping the key.
     pub(crate) fn fingerprint(&self) -> Vec<u8> {
         let mut both = digest::digest(&digest::SHA256, &self.certificate).as_ref().to_vec();
         both.extend_from_slice(digest::digest(&digest::SHA256, &self.key).as_ref());
@@ -204,12 +204,12 @@ impl Contents {
     }
 }
 
-/// The cryptography of every TLS connection.
+/// Returns the cryptography of every TLS connection.
 pub(crate) fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
-/// The subject's alternative names. A common name is not looked at, as browsers do not (RFC 9525 section 6.3).
+/// Returns the subject's alternative names. The common name is ignored, as in browsers (RFC 9525 section 6.3).
 fn names(certificate: &x509_parser::certificate::X509Certificate<'_>) -> Vec<String> {
     let Ok(Some(extension)) = certificate.subject_alternative_name() else { return Vec::new() };
     let name = |name: &GeneralName<'_>| match name {

@@ -1,30 +1,30 @@
-//! What a file is that should be PEM and is not, or has something else in it.
+//! Describes a file that should be PEM but is not, or that has something else in it.
 
 use std::fmt;
 
 use crate::system::file::{Unreadable, text};
 
-/// What was found in place of a certificate or a private key.
+/// The thing that was found in place of a certificate or a private key.
 #[derive(Debug)]
 pub(crate) enum NotPem {
     /// Nothing.
     Empty,
     /// Binary ASN.1: DER, or a container such as PKCS #12.
     Der,
-    /// A private key, where it is not the key that was wanted.
+    /// A private key, although something else was wanted.
     OnlyKey,
     /// A private key that needs a password.
     EncryptedKey,
-    /// A certificate, where it is not the certificate that was wanted.
+    /// A certificate, although something else was wanted.
     OnlyCertificate,
     /// No text at all.
     NoText(Unreadable),
 }
 
 impl NotPem {
-    /// Looks at a file in which what was wanted was not found. `None`: some other text.
+    /// Looks at a file that does not have what was wanted. Returns `None` for some other text.
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
-        // A SEQUENCE of a length in two bytes or more, as every certificate and key is one (X.690 section 8.9).
+        // Every certificate and every key is a SEQUENCE whose length field has two bytes or more (X.690 section 8.9).
         if matches!(bytes, [0x30, 0x81..=0x84, ..]) {
             return Some(Self::Der);
         }
@@ -47,7 +47,7 @@ impl NotPem {
         }
     }
 
-    /// What to do where certificates were wanted.
+    /// Returns the advice if certificates were wanted.
     pub(crate) const fn hint_for_certificate(&self) -> &'static str {
         match self {
             Self::Der => {
@@ -58,7 +58,7 @@ impl NotPem {
         }
     }
 
-    /// What to do where a private key was wanted.
+    /// Returns the advice if a private key was wanted.
     pub(crate) const fn hint_for_key(&self) -> &'static str {
         match self {
             Self::Der => {

@@ -1,4 +1,4 @@
-//! One address of an app: how it is connected to, why it is the app's, and whether it is healthy.
+//! One address of an app: how to connect to it, the evidence that it is the app's, and if it is healthy.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,7 @@ use crate::upstream::resolved_addresses::Address;
 
 /// One upstream of the configuration.
 pub(super) struct Upstream {
-    /// Complete except for the address.
+    /// The settings, complete except for the address.
     pub(super) template: HttpPeer,
     pub(super) port: u16,
     pub(super) host: Host,
@@ -30,9 +30,9 @@ pub(super) enum Host {
     Name(Arc<Name>),
 }
 
-/// One address, with the connections that are kept to it: when a name loses it, they go with it.
+/// One address, with the connections that are kept to it. When a name loses the address, they are dropped with it.
 pub(super) struct AppAddress {
-    /// Which upstream it belongs to.
+    /// The index of its upstream.
     upstream: usize,
     pub(super) dialer: Arc<Dialer>,
     pub(super) ways: Ways,
@@ -48,7 +48,7 @@ impl Upstream {
         }
     }
 
-    /// One of its addresses.
+    /// Makes one of the upstream's addresses.
     pub(super) fn member(
         &self,
         index: usize,
@@ -64,7 +64,8 @@ impl Upstream {
             has_certificate: peer.is_tls(),
         });
         if let Some(evidence) = &evidence {
-            // Pingora, too, finds a connection for as long as the name has the address, and for nobody else who has it.
+            // Pingora, too, must find a kept connection only while the name has this address, and never for another
+            // name.
             let mut hasher = DefaultHasher::new();
             (peer.group_key, evidence.address.number).hash(&mut hasher);
             peer.group_key = hasher.finish();
@@ -77,7 +78,7 @@ impl Upstream {
 }
 
 impl AppAddress {
-    /// Returns true if it is this upstream's, with this number of its address.
+    /// Returns true if the address belongs to this upstream, and has this number.
     pub(super) fn is(&self, upstream: usize, number: Option<u64>) -> bool {
         self.upstream == upstream && self.dialer.evidence().map(|evidence| evidence.address.number) == number
     }
@@ -90,7 +91,8 @@ impl AppAddress {
         self.is_healthy.load(Ordering::Relaxed)
     }
 
-    /// Returns true if a check may begin: the last one may take longer than the interval.
+    /// Begins a check and returns true, unless the last check is still under way, which may take longer than the
+    /// interval.
     pub(super) fn may_be_checked(&self) -> bool {
         !self.is_being_checked.swap(true, Ordering::Relaxed)
     }

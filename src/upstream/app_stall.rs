@@ -1,4 +1,4 @@
-//! The wait for an app: does it still take what it is sent, and for how long may it not?
+//! Waits for an app, finds out if it still takes what it is sent, and limits the time in which it may take nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use super::http1::connection::Socket;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::Stall;
 
-/// The time for which an app may take nothing, or say nothing, where no request says otherwise.
+/// The time for which an app may take nothing, or say nothing, if no request sets another time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The way to the app on one connection, while one request uses it.
+/// The state of the connection to the app while one request uses it.
 #[derive(Debug)]
 pub(super) struct AppStall {
-    /// The client's end: what the app takes puts off what is waited for there.
+    /// The client's connection. If the app takes something, the time-outs there are extended.
     client: Option<Arc<ExchangeControl>>,
     /// A write that waits for the app.
     writing: Stall,
-    /// A read that waits for it.
+    /// A read that waits for the app.
     reading: Stall,
-    /// It has taken nothing for too long.
+    /// The app has taken nothing for too long.
     is_over: bool,
 }
 
@@ -33,7 +33,7 @@ impl AppStall {
         Self { client, writing: Stall::default(), reading: Stall::default(), is_over: false }
     }
 
-    /// Something was written.
+    /// Notes that something was written.
     pub(super) fn wrote(&mut self) {
         if let Some(client) = self.client.as_ref().filter(|_| self.writing.is_waiting()) {
             client.timeouts.note_app_took(Instant::now());
@@ -42,12 +42,12 @@ impl AppStall {
         self.reading.end();
     }
 
-    /// Something was read.
+    /// Notes that something was read.
     pub(super) fn read(&mut self) {
         self.reading.end();
     }
 
-    /// A write waits. It fails where the app takes nothing for the `idle` time-out.
+    /// Called while a write waits. It fails if the app takes nothing for the `idle` time-out.
     pub(super) fn poll_write(&mut self, context: &mut Context<'_>, socket: &Socket) -> Poll<io::Error> {
         let idle = self.client.as_ref().and_then(|client| client.timeouts.write()).unwrap_or(PATIENCE);
         let stalled = self.writing.poll(context, idle, || socket.acknowledged());
@@ -56,8 +56,8 @@ impl AppStall {
         stalled.map(|()| too_late("the app takes nothing"))
     }
 
-    /// A read waits. It fails after [`Self::poll_write`] has, and where the app neither takes nor says anything: until
-    /// the head for the `response` time-out, then for `idle`.
+    /// Called while a read waits. It fails if [`Self::poll_write`] has failed, or if the app neither takes nor says
+    /// anything. Until the head, this may last for the `response` time-out, and after that for `idle`.
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -75,7 +75,8 @@ impl AppStall {
         stalled.map(|()| too_late("the app neither takes nor says anything"))
     }
 
-    /// A read waits, for as long as others say: notes what the app takes meanwhile of what was written.
+    /// Called while a read waits that has its time-out elsewhere. It only notes how much of the written bytes the app
+    /// takes.
     pub(super) fn poll_taken(&mut self, context: &mut Context<'_>, socket: &Socket) {
         let idle = self.client.as_ref().and_then(|client| client.timeouts.write()).unwrap_or(PATIENCE);
         let _ready_or_looked_at_later = self.reading.poll(context, idle, || socket.acknowledged());
@@ -99,7 +100,7 @@ fn too_late(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, TooLate(why))
 }
 
-/// Returns true if an exchange failed since the app took nothing, or said nothing, for too long.
+/// Returns true if an exchange failed because the app took nothing, or said nothing, for too long.
 pub(crate) fn is_too_late(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     cause.and_then(|cause| cause.downcast_ref::<TooLate>()).is_some()

@@ -1,4 +1,5 @@
-//! A new connection to an address: made only while there is evidence that the address is the app's. All are made here.
+//! New connections to addresses. All of them are made here, and only while there is evidence that the address is the
+//! app's.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,12 +24,12 @@ use crate::upstream::resolved_addresses::{Address, Verdict};
 pub(super) struct Evidence {
     pub(super) name: Arc<Name>,
     pub(super) address: Arc<Address>,
-    /// Whoever answers there must prove it.
+    /// The server at the address must prove by a certificate that it is the app.
     pub(super) has_certificate: bool,
 }
 
 impl Evidence {
-    /// Fails where no connection may be made.
+    /// Fails if no connection may be made.
     fn check(&self) -> Result<()> {
         match self.name.verdict(&self.address, self.has_certificate) {
             Verdict::Good => Ok(()),
@@ -43,28 +44,29 @@ impl Evidence {
         }
     }
 
-    /// The address could not be connected to.
+    /// Notes that no connection to the address could be made.
     fn fail(&self) {
         self.address.fail();
         self.name.doubt();
     }
 }
 
-/// A connection was not made before its app's name is looked up.
+/// The error of a connection that may be made only after its app's name has been looked up.
 #[derive(Debug, thiserror::Error)]
 #[error("its host name is to be looked up first")]
 struct LookUpFirst(Arc<Name>);
 
-/// The name that is to be looked up before an address is chosen again; `None`: it failed for another reason.
+/// Returns the name that is to be looked up before an address is chosen again. Returns `None` if the connection failed
+/// for another reason.
 pub(crate) fn to_look_up(error: &Error) -> Option<Arc<Name>> {
     error.root_cause().downcast_ref::<LookUpFirst>().map(|LookUpFirst(name)| Arc::clone(name))
 }
 
-/// Connects to one address. Whoever has a connection tells [`Dialer::name`] when it ends.
+/// Connects to one address. The holder of a connection tells [`Dialer::name`] when it ends.
 #[derive(Debug)]
 pub(crate) struct Dialer {
     address: SocketAddr,
-    /// `None`: the configuration says where the app is.
+    /// `None` if the configuration has the address itself.
     evidence: Option<Evidence>,
     timeout: Option<Duration>,
 }
@@ -74,7 +76,7 @@ impl Dialer {
         Self { address, evidence, timeout }
     }
 
-    /// One for an address that needs no evidence.
+    /// Makes a dialer for an address that needs no evidence.
     #[cfg(test)]
     pub(crate) fn to(address: SocketAddr) -> Arc<Self> {
         Arc::new(Self::new(address, None, None))
@@ -115,7 +117,7 @@ impl Dialer {
     }
 }
 
-/// Returns the kind of error that a failed connect is to Pingora.
+/// Returns Pingora's kind of error for a failed connect.
 fn kind(error: &io::Error) -> ErrorType {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => ErrorType::ConnectRefused,
@@ -125,14 +127,14 @@ fn kind(error: &io::Error) -> ErrorType {
     }
 }
 
-/// Returns true if the address is to blame, not a want of descriptors here.
+/// Returns true if the address is to blame, and not a lack of descriptors here.
 fn is_of_the_address(error: &Error) -> bool {
     let cause = error.root_cause().downcast_ref::<io::Error>();
     !cause.is_some_and(is_out_of_descriptors)
 }
 
-/// For connections that Pingora keeps, which are those of HTTP/2: it tells them apart by their descriptors, so they are
-/// bare ones. All others are a [`super::http1::connection::Socket`].
+/// Used for connections that Pingora keeps, which are those of HTTP/2. Pingora tells them apart by their descriptors,
+/// so they are bare sockets. All other connections are a [`super::http1::connection::Socket`].
 #[async_trait]
 impl Connect for Dialer {
     async fn connect(&self, _: &PeerAddress) -> Result<Stream> {
@@ -142,7 +144,7 @@ impl Connect for Dialer {
     }
 }
 
-/// Notices the end of a connection that Pingora has, whoever ends it.
+/// Notices the end of a connection that Pingora has, no matter who ends it.
 #[derive(Debug)]
 struct EndNotice(Arc<Name>);
 

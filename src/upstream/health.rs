@@ -1,4 +1,4 @@
-//! Health checks: each address by itself, as its own upstream is spoken to, within its time in total.
+//! Health checks. Each address is checked by itself, in the protocol of its upstream, within a total time.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -16,14 +16,14 @@ use crate::config;
 use crate::syntax::app_head::is_interim;
 use crate::syntax::authority::url_host;
 
-/// So much of an answer's body is enough: an app that sends more is not asked to come to an end.
+/// The number of bytes of an answer's body that are enough. An app that sends more need not finish its answer.
 const ENOUGH_BODY: usize = 64 * 1024;
 
-/// The check of the addresses of one app.
+/// The check for the addresses of one app.
 #[derive(Debug)]
 pub(super) struct Check {
     settings: config::HealthCheck,
-    /// The `Host` that a browser's request would have. `None`: a connection suffices.
+    /// The `Host` that a browser's request would have. `None` means that a connection is enough.
     host: Option<HeaderValue>,
 }
 
@@ -37,7 +37,7 @@ impl Check {
         self.settings.interval
     }
 
-    /// Checks an address, where this peer would be connected to. An error says what is wrong with it.
+    /// Checks an address. `peer` says how to connect to it. An error says what is wrong with the address.
     pub(super) async fn run(&self, address: SocketAddr, peer: &HttpPeer) -> Result<()> {
         let asking = async {
             match self.settings.path.as_deref().zip(self.host.as_ref()) {
@@ -51,17 +51,17 @@ impl Check {
     }
 }
 
-/// Asks for a path, and wants an answer that the app is well.
+/// Requests a path, and fails unless the answer says that the app is well.
 async fn get(path: &str, host: &HeaderValue, peer: &HttpPeer) -> Result<()> {
-    // Its connections are kept nowhere, so all checks can share it.
+    // The connector keeps no connections, so all checks can share it.
     static CONNECTOR: LazyLock<Connector> = LazyLock::new(|| Connector::new(None));
     let mut peer = peer.clone();
-    // That the address is still the app's matters to requests: a check has nothing to hide.
+    // A request needs evidence that the address is still the app's. A check needs none, since it carries no secrets.
     peer.options.custom_l4 = None;
-    // It has a time in total.
+    // The whole check has a total time.
     peer.options.connection_timeout = None;
     peer.options.total_connection_timeout = None;
-    // Or the connection would be kept for other streams.
+    // Otherwise the connection would be kept for other streams.
     peer.options.max_h2_streams = 1;
     let (mut session, _) = CONNECTOR.get_http_session(&peer).await?;
     let request = request(path, host, &peer, matches!(session, HttpSession::H2(_)))?;

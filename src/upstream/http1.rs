@@ -1,4 +1,4 @@
-//! Our own way to apps of HTTP/1.1, below Pingora's client and above TLS.
+//! Our own client of HTTP/1.1 for apps, below Pingora's client and above TLS.
 
 mod app_exchange;
 mod chunked_source;

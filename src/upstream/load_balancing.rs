@@ -1,4 +1,4 @@
-//! An app's addresses: which there are, which are healthy, and which is next.
+//! An app's addresses: the list of them, which are healthy, and which is next.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +22,7 @@ use super::name_lookups::{Name, Names};
 use super::peer_template::template;
 use super::protocol_choice::{Needs, Way};
 
-/// The interval at which idle connections are looked at.
+/// The interval at which idle connections are checked.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// The addresses of one app.
@@ -36,11 +36,11 @@ pub(crate) struct Upstreams {
     resolve_interval: Duration,
 }
 
-/// Every address at one time.
+/// All addresses at one time.
 #[derive(Default)]
 struct Members {
     all: Vec<Arc<AppAddress>>,
-    /// Of the answers that they are from; in the order of `configured`.
+    /// The versions of the answers from which the addresses come, in the order of `configured`.
     versions: Vec<u64>,
 }
 
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Upstreams {
 }
 
 impl Upstreams {
-    /// The upstreams of an app, not resolved yet: see [`Upstreams::run`].
+    /// Makes the upstreams of an app. They are not resolved yet: see [`Upstreams::run`].
     pub(crate) fn new(app: &config::App, names: &Names) -> Self {
         let configured = app.upstreams.iter().map(|upstream| Upstream {
             template: template(upstream, app),
@@ -73,7 +73,7 @@ impl Upstreams {
         self.configured.iter().filter_map(Upstream::name)
     }
 
-    /// Resolves the names once, so that the first request finds an address. `false`: none is known.
+    /// Resolves the names once, so that the first request finds an address. Returns false if no address is known.
     pub(crate) async fn resolve(&self) -> bool {
         self.look_up(false).await;
         let is_known = !self.members().all.is_empty();
@@ -83,7 +83,7 @@ impl Upstreams {
         is_known
     }
 
-    /// Looks up every name that is not known well enough; `anew`: once more, as soon as that may be done.
+    /// Looks up every name whose answer is not fresh. With `anew`, looks up every name once more, as soon as it may be.
     async fn look_up(&self, anew: bool) {
         let mut looking = JoinSet::new();
         for name in self.names() {
@@ -103,12 +103,13 @@ impl Upstreams {
         tokio::select! {
             () = self.keep_checked(), if self.has_choice() => {}
             () = self.keep_swept() => {}
-            // Or whoever could announce it is gone.
+            // This also ends when the sender, which could announce a shutdown, no longer exists.
             _ = shutdown.wait_for(|stopping| *stopping) => {}
         }
     }
 
-    /// Also forgets addresses that are gone, with their connections, where nobody asks for one.
+    /// Closes idle connections that are over. Also forgets addresses that a name has lost, with their connections, even
+    /// if no request asks for an address.
     async fn keep_swept(&self) {
         let mut due = tokio::time::interval(SWEEP_EVERY);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -137,8 +138,9 @@ impl Upstreams {
         }
     }
 
-    /// A peer to connect to: a healthy one that has not been tried, else any that has not. A name is looked up first
-    /// where its answer has turned out to be too old, and every name once more where no address is left.
+    /// Returns a peer to connect to: a healthy one that has not been tried, or else any that has not. If a name's
+    /// answer has turned out to be too old (`look_up`), looks up that name first. If no address is left, looks up every
+    /// name once more.
     pub(crate) async fn peer(
         &self,
         tried: &[SocketAddr],
@@ -152,7 +154,7 @@ impl Upstreams {
         if let Some(peer) = self.select(tried, needs, client) {
             return Some(peer);
         }
-        // At most a second until it may be asked for once more: by then the app may be back, somewhere else.
+        // It takes at most a second until a name may be looked up once more. By then the app may have another address.
         self.look_up(true).await;
         self.select(tried, needs, client)
     }
@@ -177,14 +179,14 @@ impl Upstreams {
         in_turn().find(|member| member.is_healthy()).or_else(|| in_turn().next())
     }
 
-    /// Every address now.
+    /// Returns all addresses now.
     fn members(&self) -> Guard<Arc<Members>> {
         let members = self.members.load();
         if self.is_current(&members) { members } else { self.rebuild() }
     }
 
     fn is_current(&self, members: &Members) -> bool {
-        // Without names, versions are there from the first time on, too.
+        // The first list has no versions, even if no upstream has a name. So their number is compared too.
         members.versions.len() == self.configured.len()
             && self.configured.iter().zip(&members.versions).all(|(upstream, version)| {
                 upstream.name().is_none_or(|name| name.answer().version == *version)
@@ -219,13 +221,13 @@ impl Upstreams {
         self.members.load()
     }
 
-    /// Each address that is known, and whether it is in use.
+    /// Returns each address that is known, and true if it is healthy.
     pub(crate) fn health(&self) -> Vec<(String, bool)> {
         let members = self.members();
         members.all.iter().map(|member| (member.address().to_string(), member.is_healthy())).collect()
     }
 
-    /// Returns true if HTTP/2 may be spoken to one of them.
+    /// Returns true if one of the upstreams may be spoken to in HTTP/2.
     pub(crate) fn offers_http2(&self) -> bool {
         self.configured.iter().any(|upstream| http2::is_offered(&upstream.template))
     }
@@ -236,7 +238,7 @@ impl Upstreams {
     }
 }
 
-/// The addresses and connections that are kept while somebody looks after them. Requests may know them for longer.
+/// Keeps the addresses and connections of an app until dropped. Requests may hold them for longer.
 struct Kept<'a>(&'a Upstreams);
 
 impl Drop for Kept<'_> {

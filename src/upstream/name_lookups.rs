@@ -1,4 +1,4 @@
-//! The host names of apps: looked up one call at a time, once a second at most on the average, and for all apps
+//! The host names of apps. They are looked up one call at a time, on average at most once a second, and for all apps
 //! together.
 
 use std::collections::HashMap;
@@ -17,13 +17,13 @@ use crate::telemetry::metrics::METRICS;
 
 use crate::upstream::resolved_addresses::{Address, Answer, State, Verdict};
 
-/// The time for which a look-up is waited for. It goes on, and its outcome counts in the end.
+/// The time to wait for a look-up. After it the look-up goes on, and its outcome still counts.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The time for which the end of a connection waits for that of others, where nobody waits for the look-up.
+/// The time for which the end of one connection waits for other ends, if nobody waits for the look-up.
 const SETTLING: Duration = Duration::from_millis(50);
 
-/// Every name of the process. A reload and several apps find the same again.
+/// All names of the process. After a reload, and for several apps, a host has the same `Name`.
 #[derive(Debug)]
 pub(crate) struct Names {
     lookup: Arc<dyn Lookup>,
@@ -54,7 +54,7 @@ pub(crate) struct Name {
     lookup: Arc<dyn Lookup>,
     answer: ArcSwap<Answer>,
     under_way: Mutex<Option<channel::Receiver<Progress>>>,
-    /// The number of events that the answer does not know of.
+    /// The number of events so far that cast doubt on an answer.
     doubts: AtomicU64,
     doubt: Notify,
 }
@@ -84,12 +84,12 @@ impl Name {
         self.answer.load()
     }
 
-    /// Judges if a connection may be made to one of its addresses.
+    /// Decides if a connection to one of the name's addresses may be made.
     pub(super) fn verdict(&self, address: &Address, has_certificate: bool) -> Verdict {
         self.answer.load().verdict(address, has_certificate, self.doubts(), Instant::now())
     }
 
-    /// A connection to one of its addresses has ended, or could not be made: it may have moved.
+    /// Notes that a connection to one of the addresses has ended, or could not be made. The app may have moved.
     pub(super) fn doubt(&self) {
         self.doubts.fetch_add(1, Ordering::AcqRel);
         self.doubt.notify_one();
@@ -99,31 +99,31 @@ impl Name {
         self.doubts.load(Ordering::Acquire)
     }
 
-    /// Looks it up, unless what is known is fresh. Does not wait for a look-up that takes too long.
+    /// Looks the name up, unless its answer is fresh. Does not wait for a look-up that takes too long.
     pub(crate) async fn look_up(self: &Arc<Self>) {
         self.wait_beyond(Progress::Waiting).await;
     }
 
-    /// Looks it up, and waits until that may be done again.
+    /// Waits until the name may be looked up again, and looks it up.
     pub(super) async fn look_up_anew(self: &Arc<Self>) {
         let soonest = self.soonest();
         sleep_until(soonest).await;
         self.look_up().await;
     }
 
-    /// When it may be looked up again.
+    /// Returns when the name may be looked up again.
     fn soonest(&self) -> Instant {
         self.answer().soonest(self.doubts(), Instant::now())
     }
 
-    /// Looks it up again and again: at this interval, and when there is doubt.
+    /// Looks the name up again and again, at this interval and when there is doubt.
     pub(super) async fn keep_known(self: Arc<Self>, interval: Duration) {
         loop {
             let due = self.answer().due(interval, Instant::now());
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = self.doubt.notified() => {
-                    // The connections to an app that goes end one after the other.
+                    // When an app stops, the connections to it end one after the other.
                     sleep(SETTLING).await;
                     if !self.answer().is_doubted(self.doubts()) {
                         continue;
@@ -135,14 +135,14 @@ impl Name {
         }
     }
 
-    /// Starts a look-up where none is under way and the last one is too old, and waits for its progress.
+    /// Starts a look-up if none is under way and the last one is too old. Waits until its progress is beyond `stage`.
     async fn wait_beyond(self: &Arc<Self>, stage: Progress) {
         let Some(mut progress) = self.progress() else { return };
-        // An error: its task ended with the runtime.
+        // An error means that the task of the look-up ended with the runtime.
         let _ = progress.wait_for(|now| *now > stage).await;
     }
 
-    /// Returns the progress of the look-up; `None`: none is needed.
+    /// Returns the progress of the look-up that is under way, or begins one. Returns `None` if no look-up is needed.
     fn progress(self: &Arc<Self>) -> Option<channel::Receiver<Progress>> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let is_under_way = |progress: &&channel::Receiver<Progress>| {
@@ -157,7 +157,7 @@ impl Name {
         }
         let (sender, receiver) = channel::channel(Progress::Waiting);
         self.answer.store(Arc::new(self.answer().beginning(now)));
-        // A task of its own: whoever waits may go away.
+        // The look-up is a task of its own, because the caller may stop waiting.
         tokio::spawn(Arc::clone(self).ask(doubts, sender));
         *under_way = Some(receiver.clone());
         Some(receiver)
@@ -177,7 +177,7 @@ impl Name {
         progress.send_replace(Progress::Done);
     }
 
-    /// Takes what is known now, counts it, and logs what has changed.
+    /// Stores what is known now, counts the look-up, and logs changes.
     fn learn(&self, after: Answer, error: Option<&LookupError>) {
         let after = Arc::new(after);
         let before = self.answer.swap(Arc::clone(&after));
@@ -202,7 +202,8 @@ impl Name {
     }
 }
 
-/// By an idle connection to one of its addresses: what comes there, unasked, is its end.
+/// An idle connection to one of the addresses wakes the name. If something comes there unasked, it is the connection's
+/// end.
 impl Wake for Name {
     fn wake(self: Arc<Self>) {
         self.doubt();

@@ -1,5 +1,5 @@
-//! Which way a request takes to an address: by a connection of HTTP/1.1 that it has for itself, by one that speaks
-//! HTTP/2 or may choose, or by one of its own for a WebSocket.
+//! The connections through which a request may reach an address. A request gets a connection of HTTP/1.1 for itself, or
+//! shares one of HTTP/2. A WebSocket gets a connection of its own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,25 +15,25 @@ use crate::connection::exchange_control::ExchangeControl;
 /// The time for which a server that has chosen HTTP/1.1 is not asked again.
 const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
 
-/// The needs of a request as to its connection.
+/// The kind of connection that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     Anything,
-    /// HTTP/2, where the app may choose.
+    /// HTTP/2, if the app may choose.
     Http2,
-    /// HTTP/1.1, where the app may choose.
+    /// HTTP/1.1, if the app may choose.
     Http1,
     WebSocket,
 }
 
-/// The way on which a request came to its peer.
+/// The connection through which a request came to its peer.
 #[derive(Debug)]
 pub(crate) enum Way {
-    /// By a connection of HTTP/1.1 that it has for itself.
+    /// Through a connection of HTTP/1.1 that the request has for itself.
     Http1(Arc<Attempt>),
-    /// The app chooses; Pingora keeps the connection if that is HTTP/2.
+    /// The app chooses. Pingora keeps the connection if the choice is HTTP/2.
     Offer(Arc<Choice>),
-    /// Otherwise.
+    /// Any other connection.
     Other,
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Way {
 #[derive(Debug)]
 pub(crate) struct Choice {
     started: Instant,
-    /// In milliseconds since then.
+    /// Until this instant the app is not asked again. In milliseconds since `started`.
     http1_until: AtomicU64,
 }
 
@@ -54,7 +54,7 @@ impl Choice {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// It was HTTP/1.1: for a while that is not asked again.
+    /// Notes that the app chose HTTP/1.1. It is not asked again for a while.
     pub(crate) fn was_http1(&self) {
         let lifetime = u64::try_from(CHOICE_LIFETIME.as_millis()).unwrap_or(u64::MAX);
         self.http1_until.store(self.now().saturating_add(lifetime), Ordering::Relaxed);
@@ -66,26 +66,26 @@ impl Choice {
     }
 }
 
-/// The ways to one address, and the connections of HTTP/1.1 that are kept to it.
+/// The connections to one address that a request may use, and the idle ones of HTTP/1.1.
 pub(super) struct Ways {
-    /// As configured, for connections that Pingora keeps.
+    /// The peer as configured, for connections that Pingora keeps.
     configured: HttpPeer,
-    /// For connections of HTTP/1.1; the connector knows how they are made.
+    /// The peer for connections of HTTP/1.1. The connector knows how to make them.
     bare: HttpPeer,
-    /// `None`: it is spoken to in HTTP/2 alone, except for WebSockets.
+    /// `None` if the address gets only HTTP/2, except for WebSockets.
     connector: Option<Arc<Connector>>,
     web_sockets: Arc<Connector>,
     pool: Arc<Pool>,
-    /// There where it may choose.
+    /// Present if the app may choose.
     choice: Option<Arc<Choice>>,
 }
 
 impl Ways {
-    /// Takes a peer that is complete except for how connections to it are made.
+    /// Takes a peer that is complete, except for the way to make connections to it.
     pub(super) fn new(mut configured: HttpPeer, dialer: &Arc<Dialer>) -> Self {
         let alpn = &configured.options.alpn;
         let (least, most) = (alpn.get_min_http_version(), alpn.get_max_http_version());
-        // What Pingora sees of it is a bare connection.
+        // To Pingora it looks like a connection without TLS.
         let mut bare = HttpPeer::new(configured._address.clone(), false, String::new());
         bare.options.connection_timeout = configured.options.connection_timeout;
         bare.options.total_connection_timeout = configured.options.total_connection_timeout;
@@ -102,7 +102,7 @@ impl Ways {
         &self.configured
     }
 
-    /// A peer for a request. `client`: the end that it came from.
+    /// Returns a peer for a request. `client` is the control of the connection on which the request came.
     pub(super) fn peer(&self, needs: Needs, client: Option<&Arc<ExchangeControl>>) -> (Box<HttpPeer>, Way) {
         if needs == Needs::WebSocket {
             let connector = self.connector.as_ref().unwrap_or(&self.web_sockets);
@@ -120,7 +120,7 @@ impl Ways {
         self.http1(Attempt::new(Arc::clone(connector), client.cloned()))
     }
 
-    /// Returns a peer whose connection is made, or taken from the kept ones, by us.
+    /// Returns a peer whose connection we make ourselves or take from the pool.
     fn http1(&self, attempt: Attempt) -> (Box<HttpPeer>, Way) {
         let attempt = Arc::new(attempt);
         let mut peer = Box::new(self.bare.clone());
@@ -128,7 +128,7 @@ impl Ways {
         (peer, Way::Http1(attempt))
     }
 
-    /// Closes idle connections that are over.
+    /// Closes idle connections whose time is over.
     pub(super) fn sweep(&self) {
         self.pool.sweep();
     }

@@ -1,10 +1,12 @@
-//! The outcome of a host name's last look-ups, and the rule for how long one of its addresses may be taken for the
+//! The outcome of a host name's last look-ups, and the rule that says how long one of its addresses counts as the
 //! app's.
 //!
-//! An address belongs to whoever has it now: when a container goes, another one may get it. So a new connection to one
-//! is made only while there is evidence that the name still has it: an answer of the last second that no end of a
-//! connection has cast doubt on, or, where look-ups fail, one that is not too old and that no failed connect speaks
-//! against. A living connection needs none: it ends at the app that it was made to.
+//! An address belongs to whichever machine has it now. When a container stops, another one may get its address. So a
+//! new connection to an address is made only while there is evidence that the name still has the address.
+//!
+//! There are two kinds of evidence. The first is an answer of the last second, if no connection has ended since then.
+//! The second counts if look-ups fail: an answer that is not too old, if no connect to the address has failed since
+//! then. An open connection needs no evidence, because it ends at the app to which it was made.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,24 +18,25 @@ use tokio::time::Instant;
 
 use crate::system::name_lookup::LookupError;
 
-/// An answer of this age is as good as a new one, unless there is doubt.
+/// An answer of at most this age is as good as a new one, unless there is doubt.
 pub(super) const FRESH: Duration = Duration::from_secs(1);
 
-/// So many look-ups may follow each other at once because of doubt; on the average there is one in [`FRESH`]. An app
-/// that ends its connections all the time is as good as its answer of the last second.
+/// The number of look-ups that may follow each other at once because of doubt. On average there is one in [`FRESH`].
+/// For an app that ends its connections all the time, the answer of the last second counts.
 pub(super) const HURRIED: usize = 10;
 const HURRY: Duration = Duration::from_secs(10);
 
-/// The time for which an address without a certificate is good while look-ups fail.
+/// The time for which an address without a certificate counts as the app's while look-ups fail.
 pub(super) const KEPT: Duration = Duration::from_secs(30);
 
-/// An address of a name, from its first to its last answer in a row. When it comes back, it is another one.
+/// An address of a name, from its first to its last answer in a row. If the address comes back later, it is a new
+/// `Address`.
 #[derive(Debug)]
 pub(super) struct Address {
     pub(super) ip: IpAddr,
-    /// No other has it in this process.
+    /// No other `Address` of this process has this number.
     pub(super) number: u64,
-    /// It could not be connected to since it was last in an answer.
+    /// A connect to the address has failed since it was last in an answer.
     failed: AtomicBool,
 }
 
@@ -43,49 +46,49 @@ impl Address {
         Arc::new(Self { ip, number: LAST.fetch_add(1, Ordering::Relaxed), failed: AtomicBool::new(false) })
     }
 
-    /// A connect to it has failed.
+    /// Notes that a connect to the address has failed.
     pub(super) fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
     }
 }
 
-/// The knowledge of a name.
+/// All that is known about a name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answer {
-    /// Sorted.
+    /// The addresses, sorted.
     pub(super) addresses: Vec<Arc<Address>>,
-    /// Another one whenever the addresses are others.
+    /// Changes whenever the addresses change.
     pub(super) version: u64,
     /// The outcome of the last look-up.
     pub(super) state: State,
-    /// When the last look-ups began, the last one first.
+    /// When the last look-ups began. The latest comes first.
     began: [Option<Instant>; HURRIED],
-    /// When the last one ended.
+    /// When the last look-up ended.
     asked: Option<Instant>,
-    /// The number of doubts there had been when it began.
+    /// The number of doubts when that look-up began.
     doubts: u64,
-    /// When one last said which addresses there are, or that there are none.
+    /// When a look-up last said which addresses there are, or that there are none.
     said: Option<Instant>,
-    /// A look-up is under way that takes too long to wait for.
+    /// A look-up is under way that has taken too long to wait for.
     is_overdue: bool,
 }
 
 /// The outcome of the last look-up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
-    /// There was none yet.
+    /// There was no look-up yet.
     #[default]
     Unknown,
-    /// It found addresses.
+    /// The look-up found addresses.
     Found,
-    /// There is no such name, or it has no address.
+    /// The name does not exist, or has no address.
     Nobody,
-    /// It failed, or takes too long.
+    /// The look-up failed, or takes too long.
     Unclear,
 }
 
 impl State {
-    /// As metrics have it.
+    /// Returns the name of the state for metrics.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "none",
@@ -96,21 +99,21 @@ impl State {
     }
 }
 
-/// The verdict on a connection to an address: may it be made?
+/// The verdict that says if a connection to an address may be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is the app's.
+    /// The address is the app's.
     Good,
-    /// The answer is too old: the name is to be looked up.
+    /// The answer is too old: the name must be looked up first.
     AskFirst,
-    /// The name has it no more.
+    /// The name no longer has the address.
     Lost,
-    /// Nobody can say whose it is.
+    /// Nobody can say whose address it is.
     Doubtful,
 }
 
 impl Answer {
-    /// The same while a look-up begins.
+    /// Returns this answer, with a look-up that begins.
     pub(super) fn beginning(&self, now: Instant) -> Self {
         let mut next = self.clone();
         next.began.rotate_right(1);
@@ -118,7 +121,7 @@ impl Answer {
         next
     }
 
-    /// Returns what is known after the look-up that began when there was so much doubt.
+    /// Returns what is known after a look-up. `doubts` is the number of doubts when the look-up began.
     pub(super) fn after(
         &self,
         outcome: &Result<Vec<IpAddr>, LookupError>,
@@ -146,7 +149,7 @@ impl Answer {
         Self { addresses, version, state, asked, doubts, said, is_overdue: false, began: self.began }
     }
 
-    /// The same while a look-up does not come to an end.
+    /// Returns this answer, with a look-up that takes too long.
     pub(super) fn overdue(&self) -> Self {
         Self { is_overdue: true, state: State::Unclear, ..self.clone() }
     }
@@ -156,12 +159,12 @@ impl Answer {
         doubts != self.doubts
     }
 
-    /// Returns true if another look-up is of no use now, or not due yet.
+    /// Returns true if another look-up is not useful now, or not due yet.
     pub(super) fn is_fresh(&self, doubts: u64, now: Instant) -> bool {
         self.is_overdue || now < self.soonest(doubts, now)
     }
 
-    /// When the name may be looked up again.
+    /// Returns when the name may be looked up again.
     pub(super) fn soonest(&self, doubts: u64, now: Instant) -> Instant {
         let Some(asked) = self.asked else { return now };
         let [.., first] = self.began;
@@ -169,13 +172,14 @@ impl Answer {
         if self.is_doubted(doubts) { in_a_hurry.min(asked + FRESH) } else { asked + FRESH }
     }
 
-    /// When the name is to be looked up again, if nothing happens before.
+    /// Returns when the name must be looked up again, if nothing happens before.
     pub(super) fn due(&self, interval: Duration, now: Instant) -> Instant {
         let interval = if self.state == State::Found { interval } else { FRESH };
         self.asked.map_or(now, |asked| asked + interval)
     }
 
-    /// Judges if a connection may be made to an address, where a certificate may prove whose it is.
+    /// Decides if a connection to an address may be made. `has_certificate` is true if a certificate must prove that
+    /// the server is the app.
     pub(super) fn verdict(
         &self,
         address: &Address,

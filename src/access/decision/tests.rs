@@ -102,7 +102,7 @@ fn line(decision: &Decision<'_>) -> String {
         Decision::Serve(Call::Login) => "login".into(),
         Decision::Serve(Call::Logout) => "logout".into(),
         Decision::Serve(Call::BackchannelLogout) => "back-channel logout".into(),
-        Decision::Serve(Call::FusionAuthWebhook) => "webhook".into(),
+        Decision::Serve(Call::Webhook) => "webhook".into(),
         Decision::Serve(Call::User(identity)) => format!("user {}", identity.subject()),
         Decision::Refresh(pending) => {
             let mut line = format!("refresh {}", &*pending.grant.refresh_token);

@@ -1,15 +1,16 @@
-//! The time until which JWTs of a provider may be about: what revokes a session or a subject must not be forgotten before.
+//! The time until which JWTs of a provider may be in use. The revocation of a session or a subject must be kept until
+//! then.
 //!
-//! Whoever revokes does not know the JWTs: there may be several, some of them never seen here. So the lifetimes of the JWTs
-//! that a provider gives are noted.
+//! A revocation does not say which JWTs it concerns. There may be several, and Portcullis may never have seen some of
+//! them. So Portcullis notes how long the JWTs of each provider live.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::access::numbers::ProviderNumber;
 
-/// The most that one JWT tells of the others, in seconds: 400 days, as long as revocations can be set to be kept. One that is
-/// good for longer is remembered itself once it is refused.
+/// The longest lifetime that is noted, in seconds: 400 days, the longest time for which revocations can be configured
+/// to be kept. If a JWT lives longer and is refused, it is remembered itself.
 const MOST: u64 = 400 * 86_400;
 
 /// The lifetimes of the providers' JWTs.
@@ -18,14 +19,14 @@ pub(super) struct Horizons(Mutex<HashMap<ProviderNumber, Horizon>>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Horizon {
-    /// The latest time (Unix seconds) from which none that was seen can be used.
+    /// The time (Unix seconds) from which no JWT that was seen can be used any more.
     latest: u64,
-    /// The longest time for which one can be used, in seconds: those that were not seen are alike.
+    /// The longest lifetime of a JWT that was seen, in seconds. JWTs that were not seen are taken to live as long.
     longest: u64,
 }
 
 impl Horizons {
-    /// A JWT was verified that can be used until then.
+    /// Notes a verified JWT that can be used until `usable_until`.
     pub(super) fn see(&self, provider: ProviderNumber, issued_at: Option<u64>, usable_until: u64, now: u64) {
         let usable_until = usable_until.min(now.saturating_add(MOST));
         let life = usable_until.saturating_sub(issued_at.unwrap_or(now).min(now));

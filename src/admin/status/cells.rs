@@ -1,10 +1,10 @@
-//! Pieces that several parts of the page have.
+//! The pieces that several parts of the page use.
 
 use crate::admin::status::facts::Rate;
 use crate::admin::status::html::Html;
 use crate::admin::status::units::measure;
 
-/// A state by a sign, a colour and words.
+/// Writes a state as a sign, a colour and words.
 pub(super) fn mark(html: &mut Html, class: &'static str, words: &'static str) {
     let sign = match class {
         "good" => "✓ ",
@@ -20,7 +20,7 @@ pub(super) fn mark(html: &mut Html, class: &'static str, words: &'static str) {
     html.raw(words).raw("</span>");
 }
 
-/// The mean of the last minute.
+/// Writes the mean of the last minute.
 pub(super) fn now(html: &mut Html, rate: &Rate) {
     match rate.last_minute {
         Some(value) => html.text(measure(value, rate.unit)),

@@ -1,4 +1,4 @@
-//! The facts that the status page shows, gathered.
+//! Gathers the facts that the status page shows.
 
 use std::time::Duration;
 
@@ -13,41 +13,41 @@ use crate::telemetry::history::{Counted, Recent, STEP, STEPS};
 use crate::telemetry::metrics::METRICS;
 use crate::tls::Validity;
 
-/// For "now".
+/// The period of the values that are called "now" or "last minute".
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// For "lately".
+/// The period of the values that are called "lately".
 const QUARTER: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
 
-/// What a call to a provider takes.
+/// The counters whose quotient is the duration of a call to a provider.
 const LATENCY: (Counted, Counted) = (Counted::ProviderSeconds, Counted::ProviderCalls);
 
-/// Everything that is shown.
+/// All facts that the status page shows.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Status {
     pub(super) version: &'static str,
-    /// When it was gathered, in Unix seconds.
+    /// The time when the facts were gathered, in Unix seconds.
     pub(super) now: u64,
     pub(super) uptime_seconds: u64,
-    /// Empty: it is ready.
+    /// The reasons why the process is not ready. If the list is empty, it is ready.
     pub(super) not_ready: Vec<NotReady>,
-    /// What somebody should look at, the worst first.
+    /// The findings that somebody should look at, the worst first.
     pub(super) findings: Vec<Finding>,
     pub(super) configuration: Configuration,
     pub(super) rates: Vec<Rate>,
     pub(super) apps: Vec<AppStatus>,
     pub(super) identity_providers: Vec<ProviderStatus>,
     pub(super) sessions: Vec<Count>,
-    /// Why requests did not pass.
+    /// The reasons why requests did not pass.
     pub(super) reasons: Vec<Count>,
     pub(super) revocations: usize,
     pub(super) open_streams: usize,
     pub(super) refreshes_waiting: i64,
     pub(super) open_connections: i64,
     pub(super) max_connections: usize,
-    /// In the last quarter of an hour, for want of room.
+    /// The connections that were refused in the last quarter of an hour because too many were open.
     pub(super) refused_connections: f64,
-    /// In the last quarter of an hour, since nobody read them.
+    /// The log lines that were lost in the last quarter of an hour because nobody read them.
     pub(super) lost_log_lines: f64,
     pub(super) listening: Vec<Listening>,
     pub(super) certificates: Vec<CertificateStatus>,
@@ -56,24 +56,24 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Configuration {
     pub(super) generation: u64,
-    /// Unix seconds.
+    /// The time of loading, in Unix seconds.
     pub(super) loaded_at: u64,
-    /// Why the last reload was refused, if it was.
+    /// The reason why the last reload was refused, if it was refused.
     pub(super) last_error: Option<String>,
     pub(super) refused_reloads: u64,
     pub(super) needs_restart: Vec<String>,
 }
 
-/// What is shown as a sparkline.
+/// A rate that the page shows as a sparkline.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Rate {
     pub(super) name: &'static str,
-    /// `/s`, or `s` for a time.
+    /// `/s` for a rate, or `s` for a duration.
     pub(super) unit: &'static str,
     pub(super) last_minute: Option<f64>,
-    /// In the last quarter of an hour; `None` for a time.
+    /// The number in the last quarter of an hour. It is `None` for a duration.
     pub(super) count: Option<f64>,
-    /// For each step, the oldest first.
+    /// The value of each step, the oldest first.
     pub(super) steps: Vec<Option<f64>>,
 }
 
@@ -85,7 +85,7 @@ pub(super) struct AppStatus {
     pub(super) identity_provider: String,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) requests: Rate,
-    /// In the last quarter of an hour.
+    /// The requests that were refused in the last quarter of an hour.
     pub(super) refused: f64,
     pub(super) server_errors: f64,
     pub(super) upstream_errors: f64,
@@ -103,7 +103,7 @@ pub(super) struct Upstream {
 pub(super) enum Health {
     Up,
     Down,
-    /// The only address: there is no other to choose.
+    /// The app has only this address, so there is no other address to choose.
     NotChecked,
 }
 
@@ -112,7 +112,7 @@ pub(super) struct ProviderStatus {
     pub(super) name: String,
     pub(super) issuer: String,
     pub(super) is_ready: bool,
-    /// Why its endpoints or keys could not be fetched the last time.
+    /// The reason why the last attempt to fetch its endpoints or keys failed.
     pub(super) last_error: Option<String>,
     pub(super) keys: usize,
     pub(super) jwks_age_seconds: Option<u64>,
@@ -120,7 +120,7 @@ pub(super) struct ProviderStatus {
     pub(super) latency: Rate,
     pub(super) calls_last_minute: f64,
     pub(super) errors_last_minute: f64,
-    /// In the last quarter of an hour.
+    /// The calls in the last quarter of an hour.
     pub(super) calls: f64,
     pub(super) errors: f64,
 }
@@ -128,12 +128,12 @@ pub(super) struct ProviderStatus {
 /// Something that was counted.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Count {
-    /// `None`: a request that did not pass.
+    /// The kind of event. `None` means a request that did not pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) what: Option<&'static str>,
     /// An outcome or a reason code.
     pub(super) name: String,
-    /// In the last quarter of an hour.
+    /// The number in the last quarter of an hour.
     pub(super) lately: f64,
     pub(super) since_start: f64,
 }
@@ -141,15 +141,15 @@ pub(super) struct Count {
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct CertificateStatus {
     pub(super) names: Vec<String>,
-    /// Unix seconds.
+    /// The beginning of the validity, in Unix seconds.
     pub(super) not_before: i64,
     pub(super) not_after: i64,
-    /// Negative: it has expired.
+    /// The time until the end. It is negative if the certificate has expired.
     pub(super) seconds_left: i64,
 }
 
 impl Status {
-    /// Gathers all but the findings.
+    /// Gathers all facts except the findings.
     pub(super) fn new(state: &State, process: &Process, recent: Recent<'_>) -> Self {
         let (now, reload) = (state.now(), process.status.reload());
         let certificates = process.certificates().into_iter();
@@ -284,7 +284,7 @@ fn sessions(recent: Recent<'_>) -> Vec<Count> {
     kinds.into_iter().flat_map(|(what, counted)| counts(recent, Some(what), counted)).collect()
 }
 
-/// One for each name, what happened most lately first.
+/// Returns one count for each name, the most frequent of the last quarter of an hour first.
 fn counts(recent: Recent<'_>, what: Option<&'static str>, counted: Counted) -> Vec<Count> {
     let count = |name: &str| Count {
         what,

@@ -1,27 +1,27 @@
-//! One fact of the status that somebody should look at.
+//! A fact of the status that somebody should look at.
 
 use serde::Serialize;
 
-/// Something to look at.
+/// A fact that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     pub(super) severity: Severity,
-    /// What it is about, such as `app store`.
+    /// The subject, such as `app store`.
     pub(super) about: String,
     pub(super) text: String,
 }
 
-/// How bad it is; the worst is the least.
+/// The severity. The most severe value is the least in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Severity {
-    /// Users notice, or a change was not taken.
+    /// Users notice it, or a change of the configuration was refused.
     Problem,
-    /// It may become one.
+    /// It may become a problem.
     Warning,
 }
 
-/// How a certificate stands.
+/// The validity of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Good,

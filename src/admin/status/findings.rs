@@ -1,10 +1,11 @@
-//! What of the status somebody should look at.
+//! Finds the facts of the status that somebody should look at.
 
 use crate::admin::status::facts::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
 use crate::admin::status::finding::{Finding, Severity, Standing};
 use crate::admin::status::units::{ago, count, days, list, whole};
 
-/// How long before its end a certificate is spoken of, in seconds, unless it is short by intention.
+/// The time before a certificate's end from which the page warns, in seconds. Certificates with a short life have a
+/// shorter time.
 const CERTIFICATE_NOTICE: i64 = 14 * 24 * 60 * 60;
 
 impl Finding {
@@ -17,7 +18,7 @@ impl Finding {
     }
 }
 
-/// Everything, the worst first.
+/// Returns all findings, the worst first.
 pub(super) fn find(status: &Status) -> Vec<Finding> {
     let not_ready = status.not_ready.iter().map(|not_ready| {
         let provider = not_ready.identity_provider.as_ref();
@@ -92,7 +93,7 @@ fn app(app: &AppStatus) -> Option<Finding> {
 
 fn provider(provider: &ProviderStatus) -> Option<Finding> {
     let (about, errors) = (about_provider(&provider.name), provider.errors_last_minute);
-    // That it is not ready is said already.
+    // Another finding already says that the provider is not ready.
     if !provider.is_ready {
         return None;
     }
@@ -106,7 +107,7 @@ fn provider(provider: &ProviderStatus) -> Option<Finding> {
 }
 
 impl CertificateStatus {
-    /// How it stands.
+    /// Returns the validity of the certificate now.
     pub(super) fn standing(&self) -> Standing {
         let lifetime = self.lifetime();
         match self.seconds_left {

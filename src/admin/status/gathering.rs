@@ -1,4 +1,4 @@
-//! The status as it is now, with what somebody should look at.
+//! Gathers the present status and its findings.
 
 use crate::admin::process::Process;
 use crate::admin::status::facts::Status;
@@ -6,7 +6,7 @@ use crate::admin::status::findings;
 use crate::gateway::State;
 
 impl Status {
-    /// Gathers everything as it is now.
+    /// Gathers all facts and findings of this moment.
     pub(crate) fn gather(state: &State, process: &Process) -> Self {
         let mut status = process.with_recent(|recent| Self::new(state, process, recent));
         status.findings = findings::find(&status);

@@ -1,21 +1,21 @@
-//! A writer of HTML in which nothing that was not written here by hand is markup.
+//! A writer of HTML. Only constants of this program are written as markup. All other text is escaped.
 
 use std::fmt::{Display, Write};
 
-/// A page that is being written.
+/// A page while it is being written.
 #[derive(Debug, Default)]
 pub(super) struct Html(String);
 
 impl Html {
-    /// Markup. Only constants: what is known at run time is [`text`](Self::text).
+    /// Writes markup. It accepts only constants. Use [`text`](Self::text) for texts that are known only at run time.
     pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    /// Text, also within a quoted attribute.
+    /// Writes text, also within a quoted attribute.
     pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
-        // Writing into a string does not fail, and a value that cannot be shown is left out.
+        // Writing into a string does not fail. A value that cannot be formatted is left out.
         let _ = write!(Escaping(&mut self.0), "{text}");
         self
     }
@@ -32,7 +32,7 @@ impl Html {
         self.table_head(caption, columns);
     }
 
-    /// With roles, since what is shown as blocks is no table any more to a screen reader.
+    /// The elements have roles, because a screen reader no longer sees a table if the style shows its parts as blocks.
     fn table_head(&mut self, caption: &'static str, columns: &[&'static str]) {
         self.raw(" role=\"table\"><caption>").raw(caption).raw("</caption>");
         self.raw("<thead role=\"rowgroup\"><tr role=\"row\">");
@@ -47,7 +47,7 @@ impl Html {
         self.raw("</tbody></table>\n");
     }
 
-    /// A row, headed by what it is about.
+    /// Writes the first cell of a row, which names the subject of the row.
     pub(super) fn row(&mut self, head: impl FnOnce(&mut Self), cells: impl FnOnce(&mut Self)) {
         self.raw("<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">");
         head(self);
@@ -56,26 +56,26 @@ impl Html {
         self.raw("</tr>\n");
     }
 
-    /// A cell of a row, and the column that it belongs to.
+    /// Writes a cell of a row. `column` is its column's name.
     pub(super) fn cell(&mut self, column: &'static str, fill: impl FnOnce(&mut Self)) -> &mut Self {
         self.raw("<td role=\"cell\" data-column=\"").raw(column).raw("\"><div>");
         fill(self);
         self.raw("</div></td>")
     }
 
-    /// A cell with a number.
+    /// Writes a cell with a number.
     pub(super) fn number(&mut self, column: &'static str, value: impl Display) -> &mut Self {
         self.raw("<td role=\"cell\" class=\"number\" data-column=\"").raw(column).raw("\"><div>");
         self.text(value).raw("</div></td>")
     }
 
-    /// The page.
+    /// Returns the page.
     pub(super) fn into_string(self) -> String {
         self.0
     }
 }
 
-/// Writes text that stays text.
+/// Escapes text, so that it is never markup.
 struct Escaping<'a>(&'a mut String);
 
 impl Write for Escaping<'_> {
@@ -96,7 +96,8 @@ impl Write for Escaping<'_> {
     }
 }
 
-/// Has no look of its own, and may change that of others: controls, and what turns the direction of text around.
+/// Returns true for characters that are invisible and may change how others look: control characters, and characters
+/// that change the direction of text.
 fn is_misleading(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

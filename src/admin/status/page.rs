@@ -1,6 +1,6 @@
-//! The page: one file without a script, a request of its own or anything from elsewhere.
+//! The page: one file. It has no script, makes no requests, and loads nothing from elsewhere.
 //!
-//! What it looks like is never the only thing that says something: every colour and every picture has its words.
+//! Every colour and every picture also has words that say the same.
 
 use std::sync::LazyLock;
 
@@ -17,12 +17,12 @@ use crate::admin::status::sparkline::draw;
 use crate::admin::status::tables;
 use crate::admin::status::units::{ago, count, duration, measure, moment};
 
-/// The query of a page that stays as it is, for those whom a page that changes by itself disturbs.
+/// The query of a page that does not reload itself. Pages that reload themselves disturb some readers.
 pub(crate) const WITHOUT_REFRESH: &str = "refresh=off";
 
 const STYLE: &str = include_str!("page.css");
 
-/// What the page may do: show itself, with this very style.
+/// The policy lets the page show only itself, with exactly this style.
 pub(crate) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let style = STANDARD.encode(digest(&SHA256, STYLE.as_bytes()));
     let policy = format!(
@@ -31,7 +31,7 @@ pub(crate) static CONTENT_SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// The whole page. `refreshes`: it asks for itself again every ten seconds.
+/// Writes the whole page. If `refreshes` is true, the page reloads itself every ten seconds.
 pub(crate) fn write(status: &Status, refreshes: bool) -> String {
     let mut html = Html::default();
     html.raw("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>");
@@ -61,7 +61,7 @@ pub(crate) fn write(status: &Status, refreshes: bool) -> String {
     html.into_string()
 }
 
-/// A class and words for the whole.
+/// Returns a class and words for the overall state.
 fn state_of(status: &Status) -> (&'static str, &'static str) {
     let is_bad = status.findings.iter().any(|finding| finding.severity == Severity::Problem);
     match (status.not_ready.is_empty(), is_bad) {

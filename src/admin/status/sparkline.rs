@@ -1,4 +1,4 @@
-//! The course of a quarter of an hour as a small picture, which also says in words what it shows.
+//! Draws the values of a quarter of an hour as a small picture. The picture also has a text that says what it shows.
 
 use std::fmt::Write;
 
@@ -11,17 +11,17 @@ use crate::admin::status::units::measure;
 /// The picture's height in its own units. A step is two units wide.
 const HEIGHT: f64 = 32.0;
 
-/// Kept free above the highest point and below zero, so that the line is not cut.
+/// The space above the highest point and below zero, so that the line is not cut.
 const MARGIN: f64 = 2.0;
 
 impl Rate {
-    /// The highest of its steps.
+    /// Returns the highest of the steps.
     pub(super) fn peak(&self) -> Option<f64> {
         self.steps.iter().flatten().copied().reduce(f64::max)
     }
 }
 
-/// Draws a rate. `whose` says of what it is, for those who do not see where it stands.
+/// Draws a rate. `whose` is the name of its subject, for readers who do not see the picture's place on the page.
 pub(super) fn draw(html: &mut Html, rate: &Rate, whose: &str) {
     html.raw("<svg class=\"sparkline\" viewBox=\"0 0 180 32\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
     describe(html, rate, whose);
@@ -50,7 +50,7 @@ fn describe(html: &mut Html, rate: &Rate, whose: &str) {
     }
 }
 
-/// The area below each run of known steps, and the line above it. The newest step is at the right edge.
+/// Returns the area below each run of known steps, and the line above it. The newest step is at the right edge.
 fn paths(rate: &Rate) -> (String, String) {
     let peak = rate.peak().filter(|peak| *peak > 0.0).unwrap_or(1.0);
     let y = |value: f64| HEIGHT - MARGIN - (HEIGHT - 2.0 * MARGIN) * value / peak;

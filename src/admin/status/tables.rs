@@ -7,10 +7,10 @@ use crate::admin::status::html::Html;
 use crate::admin::status::sparkline::draw;
 use crate::admin::status::units::{count, days, duration, list, moment, whole};
 
-/// Lines of a table of counts: the rest is for the metrics.
+/// The number of lines in a table of counts. The metrics have the rest.
 const MAX_COUNTS: usize = 14;
 
-/// The apps with their upstreams.
+/// Writes the apps with their upstreams.
 pub(super) fn apps(html: &mut Html, status: &Status) {
     html.raw("<section>\n<h2>Apps</h2>\n");
     let columns =
@@ -59,7 +59,7 @@ fn app_cells(html: &mut Html, app: &AppStatus) {
     html.number("App failed, 15 min", count(app.upstream_errors));
 }
 
-/// The identity providers with their keys and calls.
+/// Writes the identity providers with their keys and calls.
 pub(super) fn providers(html: &mut Html, status: &Status) {
     html.raw("<section>\n<h2>Identity providers</h2>\n");
     let columns = ["Provider", "State", "JWKS", "Algorithms", "Time per call", "Failed calls, 15 min"];
@@ -112,7 +112,7 @@ fn provider_cells(html: &mut Html, provider: &ProviderStatus) {
     );
 }
 
-/// What was counted, the most of it lately first.
+/// Writes counts, the most frequent of the last quarter of an hour first.
 pub(super) fn counts(html: &mut Html, title: &'static str, column: &'static str, counts: &[Count]) {
     html.raw("<h2>").raw(title).raw("</h2>\n");
     if counts.is_empty() {
@@ -139,7 +139,7 @@ pub(super) fn counts(html: &mut Html, title: &'static str, column: &'static str,
     }
 }
 
-/// What the process holds now, and its certificates.
+/// Writes the present values of the process, and its certificates.
 pub(super) fn process(html: &mut Html, status: &Status) {
     html.raw("<div class=\"pair\">\n<section>\n<h2>Process</h2>\n");
     html.open_table("The process now", &["What", "Now"]);

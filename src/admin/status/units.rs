@@ -1,14 +1,14 @@
-//! Numbers and times as people read them.
+//! Formats numbers and times for people.
 
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-/// A count, with a comma between thousands. Counters are floating point numbers in Prometheus.
+/// Formats a count, with a comma between thousands. Counters are floating point numbers in Prometheus.
 pub(super) fn count(value: f64) -> String {
     grouped(&format!("{value:.0}"))
 }
 
-/// The same of a whole number.
+/// Formats a whole number, with a comma between thousands.
 pub(super) fn whole(value: impl Display) -> String {
     grouped(&value.to_string())
 }
@@ -24,7 +24,7 @@ fn grouped(digits: &str) -> String {
     grouped
 }
 
-/// A rate with three digits or so.
+/// Formats a rate with about three digits.
 pub(super) fn decimal(value: f64) -> String {
     match value {
         value if value <= 0.0 => String::from("0"),
@@ -35,7 +35,7 @@ pub(super) fn decimal(value: f64) -> String {
     }
 }
 
-/// A value of a rate with its unit; seconds become milliseconds where those are clearer.
+/// Formats a value of a rate with its unit. Below one second it uses milliseconds.
 pub(super) fn measure(value: f64, unit: &str) -> String {
     match unit {
         "s" if value < 1.0 => format!("{} ms", decimal(value * 1000.0)),
@@ -44,7 +44,7 @@ pub(super) fn measure(value: f64, unit: &str) -> String {
     }
 }
 
-/// How long something is, by its two largest units.
+/// Formats a duration by its two largest units.
 pub(super) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -55,12 +55,12 @@ pub(super) fn duration(seconds: u64) -> String {
     }
 }
 
-/// How long ago `then` was, at `now`.
+/// Formats the time from `then` until `now`.
 pub(super) fn ago(now: u64, then: u64) -> String {
     format!("{} ago", duration(now.saturating_sub(then)))
 }
 
-/// Days, or hours where there are few of those.
+/// Formats a number of days, or of hours if there are less than two days.
 pub(super) fn days(seconds: i64) -> String {
     match (seconds / 86_400, seconds / 3600) {
         _ if seconds < 0 => String::from("none"),
@@ -70,14 +70,14 @@ pub(super) fn days(seconds: i64) -> String {
     }
 }
 
-/// A moment in Unix seconds as a date and time (RFC 9110 section 5.6.7).
+/// Formats a time in Unix seconds as a date and time (RFC 9110 section 5.6.7).
 pub(super) fn moment(seconds: u64) -> String {
-    // Beyond the year 9999 there is no such text.
+    // The format cannot express a time after the year 9999.
     let last = 253_402_300_799;
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(last)))
 }
 
-/// Names, one after the other.
+/// Joins names to a list.
 pub(super) fn list(names: &[String]) -> String {
     names.join(", ")
 }

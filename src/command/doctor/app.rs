@@ -7,11 +7,11 @@ use crate::identity_provider::doctor_questions::{
 };
 use crate::identity_provider::{Client, IdentityProvider};
 
-/// The advice where the answer is a firewall's or a proxy's.
+/// The advice if the answer comes from a firewall or a proxy.
 const IN_FRONT: &str = "let the gateway reach the provider itself: look at firewalls, proxies and load balancers in front of \
                         it, and at `token_endpoint`";
 
-/// Returns whether the client can be used at all.
+/// Checks the client. Returns true if the client can be used.
 pub(super) async fn check(
     provider: &IdentityProvider,
     settings: &config::IdentityProvider,
@@ -33,7 +33,7 @@ pub(super) async fn check(
     true
 }
 
-/// Returns whether it is worth to go on.
+/// Reports the verdict on the client. Returns true if further checks make sense.
 fn check_client(
     probed: Probed<ClientVerdict>,
     settings: &config::IdentityProvider,
@@ -135,7 +135,7 @@ fn check_password_grant(
     }
 }
 
-/// The method's name in the configuration.
+/// Returns the method's name in the configuration.
 fn method_name(method: ClientAuthentication) -> &'static str {
     match method {
         ClientAuthentication::Basic => "basic",

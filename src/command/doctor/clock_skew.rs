@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The part of a difference that says nothing: `Date` has whole seconds, and an answer travels.
+/// A difference of this size means nothing, because `Date` has whole seconds and an answer takes time to arrive.
 pub(super) const NOISE: Duration = Duration::from_secs(2);
 
 /// The difference between the provider's clock and ours.
@@ -14,23 +14,23 @@ pub(super) struct Skew {
 }
 
 impl Skew {
-    /// Both in seconds since the Unix epoch.
+    /// Makes the difference of two times in seconds since the Unix epoch.
     pub(super) fn new(theirs: u64, ours: u64) -> Self {
         Self { theirs, ours }
     }
 
-    /// By a `Date` header; `None` if it is no date.
+    /// Makes the difference from a `Date` header. Returns `None` if the text is not a date.
     pub(super) fn of_date(date: &str, ours: u64) -> Option<Self> {
         let theirs = httpdate::parse_http_date(date).ok()?.duration_since(UNIX_EPOCH).ok()?;
         Some(Self::new(theirs.as_secs(), ours))
     }
 
-    /// Tells whether it is more than `tolerated`.
+    /// Returns true if the difference is more than `tolerated`.
     pub(super) fn exceeds(self, tolerated: Duration) -> bool {
         Duration::from_secs(self.theirs.abs_diff(self.ours)) > tolerated
     }
 
-    /// Tells whether theirs is ahead.
+    /// Returns true if the provider's clock is ahead.
     pub(super) fn is_ahead(self) -> bool {
         self.theirs > self.ours
     }

@@ -10,7 +10,7 @@ use crate::config::{self, Config};
 use crate::identity_provider::TokenSet;
 use crate::session::CookieWriter;
 
-/// The bytes that many servers and load balancers take for all headers together, by default.
+/// The default limit of many servers and load balancers for all headers together, in bytes.
 const USUAL_HEADER_LIMIT: usize = 8 * 1024;
 
 pub(super) fn check(
@@ -33,7 +33,7 @@ pub(super) fn check(
         Ok(cookies) => cookies,
         Err(error) => return report.error(subject, format!("cookies: {error}"), fix),
     };
-    // A browser sends name and value, and `; ` between two.
+    // A browser sends the name and the value, and `; ` between two cookies.
     let size: usize = cookies.iter().map(|cookie| pair(cookie).len() + 2).sum();
     let message = format!("cookies: {} of {size} bytes together", cookies.len());
     if size >= config.server.limits.max_header_size {
@@ -50,7 +50,7 @@ fn pair(cookie: &HeaderValue) -> &[u8] {
     cookie.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default()
 }
 
-/// The cookie's value, as long as it will be.
+/// Returns a cookie value of the length that the real value will have.
 fn sealed(config: &Config, app: &config::App, refresh_token: &str) -> String {
     let nothing = Mark::from_bytes([0; 16]);
     let record = SessionRecord {

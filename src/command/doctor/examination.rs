@@ -1,4 +1,4 @@
-//! Every provider and every client is examined, one after the other.
+//! Examines every provider and every client, one after the other.
 
 use crate::command::doctor::report::Report;
 use crate::command::doctor::test_user::Trial;
@@ -7,8 +7,8 @@ use crate::config::Config;
 use crate::identity_provider::{Credentials, IdentityProvider};
 use crate::system::clock::{Clock, SystemClock};
 
-/// Checks every identity provider, and every app's client at its provider. Nothing is changed there; each app costs
-/// its provider one refused refresh and one refused login of a user that does not exist.
+/// Checks every identity provider, and every app's client at its provider. The checks change nothing at the provider.
+/// For each app, they cause one refused refresh and one refused login of a user that does not exist.
 ///
 /// With a test user, it also logs in to every app, refreshes, tries a replaced refresh token, and logs out. No session
 /// is left.
@@ -16,7 +16,7 @@ pub async fn run(config: &Config, test_user: Option<&Credentials>) -> Report {
     run_at(config, test_user, &SystemClock).await
 }
 
-/// Does the same as [`run`], with a clock of one's own.
+/// Does the same as [`run`], but takes the clock from the caller.
 pub async fn run_at(config: &Config, test_user: Option<&Credentials>, clock: &dyn Clock) -> Report {
     let mut report = Report::default();
     for (index, settings) in config.identity_providers.iter().enumerate() {

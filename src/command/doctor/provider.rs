@@ -9,7 +9,7 @@ use crate::identity_provider::doctor_questions::{KeysFound, NoKeys, Probed};
 use crate::identity_provider::{DiscoveryError, IdentityProvider};
 use crate::system::clock::Clock;
 
-/// Returns whether the token endpoint is known, so that its clients can be checked.
+/// Checks the provider. Returns true if the token endpoint is known, so that the provider's clients can be checked.
 pub(super) async fn check(
     provider: &IdentityProvider,
     settings: &config::IdentityProvider,
@@ -73,7 +73,7 @@ fn check_logout(endpoint: Option<Url>, method: LogoutMethod, subject: &str, repo
     }
 }
 
-/// The advice where the provider was not asked at all.
+/// The advice if the proxy failed, so that the provider was not asked.
 const AT_PROXY: &str =
     "start the proxy, or correct `proxy` and `proxy_credentials`; it must permit connections to the provider";
 
@@ -96,7 +96,7 @@ fn discovery_fix(error: &DiscoveryError) -> String {
     }
 }
 
-/// The advice about a key that is left out.
+/// The advice about a key that Portcullis does not use.
 const MEND: &str = "replace the key at the provider by a sound one, with RSA of at least 2048 bits";
 
 fn check_keys(
@@ -152,7 +152,7 @@ fn check_clock(
 ) {
     let fix = "synchronise both clocks (NTP); `leeway` tolerates a few seconds";
     match date.and_then(|date| Skew::of_date(date, clock.now())) {
-        // Keycloak sends none.
+        // Keycloak sends no `Date`.
         None => report.ok(
             subject,
             "clock: not compared, the provider sends no `Date`; `doctor --username NAME` goes by the `iat` of a JWT",

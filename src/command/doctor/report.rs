@@ -7,11 +7,11 @@ use crate::system::explained::Explained;
 /// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// As it should be.
+    /// Everything is as it should be.
     Ok,
-    /// Works, or cannot be told, but deserves a look.
+    /// It works, or the check cannot decide. Somebody should look at it.
     Warning,
-    /// Users will not be able to sign in, or not for long.
+    /// Users cannot sign in, or will soon be unable to.
     Error,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// Its severity.
@@ -50,7 +50,7 @@ impl Report {
         &self.findings
     }
 
-    /// The process's exit code: 1 if there is an error, else 0.
+    /// Returns the process's exit code: 1 if there is an error, else 0.
     pub fn exit_code(&self) -> u8 {
         u8::from(self.count(Level::Error) > 0)
     }
@@ -72,7 +72,7 @@ impl Report {
     }
 
     fn add(&mut self, level: Level, subject: &str, message: Explained, fix: &str) {
-        // Why something cannot be reached is known better where it was tried.
+        // The message's own hint is better, because it comes from the code that tried to connect.
         let fix = message.hint.unwrap_or(fix).to_owned();
         self.findings.push(Finding { level, subject: subject.to_owned(), message: message.text, fix });
     }

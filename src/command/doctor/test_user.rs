@@ -16,13 +16,14 @@ use crate::identity_provider::{Client, Credentials, IdentityProvider, LoginError
 use crate::system::clock::Clock;
 use crate::system::explained::Explained;
 
-/// Keycloak counts whole seconds: within one, a replaced refresh token may pass though it rotates them.
+/// Keycloak counts whole seconds. Within one second it may accept a replaced refresh token, although it rotates refresh
+/// tokens.
 const BEFORE_REUSE: Duration = Duration::from_millis(1100);
 
-/// So long a fresh JWT may have been on its way.
+/// The longest time that a fresh JWT may need to arrive.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
 
-/// One app's client, and who tries it.
+/// One app's client, and the user that tries it.
 pub(super) struct Trial<'a> {
     pub(super) provider: &'a IdentityProvider,
     pub(super) config: &'a Config,
@@ -34,7 +35,7 @@ pub(super) struct Trial<'a> {
 }
 
 impl Trial<'_> {
-    /// Logs in twice, since a provider that detects reuse ends the login that it was tried with.
+    /// Logs in twice, because a provider that detects reuse ends the session of the first login.
     pub(super) async fn run(&self, report: &mut Report) {
         let client = Client::of(self.app);
         let Some(tokens) = self.login(&client, report).await else { return };
@@ -86,7 +87,7 @@ impl Trial<'_> {
             Some(secret) => Arc::new(KeySet::from_hmac_secret(secret.expose().as_bytes())),
             None => match self.provider.probe_key_set().await {
                 Ok(keys) => keys,
-                // Reported with the provider.
+                // The check of the provider reports this.
                 Err(_) => return,
             },
         };
@@ -124,11 +125,12 @@ impl Trial<'_> {
         }
     }
 
-    /// A JWT that was made this moment tells more than a `Date`, which not every provider sends.
+    /// Checks the clock by a fresh JWT. Its `iat` is more exact than a `Date` header, and not every provider sends
+    /// `Date`.
     fn check_clock(&self, issued_at: Option<u64>, now: u64, report: &mut Report) {
         let Some(issued_at) = issued_at else { return };
         let skew = Skew::new(issued_at, now);
-        // An answer travels, and may have waited for the password's hash.
+        // An answer takes time to arrive. It may also have waited for the password's hash.
         let on_the_way = if skew.is_ahead() { Duration::ZERO } else { ON_THE_WAY };
         if skew.exceeds(self.settings.leeway + on_the_way) {
             self.report_skew(skew, report);
@@ -148,7 +150,7 @@ impl Trial<'_> {
         );
     }
 
-    /// Returns the refresh token that is good from now on.
+    /// Checks the refresh. Returns the tokens that are valid afterwards.
     async fn check_refresh(
         &self,
         client: &Client,
@@ -226,7 +228,7 @@ impl Trial<'_> {
                 report.warning(self.subject, message, "try again when the provider is up");
             }
         }
-        // Only to leave nothing behind.
+        // This call only ends the session, so that nothing remains.
         let third = again.ok().and_then(|tokens| tokens.refresh_token);
         let _ = self.provider.revoke(client, third.as_ref().unwrap_or(newest)).await;
     }

@@ -40,7 +40,7 @@ fn app() -> App {
         user: User { path: String::from("/api/user"), anonymous_status: 404, claims: Vec::new() },
         logout: Logout { path: String::from("/api/logout") },
         backchannel_logout: None,
-        fusionauth_webhook: None,
+        webhook: None,
         cookies: Cookies {
             access_token: String::from("a"),
             refresh_token: String::from("r"),

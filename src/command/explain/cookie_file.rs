@@ -1,6 +1,6 @@
-//! Cookies from a file, as people have them at hand: a `Cookie` header copied from the browser's developer tools, a jar
-//! of curl's (Netscape's format), or a JSON export of a browser or test tool. Of a jar, the cookies for the URL's host
-//! are taken; paths and dates are not looked at.
+//! Reads cookies from a file in one of the usual forms: a `Cookie` header copied from the browser's developer tools, a
+//! cookie jar of curl (Netscape's format), or a JSON export of a browser or test tool. From a jar, it takes the cookies
+//! for the URL's host. It ignores paths and dates.
 
 use http::HeaderValue;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::command::explain::explain_error::ExplainError;
 
-/// The `Cookie` header of a request to `host`; `None` if nothing is for it.
+/// Returns the `Cookie` header of a request to `host`. Returns `None` if the file has no cookie for this host.
 pub(super) fn header(text: &str, host: &str) -> Result<Option<HeaderValue>, ExplainError> {
     let text = text.trim();
     let pairs = if text.starts_with(['[', '{']) {
@@ -27,9 +27,9 @@ pub(super) fn header(text: &str, host: &str) -> Result<Option<HeaderValue>, Expl
     Ok(Some(value))
 }
 
-/// Lines of `Cookie: a=1; b=2`, with or without the name.
+/// Reads lines of `Cookie: a=1; b=2`, with or without the name `Cookie:`.
 fn from_header(text: &str) -> Zeroizing<String> {
-    // A jar without cookies has comments alone.
+    // A jar without cookies has only comments.
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let values: Vec<_> = lines
         .map(|line| match line.split_at_checked("cookie:".len()) {
@@ -40,7 +40,7 @@ fn from_header(text: &str) -> Zeroizing<String> {
     Zeroizing::new(values.join("; "))
 }
 
-/// Domain, include subdomains, path, secure, expiry, name, value, separated by tabs.
+/// Reads lines of domain, include subdomains, path, secure, expiry, name and value, separated by tabs.
 fn from_jar(text: &str, host: &str) -> Zeroizing<String> {
     let mut pairs = Zeroizing::new(String::new());
     for line in text.lines() {
@@ -55,7 +55,7 @@ fn from_jar(text: &str, host: &str) -> Zeroizing<String> {
     pairs
 }
 
-/// A list of objects with `name`, `value` and perhaps `domain`, or such a list under `cookies`.
+/// Reads a list of objects with `name`, `value` and perhaps `domain`. The list may also be under the key `cookies`.
 fn from_json(text: &str, host: &str) -> Result<Zeroizing<String>, ExplainError> {
     let document: Value = serde_json::from_str(text).map_err(|_| ExplainError::Cookies("not JSON"))?;
     let list = document.get("cookies").unwrap_or(&document).as_array();

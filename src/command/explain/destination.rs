@@ -1,4 +1,5 @@
-//! The destination of a request: an endpoint of the gateway's own, or a route of the app, and what the app would see.
+//! Describes the destination of a request: an endpoint of the gateway, or a route of the app. It also describes the
+//! request that the app would receive.
 
 use http::Method;
 
@@ -10,14 +11,14 @@ use crate::config::{self, Access, App};
 use crate::session::{BodyKind, media_types};
 use crate::syntax::path;
 
-/// Tells whether it is a spelling of the login path that is refused.
+/// Returns true if the path is a spelling of the login path that the gateway refuses.
 pub(super) fn is_login_variant(rules: &AppRules, head: &RequestHead<'_>, decoded: &[u8]) -> bool {
     let destination = rules.routes.resolve(head.path.as_bytes(), decoded);
     decision::is_login_variant(rules, head, destination, decoded)
 }
 
-/// Adds the steps of the destination. Returns true if that is the app. The answer is left out where it `is_decided`
-/// later.
+/// Adds the steps of the destination. Returns true if the destination is the app. If `is_decided` is true, a later step
+/// shows the answer, so this function leaves it out.
 pub(super) fn steps(
     steps: &mut Steps,
     app: &App,
@@ -91,7 +92,7 @@ fn endpoint(steps: &mut Steps, app: &App, method: &Method, own: &EndpointRules, 
     }
 }
 
-/// Adds the steps on what the app would see.
+/// Adds the steps on the request that the app would receive.
 pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &RequestHead<'_>) {
     let Ok(decoded) = path::decode(head.path) else { return };
     let addresses: Vec<_> = app.upstreams.iter().map(ToString::to_string).collect();
@@ -111,7 +112,7 @@ pub(super) fn forwarding(steps: &mut Steps, app: &App, rules: &AppRules, head: &
     steps.add("removed", &removed);
 }
 
-/// The conditions for an `OPTIONS` to be a preflight.
+/// Returns the conditions for an `OPTIONS` to be a preflight.
 const PREFLIGHT: &str =
     "with `Origin`, `Access-Control-Request-Method` and no body it goes to the app without a session";
 

@@ -1,4 +1,4 @@
-//! The explanation of a request, from its host to what the app would see.
+//! Explains a request, from its host to the request that the app would receive.
 
 use http::{Method, header};
 
@@ -13,7 +13,7 @@ use crate::config::{App, Config};
 use crate::syntax::path;
 use crate::system::clock::Clock;
 
-/// Explains a request. Connects to the identity provider only for its keys: with cookies and without a JWKS.
+/// Explains a request. Connects to the identity provider only for its keys, and only if there are cookies and no JWKS.
 pub async fn explain(
     config: &Config,
     question: &Question,
@@ -25,7 +25,7 @@ pub async fn explain(
     if !scheme_steps(&mut steps, config, app, &asked) {
         return Ok(steps.0);
     }
-    // A valid configuration refers to a provider that there is.
+    // Every app of a valid configuration has a provider.
     let Some(provider) = config.identity_providers.get(app.identity_provider) else { return Ok(steps.0) };
     let rules = AppRules::new(app, provider, &config.session);
     let raw = raw_path(asked.url);
@@ -62,7 +62,7 @@ pub async fn explain(
     Ok(steps.0)
 }
 
-/// Adds the step of the app that has the host. Returns `None` where that is the end.
+/// Adds the step of the app that has the host. Returns `None` if the explanation ends here.
 fn app_step<'a>(steps: &mut Steps, config: &'a Config, asked: &Asked<'_>) -> Option<&'a App> {
     let found = config.apps.iter().find(|app| app.hosts.contains(&asked.host));
     let Some(app) = found else {
@@ -80,7 +80,7 @@ fn app_step<'a>(steps: &mut Steps, config: &'a Config, asked: &Asked<'_>) -> Opt
     Some(app)
 }
 
-/// Adds the steps of a request without TLS. Returns false where that is the end.
+/// Adds the steps of a request without TLS. Returns false if the explanation ends here.
 fn scheme_steps(steps: &mut Steps, config: &Config, app: &App, asked: &Asked<'_>) -> bool {
     if asked.is_secure {
         return true;
@@ -97,7 +97,7 @@ fn scheme_steps(steps: &mut Steps, config: &Config, app: &App, asked: &Asked<'_>
     true
 }
 
-/// Adds the step of a path that is refused. Returns false if it is.
+/// Adds the step of the path if it is refused. Returns false in that case.
 fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> bool {
     let decoded = match path::decode(head.path) {
         Ok(decoded) => decoded,
@@ -115,7 +115,7 @@ fn path_step(steps: &mut Steps, rules: &AppRules, head: &RequestHead<'_>) -> boo
     true
 }
 
-/// Adds the step of the origin: the site that is said to have sent the request.
+/// Adds the step of the origin, which is the site that sent the request.
 fn origin_step(steps: &mut Steps, app: &App, head: &RequestHead<'_>) {
     let matters = head.may_change_state() || head.websocket;
     let origin = head.headers.get(header::ORIGIN);

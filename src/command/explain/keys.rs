@@ -1,4 +1,4 @@
-//! The keys that a JWT is verified with: from a file, or from the provider.
+//! The keys that verify a JWT. They come from a file, or from the provider.
 
 use std::sync::Arc;
 
@@ -7,16 +7,17 @@ use crate::command::explain::explain_error::ExplainError;
 use crate::config;
 use crate::identity_provider::IdentityProvider;
 
-/// The keys, and where they are from.
+/// The keys, and their source.
 #[derive(Default)]
 pub(super) struct Keys {
     pub(super) set: Arc<KeySet>,
-    /// For people.
+    /// The source of the keys, in words.
     pub(super) origin: String,
 }
 
 impl Keys {
-    /// Reads a JWKS, or else asks the provider. A provider that cannot be asked leaves the set empty, and says why.
+    /// Reads a JWKS, or else asks the provider. If the provider cannot be asked, the set is empty, and `origin` says
+    /// why.
     pub(super) async fn get(
         provider: &config::IdentityProvider,
         jwks: Option<&[u8]>,

@@ -1,4 +1,4 @@
-//! A request to be explained, as it is typed and as it is read.
+//! A request to be explained: as the user typed it, and as it was parsed.
 
 use crate::syntax::redacted::SecretText;
 use crate::syntax::web_socket;
@@ -9,12 +9,12 @@ use crate::command::explain::cookie_file;
 use crate::command::explain::explain_error::ExplainError;
 use crate::syntax::authority::Authority;
 
-/// A request to be explained.
+/// A request to be explained, as the user typed it.
 #[derive(Debug, Default)]
 pub struct Question {
-    /// The method, in any case.
+    /// The method, in upper or lower case.
     pub method: String,
-    /// The URL as a browser would use it; `ws` and `wss` ask for a WebSocket, as do the headers of a handshake.
+    /// The URL as a browser would use it. `ws` and `wss` ask for a WebSocket, as do the headers of a handshake.
     pub url: String,
     /// The `Origin` header.
     pub origin: Option<String>,
@@ -22,27 +22,27 @@ pub struct Question {
     pub headers: Vec<String>,
     /// The text of a file with cookies: a `Cookie` header, Netscape's format (curl), or JSON as browsers export it.
     pub cookies: Option<SecretText>,
-    /// A JWKS to verify with, instead of the provider's.
+    /// A JWKS that is used for the verification instead of the provider's.
     pub jwks: Option<Vec<u8>>,
 }
 
-/// The question, read.
+/// The request, parsed.
 pub(super) struct Asked<'a> {
     pub(super) method: Method,
     pub(super) url: &'a str,
-    /// Without port, for the configuration.
+    /// The host without a port, as the configuration writes it.
     pub(super) host: String,
-    /// As the `Host` header has it.
+    /// The host and port, as the `Host` header has them.
     pub(super) authority: String,
     pub(super) websocket: bool,
     pub(super) is_secure: bool,
-    /// The headers that the request is judged by. Sensitive: never shown.
+    /// The headers that decide about the request. They are sensitive and never shown.
     pub(super) headers: HeaderMap,
-    /// The request came with its headers, and is judged as a whole.
+    /// The user gave headers, so the request is judged as a whole.
     pub(super) is_whole: bool,
 }
 
-/// Reads a question.
+/// Parses a question.
 pub(super) fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
     let method = Method::from_bytes(question.method.to_ascii_uppercase().as_bytes())
         .map_err(|_| ExplainError::Method(question.method.clone()))?;
@@ -61,7 +61,7 @@ pub(super) fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
     let is_browsers_websocket = matches!(url.scheme(), "ws" | "wss");
     let websocket = is_browsers_websocket || web_socket::is_handshake(Version::HTTP_11, &method, &headers);
     if is_browsers_websocket {
-        // As browsers send them.
+        // These are the headers that browsers send.
         headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static(web_socket::VERSION));
         let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
         headers.entry(header::SEC_WEBSOCKET_KEY).or_insert(key);
@@ -87,7 +87,7 @@ pub(super) fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
     })
 }
 
-/// A header as it was typed. Those that follow from something else are none.
+/// Parses a header as the user typed it. Refuses `Host` and `Cookie`, which come from the URL and from the cookies.
 fn header_line(line: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = line.split_once(':')?;
     let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
@@ -95,7 +95,7 @@ fn header_line(line: &str) -> Option<(HeaderName, HeaderValue)> {
     Some((name, HeaderValue::from_str(value.trim()).ok()?)).filter(|_| !is_taken)
 }
 
-/// The path as it was typed: `Url` would resolve dot segments, which the gateway refuses.
+/// Returns the path as the user typed it. `Url` would resolve dot segments, but the gateway refuses them.
 pub(super) fn raw_path(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let rest = rest.split(['?', '#']).next().unwrap_or(rest);

@@ -1,4 +1,4 @@
-//! The worth of a request's cookies, piece by piece.
+//! Explains a request's cookies, one by one.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::access::tokens::AccessToken;
 use crate::command::explain::keys::Keys;
 use crate::command::explain::steps::Steps;
 
-/// Shows the cookies; returns the reason code that the JWT gives.
+/// Adds the steps of the cookies. Returns the reason code of the JWT.
 pub(super) fn steps(
     steps: &mut Steps,
     rules: &AppRules,
@@ -45,7 +45,7 @@ pub(super) fn steps(
     code
 }
 
-/// Returns whether there is anything to look at.
+/// Adds the step of the cookies. Returns true if there is a token to explain.
 fn cookies_step(steps: &mut Steps, rules: &AppRules, cookies: &SessionCookies<'_>) -> bool {
     let Presented { access_token, refresh_token } = cookies.presented;
     let names = &rules.cookies;
@@ -81,7 +81,7 @@ fn parts(count: usize) -> String {
     }
 }
 
-/// The JWT as `refresh` will need it, and its reason code.
+/// Adds the step of the JWT. Returns the JWT in the form that `refresh` needs, and its reason code.
 fn token_step(
     steps: &mut Steps,
     rules: &AppRules,
@@ -130,7 +130,7 @@ fn token_step(
     }
 }
 
-/// Returns the advice.
+/// Returns the advice for an error of the token.
 const fn token_hint(error: &TokenError) -> &'static str {
     match error {
         TokenError::UnknownKey => {
@@ -223,7 +223,7 @@ fn bound_step(
     }
 }
 
-/// A time, for people.
+/// Formats the time between two moments for people.
 fn span(later: u64, earlier: u64) -> String {
     let seconds = later.saturating_sub(earlier);
     match seconds {

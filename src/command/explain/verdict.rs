@@ -1,4 +1,4 @@
-//! The gateway's decision, in words.
+//! Describes the gateway's decision in words.
 
 use crate::access::decision::{
     AppRules, Decision, Ending, Knowledge, Permit, Reason, RequestHead, admit, decide,
@@ -32,7 +32,8 @@ pub(super) fn knowledge<'a>(
     }
 }
 
-/// Shows the decision; `token` is the reason code of the JWT. Returns whether the request may reach the app.
+/// Adds the steps of the decision. `token` is the reason code of the JWT. Returns true if the request may reach the
+/// app.
 pub(super) fn steps(
     steps: &mut Steps,
     rules: &AppRules,
@@ -78,7 +79,7 @@ pub(super) fn steps(
             steps.add("", &ending.reason.to_string());
             is_open(ending.destination)
         }
-        // Never, with keys that are said to be fresh.
+        // This decision never comes, because the keys are said to be fresh.
         Decision::FetchKeys => false,
         Decision::Reject(problem, reason) => {
             let answer = format!("{} {}", problem.status.as_u16(), problem.code.as_str());

@@ -1,5 +1,5 @@
-//! `[apps.*.cookies]`. Settings with which browsers would silently drop the cookies are refused (RFC 6265bis section
-//! 5.7).
+//! `[apps.*.cookies]`. Some settings would make browsers silently drop the cookies (RFC 6265bis section 5.7). They are
+//! errors.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::config::values::{host_name, word};
 /// `[apps.NAME.cookies]`.
 #[derive(Debug, Clone)]
 pub struct Cookies {
-    /// Name of the JWT's cookie.
+    /// The name of the JWT's cookie.
     pub access_token: String,
-    /// Name of the refresh token's cookie.
+    /// The name of the refresh token's cookie.
     pub refresh_token: String,
     /// `SameSite`.
     pub same_site: SameSite,
     /// `Secure`.
     pub secure: bool,
-    /// `Domain`; `None`: host-only.
+    /// `Domain`. `None` means host-only cookies.
     pub domain: Option<String>,
-    /// `Max-Age` of both cookies; `None`: browser-session cookies.
+    /// `Max-Age` of both cookies. `None` means that the cookies end when the browser closes.
     pub refresh_token_lifetime: Option<Duration>,
 }
 
@@ -33,19 +33,20 @@ pub enum SameSite {
     Lax,
     /// `Strict`.
     Strict,
-    /// `None`; only with `Secure`.
+    /// `None`. It is valid only with `Secure`.
     None,
 }
 
 impl Cookies {
-    /// Tells whether browsers keep them where the app's host is reached by plain http. Browsers keep `Secure` cookies
-    /// at names and addresses of their own machine alone (Safari not even there), and drop others without a message.
+    /// Returns true if browsers keep the cookies when they reach the app's host by plain http. Browsers keep `Secure`
+    /// cookies only for names and addresses of their own machine (Safari does not even do that). They drop other
+    /// `Secure` cookies without a message.
     pub fn are_kept_over_http(&self, host: &str) -> bool {
         !self.secure || host_name::is_loopback(host)
     }
 }
 
-/// Reads the table; `hosts` are those of the app.
+/// Reads the table. `hosts` are the hosts of the app.
 pub(crate) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
     let section = app.section("cookies");
     let access_token = section.defaulted("access_token", "\"__Host-access_token\"", cookie_name);
@@ -87,7 +88,7 @@ pub(crate) fn cookies(app: &Section<'_>, hosts: &[String]) -> Option<Cookies> {
     })
 }
 
-/// Browsers compare the prefixes without case.
+/// Checks the prefixes of the names. Browsers compare the prefixes without regard to case.
 fn check_prefixes(section: &Section<'_>, names: &[&str], secure: Option<bool>) {
     let starting = |prefixes: &[&str]| -> Vec<&str> {
         let has_one =
@@ -112,14 +113,15 @@ fn check_prefixes(section: &Section<'_>, names: &[&str], secure: Option<bool>) {
     }
 }
 
-/// A long token is split over `name`, `name.1`, `name.2`, …: neither cookie may be taken for a part of the other.
+/// Checks that neither cookie can be taken for a part of the other. A long token is split over `name`, `name.1`,
+/// `name.2`, ….
 fn check_distinct(section: &Section<'_>, access_token: &str, refresh_token: &str) {
     let is_part = |name: &str, of: &str| {
         name.strip_prefix(of)
             .and_then(|rest| rest.strip_prefix('.'))
             .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    // Prefixes and, in some servers, whole names are compared without case.
+    // Browsers compare prefixes without regard to case. Some servers compare whole names in that way.
     let (access, refresh) = (access_token.to_ascii_lowercase(), refresh_token.to_ascii_lowercase());
     if access == refresh {
         let _: Option<()> = section.fault_at(
@@ -140,7 +142,7 @@ fn check_distinct(section: &Section<'_>, access_token: &str, refresh_token: &str
     }
 }
 
-/// A domain that browsers accept from every host of the app.
+/// Reads a domain. It must be one that browsers accept from every host of the app.
 fn domain(item: &Item<'_>, hosts: &[String]) -> Option<String> {
     const HINT: &str =
         "write the part that the app's hosts have in common, such as `\"example.com\"`, or leave the key out";

@@ -1,7 +1,7 @@
-//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and
-//! `[apps.*.fusionauth_webhook]`: the endpoints that the gateway answers itself.
+//! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and the table of the provider's
+//! webhook: the endpoints that the gateway answers itself.
 
-use crate::config::fusionauth_webhook::{FusionAuthWebhook, fusionauth_webhook};
+use crate::config::fusionauth_webhook::{self, Webhook};
 use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
 use crate::config::toml_tree::Value;
@@ -12,20 +12,20 @@ use crate::config::values::plain_text;
 /// `[apps.NAME.login]`.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// Exact path.
+    /// The exact path.
     pub path: String,
-    /// Name of the field with the user name.
+    /// The name of the field with the user name.
     pub username_field: String,
-    /// Name of the field with the password.
+    /// The name of the field with the password.
     pub password_field: String,
 }
 
 /// `[apps.NAME.user]`.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// Exact path.
+    /// The exact path.
     pub path: String,
-    /// 404 or 401.
+    /// The status of an answer without a session: 404 or 401.
     pub anonymous_status: u16,
     /// The claims that the user object shows.
     pub claims: Vec<ClaimPath>,
@@ -34,20 +34,20 @@ pub struct User {
 /// `[apps.NAME.logout]`.
 #[derive(Debug, Clone)]
 pub struct Logout {
-    /// Exact path.
+    /// The exact path.
     pub path: String,
 }
 
 /// `[apps.NAME.backchannel_logout]`.
 #[derive(Debug, Clone)]
 pub struct BackchannelLogout {
-    /// Exact path.
+    /// The exact path.
     pub path: String,
 }
 
-const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", "fusionauth_webhook"];
+const TABLES: [&str; 5] = ["login", "user", "logout", "backchannel_logout", Webhook::NAME];
 
-/// The endpoints as far as they could be read.
+/// The endpoints. An endpoint that could not be read is `None`.
 #[expect(
     clippy::option_option,
     reason = "the outer one is `wrong, and reported`, the inner one `not wanted`"
@@ -57,22 +57,22 @@ pub(crate) struct Endpoints {
     pub(crate) user: Option<User>,
     pub(crate) logout: Option<Logout>,
     pub(crate) backchannel_logout: Option<Option<BackchannelLogout>>,
-    pub(crate) fusionauth_webhook: Option<Option<FusionAuthWebhook>>,
+    pub(crate) webhook: Option<Option<Webhook>>,
 }
 
 impl Endpoints {
-    /// Their paths, in the order of [`TABLES`].
+    /// The paths of the endpoints, in the order of [`TABLES`].
     fn path_of_each(&self) -> [Option<&str>; 5] {
         [
             self.login.as_ref().map(|login| login.path.as_str()),
             self.user.as_ref().map(|user| user.path.as_str()),
             self.logout.as_ref().map(|logout| logout.path.as_str()),
             self.backchannel_logout.as_ref().and_then(Option::as_ref).map(|logout| logout.path.as_str()),
-            self.fusionauth_webhook.as_ref().and_then(Option::as_ref).map(|webhook| webhook.path.as_str()),
+            self.webhook.as_ref().and_then(Option::as_ref).map(|webhook| webhook.path.as_str()),
         ]
     }
 
-    /// The paths that are known.
+    /// Returns the paths that could be read.
     pub(crate) fn paths(&self) -> Vec<&str> {
         self.path_of_each().into_iter().flatten().collect()
     }
@@ -81,13 +81,13 @@ impl Endpoints {
 /// Reads these tables of an app.
 pub(crate) fn endpoints(app: &Section<'_>) -> Endpoints {
     let tables = TABLES.map(|name| app.section(name));
-    let [login, user, logout, backchannel_logout, fusionauth_webhook] = &tables;
+    let [login, user, logout, backchannel_logout, webhook] = &tables;
     let endpoints = Endpoints {
         login: self::login(login),
         user: self::user(user),
         logout: self::logout(logout),
         backchannel_logout: self::backchannel_logout(backchannel_logout),
-        fusionauth_webhook: self::fusionauth_webhook(fusionauth_webhook),
+        webhook: fusionauth_webhook::webhook(webhook),
     };
     let paths: Vec<_> = tables.iter().zip(endpoints.path_of_each()).collect();
     check_paths(&paths);
@@ -128,7 +128,7 @@ fn claims(item: &Item<'_>) -> Option<Vec<ClaimPath>> {
         item.each("write a list of claim paths, such as `[\"sub\", \"email\", \"roles\"]`", claim_path)?;
     let mut names: Vec<String> = claims.iter().map(ToString::to_string).collect();
     names.sort_unstable();
-    // `"a.b"` and `["a.b"]` are two claims, but the user object has only one property `a.b`.
+    // `"a.b"` and `["a.b"]` are different claims, but both would be the same member `a.b` of the user object.
     let doubled = names.windows(2).find_map(|pair| pair.first().filter(|first| pair.last() == Some(*first)));
     match doubled {
         Some(name) => {
@@ -149,7 +149,8 @@ fn backchannel_logout(section: &Section<'_>) -> Option<Option<BackchannelLogout>
     Some(path.map(|path| BackchannelLogout { path }))
 }
 
-/// Variants of these paths are refused as well, so that they count as equal.
+/// Checks that no two paths are equal. The gateway also refuses variants of these paths, so two variants of one path
+/// count as equal.
 fn check_paths(endpoints: &[(&Section<'_>, Option<&str>)]) {
     let plain = |path: &str| path.trim_end_matches('/').to_lowercase();
     for (index, (section, path)) in endpoints.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! `hosts` of `[apps.*]`: by which names browsers reach an app. There are no wildcards.
+//! `hosts` of `[apps.*]`: the names by which browsers reach an app. There are no wildcards.
 
 use crate::config::reader::Section;
 use crate::config::values::host_name::host;

@@ -1,4 +1,4 @@
-//! `[apps.*.identity_headers]`: which header gets which claim, and which headers can never be one.
+//! `[apps.*.identity_headers]`: the claim for each header, and the headers that must not be identity headers.
 
 use http::HeaderName;
 
@@ -12,17 +12,17 @@ use crate::syntax::header_name::canonical;
 pub struct IdentityHeader {
     /// The header that the app receives.
     pub name: HeaderName,
-    /// The header's name as the file writes it, for HTTP/1.1 upstreams that care for case.
+    /// The header's name as the file writes it. HTTP/1.1 upstreams that distinguish case get this name.
     pub display_name: String,
-    /// The claim that its value comes from.
+    /// The claim with the header's value.
     pub claim: ClaimPath,
 }
 
-/// The headers where the table is left out.
+/// The headers that an app gets if the file has no such table.
 const DEFAULT: [(&str, &str); 3] =
     [("X-Auth-User", "sub"), ("X-Auth-Email", "email"), ("X-Auth-Roles", "roles")];
 
-/// Headers (in canonical form) that frame the message, belong to one connection, or mean something else already.
+/// Headers (in canonical form) that frame the message, belong to one connection, or already have another meaning.
 const RESERVED: [&str; 28] = [
     "accept-encoding",
     "authorization",
@@ -54,7 +54,7 @@ const RESERVED: [&str; 28] = [
     "x-rewrite-url",
 ];
 
-/// Reads the table in the file's order.
+/// Reads the table, in the order of the file.
 pub(crate) fn identity_headers(app: &Section<'_>) -> Option<Vec<IdentityHeader>> {
     app.record(
         "identity_headers",
@@ -109,7 +109,7 @@ fn usable_name(text: &str, item: &Item<'_>, earlier: &[IdentityHeader]) -> Optio
 }
 
 fn header_name(text: &str) -> Option<HeaderName> {
-    // A name without a letter or digit would have every other such name as its alias.
+    // Some servers would take all names without a letter or digit for the same name.
     let has_substance = text.bytes().any(|byte| byte.is_ascii_alphanumeric());
     if text.len() > 128 || !has_substance { None } else { HeaderName::from_bytes(text.as_bytes()).ok() }
 }

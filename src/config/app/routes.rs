@@ -1,4 +1,4 @@
-//! `[[apps.*.routes]]`, and which of them no request can ever reach.
+//! `[[apps.*.routes]]`. A route that no request can reach is an error.
 
 use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
@@ -9,26 +9,27 @@ use crate::syntax::path::is_variant;
 /// One `[[apps.NAME.routes]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The paths that it matches.
+    /// The paths that the route matches.
     pub path: RoutePath,
     /// The callers who may pass.
     pub access: Access,
-    /// Any of these must be in the roles claim; empty: no role is asked for. Only with [`Access::Required`].
+    /// The user must have one of these roles. If the list is empty, no role is needed. Roles are allowed only with
+    /// [`Access::Required`].
     pub roles: Vec<String>,
 }
 
 /// The callers who may pass a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everyone; the session is not looked at.
+    /// Everyone may pass. Portcullis does not look at the session.
     Public,
-    /// Everyone; the identity is added where there is a session.
+    /// Everyone may pass. If there is a session, the app gets the identity.
     Optional,
-    /// Only with a session.
+    /// Only requests with a session may pass.
     Required,
 }
 
-/// Reads the routes; `own_paths` are answered by the gateway itself.
+/// Reads the routes. `own_paths` are the paths that the gateway answers itself.
 pub(crate) fn routes(app: &Section<'_>, own_paths: &[&str]) -> Option<Vec<Route>> {
     let mut routes: Vec<(String, Route)> = Vec::new();
     let mut sound = true;
@@ -68,12 +69,12 @@ fn route(section: &Section<'_>) -> Option<Route> {
     Some(Route {
         path: path?,
         access: access?,
-        // A fault of the roles has been reported; the path can still be compared with others.
+        // A fault in the roles is already reported. The path can still be compared with other paths.
         roles: roles.flatten().unwrap_or_default(),
     })
 }
 
-/// Roles of tokens are compared without blanks at their ends.
+/// Reads a role. A role must not begin or end with a blank, because the roles of tokens are trimmed.
 fn role(item: &Item<'_>) -> Option<String> {
     let role = plain_text(item)?;
     if role.trim() == role {
@@ -112,10 +113,10 @@ fn check_reachable(section: &Section<'_>, route: &Route, earlier: &[(String, Rou
     };
 }
 
-/// Tells whether a route takes every request that the path matches as it is written.
+/// Returns true if the route matches every request that `path`, exactly as written, matches.
 fn covers(route: &Route, path: &RoutePath) -> bool {
-    // A protecting rule matches in any ASCII case and, if exact, also with a trailing slash; the others only as
-    // written.
+    // A route with required access matches in any ASCII case. If its path is exact, it also matches with a trailing
+    // slash. Other routes match only the path as written.
     let fold = |text: &str| match route.access {
         Access::Required => text.to_ascii_lowercase(),
         Access::Public | Access::Optional => text.to_owned(),

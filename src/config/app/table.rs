@@ -10,7 +10,7 @@ use crate::config::app::routes::{Route, routes};
 use crate::config::app::upstreams::{
     HealthCheck, Timeouts, Upstream, UpstreamTls, health_check, timeouts, upstream_tls, upstreams,
 };
-use crate::config::fusionauth_webhook::{self, FusionAuthWebhook};
+use crate::config::fusionauth_webhook::{self, Webhook};
 use crate::config::identity_provider::ReadProvider;
 use crate::config::identity_provider_settings::ClientAuthentication;
 use crate::config::quoting::{list, quote};
@@ -29,23 +29,23 @@ use crate::config::values::{is_table_name, plain_text};
 pub struct App {
     /// The table's name.
     pub name: String,
-    /// Lower-case host names without a port; IPv6 addresses without brackets, in canonical form.
+    /// Host names in lower case, without a port. IPv6 addresses have no brackets and are in canonical form.
     pub hosts: Vec<String>,
-    /// At least one.
+    /// The app's upstreams. There is at least one.
     pub upstreams: Vec<Upstream>,
-    /// Index into [`Config::identity_providers`].
+    /// The provider's index in `Config::identity_providers`.
     pub identity_provider: usize,
     /// The client at the provider.
     pub client_id: String,
-    /// `None` for a public client.
+    /// The client's secret. A public client has `None`.
     pub client_secret: Option<Secret>,
-    /// Any of these must be in `aud`. Empty: the default rule of design.md section 3.
+    /// One of these must be in `aud`. If the list is empty, the default rule applies (docs/behaviour.md, verification).
     pub audience: Vec<String>,
-    /// Whose tokens are taken, by `azp` or `client_id`.
+    /// The clients whose tokens the app accepts. The claims `azp`, `client_id`, `cid` and `appid` name them.
     pub authorized_parties: Vec<String>,
-    /// The claim that has the roles.
+    /// The claim with the roles.
     pub roles_claim: ClaimPath,
-    /// Sent with its password and refresh grants: the provider's, and its own.
+    /// The parameters of the password and refresh grants: those of the provider and those of the app.
     pub token_parameters: Vec<TokenParameter>,
     /// `[apps.NAME.login]`.
     pub login: Login,
@@ -53,25 +53,25 @@ pub struct App {
     pub user: User,
     /// `[apps.NAME.logout]`.
     pub logout: Logout,
-    /// `[apps.NAME.backchannel_logout]`; `None`: there is no such endpoint.
+    /// `[apps.NAME.backchannel_logout]`. `None` means that there is no such endpoint.
     pub backchannel_logout: Option<BackchannelLogout>,
     /// `[apps.NAME.fusionauth_webhook]`; `None`: there is no such endpoint. Only with FusionAuth.
-    pub fusionauth_webhook: Option<FusionAuthWebhook>,
+    pub webhook: Option<Webhook>,
     /// `[apps.NAME.cookies]`.
     pub cookies: Cookies,
     /// `[apps.NAME.identity_headers]`, in the file's order.
     pub identity_headers: Vec<IdentityHeader>,
-    /// Bytes of one identity header; a longer one is left out.
+    /// The largest size of one identity header, in bytes. A longer one is left out.
     pub max_identity_header_size: usize,
-    /// Adds `Authorization: Bearer <JWT>` to what is forwarded.
+    /// If true, the app also receives `Authorization: Bearer <JWT>`.
     pub forward_access_token: bool,
-    /// Origins other than the app's own that may send state-changing requests, as `scheme://host[:port]`, lower-case.
+    /// Origins besides the app's own that may send state-changing requests, as `scheme://host[:port]` in lower case.
     pub allowed_origins: Vec<String>,
-    /// `[[apps.NAME.routes]]`; the first match wins.
+    /// `[[apps.NAME.routes]]`. The first route that matches counts.
     pub routes: Vec<Route>,
-    /// `[apps.NAME.upstream_tls]`: how `https` upstreams are verified.
+    /// `[apps.NAME.upstream_tls]`: the verification of `https` upstreams.
     pub upstream_tls: UpstreamTls,
-    /// The time between two look-ups of the upstreams' host names without another cause.
+    /// The time between two regular look-ups of the upstreams' host names.
     pub resolve_interval: Duration,
     /// `[apps.NAME.timeouts]`.
     pub timeouts: Timeouts,
@@ -80,24 +80,24 @@ pub struct App {
 }
 
 impl App {
-    /// Returns the names of its token parameters, as people may see them: without values.
+    /// Returns the names of the app's token parameters. People may see the names, but not the values.
     pub fn token_parameter_names(&self) -> Vec<&str> {
         self.token_parameters.iter().map(|parameter| parameter.name.as_str()).collect()
     }
 }
 
-/// An app as far as it could be read, for the checks that look at the whole file.
+/// An app for the checks that look at the whole file. Parts that could not be read are `None`.
 pub(crate) struct ReadApp<'a> {
     pub(crate) section: Section<'a>,
     pub(crate) hosts: Option<Vec<String>>,
     pub(crate) upstreams: Option<Vec<Upstream>>,
     pub(crate) cookies: Option<Cookies>,
-    /// Index of the provider.
+    /// The index of the provider.
     pub(crate) identity_provider: Option<usize>,
     pub(crate) app: Option<App>,
 }
 
-/// Every app, in the file's order.
+/// Reads all apps, in the order of the file.
 pub(crate) fn apps<'a>(root: &Section<'a>, providers: &[ReadProvider<'_>]) -> Vec<ReadApp<'a>> {
     let table = root.open_section("apps");
     if table.is_empty() {
@@ -120,7 +120,7 @@ fn app<'a>(name: &str, section: Section<'a>, providers: &[ReadProvider<'_>]) -> 
     read
 }
 
-/// Everything that no other app has to be compared with.
+/// Reads all keys that need no comparison with other apps.
 fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Option<App> {
     let section = &read.section;
     let provider = read.identity_provider.and_then(|index| providers.get(index));
@@ -132,7 +132,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     });
     let endpoints = endpoints(section);
     let provider = provider.and_then(|read| read.provider.as_ref());
-    if let (Some(Some(webhook)), Some(provider)) = (&endpoints.fusionauth_webhook, provider) {
+    if let (Some(Some(webhook)), Some(provider)) = (&endpoints.webhook, provider) {
         fusionauth_webhook::check(section, webhook, provider);
     }
     let token_parameters =
@@ -163,7 +163,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
         user: endpoints.user?,
         logout: endpoints.logout?,
         backchannel_logout: endpoints.backchannel_logout?,
-        fusionauth_webhook: endpoints.fusionauth_webhook?,
+        webhook: endpoints.webhook?,
         cookies: read.cookies.clone()?,
         identity_headers: identity_headers?,
         max_identity_header_size: max_identity_header_size?,
@@ -177,7 +177,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     })
 }
 
-/// The index of the app's provider, which need not be named where there is only one.
+/// Returns the index of the app's provider. The file need not name the provider if there is only one.
 fn identity_provider(section: &Section<'_>, providers: &[ReadProvider<'_>]) -> Option<usize> {
     let names: Vec<&str> = providers.iter().map(|provider| provider.name).collect();
     let hint = format!("write one of {}", list(&names));
@@ -185,7 +185,7 @@ fn identity_provider(section: &Section<'_>, providers: &[ReadProvider<'_>]) -> O
         let name = item.text("a string", &hint)?;
         match names.iter().position(|known| *known == name) {
             Some(index) => Some(index),
-            // That there are none at all has been said already.
+            // Another error already says that there are no providers.
             None if names.is_empty() => None,
             None => item.fault(format!("there is no identity provider {}", quote(name)), hint.as_str()),
         }
@@ -198,7 +198,7 @@ fn identity_provider(section: &Section<'_>, providers: &[ReadProvider<'_>]) -> O
     }
 }
 
-/// The registration of the app at its provider: its client, and whose tokens are taken.
+/// The registration of the app at its provider: its client, and the tokens that the app accepts.
 struct Registration {
     client_id: String,
     client_secret: Option<Secret>,
@@ -230,7 +230,7 @@ fn registration(section: &Section<'_>, provider: Option<&ReadProvider<'_>>) -> O
     })
 }
 
-/// Refuses an app without a secret where the provider's `client_auth` needs one, and with one where it does not.
+/// Reports a missing secret if the provider's `client_auth` needs one, and a needless secret if it does not.
 fn check_client(
     section: &Section<'_>,
     provider: &ReadProvider<'_>,
@@ -263,7 +263,7 @@ fn check_client(
     }
 }
 
-/// A string or a list.
+/// Reads a string or a list of strings.
 fn audience(item: &Item<'_>) -> Option<Vec<String>> {
     const HINT: &str =
         "write a string or a list of strings, or leave the key out for the client's own tokens";

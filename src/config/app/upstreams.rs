@@ -1,4 +1,4 @@
-//! `upstreams` of `[apps.*]`, and the tables on how they are reached: `upstream_tls`, `timeouts`, `health_check`.
+//! `upstreams` of `[apps.*]`, and the tables about the connections to them: `upstream_tls`, `timeouts`, `health_check`.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,15 +19,15 @@ pub struct Upstream {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// It is spoken to over TLS.
+    /// If true, connections use TLS.
     pub tls: bool,
-    /// It is spoken to in HTTP/2 without TLS, with prior knowledge (RFC 9113 section 3.3). Never together with
-    /// `tls`.
+    /// If true, connections use HTTP/2 without TLS, with prior knowledge (RFC 9113 section 3.3). It is never true
+    /// together with `tls`.
     pub h2c: bool,
 }
 
 impl fmt::Display for Upstream {
-    /// The URL, as the file writes it.
+    /// Writes the URL in the form that the file uses.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self {
             Self { tls: true, .. } => "https",
@@ -38,14 +38,14 @@ impl fmt::Display for Upstream {
     }
 }
 
-/// `[apps.NAME.upstream_tls]`. There is no setting that verifies nothing.
+/// `[apps.NAME.upstream_tls]`. No setting can switch the verification off.
 #[derive(Debug, Clone)]
 pub struct UpstreamTls {
-    /// The authorities that certify the upstreams; `None`: the machine's.
+    /// The authorities that certify the upstreams. `None` means the machine's authorities.
     pub ca: Option<Authorities>,
-    /// The name that their certificates are for; `None`: the host of the upstream's URL.
+    /// The name that the upstreams' certificates must have. `None` means the host of the upstream's URL.
     pub server_name: Option<String>,
-    /// They are offered HTTP/2 by ALPN (RFC 9113 section 3.2).
+    /// If true, Portcullis offers the upstreams HTTP/2 by ALPN (RFC 9113 section 3.2).
     pub http2: bool,
 }
 
@@ -58,22 +58,22 @@ impl Default for UpstreamTls {
 /// `[apps.NAME.timeouts]`.
 #[derive(Debug, Clone)]
 pub struct Timeouts {
-    /// For the TCP and TLS handshakes with an upstream.
+    /// The longest time for the TCP and TLS handshakes with an upstream.
     pub connect: Duration,
-    /// Until the app's response head.
+    /// The longest time until the head of the app's answer.
     pub response: Duration,
-    /// Between two reads or writes of a body, an event stream or a WebSocket.
+    /// The longest time between two reads or writes of a body, an event stream or a WebSocket.
     pub idle: Duration,
 }
 
-/// `[apps.NAME.health_check]`: matters where there are several upstreams.
+/// `[apps.NAME.health_check]`. It matters if there are several upstreams.
 #[derive(Debug, Clone)]
 pub struct HealthCheck {
-    /// Time between two checks.
+    /// The time between two checks.
     pub interval: Duration,
-    /// For one check.
+    /// The longest time for one check.
     pub timeout: Duration,
-    /// `GET` this path and expect 2xx or 3xx; `None`: a TCP connect suffices.
+    /// The path for `GET`, whose answer must be 2xx or 3xx. `None` means that a TCP connection suffices.
     pub path: Option<String>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn upstreams(section: &Section<'_>) -> Option<Vec<Upstream>> {
     )
 }
 
-/// `http://host[:port]`, `https://host[:port]` or `h2c://host[:port]`.
+/// Reads `http://host[:port]`, `https://host[:port]` or `h2c://host[:port]`.
 fn upstream(item: &Item<'_>) -> Option<Upstream> {
     let text = item.text("a URL", "write a URL such as `\"http://127.0.0.1:3001\"`")?;
     or_fault(item, parse_upstream(text))
@@ -97,7 +97,8 @@ fn parse_upstream(text: &str) -> Result<Upstream, Fault> {
     const HINT: &str = "write scheme, host and port alone, such as `\"http://127.0.0.1:3001\"`";
     let h2c = text.get(..H2C.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(H2C));
     let url = match text.get(H2C.len()..).filter(|_| h2c) {
-        // A scheme that the standard for URLs does not know would have its host read by laxer rules.
+        // The URL parser does not know the scheme `h2c`, and would read its host by less strict rules. So it gets
+        // `http`.
         Some(rest) => parse_http_shown(text, &format!("http://{rest}"), HINT)?,
         None => parse_http(text, HINT)?,
     };

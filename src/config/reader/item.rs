@@ -1,11 +1,11 @@
-//! One value on its way to its type.
+//! A value of the file that is being read.
 
 use crate::config::problem::Problem;
 use crate::config::quoting::quote;
 use crate::config::reader::report::Report;
 use crate::config::toml_tree::{Node, Value};
 
-/// A value with the path of its key. A reader that returns `None` has said why.
+/// A value with the path of its key. A reader that returns `None` has reported the reason.
 pub(crate) struct Item<'a> {
     pub(super) path: String,
     pub(super) node: &'a Node,
@@ -21,7 +21,7 @@ impl<'a> Item<'a> {
         &self.node.value
     }
 
-    /// Says what is wrong with this value, and what to write instead.
+    /// Reports the fault of this value, and says what to write instead.
     pub(crate) fn fault<T>(&self, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.report.problem(self.describe(message.into(), hint.into()));
         None
@@ -35,7 +35,7 @@ impl<'a> Item<'a> {
         Problem::new(self.path.clone(), Some(self.node.line), message, hint)
     }
 
-    /// Says that another type is expected; shows the value where it is short.
+    /// Reports that another type is expected. It shows the value if the value is short.
     pub(crate) fn wrong_type<T>(&self, expected: &str, hint: &str) -> Option<T> {
         let value = self.value();
         match value.literal() {
@@ -52,7 +52,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// An integer within bounds.
+    /// Reads an integer within bounds.
     pub(crate) fn integer(&self, least: i64, most: i64) -> Option<i64> {
         match self.value() {
             Value::Integer(number) if (least..=most).contains(number) => Some(*number),
@@ -67,7 +67,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The elements of a list, each with its own path.
+    /// Returns the elements of a list. Each has its own path.
     pub(crate) fn list(&self, hint: &str) -> Option<Vec<Item<'a>>> {
         match self.value() {
             Value::List(nodes) => Some(
@@ -85,7 +85,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Reads every element and refuses duplicates; `None` if any of them is wrong.
+    /// Reads every element and refuses duplicates. Returns `None` if any element is wrong.
     pub(crate) fn each<T: PartialEq>(
         &self,
         hint: &str,
@@ -108,7 +108,7 @@ impl<'a> Item<'a> {
         sound.then_some(found)
     }
 
-    /// As [`Self::each`], with at least one element.
+    /// Does the same as [`Self::each`], but requires at least one element.
     pub(crate) fn some<T: PartialEq>(
         &self,
         hint: &str,
@@ -121,7 +121,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// `true` or `false`.
+/// Reads `true` or `false`.
 pub(crate) fn boolean(item: &Item<'_>) -> Option<bool> {
     match item.value() {
         Value::Boolean(boolean) => Some(*boolean),

@@ -1,4 +1,4 @@
-//! The findings so far, over the whole file.
+//! The findings about the whole file.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -9,25 +9,25 @@ use crate::config::problem::Problem;
 use crate::config::source_files::{Files, Fingerprint, fingerprint};
 use crate::system::file::Unreadable;
 
-/// Problems and warnings, in the order in which they are found.
+/// Problems and warnings, in the order in which they were found.
 pub(crate) struct Report<'a> {
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     seen: RefCell<Vec<Seen>>,
     files: RefCell<Files>,
-    /// Relative paths of files start here.
+    /// The directory to which paths of files are relative.
     pub(crate) directory: &'a Path,
     #[cfg(test)]
     keys: RefCell<Vec<Key>>,
 }
 
-/// A value that the file only refers to, as a digest.
+/// The digest of a value that the file only names.
 pub(crate) struct Seen {
-    /// Its key's path.
+    /// The path of its key.
     pub(crate) key: String,
-    /// SHA-256 of it.
+    /// The SHA-256 digest of the value.
     pub(crate) digest: Fingerprint,
-    /// Not even where it comes from is shown.
+    /// If true, messages do not even show the source of the value.
     pub(crate) is_secret: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Seen {
 #[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
-    /// Such as `apps.*.routes[].path`.
+    /// The path, such as `apps.*.routes[].path`.
     pub(crate) path: String,
     /// The default as TOML, or in words.
     pub(crate) default: &'static str,
@@ -46,7 +46,7 @@ impl<'a> Report<'a> {
         Self::after(directory, Files::default())
     }
 
-    /// The same where some files have been read already.
+    /// Makes a report for which some files have already been read.
     pub(crate) fn after(directory: &'a Path, files: Files) -> Self {
         Self {
             problems: RefCell::default(),
@@ -67,7 +67,7 @@ impl<'a> Report<'a> {
         self.warnings.borrow_mut().push(warning);
     }
 
-    /// Adds a hint to the problem that was found at a key, or else warns of it.
+    /// Adds a hint to the problem at a key. If there is no such problem, adds a warning.
     pub(crate) fn remark(&self, key: &str, line: usize, message: String, hint: &str) {
         let mut problems = self.problems.borrow_mut();
         match problems.iter_mut().find(|problem| problem.key == key) {
@@ -76,17 +76,17 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Tells whether a secret was read at a key.
+    /// Returns true if a secret was read at a key.
     pub(crate) fn is_secret(&self, key: &str) -> bool {
         self.seen.borrow().iter().any(|seen| seen.is_secret && seen.key == key)
     }
 
-    /// Notes a secret that was read.
+    /// Records a secret that was read.
     pub(crate) fn secret(&self, key: &str, text: &str) {
         self.see(key, text.as_bytes(), true);
     }
 
-    /// Notes the contents of the file that a key names.
+    /// Records the contents of the file that a key names.
     pub(crate) fn contents(&self, key: &str, contents: &[u8]) {
         self.see(key, contents, false);
     }
@@ -101,18 +101,18 @@ impl<'a> Report<'a> {
         self.files.borrow_mut().read(&self.directory.join(path))
     }
 
-    /// Takes out the values and the files that were read.
+    /// Takes the recorded values and files out of the report.
     pub(crate) fn take_seen(&self) -> (Vec<Seen>, Files) {
         (self.seen.take(), self.files.take())
     }
 
-    /// Notes a key that the code reads.
+    /// Records a key that the code reads.
     #[cfg(test)]
     pub(super) fn key(&self, path: String, default: &'static str) {
         self.keys.borrow_mut().push(Key { path, default });
     }
 
-    /// Problems and warnings in the file's order.
+    /// Returns problems and warnings in the order of the file.
     pub(crate) fn finish(self) -> (Vec<Problem>, Vec<Problem>) {
         let mut problems = self.problems.into_inner();
         let mut warnings = self.warnings.into_inner();

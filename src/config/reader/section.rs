@@ -1,4 +1,4 @@
-//! A table that is being read. A key that nobody has read when the table is dropped is unknown.
+//! A table that is being read. When it is dropped, it reports every key that nobody has read as unknown.
 
 use std::cell::RefCell;
 
@@ -15,10 +15,10 @@ pub(crate) struct Section<'a> {
     pattern: String,
     line: usize,
     entries: &'a [Entry],
-    /// The table is of a wrong type and has been complained about: nothing in it is missing.
+    /// The table has a wrong type, which is already reported. So no missing key is reported.
     broken: bool,
     known: RefCell<Vec<&'static str>>,
-    /// The table's keys are names that the user chooses.
+    /// The user chooses the names of the table's keys.
     open: bool,
     report: &'a Report<'a>,
 }
@@ -28,7 +28,7 @@ impl<'a> Section<'a> {
         Self::new(report, String::new(), String::new(), 1, entries)
     }
 
-    /// The same table, of which only a part is read: keys that nobody reads are no fault.
+    /// Returns the table for reading a part of it. Keys that nobody reads are then not reported.
     pub(crate) fn in_part(mut self) -> Self {
         self.open = true;
         self
@@ -38,7 +38,7 @@ impl<'a> Section<'a> {
         Self { path, pattern, line, entries, broken: false, known: RefCell::default(), open: false, report }
     }
 
-    /// A key without which nothing works.
+    /// Reads a key that the file must have.
     pub(crate) fn required<T>(
         &self,
         name: &'static str,
@@ -52,7 +52,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A key with a default, which is TOML and read like a value of the file.
+    /// Reads a key with a default. The default is TOML, and is read like a value of the file.
     pub(crate) fn defaulted<T>(
         &self,
         name: &'static str,
@@ -66,7 +66,8 @@ impl<'a> Section<'a> {
         read(&Item { path: self.child(name), node: &node, report: self.report })
     }
 
-    /// A key that may be left out; `default` says in words what happens then. `None` if it is wrong.
+    /// Reads a key that may be left out. `default` describes in words what then applies. Returns `None` if the value is
+    /// wrong.
     #[expect(
         clippy::option_option,
         reason = "the outer one is `wrong, and reported`, the inner one `left out`"
@@ -83,7 +84,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A table with fixed keys; empty where it is left out.
+    /// Returns a table with fixed keys. It is empty if the file leaves it out.
     pub(crate) fn section(&self, name: &'static str) -> Section<'a> {
         self.known.borrow_mut().push(name);
         let pattern = join(&self.pattern, name);
@@ -93,14 +94,14 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A table whose keys the user chooses.
+    /// Returns a table with keys that the user chooses.
     pub(crate) fn open_section(&self, name: &'static str) -> Section<'a> {
         let mut section = self.section(name);
         section.open = true;
         section
     }
 
-    /// The tables in this one, each under the name that the user chose.
+    /// Returns the tables in this table, each with the name that the user chose.
     pub(crate) fn named(&self) -> Vec<(&'a str, Section<'a>)> {
         self.entries
             .iter()
@@ -111,7 +112,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// The values in this table, each under the name that the user chose.
+    /// Returns the values in this table, each with the name that the user chose.
     pub(crate) fn values(&self) -> Vec<(&'a str, Item<'a>)> {
         self.entries
             .iter()
@@ -123,7 +124,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// A list of tables, written as `[[name]]`.
+    /// Returns a list of tables, written as `[[name]]`.
     pub(crate) fn sections(&self, name: &'static str) -> Vec<Section<'a>> {
         self.known.borrow_mut().push(name);
         let pattern = format!("{}[]", join(&self.pattern, name));
@@ -137,7 +138,7 @@ impl<'a> Section<'a> {
             .collect()
     }
 
-    /// Tells whether the file has the key.
+    /// Returns true if the file has the key.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }
@@ -146,7 +147,7 @@ impl<'a> Section<'a> {
         self.entries.is_empty() && !self.broken
     }
 
-    /// Says what is wrong with a key of this table, or with its absence.
+    /// Reports the fault of a key of this table, or its absence.
     pub(crate) fn fault_at<T>(
         &self,
         name: &str,
@@ -161,7 +162,7 @@ impl<'a> Section<'a> {
         self.report.warning(self.describe(name, message.into(), hint.into()));
     }
 
-    /// Says what is wrong with the table as a whole.
+    /// Reports a fault of the whole table.
     pub(crate) fn fault_here<T>(&self, message: impl Into<String>, hint: impl Into<String>) -> Option<T> {
         self.report.problem(self.describe_here(message.into(), hint.into()));
         None
@@ -171,7 +172,7 @@ impl<'a> Section<'a> {
         self.report.warning(self.describe_here(message.into(), hint.into()));
     }
 
-    /// The full path of a key of this table.
+    /// Returns the full path of a key of this table.
     pub(crate) fn child(&self, name: &str) -> String {
         join(&self.path, name)
     }
@@ -199,7 +200,7 @@ impl<'a> Section<'a> {
         self.entry(name).map(|node| Item { path: self.child(name), node, report: self.report })
     }
 
-    /// Notes a key for the comparison with the documentation.
+    /// Records a key for the comparison with the documentation.
     #[cfg_attr(
         not(test),
         expect(clippy::unused_self, reason = "only tests compare keys with the documentation")
@@ -229,7 +230,7 @@ impl<'a> Section<'a> {
 }
 
 impl Drop for Section<'_> {
-    /// Reports every key that nobody has asked for. Its value is not shown: it may be a secret under a misspelt name.
+    /// Reports every key that nobody has read. It does not show the value, which may be a secret under a misspelt name.
     fn drop(&mut self) {
         if self.open {
             return;
@@ -238,7 +239,7 @@ impl Drop for Section<'_> {
         for entry in self.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
             let hint = match nearest(&entry.key, &known) {
                 Some(name) => format!("did you mean `{name}`?"),
-                // What follows a header belongs to that table, also where it was meant for the one before.
+                // All lines after a header belong to its table, even if the user meant them for the table before.
                 None if !self.path.is_empty() => format!(
                     "remove it, or move it above the header of `{}` if it is another table's; known here: {}",
                     self.path,
@@ -251,7 +252,7 @@ impl Drop for Section<'_> {
     }
 }
 
-/// A key path, with names quoted where TOML wants it.
+/// Returns the path of a key. Names are quoted if TOML requires it.
 pub(crate) fn join(path: &str, name: &str) -> String {
     let name = if name.is_empty()
         || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte))

@@ -6,31 +6,32 @@ use crate::config::reader::Section;
 use crate::config::values::duration::duration;
 use crate::config::values::size::size;
 
-/// `[server.limits]`: every one has a default, none can be 0.
+/// `[server.limits]`. Every limit has a default, and no limit can be 0.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// For the whole request head, from its first byte (also: for a fresh connection's first byte).
+    /// The longest time for a whole request head from its first byte, and for the first byte of a new connection.
     pub header_timeout: Duration,
-    /// Bytes per second that an upload must reach, averaged over 10 s.
+    /// The least number of bytes per second in an upload, averaged over 10 s.
     pub body_min_rate: u64,
     /// The time that a connection may stay idle between two requests.
     pub keep_alive_timeout: Duration,
-    /// Bytes of a request head; beyond it: 431.
+    /// The largest size of a request head, in bytes. A larger one gets 431.
     pub max_header_size: usize,
-    /// Connections at once. Beyond it, one that waits for its next request makes room; where none does, the fresh one
-    /// is closed.
+    /// The largest number of connections at once. If there are more, a connection that waits for its next request is
+    /// closed. If no connection waits, the new one is closed.
     pub max_connections: usize,
-    /// For a login's whole body.
+    /// The longest time for the whole body of a login.
     pub login_body_timeout: Duration,
-    /// Bytes of a login's body; beyond it: 413.
+    /// The largest size of the body of a login, in bytes. A larger one gets 413.
     pub max_login_body_size: usize,
-    /// Verified tokens that are remembered, over all apps. Should exceed the number of live sessions.
+    /// The largest number of verified tokens that are remembered, over all apps. It should exceed the number of live
+    /// sessions.
     pub verified_tokens: usize,
-    /// Logins of one user name that may wait for each other; beyond it: 429.
+    /// The largest number of logins of one user name that may wait for each other. Further logins get 429.
     pub max_waiting_logins: usize,
-    /// Failed logins of one user name from one address, beyond which each further one has to wait: 429.
+    /// The largest number of failed logins of one user name from one address. Further logins have to wait and get 429.
     pub failed_logins_per_name: u32,
-    /// The same for one address, over all user names.
+    /// The largest number of failed logins from one address, over all user names.
     pub failed_logins_per_address: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The listeners of `[server]`: public ones, and the admin listener.
+//! The listeners of `[server]`: the public listeners and the admin listener.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,17 +7,18 @@ use crate::config::reader::{Item, Section};
 use crate::config::toml_tree::Value;
 use crate::config::values::network::{overlap, socket_address};
 
-/// The admin listener's address unless the file says otherwise.
+/// The default address of the admin listener.
 const ADMIN_LISTEN: &str = "\"127.0.0.1:9090\"";
 
-/// The addresses of public listeners.
+/// Reads the addresses of public listeners.
 pub(crate) fn addresses(item: &Item<'_>) -> Option<Vec<SocketAddr>> {
     let listen = item
         .each("write addresses such as `[\"127.0.0.1:8080\"]`", |item| socket_address(item).map(Listener))?;
     Some(listen.into_iter().map(|listener| listener.0).collect())
 }
 
-/// An address that equals another only where both cannot be listened to: two of port 0 can.
+/// An address of a listener. Two addresses are equal if only one of them can be opened. Two addresses with port 0 can
+/// both be opened.
 struct Listener(SocketAddr);
 
 impl PartialEq for Listener {
@@ -26,7 +27,7 @@ impl PartialEq for Listener {
     }
 }
 
-/// `server.admin_listen` without a look at anything else.
+/// Reads only `server.admin_listen`.
 #[expect(
     clippy::option_option,
     reason = "the outer one is `wrong, and reported`, the inner one `no listener`"
@@ -35,7 +36,7 @@ pub(crate) fn admin_listen_alone(root: &Section<'_>) -> Option<Option<SocketAddr
     admin_listen(&root.section("server").in_part())
 }
 
-/// `server.admin_listen`; the inner `None`: there is no such listener.
+/// Reads `server.admin_listen`. An inner `None` means that there is no such listener.
 #[expect(
     clippy::option_option,
     reason = "the outer one is `wrong, and reported`, the inner one `no listener`"
@@ -74,8 +75,9 @@ fn admin_address(item: &Item<'_>) -> Option<Option<SocketAddr>> {
     }
 }
 
-/// Returns true where strangers may reach it: it stands for all addresses of the machine, or is none of a private
-/// network (RFC 1918, RFC 6598, RFC 4193), of a link or of this machine.
+/// Returns true if strangers may reach the address. This is so for an address that stands for all addresses of the
+/// machine. It is also so for any address outside private networks (RFC 1918, RFC 6598, RFC 4193), link-local networks
+/// and this machine.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -88,14 +90,14 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// Refuses listeners that would fight for one port.
+/// Reports listeners that cannot both open their port.
 pub(crate) fn check_listeners(
     section: &Section<'_>,
     public: &[(&'static str, SocketAddr)],
     admin: Option<SocketAddr>,
 ) {
     for (index, (key, one)) in public.iter().enumerate() {
-        // Equal ones of one list have been refused with it.
+        // Equal addresses within one list are already reported.
         let is_reported = |other: &(&str, SocketAddr)| other.0 == *key && other.1 == *one;
         let mut earlier = public.iter().take(index);
         if let Some((_, other)) = earlier.find(|other| !is_reported(other) && overlap(*one, other.1)) {

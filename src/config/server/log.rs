@@ -7,22 +7,22 @@ use crate::config::values::word;
 /// `[server.log]`.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// Lines for people or for machines.
+    /// The format of the lines: for people or for machines.
     pub format: LogFormat,
-    /// A `tracing` filter directive, such as `info` or `portcullis=debug`.
+    /// A `tracing` filter, such as `info` or `portcullis=debug`.
     pub level: String,
-    /// Which requests have a line.
+    /// The requests that get a line.
     pub access: AccessLog,
 }
 
-/// The requests that the access log has.
+/// The requests that get a line in the access log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccessLog {
-    /// None.
+    /// No requests.
     Off,
-    /// Those that were answered with a problem.
+    /// Requests that were answered with a problem.
     Refused,
-    /// All.
+    /// All requests.
     All,
 }
 
@@ -31,7 +31,7 @@ pub enum AccessLog {
 pub enum LogFormat {
     /// One line of text.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -52,7 +52,7 @@ fn log_level(item: &Item<'_>) -> Option<String> {
     const HINT: &str = "write `\"error\"`, `\"warn\"`, `\"info\"`, `\"debug\"`, `\"trace\"`, `\"off\"`, \
                         or directives such as `\"info,portcullis=debug\"`";
     let text = item.text("a log level", HINT)?;
-    // A bare word that is no level would be taken for the name of a module.
+    // A word that is not a level would be taken for the name of a module.
     let is_bare_word = !text.contains(['=', '[', ':']) && !text.contains(',');
     let is_level = ["error", "warn", "info", "debug", "trace", "off"].contains(&text);
     if (is_bare_word && !is_level) || tracing_subscriber::EnvFilter::try_new(text).is_err() {

@@ -22,57 +22,57 @@ use crate::config::values::network::trusted_network;
 /// `[server]`.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Browsers connect here without TLS. May be empty where `listen_tls` is not.
+    /// The addresses where browsers connect without TLS. The list may be empty if `listen_tls` is not empty.
     pub listen: Vec<SocketAddr>,
-    /// Browsers connect here with TLS. Empty: TLS ends elsewhere, or nowhere.
+    /// The addresses where browsers connect with TLS. If the list is empty, TLS ends elsewhere, or there is no TLS.
     pub listen_tls: Vec<SocketAddr>,
-    /// `[server.tls]`; `None` where `listen_tls` is empty.
+    /// `[server.tls]`. It is `None` if `listen_tls` is empty.
     pub tls: Option<Tls>,
-    /// `/livez`, `/readyz` and `/metrics`. `None`: `admin_listen = false`.
+    /// The address of the admin listener. `None` means `admin_listen = false`.
     pub admin_listen: Option<SocketAddr>,
-    /// The token that a caller of `POST /sessions/revoke` must show; `None`: nobody can call it.
+    /// The token that a caller of `POST /sessions/revoke` must show. With `None`, nobody can call it.
     pub admin_token: Option<Secret>,
-    /// Peers whose `X-Forwarded-*` and `Forwarded` are believed.
+    /// The peers whose `X-Forwarded-*` and `Forwarded` are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Worker threads; default: one for each core.
+    /// The number of worker threads. The default is one for each core.
     pub worker_threads: usize,
-    /// The file and those of its secrets are looked at, and read again when they change.
+    /// If true, the file and the files that it names are watched, and read again when they change.
     pub watch_config: bool,
-    /// Another process may ask for the listening sockets at this path; `None`: there is no such path.
+    /// The socket where another process may ask for the listening sockets. `None` means that there is no such socket.
     pub upgrade_socket: Option<PathBuf>,
-    /// The time for which a stop goes on accepting connections while `/readyz` says no.
+    /// During a stop, the process still accepts connections for this time, while `/readyz` says 503.
     pub shutdown_delay: Duration,
-    /// The time for which a stop waits for requests in flight.
+    /// The longest time that a stop waits for requests in flight.
     pub shutdown_grace: Duration,
     /// `[server.limits]`.
     pub limits: Limits,
-    /// Names by which the admin listener is asked, beside addresses and `localhost`; in lower case.
+    /// Names of the admin listener besides addresses and `localhost`, in lower case.
     pub admin_hosts: Vec<String>,
     /// `[log]`.
     pub log: Log,
-    /// `[server.tracing]`; `None`: there are no traces.
+    /// `[server.tracing]`. `None` means that there are no traces.
     pub tracing: Option<Tracing>,
 }
 
-/// Bytes of a Unix socket's path (unix(7)), less the four of the name under which it is made.
+/// The largest size of a Unix socket's path in bytes (unix(7)), less four for the ending `.new` with which it is made.
 const LONGEST_SOCKET_PATH: usize = 103;
 
-/// Bytes of an admin token.
+/// The least size of an admin token, in bytes.
 const MIN_ADMIN_TOKEN: usize = 16;
 
-/// The server as far as it could be read, for the checks that look at the whole file.
+/// The server for the checks that look at the whole file. Parts that could not be read are `None`.
 pub(crate) struct ReadServer<'a> {
     pub(crate) section: Section<'a>,
     pub(crate) listen: Option<Vec<SocketAddr>>,
     pub(crate) listen_tls: Option<Vec<SocketAddr>>,
-    /// `None` as well where there is to be none.
+    /// The admin listener. It is also `None` if the file wants no such listener.
     pub(crate) admin_listen: Option<SocketAddr>,
-    /// `None` as well without a TLS listener.
+    /// `[server.tls]`. It is also `None` if there is no TLS listener.
     pub(crate) tls: Option<ReadTls<'a>>,
     pub(crate) server: Option<Server>,
 }
 
-/// `[server]`.
+/// Reads `[server]`.
 pub(crate) fn server<'a>(root: &Section<'a>) -> ReadServer<'a> {
     let section = root.section("server");
     let listen_tls = section.defaulted("listen_tls", "[]", addresses);
@@ -88,7 +88,7 @@ pub(crate) fn server<'a>(root: &Section<'a>) -> ReadServer<'a> {
     check_listeners(&section, &public.chain(public_tls).collect::<Vec<_>>(), admin_listen.flatten());
     let tls = tls(&section, has_tls);
     let server = rest(&section, admin_listen).and_then(|rest| {
-        // With a listener that is wrong there is no telling what was meant.
+        // If a listener is wrong, nobody can know what the user meant.
         let tls = tls.as_ref().map(|read| read.tls.clone());
         Some(Server {
             listen: listen.clone()?,
@@ -100,7 +100,7 @@ pub(crate) fn server<'a>(root: &Section<'a>) -> ReadServer<'a> {
     ReadServer { section, listen, listen_tls, admin_listen: admin_listen.flatten(), tls, server }
 }
 
-/// All but the public listeners.
+/// Reads all keys except the public listeners and their TLS settings.
 #[expect(
     clippy::option_option,
     reason = "the outer one is `wrong, and reported`, the inner one `no listener`"
@@ -158,7 +158,7 @@ fn rest(section: &Section<'_>, admin_listen: Option<Option<SocketAddr>>) -> Opti
     })
 }
 
-/// Relative to the configuration's own directory, as the files of secrets.
+/// Reads the path of the socket, which is relative to the configuration's directory, as the files of secrets are.
 fn upgrade_socket(item: &Item<'_>) -> Option<PathBuf> {
     const HINT: &str = "write a path in a directory of its own, such as `\"/run/portcullis/upgrade.sock\"`";
     let text = item.text("a path", HINT)?;

@@ -1,5 +1,5 @@
-//! `[server.tls]`: certificates and what else TLS listeners need. The files are looked at here, so that `check` finds
-//! what a start would.
+//! `[server.tls]`: the certificates and the other settings of TLS listeners. The files are read here, so that `check`
+//! finds the same errors as a start.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,37 +12,38 @@ use crate::config::values::word;
 use crate::system::clock::{Clock, SystemClock};
 use crate::tls::{Certificate, CertificateFiles};
 
-/// `[server.tls]`: what `listen_tls` speaks.
+/// `[server.tls]`: the settings of `listen_tls`.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// At least one. The first one that is for a name is shown to whoever asks for it.
+    /// The certificates. There is at least one. A client asks for a name, and gets the first certificate that is for
+    /// this name.
     pub certificates: Vec<CertificateFiles>,
-    /// The oldest version that is spoken.
+    /// The oldest version that clients may use.
     pub min_version: TlsVersion,
-    /// Requests without TLS are redirected to `https` at this port; `None`: they are served.
+    /// Requests without TLS are redirected to `https` at this port. With `None`, they are served.
     pub redirect_port: Option<u16>,
-    /// `max-age` of `Strict-Transport-Security` (RFC 6797); `None`: no such header.
+    /// `max-age` of `Strict-Transport-Security` (RFC 6797). With `None`, there is no such header.
     pub hsts: Option<Duration>,
 }
 
 /// A version of TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// RFC 5246.
+    /// TLS 1.2 (RFC 5246).
     Tls12,
-    /// RFC 8446.
+    /// TLS 1.3 (RFC 8446).
     Tls13,
 }
 
-/// The table as far as it could be read, for the checks that look at the whole file.
+/// The table for the checks that look at the whole file.
 pub(crate) struct ReadTls<'a> {
     section: Section<'a>,
-    /// `None`: something is wrong, and reported.
+    /// The settings. `None` means that something is wrong and reported.
     pub(crate) tls: Option<Tls>,
     certificates: Vec<Certificate>,
 }
 
-/// `[server.tls]`, if there are listeners for it.
+/// Reads `[server.tls]`. Returns `None` if there are no listeners for it.
 pub(crate) fn tls<'a>(server: &Section<'a>, has_listener: bool) -> Option<ReadTls<'a>> {
     let is_written = server.has("tls");
     let section = server.section("tls");
@@ -85,7 +86,8 @@ fn certificate(section: &Section<'_>) -> Option<(CertificateFiles, Certificate)>
     let certificate = section.required("certificate", "name a PEM file, such as `\"fullchain.pem\"`", path);
     let key = section.required("key", "name a PEM file, such as `\"privkey.pem\"`", path);
     let files = CertificateFiles { certificate: certificate?, key: key? };
-    // Not noted as a part of what the file says: listeners take renewed ones by themselves.
+    // The contents are not recorded for the comparison of configurations, because listeners load renewed certificates
+    // by themselves.
     let loaded = match Certificate::load(&files, |path| section.report().read(path)) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -102,7 +104,7 @@ fn certificate(section: &Section<'_>) -> Option<(CertificateFiles, Certificate)>
     Some((files, loaded))
 }
 
-/// A path, relative to the configuration's own directory; also in the form of a secret's file.
+/// Reads a path, which is relative to the configuration's directory. The form of a secret's file is also allowed.
 fn path(item: &Item<'_>) -> Option<PathBuf> {
     let text = match item.value() {
         Value::Table(entries) => match entries.as_slice() {
@@ -125,7 +127,7 @@ fn path(item: &Item<'_>) -> Option<PathBuf> {
 }
 
 impl ReadTls<'_> {
-    /// Warns of hosts that no certificate is for.
+    /// Warns about hosts for which there is no certificate.
     pub(crate) fn check_hosts<'h>(&self, app: &Section<'_>, hosts: impl IntoIterator<Item = &'h String>) {
         if self.tls.is_none() {
             return;

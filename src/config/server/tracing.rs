@@ -1,4 +1,4 @@
-//! `[server.tracing]`: where spans are sent, and of how many requests.
+//! `[server.tracing]`: the collector for spans, and the share of requests that are traced.
 
 use http::HeaderName;
 use url::Url;
@@ -14,22 +14,22 @@ use crate::config::values::url::{http, is_confidential};
 /// `[server.tracing]`: OpenTelemetry traces, over OTLP/HTTP with protobuf.
 #[derive(Debug, Clone)]
 pub struct Tracing {
-    /// Spans are posted to this URL, with the path `/v1/traces`.
+    /// The URL to which spans are posted, with the path `/v1/traces`.
     pub endpoint: Url,
-    /// The share of the traces that begin here and are exported: 0 to 1.
+    /// The share of the traces that are exported, of those that begin here: 0 to 1.
     pub sample_ratio: f64,
     /// `service.name` of the resource.
     pub service_name: String,
-    /// Header fields that the collector wants to see with the spans.
+    /// The headers that the collector wants with the spans.
     pub headers: Vec<(HeaderName, Secret)>,
-    /// The authorities that certify the collector; `None`: the machine's.
+    /// The authorities that certify the collector. `None` means the machine's authorities.
     pub ca: Option<Authorities>,
 }
 
-/// The path of traces below the collector's URL, by the OTLP specification.
+/// The path of traces below the collector's URL, as the OTLP specification has it.
 const TRACES: &str = "v1/traces";
 
-/// Headers that frame or describe the message that we write ourselves.
+/// Headers that frame or describe the message. Portcullis writes these itself.
 const OWN_HEADERS: [&str; 8] = [
     "connection",
     "content-encoding",
@@ -41,7 +41,7 @@ const OWN_HEADERS: [&str; 8] = [
     "user-agent",
 ];
 
-/// The inner `None`: there are no traces.
+/// Reads the table. An inner `None` means that there are no traces.
 #[expect(clippy::option_option, reason = "the outer one is `wrong, and reported`, the inner one `off`")]
 pub(crate) fn tracing(server: &Section<'_>) -> Option<Option<Tracing>> {
     let section = server.section("tracing");
@@ -59,7 +59,7 @@ pub(crate) fn tracing(server: &Section<'_>) -> Option<Option<Tracing>> {
     Some(endpoint.map(|endpoint| Tracing { endpoint, sample_ratio, service_name, headers, ca }))
 }
 
-/// The URL of the collector becomes that of its traces.
+/// Reads the URL of the collector and returns the URL for traces.
 fn collector(item: &Item<'_>) -> Option<Url> {
     const HINT: &str = "write the collector's URL alone, such as `\"http://127.0.0.1:4318\"`";
     let mut url = http(item, HINT)?;
@@ -80,7 +80,7 @@ fn collector(item: &Item<'_>) -> Option<Url> {
     Some(url)
 }
 
-/// From 0 to 1.
+/// Reads a number from 0 to 1.
 fn ratio(item: &Item<'_>) -> Option<f64> {
     const HINT: &str = "write a number from `0.0` to `1.0`, without quotes";
     let number = match item.value() {

@@ -1,4 +1,4 @@
-//! Claim paths: `"email"`, `"realm_access.roles"`, or an array of segments where a name has dots.
+//! Claim paths: `"email"`, `"realm_access.roles"`, or a list of names if a name has dots.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use crate::config::toml_tree::Value;
 /// The place of a claim in the JWT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimPath {
-    /// The word `roles`: the list found by `roles_claim`.
+    /// The word `roles`, which means the list that `roles_claim` finds.
     Roles,
-    /// Names from the outermost object inwards.
+    /// The names, from the outermost object to the innermost.
     Segments(Vec<String>),
 }
 
 impl fmt::Display for ClaimPath {
-    /// The path's full name, as it names the property of the user object.
+    /// Returns the full name of the path, which is also its name in the user object.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Roles => formatter.write_str("roles"),
@@ -29,7 +29,7 @@ const HINT: &str = "write the names from the outermost inwards, such as `\"realm
                     or a list of them where a name has dots";
 const DEEPEST: usize = 8;
 
-/// A path in which the word `roles` means the list that `roles_claim` finds.
+/// Reads a path in which the word `roles` means the list that `roles_claim` finds.
 pub(crate) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     let path = literal_claim_path(item)?;
     Some(match path {
@@ -38,7 +38,7 @@ pub(crate) fn claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     })
 }
 
-/// A path in which every word stands for itself.
+/// Reads a path in which no word has a special meaning.
 pub(crate) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     let segments = match item.value() {
         Value::Text(text) => text.split('.').map(str::to_owned).collect(),
@@ -61,11 +61,11 @@ pub(crate) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     Some(ClaimPath::Segments(segments))
 }
 
-/// Finds the notation of another kind of paths. Names of claims do not look like that, so that the claim would never be
-/// found, and nobody would notice.
+/// Returns a message and a hint if the path has the notation of another kind of path. Names of claims do not look like
+/// that. Portcullis would never find the claim, and nobody would notice.
 fn other_notation(segments: &[String], is_dotted: bool) -> Option<(String, &'static str)> {
     let first = segments.first()?;
-    // Said of every value of the file.
+    // `placeholder` warns about these in all values of the file.
     if segments.iter().any(|segment| segment.contains("${") || segment.contains("{{")) {
         return None;
     }

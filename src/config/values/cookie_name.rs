@@ -4,7 +4,7 @@ use crate::config::quoting::quote;
 use crate::config::reader::Item;
 use crate::syntax::header_name::is_token;
 
-/// A token of RFC 6265 section 4.1.1, short enough to leave the cookie's 4,096 bytes to the value.
+/// Reads a token of RFC 6265 section 4.1.1. It is short, so that the value gets most of the cookie's 4,096 bytes.
 pub(crate) fn cookie_name(item: &Item<'_>) -> Option<String> {
     const HINT: &str = "write 1 to 64 letters, digits, `-` or `_`, such as `\"__Host-access_token\"`";
     let text = item.text("a cookie name", HINT)?;

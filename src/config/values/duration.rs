@@ -1,4 +1,4 @@
-//! `"30s"`, `"500ms"`, `"15m"`, `"2h"`, `"30d"`.
+//! Durations: `"30s"`, `"500ms"`, `"15m"`, `"2h"`, `"30d"`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::config::reader::Item;
 
 const HINT: &str = "write a whole number with `ms`, `s`, `m`, `h` or `d`, such as `\"30s\"`";
 
-/// A duration within bounds, which are written like durations of the file.
+/// Reads a duration within bounds. The bounds are written like durations in the file.
 pub(crate) fn duration(item: &Item<'_>, least: &str, most: &str) -> Option<Duration> {
     let text = item.text("a duration", HINT)?;
     let Some(duration) = parse(text) else {

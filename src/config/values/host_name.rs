@@ -1,11 +1,11 @@
-//! Host names as the `Host` header shows them, without the port and, for IPv6 addresses, without brackets.
+//! Host names as in the `Host` header, without the port. IPv6 addresses have no brackets.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::config::quoting::quote;
 use crate::config::reader::Item;
 
-/// A lower-case host name or IP address; an IPv6 address in its canonical form.
+/// Reads a host name or an IP address. Returns the name in lower case, or the IPv6 address in its canonical form.
 pub(crate) fn host(item: &Item<'_>) -> Option<String> {
     let text = item.text("a host name", "write a name such as `\"store.example.com\"`")?;
     match parse(text) {
@@ -16,7 +16,7 @@ pub(crate) fn host(item: &Item<'_>) -> Option<String> {
 
 const EXAMPLE: &str = "write a name such as `\"store.example.com\"`";
 
-/// As [`host`]; the error says what is wrong and what to write instead.
+/// Parses a host. The error has the fault and a correction.
 pub(crate) fn parse(text: &str) -> Result<String, (&'static str, String)> {
     let lower = text.to_ascii_lowercase();
     if let Ok(address) = lower.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>() {
@@ -53,13 +53,14 @@ pub(crate) fn parse(text: &str) -> Result<String, (&'static str, String)> {
     Ok(lower)
 }
 
-/// Proposes a name only if it would be taken: any other text may hold what must not reach a terminal.
+/// Proposes a name only if the name is valid. Any other text may have characters that must not reach a terminal.
 fn instead(name: &str) -> String {
     let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>().is_ok();
     if is_name(name) || is_address { format!("write `\"{name}\"`") } else { String::from(EXAMPLE) }
 }
 
-/// Letters, digits, hyphens and (against RFC 1123, but in use) underscores.
+/// Returns true if the labels have only letters, digits, hyphens and underscores. RFC 1123 forbids underscores, but
+/// they are in use.
 fn is_name(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {
@@ -70,7 +71,7 @@ fn is_name(text: &str) -> bool {
         })
 }
 
-/// Tells whether a request to a host (without brackets) never leaves this machine: `127.0.0.0/8`, `::1`, `localhost`
+/// Returns true if requests to a host (without brackets) never leave this machine: `127.0.0.0/8`, `::1`, `localhost`
 /// (RFC 6761 section 6.3).
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.trim_end_matches('.').to_ascii_lowercase();

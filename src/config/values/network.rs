@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::config::quoting::quote;
 use crate::config::reader::Item;
 
-/// An IP address with a port; port 0 lets the system choose.
+/// Reads an IP address with a port. With port 0, the system chooses a port.
 pub(crate) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
     const HINT: &str = "write an IP address and a port, such as `\"127.0.0.1:8080\"`, `\"0.0.0.0:8080\"` or `\"[::1]:8080\"`";
     let text = item.text("an address", HINT)?;
@@ -17,7 +17,7 @@ pub(crate) fn socket_address(item: &Item<'_>) -> Option<SocketAddr> {
     }
 }
 
-/// A network in CIDR notation, or a single address; never everybody.
+/// Reads a network in CIDR notation, or a single address. A network that contains every address is refused.
 pub(crate) fn trusted_network(item: &Item<'_>) -> Option<IpNet> {
     const HINT: &str = "write the networks of your own proxies, such as `\"10.1.0.0/16\"` or `\"192.0.2.7\"`";
     let text = item.text("a network", HINT)?;
@@ -43,7 +43,7 @@ pub(crate) fn trusted_network(item: &Item<'_>) -> Option<IpNet> {
     Some(network)
 }
 
-/// `/0`, also of IPv4 in its mapped form.
+/// Returns true for `/0`, also for IPv4's `/0` in its IPv4-mapped form.
 fn is_everybody(network: &IpNet) -> bool {
     let mapped = match network {
         IpNet::V6(network) => network.addr().to_ipv4_mapped().is_some() && network.prefix_len() <= 96,
@@ -52,7 +52,7 @@ fn is_everybody(network: &IpNet) -> bool {
     network.prefix_len() == 0 || mapped
 }
 
-/// Wider than `10.0.0.0/8` and `fc00::/7`, so that a few of them are everybody.
+/// Returns true for a network wider than `10.0.0.0/8` or `fc00::/7`. A few such networks would contain every address.
 fn is_half_the_world(network: &IpNet) -> bool {
     match network {
         IpNet::V4(network) => network.prefix_len() < 8,
@@ -63,7 +63,7 @@ fn is_half_the_world(network: &IpNet) -> bool {
     }
 }
 
-/// Tells whether two listeners would fight for one port. Port 0 never does; `[::]` takes IPv4 as well.
+/// Returns true if two listeners cannot both open their port. With port 0 they always can. `[::]` also takes IPv4.
 pub(crate) fn overlap(left: SocketAddr, right: SocketAddr) -> bool {
     let covers = |wide: IpAddr, narrow: IpAddr| wide.is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4());
     left.port() == right.port()

@@ -1,4 +1,4 @@
-//! Paths: of the gateway's own endpoints, of routes, of health checks. Routes see paths decoded.
+//! Paths of the gateway's endpoints, of routes and of health checks. Routes see decoded paths.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use crate::syntax::path;
 pub enum RoutePath {
     /// The whole path.
     Exact(String),
-    /// `"/assets/*"` is the prefix `/assets`, ending at a segment boundary. `"/*"` is the empty prefix.
+    /// A prefix that ends at a segment boundary: `"/assets/*"` is the prefix `/assets`. `"/*"` is the empty prefix.
     Prefix(String),
 }
 
 impl fmt::Display for RoutePath {
-    /// The path, as the file writes it.
+    /// Writes the path as the file writes it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exact(path) => formatter.write_str(path),
@@ -27,10 +27,10 @@ impl fmt::Display for RoutePath {
     }
 }
 
-/// Bytes of a path.
+/// The largest size of a path, in bytes.
 const LONGEST: usize = 2048;
 
-/// The exact path of one of the gateway's own endpoints.
+/// Reads the exact path of one of the gateway's endpoints.
 pub(crate) fn endpoint_path(item: &Item<'_>) -> Option<String> {
     let path = exact_path(item)?;
     if path == "/" {
@@ -51,7 +51,7 @@ pub(crate) fn endpoint_path(item: &Item<'_>) -> Option<String> {
     Some(path)
 }
 
-/// A path without `*`.
+/// Reads a path without `*`.
 fn exact_path(item: &Item<'_>) -> Option<String> {
     let text = item.text("a path", "write a path such as `\"/api/login\"`")?;
     if text.contains('*') {
@@ -63,7 +63,7 @@ fn exact_path(item: &Item<'_>) -> Option<String> {
     checked(item, text)
 }
 
-/// Tells whether other routers would take a segment for any segment: `{id}`, `:id`, `<id>`, `[id]`.
+/// Returns true if the segment is a parameter in other routers: `{id}`, `:id`, `<id>`, `[id]`.
 fn is_parameter(segment: &str) -> bool {
     let is_name = |name: &str| {
         name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -75,7 +75,7 @@ fn is_parameter(segment: &str) -> bool {
         })
 }
 
-/// An exact path, or a prefix that ends with `/*`.
+/// Reads an exact path, or a prefix that ends with `/*`.
 pub(crate) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
     let text =
         item.text("a path", "write an exact path such as `\"/\"`, or a prefix such as `\"/assets/*\"`")?;
@@ -106,7 +106,7 @@ pub(crate) fn route_path(item: &Item<'_>) -> Option<RoutePath> {
     Some(if is_prefix { RoutePath::Prefix(path) } else { RoutePath::Exact(path) })
 }
 
-/// The path of a request that is made as it is written: encoded, perhaps with a query.
+/// Reads the path of a request that is sent as written: percent-encoded, perhaps with a query.
 pub(crate) fn request_path(item: &Item<'_>) -> Option<String> {
     const HINT: &str = "write it as a request has it, such as `\"/healthz\"`";
     let text = item.text("a path", HINT)?;
@@ -125,8 +125,8 @@ fn checked(item: &Item<'_>, text: &str) -> Option<String> {
     }
 }
 
-/// The path as routes see it, or why no request can ever have it. What the file may write without encoding is encoded
-/// first, so that the rules for requests have the last word.
+/// Returns the path as routes see it, or the reason why no request can have it. Characters that the file may write
+/// without encoding are encoded first. So the rules for requests decide about every path.
 fn decoded(text: &str) -> Result<String, (String, &'static str)> {
     if !text.starts_with('/') {
         let hint = "write the path from its leading `/`, without scheme and host";
@@ -150,8 +150,8 @@ fn decoded(text: &str) -> Result<String, (String, &'static str)> {
     String::from_utf8(decoded.into_owned()).map_err(|_| refused(String::from("is not UTF-8")))
 }
 
-/// `text` with percent-encodings for what a request must encode and the file need not: spaces, letters beyond ASCII,
-/// and a `%` that starts no encoding.
+/// Percent-encodes the characters that a request must encode but the file need not: spaces, letters beyond ASCII, and a
+/// `%` that begins no encoding.
 fn encoded(text: &str) -> String {
     const ENCODED: &AsciiSet =
         &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');

@@ -1,11 +1,11 @@
-//! `"256B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`.
+//! Sizes: `"256B"`, `"16KiB"`, `"1MiB"`, `"1GiB"`.
 
 use crate::config::quoting::quote;
 use crate::config::reader::Item;
 
 const HINT: &str = "write a whole number with `B`, `KiB`, `MiB` or `GiB`, such as `\"16KiB\"`";
 
-/// A number of bytes within bounds, which are written like sizes of the file.
+/// Reads a number of bytes within bounds. The bounds are written like sizes in the file.
 pub(crate) fn size(item: &Item<'_>, least: &str, most: &str) -> Option<u64> {
     let text = item.text("a size", HINT)?;
     let Some(size) = parse(text) else {

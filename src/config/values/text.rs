@@ -1,9 +1,9 @@
-//! Plain texts, words of a list, and names of tables.
+//! Plain texts, words from a list, and names of tables.
 
 use crate::config::quoting::{list, quote};
 use crate::config::reader::{Item, Section};
 
-/// A text without control characters, of at most 255 bytes, not empty.
+/// Reads a text of 1 to 255 bytes without control characters.
 pub(crate) fn plain_text(item: &Item<'_>) -> Option<String> {
     const HINT: &str = "write 1 to 255 bytes without control characters";
     let text = item.text("a string", "write it in quotes")?;
@@ -16,7 +16,7 @@ pub(crate) fn plain_text(item: &Item<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// One of some words.
+/// Reads one of several words.
 pub(crate) fn word<T: Copy>(item: &Item<'_>, words: &[(&str, T)]) -> Option<T> {
     let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
     let hint = format!("write one of {}", list(&names));
@@ -27,7 +27,7 @@ pub(crate) fn word<T: Copy>(item: &Item<'_>, words: &[(&str, T)]) -> Option<T> {
     }
 }
 
-/// Complains of a table's name, chosen by the user, that cannot stand in logs, metrics and messages as it is.
+/// Reports a table's name that cannot be used unchanged in logs, metrics and messages.
 pub(crate) fn is_table_name(name: &str, section: &Section<'_>) {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if !is_plain || !(1..=63).contains(&name.len()) {

@@ -1,4 +1,4 @@
-//! URLs, and origins of browsers.
+//! URLs, and origins as browsers send them.
 
 use ::url::{Host, Url};
 
@@ -7,15 +7,15 @@ use crate::config::reader::Item;
 use crate::config::values::host_name;
 use crate::syntax::authority::url_host;
 
-/// The fault, and the hint on what to write instead.
+/// A fault, and a hint about a correction.
 pub(crate) type Fault = (String, String);
 
-/// An endpoint of an identity provider.
+/// Reads the URL of an identity provider's endpoint.
 pub(crate) fn endpoint(item: &Item<'_>) -> Option<Url> {
     http(item, "write a URL such as `\"https://id.example.com/oauth2/token\"`")
 }
 
-/// An `http` or `https` URL without a fragment.
+/// Reads an `http` or `https` URL without a fragment.
 pub(crate) fn http(item: &Item<'_>, hint: &str) -> Option<Url> {
     let text = item.text("a URL", hint)?;
     let url = or_fault(item, parse_http(text, hint))?;
@@ -25,7 +25,7 @@ pub(crate) fn http(item: &Item<'_>, hint: &str) -> Option<Url> {
     Some(url)
 }
 
-/// An issuer as a URL (OpenID Connect Discovery 1.0 section 3: neither query nor fragment).
+/// Parses an issuer as a URL without a query and a fragment (OpenID Connect Discovery 1.0 section 3).
 pub(crate) fn parse_issuer(text: &str) -> Result<Url, Fault> {
     const HINT: &str =
         "write the issuer as the tokens have it, such as `\"https://id.example.com/realms/shop\"`";
@@ -47,11 +47,11 @@ pub(crate) fn parse_http(text: &str, hint: &str) -> Result<Url, Fault> {
     parse_http_shown(text, text, hint)
 }
 
-/// Does the same for a text that was written otherwise: messages quote `shown`.
+/// Parses `text`. The file writes the URL in another form, `shown`, and messages quote that form.
 pub(crate) fn parse_http_shown(shown: &str, text: &str, hint: &str) -> Result<Url, Fault> {
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     if after_scheme.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
-        // Not shown: it may be a password.
+        // The text is not shown, because it may contain a password.
         return Err((String::from("this URL has a user name or a password in it"), String::from(hint)));
     }
     let url = Url::parse(text).map_err(|error| {
@@ -72,12 +72,12 @@ pub(crate) fn parse_http_shown(shown: &str, text: &str, hint: &str) -> Result<Ur
     Ok(url)
 }
 
-/// Tells whether nobody on the network can read what is sent to this URL: it is `https`, or stays on this machine.
+/// Returns true if nobody on the network can read a request to this URL: it is `https`, or stays on this machine.
 pub(crate) fn is_confidential(url: &Url) -> bool {
     url.scheme() == "https" || is_on_this_machine(url)
 }
 
-/// Tells whether its host is a loopback address or a name of one.
+/// Returns true if the URL's host is a loopback address or a name of one.
 pub(crate) fn is_on_this_machine(url: &Url) -> bool {
     url.host().is_some_and(|host| host_name::is_loopback(&bare_host(&host)))
 }
@@ -90,7 +90,7 @@ pub(crate) fn bare_host(host: &Host<&str>) -> String {
     }
 }
 
-/// `scheme://host[:port]`, exactly as browsers send it in `Origin`, lower-case.
+/// Reads `scheme://host[:port]`, exactly as browsers send it in `Origin`, in lower case.
 pub(crate) fn origin(item: &Item<'_>) -> Option<String> {
     let text = item.text("an origin", "write an origin such as `\"https://shop.example.com\"`")?;
     or_fault(item, parse_origin(text))
@@ -131,7 +131,7 @@ fn parse_origin(text: &str) -> Result<String, Fault> {
     }
 }
 
-/// Reports what is wrong.
+/// Reports the fault, if there is one.
 pub(crate) fn or_fault<T>(item: &Item<'_>, result: Result<T, Fault>) -> Option<T> {
     match result {
         Ok(value) => Some(value),

@@ -1,4 +1,4 @@
-//! One client's connection with what has been read ahead and what is not yet written.
+//! One client's connection, with the bytes that were read ahead and those that are not yet written.
 //!
 //! Both buffers exist only while they hold something: an idle connection costs its socket and its task.
 
@@ -19,31 +19,31 @@ use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::exchange_end::EndReason;
 use crate::connection::stall::{Stall, WRITE_TIMEOUT, acknowledged};
 
-/// Bytes per read into the read-ahead.
+/// The number of bytes of one read into the read-ahead.
 const READ_SIZE: usize = 8 * 1024;
 
-/// Writes are gathered up to this size, so that a response's head and a small body leave in one segment.
+/// The size up to which writes are gathered, so that a response's head and a small body leave in one segment.
 pub(crate) const WRITE_BUFFER_SIZE: usize = 16 * 1024;
 
-/// The connection, apart from any exchange on it.
+/// The connection, without the state of an exchange on it.
 pub(crate) struct ClientConnection {
     pub(crate) stream: Stream,
-    /// Read, but not handed on yet.
+    /// Bytes that were read and not handed on yet.
     pub(crate) incoming: BytesMut,
     outgoing: BytesMut,
-    /// The stream below may hold something back until it is flushed, as TLS does.
+    /// The stream below (such as TLS) may hold bytes back until it is flushed.
     is_unflushed: bool,
-    /// The client sends no more.
+    /// The client sends nothing more.
     pub(crate) is_at_end: bool,
     timer: Timer,
     /// A write that waits for the client.
     stall: Stall,
-    /// The wait for what was written long ago and may not have been taken yet.
+    /// The wait for bytes that were written earlier and that the client may not have taken yet.
     tail: Stall,
     pub(crate) control: Arc<ExchangeControl>,
 }
 
-/// Leaves out the buffers, whose bytes are not for logs.
+/// Leaves out the buffers, whose bytes must not be logged.
 impl fmt::Debug for ClientConnection {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("ClientConnection").field("peer", &self.control.peer()).finish_non_exhaustive()
@@ -65,9 +65,9 @@ impl ClientConnection {
         }
     }
 
-    /// Reads into the read-ahead. 0 is the client's end.
+    /// Reads into the read-ahead. 0 means that the client sends nothing more.
     pub(crate) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // On the stack: a waiting connection must not hold a buffer.
+        // The space is on the stack: a waiting connection must not hold a buffer.
         let mut space = [const { MaybeUninit::<u8>::uninit() }; READ_SIZE];
         let mut buffer = ReadBuf::uninit(&mut space);
         ready!(self.poll_read(context, &mut buffer))?;
@@ -75,7 +75,7 @@ impl ClientConnection {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
-    /// Reads past the read-ahead, which must be empty.
+    /// Reads directly into `buffer`. The read-ahead must be empty.
     pub(crate) fn poll_read(
         &mut self,
         context: &mut Context<'_>,
@@ -89,7 +89,7 @@ impl ClientConnection {
         Poll::Ready(Ok(()))
     }
 
-    /// Moves up to `limit` bytes of the read-ahead into `buffer`, and says how many.
+    /// Moves up to `limit` bytes of the read-ahead into `buffer`, and returns how many.
     pub(crate) fn take_incoming(&mut self, buffer: &mut ReadBuf<'_>, limit: usize) -> usize {
         let length = self.incoming.len().min(limit).min(buffer.remaining());
         if let Some(bytes) = self.incoming.get(..length) {
@@ -102,12 +102,12 @@ impl ClientConnection {
         length
     }
 
-    /// Ready once `deadline` has passed.
+    /// Is ready once `deadline` has passed.
     pub(crate) fn poll_deadline(&mut self, context: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         self.timer.poll_deadline(context, deadline)
     }
 
-    /// Gathers small writes, passes on large ones.
+    /// Gathers small writes, and passes on large ones.
     pub(crate) fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.outgoing.len() + bytes.len() > WRITE_BUFFER_SIZE {
             ready!(self.poll_drain(context))?;
@@ -116,7 +116,7 @@ impl ClientConnection {
             return self.poll_send(context, bytes);
         }
         if self.outgoing.is_empty() {
-            // Room for the body that usually follows a head.
+            // Leaves room for the body that usually follows a head.
             self.outgoing.reserve(bytes.len().max(WRITE_BUFFER_SIZE / 4));
         }
         self.outgoing.extend_from_slice(bytes);
@@ -142,8 +142,8 @@ impl ClientConnection {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
-    /// Sends what was gathered: it must not wait while its writer waits for something else. Errors are left to the next
-    /// write.
+    /// Sends what was gathered, because it must not wait while its writer waits for something else. The next write
+    /// reports an error.
     pub(crate) fn flush_behind(&mut self, context: &mut Context<'_>) {
         if self.is_unflushed || !self.outgoing.is_empty() {
             let _next_write_tells = self.poll_flush(context);
@@ -177,7 +177,7 @@ impl ClientConnection {
         self.poll_stalled(context).map(Err)
     }
 
-    /// Ready with the reason once the exchange is ended, or has been waited for long enough.
+    /// Is ready with the reason once the exchange has been ended or has passed a deadline.
     pub(crate) fn poll_deadlines(
         &mut self,
         deadlines: &mut Deadlines,
@@ -186,9 +186,9 @@ impl ClientConnection {
     ) -> Poll<EndReason> {
         let Self { control, timer, tail, stream, .. } = self;
         let socket = stream.id();
-        // While nothing is written: when the client was last seen to take something of what was written before, or when
-        // it was first looked at since. Until then something was written, which may have taken long. It is looked at as
-        // long as it takes something within each time-out.
+        // This is asked while nothing is written. It says when the client was last seen to take a part of what was
+        // written before. If it has taken nothing, it says when this was first asked since the last write, which itself
+        // may have taken long. The wait goes on as long as the client takes something within each time-out.
         let taken = |context: &mut Context<'_>, timeout| {
             let _ready_or_looked_at_later = tail.poll(context, timeout, || acknowledged(socket));
             tail.since()
@@ -196,7 +196,7 @@ impl ClientConnection {
         deadlines.poll(control, stage, timer, context, taken)
     }
 
-    /// While the client takes nothing: ready when it has done so for too long.
+    /// Is called while the client takes nothing. Is ready when this has lasted too long.
     fn poll_stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let timeout = self.control.timeouts.write().unwrap_or(WRITE_TIMEOUT);
         let socket = self.stream.id();

@@ -1,5 +1,4 @@
-//! The close of a connection of HTTP/1.x: the client can still read what was written, and a WebSocket gets a Close
-//! frame.
+//! Closes a connection of HTTP/1.x so that the client can still read what was written. A WebSocket gets a Close frame.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,12 +12,13 @@ use crate::connection::http1::client_connection::ClientConnection;
 use crate::connection::http1::exchange::Exchange;
 use crate::connection::web_socket_close::close_frame_for;
 
-/// The time for which, and the bytes up to which, a connection that is given up is still read. A socket that is closed
-/// with bytes unread resets the connection, and the client loses the answer.
+/// The limits, in time and bytes, for reading from a connection that is given up. If a socket is closed with unread
+/// bytes, the connection is reset and the client loses the answer.
 pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
-/// The time that a connection which is cut off may take to close, after its time to the end of a WebSocket frame.
+/// The time that a connection which is cut off may take to close. Before it, there was time to finish a WebSocket
+/// frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(750);
 
 /// Closes a connection after its last exchange, in a way that lets the client read what was written.
@@ -29,7 +29,7 @@ pub(crate) async fn close(
 ) {
     let frame = ended.filter(|_| exchange.is_upgraded()).and_then(close_frame_for);
     if exchange.is_upgraded() && frame.is_none() {
-        // Either side has ended it.
+        // The client or the app has ended it.
         return;
     }
     let patience = match ended {
@@ -46,7 +46,7 @@ pub(crate) async fn close(
     let _gone_or_too_late = timeout(patience, closing).await;
 }
 
-/// Writes all of `bytes`, some of it maybe only into the connection's buffer.
+/// Writes all of `bytes`. Some may stay in the connection's buffer.
 pub(crate) async fn write_all(connection: &mut ClientConnection, mut bytes: impl Buf) -> io::Result<()> {
     while bytes.has_remaining() {
         let written = poll_fn(|context| connection.poll_write(context, bytes.chunk())).await?;
@@ -55,7 +55,7 @@ pub(crate) async fn write_all(connection: &mut ClientConnection, mut bytes: impl
     Ok(())
 }
 
-/// Ends a connection so that the client can read what was written to it. To be bounded in time.
+/// Ends a connection so that the client can read what was written to it. The caller limits the time.
 pub(crate) async fn linger(connection: &mut ClientConnection) -> io::Result<()> {
     poll_fn(|context| connection.poll_shutdown(context)).await?;
     let mut discarded = 0;

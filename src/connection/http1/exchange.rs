@@ -1,4 +1,5 @@
-//! One request and its answer on a client's connection: where the body ends, what goes out, and when waiting is over.
+//! One request and its answer on a client's connection: the end of the body, the bytes that go out, and the end of
+//! waiting.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -23,7 +24,7 @@ enum Body {
     Ended,
     Length(u64),
     Chunked(Merger),
-    /// Upgraded: bytes without an end. The frames are those to the client.
+    /// An upgraded connection: bytes without an end. The follower follows the frames to the client.
     Tunnel(FrameFollower),
 }
 
@@ -31,14 +32,14 @@ enum Body {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     body: Body,
-    /// A WebSocket handshake whose answer is still to come.
+    /// True for a WebSocket handshake whose answer has not come yet.
     awaits_upgrade: bool,
-    /// The client holds the body back until something is written.
+    /// The client sends the body only after something is written.
     awaits_continue: bool,
-    /// The answer, while it comes before the body's end.
+    /// The answer, if it comes before the body's end.
     answer: Option<Incoming>,
     is_to_head: bool,
-    /// The body is read to its end whatever the answer.
+    /// The body is read to its end, whatever the answer is.
     is_drained: bool,
     deadlines: Deadlines,
 }
@@ -61,32 +62,32 @@ impl Exchange {
         }
     }
 
-    /// The exchange was read to its end.
+    /// Returns true if the exchange was read to its end.
     pub(crate) const fn is_complete(&self) -> bool {
         matches!(self.body, Body::Ended)
     }
 
-    /// The connection became something else.
+    /// Returns true if the connection was upgraded.
     pub(crate) const fn is_upgraded(&self) -> bool {
         matches!(self.body, Body::Tunnel(_))
     }
 
-    /// Upgraded, and a WebSocket frame may be sent to the client now.
+    /// Returns true if the connection was upgraded, and a WebSocket frame may be sent to the client now.
     pub(crate) const fn is_between_frames(&self) -> bool {
         matches!(&self.body, Body::Tunnel(frames) if frames.is_between())
     }
 
-    /// Upgraded, and a WebSocket frame to the client is under way.
+    /// Returns true if the connection was upgraded, and a WebSocket frame to the client is under way.
     const fn is_inside_frame(&self) -> bool {
         matches!(&self.body, Body::Tunnel(frames) if frames.is_inside())
     }
 
-    /// The whole answer has been written before the body has come, and nobody wants the rest.
+    /// Returns true if the whole answer was written before the whole body has come. Nobody wants the rest of the body.
     fn is_answered(&self) -> bool {
         !self.is_complete() && self.answer.as_ref().is_some_and(Incoming::is_ended)
     }
 
-    /// The next bytes of this exchange, or none when the client has ended the connection.
+    /// Reads the next bytes of this exchange. Reads none if the client has ended the connection.
     pub(crate) fn poll_read(
         &mut self,
         connection: &mut ClientConnection,
@@ -124,7 +125,7 @@ impl Exchange {
         self.end_waiting(connection, context, reason)
     }
 
-    /// Writes, and notices when what is written makes the connection something else.
+    /// Writes, and notices if the bytes upgrade the connection.
     pub(crate) fn poll_write(
         &mut self,
         connection: &mut ClientConnection,
@@ -139,7 +140,7 @@ impl Exchange {
             _ => bytes,
         };
         let written = match self.awaits_upgrade.then(|| with_upgrade_option(bytes)).flatten() {
-            // It is short, so it is taken as a whole.
+            // The head is short, so it is taken as a whole.
             Some(head) => connection.poll_write(context, &head)?.map(|_| bytes.len()),
             None => connection.poll_write(context, bytes)?,
         };
@@ -173,7 +174,7 @@ impl Exchange {
         }
     }
 
-    /// A write waits: not for a client whose connection is cut off, unless for the end of its last frame.
+    /// Lets a write wait for the client. If the connection is cut off, it waits only for the end of the last frame.
     fn wait_for_client<T>(
         &self,
         connection: &ClientConnection,
@@ -186,8 +187,8 @@ impl Exchange {
         }
     }
 
-    /// A read of a connection that was ended fails; but where a Close frame is to follow, a frame that is under way may
-    /// first come to its end, as long as [`crate::connection::http1::serve_connection`] lets it.
+    /// Fails the read of a connection that was ended. But if a Close frame is to follow, a frame that is under way may
+    /// first be finished, for as long as [`crate::connection::http1::serve_connection`] allows.
     fn end_waiting(
         &self,
         connection: &mut ClientConnection,
@@ -201,7 +202,7 @@ impl Exchange {
         Poll::Ready(Err(reason.error()))
     }
 
-    /// Returns what may still be written of `bytes`.
+    /// Returns those of `bytes` that may still be written.
     fn last_bytes<'a>(&self, reason: EndReason, bytes: &'a [u8]) -> &'a [u8] {
         match &self.body {
             Body::Tunnel(frames) => bytes.get(..frames.rest_of_frame(bytes)).unwrap_or_default(),
@@ -210,16 +211,16 @@ impl Exchange {
         }
     }
 
-    /// Pingora writes every response head in one piece, and it is the first thing that it writes.
+    /// Looks for an upgrade in the answer. Pingora writes every response head in one piece, before anything else.
     fn look_at_answer(&mut self, bytes: &[u8], written: usize) {
         let Some(status) = bytes.strip_prefix(b"HTTP/1.1 ").and_then(|after| after.first_chunk::<3>()) else {
             return;
         };
         if status == b"101" {
-            // What is left of a very large head is written next.
+            // The rest of a very large head is written next.
             self.body = Body::Tunnel(FrameFollower::new((bytes.len() - written) as u64));
         }
-        // Any other 1xx is followed by the real answer.
+        // After any other 1xx, the final answer follows.
         self.awaits_upgrade = status.starts_with(b"1") && status != b"101";
     }
 
@@ -243,11 +244,11 @@ impl Exchange {
     }
 }
 
-/// Bytes that a client may pipeline while its last request is served; beyond them, TCP makes it wait.
+/// The number of bytes that a client may pipeline while its last request is served. TCP makes it wait with more.
 pub(crate) const MAX_READ_AHEAD: usize = 16 * 1024;
 
-/// After the message's end: ready only when the connection breaks. A client that closes its writing side may still want
-/// its answer.
+/// Is used after the message's end, and is ready only when the connection breaks. A client that closes its writing side
+/// may still want its answer.
 pub(crate) fn poll_quiet(
     connection: &mut ClientConnection,
     context: &mut Context<'_>,
@@ -258,8 +259,8 @@ pub(crate) fn poll_quiet(
     Poll::Pending
 }
 
-/// The answer to a handshake with 426 as RFC 9110 section 7.8 wants it: who sends `Upgrade` names it in `Connection`.
-/// Pingora writes a `Connection` of its own over any other.
+/// Adds `Upgrade` to `Connection` in an answer 426 to a handshake. RFC 9110 section 7.8 wants this of each sender of
+/// `Upgrade`. Pingora replaces any other `Connection` by its own.
 fn with_upgrade_option(bytes: &[u8]) -> Option<Vec<u8>> {
     const NAME: &[u8] = b"\r\nconnection:";
     if !bytes.starts_with(b"HTTP/1.1 426 ") || bytes.len() >= WRITE_BUFFER_SIZE / 2 {

@@ -1,4 +1,4 @@
-//! The fields of a request head that frame or route the exchange; the others are only checked for their bytes.
+//! The fields of a request head that frame or route the exchange. In all other fields, only the bytes are checked.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::syntax::header_name::is_token;
 use crate::syntax::list_field::{members, trim};
 use crate::syntax::web_socket;
 
-/// Bytes of a field name beyond which it is refused (431): the `http` crate counts them in 16 bits.
+/// The most bytes of a field name. A longer one is refused (431), because the `http` crate counts them in 16 bits.
 pub(crate) const MAX_FIELD_NAME: usize = 65_535;
 
 /// The way in which the end of a request's body is found (RFC 9112 section 6).
@@ -27,14 +27,14 @@ pub(crate) enum Framing {
 /// The protocol that a request wants the connection to become (RFC 9110 section 7.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Upgrade {
-    /// A WebSocket handshake: GET, no body, `Connection: upgrade`.
+    /// A WebSocket handshake: GET without a body, with `Connection: upgrade`.
     WebSocket,
-    /// Anything else, such as `h2c`: [`super::request_head::RequestHead::rewrite`] drops the field, which makes it a
+    /// Anything else, such as `h2c`. [`super::request_head::RequestHead::rewrite`] drops the field, so that it is a
     /// plain request.
     Other,
 }
 
-/// The facts that the fields of one head say, gathered line by line.
+/// The facts that the fields of one head state, gathered line by line.
 pub(crate) struct Fields<'a> {
     is_http_11: bool,
     host: Option<&'a [u8]>,
@@ -42,7 +42,7 @@ pub(crate) struct Fields<'a> {
     is_chunked: bool,
     upgrade: Option<(&'a [u8], Range<usize>)>,
     pub(crate) connection: ConnectionOptions,
-    /// `Expect: 100-continue`.
+    /// True for `Expect: 100-continue`.
     pub(crate) expect_continue: bool,
 }
 
@@ -59,7 +59,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes in one field line; `range` is where it lies in the head, with its CRLF.
+    /// Adds one field line. `range` is the line's place in the head, with its CRLF.
     pub(crate) fn add(&mut self, line: &'a [u8], range: Range<usize>) -> Result<(), HeadRefusal> {
         if matches!(line.first(), Some(b' ' | b'\t')) {
             return Err(HeadRefusal::FoldedField);
@@ -73,12 +73,12 @@ impl<'a> Fields<'a> {
         if name.len() > MAX_FIELD_NAME {
             return Err(HeadRefusal::TooLarge);
         }
-        // Without a way out of the loop the compiler vectorises it, and values are nearly always good.
+        // The loop has no early exit, so that the compiler vectorises it. Values are nearly always good.
         let is_bad = |byte: u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f;
         if value.iter().fold(0, |bad, &byte| bad | u8::from(is_bad(byte))) != 0 {
             return Err(HeadRefusal::FieldValue);
         }
-        // Lengths first: nearly every field is out after one comparison.
+        // The lengths are compared first: they rule out nearly every field.
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => self.add_host(trim(value)),
             6 if name.eq_ignore_ascii_case(b"expect") => {
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
     fn add_connection(&mut self, value: &[u8]) -> Result<(), HeadRefusal> {
         for option in members([value]) {
             self.connection.add(option);
-            // A hop that obeys would remove the field and read another exchange (or none) than we did.
+            // A hop that obeys would remove the field, and would then see another end of the message than we did.
             if [b"content-length".as_slice(), b"transfer-encoding", b"host"]
                 .iter()
                 .any(|field| option.eq_ignore_ascii_case(field))
@@ -137,12 +137,12 @@ impl<'a> Fields<'a> {
         Ok(())
     }
 
-    /// The value of the one Host field (RFC 9112 section 3.2).
+    /// Returns the value of the one Host field (RFC 9112 section 3.2).
     pub(crate) fn host(&self) -> Result<&'a [u8], HeadRefusal> {
         self.host.ok_or(HeadRefusal::HostCount)
     }
 
-    /// RFC 9112 section 6.3, without its repairs.
+    /// Returns the framing as RFC 9112 section 6.3 says, but repairs nothing.
     pub(crate) const fn framing(&self) -> Result<Framing, HeadRefusal> {
         match (self.is_chunked, self.content_length) {
             (true, Some(_)) => Err(HeadRefusal::TwoFramings),
@@ -152,8 +152,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Only a whole WebSocket handshake (RFC 6455 section 4.1) counts as one. HTTP/1.0 cannot upgrade: there the
-    /// field is ignored (RFC 9110 section 7.8), which here means dropped.
+    /// Returns the upgrade that is asked for. Only a whole WebSocket handshake (RFC 6455 section 4.1) counts as one.
+    /// HTTP/1.0 cannot upgrade: there the field is ignored (RFC 9110 section 7.8), which means here that it is dropped.
     pub(crate) fn upgrade(&self, method: &[u8], framing: Framing) -> Result<Option<Upgrade>, HeadRefusal> {
         let Some((protocol, _)) = &self.upgrade else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Reads a request head from a client's connection: within its size, under a total deadline, and nothing behind it.
+//! Reads a request head from a client's connection, within its size and a total deadline. Leaves the bytes after it.
 
 use std::future::poll_fn;
 use std::sync::LazyLock;
@@ -21,9 +21,9 @@ use crate::syntax::header_name::is_token;
 pub(super) enum Received {
     /// A head, through its empty line.
     Head(BytesMut),
-    /// Something that gets an answer, after which the connection ends.
+    /// A refusal that is answered. The connection ends after the answer.
     Refused(Problem),
-    /// Nothing, and nobody to answer to.
+    /// No request, and nobody to answer to.
     Closed,
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn read_head(
         {
             return refusal.into();
         }
-        // One empty line before the request is forgiven (RFC 9112 section 2.2).
+        // One empty line before the request is accepted (RFC 9112 section 2.2).
         if !has_skipped_line && connection.incoming.starts_with(b"\r\n") {
             connection.incoming.advance(2);
             (has_skipped_line, scanned) = (true, 0);
@@ -86,19 +86,19 @@ pub(super) async fn read_head(
     }
 }
 
-/// Takes the head off; without a copy when nothing follows it, which is the rule.
+/// Splits the head off. Does not copy if nothing follows the head, which is the usual case.
 fn split_head(incoming: &mut BytesMut, end: usize) -> BytesMut {
     if incoming.len() == end { std::mem::take(incoming) } else { incoming.split_to(end) }
 }
 
-/// Returns where the first empty line ends, if it ends behind `scanned`.
+/// Returns where the first empty line ends, if its end comes after `scanned`.
 fn find_head_end(bytes: &[u8], scanned: usize) -> Option<usize> {
     static FINDER: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\r\n\r\n"));
     let from = scanned.saturating_sub(3);
     FINDER.find(bytes.get(from..)?).map(|at| from + at + 4)
 }
 
-/// Refuses what is no HTTP, as the protocol that it is.
+/// Refuses bytes of another protocol than HTTP, and says which protocol it is.
 fn refuse_other_protocols(bytes: &[u8]) -> Option<HeadRefusal> {
     match spoken(bytes) {
         Spoken::Tls => Some(HeadRefusal::TlsAtHttpPort),
@@ -107,7 +107,7 @@ fn refuse_other_protocols(bytes: &[u8]) -> Option<HeadRefusal> {
     }
 }
 
-/// Refuses a head before its end, which may never come: lines that end in LF, and what begins as no method does.
+/// Refuses a head before its end, which may never come, if a line ends in LF alone or no method can begin like this.
 fn refuse_early(bytes: &[u8], scanned: usize) -> Option<HeadRefusal> {
     let is_bare = |at: usize| at.checked_sub(1).and_then(|before| bytes.get(before)) != Some(&b'\r');
     if memchr_iter(b'\n', bytes.get(scanned..)?).any(|at| is_bare(scanned + at)) {
@@ -124,7 +124,7 @@ pub(super) enum Filled {
     TimedOut,
 }
 
-/// Waits for bytes of a head; while `is_idle`, closing takes effect at once.
+/// Waits for bytes of a head. While `is_idle`, the connection closes at once when it is told to.
 pub(super) async fn fill(connection: &mut ClientConnection, deadline: Instant, is_idle: bool) -> Filled {
     poll_fn(|context| {
         match connection.poll_fill(context) {

@@ -1,9 +1,10 @@
-//! The stream by which Pingora sees exactly one exchange of a client's connection.
+//! The stream through which Pingora sees exactly one exchange of a client's connection.
 //!
-//! Pingora reads a body until its own idea of the body's end, and takes whatever comes after it as misbehaviour. A
-//! [`PingoraStream`] hands it the bytes of one body, strictly framed, and then nothing: what a client pipelines is kept
-//! for the next request, and only the client's end is told. The [`ClientConnection`] is only held: however Pingora
-//! parts with the stream, dropping it gives the connection back to [`crate::connection::http1::serve_connection`].
+//! Pingora reads a body up to the end that it finds itself, and takes everything after that for misbehaviour. A
+//! [`PingoraStream`] gives it the bytes of one body, strictly framed, and then nothing. Bytes that a client pipelines
+//! are kept for the next request, and Pingora only learns of the client's end. The stream only holds the
+//! [`ClientConnection`]. In whatever way Pingora drops the stream, [`crate::connection::http1::serve_connection`] gets
+//! the connection back.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -24,20 +25,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::client_connection::ClientConnection;
 use super::exchange::Exchange;
 
-/// The place in which a dropped [`PingoraStream`] leaves its connection.
+/// The place where a dropped [`PingoraStream`] leaves its connection.
 #[derive(Debug, Default)]
 pub(crate) struct Slot(Mutex<Option<Returned>>);
 
-/// A connection whose exchange is over, one way or another.
+/// A connection whose exchange is over, cleanly or not.
 #[derive(Debug)]
 pub(crate) struct Returned {
     pub(crate) connection: Box<ClientConnection>,
-    /// The exchange, as far as it came.
+    /// The exchange in its last state.
     pub(crate) exchange: Exchange,
 }
 
 impl Slot {
-    /// The connection, once the stream is gone.
+    /// Takes the connection, once the stream was dropped.
     pub(crate) fn take(&self) -> Option<Returned> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -45,7 +46,7 @@ impl Slot {
 
 /// Pingora's view of one exchange on a connection.
 pub(crate) struct PingoraStream {
-    /// There until this is dropped.
+    /// Present until the stream is dropped.
     held: Option<Returned>,
     slot: Arc<Slot>,
 }
@@ -167,5 +168,5 @@ impl GetSocketDigest for PingoraStream {
     }
 }
 
-/// Not supported: the next exchange must not be seen.
+/// Is not supported, because the next exchange must not be seen.
 impl Peek for PingoraStream {}

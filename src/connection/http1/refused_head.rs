@@ -1,4 +1,4 @@
-//! The answer to a head that is refused, without Pingora, which never sees it; and the end of its connection.
+//! Answers a head that is refused, without Pingora, which never sees it. Then ends the connection.
 
 use std::future::poll_fn;
 use std::io;
@@ -34,7 +34,7 @@ pub(super) async fn refuse(
     let _time_is_over = timeout(LINGER_TIMEOUT, linger(&mut connection)).await;
 }
 
-/// Ends the connection of a client that does not speak TLS where that is spoken: with an answer, if it is a request.
+/// Ends the connection of a client that does not speak TLS on a port for TLS. If it has sent a request, answers it.
 pub(crate) async fn refuse_without_tls(
     stream: Stream,
     settings: &ConnectionSettings,
@@ -58,7 +58,7 @@ pub(crate) async fn refuse_without_tls(
     }
 }
 
-/// Writes a problem answer without Pingora, which never saw this request.
+/// Writes a problem answer without Pingora, which has never seen this request.
 async fn answer(connection: &mut ClientConnection, problem: &Problem, id: &HeaderValue) -> io::Result<()> {
     let body = problem.body(Some(id));
     let (status, reason) = (problem.status.as_str(), problem.status.canonical_reason().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Reading a body to its end and no further, for each way in which it can be framed.
+//! Reads a body to its end and no further, for each kind of framing.
 
 use std::io;
 use std::task::{Context, Poll, ready};
@@ -11,7 +11,7 @@ use crate::http1::merged_chunks::{Failure, Merger, Source, read_limited};
 use super::client_connection::ClientConnection;
 use crate::connection::exchange_end::EndReason;
 
-/// A body of a known length, of which this much is left.
+/// Reads a body of a known length, of which `remaining` bytes are left.
 pub(crate) fn poll_length(
     remaining: &mut u64,
     connection: &mut ClientConnection,
@@ -26,7 +26,7 @@ pub(crate) fn poll_length(
     Poll::Ready(Ok(()))
 }
 
-/// A body in chunked coding: what has arrived of it, as one chunk.
+/// Reads a body in chunked coding, and makes one chunk of the bytes that have arrived.
 pub(crate) fn poll_chunked(
     merger: &mut Merger,
     connection: &mut ClientConnection,
@@ -62,7 +62,7 @@ impl Source for ClientConnection {
     }
 }
 
-/// After an upgrade: whatever comes.
+/// Reads whatever comes after an upgrade.
 pub(crate) fn poll_tunnel(
     connection: &mut ClientConnection,
     context: &mut Context<'_>,

@@ -1,7 +1,7 @@
 //! The check of a request head before anything else sees it (RFC 9112, RFC 9110 section 7).
 //!
-//! Pure: raw bytes in, framing out. Two parsers that read one head differently are what request smuggling is
-//! made of, so everything here that has more than one reading is refused instead of repaired.
+//! This module does no I/O: it takes raw bytes and returns their framing. Request smuggling needs two parsers that read
+//! one head differently. So a head that can be read in more than one way is refused, not repaired.
 
 use std::ops::Range;
 
@@ -15,16 +15,17 @@ use crate::syntax::header_name::is_token;
 
 use super::head_fields::{Fields, Framing, Upgrade};
 
-/// Header fields beyond this number are refused (431).
+/// The most header fields of a request. More are refused (431).
 pub(crate) const MAX_FIELDS: usize = 100;
 
-/// Bytes of a head beyond which it is refused (431) whatever is configured: Pingora reads no larger one.
+/// The most bytes of a head. A larger head is refused (431) with any configuration, because Pingora reads no larger
+/// one.
 pub(crate) const MAX_HEAD: usize = 1_048_575;
 
-/// A head that has exactly one reading.
+/// A head that can be read in exactly one way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RequestHead {
-    /// The answer will have no body.
+    /// True for a HEAD request: the answer will have no body.
     pub(crate) is_head: bool,
     /// The end of the body.
     pub(crate) framing: Framing,
@@ -32,7 +33,7 @@ pub(crate) struct RequestHead {
     pub(crate) expect_continue: bool,
     /// The upgrade that is asked for, if any.
     pub(crate) upgrade: Option<Upgrade>,
-    /// The client wants no other answer on this connection (RFC 9112 section 9.6).
+    /// The client wants no further answer on this connection (RFC 9112 section 9.6).
     pub(crate) closes: bool,
     /// `http://authority` of an absolute-form target (RFC 9112 section 3.2.2), as a range of the head.
     absolute_prefix: Option<Range<usize>>,
@@ -42,7 +43,7 @@ pub(crate) struct RequestHead {
 
 /// Checks one head, from its request line through its empty line.
 ///
-/// What comes through here, Pingora accepts and passes on byte by byte: it never has an answer of its own to give.
+/// Pingora accepts each head that passes this check, and passes it on byte by byte. So Pingora never answers by itself.
 pub(crate) fn check(head: &[u8]) -> Result<RequestHead, HeadRefusal> {
     if head.len() > MAX_HEAD {
         return Err(HeadRefusal::TooLarge);
@@ -82,13 +83,13 @@ pub(crate) fn check(head: &[u8]) -> Result<RequestHead, HeadRefusal> {
     Ok(RequestHead { is_head, framing, expect_continue, upgrade, closes, absolute_prefix, dropped_line })
 }
 
-/// A body up to this size is read and thrown away when nobody wanted it, to keep the connection. Beyond it,
-/// opening a new one is cheaper.
+/// The most bytes of a body that is read and thrown away if nobody wanted it, to keep the connection. For a larger
+/// body, a new connection is cheaper.
 pub(crate) const MAX_DRAINED_BODY: u64 = 64 * 1024;
 
 impl RequestHead {
-    /// Returns true if the body is read to its end in any case. A client that waits for 100 Continue does not send it
-    /// after a final answer.
+    /// Returns true if the body is read to its end in any case. A client that waits for 100 Continue does not send the
+    /// body after a final answer.
     pub(crate) const fn is_drained(&self) -> bool {
         match self.framing {
             Framing::None => true,
@@ -97,7 +98,7 @@ impl RequestHead {
         }
     }
 
-    /// The head as it goes on: in origin-form, and without an upgrade that is not passed on.
+    /// Returns the head as it is passed on: in origin-form, and without an upgrade that is not passed on.
     pub(crate) fn rewrite(&self, head: BytesMut) -> BytesMut {
         if self.absolute_prefix.is_none() && self.dropped_line.is_none() {
             return head;
@@ -159,7 +160,7 @@ impl<'a> RequestLine<'a> {
         Ok(Self { method, target, is_http_11 })
     }
 
-    /// Returns what to cut from an absolute-form target, whose authority must be the Host field's (RFC 9112 section
+    /// Returns what to cut from an absolute-form target. Its authority must equal the Host field's (RFC 9112 section
     /// 3.2.2).
     fn absolute_prefix(&self, host: &[u8]) -> Result<Option<Range<usize>>, HeadRefusal> {
         let host = Authority::parse(host).ok_or(HeadRefusal::HostValue)?;
@@ -179,7 +180,7 @@ impl<'a> RequestLine<'a> {
         if !Authority::parse(authority).is_some_and(|authority| authority.is_same(&host, default_port)) {
             return Err(HeadRefusal::TargetForm);
         }
-        // One more for the "/" that an empty path becomes.
+        // The one byte more is the "/" that an empty path becomes.
         request_target::check_length(after_scheme.len() - authority_length + 1)?;
         let start = self.method.len() + 1;
         Ok(Some(start..start + scheme_length + authority_length))

@@ -1,4 +1,4 @@
-//! One HTTP/1.x connection: request after request, each checked before Pingora sees it.
+//! Serves one HTTP/1.x connection, request by request. Each request is checked before Pingora sees it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::connection::connection_settings::ConnectionSettings;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::head_refusal::HeadRefusal;
 
-/// The time that an unwanted body may take.
+/// The time that a body which nobody wants may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves one connection to its end. A stop reaches it through [`ExchangeControl::close_when_idle`].
@@ -34,7 +34,8 @@ pub(crate) async fn serve<A>(
     A: HttpServerApp + Send + Sync + 'static,
 {
     let slot = Arc::new(Slot::default());
-    // Pingora looks at this for every request. One for all connections would be a lock that all workers share.
+    // Pingora looks at this channel for every request. One channel for all connections would be a lock that all workers
+    // share.
     let (_, never) = tokio::sync::watch::channel(false);
     let mut connection = Box::new(ClientConnection::new(stream, control));
     let mut idle_timeout = settings.header_timeout;
@@ -59,7 +60,7 @@ pub(crate) async fn serve<A>(
     }
 }
 
-/// Lets Pingora serve one request; the connection, when another may follow.
+/// Lets Pingora serve one request. Returns the connection if another request may follow.
 async fn exchange<A>(
     connection: Box<ClientConnection>,
     raw_head: BytesMut,
@@ -79,7 +80,7 @@ where
         ServerSession::new_http1(Box::new(PingoraStream::new(connection, exchange, Arc::clone(slot))));
     session.set_pipelined_prefix(raw_head);
     session.set_connection_user_context(Some(Box::new(Arc::clone(&control))));
-    // Its time-out restarts on every read and would end a quiet WebSocket; the deadlines are the control's.
+    // Pingora's time-out restarts on every read, and would end a quiet WebSocket. The control has the deadlines.
     session.set_read_timeout(None);
     session.set_total_drain_timeout(Some(DRAIN_TIMEOUT));
     session.set_close_on_response_before_downstream_finish(!head.is_drained());

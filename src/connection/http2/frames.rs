@@ -1,4 +1,4 @@
-//! Frames of HTTP/2 (RFC 9113 section 6), found in what goes over a connection, and the errors that some of them carry.
+//! Finds frames of HTTP/2 (RFC 9113 section 6) in the bytes of a connection, and the errors that some frames carry.
 
 use crate::answer::reason::ReasonCode;
 
@@ -12,7 +12,7 @@ pub(super) const NO_ERROR: u32 = 0;
 const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// A frame of one of the kinds that matter here; errors as numbers.
+/// A frame of one of the kinds that matter here. Errors are numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Frame {
     Headers(u32),
@@ -20,12 +20,12 @@ pub(super) enum Frame {
     GoAway(u32),
 }
 
-/// Finds frames in one direction, in whatever pieces they come.
+/// Finds the frames in one direction, in pieces of any size.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Bytes to pass over.
+    /// The number of bytes to pass over.
     skip: usize,
-    /// A frame's header, and of some kinds what follows.
+    /// A frame's header, and for some kinds the bytes that follow it.
     start: [u8; 17],
     filled: usize,
 }
@@ -48,14 +48,14 @@ impl Frames {
             }
             self.filled += taken;
             bytes = rest;
-            // Once its header is there, more may be wanted.
+            // Once the header is complete, more bytes may be wanted.
             if taken > 0 && self.filled == self.wanted() {
                 self.end_of_start(&mut each);
             }
         }
     }
 
-    /// Returns how much of a frame is looked at.
+    /// Returns how many bytes of a frame are looked at.
     fn wanted(&self) -> usize {
         const HEADER: usize = 9;
         let more = match self.start {
@@ -93,7 +93,7 @@ impl Frames {
     }
 }
 
-/// Returns the reason code for an error, where that is not the head's fault.
+/// Returns the reason code for an error. Some errors are not the fault of the head.
 pub(super) const fn reason(error: u32) -> ReasonCode {
     match error {
         REFUSED_STREAM | ENHANCE_YOUR_CALM => ReasonCode::TooManyStreams,

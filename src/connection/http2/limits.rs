@@ -1,39 +1,41 @@
-//! The bounds of an HTTP/2 connection.
+//! The limits of an HTTP/2 connection.
 
 use std::time::Duration;
 
 use crate::connection::connection_settings::ConnectionSettings;
 
-/// Streams of one connection at once. One more is refused, and may be sent again.
+/// The most streams of one connection at once. One more is refused, and the client may send it again.
 pub(super) const MAX_STREAMS: u32 = 100;
 
-/// Streams that the client has reset before they were looked at: it may have second thoughts about all of them at once.
+/// The most streams that the client may have reset before they were looked at. It may reset all of its streams at once.
 const MAX_RESETS_BY_CLIENT: usize = MAX_STREAMS as usize;
 
-/// Streams that were reset here for what the client did, in the life of a connection: `h2`'s own bound.
+/// The most streams that were reset here because of the client, in the life of a connection. This is `h2`'s own limit.
 const MAX_RESETS_BY_US: usize = 1024;
 
-/// Streams that were reset here and are remembered, and for how long: what is still under way to them, such as the rest
-/// of an upload that was answered early, is no fault of the client's (RFC 9113 section 5.1).
+/// The number of streams that were reset here and are remembered, and the time for which they are. Frames to them may
+/// still be under way, such as the rest of an upload that was answered early. These are not the client's fault (RFC
+/// 9113 section 5.1).
 const REMEMBERED_RESETS: usize = 2 * MAX_STREAMS as usize;
 const REMEMBERED_FOR: Duration = Duration::from_secs(10);
 
-/// Bytes of bodies that a client may send ahead: on one stream, and on all of a connection. Those are as many as all
-/// streams may have: bodies that an app takes slowly hold up no others.
+/// The number of bytes of bodies that a client may send ahead, on one stream and on a whole connection. A connection
+/// may have as many as all its streams together, so that bodies that an app takes slowly do not delay others.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * MAX_STREAMS;
 
-/// Bytes that frames which wait to be read may lack to 256, in all: so 1 MiB may wait in messages of 32 bytes, and not
-/// 1,000,000 of one.
+/// A limit for small frames that wait to be read: the sum of the bytes by which each is shorter than 256. So 1 MiB may
+/// wait in messages of 32 bytes, but not 1,000,000 messages of one byte.
 const SMALL_FRAMES: usize = 8 * 1024 * 1024;
 
-/// Bytes of an answer that wait to be sent on one stream.
+/// The most bytes of an answer that wait to be sent on one stream.
 pub(super) const SEND_BUFFER: usize = 64 * 1024;
 
-/// Returns the options of `h2` with every bound of a connection.
+/// Returns the options of `h2` with all limits of a connection.
 pub(super) fn options(settings: &ConnectionSettings) -> h2::server::Builder {
-    // Beyond the limit, so that somewhat too large a head is refused by us, with its reason and a line in the log. Here
-    // each field counts for 32 bytes more (RFC 9113 section 6.5.2), and a cookie for a field.
+    // This exceeds the configured limit, so that we refuse a head that is only a little too large, with its reason and
+    // a line in the log. Here each field counts for 32 bytes more (RFC 9113 section 6.5.2), and each cookie counts as a
+    // field.
     let max_header_list = settings.max_header_size.saturating_mul(2).saturating_add(8 * 1024);
     let mut options = h2::server::Builder::new();
     options

@@ -1,4 +1,4 @@
-//! The interface for other protocols through which Pingora sees a request on an HTTP/2 connection.
+//! The interface for other protocols, through which Pingora sees a request on an HTTP/2 connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Session for Http2Stream {
         self.read(true, no_body_expected).await
     }
 
-    /// Nothing to do: the connection lives on without it.
+    /// Does nothing: the connection goes on without this stream.
     async fn drain_request_body(&mut self) -> Result<()> {
         Ok(())
     }
@@ -68,14 +68,14 @@ impl Session for Http2Stream {
         Ok(is_end)
     }
 
-    /// Reads have deadlines of their own.
+    /// Does nothing: reads have deadlines of their own.
     fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
 
     fn get_read_timeout(&self) -> Option<Duration> {
         None
     }
 
-    /// The gateway sets that of the control.
+    /// Does nothing: the gateway sets the write time-out in the control.
     fn set_write_timeout(&mut self, _timeout: Option<Duration>) {}
 
     fn get_write_timeout(&self) -> Option<Duration> {
@@ -89,7 +89,7 @@ impl Session for Http2Stream {
     }
 
     fn request_summary(&self) -> String {
-        // For Pingora's own log, which nobody reads: a target is not for logs.
+        // This is for Pingora's own log, which nobody reads. A target must not be logged.
         self.raw().request().method.to_string()
     }
 
@@ -153,7 +153,7 @@ impl Session for Http2Stream {
         self.raw().kept_body()
     }
 
-    // There are no messages beside the body.
+    // HTTP/2 has no other messages than the body.
 
     async fn finish_custom(&mut self) -> Result<()> {
         Ok(())

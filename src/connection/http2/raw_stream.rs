@@ -1,6 +1,6 @@
-//! One stream as the `h2` crate has it: its request, and the way for its answer.
+//! One stream of the `h2` crate: its request, and the means to answer it.
 //!
-//! Pingora has the like, but refuses requests before anybody sees them, with a bare 400.
+//! Pingora has a type for this, but that type refuses some requests with a bare 400 before the gateway sees them.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use pingora_core::protocols::http::{date, v2};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
-/// Bytes of a body that are kept for sending it again.
+/// The number of bytes of a body that are kept, to send it again.
 const MAX_KEPT: usize = 64 * 1024;
 
 /// The fields that HTTP/2 does not have (RFC 9113 section 8.2.2).
@@ -34,7 +34,7 @@ pub(crate) struct RawStream {
     respond: SendResponse<Bytes>,
     sending: Option<SendStream<Bytes>>,
     written: Option<Box<ResponseHeader>>,
-    /// The end of the answer is sent.
+    /// The end of the answer was sent.
     is_ended: bool,
     bytes_read: usize,
     bytes_sent: usize,
@@ -43,7 +43,7 @@ pub(crate) struct RawStream {
 }
 
 impl RawStream {
-    /// One that has been accepted.
+    /// Takes a stream that was accepted.
     pub(crate) fn new(
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
@@ -88,10 +88,11 @@ impl RawStream {
         self.bytes_sent
     }
 
-    /// A piece of the body; `None` at its end.
+    /// Reads a piece of the body. Returns `None` at its end.
     pub(crate) async fn read_body(&mut self) -> Result<Option<Bytes>> {
         let read = self.body.data().await.transpose().map_err(|error| {
-            // Reset here, since it breaks the rules: it is shorter than its length, for instance. Or there, or gone.
+            // A reset by the library means that the body breaks the rules: for instance, it is shorter than its length.
+            // Otherwise the client has reset the stream, or the connection has ended.
             let is_malformed = error.is_reset() && error.is_library();
             let kind = if is_malformed { ErrorType::InvalidHTTPHeader } else { ErrorType::ReadError };
             Error::because(kind, "while reading the client's body", error)
@@ -101,13 +102,13 @@ impl RawStream {
             if let Some(kept) = &mut self.kept {
                 kept.write_to_buffer(bytes);
             }
-            // The stream may have ended meanwhile.
+            // This fails if the stream has ended in the meantime.
             let _ = self.body.flow_control().release_capacity(bytes.len());
         }
         Ok(read)
     }
 
-    /// The same; after the end it waits until the client gives the stream up.
+    /// Reads a piece of the body. After the body's end, waits until the client resets the stream.
     pub(crate) async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
         if !no_body_expected && !self.is_body_done() {
             return self.read_body().await;
@@ -125,7 +126,7 @@ impl RawStream {
         self.is_body_empty() || self.body.is_end_stream()
     }
 
-    /// There is none.
+    /// Returns true if there is no body.
     pub(crate) fn is_body_empty(&self) -> bool {
         let length = self.request.headers.get(header::CONTENT_LENGTH);
         self.bytes_read == 0
@@ -136,7 +137,7 @@ impl RawStream {
         self.kept.get_or_insert_with(|| FixedBuffer::new(MAX_KEPT));
     }
 
-    /// The body was longer than what is kept.
+    /// Returns true if the body was longer than the part that is kept.
     pub(crate) fn is_kept_in_part(&self) -> bool {
         self.kept.as_ref().is_some_and(FixedBuffer::is_truncated)
     }
@@ -149,7 +150,7 @@ impl RawStream {
         self.written.as_deref()
     }
 
-    /// Writes the final head, once. `is_end`: there is nothing else.
+    /// Writes the final head once. With `is_end`, nothing follows it.
     pub(crate) fn write_head(&mut self, mut head: Box<ResponseHeader>, is_end: bool) -> Result<()> {
         if self.is_ended || self.written.is_some() || head.status.is_informational() {
             return Ok(());
@@ -166,7 +167,7 @@ impl RawStream {
         Ok(())
     }
 
-    /// Writes a piece of the body, however long the client takes for it.
+    /// Writes a piece of the body, without a limit of time.
     pub(crate) async fn write_body(&mut self, bytes: Bytes, is_end: bool) -> Result<()> {
         if self.is_ended {
             return Ok(());
@@ -193,7 +194,7 @@ impl RawStream {
         Ok(())
     }
 
-    /// Ends the answer, unless it has not begun: then the stream is reset once this is dropped.
+    /// Ends the answer. If the answer has not begun, does nothing: then the stream is reset when this is dropped.
     pub(crate) fn finish(&mut self) -> Result<()> {
         if let Some(sending) = self.sending.as_mut().filter(|_| !self.is_ended) {
             let sent = sending.send_data(Bytes::new(), true);
@@ -203,7 +204,7 @@ impl RawStream {
         Ok(())
     }
 
-    /// Gives the stream up, unless it has been answered.
+    /// Resets the stream, unless it has been answered.
     pub(crate) fn reset(&mut self, reason: Reason) {
         if !self.is_ended {
             self.respond.send_reset(reason);

@@ -1,8 +1,9 @@
-//! Requests that the `h2` crate refuses by itself, without a word to anybody: seen in the frames that come and go.
+//! Finds the requests that the `h2` crate refuses by itself without telling anybody. They are found in the frames that
+//! pass.
 //!
-//! It resets a request that is malformed or one too many, answers one whose head is far too large with a bare 431, and
-//! ends the connection of a client that breaks the protocol. A request that came in and was not handed out when its
-//! stream is reset or answered is one of these.
+//! The crate resets a request that is malformed or exceeds the limit of streams. It answers a request whose head is far
+//! too large with a bare 431, and ends the connection of a client that breaks the protocol. A request was refused by
+//! the crate if its stream is reset or answered although the request was never handed out.
 
 use std::io;
 use std::pin::Pin;
@@ -23,10 +24,10 @@ use crate::connection::exchange_control::ExchangeControl;
 /// The length of the preface that a client sends before its first frame.
 const PREFACE: usize = 24;
 
-/// Requests that wait to be handed out and are remembered. There are no more of them by far.
+/// The most requests that are remembered until they are handed out. In practice there are far fewer.
 const MAX_WAITING: usize = 1024;
 
-/// The requests of one connection that have come and are not handed out, and what becomes known of them.
+/// The requests of one connection that have come and are not handed out yet, and what is known of them.
 #[derive(Debug)]
 pub(crate) struct Heads {
     waiting: Mutex<Waiting>,
@@ -34,18 +35,18 @@ pub(crate) struct Heads {
     log: AccessLog,
 }
 
-/// Streams, in the order that they came in.
+/// Streams in the order in which they came.
 #[derive(Debug, Default)]
 struct Waiting {
     last: u32,
     streams: Vec<u32>,
-    /// Answered or reset already.
+    /// Streams that were answered or reset already.
     over: Vec<(u32, Why)>,
-    /// The client was told to go, since it asks for too much.
+    /// The client was told to go, because it asks for too much.
     is_told: bool,
 }
 
-/// Status, reason, and what went to the client.
+/// The status, the reason, and a text for what was sent to the client.
 type Why = (Option<u16>, ReasonCode, &'static str);
 
 impl Heads {
@@ -53,15 +54,16 @@ impl Heads {
         Self { waiting: Mutex::default(), control, log }
     }
 
-    /// Notes that a request was handed out; from now on its stream is somebody else's. Its body may have been its end
-    /// already.
+    /// Notes that a request was handed out. From now on others deal with its stream. The request may already have
+    /// ended.
     pub(crate) fn hand_out(&self, stream: u32) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.streams.retain(|other| *other != stream);
         waiting.over.retain(|(other, _)| *other != stream);
     }
 
-    /// Notes that all are handed out that ever will be: the others were refused.
+    /// Notes that all requests that could be handed out by now were handed out. Streams that were answered or reset
+    /// without this were refused.
     pub(crate) fn settle(&self) {
         let over = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,7 +75,8 @@ impl Heads {
         }
     }
 
-    /// From now on what is refused is expected: it is neither logged nor counted, or one client could fill the log.
+    /// From now on refusals are expected. They are neither logged nor counted, because one client could otherwise fill
+    /// the log.
     pub(crate) fn expect_refusals(&self) {
         self.settle();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_told = true;
@@ -81,7 +84,7 @@ impl Heads {
 
     fn came(&self, stream: u32) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Trailers are HEADERS, too, of a stream that is known.
+        // Trailers are HEADERS too, but of a stream that is known.
         if stream <= waiting.last {
             return;
         }
@@ -113,7 +116,7 @@ impl Heads {
         }
     }
 
-    /// For the log and the metrics.
+    /// Notes a refusal in the log and the metrics.
     pub(crate) fn note(&self, why: Why) {
         let (_, reason, _) = why;
         METRICS.refused_heads.with_label_values(&[reason.as_str()]).inc();
@@ -121,7 +124,7 @@ impl Heads {
     }
 }
 
-/// A client's connection, whose frames are looked at as they pass.
+/// A client's connection, whose frames are observed as they pass.
 pub(crate) struct ObservedStream {
     inner: Stream,
     heads: Arc<Heads>,

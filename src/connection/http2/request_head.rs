@@ -1,6 +1,7 @@
-//! The check of a request head before anything else sees it, as far as HTTP/2 leaves it open (RFC 9113 section 8.3).
+//! The check of a request head before anything else sees it. It checks what HTTP/2 itself leaves open (RFC 9113 section
+//! 8.3).
 //!
-//! Afterwards it looks as one of HTTP/1.1 does: the authority in `Host`, the path alone in the target, one `Cookie`.
+//! Afterwards the head looks like one of HTTP/1.1: the authority in `Host`, only the path in the target, one `Cookie`.
 
 use bytes::Bytes;
 use http::{HeaderValue, Uri, header};
@@ -15,16 +16,18 @@ use crate::syntax::framing_fields::number;
 
 use super::raw_stream::RawStream;
 
-/// HTTP/2 is spoken over TLS alone.
+/// The default port of https. HTTP/2 with clients is used only over TLS.
 const HTTPS_PORT: u16 = 443;
 
-/// Checks one head, and changes it to what the gateway expects. `max_size`: bytes that it may have as one of HTTP/1.1.
+/// Checks one head, and changes it to the form that the gateway expects. `max_size` is the most bytes that it may have
+/// in the form of HTTP/1.1.
 pub(crate) fn check(request: &mut RequestHeader, max_size: usize) -> Result<(), Problem> {
     let checked = check_target(request).and_then(|()| check_fields(request));
     checked.and_then(|()| check_size(request, max_size)).map_err(HeadRefusal::problem)
 }
 
-/// Last, when it looks like one of HTTP/1.1: by the same measure.
+/// Checks the size. This check comes last, because the head then looks like one of HTTP/1.1 and can be measured like
+/// one.
 fn check_size(request: &RequestHeader, max_size: usize) -> Result<(), HeadRefusal> {
     const OF_REQUEST_LINE: usize = "  HTTP/1.1\r\n\r\n".len();
     const OF_FIELD: usize = ": \r\n".len();
@@ -52,7 +55,7 @@ fn check_target(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
         return Err(HeadRefusal::HostCount);
     }
     let parse = |host| Authority::parse(host).ok_or(HeadRefusal::HostValue);
-    // They may be written differently, and must name the same (RFC 9113 section 8.3.1).
+    // The two may be written differently, but must name the same host (RFC 9113 section 8.3.1).
     if let Some((authority, host)) = authority.zip(host)
         && !parse(authority)?.is_same(&parse(host)?, HTTPS_PORT)
     {
@@ -87,7 +90,7 @@ fn check_fields(request: &mut RequestHeader) -> Result<(), HeadRefusal> {
         let joined = joined.map_err(|_| HeadRefusal::FieldValue)?;
         request.insert_header(header::COOKIE, joined).map_err(|_| HeadRefusal::FieldValue)?;
     }
-    // An informational answer cannot be sent here, so nobody may wait for one.
+    // An informational answer cannot be sent here, so no client may wait for one.
     request.remove_header(&header::EXPECT);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The requests of one HTTP/2 connection: which are let in, and which are refused so that they may be sent again.
+//! The requests of one HTTP/2 connection. They are accepted, or refused in a way that lets the client send them again.
 
 use std::sync::{Arc, Weak};
 
@@ -23,19 +23,19 @@ use crate::connection::connection_settings::ConnectionSettings;
 use crate::connection::exchange_control::{CONTROL_OF_STREAM, ExchangeControl};
 use crate::connection::exchange_end::EndReason;
 
-/// Requests of one connection that are worked on at once, those included whose stream the client has reset meanwhile:
-/// what was begun may have to come to its end, as a refresh has.
+/// The most requests of one connection that are worked on at once. This includes requests whose stream the client has
+/// reset: some work, such as a refresh, must be finished once it has begun.
 const MAX_REQUESTS: usize = 2 * MAX_STREAMS as usize;
 
-/// Requests in a row that are refused, for that reason or as malformed.
+/// The numbers of requests in a row that may be refused for lack of room, or as malformed.
 const MAX_REFUSED: u32 = 256;
 const MAX_MALFORMED: u32 = 32;
 
-/// Those that are under way, and how the client behaves.
+/// The requests that are under way, and a record of the client's behaviour.
 pub(crate) struct Requests {
     tasks: JoinSet<()>,
     controls: Vec<Weak<ExchangeControl>>,
-    /// In a row.
+    /// Counts the refused requests in a row.
     refused: u32,
     malformed: u32,
 }
@@ -45,23 +45,23 @@ impl Requests {
         Self { tasks: JoinSet::new(), controls: Vec::new(), refused: 0, malformed: 0 }
     }
 
-    /// Returns true if none is under way.
+    /// Returns true if no request is under way.
     pub(crate) fn is_none(&self) -> bool {
         self.tasks.is_empty()
     }
 
-    /// Waits for the end of one.
+    /// Waits for the end of one request.
     pub(crate) async fn one_ends(&mut self) {
         let _none_left = self.tasks.join_next().await;
     }
 
-    /// Returns true if the client asks for more than it gets again and again.
+    /// Returns true if the client has asked for more than it may, again and again.
     pub(crate) fn are_too_many(&self) -> bool {
         self.refused > MAX_REFUSED || self.malformed > MAX_MALFORMED
     }
 
-    /// Serves a request in a task of its own, with deadlines and an end of its own; or refuses it, unless there is
-    /// room.
+    /// Serves a request in a task of its own, which has deadlines and an end of its own. Refuses the request if there
+    /// is no room.
     pub(crate) fn begin<A>(
         &mut self,
         mut stream: RawStream,
@@ -72,7 +72,7 @@ impl Requests {
     ) where
         A: HttpServerApp + Send + Sync + 'static,
     {
-        // Those that have ended are not under way, also where nobody has had the time to look.
+        // Requests that have ended do not count, even if nobody has noticed their end yet.
         while self.tasks.try_join_next().is_some() {}
         if self.tasks.len() >= MAX_REQUESTS {
             heads.note((None, ReasonCode::TooManyStreams, "REFUSED_STREAM"));
@@ -99,7 +99,7 @@ impl Requests {
         self.tasks.spawn(async move {
             control.begin_exchange();
             let stream = Http2Stream::new(stream, Arc::clone(&control), settings.body_min_rate);
-            // Pingora looks at this for every request; the connection's end is looked at elsewhere.
+            // Pingora looks at this channel for every request. The end of the connection is noticed elsewhere.
             let (_, never) = tokio::sync::watch::channel(false);
             let session = ServerSession::new_custom(Box::new(stream));
             let serving =
@@ -109,13 +109,14 @@ impl Requests {
         });
     }
 
-    /// Refuses a request that nobody has looked at: it may be sent again (RFC 9113 section 8.7).
+    /// Refuses a request that nothing has looked at. The client may send it again (RFC 9113 section 8.7).
     pub(crate) fn refuse(&mut self, mut stream: RawStream) {
         self.refused = self.refused.saturating_add(1);
         stream.reset(Reason::REFUSED_STREAM);
     }
 
-    /// The connection is gone. What its requests do notices that by itself, and may have to come to an end in order.
+    /// Notes that the connection has ended. The work on its requests notices this by itself, and may have to be
+    /// finished in order.
     pub(crate) fn end(mut self, reason: Option<EndReason>) {
         for control in self.controls.iter().filter_map(Weak::upgrade) {
             if let Some(reason) = reason {
@@ -126,7 +127,7 @@ impl Requests {
     }
 }
 
-/// For the log and the metrics: the gateway has not seen this request.
+/// Writes the refusal to the log and the metrics. The gateway has not seen this request, so nothing else does it.
 fn note_refusal(problem: &Problem, id: &HeaderValue, log: AccessLog, control: &ExchangeControl) {
     METRICS.refused_heads.with_label_values(&[problem.reason.as_str()]).inc();
     access_log::write_refused_head(log, id, problem, control.peer().ip());

@@ -1,6 +1,6 @@
-//! One HTTP/2 connection (RFC 9113): which requests it takes, how long it may idle, and how it ends.
+//! One HTTP/2 connection (RFC 9113): the requests that it takes, the time for which it may idle, and its end.
 //!
-//! The frames are the `h2` crate's business. Its client is told why the connection ends, and what it may send again: no
+//! The `h2` crate deals with the frames. The client is told why the connection ends, and what it may send again. No
 //! connection is just dropped.
 
 use std::future::{Future, poll_fn};
@@ -24,7 +24,7 @@ use crate::connection::connection_settings::ConnectionSettings;
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::{Leftovers, WRITE_TIMEOUT};
 
-/// The time that a connection without requests may take to say goodbye, and one that asks for too much may take to
+/// The time that a connection without requests may take to close, and that a client which asks for too much has to
 /// stop.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -32,18 +32,19 @@ type Accepted = (http::Request<h2::RecvStream>, h2::server::SendResponse<bytes::
 
 type Connection = h2::server::Connection<ObservedStream, bytes::Bytes>;
 
-/// The willingness to take more requests.
+/// The state of a connection that decides if it takes more requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Serving,
-    /// The client was told to go. What it had sent by then is served.
+    /// The client was told to go. The requests that it had sent by then are served.
     Leaving,
-    /// The same, and more are refused: it asks for too much. From this instant on it has had time to stop.
+    /// The client was told to go because it asks for too much, and further requests are refused. After this instant the
+    /// client should have stopped.
     Refusing(Instant),
 }
 
 impl Phase {
-    /// Returns the error of the last GOAWAY.
+    /// Returns the error code of the last GOAWAY.
     const fn farewell(self) -> Reason {
         match self {
             Self::Serving | Self::Leaving => Reason::NO_ERROR,
@@ -79,7 +80,7 @@ pub(crate) async fn serve<A>(
     served.run(app).await;
 }
 
-/// Waits for the client's preface and settings; nothing where they are malformed, or do not come in time.
+/// Waits for the client's preface and settings. Returns `None` if they are malformed or do not come in time.
 async fn shake_hands(
     stream: ObservedStream,
     settings: &ConnectionSettings,
@@ -106,10 +107,10 @@ struct Served<'a> {
     heads: Arc<Heads>,
     digest: Arc<Digest>,
     requests: Requests,
-    /// There once something has been answered.
+    /// Present once a request has been taken.
     leftovers: Option<Leftovers>,
     phase: Phase,
-    /// When it is closed if no request is under way.
+    /// The instant when the connection is closed if no request is under way.
     idle_until: Instant,
 }
 
@@ -140,7 +141,7 @@ impl Served<'_> {
                     continue;
                 }
             };
-            // The client has closed it, in whatever way, or was told by `h2` what it did wrong.
+            // The client has closed the connection in some way, or `h2` has told it what it did wrong.
             let Some((request, respond)) = accepted else { break None };
             let stream = RawStream::new(request, respond, Arc::clone(&self.digest));
             if !self.take(stream, app) {
@@ -155,7 +156,7 @@ impl Served<'_> {
         }
     }
 
-    /// Serves or refuses a request. Returns false for a client that was told to stop long enough ago.
+    /// Serves or refuses a request. Returns false if the client was told to stop and has had the time to do so.
     fn take<A>(&mut self, stream: RawStream, app: &Arc<A>) -> bool
     where
         A: HttpServerApp + Send + Sync + 'static,
@@ -171,7 +172,7 @@ impl Served<'_> {
             }
         }
         if self.requests.are_too_many() && !matches!(self.phase, Phase::Refusing(_)) {
-            // In order, for the sake of others whose requests a proxy sends over the same connection.
+            // The connection ends in order, because a proxy may send requests of others over it.
             self.heads.expect_refusals();
             self.dismiss(Phase::Refusing(Instant::now() + GOODBYE_TIMEOUT));
         }
@@ -188,14 +189,14 @@ impl Served<'_> {
         }
     }
 
-    /// Decides what becomes of a connection that has idled for its time: false where it goes on for a while.
+    /// Decides what happens to a connection that has idled for its time. Returns false if it goes on for a while.
     fn has_idled_enough(&mut self) -> bool {
         if self.phase == Phase::Serving {
-            // Told first, so that no request is lost that is on its way.
+            // The client is told first, so that a request on its way is not lost.
             self.dismiss(Phase::Leaving);
             return false;
         }
-        // What has been answered may not have been taken yet.
+        // The client may not have taken all of the answers yet.
         let leftovers = self.leftovers.as_mut().filter(|_| self.phase == Phase::Leaving);
         if leftovers.is_some_and(|leftovers| leftovers.are_being_taken(WRITE_TIMEOUT)) {
             self.idle_until = Instant::now() + GOODBYE_TIMEOUT;
@@ -204,14 +205,14 @@ impl Served<'_> {
         true
     }
 
-    /// Tells the client to go (GOAWAY, RFC 9113 section 6.8). What it may have sent before it hears that is not lost.
+    /// Tells the client to go (GOAWAY, RFC 9113 section 6.8). Requests that it sends before it reads this are not lost.
     fn dismiss(&mut self, phase: Phase) {
         self.connection.graceful_shutdown();
         (self.phase, self.idle_until) = (phase, Instant::now() + GOODBYE_TIMEOUT);
     }
 }
 
-/// Waits for the next request; nothing once the connection has ended, in whatever way.
+/// Waits for the next request. Returns `None` once the connection has ended in any way.
 async fn accept(connection: &mut Connection, heads: &Heads) -> Option<Accepted> {
     let mut accepting = pin!(connection.accept());
     let accepted = poll_fn(|context| {
@@ -226,7 +227,7 @@ async fn accept(connection: &mut Connection, heads: &Heads) -> Option<Accepted> 
     Some(accepted)
 }
 
-/// Ready when the connection is to take no further requests, or to end at once.
+/// Is ready when the connection shall take no further requests, or end at once.
 async fn stopped(control: &ExchangeControl, phase: Phase) {
     poll_fn(|context| {
         control.register(context.waker());

@@ -1,7 +1,7 @@
 //! One request on an HTTP/2 connection and its answer: a stream of the `h2` crate with the gateway's deadlines.
 //!
-//! The counterpart of [`crate::connection::http1::pingora_stream`]: reads fail for the same reasons, which the
-//! [`ExchangeControl`] tells. Here each stream has one of its own, since its end is not the connection's.
+//! This is the counterpart of [`crate::connection::http1::pingora_stream`]. Reads fail for the same reasons, which the
+//! [`ExchangeControl`] holds. Here each stream has a control of its own, since its end is not the connection's end.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -21,14 +21,14 @@ use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::exchange_end::EndReason;
 use crate::syntax::app_head::has_no_body;
 
-/// A piece of a body below this size is merged with what else has arrived, up to so much.
+/// A piece of a body below `SMALL` bytes is merged with other bytes that have arrived, up to `MERGED` bytes.
 const SMALL: usize = 1024;
 const MERGED: usize = 16 * 1024;
 
-/// So much of an answer is written at once: what has got through is noticed by its pieces.
+/// The most bytes of an answer that are written at once. Progress is noticed piece by piece.
 const PIECE: usize = 16 * 1024;
 
-/// Bytes that the other streams of the connection may have in front of a piece that waits for its turn.
+/// The number of bytes that the other streams of the connection may have in front of a piece that waits for its turn.
 const AHEAD: u64 = super::limits::MAX_STREAMS as u64 * super::limits::SEND_BUFFER as u64;
 
 /// One request and its answer.
@@ -39,7 +39,7 @@ pub(crate) struct Http2Stream {
     timer: Timer,
     /// A write that waits for the client.
     stall: Stall,
-    /// The last byte of the answer is sent.
+    /// The last byte of the answer was sent.
     is_answered: bool,
 }
 
@@ -50,11 +50,11 @@ impl Http2Stream {
         Self { inner, control, deadlines, timer, stall: Stall::default(), is_answered: false }
     }
 
-    /// Reads a piece of the body, unless that fails for a reason of ours.
+    /// Reads a piece of the body, or fails if the exchange is ended here.
     pub(super) async fn read(&mut self, or_idle: bool, no_body_expected: bool) -> Result<Option<Bytes>> {
         let has_body = !self.inner.is_body_done();
         if has_body && self.is_answered {
-            // Once the stream is dropped, the rest of the request is not asked for any more (RFC 9113 section 8.1).
+            // Once the stream is dropped, nobody asks for the rest of the request any more (RFC 9113 section 8.1).
             self.control.set_ended(EndReason::Answered);
             return Err(failure(EndReason::Answered));
         }
@@ -87,8 +87,8 @@ impl Http2Stream {
         read
     }
 
-    /// Joins a small piece of a body with what else has arrived: each piece costs whoever takes it as much as a large
-    /// one.
+    /// Joins a small piece of a body with other bytes that have arrived. A small piece costs its reader as much as a
+    /// large one.
     async fn merge(&mut self, first: Bytes) -> Result<Bytes> {
         let mut merged = BytesMut::new();
         for _ in 0..MERGED {
@@ -106,7 +106,7 @@ impl Http2Stream {
                     merged.extend_from_slice(&bytes);
                 }
                 Poll::Ready(Some(bytes)) => merged.extend_from_slice(&bytes),
-                // Nothing has arrived, or the end: only trailers can come after what was read.
+                // Nothing has arrived, or the body has ended: only trailers can come after the bytes that were read.
                 _ => break,
             }
         }
@@ -114,7 +114,7 @@ impl Http2Stream {
     }
 
     pub(super) fn write_head(&mut self, response: Box<ResponseHeader>, end: bool) -> Result<()> {
-        // An answer whose head is all of it must say so in its head: nothing may follow.
+        // An answer without a body must end with its head, because nothing may follow.
         let is_to_head = self.inner.request().method == Method::HEAD;
         let status = response.status;
         let end = end || (!status.is_informational() && has_no_body(is_to_head, status.as_u16()));
@@ -142,8 +142,9 @@ impl Http2Stream {
         Ok(())
     }
 
-    /// Gives up on a client that takes nothing for too long: neither of this stream, nor of what was sent on its
-    /// connection before, and may hold this up.
+    /// Writes a piece, and gives up if the client takes nothing for too long. The client makes progress if it takes
+    /// bytes of this stream. Bytes that were sent on its connection before count too, because they may delay this
+    /// stream.
     async fn write_piece(&mut self, piece: Bytes, end: bool) -> Result<()> {
         let Self { inner, control, deadlines, stall, .. } = self;
         stall.end();
@@ -182,7 +183,7 @@ impl Http2Stream {
             HttpTask::UpgradedBody(..) => {
                 Error::e_explain(ErrorType::InternalError, "HTTP/2 streams are not upgraded")
             }
-            // The app's, not the client's: it must stay known whose it is.
+            // The error is the app's, not the client's. This must stay known.
             HttpTask::Failed(error) => return Err(error),
         };
         written.map_err(Error::into_down)
@@ -213,7 +214,7 @@ impl Http2Stream {
     }
 }
 
-/// The error with which the reads and writes of an ended exchange fail.
+/// Returns the error with which the reads and writes of an ended exchange fail.
 #[expect(clippy::unnecessary_box_returns, reason = "Pingora's results have it boxed")]
 fn failure(reason: EndReason) -> Box<Error> {
     let kind = match reason {
@@ -223,7 +224,7 @@ fn failure(reason: EndReason) -> Box<Error> {
     Error::explain(kind, "the stream is ended").into_down()
 }
 
-/// Fails where the exchange is cut off: it gets nothing more. After any other end there is still an answer.
+/// Fails if the exchange is cut off, because then it gets nothing more. After any other end there is still an answer.
 fn check_cut_off(control: &ExchangeControl) -> Result<()> {
     match control.ended() {
         Some(reason) if reason.cuts_off() => Err(failure(reason)),

@@ -1,5 +1,5 @@
-//! The certificates of the public listeners: chosen by the name that the client asks for, replaced when their files
-//! change.
+//! The certificates of the public listeners. The name that the client asks for selects one, and they are replaced when
+//! their files change.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,19 +19,20 @@ use crate::tls::CertificateFiles;
 
 use crate::tls::certificate::{Certificate, CertificateError, Contents, Validity, provider};
 
-/// The interval at which the files are looked at.
+/// The interval at which the files are checked for changes.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The protocols that a TLS listener speaks inside, the preferred one first (RFC 7301).
+/// The protocols that a TLS listener accepts, the preferred one first (RFC 7301).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
-/// The certificates in use. A handshake takes those of its moment; a connection keeps what it was shown.
+/// The certificates in use. A handshake takes those in use at that moment. A connection keeps the one that it was
+/// given.
 pub(crate) struct CertificateStore {
     files: Vec<CertificateFiles>,
     current: ArcSwap<Loaded>,
 }
 
-/// Certificates, and what tells their files from changed ones.
+/// Certificates, and the data by which a change of their files is noticed.
 struct Loaded {
     certificates: Vec<Certificate>,
     fingerprint: Vec<u8>,
@@ -52,12 +53,12 @@ impl CertificateStore {
         Ok(Self { files, current: ArcSwap::from_pointee(loaded) })
     }
 
-    /// Returns the names and the end of each certificate in use.
+    /// Returns the names and the expiry of each certificate in use.
     pub(crate) fn validities(&self) -> Vec<Validity> {
         self.current.load().certificates.iter().map(Certificate::validity).collect()
     }
 
-    /// Returns the settings with which listeners shake hands.
+    /// Returns the settings with which listeners do TLS handshakes.
     pub(crate) fn server_config(self: &Arc<Self>, tls: &Tls) -> Result<ServerConfig, rustls::Error> {
         let versions: &[&rustls::SupportedProtocolVersion] = match tls.min_version {
             TlsVersion::Tls12 => &[&rustls::version::TLS13, &rustls::version::TLS12],
@@ -69,13 +70,13 @@ impl CertificateStore {
             .with_no_client_auth()
             .with_cert_resolver(resolver);
         config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-        // Sessions are resumed from what the client keeps; 0-RTT stays off, since it can be replayed.
+        // Sessions are resumed from a ticket that the client keeps. 0-RTT stays off, since it can be replayed.
         config.ticketer = Ticketer::new()?;
         Ok(config)
     }
 
-    /// Replaces the certificates when their files change, until `is_over` turns true. Files that cannot be used change
-    /// nothing.
+    /// Replaces the certificates when their files change, until `is_over` turns true. If files cannot be used, the
+    /// certificates stay as they are.
     pub(crate) async fn run(self: Arc<Self>, mut is_over: channel::Receiver<bool>) {
         let mut ticks = interval(RELOAD_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -91,7 +92,8 @@ impl CertificateStore {
         }
     }
 
-    /// Looks at the files once. Takes and returns what cannot be used.
+    /// Looks at the files once. Takes the files that could not be used before, and returns those that cannot be used
+    /// now.
     fn look(&self, failing: Option<Failing>) -> Option<Failing> {
         let contents = read(&self.files);
         let found = contents
@@ -108,7 +110,7 @@ impl CertificateStore {
             }
             Err(error) => error,
         };
-        // Two files are seldom replaced in one moment: what is wrong is said only once it has stayed so.
+        // Two files are seldom replaced in one moment. So an error is logged only if the next look finds it again.
         let has_stayed = failing.as_ref().is_some_and(|failing| failing.found == found);
         let is_reported = has_stayed && failing.is_some_and(|failing| failing.is_reported);
         if has_stayed && !is_reported {
@@ -119,7 +121,7 @@ impl CertificateStore {
     }
 }
 
-/// Files that cannot be used, and whether that was said.
+/// Files that cannot be used, and a note that says if this was logged.
 struct Failing {
     found: Vec<u8>,
     is_reported: bool,
@@ -138,11 +140,11 @@ fn fingerprint(contents: &[Contents]) -> Vec<u8> {
 }
 
 impl ResolvesServerCert for CertificateStore {
-    /// The first certificate that is for the name and that the client can verify. A client that names none, such as a
-    /// health check, is shown the first one; one that asks for a name of nobody is turned away.
+    /// Returns the first certificate that covers the name and that the client can verify. A client that names none,
+    /// such as a health check, gets the first certificate. A client that asks for an unknown name is turned away.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let loaded = self.current.load();
-        // RFC 6066 section 3 has no dot at its end; some clients send one nevertheless.
+        // RFC 6066 section 3 does not allow a dot at the end of the name, but some clients send one.
         let name =
             hello.server_name().map(|name| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase());
         let fits = |certificate: &&Certificate| {

@@ -1,4 +1,4 @@
-//! The reasons for which TLS handshakes fail: for the log, a few lines a second, and for the metrics.
+//! The reasons why TLS handshakes fail: for the log (a few lines a second) and for the metrics.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,13 +9,13 @@ use tracing::{debug, info};
 use crate::telemetry::metrics::METRICS;
 use crate::telemetry::rate_limited_log::Seldom;
 
-/// Scanners do this all day, and each line can be had for one packet.
+/// Limits the log lines. Scanners fail all day, and one packet is enough to cause a line.
 static LINES: Seldom = Seldom::new(5);
 
-/// The reason for which a handshake failed.
+/// The reason why a handshake failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The client asked for a name that no certificate is for, or verifies no key of one that is.
+    /// No certificate covers the name that the client asked for, or the client verifies no key of those that do.
     UnknownName,
     /// No application protocol in common (ALPN).
     NoCommonProtocol,
@@ -24,13 +24,13 @@ pub(crate) enum Failure {
     Incompatible,
     /// The client does not trust the certificate.
     CertificateRefused,
-    /// The client has left in the middle.
+    /// The client has left before the end of the handshake.
     Closed,
-    /// It took too long.
+    /// The handshake took too long.
     TimedOut,
-    /// It is no TLS.
+    /// The bytes are not TLS.
     NotTls,
-    /// It is TLS, and against its rules.
+    /// The bytes are TLS, but break its rules.
     Malformed,
 }
 
@@ -51,7 +51,7 @@ impl Failure {
                 Self::Incompatible
             }
             Some(Error::AlertReceived(alert)) => Self::of_alert(*alert),
-            // Of what a server says so, only that there is no certificate to show.
+            // For a server, this error has one meaning: it has no certificate to send.
             Some(Error::General(_)) => Self::UnknownName,
             Some(_) => Self::Malformed,
         }
@@ -70,7 +70,7 @@ impl Failure {
             | AlertDescription::NoCertificate
             | AlertDescription::BadCertificateStatusResponse
             | AlertDescription::CertificateUnobtainable
-            // Of a signature, which are those of certificates: nothing else is signed here.
+            // The alert says that a signature is wrong. Here only certificates have signatures.
             | AlertDescription::DecryptError => Self::CertificateRefused,
             AlertDescription::NoApplicationProtocol => Self::NoCommonProtocol,
             _ => Self::Malformed,
@@ -107,7 +107,8 @@ impl Failure {
         }
     }
 
-    /// Counts it, and writes a line if there have not been many. `name`: what was asked for; `detail`: more of it.
+    /// Counts the failure, and writes a line if there have not been many. `name` is the name that was asked for, and
+    /// `detail` says more about the failure.
     pub(crate) fn tell(self, peer: SocketAddr, name: Option<&str>, detail: Option<&str>) {
         METRICS.process.handshake_failures.with_label_values(&[self.as_str()]).inc();
         let Some(unlogged) = LINES.turn() else { return };
@@ -123,7 +124,8 @@ impl Failure {
     }
 }
 
-/// Writes a debug line about a client that says nothing. It is no news: probes, scanners, browsers that connect ahead.
+/// Writes a debug line about a client that sends nothing. This is normal: probes, scanners, and browsers that connect
+/// ahead do so.
 pub(crate) fn tell_of_silence(peer: SocketAddr) {
     debug!(%peer, "the client has left, or said nothing, before a TLS handshake");
 }

@@ -26,8 +26,8 @@ use super::handshake_failure::{Failure, tell_of_silence};
 use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::other_protocols::{Spoken, spoken};
 
-/// Reads from a client's first byte, which stays where it is, if it begins with TLS. `None`: it says nothing, and the
-/// connection is over.
+/// Returns true if the client's first byte begins TLS. The byte is not consumed. Returns `None` if the client sends
+/// nothing: then the connection is over.
 pub(crate) async fn is_spoken(stream: &TcpStream, until: Instant, control: &ExchangeControl) -> Option<bool> {
     let mut first = [0];
     let looking = timeout_at(until, stream.peek(&mut first));
@@ -38,7 +38,7 @@ pub(crate) async fn is_spoken(stream: &TcpStream, until: Instant, control: &Exch
     None
 }
 
-/// The things that a client has asked for, for the log.
+/// The parameters that a client has asked for, for the log.
 #[derive(Default)]
 struct Hello {
     name: Option<String>,
@@ -58,7 +58,8 @@ impl Hello {
     }
 }
 
-/// Shakes hands; nothing where that fails, is not done by `until`, or is still under way when idle connections close.
+/// Does the TLS handshake. Returns `None` if it fails, is not done by `until`, or is still under way when idle
+/// connections close.
 pub(crate) async fn accept(
     stream: SocketStream,
     config: Arc<ServerConfig>,
@@ -82,7 +83,7 @@ pub(crate) async fn accept(
         Err(_) => (Failure::TimedOut, None),
     };
     match (failure, &hello) {
-        // It has not said enough to want anything.
+        // The client has not sent a whole ClientHello.
         (Failure::Closed | Failure::TimedOut, None) => tell_of_silence(peer),
         (failure, hello) => {
             let hello = hello.as_ref();
@@ -108,7 +109,7 @@ impl TlsStream {
     }
 }
 
-/// Leaves out the buffers and the keys, which are not for logs.
+/// Leaves out the buffers and the keys, which must not be logged.
 impl fmt::Debug for TlsStream {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("TlsStream").finish_non_exhaustive()
@@ -180,7 +181,7 @@ impl GetSocketDigest for TlsStream {
     }
 }
 
-/// Not supported: nothing looks ahead.
+/// Is not supported, since nothing looks ahead.
 impl Peek for TlsStream {}
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A call's messages on their way to the app.
+//! The body of a request on its way to the app.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::connection::exchange_control::ExchangeControl;
 use crate::connection::stall::{Backlog, Stall};
 use crate::upstream::http2;
 
-/// The bytes that were read of the client and are not sent yet. Nothing more is read before they are.
+/// The bytes that were read from the client and are not sent yet. Nothing more is read before they are sent.
 pub(super) struct Upload {
-    /// `None`: there is nothing to send any more, or the app takes nothing more.
+    /// `None` if there is nothing more to send, or the app takes nothing more.
     sending: Option<SendStream<Bytes>>,
     pending: Bytes,
-    /// The client has sent everything.
+    /// Tells whether the client has sent everything.
     is_read: bool,
     /// The time for which the app may take nothing.
     idle: Duration,
@@ -32,7 +32,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    /// Begins with what was read for an earlier try, if there was one.
+    /// Begins with the bytes that were read for an earlier try, if there was one.
     pub(super) fn new(
         sending: Option<SendStream<Bytes>>,
         exchange: &mut Session,
@@ -47,8 +47,8 @@ impl Upload {
         Self { sending, pending, is_read, idle, waiting: Stall::default(), socket, client }
     }
 
-    /// Sends or reads something. It is not ready while there is nothing to do; it fails where the client is gone or a
-    /// deadline is over. Nothing is lost where this is given up before it is ready.
+    /// Sends or reads something. It waits while there is nothing to do. It fails if the client is gone or a deadline is
+    /// over. If the caller drops it before it is ready, nothing is lost.
     pub(super) async fn advance(&mut self, exchange: &mut Session) -> Result<()> {
         let Some(sending) = &mut self.sending else {
             return Err(gone(exchange).await);
@@ -84,7 +84,7 @@ impl Upload {
                     self.send(bytes);
                     Ok(())
                 }
-                // The answer says why.
+                // The app's answer says why it takes nothing more.
                 Some(_) => {
                     self.sending = None;
                     Ok(())
@@ -94,7 +94,7 @@ impl Upload {
             };
         }
         if self.is_read {
-            // An earlier try had read the end.
+            // An earlier try had already read the end of the body.
             self.send(Bytes::new());
             return Ok(());
         }
@@ -104,7 +104,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Tells whether nobody would hear that a deadline of the client's connection is over: see [`gone`].
+    /// Tells whether nobody would notice that a deadline of the client's connection is over: see [`gone`].
     pub(super) fn is_deaf(&self, exchange: &mut Session) -> bool {
         self.sending.is_none() && is_unread(exchange)
     }
@@ -123,10 +123,10 @@ fn is_unread(exchange: &mut Session) -> bool {
     exchange.req_header().version != Version::HTTP_2 && !exchange.as_mut().is_body_done()
 }
 
-/// Waits until the client is gone, or a deadline over.
+/// Waits until the client is gone, or a deadline is over.
 async fn gone(exchange: &mut Session) -> Box<Error> {
     if is_unread(exchange) {
-        // What came next would be the rest of the body, which nobody takes now: only the app's deadlines count.
+        // The next bytes would be the rest of the body, which nobody takes now. Only the app's deadlines count.
         return std::future::pending().await;
     }
     match exchange.as_mut().read_body_or_idle(true).await {

@@ -1,5 +1,7 @@
 //! `kind = "fusionauth"`: FusionAuth, with endpoints beside each other, a refresh API and a logout of its own.
 
+mod webhook;
+
 use serde::Deserialize;
 use url::Url;
 use zeroize::Zeroizing;
@@ -7,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::config::{self, RefreshApi};
 use crate::identity_provider::code_row::Member::Reason;
 use crate::identity_provider::code_row::{AtLogout, AtRefresh, Row, row};
+use crate::identity_provider::dialect::fusionauth::webhook::WebhookRules;
 use crate::identity_provider::dialect::{Asked, Body, Dialect, Question, Said, refresh_grant};
 use crate::identity_provider::endpoints::{Endpoints, below, check_url, issuer_url};
 use crate::identity_provider::error_answer::Shape;
@@ -14,6 +17,7 @@ use crate::identity_provider::not_ready::SetupError;
 use crate::identity_provider::outcome::ChallengeKind::{AccountAction, PasswordChange, TwoFactor};
 use crate::identity_provider::outcome::TokenSet;
 use crate::identity_provider::token_answer::{self, Zeroized};
+use crate::identity_provider::webhook::Webhook;
 
 /// FusionAuth.
 #[derive(Debug)]
@@ -143,6 +147,15 @@ impl Dialect for FusionAuth {
             RefreshApi::OAuth2 => &[],
             RefreshApi::Jwt => JWT_API_QUESTIONS,
         }
+    }
+
+    fn webhook(
+        &self,
+        settings: &config::Webhook,
+        client_id: &str,
+        provider: &config::IdentityProvider,
+    ) -> Option<Box<dyn Webhook>> {
+        Some(Box::new(WebhookRules::new(settings, client_id, provider)))
     }
 }
 

@@ -1,8 +1,10 @@
 //! A made-up kind of provider, written as a file of its own would be: nothing else has to know of it.
 
+use http::HeaderMap;
 use serde_json::json;
 
 use super::*;
+use crate::access::key_set::KeySet;
 use crate::config::Secret;
 use crate::identity_provider::code_row::Member::Code;
 use crate::identity_provider::code_row::row;
@@ -12,6 +14,7 @@ use crate::identity_provider::outcome::{ChallengeKind, LoginError, RefreshError,
 use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::testing;
 use crate::identity_provider::testing::server::{JWK, Server, client, credentials};
+use crate::identity_provider::webhook::{WebhookError, WebhookEvent};
 
 /// It signs users in as the standards say, but with JSON. It refreshes at an address of its own, and has words of its
 /// own.
@@ -84,6 +87,38 @@ impl Dialect for Acme {
     fn doctor_questions(&self) -> &'static [Question] {
         QUESTIONS
     }
+
+    fn webhook(
+        &self,
+        _settings: &config::Webhook,
+        client_id: &str,
+        _provider: &config::IdentityProvider,
+    ) -> Option<Box<dyn Webhook>> {
+        Some(Box::new(Bell { client_id: client_id.to_owned() }))
+    }
+}
+
+/// Its webhook: a header says who rings, and the body is a user.
+#[derive(Debug)]
+struct Bell {
+    client_id: String,
+}
+
+impl Webhook for Bell {
+    fn read(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        _keys: &KeySet,
+        now: u64,
+    ) -> Result<WebhookEvent, WebhookError> {
+        let rings = headers.get("x-acme").ok_or(WebhookError::Unsigned)?;
+        if rings.as_bytes() != self.client_id.as_bytes() {
+            return Ok(WebhookEvent::Nobody);
+        }
+        let subject = String::from_utf8_lossy(body).into_owned();
+        Ok(WebhookEvent::User { subject, issued_until: now })
+    }
 }
 
 async fn acme() -> (Server, IdentityProvider) {
@@ -145,4 +180,24 @@ async fn a_new_kind_has_words_of_its_own() {
     let [DialectFinding::Bad { problem, fix }] = findings.as_slice() else { panic!("{findings:?}") };
     assert!(problem.text.starts_with("Acme does not renew: status 404"), "{problem}");
     assert_eq!(*fix, "turn `renew` on there");
+}
+
+#[tokio::test]
+async fn a_new_kind_has_a_webhook_of_its_own() {
+    let toml = "[identity_providers.main]\nissuer = 'https://acme.com'\nkind = 'fusionauth'\n\
+                [apps.a]\nhosts = ['a']\nupstreams = ['http://b']\nclient_id = 'shop'\nclient_secret = 's'\n\
+                fusionauth_webhook.path = '/api/bell'";
+    let mut app = config::parse(toml).unwrap().config.apps.remove(0);
+    let (_server, provider) = acme().await;
+    let read = |rings: Option<&'static str>| {
+        let headers = rings.map(|name| (http::HeaderName::from_static("x-acme"), name.parse().unwrap()));
+        let headers: HeaderMap = headers.into_iter().collect();
+        provider.webhook(&app).unwrap().read(&headers, b"ann", &provider.key_set(), 7)
+    };
+    let of_ann = WebhookEvent::User { subject: String::from("ann"), issued_until: 7 };
+    assert_eq!(read(Some("shop")), Ok(of_ann));
+    assert_eq!(read(Some("forums")), Ok(WebhookEvent::Nobody));
+    assert_eq!(read(None), Err(WebhookError::Unsigned));
+    app.webhook = None;
+    assert!(provider.webhook(&app).is_none());
 }

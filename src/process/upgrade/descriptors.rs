@@ -1,4 +1,4 @@
-//! The first message between two processes: the listeners themselves, and words about them; or why there are none.
+//! The first message between the two processes: the listeners and their description, or the reason why there are none.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -16,19 +16,19 @@ use tokio::time::timeout;
 
 use crate::process::upgrade::protocol::{ANSWER_TIMEOUT, HEARS_REVOCATIONS, REVOCATIONS};
 
-/// Begins what the old process says. Its number changes with the form.
+/// The first line of the old process's message. Its number changes with the format.
 const GREETING: &str = "portcullis upgrade 1";
 
-/// Begins what the old process says that it can do. What the new one does not know of that is left alone.
+/// The beginning of a line with an ability of the old process. The new process ignores abilities that it does not know.
 const CAN: &str = "can ";
 
-/// Begins what the old process says instead where it gives nothing. Its reason follows in the next line.
+/// The first line of a refusal. The next line has the reason.
 const REFUSAL: &str = "portcullis upgrade refused";
 
-/// Listeners of one process.
+/// The largest number of listeners of one process.
 const MAX_LISTENERS: usize = 64;
 
-/// Bytes of what the old process says.
+/// The largest size of the old process's message, in bytes.
 const MAX_MESSAGE: usize = 16 * 1024;
 
 /// The purpose of a listener.
@@ -53,28 +53,28 @@ impl Purpose {
     }
 }
 
-/// A listener and what it is for.
+/// A listener and its purpose.
 pub(crate) type Listening = (Purpose, TcpListener);
 
-/// The listeners that the old process has given, and its abilities.
+/// The listeners from the old process, and its abilities.
 pub(crate) struct Greeting {
     pub(crate) listeners: Vec<Listening>,
     pub(crate) can: Abilities,
 }
 
-/// The abilities of a process in addition to giving its listeners.
+/// The abilities of a process besides giving its listeners.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Abilities {
     pub(crate) tells_revocations: bool,
     pub(crate) hears_revocations: bool,
 }
 
-/// The reason why a process gives nothing.
+/// The reason why a process gives no listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It is giving its listeners to another process.
+    /// The process is giving its listeners to another process.
     Busy,
-    /// Not to this user.
+    /// The process does not give its listeners to this user.
     User,
 }
 
@@ -93,13 +93,13 @@ pub(crate) fn malformed() -> io::Error {
     io::Error::new(ErrorKind::InvalidData, "another program, or another version of this one, answered")
 }
 
-/// Tells another process why it gets nothing. That process may have left.
+/// Tells another process the reason of a refusal. That process may have ended.
 pub(crate) async fn refuse(mut stream: tokio::net::UnixStream, refusal: Refusal) {
     let text = format!("{REFUSAL}\n{}", refusal.word());
     let _ = timeout(ANSWER_TIMEOUT, stream.write_all(text.as_bytes())).await;
 }
 
-/// Receives the listeners and abilities of the old process, or its refusal.
+/// Receives the listeners and abilities of the old process, or a refusal.
 pub(crate) fn receive(stream: &UnixStream) -> io::Result<Result<Greeting, Refusal>> {
     let mut text = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_LISTENERS))];
@@ -154,7 +154,7 @@ fn read(text: &str, descriptors: Vec<OwnedFd>) -> io::Result<Result<Greeting, Re
     Ok(Ok(Greeting { listeners: purposes.into_iter().zip(listeners).collect(), can }))
 }
 
-/// Gives the listeners, and says what they are and what else can be asked for.
+/// Sends the listeners, their purposes, and the abilities of this process.
 pub(crate) async fn send(stream: &tokio::net::UnixStream, listeners: &[Listening]) -> io::Result<()> {
     let mut text = String::from(GREETING);
     for (purpose, _) in listeners {

@@ -1,4 +1,5 @@
-//! The whole of an upgrade as one process sees it: first it takes another one's place, then it offers its own.
+//! The upgrade from the view of one process. It first takes the place of the old process, and then offers its own
+//! listeners.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,14 +10,15 @@ use crate::process::upgrade::inherit::{Handover, NotWanted, Successor};
 use crate::process::upgrade::offer::{self, Estate};
 use crate::process::upgrade::socket::Place;
 
-/// Lets the old process go, where there is one, and then offers the estate to the next process. To the end, the two
-/// processes tell each other what is revoked.
+/// Takes over from the old process, if there is one, and then offers the estate to the next process. Until the old
+/// process has ended, the two processes send each other their revocations.
 pub(crate) async fn run(
     path: Option<PathBuf>,
     successor: Option<Successor>,
     estate: Estate,
 ) -> Result<(), NotWanted> {
-    // Before the old process lets go, so that nobody finds the place empty for long.
+    // The socket is prepared before the old process stops accepting, so that the path is without a socket only for a
+    // short time.
     let place = path.map(|path| Place::prepare(&path, successor.is_some())).transpose();
     if let Some(successor) = successor {
         match successor.ready().await? {

@@ -1,4 +1,4 @@
-//! The new process's side: it asks for the listeners, and takes the old one's place or says why it cannot.
+//! The new process's side. It asks for the listeners, and takes the old process's place or reports why it cannot.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
@@ -19,17 +19,18 @@ use crate::process::upgrade::protocol::{ANSWER_TIMEOUT, READY, REVOCATIONS};
 use crate::process::upgrade::revocations::{self, Feed, Hear, Progress};
 use crate::process::upgrade::socket;
 
-/// Whoever ends a connection without a word is asked again, so often, and after such a pause.
+/// The number of tries, and the pause between them, if the other process ends the connection without an answer.
 const TRIES: usize = 40;
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// For whoever may be at the socket to say a word.
+/// The longest time that a process at the socket may take to send its first byte.
 const WORD_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The time between two messages to the old process on what is revoked here. It looks at its streams twice a second.
+/// The time between two messages to the old process about revocations here. The old process checks its streams twice a
+/// second.
 const TELLING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The reason why a process cannot take over. Another process serves.
+/// The reason why a process cannot take over from the process that serves.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// The socket cannot be used.
@@ -40,32 +41,32 @@ pub enum AskError {
         /// The system's error.
         source: io::Error,
     },
-    /// Something else is there.
+    /// There is a file at the path that is not a socket.
     #[error("cannot take over: `{}` (`server.upgrade_socket`) is not a socket", .0.display())]
     NotASocket(PathBuf),
-    /// Nobody says anything.
+    /// The process at the socket does not answer.
     #[error("cannot take over: whoever listens at `{}` does not answer", .0.display())]
     Silent(PathBuf),
-    /// Somebody says something else.
+    /// The answer is not one of this protocol.
     #[error("cannot take over: another program, or another version of this one, answered at `{}`", .0.display())]
     Foreign(PathBuf),
-    /// A third process was first.
+    /// A third process is taking over at this moment.
     #[error("cannot take over: another process is taking over at `{}` right now", .0.display())]
     Busy(PathBuf),
-    /// A third process was first, and serves by now.
+    /// A third process has already taken over, and serves.
     #[error("cannot take over: another process has just taken over at `{}`, and serves", .0.display())]
     HandedOver(PathBuf),
-    /// The old process is not ours.
+    /// The old process belongs to another user.
     #[error("cannot take over: the process at `{}` is another user's", .0.display())]
     User(PathBuf),
 }
 
-/// The old process does not want this one any more, and serves.
+/// The old process goes on serving, so this process must end.
 #[derive(Debug, thiserror::Error)]
 #[error("the process before goes on, so this one ends: they have lost sight of each other")]
 pub struct NotWanted;
 
-/// The listeners of a process that runs, which goes on until this one serves.
+/// The listeners of a running process. That process goes on until this one serves.
 #[derive(Debug)]
 pub struct Inherited {
     path: PathBuf,
@@ -75,7 +76,7 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Asks the process behind the socket; `None`: there is none. Waits for it.
+    /// Asks the process at the socket, and waits for its answer. Returns `None` if there is no process.
     pub fn ask(path: &Path) -> Result<Option<Self>, AskError> {
         let at = || path.to_owned();
         let failed = |source| AskError::Socket { path: path.to_owned(), source };
@@ -89,7 +90,8 @@ impl Inherited {
             };
             old.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
             match descriptors::receive(&old) {
-                // Whoever was there has left in favour of this one: it is not asked for more.
+                // The first process has ended, and another process has taken its place. That one is not asked for its
+                // listeners.
                 Ok(Ok(_)) if has_left => return Err(AskError::HandedOver(at())),
                 Ok(Ok(Greeting { listeners, can })) => {
                     return Ok(Some(Self { path: at(), listeners, old, can }));
@@ -110,7 +112,7 @@ impl Inherited {
         Err(AskError::Silent(at()))
     }
 
-    /// Takes the listener of an address, if there is one.
+    /// Takes the listener for an address out of the inherited ones, if there is one.
     pub(crate) fn take(&mut self, purpose: Purpose, address: SocketAddr) -> Option<TcpListener> {
         let is_it = |(of, listener): &Listening| {
             *of == purpose && listener.local_addr().is_ok_and(|own| own == address)
@@ -119,7 +121,7 @@ impl Inherited {
         Some(self.listeners.swap_remove(at).1)
     }
 
-    /// Addresses of the old process that this one does not take.
+    /// Returns the addresses of the old process that this process has not taken.
     pub(crate) fn left_over(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().filter_map(|(_, listener)| listener.local_addr().ok())
     }
@@ -156,13 +158,14 @@ impl Inherited {
                 "the process before does not tell what was revoked: JWTs that it refuses are taken until they expire"
             );
         }
-        // Nothing is revoked here before connections are accepted: what is known is known there.
+        // This process revokes nothing before it accepts connections. So the old process already knows all entries of
+        // the list.
         let feed = can.hears_revocations.then(|| Feed::since(&memory.revocations));
         Ok(Successor { path, old: Some(Old { to_old, feed }), let_go })
     }
 }
 
-/// A successor of a process that is not there any more.
+/// Returns a successor without an old process, because the old process has ended.
 async fn alone(path: PathBuf) -> Result<Successor, NotWanted> {
     if is_somebody_there(&path).await {
         return Err(NotWanted);
@@ -171,8 +174,8 @@ async fn alone(path: PathBuf) -> Result<Successor, NotWanted> {
     Ok(Successor { path, old: None, let_go })
 }
 
-/// Tells whether another process serves: it listens at the socket and says a word. A process that is about to end, or
-/// does not answer any more, is no reason to leave the listeners to nobody.
+/// Returns true if another process serves, which means that it listens at the socket and answers. If a process is
+/// ending or does not answer, this process must keep the listeners.
 async fn is_somebody_there(path: &Path) -> bool {
     for _ in 0..TRIES {
         let Ok(mut there) = tokio::net::UnixStream::connect(path).await else { return false };
@@ -199,29 +202,29 @@ fn has_ended(error: &io::Error) -> bool {
     )
 }
 
-/// This process, where it is about to take another one's place.
+/// This process, shortly before it takes another process's place.
 #[derive(Debug)]
 pub(crate) struct Successor {
     path: PathBuf,
-    /// `None`: it has ended.
+    /// The old process. `None` means that it has ended.
     old: Option<Old>,
     let_go: oneshot::Receiver<()>,
 }
 
-/// The way in which this process came to serve.
+/// The way in which this process took over.
 #[derive(Debug)]
 pub(crate) enum Handover {
     /// The old process has stopped accepting.
     Done(Old),
-    /// The old process is not there any more.
+    /// The old process has ended.
     Alone,
 }
 
-/// The process before.
+/// The connection to the old process.
 #[derive(Debug)]
 pub(crate) struct Old {
     to_old: OwnedWriteHalf,
-    /// It wants to know what is revoked.
+    /// The revocations for the old process, if it accepts them.
     feed: Option<Feed>,
 }
 
@@ -246,7 +249,7 @@ impl Old {
     pub(crate) async fn tell(mut self, memory: Arc<SessionTables>) {
         if let Some(feed) = self.feed.take() {
             let (_never, is_over) = oneshot::channel();
-            // An error is its end.
+            // An error means that the old process has ended.
             let _ = feed.keep_on(&memory.revocations, &mut self.to_old, TELLING_INTERVAL, is_over).await;
         }
     }

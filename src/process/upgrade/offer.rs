@@ -1,4 +1,4 @@
-//! The old process's side: it offers its listeners, to one process at a time.
+//! The old process's side. It offers its listeners to one process at a time.
 
 use std::future::Future;
 use std::io;
@@ -18,43 +18,43 @@ use crate::process::upgrade::protocol::{MAX_WORDS, READY, REVOCATIONS};
 use crate::process::upgrade::revocations::{self, Feed, Hear, Progress};
 use crate::process::upgrade::socket::Place;
 
-/// Before another try, where nobody can be accepted.
+/// The pause before the next try if accepting has failed.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// For the new process to become ready.
+/// The longest time for the new process to become ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The time between two looks at the socket's file.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// For the new process to take the socket's place.
+/// The longest time for the new process to put its socket at the path.
 const REPLACING_TIMEOUT: Duration = Duration::from_secs(2);
 const REPLACING_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Everything that a process has to hand over.
+/// Everything that a process hands over.
 pub(crate) struct Estate {
     pub(crate) listeners: Vec<Listening>,
     /// With what is revoked.
     pub(crate) memory: Arc<SessionTables>,
     /// Takes what is revoked elsewhere.
     pub(crate) hear: Hear,
-    /// Told once another process has the listeners and accepts.
+    /// Gets a message when another process has the listeners and accepts connections.
     pub(crate) handed_over: oneshot::Sender<()>,
-    /// Ready once no request is served here any more.
+    /// Gets a message when no request is served here any more.
     pub(crate) is_drained: oneshot::Receiver<()>,
 }
 
-/// Another process that has taken over.
+/// The process that takes over.
 struct Heir {
     stream: OwnedWriteHalf,
-    /// The words that it says.
+    /// The messages from that process.
     words: BufReader<Take<OwnedReadHalf>>,
-    /// It asked what is revoked.
+    /// The revocations for that process, if it has asked for them.
     feed: Option<Feed>,
 }
 
-/// Offers the listeners until another process has them, and then tells that one what is revoked until nothing is served
-/// here.
+/// Offers the listeners until another process has them. Then sends revocations to that process until nothing is served
+/// here any more.
 pub(crate) async fn offer(mut place: Place, estate: Estate) -> io::Result<()> {
     let Estate { listeners, memory, hear, handed_over, is_drained } = estate;
     place.take()?;
@@ -97,7 +97,7 @@ async fn meet(place: &mut Place) -> UnixStream {
                 continue;
             }
         };
-        // No descriptor is left, for instance: it may be otherwise the next time.
+        // One cause is a lack of file descriptors. The next try may succeed.
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -122,7 +122,7 @@ async fn accept(socket: &UnixListener) -> io::Result<(UnixStream, UCred)> {
     Ok((stream, peer))
 }
 
-/// Does something during which no other process may come, and tells those that do.
+/// Does some work, and refuses all other processes that connect meanwhile.
 async fn while_others_are_refused<T>(socket: &UnixListener, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
@@ -151,7 +151,7 @@ async fn give(
     let mut line = String::new();
     loop {
         let length = tokio::select! {
-            // What was read of a line stays in it where this is given up.
+            // If the other branch wins, `line` keeps the part that was already read.
             length = heir.words.read_line(&mut line) => length?,
             _ = ticks.tick() => {
                 heir.tell(memory).await?;
@@ -172,8 +172,8 @@ async fn give(
 }
 
 impl Heir {
-    /// Tells it that it has the listeners for itself, and waits until it has taken the socket's place. `false`: it has
-    /// ended at the last moment. Nothing is let go of before.
+    /// Tells the new process that it has the listeners for itself, and waits until its socket is at the path. Returns
+    /// false if it ended before. This process keeps its listeners until then.
     async fn is_in_place(&mut self, place: &Place) -> io::Result<bool> {
         if self.feed.is_some() {
             revocations::let_go(&mut self.stream).await?;
@@ -183,7 +183,7 @@ impl Heir {
         while place.is_taken() && Instant::now() < end {
             tokio::select! {
                 said = self.words.fill_buf(), if says_more => {
-                    // An older version says no more, and lives: it still takes what it is told.
+                    // An older version closes its sending side, but lives. It still accepts messages.
                     if said?.is_empty() && revocations::keep_alive(&mut self.stream).await.is_err() {
                         return Ok(false);
                     }
@@ -202,7 +202,7 @@ impl Heir {
         }
     }
 
-    /// Tells what is revoked here, and takes what is revoked there, until nothing is served here any more.
+    /// Sends revocations to the new process, and takes its revocations, until nothing is served here any more.
     async fn exchange_to_the_end(
         self,
         memory: &SessionTables,
@@ -210,11 +210,11 @@ impl Heir {
         is_drained: oneshot::Receiver<()>,
     ) -> io::Result<()> {
         let Self { mut stream, mut words, feed: Some(feed) } = self else { return Ok(()) };
-        // From now on it says as much as it has to.
+        // From now on, the size of its messages has no limit.
         words.get_mut().set_limit(u64::MAX);
         tokio::select! {
             told = feed.keep_on(&memory.revocations, &mut stream, revocations::INTERVAL, is_drained) => told,
-            // Its end is not this one's: it may be a version that says nothing.
+            // The end of its messages is not an error, because an older version sends none.
             Err(error) = revocations::follow(words, Progress::default(), move |records| hear(records)) => Err(error),
         }
     }

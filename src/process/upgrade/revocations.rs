@@ -1,9 +1,9 @@
-//! Revocations survive an upgrade. The old process tells all that it knows before the new one accepts, and later
-//! revocations until it has ended. The new process tells what it revokes meanwhile, so that the old one's open streams
-//! end, too.
+//! Keeps revocations during an upgrade. The old process sends all its revocations before the new one accepts
+//! connections, and later revocations until it ends. The new process sends its own revocations meanwhile, so that the
+//! old process can end its open streams.
 //!
-//! Marks of the revocation list are told, which are digests, and no token. The replay window would need tokens: it
-//! stays behind.
+//! The messages contain marks of the revocation list. Marks are digests, and contain no token. The entries of the
+//! replay window would need tokens, so they are not sent.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -15,40 +15,41 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::access::revocations::{Passed, Record, Revocations};
 
-/// Takes what is revoked in another process.
+/// The function that takes the revocations of another process.
 pub(crate) type Hear = Arc<dyn Fn(&[Record]) + Send + Sync>;
 
-/// The time between two messages on changes.
+/// The time between two messages about changes.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
 
-/// For the other process to take what it is told, each time.
+/// The longest time for the other process to take one message.
 const TAKING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Before a record.
+/// The byte before a record.
 const RECORD: u8 = b'R';
 
-/// All has been told that was known when the other process asked.
+/// The byte after all revocations that were known when the other process asked.
 const COMPLETE: u8 = b'C';
 
-/// The old process does not accept any more.
+/// The byte that says that the old process no longer accepts connections.
 const LET_GO: u8 = b'L';
 
-/// Records that are taken at once: a part of the list is copied only once for all of them that are in it.
+/// The largest number of records that are taken together. A part of the list is copied only once for all its records
+/// among them.
 const MAX_AT_ONCE: usize = 1024;
 
-/// The side of the process that tells.
+/// The sender's side of the messages.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     passed: Passed,
 }
 
 impl Feed {
-    /// One for a process that knows already what is in the list now.
+    /// Makes a sender for a process that already knows the present entries of the list.
     pub(crate) fn since(list: &Revocations) -> Self {
         Self { passed: Passed::all(list) }
     }
 
-    /// Tells what changes, until it is over.
+    /// Sends the changes regularly, until `is_over` is ready.
     pub(crate) async fn keep_on(
         mut self,
         list: &Revocations,
@@ -66,7 +67,7 @@ impl Feed {
         }
     }
 
-    /// Tells all that is known, and that it is all.
+    /// Sends all known revocations, and then the byte that says that they are complete.
     pub(crate) async fn begin(
         &mut self,
         list: &Revocations,
@@ -76,7 +77,7 @@ impl Feed {
         write(to, &[COMPLETE]).await
     }
 
-    /// Tells what has changed.
+    /// Sends the changes since the last message.
     pub(crate) async fn go_on(
         &mut self,
         list: &Revocations,
@@ -99,7 +100,7 @@ pub(crate) async fn let_go(to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()>
     write(to, &[LET_GO]).await
 }
 
-/// Says nothing new to the new process: an error says that it has ended.
+/// Sends a message without news. An error means that the new process has ended.
 pub(crate) async fn keep_alive(to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
     write(to, &[COMPLETE]).await
 }
@@ -108,14 +109,15 @@ async fn write(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<(
     timeout(TAKING_TIMEOUT, to.write_all(bytes)).await?
 }
 
-/// Says how far the old process has come, to whom it concerns. Dropped: it has ended, or says nothing that makes sense.
+/// The progress of the old process, for those who wait for it. If it is dropped, the old process has ended or has sent
+/// an invalid message.
 #[derive(Default)]
 pub(crate) struct Progress {
     pub(crate) is_complete: Option<oneshot::Sender<()>>,
     pub(crate) has_let_go: Option<oneshot::Sender<()>>,
 }
 
-/// Takes what the other process tells, until it ends; how many records that were.
+/// Takes the revocations from the other process until that one ends. Returns their number.
 pub(crate) async fn follow(
     old: impl AsyncRead + Unpin,
     progress: Progress,

@@ -1,4 +1,4 @@
-//! The place where processes meet: a Unix socket at a path, for one user alone.
+//! The Unix socket where two processes meet. Only one user may connect to it.
 
 use std::fs::{Metadata, Permissions};
 use std::io::{self, ErrorKind};
@@ -8,18 +8,19 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-/// A socket, and its file: at first beside the path, then there.
+/// A socket and its file. The file is first made beside the path, and then moved to the path.
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) listener: UnixListener,
     path: PathBuf,
     fresh: PathBuf,
-    /// Device and number of the socket's file, by which it is known again whatever it is called.
+    /// The device and inode numbers of the socket's file. They identify the file after it was renamed.
     file: (u64, u64),
 }
 
 impl Place {
-    /// Listens beside the path. `replaces`: in place of a process that listens there now.
+    /// Listens at a name beside the path. If `replaces` is true, another process listens at the path now, and this
+    /// socket will replace it.
     pub(crate) fn prepare(path: &Path, replaces: bool) -> io::Result<Self> {
         if is_something_else(path) {
             let text = format!("`{}` is not a socket: it is left alone", path.display());
@@ -39,19 +40,19 @@ impl Place {
         Ok(Self { listener, path: path.to_owned(), fresh, file })
     }
 
-    /// From now on others find it. What is there, of a process that lives or has ended, is replaced at once.
+    /// Moves the socket to the path, so that others find it. This replaces the old socket in one step.
     pub(crate) fn take(&self) -> io::Result<()> {
         std::fs::rename(&self.fresh, &self.path)
     }
 
-    /// Tells whether others find it.
+    /// Returns true if this socket is at the path.
     pub(crate) fn is_taken(&self) -> bool {
         is_file(&self.path, self.file)
     }
 
-    /// Takes it again where somebody has removed or replaced the file. Returns true if that was so.
+    /// Puts a new socket at the path if somebody has removed or replaced the file. Returns true in that case.
     pub(crate) fn retake(&mut self) -> io::Result<bool> {
-        // Somebody who listens there has taken over, or is about to.
+        // A process that listens there has taken over, or is taking over.
         if self.is_taken() || UnixStream::connect(&self.path).is_ok() {
             return Ok(false);
         }
@@ -63,7 +64,7 @@ impl Place {
 }
 
 impl Drop for Place {
-    /// Removes the file, unless it is another process's by now.
+    /// Removes the file, unless it now belongs to another process.
     fn drop(&mut self) {
         for path in [&self.path, &self.fresh] {
             if is_file(path, self.file) {
@@ -73,7 +74,7 @@ impl Drop for Place {
     }
 }
 
-/// Tells whether there is a file that is not a socket.
+/// Returns true if there is a file that is not a socket.
 pub(crate) fn is_something_else(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|file| !file.file_type().is_socket())
 }
@@ -106,7 +107,7 @@ mod tests {
         assert_eq!(kind(Place::prepare(&path, false)), Some(ErrorKind::AddrInUse));
         drop(place);
         assert!(!path.exists());
-        // Of a process that was killed.
+        // This is the socket of a process that was killed.
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let place = Place::prepare(&path, false).unwrap();
         place.take().unwrap();
@@ -125,7 +126,7 @@ mod tests {
         assert!(new.is_taken() && !old.is_taken());
         drop(old);
         assert!(new.is_taken());
-        // One that does not come so far leaves nothing.
+        // A process that ends before this step leaves no file.
         drop(Place::prepare(&path, true).unwrap());
         assert!(new.is_taken());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);

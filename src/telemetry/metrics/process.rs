@@ -1,4 +1,5 @@
-//! What the process itself runs short of: somebody who reads its log, room for connections, handshakes that succeed.
+//! The metrics of resources that the process may lack: a reader of its log, room for connections, successful
+//! handshakes.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
@@ -6,11 +7,11 @@ use super::registration::registered;
 
 /// Counters of the process.
 pub(crate) struct ProcessMetrics {
-    /// Lines of the log that nobody read in time.
+    /// The lines of the log that nobody read in time.
     pub(crate) log_lines_dropped: IntCounter,
-    /// Connections that waited for a next request and made room for another one.
+    /// Idle connections that were closed to make room for another one.
     pub(crate) idle_connections_closed: IntCounter,
-    /// Connections that may live at once.
+    /// The number of connections that may be open at once.
     pub(crate) max_connections: IntGauge,
     /// TLS handshakes of clients that failed.
     pub(crate) handshake_failures: IntCounterVec,

@@ -3,7 +3,7 @@
 use prometheus::Registry;
 use prometheus::core::Collector;
 
-/// Registers a metric. Names and labels are constants, and a test reads them all: neither can fail at run time.
+/// Registers a metric. This cannot fail at run time, because names and labels are constants and a test reads them all.
 pub(super) fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,

@@ -1,4 +1,5 @@
-//! The spans of calls to identity providers. What asks for them knows no request: the span above is a task-local.
+//! The spans of calls to identity providers. The code that makes the calls knows no request, so the parent span is a
+//! task-local.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -16,22 +17,22 @@ tokio::task_local! {
     static CALL: RefCell<CallSpan>;
 }
 
-/// Runs work whose calls belong to a span; `None`: there are no traces.
+/// Runs work whose calls belong to a span. `parent` is `None` if there are no traces.
 pub(crate) fn under<F: Future>(parent: Option<Parent>, work: F) -> impl Future<Output = F::Output> {
     PARENT.scope(parent, work)
 }
 
-/// What calls belong to now: to be taken along into a task of its own.
+/// Returns the span that calls belong to now. Pass it on to a task that this work starts.
 pub(crate) fn parent() -> Option<Parent> {
     PARENT.try_with(Clone::clone).ok().flatten()
 }
 
-/// The id of the trace that runs now, for the log.
+/// Returns the id of the current trace, for the log.
 pub(crate) fn trace_id() -> Option<String> {
     PARENT.try_with(|parent| parent.as_ref()?.trace_id()).ok().flatten()
 }
 
-/// A span of a wait for what another request has begun. Ends when it is dropped.
+/// Returns the span of a wait for work that another request has begun. The span ends when it is dropped.
 pub(crate) fn waiting(name: &'static str) -> Option<impl Sized> {
     Some(parent()?.span(name, SpanKind::Internal, Vec::new()))
 }
@@ -44,7 +45,7 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// Begins one, where there are traces.
+    /// Begins the span of a call, if there are traces.
     pub(crate) fn start(provider: &str, endpoint: &'static str) -> Option<Self> {
         let parent = parent()?;
         let mut span = parent.span(endpoint, SpanKind::Client, Vec::new());
@@ -57,7 +58,7 @@ impl CallSpan {
         Some(Self { span, is_answered: false })
     }
 
-    /// Makes the call. One that is given up has a span as well, which says so.
+    /// Makes the call. A call that is given up has a span too, which says so.
     pub(crate) async fn around<T>(
         self,
         call: impl Future<Output = T>,
@@ -90,8 +91,8 @@ impl Drop for CallSpan {
     }
 }
 
-/// Tells the provider which span the call is. No part of the URL but host and port goes into that: one provider's logout has
-/// the refresh token in it.
+/// Tells the provider which span the call has. Of the URL, the span has only host and port, because one provider's
+/// logout has the refresh token in the URL.
 pub(crate) fn propagate(request: &mut reqwest::Request) {
     let _there_are_none = CALL.try_with(|call| {
         let span = &mut call.borrow_mut().span;

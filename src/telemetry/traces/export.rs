@@ -1,4 +1,5 @@
-//! The way to the collector: a bounded queue, batches, OTLP over HTTP with protobuf. Whatever fails is counted and dropped.
+//! The way to the collector: a bounded queue, batches, and OTLP over HTTP with protobuf. Every failure is counted, and
+//! its spans are dropped.
 
 use std::time::Duration;
 
@@ -23,25 +24,25 @@ use url::Url;
 use crate::config::{self, Authorities};
 use crate::telemetry::metrics::METRICS;
 
-/// Spans that wait; beyond them, new ones are dropped.
+/// The number of spans that may wait. Beyond it, new ones are dropped.
 pub(super) const QUEUE: usize = 4096;
 
-/// Spans that are sent at once.
+/// The number of spans that are sent at once.
 const BATCH: usize = 512;
 
-/// How long a span waits for others.
+/// The time for which a span waits for others.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// For the TCP and TLS handshakes.
+/// The time for the TCP and TLS handshakes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// For one batch, all in all.
+/// The total time for one batch.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The least time between two warnings.
 const WARNING_PAUSE: Duration = Duration::from_secs(60);
 
-/// The most that is read of an answer, in bytes.
+/// The most bytes that are read of an answer.
 const MAX_ANSWER: usize = 64 * 1024;
 
 enum Job {
@@ -49,11 +50,11 @@ enum Job {
     Flush(oneshot::Sender<()>),
 }
 
-/// The queue's end that spans are put into.
+/// The end of the queue that takes spans.
 #[derive(Debug)]
 pub(super) struct Queue(mpsc::Sender<Job>);
 
-/// The task that sends them. It ends, once all is sent, when the queue's other ends are gone.
+/// The task that sends spans. It ends after it has sent everything and the queue's other ends are dropped.
 #[derive(Debug)]
 pub(super) struct Exporter(mpsc::Sender<Job>);
 
@@ -148,7 +149,7 @@ async fn collect(jobs: &mut mpsc::Receiver<Job>, batch: &mut Vec<SpanData>) -> M
     More::Later
 }
 
-/// Where spans go.
+/// The collector that spans are sent to.
 struct Collector {
     http: reqwest::Client,
     url: Url,
@@ -157,7 +158,7 @@ struct Collector {
     warned: Warned,
 }
 
-/// A warning says what has been lost since the one before.
+/// The state of the warnings. Each warning gives the number of spans that were lost since the one before.
 #[derive(Default)]
 struct Warned {
     at: Option<Instant>,
@@ -165,7 +166,7 @@ struct Warned {
 }
 
 impl Collector {
-    /// Sends a batch once: what the collector does not take is dropped.
+    /// Sends a batch once. Spans that the collector does not accept are dropped.
     async fn send(&mut self, spans: Vec<SpanData>) {
         let count = spans.len() as u64;
         let outcome = timeout(EXPORT_TIMEOUT, self.post(spans)).await;
@@ -186,7 +187,7 @@ impl Collector {
         }
     }
 
-    /// How many spans were rejected.
+    /// Sends a batch, and returns the number of spans that were rejected.
     async fn post(&self, spans: Vec<SpanData>) -> Result<u64, String> {
         let resource_spans = group_spans_by_resource_and_scope(spans, &self.resource);
         let body = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
@@ -222,7 +223,7 @@ fn client(ca: Option<&Authorities>) -> Result<reqwest::Client, String> {
             certificates.iter().map(|der| reqwest::Certificate::from_der(der)).collect();
         return certificates.and_then(|some| builder().tls_certs_only(some).build()).map_err(describe);
     }
-    // A bare image has no root certificates, which a collector without TLS does not need.
+    // A bare image has no root certificates. A collector without TLS does not need them.
     builder().build().or_else(|_| builder().tls_certs_only([]).build()).map_err(describe)
 }
 
@@ -237,7 +238,7 @@ fn headers(settings: &config::Tracing) -> Result<HeaderMap, String> {
     Ok(headers)
 }
 
-/// An error and its causes; the URL is named beside it.
+/// Puts an error and its causes into words, without the URL, which the log line has in a field of its own.
 fn describe(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! The spans of one request: its own, and that of its exchange with the app.
+//! The spans of one request: the request's own span, and the span of its exchange with the app.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::w3c;
 use crate::answer::reason::ReasonCode;
 use crate::telemetry::access_log::text;
 
-/// Characters of a path that a span has.
+/// The most characters of a path that a span has.
 const LONGEST_PATH: usize = 1024;
 
 /// The spans of one request.
@@ -22,16 +22,16 @@ const LONGEST_PATH: usize = 1024;
 pub(crate) struct RequestTrace {
     traces: Arc<Traces>,
     server: Span,
-    /// The exchange with the app that is under way, and whether the app has answered.
+    /// The span of the exchange with the app that is under way. The flag tells whether the app has answered.
     app: Option<(Span, bool)>,
-    /// Where that takes place.
+    /// The address of that exchange.
     address: Option<SocketAddr>,
-    /// It has begun with looking for the address.
+    /// Tells whether the exchange has begun with a look-up of the address.
     is_postponed: bool,
 }
 
 impl RequestTrace {
-    /// Begins the request's span: under that of a trusted proxy, or as the first one of a trace.
+    /// Begins the request's span, as a child of a trusted proxy's span or as the first span of a trace.
     pub(crate) fn begin(traces: &Arc<Traces>, request: &RequestHeader, is_from_proxy: bool) -> Box<Self> {
         let parent = if is_from_proxy { w3c::parent(&request.headers) } else { None };
         let mut server = traces.span("HTTP", SpanKind::Server, parent.as_ref(), Vec::new());
@@ -51,17 +51,17 @@ impl RequestTrace {
         Box::new(Self { traces: Arc::clone(traces), server, app: None, address: None, is_postponed: false })
     }
 
-    /// What calls on behalf of the request belong to.
+    /// Returns the span that calls on behalf of the request belong to.
     pub(crate) fn parent(&self) -> Parent {
         Parent { traces: Arc::clone(&self.traces), context: Some(self.server.span_context().clone()) }
     }
 
-    /// 32 hexadecimal digits.
+    /// Returns the trace's id, with 32 hexadecimal digits.
     pub(crate) fn trace_id(&self) -> String {
         self.server.span_context().trace_id().to_string()
     }
 
-    /// Begins an exchange with the app; one that is under way has come to nothing.
+    /// Begins an exchange with the app. If another exchange is under way, it has failed.
     pub(crate) fn begin_exchange(&mut self, method: &http::Method, app: &str, address: Option<SocketAddr>) {
         if std::mem::take(&mut self.is_postponed) && self.address == address {
             return;
@@ -84,12 +84,12 @@ impl RequestTrace {
         self.app = Some((span, false));
     }
 
-    /// Nothing has happened yet: the exchange that comes is still this one, if it is at the same address.
+    /// Notes that nothing has been sent yet. The next exchange continues this one, if it uses the same address.
     pub(crate) fn postpone_exchange(&mut self) {
         self.is_postponed = true;
     }
 
-    /// Tells the app which span its own ones belong to. What a stranger said about that is gone.
+    /// Tells the app which span its own spans belong to. This overwrites whatever a stranger put there.
     pub(crate) fn propagate(&self, upstream: &mut HeaderMap) {
         let span = self.app.as_ref().map_or(&self.server, |(span, _)| span);
         let (parent, state) = w3c::headers(span.span_context()).unzip();
@@ -101,7 +101,7 @@ impl RequestTrace {
         }
     }
 
-    /// Notes the app's final answer; its body may take a while.
+    /// Notes the app's final answer. The answer's body may take a while.
     pub(crate) fn app_answered(&mut self, status: http::StatusCode) {
         if let Some((span, answered)) = &mut self.app {
             *answered = true;
@@ -120,7 +120,7 @@ impl RequestTrace {
         }
     }
 
-    /// Ends the request's spans, when it is over.
+    /// Ends the request's spans after the end of the request.
     pub(crate) fn end(mut self: Box<Self>, end: &RequestEnd<'_>) {
         if !self.server.is_recording() {
             return;
@@ -131,7 +131,7 @@ impl RequestTrace {
             Some((mut span, answered)) if !client_is_gone && (!answered || end.error.is_some()) => {
                 fail(&mut span, end.error.unwrap_or(code).to_owned());
             }
-            // Ends with its drop.
+            // The span ends when it is dropped.
             _ => {}
         }
         let span = &mut self.server;
@@ -150,25 +150,25 @@ impl RequestTrace {
 pub(crate) struct RequestEnd<'a> {
     /// The request's method.
     pub(crate) method: &'a http::Method,
-    /// The route that it was on, as the configuration writes it; `None`: it was on none.
+    /// The route that it was on, as the configuration writes it. `None` if it was on no route.
     pub(crate) route: Option<&'a str>,
-    /// It came over TLS.
+    /// Tells whether it came over TLS.
     pub(crate) is_tls: bool,
-    /// The name of its host. `None` where no app has that host: it could be anything.
+    /// The name of its host. `None` if no app has that host, because such a name could be any text.
     pub(crate) host: Option<&'a str>,
     /// The app that it was for.
     pub(crate) app: Option<&'a str>,
-    /// Why it passed or was refused.
+    /// The reason why it passed or was refused.
     pub(crate) reason: Option<ReasonCode>,
-    /// Its name.
+    /// Its id.
     pub(crate) request_id: Option<&'a HeaderValue>,
-    /// The status of its answer; `None`: it had none.
+    /// The status of its answer. `None` if it had none.
     pub(crate) status: Option<u16>,
     /// The kind of error that ended it.
     pub(crate) error: Option<&'a str>,
 }
 
-/// Adds what is known of a request when it is over.
+/// Adds the facts that are known at the end of a request.
 fn describe(span: &mut Span, end: &RequestEnd<'_>) {
     let method = method_name(end.method);
     match end.route {
@@ -201,7 +201,7 @@ pub(super) fn set_status_code(span: &mut Span, status: u16) {
     span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status)));
 }
 
-/// Notes what kind of failure it was.
+/// Notes the kind of a failure.
 pub(super) fn fail(span: &mut Span, kind: String) {
     span.set_attribute(KeyValue::new("error.type", kind));
     span.set_status(Status::error(""));

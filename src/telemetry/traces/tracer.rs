@@ -20,10 +20,11 @@ pub(crate) struct Traces {
 }
 
 impl Traces {
-    /// Begins to export, in a task of the runtime that this is called in.
+    /// Begins to export, in a task of the current runtime.
     pub(crate) fn start(settings: &config::Tracing) -> Result<Arc<Self>, String> {
         let version = env!("CARGO_PKG_VERSION");
-        // Everything that the SDK would take from its environment variables is said here: the file is the one truth.
+        // All settings that the SDK would take from environment variables are set here. Only the configuration file
+        // counts.
         let resource = Resource::builder_empty()
             .with_attributes([
                 KeyValue::new("service.name", settings.service_name.clone()),
@@ -44,12 +45,12 @@ impl Traces {
         Ok(Arc::new(Self { tracer: provider.tracer_with_scope(scope), exporter }))
     }
 
-    /// Sends what is left. Waits for it, for at most `limit`.
+    /// Sends the spans that are left. Waits at most `limit` for the end of that.
     pub(crate) async fn flush(&self, limit: Duration) {
         self.exporter.flush(limit).await;
     }
 
-    /// Begins a span under another one, or the first one of a trace.
+    /// Begins a span, as a child of another span or as the first span of a trace.
     pub(super) fn span(
         &self,
         name: &'static str,
@@ -57,7 +58,7 @@ impl Traces {
         parent: Option<&SpanContext>,
         attributes: Vec<KeyValue>,
     ) -> Span {
-        // Not the thread's current one: a task moves between threads.
+        // The parent is not the thread's current span, because a task moves between threads.
         let context = match parent {
             Some(parent) => Context::new().with_remote_span_context(parent.clone()),
             None => Context::new(),
@@ -67,16 +68,16 @@ impl Traces {
     }
 }
 
-/// The span that a span of something deeper belongs to.
+/// The parent of a span.
 #[derive(Debug, Clone)]
 pub(crate) struct Parent {
     pub(super) traces: Arc<Traces>,
-    /// `None`: it is the first one of a trace.
+    /// The context of the parent. `None` for the first span of a trace.
     pub(super) context: Option<SpanContext>,
 }
 
 impl Parent {
-    /// The trace's id, 32 hexadecimal digits, for the log.
+    /// Returns the trace's id with 32 hexadecimal digits, for the log.
     pub(crate) fn trace_id(&self) -> Option<String> {
         self.context.as_ref().map(|context| context.trace_id().to_string())
     }
@@ -86,7 +87,8 @@ impl Parent {
     }
 }
 
-/// A method as the semantic conventions want it: one that is not known could be anything.
+/// Returns a method in the form of the semantic conventions. An unknown method could be any text, so it has one common
+/// name.
 pub(super) fn known_method(method: &http::Method) -> &'static str {
     const KNOWN: [&str; 10] =
         ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"];

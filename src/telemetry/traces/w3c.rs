@@ -1,4 +1,4 @@
-//! `traceparent` and `tracestate` (W3C Trace Context): what is taken from a trusted proxy, and what is passed on.
+//! `traceparent` and `tracestate` (W3C Trace Context): reads them from a trusted proxy, and writes them for others.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
@@ -6,10 +6,10 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState}
 pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Bytes of version 00: `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
+/// The bytes of version 00: `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
 const LENGTH: usize = 55;
 
-/// The span that a request continues; `None`: a new trace begins (sections 3.2.2 and 4.3).
+/// Returns the span that a request continues. Returns `None` if a new trace begins (sections 3.2.2 and 4.3).
 pub(super) fn parent(headers: &HeaderMap) -> Option<SpanContext> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -29,7 +29,7 @@ fn fields(value: &[u8]) -> Option<(u128, u64, u8)> {
     let (known, rest) = text.split_at_checked(LENGTH)?;
     let mut parts = known.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    // Of a later version the beginning is read (section 4.3); `ff` is none.
+    // Only the beginning of a later version is read (section 4.3). `ff` is not a version.
     let is_version = match version {
         "00" => rest.is_empty(),
         "ff" => false,
@@ -43,19 +43,19 @@ fn fields(value: &[u8]) -> Option<(u128, u64, u8)> {
     Some((trace, u64::try_from(digits(span, 16)?).ok()?, u8::try_from(digits(flags, 2)?).ok()?))
 }
 
-/// So many lower-case hexadecimal digits.
+/// Reads a text that consists of exactly `count` lower-case hexadecimal digits.
 fn digits(text: &str, count: usize) -> Option<u128> {
     let are_digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     (text.len() == count && are_digits).then(|| u128::from_str_radix(text, 16).ok())?
 }
 
-/// One that cannot be read is dropped, and the trace goes on without it (section 3.3.1.4).
+/// Reads `tracestate`. If it cannot be read, it is dropped, and the trace goes on without it (section 3.3.1.4).
 fn state(headers: &HeaderMap) -> TraceState {
     let values = headers.get_all(TRACESTATE).iter().map(|value| value.to_str().unwrap_or("?"));
     values.collect::<Vec<_>>().join(",").parse().unwrap_or_default()
 }
 
-/// The two headers for whoever is called from a span; no `tracestate` where there is none.
+/// Returns the two header fields for a call that a span makes. There may be no `tracestate`.
 pub(super) fn headers(context: &SpanContext) -> Option<(HeaderValue, Option<HeaderValue>)> {
     let (trace, span) = (context.trace_id(), context.span_id());
     let flags = context.trace_flags() & TraceFlags::SAMPLED;

@@ -1,9 +1,9 @@
-//! One request and its answer on a connection to an app: what goes over it is followed, byte by byte, on both ways.
+//! One request and its answer on a connection to an app. Every byte is followed, in both directions.
 //!
 //! - Only the bytes of one request are written, and none after its answer.
-//! - Only the bytes of its answer are read, of heads that have one meaning. Small chunks are merged.
-//! - It goes back to the pool when the request was written to its end, then its answer was read to its end, and the
-//!   answer says that another may follow. A byte too much, on either way, and it does not.
+//! - Only the bytes of its answer are read, and only if its heads have one meaning. Small chunks are merged.
+//! - The connection goes back to the pool if the request was written to its end, then the answer was read to its end,
+//!   and the answer says that another request may follow. One byte too many in either direction prevents this.
 
 mod writing;
 
@@ -27,12 +27,12 @@ use crate::http1::message_progress::{Incoming, Outgoing};
 use crate::upstream::app_stall::AppStall;
 use crate::upstream::web_socket::Patience;
 
-/// Bytes of an answer that are taken while the app takes no more of the request.
+/// The most bytes of an answer that are taken while the app takes no more of the request.
 const MAX_AHEAD: usize = 256 * 1024;
 
 /// One request and its answer on a connection.
 pub(super) struct AppExchange {
-    /// There until this is dropped.
+    /// Present until this is dropped.
     connection: Option<Connection>,
     pool: Weak<Pool>,
     request: Outgoing,
@@ -43,23 +43,23 @@ pub(super) struct AppExchange {
     is_spoilt: bool,
     /// Pingora has read the answer to its end and would keep the connection.
     is_finished: bool,
-    /// Of a WebSocket's handshake, and of what follows it.
+    /// Present for a WebSocket's handshake, and what follows it.
     patience: Option<Patience>,
 }
 
 /// Bytes that were read and not handed on.
 #[derive(Default)]
 struct Buffers {
-    /// As it came: coded, once there is a merger.
+    /// Bytes as they came: coded, once there is a merger.
     raw: BytesMut,
-    /// Of the answer, ready.
+    /// Bytes of the answer that are ready.
     ahead: BytesMut,
     merger: Option<Merger>,
     /// The app has ended the connection.
     is_at_end: bool,
 }
 
-/// Leaves out the buffers, whose bytes are not for logs.
+/// Leaves out the buffers, whose bytes must not be logged.
 impl fmt::Debug for AppExchange {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("AppExchange").finish_non_exhaustive()
@@ -86,16 +86,16 @@ impl AppExchange {
         }
     }
 
-    /// The connection has become a WebSocket: bytes go both ways, and nobody follows them here.
+    /// Returns true if the connection is a WebSocket. Then bytes go both ways, and nobody follows them here.
     fn is_web_socket(&self) -> bool {
         self.patience.is_some() && self.answer.head().is_some_and(|head| head.is_switch)
     }
 
-    /// Takes in what was read: what of it belongs to the answer, as far as that is handed on as it is. A coded body is
-    /// put aside.
+    /// Takes the bytes that were read. Returns how many of them belong to the answer and are passed on unchanged. Puts
+    /// a coded body aside.
     fn accept(&mut self, bytes: &[u8]) -> usize {
         if bytes.is_empty() {
-            // The end of the connection is the end of some answers, but nothing follows those.
+            // Some answers end with the connection, but then nothing follows.
             self.incoming.is_at_end = true;
             self.is_spoilt = true;
             return 0;
@@ -116,7 +116,7 @@ impl AppExchange {
         heads + body
     }
 
-    /// The answer may have ended; `is_surplus`: there was more.
+    /// Checks if the answer has ended. `is_surplus` says that more bytes came.
     fn note_end(&mut self, is_surplus: bool) {
         self.is_spoilt |= is_surplus || (self.answer.is_ended() && !self.request.is_ended());
     }
@@ -153,7 +153,7 @@ impl AppExchange {
         }
     }
 
-    /// While the app takes no more of the request: takes what it answers meanwhile. Whether that is all of the answer.
+    /// Takes the answer while the app takes no more of the request. Returns true if no more of the answer comes.
     fn poll_answer_ahead(&mut self, context: &mut Context<'_>) -> bool {
         while !self.is_over() && self.waiting() < MAX_AHEAD {
             let Some(connection) = &mut self.connection else { return true };
@@ -161,7 +161,7 @@ impl AppExchange {
             let mut piece = ReadBuf::uninit(&mut space);
             match Pin::new(&mut *connection).poll_read(context, &mut piece) {
                 Poll::Ready(Ok(())) => {}
-                // The write says why.
+                // The write reports the error.
                 Poll::Ready(Err(_)) => return false,
                 Poll::Pending => break,
             }
@@ -173,7 +173,7 @@ impl AppExchange {
                 self.incoming.ahead.extend_from_slice(piece.filled().get(..length).unwrap_or_default());
             }
             if let Some(mut merger) = self.incoming.merger.take() {
-                // What is malformed is found again when it is read.
+                // The next read reports malformed coding again.
                 let _malformed = merger.merge(&mut self.incoming.raw);
                 self.note_merged(&merger);
                 self.incoming.merger = Some(merger);
@@ -182,12 +182,12 @@ impl AppExchange {
         self.is_over()
     }
 
-    /// No more of the answer is taken from the app.
+    /// Returns true if no more of the answer is taken from the app.
     fn is_over(&self) -> bool {
         self.answer.is_ended() || self.incoming.is_at_end || self.answer.refusal().is_some()
     }
 
-    /// A head that has no one meaning reaches nobody. What came before it, interim heads, may.
+    /// Fails if a head does not have exactly one meaning. Interim heads before it may be passed on.
     fn check_heads(&mut self) -> io::Result<()> {
         match self.answer.refusal() {
             None => Ok(()),
@@ -202,8 +202,8 @@ impl AppExchange {
         self.incoming.ahead.len() + self.incoming.merger.as_ref().map_or(0, Merger::waiting)
     }
 
-    /// A read waits for the app. Where there is no body, the client's connection knows how long: its other end is
-    /// always read then.
+    /// Lets a read wait for the app. If the request has no body, the client's connection is read all the time, so the
+    /// deadlines there suffice.
     fn poll_silent(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(connection) = &self.connection else { return gone() };
         if self.patience.is_some() {
@@ -244,7 +244,7 @@ impl AsyncRead for AppExchange {
 }
 
 impl AppExchange {
-    /// The next bytes of the answer.
+    /// Reads the next bytes of the answer.
     fn poll_next(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let ahead = &mut self.incoming.ahead;
         if !ahead.is_empty() {
@@ -255,8 +255,8 @@ impl AppExchange {
         }
         self.check_heads()?;
         if self.answer.is_ended() && self.incoming.merger.as_ref().is_none_or(Merger::is_done) {
-            // Nobody reads on after the answer but who would keep the connection, and wants to know whether it is
-            // quiet. To be told of its end keeps it out of any other pool.
+            // Only Pingora reads on after the answer. It wants to keep the connection, and checks that it is quiet. It
+            // is told of an end, so that it puts the connection in no other pool.
             self.is_finished = true;
             return Poll::Ready(Ok(()));
         }
@@ -277,7 +277,7 @@ impl AppExchange {
 
 impl VirtualSocket for AppExchange {
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
-        // It has what it needs.
+        // Does nothing: the connection has all its options already.
         Ok(())
     }
 }

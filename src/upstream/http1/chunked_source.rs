@@ -1,4 +1,4 @@
-//! The source of an answer in chunked coding: a connection, and what has been read from it.
+//! The source of an answer in chunked coding: a connection, and the bytes that were read from it.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -11,12 +11,13 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::connection::Connection;
 use crate::http1::merged_chunks::{Source, read_limited};
 
-/// Bytes per read of a coded body, and of an answer that comes while the app takes no more of the request.
+/// The number of bytes of one read of a coded body, or of an answer that comes while the app takes no more of the
+/// request.
 pub(super) const READ_SIZE: usize = 16 * 1024;
 
 pub(super) struct ChunkedSource<'a> {
     pub(super) connection: &'a mut Connection,
-    /// Read and not decoded.
+    /// Bytes that were read and not decoded.
     pub(super) raw: &'a mut BytesMut,
     /// The app has ended the connection.
     pub(super) is_at_end: &'a mut bool,
@@ -28,7 +29,7 @@ impl Source for ChunkedSource<'_> {
     }
 
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        // On the stack: a waiting answer must not hold a buffer.
+        // The space is on the stack: a waiting answer must not hold a buffer.
         let mut space = [const { MaybeUninit::<u8>::uninit() }; READ_SIZE];
         let mut piece = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut *self.connection).poll_read(context, &mut piece))?;

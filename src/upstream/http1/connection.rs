@@ -1,4 +1,4 @@
-//! A connection of HTTP/1.1 to an app: a socket, with TLS over it where that is spoken.
+//! A connection of HTTP/1.1 to an app: a socket, and TLS over it if the app speaks TLS.
 
 use std::future::poll_fn;
 use std::io;
@@ -20,27 +20,27 @@ use crate::connection::stall::acknowledged;
 use crate::upstream::connect::Dialer;
 use crate::upstream::name_lookups::Name;
 
-/// A connection to an app, with TLS where that is spoken.
+/// A connection to an app, with TLS if the app speaks it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(super) socket: Socket,
-    /// `None`: the socket itself.
+    /// `None` if there is no TLS over the socket.
     pub(super) tls: Option<Stream>,
 }
 
 impl Connection {
-    /// Nobody uses it for now. `false`: something has come that nobody asked for, bytes or its end.
+    /// Notes that nobody uses the connection for now. Returns false if unexpected bytes, or the end, have come.
     pub(super) fn rest(&mut self) -> bool {
         self.is_quiet_within() && self.socket.rest()
     }
 
-    /// It is used again. `false`: something has come meanwhile.
+    /// Notes that the connection is used again. Returns false if something has come in the meantime.
     pub(super) fn resume(&mut self) -> bool {
         self.socket.resume();
         self.is_quiet_within() && self.socket.is_quiet()
     }
 
-    /// Returns true if TLS holds nothing back. It takes what was only for it.
+    /// Returns true if TLS holds no bytes back. It consumes records that are only for TLS itself.
     fn is_quiet_within(&mut self) -> bool {
         let Some(stream) = &mut self.tls else { return true };
         let mut nobody = Context::from_waker(Waker::noop());
@@ -99,17 +99,17 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A TCP connection to an app, which others may look at while it is used. A clone is the same one. Its end is evidence:
-/// see [`crate::upstream::resolved_addresses`].
+/// A TCP connection to an app, which others may look at while it is used. A clone is the same connection. The end of
+/// the connection is evidence: see [`crate::upstream::resolved_addresses`].
 #[derive(Debug, Clone)]
 pub(crate) struct Socket(Arc<Connected>);
 
 #[derive(Debug)]
 struct Connected {
     stream: TcpStream,
-    /// Whose address it is connected to.
+    /// The host name through which the address was found.
     name: Option<Arc<Name>>,
-    /// Nobody uses it, and its end has not come: that we close it says nothing about the app.
+    /// Nobody uses the connection, and its end has not come. If we then close it, this says nothing about the app.
     is_at_rest: AtomicBool,
 }
 
@@ -138,15 +138,16 @@ impl Socket {
         Ok(recv(&self.0.stream, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
     }
 
-    /// Nobody uses it now: what comes is its end, and its name hears of that at once. `false`: something has come
-    /// already.
+    /// Notes that nobody uses the connection now. If something comes, that is its end, and its name learns of it at
+    /// once. Returns false if something has come already.
     pub(crate) fn rest(&self) -> bool {
         let is_quiet = self.wake(&self.0.name.clone().map_or_else(|| Waker::noop().clone(), Waker::from));
         self.0.is_at_rest.store(is_quiet, Ordering::Relaxed);
         is_quiet
     }
 
-    /// It is used again, or its end has been found: what comes is no end any more.
+    /// Notes that the connection is used again, or that its end has been found. What comes after that does not count as
+    /// an end.
     pub(crate) fn resume(&self) {
         self.0.is_at_rest.store(false, Ordering::Relaxed);
         if self.0.name.is_some() {
@@ -154,14 +155,15 @@ impl Socket {
         }
     }
 
-    /// Has this woken when something comes, and nobody who has read from it before. `false`: it has come.
+    /// Arranges that `waker` is woken when something comes, instead of anyone who has read from the socket before.
+    /// Returns false if something has come already.
     fn wake(&self, waker: &Waker) -> bool {
         let stream = &self.0.stream;
         // Without this, a task that has had its turn would be woken although nothing has come.
         let mut readable = pin!(unconstrained(poll_fn(|context| stream.poll_read_ready(context))));
         let mut context = Context::from_waker(waker);
         while readable.as_mut().poll(&mut context).is_ready() {
-            // The runtime may only not know yet that all has been read.
+            // Maybe the runtime does not know yet that all bytes have been read.
             let tried = stream.try_io(Interest::READABLE, || self.peek());
             if !tried.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 return false;
@@ -197,7 +199,7 @@ impl AsyncRead for Socket {
             let tried = stream.try_io(Interest::READABLE, || {
                 let length = stream.try_read_buf(buffer)?;
                 read = Some(length);
-                // There is no more: the next read need not ask the system to know it (as Tokio's own reads do).
+                // There are no more bytes. So the next read need not ask the system for any, as in Tokio's own reads.
                 if length > 0 && length < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match (read, tried) {
@@ -254,7 +256,7 @@ impl AsyncWrite for Socket {
 }
 
 impl VirtualSocket for Socket {
-    /// It has what it needs; keep-alive probes are not used where this is.
+    /// Does nothing: the socket has all its options already, and keep-alive probes are not used here.
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! Idle connections to an address of an app. They belong to it, and go with it.
+//! The idle connections to an address of an app. They belong to the address, and are closed with it.
 //!
-//! What comes in here must be good for another request: see [`super::app_exchange`]. What goes out is looked at once
-//! more, since an app may have closed it, or said something that nobody asked for.
+//! A connection that is put in must be good for another request: see [`super::app_exchange`]. It is checked again when
+//! it is taken out, because the app may have closed it, or sent bytes that nobody asked for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Socket};
 
-/// Workers take and give without waiting for each other: a part that is in use is passed over.
+/// The number of parts. Workers take and give connections without waiting for each other: a part that is in use is
+/// skipped.
 const PARTS: usize = 8;
 
-/// Idle connections to one address, in one part.
+/// The most idle connections to one address in one part.
 const MAX_IDLE: usize = 512;
 
 /// The time for which an idle connection is kept.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// An app that says how long it keeps a connection may close it then, while a request is on its way.
+/// The time by which a connection is dropped earlier than its app says. The app may close it at that moment, while a
+/// request is on its way.
 const MARGIN: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -41,7 +43,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// A connection, the one that was used last.
+    /// Takes a connection: of the first part that has one, the connection that was used last.
     pub(crate) fn take(&self) -> Option<Connection> {
         let now = Instant::now();
         for part in self.parts_from_own() {
@@ -55,7 +57,7 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection, as long as its app says it does (`said`).
+    /// Keeps a connection, for at most the time (`said`) for which its app says that it keeps it.
     pub(crate) fn give(&self, mut connection: Connection, said: Option<Duration>) {
         let lifetime = said.map_or(LIFETIME, |said| said.saturating_sub(MARGIN).min(LIFETIME));
         if lifetime.is_zero() || !connection.rest() {
@@ -68,11 +70,11 @@ impl Pool {
         }
     }
 
-    /// Closes what is over, or was closed by the app.
+    /// Closes connections whose time is over, or that the app has closed.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
         for part in &self.parts {
-            // Asked outside the lock, which a worker would pass over.
+            // The system is asked outside the lock, because workers would skip a locked part.
             let sockets: Vec<_> = lock(part).iter().map(|idle| idle.connection.socket.clone()).collect();
             let dead: Vec<_> = sockets.into_iter().filter(|socket| !socket.is_quiet()).collect();
             dead.iter().for_each(Socket::resume);
@@ -80,7 +82,7 @@ impl Pool {
             part.retain(|idle| {
                 now < idle.until && !dead.iter().any(|socket| socket.is_same(&idle.connection.socket))
             });
-            // What a crowd left behind is given back.
+            // Memory that a time of many connections has left behind is given back.
             if part.capacity() > 4 * part.len().max(16) {
                 part.shrink_to_fit();
             }
@@ -92,7 +94,7 @@ impl Pool {
         self.parts.iter().map(|part| lock(part).len()).sum()
     }
 
-    /// All parts, the worker's own first.
+    /// Returns all parts, beginning with the worker's own.
     fn parts_from_own(&self) -> impl Iterator<Item = &Mutex<Vec<Idle>>> {
         let (before, from) = self.parts.split_at(OWN_PART.with(|own| *own));
         from.iter().chain(before)

@@ -1,8 +1,9 @@
-//! Connections of HTTP/1.1 to apps, each given to Pingora for one request and its answer: a kept one, or a new one.
+//! Gives Pingora connections of HTTP/1.1 to apps, each for one request and its answer. A connection is a kept one or a
+//! new one.
 //!
-//! The rule is one: **a connection serves another request only if both the request and its answer ended cleanly on
-//! it.** Pingora never gets to keep one: however it parts with a connection, dropping it gives it back to [`Pool`] if
-//! [`AppExchange`] has seen both ends, and closes it otherwise. So nobody has to think of all the ways in which an
+//! There is one rule: **a connection serves another request only if both the request and its answer ended cleanly on
+//! it.** Pingora never gets to keep a connection. In whatever way Pingora drops it, it goes back to [`Pool`] if
+//! [`AppExchange`] has seen both ends. Otherwise it is closed. So the code need not consider all the ways in which an
 //! exchange can end.
 
 use std::fmt;
@@ -26,16 +27,16 @@ use crate::connection::exchange_control::ExchangeControl;
 use crate::upstream::connect::Dialer;
 use crate::upstream::web_socket::Patience;
 
-/// Makes connections with TLS, and keeps none. It reads the system's authorities once.
+/// Makes connections with TLS, and keeps none. It reads the system's certificate authorities once.
 static TRANSPORT: LazyLock<TransportConnector> = LazyLock::new(|| TransportConnector::new(None));
 
 /// Gives exchanges their connections to one address.
 #[derive(Debug)]
 pub(crate) struct Connector {
     dialer: Arc<Dialer>,
-    /// The settings of TLS, if it is spoken there.
+    /// The settings of TLS, if the app speaks it there.
     tls: Option<Tls>,
-    /// The address has it: where it is gone, nothing is kept.
+    /// The address owns the pool. If the address no longer exists, no connection is kept.
     pool: Weak<Pool>,
 }
 
@@ -48,7 +49,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Connector {
-    /// For a peer whose connections speak HTTP/1.1, whatever else it offers.
+    /// Makes a connector for a peer whose connections speak HTTP/1.1, whatever else the peer offers.
     pub(crate) fn new(peer: &HttpPeer, dialer: Arc<Dialer>, pool: &Arc<Pool>) -> Self {
         let tls = peer.is_tls().then(|| {
             let mut peer = peer.clone();
@@ -59,12 +60,12 @@ impl Connector {
         Self { dialer, tls, pool: Arc::downgrade(pool) }
     }
 
-    /// For WebSockets alone, at a peer that speaks HTTP/2 otherwise.
+    /// Makes a connector only for WebSockets, for a peer that otherwise speaks HTTP/2.
     pub(crate) fn for_web_sockets(peer: &HttpPeer, dialer: Arc<Dialer>) -> Self {
         Self::new(peer, dialer, &Arc::default())
     }
 
-    /// A connection that was kept and is good for a request.
+    /// Returns a connection that was kept and is good for a request.
     fn kept(&self) -> Option<Connection> {
         self.pool.upgrade()?.take()
     }
@@ -87,7 +88,7 @@ impl Connector {
     }
 }
 
-/// Connects for TLS, and remembers with what.
+/// Connects for TLS, and remembers the socket.
 #[derive(Debug)]
 struct Plain {
     dialer: Arc<Dialer>,
@@ -107,10 +108,10 @@ impl Connect for Plain {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     connector: Arc<Connector>,
-    /// Of the request that it is for.
+    /// The control of the client's request.
     client: Option<Arc<ExchangeControl>>,
     was_kept: AtomicBool,
-    /// It gets a connection of its own.
+    /// A WebSocket gets a new connection for itself.
     is_for_web_socket: bool,
 }
 
@@ -123,7 +124,7 @@ impl Attempt {
         Self { is_for_web_socket: true, ..Self::new(connector, client) }
     }
 
-    /// Returns true for a connection that had served another request.
+    /// Returns true if the connection had served another request.
     pub(crate) fn was_kept(&self) -> bool {
         self.was_kept.load(Ordering::Relaxed)
     }
@@ -145,7 +146,7 @@ impl Connect for Attempt {
     }
 }
 
-/// Gives a peer a connection for a WebSocket, without a connector of its address.
+/// Gives a peer a connection for a WebSocket, without the connector of its address.
 #[cfg(test)]
 pub(crate) fn prepare_for_web_socket(peer: &mut HttpPeer, dialer: Arc<Dialer>) {
     let connector = Arc::new(Connector::for_web_sockets(peer, dialer));

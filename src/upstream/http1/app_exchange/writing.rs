@@ -1,4 +1,4 @@
-//! The bytes of the request: none but its own are written, and none after its answer.
+//! Writes the bytes of the request: only its own bytes, and none after its answer.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use super::super::connection::Connection;
 use super::{AppExchange, gone};
 
 impl AppExchange {
-    /// Writes what belongs to the request.
+    /// Writes bytes that belong to the request.
     fn poll_send(
         &mut self,
         context: &mut Context<'_>,
@@ -55,7 +55,7 @@ impl AppExchange {
         }
     }
 
-    /// A write waits for the app.
+    /// Lets a write wait for the app.
     fn poll_stalled<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let Some(connection) = &self.connection else { return gone() };
         let failed = ready!(self.stall.poll_write(context, &connection.socket));
@@ -68,7 +68,7 @@ impl AppExchange {
         for slice in slices {
             let length = slice.len().min(left);
             left -= length;
-            // They have been found to belong to it.
+            // The bytes were found to belong to the request before.
             let _of_the_request = self.request.follow(slice.get(..length).unwrap_or_default());
         }
     }

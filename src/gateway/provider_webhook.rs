@@ -1,13 +1,11 @@
-//! FusionAuth's webhook: signed events, some of which end sessions.
+//! A provider's webhook: signed events, some of which end sessions.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 use pingora_core::Result;
 use pingora_proxy::Session;
 use tracing::{debug, warn};
 
-use crate::access::fusionauth_webhook::{Event, WebhookError, WebhookRules};
 use crate::access::key_set::KeySet;
-use crate::access::token::TokenError;
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
@@ -15,16 +13,14 @@ use crate::gateway::answer::Answer;
 use crate::gateway::context::Arrival;
 use crate::gateway::request_body::{self, Body, RequestError};
 use crate::gateway::state::{App, State};
-use crate::identity_provider::UnknownKeySource;
+use crate::identity_provider::{UnknownKeySource, WebhookError, WebhookEvent};
 use crate::session::{BodyKind, Revoked, unavailable};
 use crate::telemetry::audit;
 
 /// Bytes of an event: it has the whole user in it.
 const MAX_BODY: usize = 64 * 1024;
 
-const SIGNATURE: &str = "x-fusionauth-signature-jwt";
-
-/// Answers FusionAuth. Events that end no session are 200, too: an event may be transactional there, and wait for that.
+/// Answers a provider. Events that end no session are 200, too: an event may be transactional there, and wait for that.
 pub(super) async fn answer(arrival: &Arrival, app: &App, exchange: &mut Session) -> Result<Answer> {
     let taken = match read_body(arrival, exchange).await {
         Ok(body) => take(&arrival.state, app, &exchange.req_header().headers, &body).await,
@@ -41,15 +37,15 @@ async fn read_body(arrival: &Arrival, exchange: &mut Session) -> Result<Body, Re
 }
 
 async fn take(state: &State, app: &App, headers: &HeaderMap, body: &[u8]) -> Result<(), Problem> {
-    let Some(rules) = &app.rules().webhook else { return Err(unavailable()) };
-    match verified_event(state, app, rules, headers, body).await {
+    let Some(webhook) = &app.webhook else { return Err(unavailable()) };
+    let read = |keys: &KeySet| webhook.read(headers, body, keys, state.now());
+    let provider = &app.relying_party.provider;
+    match provider.with_keys(UnknownKeySource::Request, WebhookError::is_unknown_key, read).await {
         Ok(event) => {
             end_sessions(state, app, &event).await;
             Ok(())
         }
-        Err(WebhookError::Signature(TokenError::UnknownKey))
-            if app.relying_party.provider.key_set().is_empty() =>
-        {
+        Err(error) if error.is_unknown_key() && provider.key_set().is_empty() => {
             Err(refused(app, "the provider's keys are not known yet", unavailable()))
         }
         Err(error) => {
@@ -59,48 +55,30 @@ async fn take(state: &State, app: &App, headers: &HeaderMap, body: &[u8]) -> Res
     }
 }
 
-/// Nothing of a body is read before its signature has been verified.
-async fn verified_event(
-    state: &State,
-    app: &App,
-    rules: &WebhookRules,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Event, WebhookError> {
-    let mut signatures = headers.get_all(SIGNATURE).iter();
-    let (Some(Ok(signature)), None) = (signatures.next().map(HeaderValue::to_str), signatures.next()) else {
-        return Err(WebhookError::Unsigned);
-    };
-    let verify = |keys: &KeySet| rules.verify(signature, body, keys);
-    let is_unknown = |error: &_| matches!(error, WebhookError::Signature(TokenError::UnknownKey));
-    app.relying_party.provider.with_keys(UnknownKeySource::Request, is_unknown, verify).await?;
-    rules.read(body, state.now())
-}
-
 fn refused(app: &App, reason: &str, problem: Problem) -> Problem {
     let code = if problem.code == Code::BadRequest { ReasonCode::NotAuthentic } else { problem.reason };
     audit::record_detail(audit::Event::WebhookRefused, code, &app.relying_party, reason);
     problem.because(code)
 }
 
-async fn end_sessions(state: &State, app: &App, event: &Event) {
+async fn end_sessions(state: &State, app: &App, event: &WebhookEvent) {
     let (provider, client) = (app.relying_party.provider.name(), &app.relying_party.client.id);
     let revoked = match event {
-        Event::Session(session) => {
+        WebhookEvent::Session(session) => {
             audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.relying_party, None);
             Revoked::Session { sid: session, issued_until: None }
         }
-        Event::User { subject, issued_until } => {
+        WebhookEvent::User { subject, issued_until } => {
             audit::record(audit::Event::Webhook, ReasonCode::Requested, &app.relying_party, Some(subject));
             Revoked::Subject { subject, issued_until: *issued_until }
         }
-        Event::Everybody => {
+        WebhookEvent::Everybody => {
             let problem =
                 "all refresh tokens of the app were revoked at the provider: each session ends with its JWT";
             warn!(provider, client, problem);
             return;
         }
-        Event::Nobody => {
+        WebhookEvent::Nobody => {
             debug!(provider, client, "an event that ends no session");
             return;
         }

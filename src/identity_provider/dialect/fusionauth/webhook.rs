@@ -7,6 +7,7 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderValue};
 use jsonwebtoken::Algorithm;
 use serde_json::{Map, Value};
 
@@ -14,17 +15,21 @@ use crate::access::key_set::KeySet;
 use crate::access::signed_token::{self, latest_issue, string};
 use crate::access::token_error::TokenError;
 use crate::config;
+use crate::identity_provider::webhook::{Webhook, WebhookError, WebhookEvent};
 use crate::syntax::json;
 
 /// Objects in objects in an event: what an operator keeps in a user's `data` may be deep.
 const MAX_DEPTH: usize = 64;
+
+/// The header with the signature.
+const SIGNATURE: &str = "x-fusionauth-signature-jwt";
 
 /// The claim with the body's hash, in base64.
 const HASH: &str = "request_body_sha256";
 
 /// The rules for what one app takes from FusionAuth.
 #[derive(Debug)]
-pub struct WebhookRules {
+pub(super) struct WebhookRules {
     algorithms: Vec<Algorithm>,
     /// The secret that signs, if it is none of the provider's published keys.
     secret: Option<KeySet>,
@@ -34,45 +39,29 @@ pub struct WebhookRules {
     leeway: u64,
 }
 
-/// The sessions that an event ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// Those of one refresh token, whose id the JWTs have as `sid`.
-    Session(String),
-    /// Those of a user whose JWTs were issued at or before this time (Unix seconds).
-    User {
-        /// The user's id: `sub` of the JWTs.
-        subject: String,
-        /// Unix seconds.
-        issued_until: u64,
-    },
-    /// Those of all users of this app.
-    Everybody,
-    /// Nobody's here: it is about something else, or about another application.
-    Nobody,
-}
-
-/// The reason why a webhook's request is refused. The texts are for logs; none carries a part of the request.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum WebhookError {
-    /// The header with the signature is missing, comes twice or is no text.
-    #[error("there is not exactly one signature")]
-    Unsigned,
-    /// The JWT in the header is not acceptable.
-    #[error("the signature: {0}")]
-    Signature(#[from] TokenError),
-    /// The JWT is about another body.
-    #[error("the signature is another body's")]
-    Body,
-    /// The body is no event as documented.
-    #[error("the event: {0}")]
-    Event(&'static str),
+impl Webhook for WebhookRules {
+    /// Nothing of a body is read before its signature has been verified.
+    fn read(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        keys: &KeySet,
+        now: u64,
+    ) -> Result<WebhookEvent, WebhookError> {
+        let mut signatures = headers.get_all(SIGNATURE).iter();
+        let (Some(Ok(signature)), None) = (signatures.next().map(HeaderValue::to_str), signatures.next())
+        else {
+            return Err(WebhookError::Unsigned);
+        };
+        self.verify(signature, body, keys)?;
+        self.read_event(body, now)
+    }
 }
 
 impl WebhookRules {
     /// Prepares a webhook's setting for an app of this client, at this provider.
-    pub fn new(
-        webhook: &config::FusionAuthWebhook,
+    pub(super) fn new(
+        webhook: &config::Webhook,
         client_id: &str,
         provider: &config::IdentityProvider,
     ) -> Self {
@@ -86,7 +75,7 @@ impl WebhookRules {
     }
 
     /// Verifies the signature of a body. `keys` are the provider's; they do not matter where a secret is configured.
-    pub fn verify(&self, signature: &str, body: &[u8], keys: &KeySet) -> Result<(), WebhookError> {
+    fn verify(&self, signature: &str, body: &[u8], keys: &KeySet) -> Result<(), WebhookError> {
         let keys = self.secret.as_ref().unwrap_or(keys);
         let is_type = |kind: Option<&str>| kind.is_none_or(|kind| kind.eq_ignore_ascii_case("JWT"));
         let claims = signed_token::open(signature, &self.algorithms, is_type, keys).map_err(|error| {
@@ -105,9 +94,8 @@ impl WebhookRules {
         Ok(())
     }
 
-    /// Reads an event whose signature has been verified. `now` is in Unix seconds: FusionAuth's clock may be ahead, and
-    /// its JWTs with it, but sessions to come must not end.
-    pub fn read(&self, body: &[u8], now: u64) -> Result<Event, WebhookError> {
+    /// Reads an event whose signature has been verified.
+    fn read_event(&self, body: &[u8], now: u64) -> Result<WebhookEvent, WebhookError> {
         let latest = latest_issue(now, self.leeway);
         let body = json::parse_object(body, MAX_DEPTH)
             .map_err(|_| WebhookError::Event("not a strict JSON object"))?;
@@ -117,31 +105,31 @@ impl WebhookRules {
         match kind {
             "jwt.refresh-token.revoke" => self.read_revocation(event, latest),
             "user.deactivate" | "user.delete" | "user.delete.complete" => user(event, latest),
-            _ => Ok(Event::Nobody),
+            _ => Ok(WebhookEvent::Nobody),
         }
     }
 
     /// One refresh token of a user, all of a user (perhaps for one application), or all of an application.
-    fn read_revocation(&self, event: &Map<String, Value>, latest: u64) -> Result<Event, WebhookError> {
+    fn read_revocation(&self, event: &Map<String, Value>, latest: u64) -> Result<WebhookEvent, WebhookError> {
         let application = text(event, "applicationId");
         if application.is_some_and(|id| !id.eq_ignore_ascii_case(&self.application)) {
-            return Ok(Event::Nobody);
+            return Ok(WebhookEvent::Nobody);
         }
         let refresh_token = event.get("refreshToken").and_then(Value::as_object);
         if let Some(id) = refresh_token.and_then(|token| text(token, "id")) {
-            return Ok(Event::Session(id.to_owned()));
+            return Ok(WebhookEvent::Session(id.to_owned()));
         }
         let names_user = event.contains_key("userId") || event.contains_key("user");
-        if !names_user && application.is_some() { Ok(Event::Everybody) } else { user(event, latest) }
+        if !names_user && application.is_some() { Ok(WebhookEvent::Everybody) } else { user(event, latest) }
     }
 }
 
-fn user(event: &Map<String, Value>, latest: u64) -> Result<Event, WebhookError> {
+fn user(event: &Map<String, Value>, latest: u64) -> Result<WebhookEvent, WebhookError> {
     let inner = event.get("user").and_then(Value::as_object).and_then(|user| text(user, "id"));
     let subject = text(event, "userId").or(inner).ok_or(WebhookError::Event("no user is named"))?;
     let created = event.get("createInstant").and_then(Value::as_u64);
     let created = created.ok_or(WebhookError::Event("`createInstant` is missing"))?;
-    Ok(Event::User { subject: subject.to_owned(), issued_until: (created / 1000).min(latest) })
+    Ok(WebhookEvent::User { subject: subject.to_owned(), issued_until: (created / 1000).min(latest) })
 }
 
 fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a str> {

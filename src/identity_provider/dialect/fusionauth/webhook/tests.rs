@@ -12,7 +12,7 @@ const BODY: &[u8] = br#"{"event":{"type":"test"}}"#;
 
 fn rules(secret: Option<(&str, Algorithm)>) -> WebhookRules {
     let hmac = secret.map(|(secret, algorithm)| WebhookSecret { secret: Secret::new(secret), algorithm });
-    let webhook = config::FusionAuthWebhook { path: "/hook".into(), hmac };
+    let webhook = config::Webhook { path: "/hook".into(), hmac };
     let provider = "[identity_providers.main]\nissuer = 'https://id.example.com'\nalgorithms = ['RS256', 'EdDSA']\n\
                     [apps.a]\nhosts = ['a']\nupstreams = ['http://b']\nclient_id = 'a'\nclient_secret = 's'";
     let config = config::parse(provider).unwrap().config;
@@ -104,15 +104,15 @@ fn revocation(changes: &Value) -> Value {
     event
 }
 
-fn read(event: &Value) -> Result<Event, WebhookError> {
-    rules(None).read(json!({ "event": event }).to_string().as_bytes(), NOW)
+fn read(event: &Value) -> Result<WebhookEvent, WebhookError> {
+    rules(None).read_event(json!({ "event": event }).to_string().as_bytes(), NOW)
 }
 
 #[test]
 fn whose_sessions_an_event_ends() {
-    let user = |subject: &str, issued_until| Event::User { subject: subject.to_owned(), issued_until };
+    let user = |subject: &str, issued_until| WebhookEvent::User { subject: subject.to_owned(), issued_until };
     let of_user = user(USER, NOW - 1);
-    let session = Event::Session("9d4a2b2c-6f6b-4d43-8f02-0c9a3a1f4f11".to_owned());
+    let session = WebhookEvent::Session("9d4a2b2c-6f6b-4d43-8f02-0c9a3a1f4f11".to_owned());
     let only_user =
         json!({ "createInstant": 1_629_912_352_952_u64, "user": { "id": USER, "active": false } });
     let about_user = |kind: &str| {
@@ -124,7 +124,7 @@ fn whose_sessions_an_event_ends() {
         (revocation(&json!({})), session.clone()),
         (revocation(&json!({"applicationId": APPLICATION.to_uppercase()})), session.clone()),
         (revocation(&json!({"applicationId": null})), session),
-        (revocation(&json!({"applicationId": "10000000-0000-0002-0000-000000000001"})), Event::Nobody),
+        (revocation(&json!({"applicationId": "10000000-0000-0002-0000-000000000001"})), WebhookEvent::Nobody),
         // All of a user, for this application and for all.
         (revocation(&json!({"refreshToken": null})), of_user.clone()),
         (revocation(&json!({"refreshToken": null, "applicationId": null})), of_user.clone()),
@@ -139,14 +139,14 @@ fn whose_sessions_an_event_ends() {
             revocation(&json!({"refreshToken": null, "createInstant": NOW * 1000 + 999_999})),
             user(USER, NOW + 30),
         ),
-        (revocation(&json!({"refreshToken": null, "userId": null, "user": null})), Event::Everybody),
+        (revocation(&json!({"refreshToken": null, "userId": null, "user": null})), WebhookEvent::Everybody),
         (about_user("user.deactivate"), user(USER, 1_629_912_352)),
         (about_user("user.delete"), user(USER, 1_629_912_352)),
         (about_user("user.delete.complete"), user(USER, 1_629_912_352)),
-        (about_user("user.reactivate"), Event::Nobody),
-        (about_user("user.login.success"), Event::Nobody),
-        (about_user("jwt.refresh"), Event::Nobody),
-        (json!({"type": "test", "message": "x"}), Event::Nobody),
+        (about_user("user.reactivate"), WebhookEvent::Nobody),
+        (about_user("user.login.success"), WebhookEvent::Nobody),
+        (about_user("jwt.refresh"), WebhookEvent::Nobody),
+        (json!({"type": "test", "message": "x"}), WebhookEvent::Nobody),
     ] {
         assert_eq!(read(&event), Ok(expected), "{event}");
     }
@@ -175,7 +175,7 @@ fn what_is_no_event_as_documented() {
         assert_eq!(read(&event), Err(WebhookError::Event(expected)), "{event}");
     }
     for body in [&b""[..], b"[]", b"{", br#"{"event":{"type":"a"},"event":{"type":"b"}}"#] {
-        let refused = rules(None).read(body, NOW);
+        let refused = rules(None).read_event(body, NOW);
         assert!(matches!(refused, Err(WebhookError::Event("not a strict JSON object"))), "{refused:?}");
     }
 }

@@ -1,8 +1,8 @@
-//! The decision, pure and synchronous: it takes a request's head, a key set and the time, and says what is to become of
-//! the request. It imports no Pingora, tokio or reqwest; a test holds it to that.
+//! The decision about a request. It is pure and synchronous. Its inputs are the request's head, a key set and the time.
+//! A test checks that it imports no Pingora, tokio or reqwest.
 //!
-//! [`decision::decide`] is the way in. An [`identity::Identity`] can only be made of verified claims, and verified
-//! claims only by [`token::verify`]: types, not discipline, keep strangers out.
+//! [`decision::decide`] is the entry point. An [`identity::Identity`] can only be made from verified claims, and only
+//! [`token::verify`] makes verified claims. So the types keep strangers out, and not the care of programmers.
 
 pub mod app_rules;
 pub mod assessment;

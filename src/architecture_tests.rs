@@ -284,9 +284,9 @@ fn the_documents_name_files_that_exist() {
     let mut missing = Vec::new();
     for document in ["docs/architecture.md", "docs/security.md", "CONTRIBUTING.md", "src/lib.rs"] {
         let text = fs::read_to_string(root.join(document)).unwrap();
-        for name in
-            text.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs") && name.contains('/'))
-        {
+        let is_file =
+            |name: &&str| name.contains('/') && Path::new(name).extension().is_some_and(|end| end == "rs");
+        for name in text.split('`').skip(1).step_by(2).filter(is_file) {
             let is_there = root.join(name).exists() || root.join("src").join(name).exists();
             if !is_there && !name.contains(' ') {
                 missing.push(format!("{document}: {name}"));

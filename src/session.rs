@@ -1,5 +1,5 @@
-//! A session's life: login, refresh, logout. The session itself is the pair of cookies in the browser; here is only
-//! what happens to it.
+//! The life of a session: login, refresh and logout. The session itself is the pair of cookies in the browser. These
+//! modules only begin it, renew it and end it.
 
 mod body_format;
 mod cookie_changes;

@@ -1,4 +1,5 @@
-//! The basis of a decision: the rules of an app, prepared from its configuration, and the knowledge of the moment.
+//! The basis of a decision: the rules of an app, prepared from its configuration, and the state at the time of the
+//! request.
 
 use http::StatusCode;
 
@@ -16,11 +17,11 @@ use crate::config;
 /// The rules of one app, prepared from its configuration.
 #[derive(Debug)]
 pub struct AppRules {
-    /// The app's number.
+    /// The app's number. Another app never gets it, even if the configuration changes.
     pub app_number: AppNumber,
-    /// The number of its client at its issuer.
+    /// The number of its client at its issuer. It identifies the app's refresh tokens. Two apps may share it.
     pub client_number: ClientNumber,
-    /// The number of these rules: no others have it, of this app or of another.
+    /// The number of these rules. No other rules have it, neither of this app nor of another.
     pub generation: u64,
     /// Its paths.
     pub routes: Routes,
@@ -30,30 +31,30 @@ pub struct AppRules {
     pub token: TokenRules,
     /// The rules for its sessions.
     pub session: SessionRules,
-    /// The rules for what it is told of identities.
+    /// The rules for the identity headers and the user object.
     pub identity: IdentityRules,
-    /// Headers that only we may send to it.
+    /// Headers that only Portcullis may send to it.
     pub reserved_headers: ReservedHeaders,
-    /// Origins beside its own.
+    /// Allowed origins, in addition to its own.
     pub allowed_origins: Vec<String>,
-    /// Status of the user path without a session.
+    /// The status that the user path answers without a session.
     pub anonymous_status: StatusCode,
 }
 
-/// The knowledge of one moment.
+/// The state at the time of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Knowledge<'a> {
     /// The provider's keys.
     pub keys: &'a KeySet,
-    /// Their state; changes with them.
+    /// The number of the keys' state. It changes when the keys change.
     pub key_generation: u64,
-    /// The memory of earlier requests.
+    /// The tables that remember earlier requests.
     pub memory: &'a SessionTables,
-    /// Unix seconds.
+    /// The current time in Unix seconds.
     pub now: u64,
     /// `refresh.ahead`, in seconds.
     pub refresh_ahead: u64,
-    /// The keys have just been fetched for this request: an unknown key id is final.
+    /// The keys have just been fetched for this request. An unknown key id is final then.
     pub keys_are_fresh: bool,
 }
 
@@ -94,7 +95,7 @@ impl AppRules {
         }
     }
 
-    /// The same as this generation of rules.
+    /// Returns the same rules with this generation number.
     #[must_use]
     pub fn of_generation(mut self, generation: u64) -> Self {
         self.generation = generation;

@@ -1,4 +1,4 @@
-//! Assesses a request's cookies: tells if there is a session, and if it needs a new JWT.
+//! Assesses a request's cookies: whether there is a session, and whether it needs a new JWT.
 
 use std::sync::Arc;
 
@@ -15,19 +15,19 @@ use crate::access::verified_tokens::{Remembered, Scope};
 
 pub use crate::access::grant::{Grant, Previous};
 
-/// The worth of a request's cookies.
+/// The result for a request's cookies.
 pub(super) enum Assessment {
     /// There is no session.
     None(Reason),
-    /// There is one.
+    /// There is a session.
     Valid(Arc<Identity>),
-    /// There may be one, after a refresh.
+    /// There may be a session, after a refresh.
     Refresh(Grant, Option<Previous>),
-    /// There was one, and it is not to be refreshed.
+    /// There was a session. It must not be refreshed.
     Over(Option<Grant>, Reason),
     /// The JWT names a key that is not known.
     FetchKeys,
-    /// Nothing can be said now.
+    /// The JWT cannot be verified now.
     Unverifiable,
 }
 
@@ -69,7 +69,7 @@ pub(super) fn assess(rules: &AppRules, cookies: &SessionCookies<'_>, known: &Kno
         (Jwt::Refused(Reason::Token(TokenError::UnknownKey)), _) if !known.keys_are_fresh => {
             Assessment::FetchKeys
         }
-        // It may be as good as any, so it is neither refreshed nor taken for none.
+        // The JWT may be valid, so it is neither refreshed nor treated as missing.
         (Jwt::Refused(Reason::Token(TokenError::UnknownKey)), _) if known.keys.is_empty() => {
             Assessment::Unverifiable
         }
@@ -85,14 +85,14 @@ fn without_refresh_token(reason: Reason, known: &Knowledge<'_>) -> Assessment {
     }
 }
 
-/// Copied only where it is needed, which is rare.
+/// Copies the JWT, which is rarely needed.
 fn previous(cookies: &SessionCookies<'_>, identity: Arc<Identity>, still_valid: bool) -> Previous {
     let access_token = AccessToken::new(cookies.access_token.as_deref().unwrap_or_default());
     Previous { identity, access_token, still_valid, over: None }
 }
 
-/// Assesses a refresh token together with a JWT whose session is over. That ends the refresh token's session only where
-/// it is the same: a late answer may have left the JWT of an older session beside the refresh token of the present one.
+/// Assesses a refresh token together with a JWT whose session is over. The refresh token's session is over as well only
+/// if it is the same session. A late answer may have left the JWT of an older session beside the current refresh token.
 fn beside_a_token_that_is_over(
     rules: &AppRules,
     cookies: &SessionCookies<'_>,
@@ -109,7 +109,7 @@ fn beside_a_token_that_is_over(
         (Some(_), _) if rules.session.is_bound(&grant, cookies.access_token.as_deref(), Some(&previous)) => {
             Assessment::Over(Some(grant), reason)
         }
-        // Not sealed: only the JWT that it gives tells whose it is.
+        // The cookie is not sealed. Only a refresh shows the refresh token's subject, in the new JWT.
         (None, Reason::Revoked(revocation)) => {
             let previous = Previous { over: Some(*revocation), ..previous };
             Assessment::Refresh(grant, Some(previous))
@@ -118,7 +118,7 @@ fn beside_a_token_that_is_over(
     }
 }
 
-/// Decides whether a session may be refreshed. Where it may not, a JWT that is still valid is used as long as it is.
+/// Decides whether a session may be refreshed. If it may not, its JWT is used as long as it is valid.
 fn for_refresh(
     rules: &AppRules,
     cookies: &SessionCookies<'_>,
@@ -150,20 +150,20 @@ fn without_refresh(previous: Option<Previous>, grant: Option<Grant>, reason: Rea
     }
 }
 
-/// The worth of a request's JWT alone.
+/// The result for a request's JWT alone.
 enum Jwt {
-    /// There is none, or it is not genuine, or that cannot be told.
+    /// There is no JWT, or it is not genuine, or it cannot be verified now.
     Refused(Reason),
-    /// It says whose request it is.
+    /// It is valid, and names the user of the request.
     Usable(Arc<Identity>),
-    /// It is genuine, and not to be used any more; its session may go on.
+    /// It is genuine, but must not be used any more. Its session may go on.
     Unusable(Arc<Identity>, Reason),
     /// It is genuine, and its session is over.
     Over(Arc<Identity>, Reason),
 }
 
 impl Jwt {
-    /// A genuine one, whose session is or is not within its lifetime.
+    /// Returns the result for a genuine JWT, by the lifetime of its session.
     fn within(lives: Result<(), Over>, identity: Arc<Identity>) -> Self {
         match lives {
             Ok(()) => Self::Usable(identity),
@@ -172,7 +172,7 @@ impl Jwt {
     }
 }
 
-/// Verifies a JWT, or finds it verified before.
+/// Verifies a JWT, or finds it among those that were verified before.
 fn check_token(
     rules: &AppRules,
     access_token: &str,
@@ -188,7 +188,7 @@ fn check_token(
         return revoked(identity, revocation);
     }
     let lives = if is_provisional && cookies.refresh_token.is_some() {
-        // Whoever brought the JWT first, perhaps a thief, must not decide on the ends of its session.
+        // A thief may have brought the JWT first, and must not decide when its session ends.
         remember(rules, access_token, &identity, cookies, known)
     } else {
         lives
@@ -196,7 +196,7 @@ fn check_token(
     Jwt::within(lives, identity)
 }
 
-/// Verifies a JWT that was not seen before. Refused where it is not genuine.
+/// Verifies a JWT that was not seen before. Refuses it if it is not genuine.
 fn verify(
     rules: &AppRules,
     access_token: &str,
@@ -216,7 +216,7 @@ fn verify(
     Ok(Jwt::within(lives, identity))
 }
 
-/// Remembers a verified JWT with the ends of its session, and says if the session still lives.
+/// Remembers a verified JWT with the lifetime of its session. Returns an error if the session is over.
 fn remember(
     rules: &AppRules,
     access_token: &str,
@@ -242,7 +242,8 @@ fn revoked(identity: Arc<Identity>, revocation: Revocation) -> Jwt {
     }
 }
 
-/// The ends of a JWT's session. Without the cookie that was sealed together with it, the JWT stands for itself.
+/// Returns the lifetime of a JWT's session. Without the cookie that was sealed together with the JWT, it is computed
+/// from the JWT alone.
 pub(super) fn lifetime(
     rules: &AppRules,
     access_token: &str,

@@ -1,4 +1,4 @@
-//! For whom a token was made: its `aud`, and the claims that name the client it was issued to.
+//! Checks for which app a token was made, by its `aud` and by the claims that name its client.
 
 use serde_json::Value;
 
@@ -6,13 +6,13 @@ use crate::access::claims::Claims;
 use crate::access::client_claims;
 use crate::access::token_error::TokenError;
 
-/// The app that a token must have been made for.
+/// The app for which a token must have been made.
 pub(super) struct Audience<'a> {
-    /// The issuer whose tokens these are.
+    /// The issuer of the tokens.
     pub(super) issuer: &'a str,
     /// The app's client.
     pub(super) client_id: &'a str,
-    /// Any of these must be in `aud`. Empty: the default rule of [`check`].
+    /// The accepted values: `aud` must have one of them. If it is empty, the default rule of [`check`] applies.
     pub(super) accepted: &'a [String],
     /// The clients to which a token may have been issued.
     pub(super) authorized_parties: &'a [String],
@@ -30,9 +30,9 @@ pub(super) fn of(claims: &Claims) -> Result<Vec<&str>, TokenError> {
     }
 }
 
-/// A JWT must have been made for this app's client: `aud` names what is configured, or, where nothing is, the
-/// client itself, or a claim names the client that it was issued to (a stock Keycloak's `aud` is `account` for
-/// everyone). One that was issued to another client is refused whatever `aud` says.
+/// Checks that a JWT was made for this app's client. If accepted values are configured, `aud` must have one of them.
+/// Otherwise `aud` must name the client, or a claim must say that the JWT was issued to the client. (Keycloak's default
+/// `aud` is `account` for every client.) A JWT that was issued to another client is refused, regardless of `aud`.
 pub(super) fn check(claims: &Claims, for_whom: &Audience<'_>) -> Result<(), TokenError> {
     let audience = of(claims)?;
     let clients = client_claims::clients(for_whom.issuer, claims)?;

@@ -1,4 +1,4 @@
-//! The claims of a JWT: how they are found and read.
+//! Finds and reads the claims of a JWT.
 
 use std::sync::LazyLock;
 
@@ -7,24 +7,24 @@ use serde_json::{Map, Value};
 use crate::config::ClaimPath;
 use crate::syntax::redacted::Redacted;
 
-/// The object inside a JWT, with no name twice at any level.
+/// The JSON object inside a JWT. No object in it has the same name twice.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claims(pub(super) Redacted<Map<String, Value>>);
 
 impl Claims {
-    /// A claim at the top level.
+    /// Returns a claim at the top level.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// A claim at a path. Names that contain dots themselves need a path of segments.
+    /// Returns a claim at a path. A name that contains a dot needs a path of segments.
     pub fn at(&self, segments: &[String]) -> Option<&Value> {
         let (first, rest) = segments.split_first()?;
         let found = rest.iter().try_fold(self.0.get(first)?, |value, name| value.as_object()?.get(name))?;
         (!found.is_null()).then_some(found)
     }
 
-    /// The roles: a list, or one string, separated by commas or spaces.
+    /// Returns the roles. The claim is a list, or one string that is separated by commas or spaces.
     pub fn roles(&self, path: &ClaimPath) -> Vec<String> {
         match self.at(roles_segments(path)) {
             Some(Value::String(list)) => list
@@ -38,7 +38,7 @@ impl Claims {
         }
     }
 
-    /// What is there in place of roles, where none can be read: for people.
+    /// Describes the value in place of the roles, for people. Returns `None` if the roles can be read.
     pub(super) fn unreadable_roles(&self, path: &ClaimPath) -> Option<&'static str> {
         match self.at(roles_segments(path))? {
             Value::String(_) => None,
@@ -55,18 +55,19 @@ fn roles_segments(path: &ClaimPath) -> &[String] {
     }
 }
 
-/// The members of a claim that is a list. The one reading of lists, for roles and for headers: what we check is what the app
-/// is told.
+/// The members of a claim that is a list. Roles and headers are read in the same way, so the app receives the same
+/// members that Portcullis checks.
 pub(super) struct Members {
-    /// Without blanks at their ends, which an app that takes the list apart would drop as well. None is empty.
+    /// The texts, without blanks at their ends. An app that splits the list would drop such blanks as well. No text is
+    /// empty.
     pub(super) texts: Vec<String>,
-    /// What is there beside the texts and says nothing as a member: for people.
+    /// Describes a value beside the texts that cannot be a member, for people.
     pub(super) unreadable: Option<&'static str>,
 }
 
 impl Members {
-    /// An array of texts, numbers and booleans; a map whose keys are the members, or an array of such maps (Zitadel's roles).
-    /// `None` for what is no list.
+    /// Reads a list. It is an array of texts, numbers and booleans, or a map whose keys are the members, or an array of
+    /// such maps (Zitadel's roles). Returns `None` if the value is not a list.
     pub(super) fn of(value: &Value) -> Option<Self> {
         let mut members = Self { texts: Vec::new(), unreadable: None };
         match value {
@@ -95,13 +96,14 @@ impl Members {
     }
 }
 
-/// Whether a value can stand in a map whose keys are the members. In others, such as an address or a client with a list of
-/// roles, the keys are names of something else.
+/// Tells whether a value may occur in a map whose keys are the members. In other maps, such as an address, or a client
+/// with a list of roles, the keys are not members.
 fn may_grant(value: &Value) -> bool {
     matches!(value, Value::Bool(_) | Value::Null) || grants(value)
 }
 
-/// `true`, or an object of texts: Zitadel writes for which organisations a role was given.
+/// Tells whether a value grants its key. It does if it is `true`, or an object of texts. Zitadel writes such an object
+/// with the organisations for which a role was given.
 fn grants(value: &Value) -> bool {
     match value {
         Value::Bool(granted) => *granted,
@@ -110,7 +112,7 @@ fn grants(value: &Value) -> bool {
     }
 }
 
-/// What a value is, for people.
+/// Returns the type of a value, for people.
 pub(super) const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -122,7 +124,7 @@ pub(super) const fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A text, a number or a boolean as text.
+/// Returns a text, a number or a boolean as text.
 pub(super) fn scalar_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -132,7 +134,7 @@ pub(super) fn scalar_text(value: &Value) -> Option<String> {
     }
 }
 
-/// Without optional white space at the ends (RFC 9110 section 5.6.3).
+/// Removes optional white space at the ends (RFC 9110 section 5.6.3).
 fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }

@@ -1,14 +1,15 @@
-//! The client that a token was issued to: providers have different names for the claim, and one rule is for all of
+//! Finds the client that a token was issued to. Providers have different names for this claim. One rule covers all of
 //! them.
 
 use crate::access::claims::Claims;
 use crate::access::signed_token::string;
 use crate::access::token_error::TokenError;
 
-/// A claim that names the client, and in whose tokens it does.
+/// A claim that names the client.
 struct ClientClaim {
     name: &'static str,
-    /// Elsewhere it may be the name of anything, and is not looked at.
+    /// Tells whether the claim names the client in a token with these claims. In other tokens it may mean anything, and
+    /// is ignored.
     counts: fn(issuer: &str, claims: &Claims) -> bool,
 }
 
@@ -23,7 +24,8 @@ const CLIENT_CLAIMS: [ClientClaim; 4] = [
     ClientClaim { name: "appid", counts: is_of_microsoft },
 ];
 
-/// Hosts of Entra ID's issuers, of the national clouds as well; those with a leading dot have one for each tenant.
+/// Hosts of Entra ID's issuers, including the national clouds. A host with a leading dot has a subdomain for each
+/// tenant.
 const ENTRA_HOSTS: [&str; 11] = [
     "sts.windows.net",
     "sts.chinacloudapi.cn",
@@ -38,8 +40,8 @@ const ENTRA_HOSTS: [&str; 11] = [
     ".ciamlogin.com",
 ];
 
-/// The names of all clients that a token says it was issued to, each with its claim. Of a wrong type none of them
-/// passes.
+/// Returns all clients that a token says it was issued to, each with its claim. Returns an error if such a claim is not
+/// a string.
 pub(super) fn clients<'a>(
     issuer: &str,
     claims: &'a Claims,
@@ -55,8 +57,8 @@ fn anywhere(_: &str, _: &Claims) -> bool {
     true
 }
 
-/// By its issuer's host, or by what only Microsoft writes beside: the version of the token's form as a string, and a
-/// tenant (Entra ID) or the client's type (ADFS).
+/// Tells whether Microsoft issued a token. The issuer's host shows it, or two claims that only Microsoft writes: `ver`
+/// as a string, together with the tenant (Entra ID) or the client's type (ADFS).
 fn is_of_microsoft(issuer: &str, claims: &Claims) -> bool {
     let host = issuer.split_once("://").map_or("", |(_, rest)| rest);
     let host = host.split(['/', ':', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();

@@ -1,21 +1,23 @@
-//! The way of a token into cookie values, and back.
+//! Encodes a token as cookie values, and decodes it again.
 //!
-//! A token that fits is one cookie, percent-encoded where RFC 6265 needs it. A longer one is split: the first cookie's
-//! value is `!N!TAG!DATA`, the others, named `NAME.1` to `NAME.(N-1)`, go on with the data. The tag is a checksum of the
-//! token, so that parts of two tokens never make a third one. `!` is always encoded in data, hence unambiguous.
+//! A token that fits is one cookie. It is percent-encoded if RFC 6265 requires that. A longer token is split. The first
+//! cookie's value is `!N!TAG!DATA`. The other cookies, `NAME.1` to `NAME.(N-1)`, hold the rest of the data. The tag is
+//! a checksum of the token, so that parts of two tokens never make a third one. In data, `!` is always encoded, so a
+//! leading `!` is unambiguous.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-/// Cookies that one token may take.
+/// The largest number of cookies for one token.
 pub const MAX_PARTS: usize = 5;
 
-/// Bytes of one cookie: name, value and attributes (RFC 6265 section 6.1).
+/// The largest size of one cookie in bytes: name, value and attributes (RFC 6265 section 6.1).
 pub const MAX_COOKIE_SIZE: usize = 4096;
 
-/// The bytes that are encoded: no cookie-octets (RFC 6265 section 4.1.1), the encoding's own `%`, the mark of a split token.
+/// The bytes that are encoded: all bytes that are not cookie-octets (RFC 6265 section 4.1.1), the `%` of the encoding,
+/// and the `!` of a split token.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add(b'\\').add(b'%').add(b'!');
 
 /// A token needs more than [`MAX_PARTS`] cookies.
@@ -23,12 +25,12 @@ const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b',').add(b';').add
 #[error("a token of {0} bytes does not fit into {MAX_PARTS} cookies")]
 pub struct TooLarge(pub usize);
 
-/// The name of a token's cookie number `part`, from 0.
+/// Returns the name of a token's cookie number `part`. The numbers start at 0.
 pub fn part_name(name: &str, part: usize) -> Cow<'_, str> {
     if part == 0 { Cow::Borrowed(name) } else { Cow::Owned(format!("{name}.{part}")) }
 }
 
-/// Which part of the token `name` a cookie is, if any.
+/// Returns the number of the part of the token `name` that a cookie holds, if it holds one.
 pub fn part_number(cookie: &str, name: &str) -> Option<usize> {
     let rest = cookie.strip_prefix(name)?;
     if rest.is_empty() {
@@ -40,14 +42,14 @@ pub fn part_number(cookie: &str, name: &str) -> Option<usize> {
     }
 }
 
-/// The values of a token's cookies, in order. `overhead` is the length of a cookie's name, `=` and attributes.
+/// Returns the values of a token's cookies, in order. `overhead` is the length of a cookie's name, `=` and attributes.
 pub fn encode(token: &str, overhead: usize) -> Result<Vec<String>, TooLarge> {
     let encoded: Cow<'_, str> = utf8_percent_encode(token, ENCODED).into();
     let room = MAX_COOKIE_SIZE.saturating_sub(overhead);
     if encoded.len() <= room {
         return Ok(vec![encoded.into_owned()]);
     }
-    // `.N` of the name, or the first part's header, whichever is longer, is kept free in each part.
+    // Each part leaves room for `.N` in the name, or for the header of the first part. The header is longer.
     let header_size = "!5!0123456789abcdef!".len();
     let share = room.saturating_sub(header_size);
     let count = encoded.len().div_ceil(share.max(1));
@@ -70,8 +72,8 @@ pub fn encode(token: &str, overhead: usize) -> Result<Vec<String>, TooLarge> {
     Ok(parts)
 }
 
-/// Puts a token together again; `None` if a part is missing, foreign or damaged. Parts beyond the count are leftovers
-/// of a longer token and do not matter.
+/// Joins the parts of a token. Returns `None` if a part is missing, damaged or from another token. Parts beyond the
+/// count are leftovers of a longer token, and are ignored.
 pub fn decode<'a>(parts: &[Option<&'a str>; MAX_PARTS]) -> Option<Cow<'a, str>> {
     let first = (*parts.first()?)?;
     let Some(split) = first.strip_prefix('!') else { return percent_decode(first) };
@@ -94,7 +96,8 @@ fn percent_decode(encoded: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// FNV-1a, 64 bits: against accidents, not against attackers, who could send any token anyway.
+/// Returns the checksum of a token (FNV-1a, 64 bits). It protects against accidents only. An attacker could send any
+/// token anyway.
 fn tag(token: &str) -> u64 {
     token
         .bytes()

@@ -1,4 +1,4 @@
-//! The session's cookies in a request: read, and taken out of what the app sees.
+//! Reads the session's cookies in a request, and removes them before the app receives it.
 
 use std::borrow::Cow;
 
@@ -11,16 +11,16 @@ use crate::syntax::redacted::Redacted;
 /// The names of an app's two cookies.
 #[derive(Debug, Clone)]
 pub struct CookieNames {
-    /// The JWT's.
+    /// The name of the JWT's cookie.
     pub access_token: String,
-    /// The refresh token's.
+    /// The name of the refresh token's cookie.
     pub refresh_token: String,
 }
 
-/// The number of cookies of each token that a request brought: they have to be cleared where a new token needs fewer.
+/// The number of cookies that a request brought for each token. If a new token needs fewer, the others must be cleared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Presented {
-    /// The highest part of the JWT, counted from 1; 0: none.
+    /// The highest part of the JWT, counted from 1. `0` if there is no part.
     pub access_token: usize,
     /// The highest part of the refresh token.
     pub refresh_token: usize,
@@ -29,18 +29,18 @@ pub struct Presented {
 /// The session's cookies of one request.
 #[derive(Debug, Default)]
 pub struct SessionCookies<'a> {
-    /// The JWT, put together; `None` if absent or incomplete.
+    /// The JWT, joined from its parts. `None` if it is absent or incomplete.
     pub access_token: Redacted<Option<Cow<'a, str>>>,
     /// The refresh token.
     pub refresh_token: Redacted<Option<Cow<'a, str>>>,
-    /// Which cookies there were.
+    /// The number of cookies that came.
     pub presented: Presented,
-    /// A cookie of ours came twice: somebody tossed one in, and no one can tell which is ours.
+    /// A session cookie came twice. Somebody has injected one of them, and it is not known which one.
     pub duplicate: bool,
 }
 
 impl SessionCookies<'_> {
-    /// Says that there is no session to look at.
+    /// Tells whether there is neither a JWT nor a refresh token.
     pub fn is_empty(&self) -> bool {
         self.access_token.is_none() && self.refresh_token.is_none()
     }
@@ -55,7 +55,7 @@ impl CookieNames {
         cookie_codec::part_number(cookie, &self.refresh_token).map(|part| (false, part))
     }
 
-    /// Reads the session's cookies. A cookie that came twice refuses the session as a whole.
+    /// Reads the session's cookies. If a cookie came twice, both tokens stay empty.
     pub fn read<'a>(&self, headers: &'a HeaderMap) -> SessionCookies<'a> {
         let mut access_parts = [None; MAX_PARTS];
         let mut refresh_parts = [None; MAX_PARTS];
@@ -81,7 +81,7 @@ impl CookieNames {
         cookies
     }
 
-    /// The names of the session's cookies that came so often at least.
+    /// Returns the names of the session's cookies that came at least `at_least` times.
     pub fn names<'a>(&'a self, headers: &'a HeaderMap, at_least: usize) -> Vec<&'a str> {
         let mut names: Vec<_> = self.pairs(headers).filter_map(split_pair).map(|(name, _)| name).collect();
         names.sort_unstable();
@@ -89,14 +89,15 @@ impl CookieNames {
         repeated.filter_map(<[&str]>::first).copied().collect()
     }
 
-    /// The session's cookies as they came, each with its name.
+    /// Returns the session's cookies as they came, each with its name.
     pub fn pairs<'a>(&'a self, headers: &'a HeaderMap) -> impl Iterator<Item = &'a [u8]> {
         let values = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
         let is_ours = |pair: &&[u8]| split_pair(pair).is_some_and(|(name, _)| self.classify(name).is_some());
         values.flat_map(pairs).map(<[u8]>::trim_ascii).filter(is_ours)
     }
 
-    /// A `Cookie` header without the session's cookies: `None` if nothing is left. The others keep their bytes.
+    /// Removes the session's cookies from a `Cookie` header. Returns `None` if nothing is left. The bytes of other
+    /// cookies do not change.
     pub fn strip(&self, value: &HeaderValue) -> Option<HeaderValue> {
         let mut kept = Vec::new();
         let mut has_ours = false;
@@ -119,11 +120,11 @@ impl CookieNames {
         }
     }
 
-    /// Says that an app's `Set-Cookie` would overwrite one of ours. Browsers match the `__Host-` prefix in any case
-    /// (RFC 6265bis section 4.1.3), and cookie names here are compared so too, to be on the safe side.
+    /// Tells whether an app's `Set-Cookie` would overwrite a session cookie. Browsers match the `__Host-` prefix in any
+    /// case (RFC 6265bis section 4.1.3). To be safe, whole names are compared here without regard to case.
     pub fn is_overwritten_by(&self, set_cookie: &HeaderValue) -> bool {
         let bytes = set_cookie.as_bytes();
-        // A cookie without a name is sent back by its value alone, which then reads like a name.
+        // A browser sends a cookie without a name as its value alone. The value then reads like a name.
         let mut parts = bytes.split(|byte| matches!(byte, b'=' | b';')).map(<[u8]>::trim_ascii);
         let name = parts.find(|part| !part.is_empty()).unwrap_or_default();
         [&self.access_token, &self.refresh_token].iter().any(|ours| {
@@ -135,7 +136,7 @@ impl CookieNames {
     }
 }
 
-/// The pairs of a `Cookie` header. Searched for in big steps: a JWT is a long way to the next `;`.
+/// Returns the pairs of a `Cookie` header. `memchr` finds the next `;` fast, even after a long JWT.
 fn pairs(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(bytes);
     std::iter::from_fn(move || {
@@ -146,8 +147,8 @@ fn pairs(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Name and value of one cookie. Bytes beyond ASCII in the other cookies of a header are the app's affair; in ours they
-/// make a value that is no token.
+/// Returns the name and the value of one cookie. A value that is not UTF-8 becomes empty. In a session cookie such a
+/// value is not a token, and other cookies reach the app unchanged.
 fn split_pair(pair: &[u8]) -> Option<(&str, &str)> {
     let equals = memchr(b'=', pair)?;
     let (name, value) = pair.split_at_checked(equals)?;

@@ -1,8 +1,8 @@
-//! Requests that another site made the browser send (OWASP: cross-site request forgery).
+//! Finds requests that another site made the browser send (OWASP: cross-site request forgery).
 //!
-//! `SameSite` alone does not help: apps on sibling hosts are same-site. So every request that changes state or opens a
-//! WebSocket with a session, and every login and logout, must come from the app's own origin or from an allowed one.
-//! Clients that send neither `Origin` nor `Sec-Fetch-Site` are no browsers, and are not told to do anything by a site.
+//! `SameSite` alone does not help, because apps on sibling hosts are same-site. So every request that changes state or
+//! opens a WebSocket with a session, and every login and logout, must come from the app's own origin or from an allowed
+//! one. A client that sends neither `Origin` nor `Sec-Fetch-Site` is not a browser, and no site controls it.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -16,10 +16,12 @@ pub fn is_cross_site(headers: &HeaderMap, host: &str, allowed: &[String]) -> boo
     match origin {
         Said::Nothing => !matches!(site, Said::Nothing | Said::Once(b"same-origin" | b"none")),
         Said::Once(origin) if is_allowed(origin, allowed) => false,
-        // What a page with `Referrer-Policy: no-referrer` has for an origin, and what a sandboxed frame, a `data:` page
-        // or a redirect over another site has as well. Fetch Metadata tells them apart; no page can write that.
+        // `null` is the origin of a page with `Referrer-Policy: no-referrer`. It is also the origin of a sandboxed
+        // frame, of a `data:` page, and of a redirect over another site. `Sec-Fetch-Site` shows the difference, and no
+        // page can set it.
         Said::Once(b"null") => !matches!(site, Said::Once(b"same-origin")),
-        // `none`: typed by the user. A scheme downgrade is `same-site` or `cross-site`, never `same-origin`.
+        // `none` means that the user typed the address. A scheme downgrade is `same-site` or `cross-site`, and never
+        // `same-origin`.
         Said::Once(origin) if is_own_origin(origin, host) => {
             !matches!(site, Said::Nothing | Said::Once(b"same-origin" | b"none"))
         }
@@ -27,7 +29,7 @@ pub fn is_cross_site(headers: &HeaderMap, host: &str, allowed: &[String]) -> boo
     }
 }
 
-/// The content of a field that browsers send once at most.
+/// The content of a field that browsers send at most once.
 enum Said<'a> {
     Nothing,
     Once(&'a [u8]),
@@ -49,9 +51,9 @@ fn is_allowed(origin: &[u8], allowed: &[String]) -> bool {
     allowed.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin))
 }
 
-/// Tells whether an origin (RFC 6454 section 6.2) is that of the host. Its scheme is not compared: behind a proxy that
-/// ends TLS we cannot know ours, and `Sec-Fetch-Site` tells. So a port that `Host` leaves out is the default one of the
-/// origin's scheme.
+/// Tells whether an origin (RFC 6454 section 6.2) is that of the host. Its scheme is not compared, because Portcullis
+/// cannot know its own scheme behind a proxy that ends TLS. `Sec-Fetch-Site` shows a different scheme. If `Host` has no
+/// port, its port is the default port of the origin's scheme.
 fn is_own_origin(origin: &[u8], host: &str) -> bool {
     let Some(end) = memchr::memmem::find(origin, b"://") else { return false };
     let (scheme, rest) = origin.split_at_checked(end).unwrap_or_default();

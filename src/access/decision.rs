@@ -1,4 +1,5 @@
-//! Decides what becomes of a request: one pure function of its head, the keys, the tokens verified before and the time.
+//! Decides about a request. The decision is a pure function of the request's head, the keys, the tokens verified before
+//! and the time.
 
 mod after_refresh;
 mod decide;

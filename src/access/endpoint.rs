@@ -1,4 +1,4 @@
-//! The endpoints that the gateway serves itself, one row each: path, methods, callers, and what an answer takes.
+//! The endpoints that the gateway serves itself. Each has one row: path, methods, callers, and the needs of an answer.
 //!
 //! A new endpoint gets its row here and its answer in `gateway/endpoints.rs`. Routes, the decision, logs, metrics and
 //! `explain` follow from the row.
@@ -15,28 +15,28 @@ use crate::config;
 pub enum Endpoint {
     /// Logs in.
     Login,
-    /// Tells who is logged in.
+    /// Answers who is logged in.
     User,
     /// Logs out.
     Logout,
-    /// Takes OpenID Connect Back-Channel Logout.
+    /// Accepts OpenID Connect Back-Channel Logout.
     BackchannelLogout,
-    /// Takes the events of the provider's webhook.
+    /// Accepts the events of the provider's webhook.
     Webhook,
 }
 
-/// A request that an endpoint may answer, with what it needs for that.
+/// A request that an endpoint may answer, with the data that it needs.
 #[derive(Debug)]
 pub enum Call {
     /// A login.
     Login,
-    /// A question who the user is, from this user.
+    /// A request for the user object of this user.
     User(Arc<Identity>),
     /// A logout.
     Logout,
-    /// The provider says whose sessions end.
+    /// A back-channel logout, in which the provider ends sessions.
     BackchannelLogout,
-    /// The provider's webhook tells of an event.
+    /// An event from the provider's webhook.
     Webhook,
 }
 
@@ -47,19 +47,19 @@ pub struct EndpointRules {
     pub name: &'static str,
     /// Its name for people.
     pub title: &'static str,
-    /// The methods that it takes.
+    /// The methods that it accepts.
     pub methods: Methods,
     /// Its callers.
     pub callers: Callers,
-    /// The things that a call needs.
+    /// The needs of a call.
     pub needs: Needs,
     /// Its answer depends on the request's body.
     pub reads_body: bool,
-    /// Its answer if all is well, for people.
+    /// Its answer to a successful call, for people.
     pub answer: &'static str,
 }
 
-/// The methods that an endpoint takes.
+/// The methods that an endpoint accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Methods {
     /// `GET` and `HEAD`.
@@ -71,18 +71,18 @@ pub enum Methods {
 /// The callers of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Callers {
-    /// Browsers: a `POST` must come from the app's own origin, and preflights go to the app.
+    /// Browsers. A `POST` must come from the app's own origin, or from an allowed one. Preflights go to the app.
     Browsers,
-    /// Providers: a signature says who calls, so that the origin does not matter.
+    /// Providers. A signature identifies the caller, so the origin does not matter.
     Providers,
 }
 
-/// The things that a call needs beside its request.
+/// The needs of a call, besides its request.
 #[derive(Debug, Clone, Copy)]
 pub enum Needs {
     /// Nothing.
     Nothing(fn() -> Call),
-    /// A session that lives.
+    /// A valid session.
     Session(fn(Arc<Identity>) -> Call),
 }
 
@@ -91,7 +91,7 @@ impl Endpoint {
     pub const ALL: [Self; 5] =
         [Self::Login, Self::User, Self::Logout, Self::BackchannelLogout, Self::Webhook];
 
-    /// Its row.
+    /// Returns its row.
     pub const fn rules(self) -> EndpointRules {
         match self {
             Self::Login => EndpointRules {
@@ -142,7 +142,7 @@ impl Endpoint {
         }
     }
 
-    /// Its path at an app; `None`: the app does not have it.
+    /// Returns its path at an app. Returns `None` if the app does not have this endpoint.
     pub fn path(self, app: &config::App) -> Option<&str> {
         match self {
             Self::Login => Some(&app.login.path),
@@ -155,7 +155,7 @@ impl Endpoint {
 }
 
 impl Call {
-    /// The endpoint that answers it.
+    /// Returns the endpoint that answers the call.
     pub const fn endpoint(&self) -> Endpoint {
         match self {
             Self::Login => Endpoint::Login,
@@ -176,7 +176,7 @@ impl Methods {
         }
     }
 
-    /// The method that a client is told to use.
+    /// Returns the method that an answer recommends to the client.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
@@ -184,7 +184,7 @@ impl Methods {
         }
     }
 
-    /// The value of `Allow` (RFC 9110 section 10.2.1).
+    /// Returns the value of `Allow` (RFC 9110 section 10.2.1).
     pub const fn allow(self) -> &'static str {
         match self {
             Self::Get => "GET, HEAD",

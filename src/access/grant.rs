@@ -1,4 +1,4 @@
-//! The right of a session to a new JWT: the refresh token as its cookie gives it, and the rules that protect it.
+//! The right of a session to a new JWT: the refresh token from its cookie, and the rules that protect it.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct SessionRules {
     pub lifetimes: Lifetimes,
 }
 
-/// A session's right to a new JWT, as its cookie gave it.
+/// A session's right to a new JWT, read from its cookie.
 #[derive(Debug, Clone)]
 pub struct Grant {
     /// The refresh token.
@@ -37,13 +37,13 @@ pub struct Grant {
 /// The genuine JWT of a session that needs a new one.
 #[derive(Debug, Clone)]
 pub struct Previous {
-    /// Whose it is.
+    /// The identity in the JWT.
     pub identity: Arc<Identity>,
-    /// The JWT itself: one provider's refresh API wants it, too.
+    /// The JWT itself. One provider's refresh API needs it, too.
     pub access_token: AccessToken,
-    /// It is still valid. If the refresh fails for a passing reason, it stays in use.
+    /// It is still valid. If the refresh fails for a temporary reason, it stays in use.
     pub still_valid: bool,
-    /// It was revoked, or its session was. This session may be another one than that of the refresh token beside it.
+    /// The revocation of the JWT or of its session. The refresh token beside the JWT may belong to another session.
     pub over: Option<Revocation>,
 }
 
@@ -96,7 +96,7 @@ impl SessionRules {
             .or_else(|| revocations.of_subject(record.subject, Some(record.started_at), now))
     }
 
-    /// Refuses a refresh token whose cookie is good, but whose session is over.
+    /// Refuses a refresh token whose cookie is valid, but whose session is over.
     pub(super) fn check_record(
         &self,
         record: &SessionRecord,

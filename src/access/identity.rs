@@ -1,4 +1,5 @@
-//! Who a request comes from. Only verified claims make an [`Identity`], and only an identity makes identity headers.
+//! The identity of a request's user. An [`Identity`] is only made from verified claims, and identity headers are only
+//! made from an identity.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -47,7 +48,7 @@ impl Identity {
             }
             texts.extend(text.map(|text| (header, text)));
         }
-        // One piece of memory for all values: with thousands of sessions every other piece is a cache miss.
+        // All values share one piece of memory. With thousands of sessions, every further piece is a cache miss.
         let mut values = Bytes::from(texts.iter().map(|(_, text)| text.as_str()).collect::<String>());
         let mut headers = Vec::with_capacity(texts.len());
         for (header, text) in texts {
@@ -59,60 +60,60 @@ impl Identity {
         Ok(Self { claims, roles, headers: headers.into(), omissions, is_used: AtomicBool::new(false) })
     }
 
-    /// `true` the first time this is asked, which is when a request has brought the token.
+    /// Returns `true` on the first call. It is called when a request has brought the token.
     pub(crate) fn is_first_use(&self) -> bool {
-        // A load first: writing takes the memory away from the other cores.
+        // The load comes first, because a write takes the cache line away from the other cores.
         !self.is_used.load(Ordering::Relaxed) && !self.is_used.swap(true, Ordering::Relaxed)
     }
 
-    /// `sub`.
+    /// Returns `sub`.
     pub fn subject(&self) -> &str {
         self.claims.subject()
     }
 
-    /// `exp`, in Unix seconds.
+    /// Returns `exp`, in Unix seconds.
     pub fn expires_at(&self) -> u64 {
         self.claims.expires_at()
     }
 
-    /// `iat`, in Unix seconds.
+    /// Returns `iat`, in Unix seconds.
     pub fn issued_at(&self) -> Option<u64> {
         self.claims.issued_at()
     }
 
-    /// When a session begins whose first token this is, in Unix seconds. As late as the provider says, whose clock may be
-    /// ahead: it is compared with revocations like `iat`.
+    /// Returns the start of a session whose first token this is, in Unix seconds. It is not earlier than `iat`, even if
+    /// the provider's clock is ahead, because it is compared with revocations like `iat`.
     pub fn session_start(&self, now: u64) -> u64 {
         self.issued_at().map_or(now, |issued_at| issued_at.max(now))
     }
 
-    /// By what its token can be revoked.
+    /// Returns the marks by which its token can be revoked.
     pub fn marks(&self) -> &TokenMarks {
         self.claims.marks()
     }
 
-    /// The roles found by `roles_claim`.
+    /// Returns the roles that `roles_claim` leads to.
     pub fn roles(&self) -> &[String] {
         &self.roles
     }
 
-    /// Whether it has any of `roles`; an empty list asks for none.
+    /// Tells whether the identity has any of `roles`. An empty list requires no role.
     pub fn has_any_role(&self, roles: &[String]) -> bool {
         roles.is_empty() || roles.iter().any(|role| self.roles.contains(role))
     }
 
-    /// The headers that the app receives.
+    /// Returns the headers that the app receives.
     pub fn headers(&self) -> &[(HeaderName, HeaderValue)] {
         &self.headers
     }
 
-    /// What the app is not told although the JWT has it.
+    /// Returns the facts in the JWT that the app does not receive.
     pub fn omissions(&self) -> &[Omission] {
         &self.omissions
     }
 
-    /// Whether it expires within `ahead` seconds and three quarters of its lifetime are over. A token that does not
-    /// say when it was issued is not refreshed early.
+    /// Tells whether the token expires within `ahead` seconds, and three quarters of its lifetime are over. A token
+    /// without `iat` is not refreshed early.
     pub fn is_about_to_expire(&self, ahead: u64, now: u64) -> bool {
         let expires_at = self.expires_at();
         let Some(issued_at) = self.claims.issued_at() else { return false };
@@ -121,7 +122,7 @@ impl Identity {
         expires_at.saturating_sub(now) <= ahead && elapsed.saturating_mul(4) >= lifetime.saturating_mul(3)
     }
 
-    /// The user object: the configured claims, absent ones left out.
+    /// Returns the user object. It has the configured claims, without absent ones.
     pub fn user_object(&self, rules: &IdentityRules) -> Map<String, Value> {
         let entries = rules.user_claims.iter().filter_map(|path| {
             let value = match path {
@@ -135,14 +136,15 @@ impl Identity {
     }
 }
 
-/// A claim as the text of a header, and what of it the header does not say. Absent claims and empty lists give none.
+/// Returns a claim as the text of a header, and the part that the header leaves out. Absent claims and empty lists give
+/// no text.
 fn header_text(
     claims: &VerifiedClaims,
     roles: &[String],
     path: &ClaimPath,
 ) -> (Option<String>, Option<Omitted>) {
     let joined = |members: &[String]| {
-        // One with a comma in it would read as two.
+        // A member with a comma would read as two members.
         let fit: Vec<_> = members.iter().filter(|member| !member.contains(',')).map(String::as_str).collect();
         let omitted = members.len() - fit.len();
         ((!fit.is_empty()).then(|| fit.join(",")), (omitted > 0).then_some(Omitted::Commas(omitted)))
@@ -162,8 +164,8 @@ fn header_text(
     }
 }
 
-/// RFC 9110 section 5.5: no control characters, and no blank at the ends, which would vanish on the way; text beyond ASCII
-/// goes as UTF-8.
+/// Makes a header value from a text (RFC 9110 section 5.5). The text must have no control characters. It must not begin
+/// or end with a blank, because recipients remove such blanks. Text beyond ASCII is sent as UTF-8.
 fn header_value(text: Bytes) -> Result<HeaderValue, ClaimFault> {
     if text.iter().any(|&byte| byte < 0x20 || byte == 0x7f) {
         return Err(ClaimFault::ControlCharacter);

@@ -1,26 +1,26 @@
-//! How an app wants to see identities.
+//! The form in which an app receives identities.
 
 use http::HeaderName;
 
 use crate::config::{ClaimPath, IdentityHeader};
 
-/// How an app wants to see identities.
+/// The form in which an app receives identities.
 #[derive(Debug, Clone)]
 pub struct IdentityRules {
-    /// Where the roles are.
+    /// The claim with the roles.
     pub roles_claim: ClaimPath,
-    /// Which headers the app receives.
+    /// The headers that the app receives.
     pub headers: Vec<HeaderRule>,
-    /// Bytes of one header; a longer one is left out.
+    /// The largest size of one header in bytes. A larger header is left out.
     pub max_header_size: usize,
-    /// What the user object shows.
+    /// The claims in the user object.
     pub user_claims: Vec<ClaimPath>,
 }
 
 /// One identity header.
 #[derive(Debug, Clone)]
 pub struct HeaderRule {
-    /// All identities share the one copy, which so stays in the processor's cache.
+    /// The header's name. All identities share this one copy, so it stays in the processor's cache.
     pub(super) name: HeaderName,
     pub(super) claim: ClaimPath,
 }

@@ -1,5 +1,5 @@
-//! The ways in which providers write the parts of a key (RFC 7517, RFC 7518), and the one notation that the standards
-//! want.
+//! Brings the parts of a key (RFC 7517, RFC 7518) into the notation that the standards require. Providers write them in
+//! several ways.
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
@@ -9,11 +9,16 @@ use serde_json::Value;
 
 use crate::config::algorithm_named;
 
-/// Brings a JWK into the notation that the standards want, where another one can mean nothing else: base64url without
-/// padding (RFC 7515 section 2), where some write padding, base64's other alphabet or line breaks; numbers of RSA in as
-/// few octets as possible (RFC 7518 section 6.3.1.1), where Java's `BigInteger` puts a zero in front; coordinates of a
-/// curve in just as many as it has (section 6.2.1.2), where others have one too many or leave zeros out; one name for
-/// one algorithm (RFC 9864). An error is about a key that cannot be mended.
+/// Brings a JWK into the notation that the standards require, if its own notation is unambiguous. Returns an error if
+/// the key cannot be corrected. It corrects these parts:
+///
+/// - Base64url must have no padding (RFC 7515 section 2). Some providers write padding, the other base64 alphabet or
+///   line breaks.
+/// - The numbers of RSA must have as few octets as possible (RFC 7518 section 6.3.1.1). Java's `BigInteger` puts a zero
+///   in front.
+/// - The coordinates of a curve must have exactly its number of octets (RFC 7518 section 6.2.1.2). Some providers write
+///   one octet too many, or leave out leading zeros.
+/// - An algorithm must have one name (RFC 9864).
 pub fn canonicalise(jwk: &mut Value) -> Result<(), &'static str> {
     let text = |jwk: &Value, member: &str| jwk.get(member).and_then(Value::as_str).map(str::to_owned);
     if let Some(algorithm) = text(jwk, "alg").and_then(|name| algorithm_named(&name)) {
@@ -45,13 +50,13 @@ fn set(jwk: &mut Value, member: &str, text: String) {
     }
 }
 
-/// The number of octets that a part of a key has.
+/// The number of octets of a part of a key.
 enum Length {
     /// An unsigned number without leading zeros.
     Least,
-    /// An unsigned number in exactly so many.
+    /// An unsigned number with exactly this number of octets.
     Of(usize),
-    /// No number.
+    /// The part is not a number. Its octets stay as they are.
     AsItIs,
 }
 
@@ -70,8 +75,8 @@ impl Length {
     }
 }
 
-/// Base64 in either alphabet, with or without padding, in one line or several (RFC 2045 section 6.8: encoders for
-/// mail).
+/// Decodes base64 in either alphabet, with or without padding. It may have several lines, as encoders for mail write
+/// them (RFC 2045 section 6.8).
 fn decode(text: &str) -> Option<Vec<u8>> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &URL_SAFE,

@@ -1,4 +1,4 @@
-//! The keys that verify signatures: a provider's JWKS (RFC 7517), or an HMAC secret set on purpose.
+//! The keys that verify signatures: a provider's JWKS (RFC 7517), or an HMAC secret from the configuration.
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, RsaParameters, RsaPublicKeyComponents};
 use base64::Engine;
@@ -10,12 +10,13 @@ use serde_json::Value;
 
 use crate::access::jwk_notation::canonicalise;
 
-/// One key.
+/// A key that verifies signatures.
 pub struct VerificationKey {
     id: Option<String>,
     algorithms: &'static [Algorithm],
     key: DecodingKey,
-    /// The public key made ready for each accepted algorithm: with RSA, preparing it takes an eighth of a verification.
+    /// The public key, parsed for each accepted algorithm. Parsing an RSA key takes an eighth of the time of a
+    /// verification.
     prepared: Vec<(Algorithm, ParsedPublicKey)>,
 }
 
@@ -30,7 +31,8 @@ impl std::fmt::Debug for VerificationKey {
 }
 
 impl VerificationKey {
-    /// Says whether `signature`, in base64url, is one of `message` by this key and algorithm (RFC 7515 section 5.2).
+    /// Tells whether `signature` (in base64url) is a signature of `message` with this key and algorithm (RFC 7515
+    /// section 5.2).
     pub fn verifies(&self, message: &str, signature: &str, algorithm: Algorithm) -> bool {
         match self.prepared.iter().find(|(prepared, _)| *prepared == algorithm) {
             Some((_, key)) => URL_SAFE_NO_PAD
@@ -41,31 +43,31 @@ impl VerificationKey {
         }
     }
 
-    /// Its `kid`, where it has one.
+    /// Returns its `kid`, if it has one.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 }
 
-/// Every key whose signatures are accepted.
+/// All keys whose signatures are accepted.
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<VerificationKey>,
     faulty: Vec<&'static str>,
 }
 
-/// The reason why a text is no usable JWKS.
+/// The reason why a text is not a usable JWKS.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum KeySetError {
-    /// Not JSON, or without a `keys` array.
+    /// It is not JSON, or has no `keys` array.
     #[error("not a JWK set: {0}")]
     Malformed(String),
     /// No key in it can verify a signature of an accepted algorithm.
     #[error("no usable signature key among {total} keys{}", because(faulty.as_slice()))]
     NoUsableKey {
-        /// Their number.
+        /// The number of keys.
         total: usize,
-        /// The faults of those that would be for it.
+        /// The faults of the keys that are meant for such signatures.
         faulty: Vec<&'static str>,
     },
 }
@@ -80,8 +82,8 @@ struct Document {
 }
 
 impl KeySet {
-    /// Reads a JWKS. A key that is for encryption, of an unknown type, or for no algorithm of `accepted`, is left
-    /// out: providers list such keys beside the useful ones.
+    /// Reads a JWKS. Leaves out keys for encryption, keys of an unknown type, and keys for no algorithm in `accepted`.
+    /// Providers list such keys beside the useful ones.
     pub fn from_jwks(json: &[u8], accepted: &[Algorithm]) -> Result<Self, KeySetError> {
         let document: Document =
             serde_json::from_slice(json).map_err(|error| KeySetError::Malformed(error.to_string()))?;
@@ -101,15 +103,15 @@ impl KeySet {
         }
     }
 
-    /// A set of one HMAC secret, which no JWKS ever publishes.
+    /// Makes a set of one HMAC secret. A JWKS never publishes such a secret.
     pub fn from_hmac_secret(secret: &[u8]) -> Self {
         let key = DecodingKey::from_secret(secret);
         let key = VerificationKey { id: None, algorithms: HMAC, key, prepared: Vec::new() };
         Self { keys: vec![key], faulty: Vec::new() }
     }
 
-    /// The keys that may have made a signature of `algorithm`. With a `key_id` only the keys of that id and those
-    /// without any; a key id is an opaque string.
+    /// Returns the keys that may have made a signature of `algorithm`. With a `key_id`, returns only the keys with that
+    /// id and the keys without an id. A key id is an opaque string.
     pub fn candidates<'a>(
         &'a self,
         key_id: Option<&'a str>,
@@ -129,12 +131,12 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// Returns the faults of keys that were left out though they would be for it.
+    /// Returns the faults of keys that are meant for such signatures, but were left out.
     pub fn faulty(&self) -> &[&'static str] {
         &self.faulty
     }
 
-    /// Says whether there is no key (yet).
+    /// Tells whether there is no key (yet).
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
@@ -152,14 +154,14 @@ const RSA: &[Algorithm] = &[
 
 /// The reason why a key is left out.
 enum Useless {
-    /// It is for something else.
+    /// It is meant for another use.
     NotMeant,
-    /// It would be for signatures that are accepted.
+    /// It is meant for accepted signatures, but has this fault.
     Faulty(&'static str),
 }
 
-/// A key with the algorithms that it may be used with: by its type and curve (RFC 8725 section 3.1), narrowed by its
-/// `alg`.
+/// Returns a key with its permitted algorithms. They follow from its type and curve (RFC 8725 section 3.1), and its
+/// `alg` restricts them further.
 fn usable(mut jwk: Value, accepted: &[Algorithm]) -> Result<VerificationKey, Useless> {
     let is_canonical = canonicalise(&mut jwk);
     let jwk: Jwk = serde_json::from_value(jwk).map_err(|_| Useless::NotMeant)?;
@@ -180,7 +182,7 @@ fn usable(mut jwk: Value, accepted: &[Algorithm]) -> Result<VerificationKey, Use
         AlgorithmParameters::OctetKeyPair(parameters) if parameters.curve == EllipticCurve::Ed25519 => {
             &[Algorithm::EdDSA]
         }
-        // Symmetric keys have no place in a public document.
+        // A public document must not contain symmetric keys.
         _ => return Err(Useless::NotMeant),
     };
     let algorithms = match common.key_algorithm {
@@ -204,11 +206,11 @@ fn usable(mut jwk: Value, accepted: &[Algorithm]) -> Result<VerificationKey, Use
     Ok(VerificationKey { id: common.key_id.clone(), algorithms, key, prepared })
 }
 
-/// The sizes of RSA keys that verify: RFC 7518 section 3.3 wants 2,048 bits at least, and the library takes no more
-/// than 8,192.
+/// The accepted sizes of RSA keys in bits. RFC 7518 section 3.3 requires at least 2,048 bits, and the library accepts
+/// at most 8,192.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// Refuses a key that is well formed but can verify no signature. Zeros in front are gone.
+/// Refuses a well-formed RSA key with an unusable size. Its modulus has no leading zero octets.
 fn check_strength(key: &DecodingKey) -> Result<(), Useless> {
     let DecodingKeyKind::RsaModulusExponent { n, .. } = key.kind() else { return Ok(()) };
     let unused = n.first().map_or(0, |first| first.leading_zeros() as usize);
@@ -222,7 +224,7 @@ fn check_strength(key: &DecodingKey) -> Result<(), Useless> {
     Ok(())
 }
 
-/// Parses a public key once for all signatures. `None`: it is none.
+/// Parses a public key once for all signatures. Returns `None` if it is not a valid key.
 fn prepare(key: &DecodingKey, algorithm: Algorithm) -> Option<ParsedPublicKey> {
     match key.kind() {
         DecodingKeyKind::RsaModulusExponent { n, e } => {
@@ -237,7 +239,7 @@ fn prepare(key: &DecodingKey, algorithm: Algorithm) -> Option<ParsedPublicKey> {
     }
 }
 
-/// RFC 7518 sections 3.3 and 3.5: at least 2,048 bits.
+/// Returns the parameters of an RSA algorithm, with keys of at least 2,048 bits (RFC 7518 sections 3.3 and 3.5).
 fn rsa_parameters(algorithm: Algorithm) -> Option<&'static RsaParameters> {
     match algorithm {
         Algorithm::RS256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),

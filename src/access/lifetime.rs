@@ -1,41 +1,41 @@
-//! Absolute and idle session lifetimes (OWASP ASVS 5.0 section 7.3), checked without a table of sessions on the way.
+//! Absolute and idle session lifetimes (OWASP ASVS 5.0 section 7.3). A request is checked without a table of sessions.
 //!
-//! When a session began, and when its JWT was last renewed, is sealed with its refresh token. When it was last *used*
-//! is kept here, in memory: a verified JWT is remembered together with the time of its session's last request. A
-//! restart loses this, which lengthens an idle session by no more than the lifetime of its last JWT.
+//! The start of a session, and the time of its last new JWT, are sealed with its refresh token. The time of its last
+//! *use* is kept in memory: a verified JWT is remembered together with the time of its session's last request. A
+//! restart loses this time. That lengthens an idle session by at most the lifetime of its last JWT.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Sessions whose last request is known at least, before old ones are looked for.
+/// The number of sessions below which idle ones are never removed.
 const MIN_CAPACITY: usize = 65_536;
 
-/// The limits for the lives of sessions, in seconds.
+/// The largest lifetimes of sessions, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lifetimes {
-    /// From the login on.
+    /// The time after the login.
     pub absolute: Option<u64>,
-    /// From the last request on.
+    /// The time after the last request.
     pub idle: Option<u64>,
 }
 
 /// The age of a session, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Age {
-    /// The id that tells it from others.
+    /// The id of the session.
     pub id: [u8; 16],
-    /// When it began, in Unix seconds.
+    /// The time at which it began, in Unix seconds.
     pub started_at: u64,
-    /// When it was certainly in use, in Unix seconds: at its last login or refresh.
+    /// The time of its login or last refresh, in Unix seconds. It was certainly in use then.
     pub renewed_at: u64,
-    /// After this time (Unix seconds) it could not be used without being renewed.
+    /// The time (Unix seconds) after which it could not be used without a new refresh.
     pub usable_until: u64,
-    /// It is a guess: the JWT came without what was sealed together with it.
+    /// The age is a guess, because the JWT came without the cookie that was sealed together with it.
     pub is_provisional: bool,
 }
 
-/// The reasons why a session is over though its tokens are good.
+/// The reasons why a session is over although its tokens are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Over {
     /// See [`Lifetimes::absolute`].
@@ -46,7 +46,7 @@ pub enum Over {
     Idle,
 }
 
-/// The ends of one session.
+/// The times at which one session ends.
 #[derive(Debug, Clone)]
 pub struct Lifetime {
     ends_at: u64,
@@ -61,15 +61,15 @@ struct Idle {
 }
 
 impl Lifetime {
-    /// No end.
+    /// A lifetime without an end.
     pub const UNLIMITED: Self = Self { ends_at: u64::MAX, is_provisional: false, idle: None };
 
-    /// See [`Age::is_provisional`].
+    /// Returns [`Age::is_provisional`] of the session's age.
     pub const fn is_provisional(&self) -> bool {
         self.is_provisional
     }
 
-    /// Checks whether the session still lives.
+    /// Returns an error if the session is over.
     pub fn check(&self, now: u64) -> Result<(), Over> {
         if now >= self.ends_at {
             return Err(Over::Absolute);
@@ -81,7 +81,7 @@ impl Lifetime {
         if is_idle { Err(Over::Idle) } else { Ok(()) }
     }
 
-    /// As [`Self::check`], for a request of the session: it is in use.
+    /// Checks the session like [`Self::check`], and records that it is in use, because a request of it has come.
     pub fn check_request(&self, now: u64) -> Result<(), Over> {
         self.check(now)?;
         if let Some(Idle { last_request, .. }) = &self.idle
@@ -93,10 +93,11 @@ impl Lifetime {
     }
 }
 
-/// When sessions were last in use. Locked only where a JWT is verified for the first time and at a refresh.
+/// The times at which sessions were last in use. The table is only locked at a refresh, and when a JWT is verified for
+/// the first time.
 #[derive(Debug)]
 pub struct Activities {
-    /// Nothing is known of what was before, in Unix seconds.
+    /// The start of this process, in Unix seconds. Earlier requests are not known.
     since: u64,
     sessions: Mutex<Sessions>,
 }
@@ -104,18 +105,18 @@ pub struct Activities {
 #[derive(Debug)]
 struct Sessions {
     last_requests: HashMap<[u8; 16], Arc<AtomicU64>>,
-    /// Beyond it, sessions that nobody uses any more are looked for.
+    /// The number of sessions at which idle ones are removed.
     capacity: usize,
 }
 
 impl Activities {
-    /// Begins to watch at `now` (Unix seconds).
+    /// Creates an empty table at `now` (Unix seconds).
     pub fn new(now: u64) -> Self {
         let sessions = Sessions { last_requests: HashMap::new(), capacity: MIN_CAPACITY };
         Self { since: now, sessions: Mutex::new(sessions) }
     }
 
-    /// The ends of a session.
+    /// Returns the lifetime of a session.
     pub fn lifetime(&self, limits: Lifetimes, age: &Age, now: u64) -> Lifetime {
         let ends_at = limits.absolute.map_or(u64::MAX, |absolute| age.started_at.saturating_add(absolute));
         let idle = limits.idle.map(|limit| Idle { limit, last_request: self.last_request(age, limit, now) });
@@ -127,7 +128,7 @@ impl Activities {
         if sessions.last_requests.len() >= sessions.capacity {
             sessions.forget_idle(limit, now);
         }
-        // What was before the start of this process is not known: in doubt, the session was in use.
+        // Requests before the start of this process are not known. In doubt, the session was in use.
         let at_latest = age.renewed_at.max(self.since.min(age.usable_until));
         let last_request =
             sessions.last_requests.entry(age.id).or_insert_with(|| Arc::new(AtomicU64::new(at_latest)));
@@ -140,7 +141,7 @@ impl Sessions {
     fn forget_idle(&mut self, limit: u64, now: u64) {
         self.last_requests
             .retain(|_, last_request| now.saturating_sub(last_request.load(Ordering::Relaxed)) < limit);
-        // Looked through again once it has doubled: the cost stays small, whatever the number of sessions.
+        // The table is searched again when it has doubled, so the cost stays small for any number of sessions.
         self.capacity = (self.last_requests.len() * 2).max(MIN_CAPACITY);
     }
 }

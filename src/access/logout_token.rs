@@ -1,8 +1,8 @@
-//! Verification of a logout token (OpenID Connect Back-Channel Logout 1.0 sections 2.4 and 2.6): the provider says,
-//! signed, whose sessions end.
+//! Verifies a logout token (OpenID Connect Back-Channel Logout 1.0 sections 2.4 and 2.6). With a logout token the
+//! provider says which sessions end. The provider signs it.
 //!
-//! A logout token that comes again has no effect: the provider may go on with the `sid` for a new login, which must not
-//! end.
+//! A logout token that comes again has no effect. The provider may use the `sid` again for a new login, and the new
+//! session must not end.
 
 use serde_json::Value;
 
@@ -16,36 +16,36 @@ use crate::access::token_error::TokenError;
 /// The member of `events` that makes a token a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// Seconds after `iat` for which a logout token counts, leeway aside. The standard recommends an `exp` of at most two
-/// minutes; this also bounds the tokens of providers that follow its drafts, where there was no `exp`.
+/// The number of seconds after `iat` for which a logout token counts, without leeway. The standard recommends an `exp`
+/// of at most two minutes. This bound also covers providers that follow drafts of the standard, which had no `exp`.
 const MAX_AGE: u64 = 600;
 
-/// The sessions that end, as the provider says.
+/// A verified logout token. It names the sessions that end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogoutToken {
-    /// `sid`: the one session that ends.
+    /// `sid`. Only this session ends.
     pub session: Option<String>,
-    /// `sub`: without a `sid`, all sessions of this subject end. There is at least one of the two.
+    /// `sub`. Without a `sid`, all sessions of this subject end. A token has at least one of `sid` and `sub`.
     pub subject: Option<String>,
     /// `iat`, in Unix seconds.
     pub issued_at: u64,
-    /// After this time (Unix seconds) it does not count any more.
+    /// The time (Unix seconds) after which the token does not count any more.
     pub counts_until: u64,
 }
 
-/// The reason why a logout token is refused. The texts are for logs; none carries a part of the token.
+/// The reason why a logout token is refused. The texts are for logs. They contain no part of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogoutTokenError {
-    /// For the same reasons as any token.
+    /// It has a fault that any token can have.
     #[error(transparent)]
     Token(#[from] TokenError),
     /// `events` does not say that it is about a logout.
     #[error("`events` does not name the back-channel logout")]
     Event,
-    /// There is a `nonce`, which only an ID token has (section 2.4).
+    /// It has a `nonce`, which only an ID token may have (section 2.4).
     #[error("it has a `nonce`, as only ID tokens have")]
     Nonce,
-    /// Neither `sub` nor `sid`.
+    /// It has neither `sub` nor `sid`.
     #[error("neither `sub` nor `sid` says whose sessions end")]
     Nobody,
     /// It was issued too long ago.
@@ -53,8 +53,8 @@ pub enum LogoutTokenError {
     TooOld,
 }
 
-/// Verifies a logout token for the app's client. `aud` must have the client id itself: the settings `audience` and
-/// `authorized_parties` are about access tokens.
+/// Verifies a logout token for the app's client. `aud` must contain the client id itself, because the settings
+/// `audience` and `authorized_parties` are for access tokens only.
 pub fn verify(
     token: &str,
     rules: &TokenRules,
@@ -83,13 +83,16 @@ pub fn verify(
     Ok(LogoutToken { session, subject, issued_at, counts_until })
 }
 
-/// `logout+jwt` is recommended (section 2.4); others write `JWT` or nothing, and `events` tells. `at+jwt` is never one.
+/// Tells whether `typ` may be that of a logout token. The standard recommends `logout+jwt` (section 2.4). Some
+/// providers write `JWT`, or nothing. `events` makes the difference then. A token with `at+jwt` is never a logout
+/// token.
 fn is_logout_token_type(kind: Option<&str>) -> bool {
     kind.is_none_or(|kind| kind.eq_ignore_ascii_case("logout+jwt") || kind.eq_ignore_ascii_case("JWT"))
 }
 
-/// Only a logout token has the event, and none of the others' marks: `nonce`, `at_hash` and `c_hash` (ID tokens),
-/// `scope` (access tokens, RFC 9068), and Keycloak's claim `typ`, which names the kind.
+/// Checks that a token is a logout token and no other kind. It must have the event. It must not have claims of other
+/// kinds: `nonce`, `at_hash` and `c_hash` (ID tokens), `scope` (access tokens, RFC 9068), or `token_use`. Keycloak's
+/// claim `typ` must name a logout token.
 fn check_not_another_kind(claims: &Claims) -> Result<(), LogoutTokenError> {
     let event = claims.get("events").and_then(Value::as_object).and_then(|events| events.get(EVENT));
     if !event.is_some_and(Value::is_object) {
@@ -108,8 +111,8 @@ fn check_not_another_kind(claims: &Claims) -> Result<(), LogoutTokenError> {
     Ok(())
 }
 
-/// `iat`, if this is its time: not in the future, not too old, `exp` not over. The standard wants an `exp`; where there
-/// is none, the age alone decides.
+/// Returns `iat` if the token counts now. `iat` must not be in the future or too old, and `exp` must not be over. The
+/// standard requires an `exp`. If there is none, the age alone decides.
 fn check_dates(claims: &Claims, leeway: u64, now: u64) -> Result<u64, LogoutTokenError> {
     let issued_at = date(claims, "iat")?.ok_or(TokenError::Claim("iat"))?;
     if issued_at > latest_issue(now, leeway) {

@@ -1,31 +1,31 @@
-//! What an app is not told of an identity although the JWT has it, for the log, `explain` and `doctor`.
+//! Facts in the JWT that an app does not receive. The log, `explain` and `doctor` report them.
 
 use std::fmt;
 
 use http::HeaderName;
 
-/// Something of a claim that the app is not told. The text names no value.
+/// A part of a claim that the app does not receive. The text contains no value of the claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Omission {
     pub(super) claim: String,
-    /// `None`: it is about our own reading of `roles_claim`.
+    /// The header. `None` if Portcullis itself cannot read roles in `roles_claim`.
     pub(super) header: Option<HeaderName>,
     pub(super) omitted: Omitted,
 }
 
-/// What is omitted, and why.
+/// The omitted part, and the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Omitted {
-    /// The whole header: part of a list would be taken for all of it.
+    /// The whole header. An app would take a part of a list for the whole list.
     TooLarge { size: usize, max: usize },
-    /// So many members of a list, each of which would read as several.
+    /// This number of members of a list. They contain commas, so each would read as several members.
     Commas(usize),
-    /// This, which is no text and no list of texts.
+    /// A value of this type, which is neither a text nor a list of texts.
     Unreadable(&'static str),
 }
 
 impl Omission {
-    /// What to do about it.
+    /// Returns the remedy.
     pub const fn fix(&self) -> &'static str {
         match (&self.omitted, &self.header) {
             (Omitted::TooLarge { .. }, _) => {

@@ -1,7 +1,8 @@
-//! CORS preflights (Fetch, "CORS-preflight fetch"): what a browser asks before a script may send to another origin.
+//! CORS preflights (Fetch, "CORS-preflight fetch"). A browser sends them before a script may send a request to another
+//! origin.
 //!
-//! They never have cookies, nor a body that could hold a password. Whether the real request may come is the app's
-//! affair and then ours. An `OPTIONS` that is none is a request like any other.
+//! Preflights never have cookies, nor a body that could hold a password. The app decides about the real request first,
+//! and then Portcullis does. An `OPTIONS` request that is not a preflight is treated like any other request.
 
 use http::{HeaderMap, HeaderName, Method, header};
 
@@ -14,7 +15,7 @@ pub fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
         && !has_body(headers)
 }
 
-/// Tells whether a body is announced.
+/// Tells whether the headers announce a body.
 pub fn has_body(headers: &HeaderMap) -> bool {
     headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")

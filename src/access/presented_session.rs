@@ -1,5 +1,4 @@
-//! The session that a request brings along, for those that need more of it than a decision: logins, logouts, open
-//! streams.
+//! Reads the session of a request. Logins, logouts and open streams need more of it than the decision does.
 
 use std::sync::Arc;
 
@@ -13,14 +12,14 @@ use crate::access::identity::Identity;
 use crate::access::lifetime::Lifetime;
 use crate::access::token;
 
-/// The session that a request brings along to a login or a logout, whether or not it still lives.
+/// The session that a login or logout request brings. It may have ended already.
 #[derive(Debug)]
 pub struct PresentedSession {
-    /// The cookies that there were.
+    /// The session cookies of the request.
     pub presented: Presented,
     /// The refresh token, if its cookie can be read.
     pub grant: Option<Grant>,
-    /// Whose JWT there was, if it is genuine.
+    /// The identity in the JWT, if the JWT is genuine.
     pub identity: Option<Arc<Identity>>,
 }
 
@@ -30,7 +29,7 @@ impl PresentedSession {
         let cookies = rules.cookies.read(headers);
         let identity = cookies.access_token.as_deref().and_then(|access_token| {
             let verified = token::verify(access_token, &rules.token, known.keys, known.now).ok()?;
-            // Whatever its time: one whose time has not come could be used later.
+            // The dates do not matter. A JWT that is not valid yet could be used later.
             Identity::new(verified.claims, &rules.identity).ok().map(Arc::new)
         });
         let grant = cookies.refresh_token.as_deref().and_then(|cookie| rules.session.open(cookie));
@@ -38,17 +37,17 @@ impl PresentedSession {
     }
 }
 
-/// The session behind a request that was let through.
+/// The session of a request that was let through.
 #[derive(Debug)]
 pub struct SessionAtHand {
     /// The grant that it can be refreshed with, if there is one.
     pub grant: Option<Grant>,
-    /// Its ends.
+    /// The times at which it ends.
     pub lifetime: Lifetime,
 }
 
 impl SessionAtHand {
-    /// Reads a request's cookies; `identity` is whose it was found to be.
+    /// Reads a request's cookies. `identity` is the identity of the request.
     pub fn read(rules: &AppRules, headers: &HeaderMap, identity: &Identity, known: &Knowledge<'_>) -> Self {
         let cookies = rules.cookies.read(headers);
         let access_token = cookies.access_token.as_deref().unwrap_or_default();

@@ -9,46 +9,46 @@ use crate::syntax::path::PathError;
 /// A reason why there is no identity, for logs and `explain`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// See the error.
+    /// The path is refused.
     #[error("the path is refused: {0}")]
     Path(#[from] PathError),
-    /// See the error.
+    /// The JWT is refused.
     #[error("the JWT is refused: {0}")]
     Token(#[from] TokenError),
-    /// A spelling of the login path that would bring a password to the app.
+    /// The path is a variant of the login path, and the request could bring a password to the app.
     #[error("it is a variant of the login path")]
     LoginVariant,
-    /// Another method.
+    /// The endpoint does not accept the method.
     #[error("the method is not served here")]
     Method,
-    /// Another origin.
+    /// The request comes from another origin.
     #[error("it comes from another origin")]
     CrossSite,
-    /// Another version of the WebSocket protocol.
+    /// The handshake is for another version of the WebSocket protocol.
     #[error("it is a WebSocket handshake of another version than 13")]
     WebSocketVersion,
-    /// A WebSocket handshake without its key.
+    /// The WebSocket handshake has no valid key.
     #[error("it is a WebSocket handshake without one `Sec-WebSocket-Key` of 16 bytes")]
     WebSocketHandshake,
-    /// No cookies of ours.
+    /// There are no session cookies.
     #[error("there is no session cookie")]
     NoSession,
     /// A cookie came twice.
     #[error("a session cookie came twice")]
     DuplicateCookie,
-    /// A split token is not whole.
+    /// A part of a split token is missing or damaged.
     #[error("a split session cookie is not whole")]
     IncompleteCookie,
     /// The provider's keys have not been fetched yet.
     #[error("the provider's keys are not known yet")]
     NoKeys,
-    /// It is on the revocation list.
+    /// The session, JWT or subject is on the revocation list.
     #[error("it is revoked")]
     Revoked(Revocation),
-    /// See there.
+    /// The session has exceeded a lifetime.
     #[error(transparent)]
     Lifetime(#[from] Over),
-    /// Cookies are sealed, and the refresh token's was not sealed for this app with one of the keys.
+    /// Cookies are sealed, but the refresh token's cookie was not sealed for this app with one of the keys.
     #[error("the refresh token's cookie was not sealed here")]
     NotSealedHere,
     /// The refresh token came without the JWT of its session.
@@ -57,10 +57,10 @@ pub enum Reason {
     /// The refresh was refused.
     #[error("the refresh was refused")]
     SessionEnded,
-    /// The refresh failed for a passing reason.
+    /// The refresh failed for a temporary reason.
     #[error("the provider is unavailable")]
     ProviderUnavailable,
-    /// The provider wants another step before it refreshes: this one.
+    /// The provider requires this step before it refreshes.
     #[error("the provider wants another step of the user")]
     StepRequired(ReasonCode),
     /// The roles do not suffice.
@@ -69,7 +69,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(&self) -> ReasonCode {
         match self {
             Self::Path(PathError::Character) => ReasonCode::PathCharacter,

@@ -1,5 +1,6 @@
-//! Notes for the log on a refusal, beside its reason: the two sides of the comparison, and the key that decides it.
-//! Clients are not told: it names what they may not know, or what they have sent themselves.
+//! Notes for the log on a refusal, in addition to its reason. A note names both sides of the comparison, and the
+//! setting that decides it. Clients do not receive the note. A part of it is not for them, and they have sent the rest
+//! themselves.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -8,15 +9,15 @@ use crate::syntax::log_text::shortened;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The most characters of a text of others.
+/// The largest number of characters of a foreign text.
 const LONGEST: usize = 128;
 
-/// A text of others, fit for a line of the log.
+/// Makes a foreign text fit for a line of the log.
 pub fn shown(text: &[u8]) -> String {
     shortened(&String::from_utf8_lossy(text), LONGEST)
 }
 
-/// Says where the request came from, and what would let it in.
+/// Names the origin of the request, and the setting that would admit it.
 pub fn cross_site(headers: &HeaderMap) -> String {
     let said = |name: &HeaderName| {
         let values: Vec<String> =
@@ -38,7 +39,7 @@ pub fn cross_site(headers: &HeaderMap) -> String {
     }
 }
 
-/// Says which roles were wanted, and which there are.
+/// Names the required roles, and the roles of the identity.
 pub fn roles(identity: &Identity, wanted: &[String]) -> String {
     let list = |roles: &[String]| shown(roles.join("`, `").as_bytes());
     match identity.roles() {
@@ -50,7 +51,7 @@ pub fn roles(identity: &Identity, wanted: &[String]) -> String {
     }
 }
 
-/// Names the host that is nobody's.
+/// Names a host that belongs to no app.
 pub fn unknown_host(headers: &HeaderMap) -> String {
     match headers.get(header::HOST) {
         Some(host) => {

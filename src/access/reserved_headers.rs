@@ -1,11 +1,11 @@
-//! Headers that only Portcullis may set: a client's own are taken out, whatever their spelling.
+//! Headers that only Portcullis may set. A client's headers with these names are removed in any spelling.
 
 use http::HeaderName;
 
 use crate::syntax::header_name::{canonical, canonical_byte};
 
-/// Names that say where a request came from, was meant for or is called; apps believe them. `Proxy` is where a CGI program looks
-/// for `HTTP_PROXY` (httpoxy).
+/// Names of headers about the origin, the target or the id of a request. Apps trust them. A CGI program reads `Proxy`
+/// as `HTTP_PROXY` (httpoxy).
 const FORWARDING: [&str; 13] = [
     "forwarded",
     "forwarded-for",
@@ -22,8 +22,8 @@ const FORWARDING: [&str; 13] = [
     "x-rewrite-url",
 ];
 
-/// Names under which content delivery networks and balancers tell the client's address or scheme; believed if they
-/// come from a trusted proxy.
+/// Names of headers in which content delivery networks and load balancers send the client's address or scheme. They are
+/// accepted if they come from a trusted proxy.
 const TOLD_BY_PROXIES: [&str; 11] = [
     "cf-connecting-ip",
     "client-ip",
@@ -38,7 +38,8 @@ const TOLD_BY_PROXIES: [&str; 11] = [
     "x-url-scheme",
 ];
 
-/// Fields that frame a message or say where it has been: in another spelling they mean nothing here, but may to an app.
+/// Fields that frame a message, or list its proxies. In another spelling they mean nothing to Portcullis, but an app
+/// may accept that spelling.
 const SPELLED_EXACTLY: [&str; 3] = ["cdn-loop", "content-length", "transfer-encoding"];
 
 /// The reserved names of one app.
@@ -48,16 +49,17 @@ pub struct ReservedHeaders {
 }
 
 impl ReservedHeaders {
-    /// Reserves the app's identity headers beside the forwarding headers.
+    /// Reserves the app's identity headers, in addition to the forwarding headers.
     pub fn new<'a>(identity_headers: impl Iterator<Item = &'a HeaderName>) -> Self {
         Self { identity: identity_headers.map(|name| canonical(name.as_str())).collect() }
     }
 
-    /// Whether a header of this name must not reach the app when a client, or a trusted proxy, has sent it.
+    /// Tells whether a header must not reach the app. `is_from_proxy` says whether a trusted proxy has sent it, and not
+    /// a client.
     pub fn contains(&self, name: &HeaderName, is_from_proxy: bool) -> bool {
         let name = name.as_str();
         let first = name.as_bytes().first().copied().map(canonical_byte);
-        // Most names are settled by their first letter.
+        // For most names the first letter decides.
         let is_ours = match first {
             Some(b'x' | b'f' | b'p') if is_forwarding(name) => true,
             Some(b'x' | b'f' | b'c' | b't') => {
@@ -79,7 +81,7 @@ fn is_misspelt(name: &str) -> bool {
     SPELLED_EXACTLY.iter().any(|exact| is_alias(name, exact) && name != *exact)
 }
 
-/// Whether `name` has the canonical form `reserved`.
+/// Tells whether `name` has the canonical form `reserved`.
 fn is_alias(name: &str, reserved: &str) -> bool {
     name.len() == reserved.len()
         && name.bytes().zip(reserved.bytes()).all(|(byte, canonical)| canonical_byte(byte) == canonical)

@@ -1,7 +1,8 @@
 //! The revocation list: sessions, JWTs and subjects that are refused before they expire.
 //!
-//! Read on every request with a session, without a lock: the list is divided into parts, each an immutable map that a
-//! revocation replaces. It lives in memory and is bounded; where it is full, what would go first goes first.
+//! Every request with a session reads the list without a lock. The list is divided into parts. Each part is an
+//! immutable map, and a revocation replaces the map. The list is in memory, and is bounded. If a part is full, the
+//! entry that expires first is removed.
 
 mod horizon;
 mod list;

@@ -1,4 +1,4 @@
-//! Finds the endpoint or the route that a request is for, and who may pass there.
+//! Finds the endpoint or the route of a request, and the access that the route allows.
 
 use std::borrow::Cow;
 
@@ -15,10 +15,10 @@ pub enum Destination<'a> {
     App(Rule<'a>),
 }
 
-/// The route of a request as logs and metrics name it.
+/// The route of a request. Logs and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Route {
-    /// None: its path is refused, or no route matches.
+    /// There is no route. The path is refused, or no route matches.
     #[default]
     Unmatched,
     /// An endpoint of the gateway's own.
@@ -28,12 +28,12 @@ pub enum Route {
 }
 
 impl Route {
-    /// The number of routes of an app with so many in its configuration: [`Self::index`] is below it.
+    /// Returns the number of routes of an app with `of_app` configured routes. [`Self::index`] is below it.
     pub const fn count(of_app: usize) -> usize {
         1 + Endpoint::ALL.len() + of_app
     }
 
-    /// Its place in a table of all routes of an app.
+    /// Returns its place in a table of all routes of an app.
     pub const fn index(self) -> usize {
         match self {
             Self::Unmatched => 0,
@@ -44,7 +44,7 @@ impl Route {
 }
 
 impl Destination<'_> {
-    /// The route that leads there.
+    /// Returns the route of the destination.
     pub const fn route(&self) -> Route {
         match self {
             Self::Own(endpoint) => Route::Own(*endpoint),
@@ -57,11 +57,11 @@ impl Destination<'_> {
 /// The rule of the first route that matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule<'a> {
-    /// The access: says who may pass.
+    /// The access that the route allows.
     pub access: Access,
-    /// Any of these; empty: no role is asked for.
+    /// The roles. An identity needs one of them. If it is empty, no role is needed.
     pub roles: &'a [String],
-    /// The route's place in the file, from 0; `None` where no route matched.
+    /// The route's place in the file, from 0. `None` if no route matches.
     pub index: Option<usize>,
 }
 
@@ -88,7 +88,7 @@ enum Pattern {
 }
 
 impl Routes {
-    /// The routes of an app.
+    /// Reads the routes of an app.
     pub fn new(app: &config::App) -> Self {
         let rules = app.routes.iter().map(|route| ConfiguredRoute {
             pattern: match &route.path {
@@ -109,7 +109,7 @@ impl Routes {
         }
     }
 
-    /// Finds a request's destination. `raw` is the path as it will be forwarded, `decoded` the same, decoded.
+    /// Finds a request's destination. `raw` is the path as it will be forwarded. `decoded` is the decoded path.
     pub fn resolve(&self, raw: &[u8], decoded: &[u8]) -> Destination<'_> {
         if let Some((_, endpoint)) = self.endpoints.iter().find(|(path, _)| path == raw) {
             return Destination::Own(*endpoint);
@@ -124,12 +124,12 @@ impl Routes {
         ))
     }
 
-    /// The login path, for people.
+    /// Returns the login path, for people.
     pub fn login(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.login)
     }
 
-    /// Tells whether an app with lenient routing would take a path for the login path.
+    /// Tells whether an app with lenient routing would treat a path as the login path.
     pub fn is_login_variant(&self, decoded: &[u8]) -> bool {
         path::is_lenient_variant(decoded, &self.login)
     }
@@ -142,8 +142,8 @@ impl ConfiguredRoute {
         }
     }
 
-    /// A rule that opens a path matches exactly; one that protects also matches what an app that ignores case or a
-    /// trailing slash would take for the same path.
+    /// Tells whether the route matches a path. A route that opens a path matches exactly. A route that protects a path
+    /// also matches its variants in case or with a trailing slash, because an app may treat them as the same path.
     fn matches(&self, path: &[u8]) -> bool {
         match (&self.pattern, self.access) {
             (Pattern::Exact(exact), Access::Required) => path::is_variant(path, exact),
@@ -162,30 +162,31 @@ fn within(path: &[u8], prefix: &[u8], is_prefix: impl Fn(&[u8]) -> bool) -> bool
     is_prefix(start) && matches!(rest.first(), None | Some(b'/'))
 }
 
-/// Configured paths have passed the path rules already; one that had not would match nothing but itself.
+/// Decodes a configured path. It has passed the path rules already. Otherwise it would only match its own text.
 fn decoded(configured: &str) -> Vec<u8> {
     path::decode(configured).map_or_else(|_| configured.as_bytes().to_vec(), Cow::into_owned)
 }
 
-/// The routes of an app by the hashes of their paths: finds the ones that may match without looking at all of them.
+/// An index of an app's routes by the hashes of their paths. It finds candidates without comparing all routes.
 ///
-/// A route matches a path whose beginning, up to a slash or the end, is the route's own path. So the beginnings of a
-/// path are looked up, each by its hash, in one pass over it. The result is only a candidate: the route itself says
-/// whether it matches.
+/// A route matches a path if the route's own path is a beginning of it, up to a slash or the end. So all beginnings of
+/// a path are looked up by their hashes, in one pass over the path. The index only finds candidates. The route itself
+/// decides whether it matches.
 #[derive(Debug)]
 struct RouteIndex {
-    /// Sorted: hash of a route's path, and the route's place.
+    /// The hash of each route's path, and the route's place. The entries are sorted.
     entries: Vec<(u64, usize)>,
-    /// Bytes of the longest path: longer beginnings need not be looked up.
+    /// The length of the longest path in bytes. Longer beginnings need no look-up.
     longest: usize,
 }
 
 impl RouteIndex {
-    /// The index of routes with these paths, in the file's order.
+    /// Makes an index of routes with these paths, in the order of the file.
     fn new<'a>(paths: impl Iterator<Item = &'a [u8]>) -> Self {
         let (mut entries, mut longest) = (Vec::new(), 0);
         for (place, path) in paths.enumerate() {
-            // Without its last slash, which some routes ignore, as with every beginning of a path.
+            // The last slash is left out, because some routes ignore it. A beginning of a path ends without a slash,
+            // too.
             let path = path.strip_suffix(b"/").unwrap_or(path);
             longest = longest.max(path.len());
             entries.push((path.iter().fold(START, |hash, byte| step(hash, *byte)), place));
@@ -194,7 +195,7 @@ impl RouteIndex {
         Self { entries, longest }
     }
 
-    /// The first route, in the file's order, that matches a path.
+    /// Returns the first route, in the order of the file, that matches a path.
     fn first(&self, path: &[u8], matches: impl Fn(usize) -> bool) -> Option<usize> {
         let mut first: Option<usize> = None;
         let mut look_up = |hash| {
@@ -225,8 +226,8 @@ impl RouteIndex {
     }
 }
 
-/// FNV-1a, 64 bits, without regard to case. Only configured paths are in the index, so nobody else can fill it with
-/// collisions.
+/// The start value of the hash. The hash is FNV-1a with 64 bits, without regard to case. Only configured paths are in
+/// the index, so strangers cannot fill it with collisions.
 const START: u64 = 0xcbf2_9ce4_8422_2325;
 
 fn step(hash: u64, byte: u8) -> u64 {

@@ -1,13 +1,13 @@
-//! The sealed refresh token cookie: what the browser keeps is of no use anywhere else, and what is taken from the
-//! provider's side or a log is of no use here.
+//! The sealed cookie of the refresh token. The cookie is useless outside this gateway, and a refresh token that was
+//! stolen from the provider or from a log is useless here.
 //!
-//! A cookie is `KEY ID.BASE64URL(nonce, ciphertext, tag)`: AES-256-GCM-SIV (RFC 8452), which a repeated nonce does not
-//! break, with a fresh random nonce each time. The associated data binds it to the app and to the cookie's name. The
-//! first key seals, all of them open, so that a key can be replaced while sessions live. There is no other way in:
-//! where cookies are sealed, a plain refresh token is none.
+//! A cookie is `KEY ID.BASE64URL(nonce, ciphertext, tag)`. It is encrypted with AES-256-GCM-SIV (RFC 8452) and a fresh
+//! random nonce each time. A repeated nonce does not break this cipher. The associated data binds the cookie to the app
+//! and to the cookie's name. The first key seals. All keys open, so that a key can be replaced while sessions live. If
+//! cookies are sealed, a plain refresh token is refused.
 //!
-//! Beside the refresh token stands a [`SessionRecord`]: what is needed to tell whether a JWT belongs to it and how old
-//! the session is, without a table of sessions.
+//! A [`SessionRecord`] is sealed together with the refresh token. It shows whether a JWT belongs to the refresh token,
+//! and how old the session is. So no table of sessions is needed.
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -21,24 +21,24 @@ use crate::access::tokens::RefreshToken;
 use crate::config::SealKey;
 use crate::syntax::redacted::Redacted;
 
-/// The format of what is sealed; part of the associated data. The marks in a record belong to it: where they come to be made
-/// otherwise, an old record must not open, since its session would be taken for somebody else's.
+/// The format of the sealed data. It is part of the associated data. Change it if marks are made in another way.
+/// Otherwise an old record could open, and its session would be taken for somebody else's.
 const FORMAT: &[u8] = b"portcullis session 2";
 
-/// The record that is sealed beside a refresh token.
+/// The record that is sealed together with a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionRecord {
-    /// The session: random, and the same from login to logout.
+    /// The id of the session. It is random, and stays the same from login to logout.
     pub id: [u8; 16],
-    /// Whose it is.
+    /// The session's subject.
     pub subject: Mark,
     /// The JWT that was given to the browser together with the refresh token.
     pub access_token: Mark,
-    /// Until when that JWT could be used, in Unix seconds.
+    /// The time until which that JWT could be used, in Unix seconds.
     pub access_token_expires_at: u64,
-    /// When the user logged in, in Unix seconds.
+    /// The time at which the user logged in, in Unix seconds.
     pub started_at: u64,
-    /// When that JWT was given, in Unix seconds.
+    /// The time at which that JWT was given, in Unix seconds.
     pub renewed_at: u64,
 }
 
@@ -55,7 +55,7 @@ impl SessionRecord {
         }
     }
 
-    /// The record, and what follows it.
+    /// Reads a record. Also returns the bytes after it.
     fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (id, rest) = bytes.split_first_chunk()?;
         let (subject, rest) = rest.split_first_chunk()?;
@@ -78,7 +78,7 @@ impl SessionRecord {
 /// Seals and opens one app's refresh token cookies.
 #[derive(Debug)]
 pub struct Seal {
-    /// The first one seals.
+    /// The keys. The first one seals.
     keys: Vec<Key>,
     associated_data: Vec<u8>,
 }
@@ -96,7 +96,7 @@ impl Key {
     }
 }
 
-/// A key's id follows from the key, so that nobody has to name keys, or can name two alike.
+/// Derives a key's id from the key. So nobody has to name keys, and no two keys can have the same name.
 fn key_id(key: &SealKey) -> String {
     let labelled = Zeroizing::new([b"portcullis seal key id".as_slice(), key.expose()].concat());
     let digest = digest(&SHA256, &labelled);
@@ -104,10 +104,10 @@ fn key_id(key: &SealKey) -> String {
 }
 
 impl Seal {
-    /// A seal with these keys; `None` without any.
+    /// Makes a seal with these keys. Returns `None` if there are no keys.
     pub fn new(keys: &[SealKey], app: &str, cookie: &str) -> Option<Self> {
         let keys: Vec<_> = keys.iter().filter_map(Key::new).collect();
-        // Lengths, so that no two pairs of names read alike.
+        // With the lengths, no two pairs of names give the same bytes.
         let length = |text: &str| (text.len() as u64).to_be_bytes();
         let associated_data =
             [FORMAT, &length(app), app.as_bytes(), &length(cookie), cookie.as_bytes()].concat();
@@ -130,7 +130,7 @@ impl Seal {
         Ok(Zeroizing::new(format!("{id}.{}", URL_SAFE_NO_PAD.encode(cookie))))
     }
 
-    /// Opens a cookie. `None` for whatever was not sealed for this app and this cookie with one of the keys.
+    /// Opens a cookie. Returns `None` if it was not sealed for this app and this cookie with one of the keys.
     pub fn open(&self, cookie: &str) -> Option<(RefreshToken, SessionRecord)> {
         let (id, sealed) = cookie.split_once('.')?;
         let Key { key, .. } = self.keys.iter().find(|key| key.id == id)?;

@@ -1,5 +1,5 @@
-//! The tables that decisions remember from one request to the next. All of it is bounded, and none of it is locked on the way of a
-//! request with a JWT that was verified before.
+//! The tables that decisions keep from one request to the next. All tables are bounded. A request with a JWT that was
+//! verified before takes no lock.
 
 use crate::access::identity::Identity;
 use crate::access::lifetime::Activities;
@@ -10,16 +10,16 @@ use crate::access::verified_tokens::VerifiedTokens;
 /// The tables.
 #[derive(Debug)]
 pub struct SessionTables {
-    /// Tokens verified before.
+    /// The tokens that were verified before.
     pub verified: VerifiedTokens,
     /// The revocation list.
     pub revocations: Revocations,
-    /// When sessions were last in use.
+    /// The times at which sessions were last in use.
     pub activities: Activities,
 }
 
 impl SessionTables {
-    /// Empty tables: for about `verified_tokens` tokens, at `now` (Unix seconds).
+    /// Makes empty tables for about `verified_tokens` tokens, at `now` (Unix seconds).
     pub fn new(verified_tokens: usize, now: u64) -> Self {
         Self {
             verified: VerifiedTokens::new(verified_tokens),

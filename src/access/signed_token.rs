@@ -1,5 +1,5 @@
-//! The checks that every signed token goes through, whatever it says: length, parts, header, signature (RFC 7515, RFC
-//! 8725), and how its claims are read. Signatures are checked by `key_set`, everything else strictly by ourselves.
+//! The checks of every signed token: length, parts, header and signature (RFC 7515, RFC 8725). It also reads single
+//! claims. `key_set` checks signatures. Everything else is checked strictly here.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +15,7 @@ use crate::syntax::json;
 /// The largest depth of nested objects in a JWT. Keycloak's `resource_access.CLIENT.roles` needs 4.
 const MAX_DEPTH: usize = 16;
 
-/// The last second of the year 9999: no date of a token is beyond it (RFC 3339 knows no later one).
+/// The last second of the year 9999. A token's date must not be later, because RFC 3339 has no later date.
 const MAX_DATE: f64 = 253_402_300_799.0;
 
 /// The number of seconds that `iat` may be ahead of our clock, or `leeway` if that is more. `iat` says when a token was
@@ -51,8 +51,8 @@ pub(crate) fn open(
     Ok(Claims(object(payload)?.into()))
 }
 
-/// Tells whether a token of one or two parts has never been a JWT. A token of two parts has not if the first part is
-/// not a header, as in Hydra's `ory_at_….…` and Google's `ya29.…`.
+/// Tells whether a token of one or two parts is opaque. One part is always opaque. Two parts are opaque if the first
+/// part is not a JSON object, as in Hydra's `ory_at_….…` and Google's `ya29.…`.
 fn is_opaque(token: &str) -> bool {
     match token.split_once('.') {
         None => !token.is_empty(),
@@ -72,8 +72,8 @@ fn object(part: &str) -> Result<Map<String, Value>, TokenError> {
     json::parse_object(&json, MAX_DEPTH).map_err(|_| TokenError::Malformed("not a strict JSON object"))
 }
 
-/// The algorithm comes from the configuration; the header may only choose among those. `jku`, `x5u`, `jwk` and the
-/// like are not looked at: no key and no connection comes from a token.
+/// Reads the algorithm and the key id from a header. The header may only choose among the configured algorithms.
+/// Members such as `jku`, `x5u` and `jwk` are ignored, because a token must not cause a connection or supply a key.
 fn check_header(
     header: &Map<String, Value>,
     algorithms: &[Algorithm],
@@ -117,7 +117,7 @@ fn check_signature(
         }
         error = TokenError::Signature;
     }
-    // A key without an id stands for every id. If the token names one that the set lacks, the set may be old.
+    // A key without an id matches every id. If the set lacks the id that the token names, the set may be old.
     let knows_id = key_id.is_none_or(|id| keys.candidates(key_id, algorithm).any(|key| key.id() == Some(id)));
     Err(if knows_id { error } else { TokenError::UnknownKey })
 }
@@ -131,7 +131,7 @@ pub(crate) fn string<'a>(claims: &'a Claims, name: &'static str) -> Result<Optio
     }
 }
 
-/// A NumericDate (RFC 7519 section 2): whole seconds; a fraction is dropped.
+/// Returns a NumericDate (RFC 7519 section 2) in whole seconds. A fraction is dropped.
 pub(super) fn date(claims: &Claims, name: &'static str) -> Result<Option<u64>, TokenError> {
     match claims.get(name) {
         None => Ok(None),

@@ -1,4 +1,4 @@
-//! What the tests share: keys made once, and tokens signed with them in any shape.
+//! Shared test data: keys that are made once, and tokens of any shape that are signed with them.
 
 use std::sync::LazyLock;
 
@@ -45,7 +45,7 @@ pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The public half of a key, with its name as `kid`: `rsa`, `p256`, `p384`, `ed`, `stranger`.
+/// Returns the public half of a key, with its name as `kid`: `rsa`, `p256`, `p384`, `ed` or `stranger`.
 pub(crate) fn jwk(name: &str) -> Value {
     let ec = |curve: &str, key: &EcdsaKeyPair| {
         let point = &key.public_key().as_ref()[1..];
@@ -67,19 +67,19 @@ pub(crate) fn jwk(name: &str) -> Value {
     }
 }
 
-/// A JWKS.
+/// Returns a JWKS with these keys.
 pub(crate) fn jwks(keys: &[Value]) -> Vec<u8> {
     json!({ "keys": keys }).to_string().into_bytes()
 }
 
-/// RSA, P-256, P-384 and Ed25519, all of them usable.
+/// Returns a key set with usable keys for RSA, P-256, P-384 and Ed25519.
 pub(crate) fn key_set() -> KeySet {
     let keys = ["rsa", "p256", "p384", "ed"].map(jwk);
     KeySet::from_jwks(&jwks(&keys), &[Algorithm::RS256, Algorithm::ES256, Algorithm::ES384, Algorithm::EdDSA])
         .unwrap()
 }
 
-/// A signature; `algorithm` as in `alg`, `EdDSA by a stranger`, or `HS256` with a secret after a blank.
+/// Signs a message. `algorithm` is as in `alg`, or `EdDSA by a stranger`, or `HS256` with a secret after a blank.
 pub(crate) fn sign(algorithm: &str, message: &[u8]) -> Vec<u8> {
     let rsa = |encoding: &'static dyn RsaEncoding| {
         let mut signature = vec![0; KEYS.rsa.public_modulus_len()];
@@ -102,19 +102,19 @@ pub(crate) fn sign(algorithm: &str, message: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Signs two texts that are to be header and payload.
+/// Signs two texts as the header and the payload of a token.
 pub(crate) fn mint_raw(algorithm: &str, header: impl AsRef<[u8]>, payload: impl AsRef<[u8]>) -> String {
     let message = format!("{}.{}", base64url(header), base64url(payload));
     let signature = base64url(sign(algorithm, message.as_bytes()));
     format!("{message}.{signature}")
 }
 
-/// A token signed with Ed25519.
+/// Returns a token that is signed with Ed25519.
 pub(crate) fn mint(claims: &Value) -> String {
     mint_raw("EdDSA", r#"{"alg":"EdDSA","kid":"ed","typ":"JWT"}"#, claims.to_string())
 }
 
-/// The claims of a good token, changed: `null` takes a claim away.
+/// Returns the claims of a valid token with changes. `null` removes a claim.
 pub(crate) fn claims(changes: &Value) -> Value {
     let mut claims = json!({
         "iss": ISSUER, "sub": "alice", "aud": "store", "azp": "store", "iat": NOW - 60, "exp": NOW + 300,
@@ -142,18 +142,18 @@ pub(crate) fn token_rules() -> TokenRules {
     }
 }
 
-/// The same rules as of the provider [`PROVIDER`], for marks that tests make by hand.
+/// Returns the rules of the provider [`PROVIDER`], for marks that tests make by hand.
 pub(crate) fn of_test_provider(mut rules: AppRules) -> AppRules {
     (rules.token.provider, rules.session.provider) = (PROVIDER, PROVIDER);
     rules
 }
 
-/// The rules of the one app of a configuration; `settings` are lines of `[apps.store]`.
+/// Returns the rules of the only app of a configuration. `settings` are lines of `[apps.store]`.
 pub(crate) fn app_rules(settings: &str) -> AppRules {
     app_rules_in("", settings)
 }
 
-/// The same with other tables, such as `[session]`.
+/// Returns the rules of the only app of a configuration. `tables` are other tables, such as `[session]`.
 pub(crate) fn app_rules_in(tables: &str, settings: &str) -> AppRules {
     let text = format!(
         "{tables}\n[identity_providers.main]\nissuer = '{ISSUER}'\n[apps.store]\nhosts = ['store.example.com']\n\

@@ -1,7 +1,7 @@
-//! Verification of an access token: every claim strictly (RFC 7519, RFC 8725), after `signed_token` has checked the
-//! rest.
+//! Verifies an access token. `signed_token` checks the signature, and this module then checks every claim strictly
+//! (RFC 7519, RFC 8725).
 //!
-//! [`VerifiedClaims`] has no other maker than [`verify`].
+//! Only [`verify`] makes [`VerifiedClaims`].
 
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
@@ -21,25 +21,25 @@ pub use crate::access::token_error::{ClaimFault, MAX_TOKEN_LENGTH, TokenError};
 pub struct TokenRules {
     /// The number of the identity provider.
     pub provider: ProviderNumber,
-    /// Compared exactly with `iss`.
+    /// The issuer. It must be exactly equal to `iss`.
     pub issuer: String,
     /// The app's client.
     pub client_id: String,
-    /// Any of these must be in `aud`; empty: see `audience.rs`.
+    /// The accepted values of `aud`, which must contain one of them. If it is empty, `audience.rs` has a default rule.
     pub audience: Vec<String>,
-    /// The only values that a claim which names the client may have.
+    /// The accepted values of claims that name the client.
     pub authorized_parties: Vec<String>,
-    /// The only algorithms.
+    /// The accepted algorithms.
     pub algorithms: Vec<Algorithm>,
-    /// Seconds of clock skew tolerated for `exp` and `nbf`; for `iat` at least half a minute.
+    /// The tolerated clock skew in seconds, for `exp` and `nbf`. For `iat`, at least half a minute is tolerated.
     pub leeway: u64,
     /// The provider builds access tokens like ID tokens, with `at_hash` or `c_hash`.
     pub access_token_is_id_token: bool,
 }
 
-/// Claims with a valid signature that are meant for this app.
+/// Claims of a token with a valid signature that was made for this app.
 ///
-/// They can be passed on, but not made up:
+/// Code can read and pass them on, but cannot make them up:
 ///
 /// ```
 /// fn subject(claims: &portcullis::access::token::VerifiedClaims) -> &str {
@@ -63,54 +63,54 @@ pub struct VerifiedClaims {
 }
 
 impl VerifiedClaims {
-    /// All claims.
+    /// Returns all claims.
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// `sub`.
+    /// Returns `sub`.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// `exp`, in Unix seconds.
+    /// Returns `exp`, in Unix seconds.
     pub fn expires_at(&self) -> u64 {
         self.expires_at
     }
 
-    /// `iat`, in Unix seconds.
+    /// Returns `iat`, in Unix seconds.
     pub fn issued_at(&self) -> Option<u64> {
         self.issued_at
     }
 
-    /// By what the token can be revoked.
+    /// Returns the marks by which the token can be revoked.
     pub fn marks(&self) -> &TokenMarks {
         &self.marks
     }
 }
 
-/// A token whose signature is good and that is for this app, whether or not this is the time to use it.
+/// A token with a valid signature that was made for this app. It may have expired, or may not be valid yet.
 #[derive(Debug)]
 pub struct Verification {
     /// The claims.
     pub claims: VerifiedClaims,
-    /// Its use at this time.
+    /// The token's validity at this time.
     pub validity: Validity,
 }
 
-/// The use of a genuine token at this time.
+/// The validity of a genuine token at this time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
-    /// It may.
+    /// The token may be used.
     Valid,
     /// `exp` is over, leeway included.
     Expired,
-    /// The named claim, `iat` or `nbf`, is further in the future than is tolerated, be `exp` over or not.
+    /// The named claim, `iat` or `nbf`, is too far in the future. This takes precedence over [`Self::Expired`].
     NotYetValid(&'static str),
 }
 
 impl Validity {
-    /// Says why it may not be used now.
+    /// Returns an error if the token may not be used now.
     pub const fn check(self) -> Result<(), TokenError> {
         match self {
             Self::Valid => Ok(()),
@@ -120,14 +120,15 @@ impl Validity {
     }
 }
 
-/// Verifies a token. One whose time is over, or has not come, is still verified in all else: it says whose session it
-/// was.
+/// Verifies a token. All other checks also apply to a token that has expired or is not valid yet, because it still
+/// names the session's subject.
 pub fn verify(token: &str, rules: &TokenRules, keys: &KeySet, now: u64) -> Result<Verification, TokenError> {
     let claims = signed_token::open(token, &rules.algorithms, is_access_token_type, keys)?;
     check_claims(token, claims, rules, now)
 }
 
-/// RFC 9068 section 4 wants `at+jwt`; most providers write `JWT`.
+/// Tells whether `typ` may be that of an access token. RFC 9068 section 4 requires `at+jwt`. Most providers write
+/// `JWT`.
 fn is_access_token_type(kind: Option<&str>) -> bool {
     kind.is_none_or(|kind| kind.eq_ignore_ascii_case("JWT") || kind.eq_ignore_ascii_case("at+jwt"))
 }
@@ -157,7 +158,7 @@ fn check_claims(
     let expires_at = date(&claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
     let issued_at = date(&claims, "iat")?;
     let not_before = date(&claims, "nbf")?;
-    // An empty one would be the same for everybody.
+    // An empty id is ignored, because it would be the same for everybody.
     let id = |name| string(&claims, name).map(|id| id.filter(|id| !id.is_empty()));
     let marks = TokenMarks {
         session: id("sid")?.map(|sid| Mark::session(rules.provider, sid)),
@@ -182,10 +183,10 @@ fn check_claims(
 }
 
 impl TokenRules {
-    /// ID, refresh and logout tokens may bear the same `typ` header as access tokens (Keycloak). They are told apart by
-    /// the claims that only they have: Keycloak's `typ`, Cognito's `token_use`, `events` (back-channel logout section
-    /// 2.4), `at_hash` and `c_hash` (OpenID Connect Core section 3.1.3.6). Only the last two may be permitted: who
-    /// writes the kind into a token does not build access tokens like others.
+    /// Refuses ID, refresh and logout tokens. Keycloak gives them the same `typ` header as access tokens. Claims show
+    /// the difference: Keycloak's `typ`, Cognito's `token_use`, `events` (back-channel logout section 2.4), `at_hash`
+    /// and `c_hash` (OpenID Connect Core section 3.1.3.6). Only the last two can be permitted. A provider that writes
+    /// the kind of a token into it has no access tokens that look like other kinds.
     fn check_not_another_kind(&self, claims: &Claims) -> Result<(), TokenError> {
         const OTHER_KINDS: [&str; 5] = ["id", "refresh", "offline", "logout", "serialized-id"];
         let named = |claim: &str, kinds: &[&str]| {

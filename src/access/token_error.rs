@@ -1,23 +1,23 @@
-//! The reasons why a token is refused, in words for the log and as stable codes.
+//! The reasons why a token is refused. Each has a text for the log and a stable code.
 
 use crate::answer::reason::ReasonCode;
 
-/// Bytes of a token; longer ones are refused before anything is parsed.
+/// The largest size of a token in bytes. A longer token is refused before it is parsed.
 pub const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
-/// The reason why a token is refused. The texts are for logs; none carries a part of the token.
+/// The reason why a token is refused. The texts are for logs. They contain no part of the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Longer than [`MAX_TOKEN_LENGTH`].
+    /// It is longer than [`MAX_TOKEN_LENGTH`].
     #[error("longer than {MAX_TOKEN_LENGTH} bytes")]
     TooLong,
-    /// Not three parts of base64url with JSON objects in the first two.
+    /// It does not have three parts in base64url, or one of the first two is not a JSON object.
     #[error("malformed: {0}")]
     Malformed(&'static str),
-    /// In one part: nothing but its provider can read it.
+    /// It is opaque. Only its provider can read it.
     #[error("it is opaque, not a JWT: configure the provider to issue JWTs as access tokens")]
     Opaque,
-    /// A JWE (RFC 7516).
+    /// It is a JWE (RFC 7516).
     #[error("it is encrypted (JWE): configure the provider to sign it only")]
     Encrypted,
     /// `alg` is missing, unknown or not configured.
@@ -26,16 +26,16 @@ pub enum TokenError {
     /// `typ`, or a claim, says that it is another kind of token.
     #[error("it is another kind of token")]
     Type,
-    /// A claim that only ID tokens have.
+    /// It has this claim, which normally only ID tokens have.
     #[error(
         "it has `{0}`, as ID tokens have: where the provider's access tokens are built like that (Dex), set \
          `access_token_is_id_token = true` there"
     )]
     IdToken(&'static str),
-    /// `crit` or `b64` (RFC 7515 section 4.1.11, RFC 7797): we understand no extension.
+    /// It has `crit` or `b64` (RFC 7515 section 4.1.11, RFC 7797). Portcullis supports no extension.
     #[error("it needs an extension that is not supported")]
     CriticalExtension,
-    /// No key with this `kid` and algorithm.
+    /// There is no key with this `kid` and algorithm.
     #[error("no key is known for its `kid` and `alg`")]
     UnknownKey,
     /// The signature is wrong.
@@ -59,7 +59,7 @@ pub enum TokenError {
     /// `nbf` or `iat` is in the future.
     #[error("`{0}` is in the future")]
     NotYetValid(&'static str),
-    /// A claim that is configured as an identity header cannot be one.
+    /// A claim that is configured as an identity header cannot be a header value.
     #[error("claim `{0}` cannot be a header value: it {1}")]
     UnusableClaim(String, ClaimFault),
 }
@@ -67,16 +67,16 @@ pub enum TokenError {
 /// The reason why a claim cannot be a header value (RFC 9110 section 5.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimFault {
-    /// It would end the header, or be refused.
+    /// It has a control character, which would end the header or be refused.
     #[error("has a control character")]
     ControlCharacter,
-    /// It would vanish on the way: two names would become one.
+    /// It begins or ends with a blank. Recipients remove such blanks, and so two names would become one.
     #[error("begins or ends with a blank")]
     Blank,
 }
 
 impl TokenError {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn code(&self) -> ReasonCode {
         match self {
             Self::TooLong => ReasonCode::TokenTooLong,

@@ -1,4 +1,5 @@
-//! The remedies of an operator for a refused token of the provider's, and the token's own words where they decide it.
+//! The operator's remedies for a token from the provider that was refused, and the values in the token that caused the
+//! refusal.
 
 use std::borrow::Cow;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::access::refusal_notes::shown;
 use crate::access::token_error::TokenError;
 
-/// Says what to change.
+/// Returns the remedy.
 pub fn of(error: &TokenError) -> Cow<'static, str> {
     Cow::Borrowed(match error {
         TokenError::AuthorizedParty(claim) => {
@@ -48,9 +49,8 @@ pub fn of(error: &TokenError) -> Cow<'static, str> {
     })
 }
 
-/// Returns what the token says of itself in the one place that was compared, such as ` (`iss` is `https://…`)`. Nothing
-/// of it has been verified, so it is for a token that the provider itself has just answered with. None of these names a
-/// user.
+/// Returns the values in the token that were compared, such as ` (`iss` is `https://…`)`. They are not verified, so
+/// call this only for a token that the provider has just answered with. None of these values names a user.
 pub fn said(error: &TokenError, token: &str) -> String {
     let (part, names): (usize, &[&str]) = match error {
         TokenError::Issuer => (1, &["iss"]),

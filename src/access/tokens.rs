@@ -1,10 +1,11 @@
-//! Access and refresh tokens as types: neither is taken for the other or for any text, and neither is shown.
+//! The types of access and refresh tokens. They cannot be mistaken for each other or for other texts, and are never
+//! shown.
 
 use std::ops::Deref;
 
 use crate::syntax::redacted::SecretText;
 
-/// Makes a token's type: a text that is zeroised on drop, and that `Debug` does not show.
+/// Makes a token's type. Its text is zeroised on drop, and `Debug` does not show it.
 macro_rules! token_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -12,12 +13,12 @@ macro_rules! token_type {
         pub struct $name(SecretText);
 
         impl $name {
-            /// The token with this text.
+            /// Makes a token with this text.
             pub fn new(text: impl Into<SecretText>) -> Self {
                 Self(text.into())
             }
 
-            /// The token's text, to send it.
+            /// Returns the token's text, for sending it.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -34,11 +35,11 @@ macro_rules! token_type {
 }
 
 token_type! {
-    /// The JWT of a session: verified or not, as its place says.
+    /// The JWT of a session. The type does not say whether it is verified.
     AccessToken
 }
 
 token_type! {
-    /// The token that gives a new JWT. To us it is opaque.
+    /// The token that gives a new JWT. It is opaque to Portcullis.
     RefreshToken
 }

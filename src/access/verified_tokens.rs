@@ -1,8 +1,8 @@
-//! Tokens that have been verified already, so that the same token costs its signature check once.
+//! Remembers verified tokens, so that the signature of a token is checked only once.
 //!
-//! A fixed table of slots, read and written without a lock. Only verified tokens get in, so unique invalid ones grow
-//! and evict nothing. An entry answers for the whole token, one app and one state of its provider's keys, and never
-//! past `exp`.
+//! The table has a fixed number of slots. It is read and written without a lock. It holds only verified tokens, so many
+//! different invalid tokens do not make it larger, and do not remove entries. An entry is valid for the whole token,
+//! for one app and for one state of its provider's keys, until `exp`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -14,16 +14,17 @@ use crate::access::lifetime::{Lifetime, Over};
 use crate::access::numbers::AppNumber;
 use crate::access::tokens::AccessToken;
 
-/// Slots that one token may be in.
+/// The number of slots that are possible for one token.
 const WAYS: usize = 4;
 
-/// Bytes from the token's end that are hashed: its signature, which an attacker cannot choose.
+/// The number of bytes at the token's end that are hashed. They belong to the signature, which an attacker cannot
+/// choose.
 const HASHED: usize = 32;
 
-/// What an entry answers for.
+/// The scope in which an entry is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope {
-    /// The app: issuer, audience and algorithms follow from it.
+    /// The number of the app. The issuer, audience and algorithms follow from it.
     pub app: AppNumber,
     /// The state of the provider's keys.
     pub key_generation: u64,
@@ -35,14 +36,14 @@ pub struct VerifiedTokens {
     hasher: RandomState,
 }
 
-/// What is known of a token that was verified before.
+/// The remembered result for a token that was verified before.
 #[derive(Debug)]
 pub struct Remembered {
-    /// Whose it is.
+    /// The identity in the token.
     pub identity: Arc<Identity>,
-    /// Whether its session still lives.
+    /// The state of its session. It is an error if the session is over.
     pub lives: Result<(), Over>,
-    /// That is a guess: see [`Lifetime::is_provisional`].
+    /// The state of the session is a guess. See [`Lifetime::is_provisional`].
     pub is_provisional: bool,
 }
 
@@ -61,8 +62,8 @@ impl std::fmt::Debug for VerifiedTokens {
 
 impl Drop for VerifiedTokens {
     fn drop(&mut self) {
-        // Dropping a slot waits for its readers, which takes long where there are tens of thousands. Nobody reads an
-        // empty one, and it owns nothing.
+        // Dropping a slot waits for its readers, and this takes long for tens of thousands of slots. An empty slot has
+        // no readers, and owns nothing.
         for slot in std::mem::take(&mut self.slots) {
             if slot.load().is_none() {
                 std::mem::forget(slot);
@@ -72,14 +73,14 @@ impl Drop for VerifiedTokens {
 }
 
 impl VerifiedTokens {
-    /// A table for about `capacity` tokens.
+    /// Makes a table for about `capacity` tokens.
     pub fn new(capacity: usize) -> Self {
         let sets = capacity.div_ceil(WAYS).max(1);
         let slots = (0..sets * WAYS).map(|_| ArcSwapOption::empty()).collect();
         Self { slots, hasher: RandomState::new() }
     }
 
-    /// What is known of a token that was verified before and has not expired. It is being used.
+    /// Returns the result for a token that was verified before and has not expired. Records that its session is in use.
     pub fn get(&self, token: &str, scope: Scope, now: u64) -> Option<Remembered> {
         self.set(token).iter().find_map(|slot| {
             let entry = slot.load();
@@ -93,7 +94,8 @@ impl VerifiedTokens {
         })
     }
 
-    /// Remembers a token. Takes its own old slot, or a free, outdated or expired one, or else one at random.
+    /// Remembers a token. It takes the token's old slot, or a slot that is free, outdated or expired. If there is none,
+    /// it takes a random slot.
     pub fn insert(&self, token: &str, scope: Scope, identity: &Arc<Identity>, lifetime: Lifetime, now: u64) {
         let set = self.set(token);
         let is_free = |slot: &&ArcSwapOption<Entry>| {

@@ -1,4 +1,4 @@
-//! The format of a body that Portcullis reads itself, by its head.
+//! The format of a request body that Portcullis reads itself. The request's headers name it.
 
 use crate::answer::code::Code;
 use crate::answer::problem::Problem;
@@ -21,7 +21,7 @@ impl BodyKind {
     /// The kinds that a login may have.
     pub const OF_LOGINS: &'static [Self] = &[Self::Json, Self::Form, Self::Multipart];
 
-    /// Its media type.
+    /// Returns its media type.
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -31,7 +31,7 @@ impl BodyKind {
     }
 }
 
-/// The media types of formats, for people: `a`, `b` or `c`.
+/// Lists the media types of formats in words: `a`, `b` or `c`.
 pub fn media_types(kinds: &[BodyKind]) -> String {
     let mut names = kinds.iter().map(|kind| format!("`{}`", kind.media_type())).collect::<Vec<_>>();
     match names.pop() {
@@ -47,12 +47,12 @@ pub enum BodyFormat {
     Json,
     /// See [`BodyKind::Form`].
     Form,
-    /// See [`BodyKind::Multipart`]; what stands between its parts.
+    /// See [`BodyKind::Multipart`]. The text is the boundary between the parts.
     Multipart(String),
 }
 
 impl BodyFormat {
-    /// Reads `Content-Type` and `Content-Encoding`. Compressed bodies are not taken, nor those in another charset than UTF-8.
+    /// Reads `Content-Type` and `Content-Encoding`. Refuses a compressed body, and a charset other than UTF-8.
     pub fn from_headers(
         content_type: Option<&[u8]>,
         content_encoding: Option<&[u8]>,
@@ -89,7 +89,7 @@ impl BodyFormat {
     }
 }
 
-/// The format that a `Content-Type` names, and its parameters; none: they cannot be read.
+/// Returns the format that a `Content-Type` names, and its parameters. The parameters are `None` if they are malformed.
 fn media_type(text: &str) -> Option<(BodyKind, Option<Parameterised<'_>>)> {
     let name = text.split(';').next()?.trim();
     let kind = BodyKind::OF_LOGINS.iter().find(|kind| kind.media_type().eq_ignore_ascii_case(name))?;

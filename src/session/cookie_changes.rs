@@ -14,7 +14,7 @@ use crate::session::session_key::SessionKey;
 /// The number of changes that are remembered. The oldest are forgotten first.
 const MAX_CHANGES: usize = 65_536;
 
-/// The time for which a change is remembered: as long as an app may take for its answer.
+/// The time for which a change is remembered. An app may take as long for its answer.
 pub(super) const IS_KEPT: Duration = Duration::from_secs(3600);
 
 /// The number of changes of one browser's cookies that are followed.
@@ -23,9 +23,9 @@ const MAX_FOLLOWED: usize = 32;
 /// The owner of cookies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Owner {
-    /// A session. The key is that of its first refresh token that is known.
+    /// A session. It is identified by its first known refresh token.
     Session(SessionKey),
-    /// An owner without a refresh token, or whose refresh token cannot be read.
+    /// An owner without a readable refresh token.
     Unknown(CookieState),
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct CookieChanges(Mutex<Changes>);
 pub(super) struct Changes {
     /// The time of the last change of cookies. The key is their state before the change.
     pub(super) changed: Expiring<CookieState, Instant>,
-    /// Sessions whose cookies were taken away, or replaced by another's.
+    /// Sessions whose cookies were removed from the browser, or replaced by another session's cookies.
     pub(super) gone: Expiring<Owner, Gone>,
     /// The time of the last login to an app. The key is the number of the app's client and the browser's address.
     pub(super) logins: Expiring<(ClientNumber, IpAddr), Instant>,
@@ -48,7 +48,7 @@ pub(super) struct Changes {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gone {
     at: Instant,
-    /// The session that took its place.
+    /// The session that replaced it.
     next: Option<Owner>,
 }
 
@@ -75,9 +75,9 @@ impl CookieChanges {
 }
 
 impl Changes {
-    /// Tells whether the cookies were taken away since the request came in. They also count as taken away if that
-    /// happened before, and somebody has logged in since the request came in at the same address. This may be the same
-    /// browser, because requests can arrive in another order than they were sent.
+    /// Tells whether the cookies were removed since the request came in. If they were removed before, this is also
+    /// `true` if somebody has logged in at the same address since the request came in. That may be the same browser,
+    /// because requests can arrive in another order than they were sent.
     pub(super) fn is_gone(&self, owner: Owner, asker: &Asker) -> bool {
         self.gone
             .get(owner)
@@ -95,7 +95,7 @@ impl Changes {
         self.changed.get(state).is_some_and(|at| *at >= since)
     }
 
-    /// Notes that the cookies were taken away.
+    /// Records that the owner's cookies were removed, or replaced by the cookies of `next`.
     pub(super) fn take_away(&mut self, owner: Owner, next: Option<Owner>, at: Instant) {
         self.gone.insert(owner, Gone { at, next }, at + IS_KEPT);
     }

@@ -1,4 +1,4 @@
-//! The body of a login: read strictly as far as user name and password go, and nothing of it goes on but these.
+//! Parses the body of a login. The user name and the password are read strictly. Nothing else from the body is used.
 
 use zeroize::Zeroizing;
 
@@ -13,13 +13,13 @@ use crate::syntax::multipart::Part;
 use crate::syntax::redacted::Redacted;
 use crate::syntax::{form, json};
 
-/// A login's object is flat; what an app adds beside the two fields may be a little deeper.
+/// The largest depth of a JSON body. The login's own object is flat. Fields that an app adds may be a little deeper.
 const MAX_DEPTH: usize = 4;
 
-/// The field that says in which charset the others are (RFC 7578 section 4.6).
+/// The field that names the charset of the other fields (RFC 7578 section 4.6).
 const CHARSET_FIELD: &str = "_charset_";
 
-/// Finds user name and password in a body.
+/// Finds the user name and the password in a body.
 pub fn parse(format: &BodyFormat, body: &[u8], login: &config::Login) -> Result<Credentials, Problem> {
     let fields = match format {
         BodyFormat::Json => of_json(body, login)?,
@@ -31,7 +31,7 @@ pub fn parse(format: &BodyFormat, body: &[u8], login: &config::Login) -> Result<
 }
 
 fn of_json<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Problem> {
-    // The parser's own message may quote the body: it is not passed on.
+    // The parser's own message may quote the body, so it is not passed on.
     let members = json::members(body, MAX_DEPTH).map_err(|_| refuse(Flaw::Json, login))?;
     let mut fields = Fields::new(login);
     for (name, value) in members {
@@ -45,7 +45,7 @@ fn of_json<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Prob
 }
 
 fn of_form<'a>(body: &[u8], login: &'a config::Login) -> Result<Fields<'a>, Problem> {
-    // As `curl -d` sends it.
+    // `curl -d` sends JSON with the media type of a form.
     let is_json = body.trim_ascii_start().starts_with(b"{");
     let malformed = if is_json { Flaw::JsonAsForm } else { Flaw::Form };
     let pairs = form::pairs(body).map_err(|_| refuse(malformed, login))?;
@@ -75,7 +75,7 @@ fn of_multipart<'a>(body: &[u8], boundary: &str, login: &'a config::Login) -> Re
     Ok(fields)
 }
 
-/// The charset that a part names: of itself, or of all.
+/// Returns the charset that a part names: its own, or the charset of all parts.
 fn charset<'p>(part: &'p Part<'_>) -> Option<&'p str> {
     if part.name == CHARSET_FIELD {
         return std::str::from_utf8(part.value).ok();
@@ -83,7 +83,7 @@ fn charset<'p>(part: &'p Part<'_>) -> Option<&'p str> {
     part.media_type.as_ref()?.other_charset()
 }
 
-/// A part as a field of a form.
+/// Reads a part as the value of a text field.
 fn text(part: &Part<'_>) -> Value {
     if part.is_file {
         return Err(Flaw::File);

@@ -1,16 +1,16 @@
-//! A bounded table whose entries are each kept until an instant.
+//! A bounded table. Each entry has an expiry time of its own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 use tokio::time::Instant;
 
-/// The table; beyond its capacity the first to go make room.
+/// The table. If it holds more entries than its capacity, the entries that expire first are removed first.
 #[derive(Debug)]
 pub(super) struct Expiring<K, V> {
     capacity: usize,
     entries: HashMap<K, (V, Instant)>,
-    /// When each entry goes, the first one first.
+    /// The expiry time of each entry, in ascending order.
     expiries: BTreeSet<(Instant, K)>,
 }
 
@@ -19,12 +19,12 @@ impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
         Self { capacity, entries: HashMap::new(), expiries: BTreeSet::new() }
     }
 
-    /// A value that is still kept, if [`Self::forget_expired`] has thrown out the others.
+    /// Returns the value of a key. It may have expired, unless [`Self::forget_expired`] was called just before.
     pub(super) fn get(&self, key: K) -> Option<&V> {
         self.entries.get(&key).map(|(value, _)| value)
     }
 
-    /// Returns the value before.
+    /// Inserts a value, and returns the previous one.
     pub(super) fn insert(&mut self, key: K, value: V, until: Instant) -> Option<V> {
         let before = self.remove(key);
         self.entries.insert(key, (value, until));
@@ -32,7 +32,7 @@ impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
         before
     }
 
-    /// The same, to be changed.
+    /// Returns the value of a key for changing it. See [`Self::get`].
     pub(super) fn get_mut(&mut self, key: K) -> Option<&mut V> {
         self.entries.get_mut(&key).map(|(value, _)| value)
     }
@@ -45,7 +45,7 @@ impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
 
     pub(super) fn forget_expired(&mut self, now: Instant) {
         while let Some(&(until, key)) = self.expiries.first() {
-            // The first to go say the least: failures and made-up tokens are kept for seconds only.
+            // The entries that expire first matter least: failures and made-up tokens are kept for seconds only.
             if now < until && self.expiries.len() <= self.capacity {
                 break;
             }
@@ -53,7 +53,7 @@ impl<K: Copy + Eq + Ord + Hash, V> Expiring<K, V> {
         }
     }
 
-    /// Of the table, and of the queue beside it.
+    /// Returns the number of entries, and the number of expiry times.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {
         (self.entries.len(), self.expiries.len())

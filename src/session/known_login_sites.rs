@@ -1,7 +1,9 @@
-//! The places from which users have logged in: there they have their own place in the queue, whatever strangers do elsewhere.
+//! The sites from which users have logged in. At a known site a user has a place of its own in the queue of logins.
+//! Strangers at other sites cannot take it.
 //!
-//! Only a login that succeeded is remembered, for a while, and for each user name from a few sites. So nobody gets a place
-//! without the password, and whoever has one account takes one entry, from however many addresses. In memory: a restart forgets.
+//! Only a successful login is remembered, for a limited time. Each user name has a few sites. So nobody gets a place
+//! without the password. The owner of one account takes one entry, from any number of addresses. The table is in
+//! memory: a restart forgets it.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -13,19 +15,19 @@ use tokio::time::Instant;
 use crate::session::expiring_table::Expiring;
 use crate::session::login_name::LoginName;
 
-/// User names that are remembered; those who have been away for longest are forgotten first.
+/// The largest number of user names. The names whose last login is the longest ago are forgotten first.
 const MAX_NAMES: usize = 65_536;
 
-/// Sites of one user name.
+/// The largest number of sites of one user name.
 const MAX_SITES: usize = 8;
 
-/// The time for which a site is remembered since the last login from there.
+/// The time for which a site is remembered after the last login from it.
 const IS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-/// A user name at a provider, without the name itself.
+/// A digest of a user name and its provider.
 type Digest = [u8; 16];
 
-/// Sites, and when each was last logged in from; the latest is the last.
+/// Sites, each with the time of its last login. The site of the latest login is the last one.
 type Sites = Vec<(IpAddr, Instant)>;
 
 /// The table.
@@ -39,7 +41,7 @@ impl Default for KnownLoginSites {
 }
 
 impl KnownLoginSites {
-    /// Says that this user name has logged in from this site lately.
+    /// Tells whether this user name is remembered to have logged in from this site.
     pub(crate) fn knows(&self, name: &LoginName) -> bool {
         let Some(site) = name.site() else { return false };
         self.with(|table, now| {
@@ -48,7 +50,7 @@ impl KnownLoginSites {
         })
     }
 
-    /// Remembers that it has logged in from there now.
+    /// Remembers that this user name has logged in from this site now.
     pub(crate) fn remember(&self, name: &LoginName) {
         let Some(site) = name.site() else { return };
         let key = digest(name);

@@ -1,8 +1,8 @@
-//! Which cookies go out with an answer that comes late.
+//! Decides which cookies go out with an answer that comes late.
 //!
 //! A browser keeps the cookies of the last answer, and answers may come in another order than requests. So the decision
 //! about cookies is made when the head of an answer goes out. Otherwise cookies that are no longer the newest of their
-//! session would replace newer ones, and a late "clear both" would take away the cookies of a login that came in the
+//! session would replace newer ones, and a late "clear both" would remove the cookies of a login that came in the
 //! meantime. An answer without its cookies does no harm: a browser that lacks the newest cookies gets them with its
 //! next request.
 
@@ -30,11 +30,11 @@ impl Sessions {
         };
         self.cookie_changes.with(|changes, now| {
             let is_timely = match cookies.change {
-                // Whoever logs in is answered with that login.
+                // The answer to a login always sets the cookies of that login.
                 Change::Begin(_) => true,
                 Change::Renew { jwt, .. } => {
-                    // A refresh token alone is for the JWT that the request brought. It would not belong to another one, be it of a
-                    // refresh, or of a login at once with the one that these cookies are of.
+                    // A refresh token without a JWT belongs to the JWT that the request brought. It does not fit any
+                    // other JWT: not the JWT of another refresh, and not the JWT of another login at the same time.
                     let sent_after = asker.sent_after();
                     let fits = jwt.is_some()
                         || !changes.has_changed(before.state, sent_after)

@@ -1,4 +1,4 @@
-//! Login: the password grant, and what its answer means for the browser.
+//! Login: the password grant, and the answer to the browser.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -30,7 +30,8 @@ use crate::telemetry::traces;
 impl Sessions {
     /// Logs a user in. The problem tells the browser what went wrong. The log says more.
     ///
-    /// `client` is the browser's address: failed logins are counted by it, and those that wait take turns by it.
+    /// `client` is the browser's address. Failed logins are counted by address, and waiting logins take turns by
+    /// address.
     pub async fn login(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -47,7 +48,7 @@ impl Sessions {
         };
         self.known_login_sites.remember(&name);
         self.memory.saw(relying_party.rules.token.provider, &identity, self.clock.now());
-        // A login that waited for its answer while its subject was revoked counts as one after that.
+        // If the subject was revoked while this login waited for its answer, the login counts as a later one.
         self.shared.admit(identity.marks(), identity.issued_at(), self.clock.now()).await;
         if let Some(refresh_token) = &tokens.refresh_token {
             let started_at = identity.session_start(self.clock.now());
@@ -62,14 +63,14 @@ impl Sessions {
         }))
     }
 
-    /// Waits until the login may go out: until it has its turn, and a place in the count of failed logins. A login that
-    /// waits for a place holds no turn.
+    /// Waits until the login has its turn, and a place in the count of failed logins. A login that waits for a place
+    /// holds no turn.
     async fn turn(
         &self,
         relying_party: &RelyingParty,
         name: &LoginName,
     ) -> Result<(Turn, Box<dyn LoginReservation>), Problem> {
-        // Twice: one's own turn, and the one before.
+        // Twice the timeout: once for the turn before, and once for the login's own turn.
         let deadline = Instant::now() + relying_party.request_timeout * 2;
         let is_known = self.known_login_sites.knows(name);
         loop {
@@ -94,8 +95,8 @@ impl Sessions {
     }
 }
 
-/// Asks the provider, in a task of its own. The answer counts, and the login keeps its turn until the answer comes,
-/// even if the client leaves before. In that case nobody can receive the session, and it ends.
+/// Asks the provider, in a task of its own. If the client leaves before the answer, the answer still counts, and the
+/// login keeps its turn until then. Nobody can receive the new session in that case, so it is ended.
 async fn call(
     relying_party: &Arc<RelyingParty>,
     credentials: Credentials,
@@ -108,7 +109,7 @@ async fn call(
         match &granted {
             Ok(_) => reservation.succeeded(),
             Err(LoginError::InvalidCredentials(_)) => reservation.failed(),
-            // Nothing is known of the password, or it was right.
+            // Nothing is known about the password, or it was right.
             Err(_) => drop(reservation),
         }
         drop(turn);
@@ -120,7 +121,7 @@ async fn call(
     granted.await.unwrap_or_else(|_| Err(LoginError::Unavailable("the call has failed".into(), None)))
 }
 
-/// The answer if the provider gave a JWT that cannot be used.
+/// Returns the answer if the provider gave a JWT that cannot be used.
 fn unusable(relying_party: &RelyingParty, error: &TokenError, token: &AccessToken) -> Problem {
     let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
     if let TokenError::UnusableClaim(..) = error {
@@ -153,7 +154,7 @@ fn too_many_waiting(relying_party: &RelyingParty) -> Problem {
         .because(reason)
 }
 
-/// The answer if the provider cannot be used.
+/// Returns the answer if the provider cannot be used.
 pub(crate) fn unavailable() -> Problem {
     Problem::new(
         Code::IdentityProviderUnavailable,
@@ -167,7 +168,7 @@ fn too_many_calls(relying_party: &RelyingParty) -> Problem {
     unavailable().because(ReasonCode::TooManyCalls)
 }
 
-/// The answer if the provider wants another step, at a login or a refresh.
+/// Returns the answer if the provider requires another step, at a login or a refresh.
 pub(crate) fn step(kind: ChallengeKind) -> Problem {
     let (code, detail) = match kind {
         ChallengeKind::TwoFactor => (Code::TwoFactorRequired, "A second factor is needed."),

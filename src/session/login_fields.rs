@@ -1,8 +1,8 @@
-//! User name and password among the fields of a login's body, and the answer if they are not there.
+//! Finds the user name and the password among the fields of a login's body. Words the answer if they are missing.
 //!
-//! Other fields of a body do not matter, and may come more than once, because nothing of them goes on. The answer tells
-//! their names to the sender, if they look like names. No name is logged, because it may be a piece of a password that
-//! was not encoded.
+//! Other fields of a body do not matter, and may come more than once, because they are not used. The answer lists
+//! their names, if they look like names. No name is logged, because it may be a piece of a password that was not
+//! encoded.
 
 use std::fmt::Write as _;
 
@@ -13,38 +13,38 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config;
 
-/// The largest number of names that are told, and their largest length.
+/// The largest number of names that the answer lists, and their largest length.
 const MAX_NAMES: usize = 12;
 const MAX_NAME_LENGTH: usize = 40;
 
 /// The largest size of a user name or password, in bytes.
 const MAX_FIELD_LENGTH: usize = 4 * 1024;
 
-/// The value of a field, or what is wrong with it.
+/// The value of a field, or its flaw.
 pub(super) type Value = Result<Zeroizing<String>, Flaw>;
 
 /// The reason why a body has no usable user name and password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It is no JSON object.
+    /// The body is not a JSON object.
     Json,
-    /// It is no form.
+    /// The body is not a form.
     Form,
-    /// It is a form whose only field is a JSON object.
+    /// The body was sent as a form, but looks like a JSON object.
     JsonAsForm,
-    /// It is no `multipart/form-data`.
+    /// The body is not `multipart/form-data`.
     Multipart,
-    /// One of the two comes twice.
+    /// The user name or the password comes twice.
     Twice,
-    /// One of the two is missing or empty.
+    /// The user name or the password is missing or empty.
     Missing,
-    /// One of the two is no string.
+    /// The user name or the password is not a string.
     NoText,
-    /// One of the two is a file.
+    /// The user name or the password is a file.
     File,
-    /// One of the two is not plain text.
+    /// The user name or the password is not plain text.
     Encoded,
-    /// One of the two is too long, or has a NUL.
+    /// The user name or the password is too long, or has a NUL.
     Unacceptable,
 }
 
@@ -70,11 +70,11 @@ pub(super) struct Fields<'a> {
     login: &'a config::Login,
     username: Option<Value>,
     password: Option<Value>,
-    /// The names of the fields that came, as far as they are told.
+    /// The names of the received fields that the answer lists.
     names: Vec<String>,
     others: usize,
     is_twice: bool,
-    /// The flaw of a body that does not have the two.
+    /// The flaw of a body without user name or password.
     pub(super) without_these: Flaw,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// User name and password.
+    /// Returns the user name and the password.
     pub(super) fn finish(mut self) -> Result<(Zeroizing<String>, Zeroizing<String>), Problem> {
         if self.is_twice {
             return Err(self.refuse(Flaw::Twice));

@@ -1,14 +1,15 @@
-//! The user name of a login and the place that it comes from, as far as both can be told before the provider is asked.
+//! The user name of a login, and the site that the login comes from. Both are known before the provider is asked.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Issuer and normalised user name.
+/// The issuer and the normalised user name.
 pub(crate) type Key = (String, String);
 
-/// The place that a login comes from: one address, or of IPv6 its /64, which is one subscriber at least (RFC 6177). `None`: not known.
+/// The site that a login comes from: an IPv4 address, or the /64 prefix of an IPv6 address. A subscriber has at least
+/// one /64 prefix (RFC 6177). `None` if the address is not known.
 pub(crate) type Site = Option<IpAddr>;
 
-/// A user name at a provider, and the site that it is tried from.
+/// A user name at a provider, and the site from which somebody tries to log in with it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct LoginName {
     key: Key,
@@ -16,23 +17,23 @@ pub(crate) struct LoginName {
 }
 
 impl LoginName {
-    /// Providers take user names in any case and with blanks around them.
+    /// Normalises the user name, because providers accept user names in any case and with blanks around them.
     pub(crate) fn new(issuer: &str, username: &str, client: Option<IpAddr>) -> Self {
         Self { key: (issuer.to_owned(), username.trim().to_lowercase()), site: client.map(site) }
     }
 
-    /// Returns issuer and user name.
+    /// Returns the issuer and the user name.
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Returns the place that it comes from.
+    /// Returns the site that the login comes from.
     pub(crate) fn site(&self) -> Site {
         self.site
     }
 }
 
-/// Returns the place of an address.
+/// Returns the site of an address.
 pub(super) fn site(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -1,15 +1,17 @@
 //! The queue of logins at one provider.
 //!
-//! Logins of one user name go out one after the other: a provider with brute-force protection answers "wrong password" to all
-//! but one of several right logins at the same time (Keycloak). And there is a bound for all of them at once. Both are places
-//! that strangers could hold, so nobody waits in one line:
+//! Logins of one user name go out one after the other. The reason is brute-force protection: if several correct logins
+//! of one user arrive at the same time, Keycloak answers "wrong password" to all except one. The number of calls to the
+//! provider at the same time is bounded as well. Strangers could occupy a user name or all calls, so logins do not wait
+//! in a single line:
 //!
-//! - A name from a site where it has logged in before (`known_login_sites`) goes first, and is always admitted.
-//! - Strangers take turns by site. Where too many wait for one name, one of them, chosen at random, makes room for who comes:
-//!   no place is held by having come first.
-//! - Of all calls at once one site has no more than half, and every fourth goes to a stranger if one waits.
+//! - A login from a known site (`known_login_sites`), where the user name has logged in before, goes first and is
+//!   always admitted.
+//! - All other logins count as strangers. They take turns by site. If strangers from too many sites wait for one name,
+//!   the logins of a random site make room for the new login. So strangers cannot keep a place by coming first.
+//! - One site has at most half of all calls at the same time. Every fourth call goes to a stranger if one waits.
 //!
-//! A name and a call are given together: who waits for one of them holds nothing.
+//! A login gets its user name and its call together. A login that waits for one of them does not hold the other.
 
 mod round_robin;
 mod scheduler;
@@ -26,14 +28,14 @@ use scheduler::{Bounds, Scheduler};
 #[derive(Debug)]
 pub(crate) struct LoginQueue(Arc<Mutex<Scheduler>>);
 
-/// A login that waits for its turn; leaves when dropped.
+/// A login that waits for its turn. It leaves the queue when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     ticket: Ticket,
     granted: oneshot::Receiver<()>,
 }
 
-/// Lasts until it is dropped.
+/// The turn of a login. It lasts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _ticket: Ticket,
@@ -56,8 +58,8 @@ impl LoginQueue {
         Self(Arc::new(Mutex::new(Scheduler::new(bounds))))
     }
 
-    /// Waits from now on; `None`: too many of this name and site wait already. `max_waiting`: of them, besides one whose turn
-    /// it is.
+    /// Puts a login into the queue. Besides the login whose turn it is, `max_waiting` logins of one name and site may
+    /// wait. Returns `None` if there are too many, and no waiting login can make room.
     pub(crate) fn enter(&self, name: &LoginName, is_known: bool, max_waiting: usize) -> Option<Waiting> {
         let (sender, granted) = oneshot::channel();
         let id = lock(&self.0).enter(name, is_known, max_waiting, sender)?;
@@ -66,7 +68,7 @@ impl LoginQueue {
 }
 
 impl Waiting {
-    /// The turn, once it has come; `None`: this one had to make room for another.
+    /// Waits for the turn, and returns it. Returns `None` if this login had to make room for another one.
     pub(crate) async fn turn(self) -> Option<Turn> {
         let Self { ticket, granted } = self;
         granted.await.ok().map(|()| Turn { _ticket: ticket })
@@ -79,7 +81,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Never held across an await, and nothing in there waits.
+/// Locks the scheduler. The lock is never held across an await, and the scheduler itself never waits.
 fn lock(state: &Mutex<Scheduler>) -> std::sync::MutexGuard<'_, Scheduler> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }

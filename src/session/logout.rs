@@ -1,4 +1,4 @@
-//! The end of a session: its tokens are refused here from now on, and its refresh token is revoked at the provider.
+//! Ends a session. From then on its tokens are refused here, and its refresh token is revoked at the provider.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,18 @@ use crate::session::sessions::Sessions;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::traces;
 
-/// Seconds to pause before each further attempt to revoke. As long as that is tried, the session stays ended here.
+/// The pauses before each further attempt to revoke, in seconds. The session stays ended here during all attempts.
 const PAUSES: [u64; 6] = [1, 5, 25, 60, 120, 300];
 
-/// Successors of a refresh token that are followed: the newest one is known at once, unless it is being replaced.
+/// The largest number of steps from a refresh token to its newest successor. One step is enough, unless a refresh
+/// replaces the newest one meanwhile.
 const MAX_FOLLOWED: usize = 8;
 
 impl Sessions {
-    /// Ends a session at its user's wish. Returns once the provider has been asked once, or a request has waited long
-    /// enough; further attempts are made in the background.
+    /// Ends a session because its user logs out. Returns after the first attempt to revoke at the provider, or after
+    /// the request timeout. Further attempts are made in the background.
     ///
-    /// `identity`: whose JWT was presented, if it is genuine, expired or not.
+    /// `identity` is the identity of the presented JWT, if the JWT is genuine. The JWT may have expired.
     pub async fn logout(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -58,7 +59,8 @@ impl Sessions {
         let _ = timeout(relying_party.request_timeout, first_attempt).await;
     }
 
-    /// The same without waiting: somebody, whose identity is `new`, logs in with this browser.
+    /// Ends the old session of a browser because somebody logs in with it. `new` is the identity of the new login. Does
+    /// not wait for the provider.
     pub async fn replace(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -84,7 +86,8 @@ impl Sessions {
         }
     }
 
-    /// Ends a session that was revoked or has outlived itself. The first request that finds out also tells the provider.
+    /// Ends a session that was revoked or has exceeded its lifetime. The first request that ends it also revokes it at
+    /// the provider.
     pub async fn expire(&self, relying_party: &Arc<RelyingParty>, grant: &Grant, reason: ReasonCode) {
         if let (newest, true) = self.end(relying_party, grant, EndedBy::Revocation, None).await {
             audit::record(Event::SessionEnded, reason, relying_party, None);
@@ -92,7 +95,8 @@ impl Sessions {
         }
     }
 
-    /// Ends a session one of whose refresh tokens was used again after it had been replaced, with all that it gave.
+    /// Ends a session because one of its refresh tokens was used again after it had been replaced. All tokens of the
+    /// session end as well.
     pub(super) async fn end_reused(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -112,8 +116,9 @@ impl Sessions {
         spawn_revocation(relying_party, newest);
     }
 
-    /// Marks the token and its successors as ended, and revokes their JWTs. The last of them is the one that the provider
-    /// knows. `true`: it had not been ended before. `spared`: a JWT that goes on.
+    /// Marks the refresh token and its successors as ended, and revokes their JWTs. Does not revoke the JWT in
+    /// `spared`. Returns the last successor, which the provider knows. Also returns `true` if the session had not been
+    /// ended before.
     async fn end(
         &self,
         relying_party: &RelyingParty,
@@ -142,21 +147,23 @@ impl Sessions {
     }
 }
 
-/// A provider may take two logins for one session, or give both the same JWT within one second.
+/// Tells whether a JWT belongs to the login in `spared`. A provider may treat two logins as one session, or give both
+/// the same JWT within one second.
 fn is_spared(spared: Option<&TokenMarks>, marks: &TokenMarks) -> bool {
     spared.is_some_and(|spared| {
         spared.token == marks.token || (spared.session.is_some() && spared.session == marks.session)
     })
 }
 
-/// Revokes in a task of its own.
+/// Revokes a refresh token in a task of its own.
 pub(super) fn spawn_revocation(relying_party: &Arc<RelyingParty>, refresh_token: RefreshToken) {
     let work = revoke(Arc::clone(relying_party), refresh_token, None, false);
     tokio::spawn(traces::under(traces::parent(), work));
 }
 
-/// Revokes, and tries again where the provider is unavailable. `asked` is told after the first attempt. `is_strangers`: anyone
-/// may have made it up; those never take the places of sessions.
+/// Revokes a refresh token, and tries again if the provider is unavailable. `asked` gets a message after the first
+/// attempt. `is_strangers` says that anyone may have made up the refresh token. Such revocations never take the places
+/// of sessions.
 async fn revoke(
     relying_party: Arc<RelyingParty>,
     refresh_token: RefreshToken,
@@ -171,7 +178,8 @@ async fn revoke(
         warn!(provider, client, "revocation impossible: too many are waiting");
         return;
     };
-    // Made-up tokens may fill the places for further attempts; they never take the first attempt from a genuine one.
+    // Made-up tokens may fill the places for further attempts. They never prevent the first attempt for a genuine
+    // token.
     let mut place = None;
     loop {
         let result = {
@@ -198,7 +206,7 @@ async fn revoke(
     }
 }
 
-/// Takes a place, if there is one, among the revocations that wait for another attempt.
+/// Takes a place among the revocations that wait for another attempt. Returns `false` if no place is free.
 fn has_place<'a>(relying_party: &'a RelyingParty, place: &mut Option<SemaphorePermit<'a>>) -> bool {
     if place.is_none() {
         *place = relying_party.calls.waiting_revocations.try_acquire().ok();

@@ -1,4 +1,4 @@
-//! Session cookies that a request brought, and those that an answer has for its browser.
+//! The session cookies that a request brought, and the session cookies that its answer sets.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use crate::syntax::redacted::Redacted;
 /// The longest time for which a request may have been on its way before it came in.
 const MAX_LATENESS: Duration = Duration::from_secs(60);
 
-/// The session cookies that a request brought, without the cookies themselves.
+/// Identifies the session cookies that a request brought. It does not contain the cookies themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Brought {
-    /// All of them.
+    /// The digest of all of them.
     pub(super) state: CookieState,
     /// Their refresh token, if it can be read.
     pub(super) key: Option<SessionKey>,
 }
 
 impl Brought {
-    /// The tokens of a client. A JWT that is not there is empty.
+    /// Identifies cookies by the tokens in them. `number` is that of the client. `access_token` is empty if there is no JWT.
     pub(crate) fn tokens(number: ClientNumber, access_token: &str, key: Option<SessionKey>) -> Self {
         let key_bytes = key.as_ref().map_or(&[][..], SessionKey::bytes);
         let state = CookieState::of(b"tokens", number, [access_token.as_bytes(), key_bytes].into_iter());
         Self { state, key }
     }
 
-    /// Cookies that hold no tokens which can be read.
+    /// Identifies cookies without readable tokens by their values.
     pub(crate) fn cookies<'a>(number: ClientNumber, values: impl Iterator<Item = &'a [u8]>) -> Self {
         Self { state: CookieState::of(b"cookies", number, values), key: None }
     }
@@ -60,7 +60,7 @@ impl CookieState {
 /// The effect of an answer on the session cookies of its browser.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
-    /// A login. From now on, these are the cookies.
+    /// A login. These cookies replace the old ones.
     Begin(Brought),
     /// The session goes on with other tokens.
     Renew {
@@ -91,12 +91,12 @@ pub(crate) struct Asker {
     pub(crate) client_number: ClientNumber,
     /// The browser's address, if it is known.
     pub(crate) client: Option<IpAddr>,
-    /// When the request came in.
+    /// The time at which the request came in.
     pub(crate) began: Instant,
 }
 
 impl Asker {
-    /// Returns a time after which the browser has sent the request.
+    /// Returns the earliest time at which the browser may have sent the request.
     pub(super) fn sent_after(&self) -> Instant {
         self.began.checked_sub(MAX_LATENESS).unwrap_or(self.began)
     }

@@ -1,4 +1,5 @@
-//! The session of an open WebSocket or event stream, which outlives its request: the stream asks whether it still lives.
+//! The session of an open WebSocket or event stream. The stream outlives its request, so it keeps asking whether its
+//! session has ended.
 
 use std::sync::Arc;
 
@@ -10,25 +11,25 @@ use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
 use crate::session::sessions::Sessions;
 
-/// A session as a stream began with it.
+/// The session that a stream began with.
 #[derive(Debug)]
 pub(crate) struct StreamSession {
     /// Its app, as its provider's client.
     pub(crate) relying_party: Arc<RelyingParty>,
-    /// Whose it is.
+    /// The identity of its user.
     pub(crate) identity: Arc<Identity>,
-    /// Its refresh token, by which a later JWT is found.
+    /// The key of its refresh token. A later JWT of the session is found by it.
     pub(crate) key: Option<SessionKey>,
-    /// Its own id, where cookies are sealed.
+    /// Its id, if cookies are sealed.
     pub(crate) id: Option<[u8; 16]>,
-    /// Its ends.
+    /// The times at which it ends.
     pub(crate) lifetime: Lifetime,
 }
 
 impl Sessions {
-    /// Says that a request of the session would still get through: it was not revoked, has not outlived itself, and its
-    /// JWT, or one that it was refreshed to meanwhile, is good. A stream cannot bring new cookies to the browser, so
-    /// nothing is refreshed for it.
+    /// Tells whether a request of the session would still be accepted. The session must not have been revoked, and must
+    /// not have exceeded its lifetime. Its JWT must be valid, or a JWT from a later refresh. A stream cannot bring new
+    /// cookies to the browser, so nothing is refreshed for it.
     pub(crate) fn lives(&self, session: &StreamSession) -> bool {
         let StreamSession { relying_party, identity, key, id, lifetime } = session;
         let now = self.clock.now();
@@ -47,7 +48,7 @@ impl Sessions {
             return false;
         }
         let is_good = of_jwt.is_none() && is_unexpired(identity.expires_at());
-        // The refresh token beside a stolen JWT may be of the thief's own session.
+        // The refresh token beside a stolen JWT may belong to the thief's own session.
         let is_successor = |(marks, expires_at): &Jwt| {
             marks.is_same_session(identity.marks())
                 && is_unexpired(*expires_at)

@@ -1,4 +1,4 @@
-//! The outcome of a refresh, for all who wait for it, and the tokens in it.
+//! The outcome of a refresh, and the tokens in it. All requests that wait for the refresh get the same outcome.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::identity_provider::ChallengeKind;
 pub struct Tokens {
     /// The JWT.
     pub access_token: AccessToken,
-    /// A refresh token, if the provider gave one: with a refresh, absent means that the old one stays.
+    /// The refresh token, if the provider gave one. At a refresh, `None` means that the old one stays in use.
     pub refresh_token: Option<RefreshToken>,
     /// The identity that they belong to.
     pub identity: Arc<Identity>,
@@ -20,33 +20,35 @@ pub struct Tokens {
     pub rules: u64,
 }
 
-/// Tokens that the provider gave at a refresh, whose JWT could not be verified then.
+/// Tokens that the provider gave at a refresh. Their JWT could not be verified then.
 #[derive(Debug)]
 pub struct UnverifiedTokens {
     pub(super) access_token: AccessToken,
-    /// The provider's new refresh token, if it rotated the old one: without it the session would be lost.
+    /// The provider's new refresh token, if it rotated the old one. Without it the session would be lost.
     pub refresh_token: Option<RefreshToken>,
-    /// This process has tried to verify the JWT, and failed. It has not tried yet if another replica got the tokens.
+    /// This process has tried to verify the JWT, and failed. `false` means that another replica received the tokens,
+    /// and that this process has not tried yet.
     pub(super) is_refused: bool,
 }
 
-/// The outcome of a refresh, the same for all who waited for it.
+/// The outcome of a refresh. All requests that waited for it get the same outcome.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// There is a new JWT.
     Renewed(Arc<Tokens>),
-    /// There is a new JWT that cannot be verified now: no identity, but the session is kept.
+    /// There is a new JWT, but it cannot be verified now. There is no identity. The session is kept.
     Unverified(Arc<UnverifiedTokens>),
     /// The provider said that this grant is dead, or the session had been ended before.
     Dead,
-    /// The session was ended here while it was being refreshed, or another login in the same browser took its place: the
-    /// browser has been told elsewhere.
+    /// The session was ended here while it was being refreshed, or another login in the same browser replaced it. The
+    /// browser learns this from another answer.
     Ended,
-    /// The session is kept, but the provider wants another step of its user before it gives a new JWT.
+    /// The session is kept, but the provider requires another step of its user before it gives a new JWT.
     ActionRequired(ChallengeKind),
     /// The refresh had no result. The session is kept.
     Unavailable,
-    /// The same, and the provider wants no further calls for this number of seconds.
+    /// The refresh had no result, and the provider wants no further calls for this number of seconds. The session is
+    /// kept.
     Postponed(u64),
 }
 
@@ -55,7 +57,7 @@ pub enum Outcome {
 pub struct Refreshed {
     /// The outcome.
     pub outcome: Outcome,
-    /// The refresh token to go on with: the newest that is known, or the one that the request brought.
+    /// The refresh token to use next: the newest one that is known, or the one that the request brought.
     pub refresh_token: RefreshToken,
 }
 
@@ -108,7 +110,7 @@ impl Outcome {
     }
 }
 
-/// Returns the name of a JWT among the outcomes of refreshes.
+/// Returns the mark that identifies a JWT among the outcomes of refreshes.
 pub(super) fn jwt_mark(access_token: &AccessToken) -> Mark {
     Mark::token_of_any_provider(access_token)
 }

@@ -13,11 +13,11 @@ pub(crate) struct ProviderCalls {
     pub(super) refreshes: Semaphore,
     /// Refreshes with a refresh token that anyone may have made up.
     pub(super) strangers: Arc<StrangerCalls>,
-    /// Of the others those that this process does not know.
+    /// Refreshes with a genuine JWT, but with a refresh token that this process does not know.
     pub(super) unknown_sessions: Arc<UnknownSessionCalls>,
     pub(super) logins: LoginQueue,
     pub(super) revocations: FirstRevocations,
-    /// Those of refresh tokens that anyone may have made up.
+    /// Revocations of refresh tokens that anyone may have made up.
     pub(super) stranger_revocations: FirstRevocations,
     /// Revocations that wait for another attempt.
     pub(super) waiting_revocations: Semaphore,
@@ -26,9 +26,9 @@ pub(crate) struct ProviderCalls {
 /// Bounds revocations.
 #[derive(Debug)]
 pub(super) struct FirstRevocations {
-    /// At once.
+    /// Revocations at the same time.
     pub(super) calls: Semaphore,
-    /// Those that wait for their first attempt.
+    /// Revocations that wait for their first attempt.
     pub(super) queued: Semaphore,
 }
 

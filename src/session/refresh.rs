@@ -1,4 +1,4 @@
-//! Refresh: one call to the provider for any number of requests, and one outcome for all of them.
+//! Refresh: any number of requests share one call to the provider, and get one outcome.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,17 +25,17 @@ use crate::telemetry::traces;
 /// The number of refreshes that a request follows from an old refresh token to the newest one.
 const MAX_HOPS: usize = 8;
 
-/// The time for which a request waits for a new JWT while there is one that can still be used. The call goes on, and a later request
-/// gets its outcome.
+/// The time for which a request waits for a new JWT if it has another JWT that can still be used. The call to the
+/// provider goes on, and a later request gets its outcome.
 const EARLY_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Sessions {
     /// Gets a new JWT for a session. `previous` is the old JWT, if it is genuine. It says whose session it is. `client`
     /// is the browser's address.
     ///
-    /// Many requests may bring the same token. One of them calls the provider. The call runs to its end even if nobody
-    /// waits any more, since otherwise a rotated token would be lost. Requests that still bring the old token get the
-    /// same outcome, until a request has brought the new token and the replay window is over.
+    /// Many requests may bring the same token. One of them calls the provider. The call runs to its end even if no
+    /// request waits any more. Otherwise a rotated token would be lost. Requests that still bring the old token get the
+    /// same outcome until a request has brought the new token and the replay window is over.
     pub async fn refresh(
         &self,
         relying_party: &Arc<RelyingParty>,
@@ -62,7 +62,7 @@ impl Sessions {
         if outcome.says_nothing()
             && let Some(tokens) = self.newer_tokens(presented, previous)
         {
-            // What others were given is as good for this request.
+            // Tokens that other requests received are as good for this request.
             outcome = Outcome::Renewed(tokens);
         }
         if let Some(next) = outcome.refresh_token().flatten() {
@@ -74,7 +74,7 @@ impl Sessions {
             Ok(previous) => previous,
             Err(outcome) => return Refreshed { outcome, refresh_token: grant.refresh_token.clone() },
         };
-        // What was revoked while this request waited, or since the outcome was recorded.
+        // A revocation may have come while this request waited, or since the outcome was recorded.
         match self.revocation(relying_party, grant, previous, &tokens.identity) {
             None => Refreshed { outcome, refresh_token: newest },
             Some(Revocation::Token) => {
@@ -138,8 +138,8 @@ impl Sessions {
         Some(Outcome::of_end(*by))
     }
 
-    /// Follows a refresh token to its newest successor, and returns the outcome of that one. `token` is then the
-    /// successor.
+    /// Follows a refresh token to its newest successor, and returns the outcome of the successor's refresh. Stores the
+    /// successor in `token`.
     async fn follow(&self, request: &Request<'_>, token: &mut RefreshToken) -> Outcome {
         let Request { relying_party, grant, previous, .. } = *request;
         let mut has_tried_to_verify = false;
@@ -153,7 +153,7 @@ impl Sessions {
                     let outcome = wait(&mut waiter).await;
                     drop(span);
                     match outcome {
-                        // Another replica was given them: they are known now, and not verified here yet.
+                        // Another replica received these tokens. They are known here now, but not verified yet.
                         Outcome::Unverified(tokens) if !tokens.is_refused => {}
                         outcome => return outcome,
                     }
@@ -171,7 +171,7 @@ impl Sessions {
                     return outcome;
                 }
                 Claim::Replaced(newest) => *token = newest,
-                // It may have been on its way for long. Its JWT is still valid, so it needs no new one.
+                // The request may have been on its way for long. Its JWT is still valid, so it needs no new one.
                 Claim::Reused(_) if request.is_early() => return Outcome::Unavailable,
                 Claim::Reused(newest) => {
                     self.end_reused(relying_party, grant, &newest, previous).await;
@@ -184,7 +184,7 @@ impl Sessions {
         Outcome::Unavailable
     }
 
-    /// Claims a refresh. Known tokens that are of no use count as unknown.
+    /// Claims a refresh. Known tokens that are useless count as unknown.
     async fn claim(&self, request: &Request<'_>, token: &RefreshToken, has_tried_to_verify: bool) -> Claim {
         let key = Self::key(request.relying_party, token);
         let is_presented = *token == request.grant.refresh_token;
@@ -196,12 +196,12 @@ impl Sessions {
                 Claim::Known(Outcome::Unverified(tokens)) if has_tried_to_verify => &tokens.access_token,
                 _ => return claim,
             };
-            // Each time they are others, or there are none.
+            // The next claim returns other tokens, or none.
             asked.useless = Some(jwt_mark(useless));
         }
     }
 
-    /// Verifies tokens again: the provider's keys may be known by now.
+    /// Verifies tokens again, because the provider's keys may be known by now.
     async fn verify_again(
         &self,
         relying_party: &RelyingParty,
@@ -226,14 +226,14 @@ impl Sessions {
         SessionKey::new(relying_party.rules.client_number, refresh_token)
     }
 
-    /// Notes that a request has brought a JWT that is valid.
+    /// Records that a request has brought a valid JWT.
     pub(crate) fn note_use(&self, identity: &Identity) {
         if identity.is_first_use() {
             self.replay_window.brought_jwt(identity.marks().token);
         }
     }
 
-    /// Notes that new tokens cannot be given to the browser. `newest` is their refresh token.
+    /// Records that the browser cannot receive new tokens. `newest` is their refresh token.
     pub(crate) fn gained_nothing(&self, relying_party: &RelyingParty, newest: &RefreshToken) {
         self.replay_window.gained_nothing(Self::key(relying_party, newest));
     }
@@ -245,7 +245,8 @@ impl Sessions {
             && !matches!(self.revocation_of(identity), Some(Revocation::Token))
     }
 
-    /// Returns the newest tokens of a session for a request that has older ones, if their JWT can be used, though maybe not for long.
+    /// Returns the newest tokens of a session for a request that has older ones, if their JWT can be used now. The JWT
+    /// may be about to expire.
     fn newer_tokens(&self, key: SessionKey, previous: Option<&Previous>) -> Option<Arc<Tokens>> {
         let Outcome::Renewed(tokens) = self.replay_window.newer(key)? else { return None };
         let is_usable = self.clock.now() < tokens.identity.expires_at()
@@ -264,22 +265,22 @@ fn belonging<'a>(request: &Request<'a>, new: &Identity) -> Result<Option<&'a Pre
     }
     let is_over = previous.is_some_and(|previous| previous.over.is_some());
     if is_over {
-        // A JWT that is over ends no other session. It is worth nothing either.
+        // A revoked JWT does not end another session. It does not count either.
         if !relying_party.rules.session.bind_refresh {
             return Ok(None);
         }
         audit::record(Event::RefreshRefused, ReasonCode::NotBound, relying_party, None);
         return Err(Outcome::Dead);
     }
-    // A JWT of somebody else is refused, whoever asked for it first.
+    // The new JWT of another subject is refused, even if another request asked for it first.
     let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
     error!(provider, client, "the provider's JWT was refused at a refresh: another subject or session");
     audit::record(Event::RefreshRefused, ReasonCode::AnotherSubject, relying_party, None);
     Err(Outcome::Unavailable)
 }
 
-/// Tells whether a new JWT belongs to somebody else. It may not belong to another session either, if the old JWT is
-/// over, or if refreshes are bound and cookies are not sealed.
+/// Tells whether a new JWT belongs to another subject. If the old JWT was revoked, or if refreshes are bound and
+/// cookies are not sealed, also tells whether it belongs to another session.
 fn is_of_another(
     relying_party: &RelyingParty,
     grant: &Grant,

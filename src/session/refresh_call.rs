@@ -1,5 +1,5 @@
-//! One call to the provider for a new JWT, in a task of its own: the answer is the session, so the task runs to its end even
-//! if nobody waits any more.
+//! One call to the provider for a new JWT, in a task of its own. The task runs to its end even if no request waits any
+//! more, because the session would be lost with the answer.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -97,16 +97,16 @@ pub(super) async fn wait(waiter: &mut Waiter) -> Outcome {
     let _waiting = Held::new(&METRICS.refresh_waiting);
     match waiter.wait_for(Option::is_some).await {
         Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
-        // The caller has panicked.
+        // The task of the call has panicked.
         Err(_) => Outcome::Unavailable,
     }
 }
 
 /// The group in which a call waits for its turn.
 enum Place {
-    /// Those for sessions.
+    /// The calls for sessions.
     OfSession { _call: Option<refresh_limits::Call<Mark>> },
-    /// Those for strangers.
+    /// The calls for strangers.
     OfStranger { _call: refresh_limits::Call<Option<IpAddr>> },
     /// There is no place for the request now.
     None,
@@ -120,7 +120,7 @@ struct Call {
     memory: Arc<SessionTables>,
     refresh_ahead: u64,
     refresh_token: RefreshToken,
-    /// One provider's refresh API wants it, too.
+    /// The old JWT. One provider's refresh API needs it, too.
     old_jwt: Option<AccessToken>,
     /// A time at which the session existed already, in Unix seconds, if one is known.
     age: Option<u64>,
@@ -144,12 +144,13 @@ impl Call {
         }
         let told = self.shared.publish(claimed, outcome.clone(), self.gain(&outcome)).await;
         if matches!(told, Outcome::Ended) {
-            // Logged out while the call was under way.
+            // The session was ended while the call was under way.
             self.revoke_grant(&outcome);
         }
     }
 
-    /// Returns what a refresh gained. If it gained nothing, the next request would ask in vain as well.
+    /// Returns what a refresh gained. If it gained nothing, the next refreshes rest, because they would gain nothing
+    /// either.
     fn gain(&self, outcome: &Outcome) -> Gain {
         let now = self.clock.now();
         match outcome {
@@ -164,7 +165,8 @@ impl Call {
                 };
                 Gain { lasts: Duration::from_secs(identity.expires_at().saturating_sub(now)), rest }
             }
-            // The next one would be as useless. This one is looked at again, should it be the keys or the clock.
+            // Another JWT would be as useless. This one is verified again later, because the keys or the clock may be
+            // the cause.
             Outcome::Unverified(_) => Gain { rest: Some(Rest::All), ..Gain::default() },
             _ => Gain::default(),
         }

@@ -1,10 +1,14 @@
-//! Refreshes for whom nothing speaks but what anyone may have made up, or little more. They are bounded by who asks, so that
-//! the refreshes of sessions never wait for them.
+//! Bounds for refreshes whose refresh token anyone may have made up. The bounds count by caller, so that the refreshes
+//! of known sessions never wait for them.
 //!
-//! - A refresh token that is not sealed, was not given by this process, and comes without a genuine JWT: a stranger's. These
-//!   have places of their own, and one address has few of them.
-//! - The same beside a genuine JWT, as every session has after a restart: among the sessions, but each subject has few. Whoever
-//!   has, or had, an account has such a JWT.
+//! A refresh token is in doubt if its cookie is not sealed, and if this process does not know it from a login or a
+//! refresh.
+//!
+//! - If it comes without a genuine JWT, the refresh is a stranger's. Strangers have places of their own, and one
+//!   address has few of them.
+//! - If it comes with a genuine JWT, the session is unknown. After a restart every session is unknown. The refresh
+//!   takes a place among the refreshes of sessions, but each subject has few places, because everybody who has or had
+//!   an account can bring a genuine JWT.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::revocations::Mark;
 
-/// The calls under way by caller, and the most that may be.
+/// The number of calls under way by caller, and their bounds: of all callers, and of one caller.
 #[derive(Debug)]
 pub(super) struct FewCalls<Caller> {
     most: usize,
@@ -24,10 +28,10 @@ pub(super) struct FewCalls<Caller> {
 /// Strangers, by address.
 pub(super) type StrangerCalls = FewCalls<Option<IpAddr>>;
 
-/// Sessions that are not known here, by the subject of their JWT.
+/// Unknown sessions, by the subject of their JWT.
 pub(super) type UnknownSessionCalls = FewCalls<Mark>;
 
-/// A place, given up when dropped.
+/// A place. It is given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Call<Caller: Copy + Eq + Hash> {
     calls: Arc<FewCalls<Caller>>,
@@ -47,7 +51,7 @@ impl UnknownSessionCalls {
 }
 
 impl<Caller: Copy + Eq + Hash> FewCalls<Caller> {
-    /// A place, or `None` at once if there is none.
+    /// Takes a place. Returns `None` at once if no place is free.
     pub(super) fn enter(self: &Arc<Self>, caller: Caller) -> Option<Call<Caller>> {
         let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         let of_caller = calls.get(&caller).copied().unwrap_or_default();

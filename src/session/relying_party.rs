@@ -16,7 +16,7 @@ use crate::session::provider_calls::ProviderCalls;
 use crate::telemetry::audit::Audited;
 use crate::telemetry::metrics;
 
-/// The app and the provider of a session: what OAuth calls a client, and OpenID Connect a relying party.
+/// The app and the provider of a session. OAuth calls such an app a client. OpenID Connect calls it a relying party.
 #[derive(Debug)]
 pub struct RelyingParty {
     /// The app's name, for logs and metrics.
@@ -29,7 +29,7 @@ pub struct RelyingParty {
     pub provider: Arc<IdentityProvider>,
     /// The time for which a request waits for the provider.
     pub request_timeout: Duration,
-    /// Calls to the provider at once, over all apps that use it.
+    /// The bounds of calls to the provider. All apps with this provider share them.
     pub(crate) calls: Arc<ProviderCalls>,
 }
 
@@ -68,7 +68,7 @@ impl RelyingParty {
         Ok(Arc::new(identity))
     }
 
-    /// Warns of what the app is not told: it may take the absence for a fact.
+    /// Warns of each fact in the JWT that the app does not receive. The app may misread its absence.
     fn tell_omissions(&self, identity: &Identity) {
         let (app, subject) = (&self.app, identity.subject());
         for omission in identity.omissions() {
@@ -77,7 +77,8 @@ impl RelyingParty {
         }
     }
 
-    /// Warns where the provider's clock is ahead by more than `leeway`, be its JWTs taken or not.
+    /// Warns if the provider's clock is ahead by more than `leeway`. This does not depend on whether the JWT is
+    /// accepted.
     fn compare_clocks(&self, issued_at: Option<u64>, now: u64) {
         let ahead = issued_at.map_or(0, |issued_at| issued_at.saturating_sub(now));
         if ahead > self.rules.token.leeway && self.provider.may_warn_of_clock(now) {

@@ -1,7 +1,8 @@
-//! The replay window: the refreshes under way, the outcomes that are told again to those who still bring the old refresh
-//! token, and the sessions that were ended meanwhile. It is local: see `shared_state.rs` for what replicas share of it.
+//! The replay window. It holds the refreshes under way, their outcomes, and the sessions that were ended. A request
+//! that still brings the old refresh token gets the recorded outcome. The window is local. `shared_state.rs` says what
+//! replicas share of it.
 //!
-//! Nothing here is on the way of a request with a JWT that was seen before.
+//! A request with a JWT that was seen before does not use it.
 
 mod entries;
 
@@ -29,14 +30,14 @@ pub(crate) struct ReplayWindow {
 }
 
 impl ReplayWindow {
-    /// A window of this length.
+    /// Creates a window of this length.
     pub(crate) fn new(length: Duration) -> Self {
         let window = Self { length: AtomicU64::new(0), state: Mutex::default() };
         window.set_length(length);
         window
     }
 
-    /// Sets its length for what comes.
+    /// Sets the length for later requests.
     pub(crate) fn set_length(&self, length: Duration) {
         let milliseconds = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
         self.length.store(milliseconds, Ordering::Relaxed);
@@ -46,8 +47,8 @@ impl ReplayWindow {
         Duration::from_millis(self.length.load(Ordering::Relaxed))
     }
 
-    /// A login has brought the first tokens of a session at `started_at` (Unix seconds). Its refresh token may be the one of a
-    /// session that has ended: some providers have one for each user.
+    /// Records that a login has brought the first tokens of a session at `started_at` (Unix seconds). A session with
+    /// the same refresh token may have ended before, because some providers have one refresh token for each user.
     pub(crate) fn begin(&self, key: SessionKey, jwt: Jwt, started_at: u64) {
         self.with(|state, now| {
             state.ended.remove(key);
@@ -57,7 +58,8 @@ impl ReplayWindow {
         });
     }
 
-    /// A request has brought a refresh token. From now on the replay window of those before it runs.
+    /// Records that a request has brought a refresh token. This starts the replay window of the refresh tokens before
+    /// it.
     pub(crate) fn brought(&self, key: SessionKey) {
         let window = self.length();
         self.with(|state, now| {
@@ -67,7 +69,8 @@ impl ReplayWindow {
         });
     }
 
-    /// A request has brought a JWT: so its client has the refresh token that was given together with it.
+    /// Records that a request has brought a JWT. So its client also has the refresh token that was given together with
+    /// it.
     pub(crate) fn brought_jwt(&self, jwt: Mark) {
         let window = self.length();
         self.with(|state, now| {
@@ -81,11 +84,11 @@ impl ReplayWindow {
     pub(crate) fn claim(&self, key: SessionKey, asked: Asked) -> Claim {
         let window = self.length();
         self.with(|state, now| {
-            // Nobody needs to wait for that, and it holds even if a call under way never ends.
+            // The end of a session is known without waiting, even if a call under way never ends.
             if let Some(end) = state.end_of(key) {
                 return Claim::Known(Outcome::of_end(end));
             }
-            // A sender that is gone without an outcome has panicked: the next one calls again.
+            // If the sender was dropped without an outcome, its task has panicked. Then this request calls again.
             if let Some(waiter) = state.under_way.get(&key).filter(|waiter| waiter.has_changed().is_ok()) {
                 return Claim::Wait(waiter.clone());
             }
@@ -121,13 +124,14 @@ impl ReplayWindow {
         })
     }
 
-    /// Records an outcome and returns what everyone shall be told: if the session was ended meanwhile, that it has ended.
+    /// Records an outcome, and returns the outcome for all requests. If the session was ended meanwhile, that is
+    /// [`Outcome::Ended`].
     pub(crate) fn finish(&self, key: SessionKey, outcome: Outcome, gain: Gain) -> Outcome {
         let window = self.length();
         self.with(|state, now| {
             state.under_way.remove(&key);
             if state.end_of(key).is_some() {
-                // The mark of the end says it from now on.
+                // Later requests find the end of the session itself.
                 return Outcome::Ended;
             }
             match &outcome {
@@ -143,12 +147,12 @@ impl ReplayWindow {
         })
     }
 
-    /// Lets refreshes of this token rest: the JWT that was given together with it is of no use to its browser.
+    /// Lets refreshes of this token rest, because its browser cannot use the JWT that was given together with it.
     pub(crate) fn gained_nothing(&self, key: SessionKey) {
         self.with(|state, now| state.rest(key, Rest::All, now));
     }
 
-    /// Records that the JWT beside this refresh token could not be verified, and now it could.
+    /// Records that the JWT beside this refresh token has now been verified. Before, that was not possible.
     pub(crate) fn verified(&self, key: SessionKey, outcome: &Outcome) {
         self.with(|state, now| {
             if let Some(given) = state.given.get_mut(key)
@@ -162,7 +166,8 @@ impl ReplayWindow {
         });
     }
 
-    /// Returns the newest tokens of a session, as far as they are kept, for who brings an older refresh token that still leads to them.
+    /// Returns the newest tokens of a session, if they are still kept. `key` is an older refresh token whose replay
+    /// window is not over.
     pub(crate) fn newer(&self, key: SessionKey) -> Option<Outcome> {
         let window = self.length();
         self.with(|state, now| {
@@ -171,32 +176,33 @@ impl ReplayWindow {
         })
     }
 
-    /// Returns the first refresh token of a session that is known: it stays the same as long as the session is remembered.
+    /// Returns the first known refresh token of a session. It stays the same as long as the session is remembered.
     pub(crate) fn first(&self, key: SessionKey) -> SessionKey {
         self.with(|state, _| state.families.first(key))
     }
 
-    /// Says that a refresh token, and a JWT beside it, are the newest of their session, and that it was not ended here.
+    /// Tells whether a refresh token, and the JWT beside it, are the newest of their session. `false` if the session
+    /// was ended here.
     pub(crate) fn are_newest(&self, key: SessionKey, jwt: Option<Mark>) -> bool {
         self.with(|state, _| state.end_of(key).is_none() && state.families.are_newest(key, jwt))
     }
 
-    /// Returns the time at which a session began, in Unix seconds, if that was here.
+    /// Returns the time at which a session began, in Unix seconds, if it began in this process.
     pub(crate) fn started_at(&self, key: SessionKey) -> Option<u64> {
         self.with(|state, _| state.families.started_at(key))
     }
 
-    /// Says that the refresh token was given here.
+    /// Tells whether this process knows the refresh token from a login or a refresh.
     pub(crate) fn is_known(&self, key: SessionKey) -> bool {
         self.with(|state, _| state.families.is_known(key))
     }
 
-    /// Says that a session was refreshed to such a JWT, as far as they are remembered.
+    /// Tells whether `is_such` holds for one of the remembered JWTs of a session.
     pub(crate) fn has_jwt(&self, key: SessionKey, is_such: impl Fn(&Jwt) -> bool) -> bool {
         self.with(|state, _| state.families.has_jwt(key, is_such))
     }
 
-    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more.
+    /// Ends the session of a refresh token. From now on the session gets no JWT, not even from a refresh under way.
     pub(crate) fn end(&self, key: SessionKey, by: EndedBy) -> Ended {
         self.with(|state, now| {
             let end = by.or_before(state.end_of(key));
@@ -206,12 +212,13 @@ impl ReplayWindow {
         })
     }
 
-    /// Says that a session was ended here.
+    /// Tells whether a session was ended here.
     pub(crate) fn has_ended(&self, key: SessionKey) -> bool {
         self.with(|state, _| state.end_of(key).is_some())
     }
 
-    /// Never held across an await. A panic of another thread in here leaves nothing half done that matters.
+    /// Runs `act` with the tables locked. The lock is never held across an await. If another thread panics in `act`,
+    /// the tables stay usable.
     fn with<T>(&self, act: impl FnOnce(&mut Entries, Instant) -> T) -> T {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

@@ -1,8 +1,8 @@
-//! The refresh tokens of one session as they followed each other, to recognize one that is used again too late: either
-//! it or its successor is in the wrong hands (RFC 9700 section 4.14.2).
+//! Reuse detection. It remembers the refresh tokens of one session in their order. If a replaced refresh token is used
+//! again after its replay window, somebody has stolen this token or its successor (RFC 9700 section 4.14.2).
 //!
-//! A successor counts as delivered once a request brings it, or the JWT that was given together with it. That an answer
-//! with it was written says little: the client may have left, and a browser may be restored from before that answer.
+//! A successor counts as delivered when a request brings it, or brings the JWT that was given together with it. An
+//! answer with the successor does not count: the client may have left before, and a browser may restore an older state.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,26 +14,29 @@ use crate::access::tokens::RefreshToken;
 use crate::session::expiring_table::Expiring;
 use crate::session::session_key::SessionKey;
 
-/// Refresh tokens whose family is known; the first to be forgotten go first.
+/// The largest number of refresh tokens. The refresh tokens that expire first are removed first.
 const MAX_MEMBERS: usize = 262_144;
 
 /// The time for which a refresh token's family is remembered.
 const IS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// The same of the refresh token that a browser used last, and of the newest one, while nobody has used that: the browser
-/// may be asleep, and would look like a thief to a provider that rotates.
+/// The longer time for the refresh token that a browser used last, and for the newest one, as long as the newest one is
+/// unused. The browser may be asleep. If its refresh token were forgotten, the browser would look like a thief to a
+/// provider that rotates.
 const UNUSED_IS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// JWTs of one family that are remembered: those of early refreshes live on beside their successors.
+/// The largest number of remembered JWTs of one family. After an early refresh the old JWT stays valid beside the new
+/// one.
 const MAX_JWTS: usize = 16;
 
-/// First uses of one family that are remembered one by one. More of them within a replay window count from the last one.
+/// The largest number of remembered first uses of one family. If there are more within a replay window, a forgotten use
+/// is replaced by the next remembered one.
 const MAX_USES: usize = 64;
 
-/// A JWT, by what it can be revoked, and when it expires (Unix seconds).
+/// The marks by which a JWT can be revoked, and its expiry time (Unix seconds).
 pub(crate) type Jwt = (TokenMarks, u64);
 
-/// A refresh token of a family, by its place in the line.
+/// A refresh token of a family. The generation is its place in the order.
 #[derive(Debug, Default, Clone)]
 struct Member {
     generation: u64,
@@ -47,12 +50,13 @@ struct Family {
     newest: Option<Newest>,
     /// The newest JWT.
     newest_jwt: Option<Mark>,
-    /// The latest generation that a request brought.
+    /// The latest refresh token that a request brought.
     last_used: Option<SessionKey>,
-    /// When a request first brought a later generation than those before, the latest last.
+    /// The first uses: a generation, and the time at which a request first brought it. Each is later than the one
+    /// before.
     uses: Vec<(u64, Instant)>,
     jwts: Vec<Jwt>,
-    /// When the session began, if that was here, in Unix seconds.
+    /// The time at which the session began (Unix seconds), if it began in this process.
     started_at: Option<u64>,
 }
 
@@ -65,11 +69,11 @@ struct Newest {
 
 /// The changes by a refresh.
 struct Renewed {
-    /// The JWT was not there before.
+    /// The family did not have this JWT before.
     is_new: bool,
     /// The refresh token that a request brought last.
     last_used: SessionKey,
-    /// No request has brought the refresh token that there is now.
+    /// No request has brought the current refresh token yet.
     is_unused: bool,
 }
 
@@ -80,12 +84,12 @@ pub(crate) struct Successor {
     pub(super) key: SessionKey,
     /// The newest refresh token of the family.
     pub(crate) token: RefreshToken,
-    /// When a request first brought it, or one between; `None`: none ever did.
+    /// The time at which a request first brought this refresh token, or one between the two. `None` if no request has.
     pub(crate) used_at: Option<Instant>,
 }
 
 impl Successor {
-    /// Says that the refresh token at hand leads to it no more: the replay window is over.
+    /// Tells whether the replay window is over, so that the replaced refresh token no longer leads to this one.
     pub(super) fn is_over(&self, replay_window: Duration, now: Instant) -> bool {
         self.used_at.is_some_and(|used_at| now >= used_at + replay_window)
     }
@@ -106,8 +110,8 @@ impl Default for Families {
 }
 
 impl Families {
-    /// Notes that a login has brought a session's first tokens at `started_at` (Unix seconds). What the refresh token has given before is
-    /// remembered: it ends together.
+    /// Records that a login has brought a session's first tokens at `started_at` (Unix seconds). JWTs that the same
+    /// refresh token gave before stay in the family, and end together with it.
     pub(super) fn begin(&mut self, key: SessionKey, jwt: Jwt, started_at: u64, now: Instant) {
         let member = Member::default();
         let jwts = self.jwts(key);
@@ -120,7 +124,7 @@ impl Families {
         self.members.insert(key, member, now + IS_KEPT);
     }
 
-    /// Notes that a refresh token has given a JWT and, if the provider rotates, a new refresh token.
+    /// Records that a refresh token has given a JWT and, if the provider rotates, a new refresh token.
     pub(super) fn renew(
         &mut self,
         key: SessionKey,
@@ -140,7 +144,7 @@ impl Families {
             }
             let is_new = jwt.is_some_and(|jwt| family.remember(jwt));
             family.first.get_or_insert(key);
-            // Only what a request brought is ever the first of a family.
+            // A family always begins with a refresh token that a request brought.
             let last_used = *family.last_used.get_or_insert(key);
             Renewed { is_new, last_used, is_unused: !family.is_used(generation) }
         });
@@ -164,7 +168,7 @@ impl Families {
     }
 
     fn next_member(&self, next: SessionKey, member: &Member) -> Member {
-        // A provider may come back to a token that it gave before.
+        // A provider may give a refresh token again that it gave before.
         let known = self.members.get(next).filter(|known| Arc::ptr_eq(&known.family, &member.family));
         known.cloned().unwrap_or_else(|| {
             let newest = with(member, |family| family.newest.as_ref().map(|newest| newest.generation));
@@ -173,7 +177,8 @@ impl Families {
         })
     }
 
-    /// Notes that a request has brought a refresh token. `true`: no request had brought it, or a later one, before.
+    /// Records that a request has brought a refresh token. Returns `true` if no request had brought it, or a later one,
+    /// before.
     pub(super) fn used(&mut self, key: SessionKey, now: Instant) -> bool {
         let Some(member) = self.members.get(key) else { return false };
         let generation = member.generation;
@@ -190,14 +195,14 @@ impl Families {
         true
     }
 
-    /// Notes that a request has brought a JWT. Returns the refresh token that was given together with it, if this is the first
-    /// time.
+    /// Records that a request has brought a JWT. If this is the first use, returns the refresh token that was given
+    /// together with the JWT.
     pub(super) fn jwt_used(&mut self, jwt: Mark, now: Instant) -> Option<SessionKey> {
         let key = self.unused_jwts.remove(jwt)?;
         self.used(key, now).then_some(key)
     }
 
-    /// Returns the first refresh token of a family that is known.
+    /// Returns the first known refresh token of a family.
     pub(super) fn first(&self, key: SessionKey) -> SessionKey {
         self.members.get(key).and_then(|member| with(member, |family| family.first)).unwrap_or(key)
     }
@@ -207,7 +212,8 @@ impl Families {
         with(self.members.get(key)?, |family| family.newest.as_ref().map(|newest| newest.key))
     }
 
-    /// Says that a refresh token, and a JWT beside it, are the newest of their family, as far as is known.
+    /// Tells whether a refresh token, and the JWT beside it, are the newest of their family. `true` if the family is
+    /// not known.
     pub(super) fn are_newest(&self, key: SessionKey, jwt: Option<Mark>) -> bool {
         let Some(member) = self.members.get(key) else { return true };
         with(member, |family| {
@@ -232,17 +238,17 @@ impl Families {
         self.members.get(key).map(|member| with(member, |family| family.jwts.clone())).unwrap_or_default()
     }
 
-    /// Says that a family was given such a JWT.
+    /// Tells whether `is_such` holds for a JWT of a family.
     pub(super) fn has_jwt(&self, key: SessionKey, is_such: impl Fn(&Jwt) -> bool) -> bool {
         self.members.get(key).is_some_and(|member| with(member, |family| family.jwts.iter().any(is_such)))
     }
 
-    /// Says that a refresh token was given here.
+    /// Tells whether this process knows the refresh token from a login or a refresh.
     pub(super) fn is_known(&self, key: SessionKey) -> bool {
         self.members.get(key).is_some()
     }
 
-    /// Returns the time at which a session began, in Unix seconds, if that was here.
+    /// Returns the time at which a session began, in Unix seconds, if it began in this process.
     pub(super) fn started_at(&self, key: SessionKey) -> Option<u64> {
         with(self.members.get(key)?, |family| family.started_at)
     }
@@ -254,7 +260,7 @@ impl Families {
 }
 
 impl Family {
-    /// `false`: it was given before.
+    /// Remembers a JWT. Returns `false` if the family had it before.
     fn remember(&mut self, jwt: Jwt) -> bool {
         self.newest_jwt = Some(jwt.0.token);
         if self.jwts.contains(&jwt) {
@@ -267,12 +273,12 @@ impl Family {
         true
     }
 
-    /// Says that a request has brought this generation, or a later one.
+    /// Tells whether a request has brought this generation, or a later one.
     fn is_used(&self, generation: u64) -> bool {
         self.uses.last().is_some_and(|(last, _)| generation <= *last)
     }
 
-    /// `false`: this generation, or a later one, was used before.
+    /// Records the use of a generation. Returns `false` if this generation, or a later one, was used before.
     fn note_use(&mut self, generation: u64, now: Instant) -> bool {
         if self.is_used(generation) {
             return false;
@@ -285,7 +291,8 @@ impl Family {
     }
 }
 
-/// Only ever locked inside the replay window's lock, and never across an await.
+/// Runs `act` with the family locked. The lock is only taken inside the replay window's lock, and never held across an
+/// await.
 fn with<T>(member: &Member, act: impl FnOnce(&mut Family) -> T) -> T {
     act(&mut member.family.lock().unwrap_or_else(PoisonError::into_inner))
 }

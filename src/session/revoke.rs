@@ -1,4 +1,4 @@
-//! Revocation: the end of sessions and JWTs by somebody other than the browser.
+//! Revocation: somebody other than the browser ends sessions and JWTs.
 
 use crate::access::assessment::{Grant, Previous};
 use crate::access::identity::Identity;
@@ -9,34 +9,34 @@ use crate::session::reuse_detection::Jwt;
 use crate::session::sessions::Sessions;
 use crate::session::shared_state::values::NewRevocation;
 
-/// A JWT that expired up to this many seconds ago may become valid again, because our clock may have been ahead.
+/// The number of seconds after its expiry for which a JWT may become valid again, because our clock may be set back.
 const MAX_STEP: u64 = 600;
 
 /// The sessions that a revocation ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revoked<'a> {
-    /// The provider's session: claim `sid`.
+    /// One session of the provider, by claim `sid`.
     Session {
         /// Claim `sid`.
         sid: &'a str,
-        /// JWTs issued up to this time are revoked, and so is the session if it is known to have begun by then. `None`
-        /// revokes all of it, regardless of the time.
+        /// JWTs issued up to this time are revoked. The session is revoked as well if it is known to have begun by
+        /// then. `None` revokes the session and all its JWTs, regardless of the time.
         issued_until: Option<u64>,
     },
-    /// One JWT: claim `jti`. Its session goes on if it can be refreshed.
+    /// One JWT, by claim `jti`. Its session goes on if it can be refreshed.
     Token(&'a str),
-    /// Sessions of a subject whose JWT was issued at or before this time (Unix seconds).
+    /// The sessions of a subject whose JWTs were issued at or before a time (Unix seconds).
     Subject {
         /// Claim `sub`.
         subject: &'a str,
-        /// Compared with `iat`, and with the beginning of a session if cookies are sealed.
+        /// It is compared with `iat`. If cookies are sealed, it is also compared with the beginning of a session.
         issued_until: u64,
     },
 }
 
 impl Sessions {
-    /// Revokes sessions or a JWT: from now on no request passes with them, and open streams end. `provider` is the
-    /// number of the identity provider.
+    /// Revokes sessions or a JWT. From now on no request is accepted with them, and their open streams end. `provider`
+    /// is the number of the identity provider.
     pub async fn revoke(&self, provider: ProviderNumber, revoked: &Revoked<'_>) {
         let now = self.clock.now();
         let kept_until = self.kept_until(provider, now);
@@ -51,8 +51,8 @@ impl Sessions {
         self.shared.revoke(revocation, now).await;
     }
 
-    /// Notes a logout token. Returns false if it came before: a token that comes again must not end sessions that began
-    /// since. `kept_until` is the time until which the token counts, in Unix seconds.
+    /// Records a logout token. Returns `false` if it came before, because a repeated token must not end sessions that
+    /// began after its first use. `kept_until` is the time until which the token counts, in Unix seconds.
     pub(crate) async fn is_first_logout_token(
         &self,
         provider: ProviderNumber,
@@ -63,8 +63,8 @@ impl Sessions {
         self.shared.is_first(Mark::logout_token(provider, token), kept_until, now).await
     }
 
-    /// Returns the time until which a revocation is kept: for the configured time, and at least as long as JWTs of the
-    /// provider may be in use.
+    /// Returns the time until which a revocation is kept. It is kept for the configured time, and at least as long as
+    /// JWTs of the provider may be in use.
     fn kept_until(&self, provider: ProviderNumber, now: u64) -> u64 {
         now.saturating_add(self.revocation_lifetime).max(self.memory.revocations.horizon(provider, now))
     }
@@ -74,8 +74,8 @@ impl Sessions {
         self.memory.revocations.len()
     }
 
-    /// Returns the revocation that concerns the outcome of a refresh: that of the new JWT, or of the session that was
-    /// refreshed. `previous` is the old JWT, if it belongs to this session.
+    /// Returns the revocation of the new JWT of a refresh, or of the session that was refreshed. `previous` is the old
+    /// JWT, if it belongs to this session.
     pub(super) fn revocation(
         &self,
         relying_party: &RelyingParty,
@@ -88,7 +88,7 @@ impl Sessions {
             .record
             .as_ref()
             .and_then(|record| relying_party.rules.session.revocation(record, revocations, now));
-        // The new JWT may be of another time than what revoked the one before.
+        // The new JWT may be newer than the revocation of the old one.
         let age = self.age(relying_party, grant, previous);
         let of_previous = || {
             let previous = previous.filter(|previous| self.may_belong(relying_party, grant, previous))?;

@@ -1,10 +1,10 @@
-//! The key of a session: its refresh token, without the token itself.
+//! The key of a session: a digest of its refresh token.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::access::numbers::ClientNumber;
 
-/// A refresh token of a client, without the token itself.
+/// Identifies a refresh token of a client. It does not contain the token itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SessionKey {
     pub(super) client_number: ClientNumber,
@@ -12,14 +12,14 @@ pub(crate) struct SessionKey {
 }
 
 impl SessionKey {
-    /// The key of a refresh token of a client.
+    /// Returns the key of a refresh token of a client.
     pub(crate) fn new(client_number: ClientNumber, refresh_token: &str) -> Self {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest(&SHA256, refresh_token.as_bytes()).as_ref());
         Self { client_number, digest: bytes }
     }
 
-    /// Returns its digest.
+    /// Returns the digest of the refresh token.
     pub(crate) const fn bytes(&self) -> &[u8] {
         &self.digest
     }

@@ -1,4 +1,4 @@
-//! The one object behind login, refresh and logout, which a reload takes over.
+//! The object behind login, refresh and logout. A reload of the configuration keeps its state.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use crate::session::shared_state::memory::InMemory;
 use crate::session::shared_state::values::Settings;
 use crate::system::clock::Clock;
 
-/// The things that all sessions share.
+/// The state that all sessions share.
 #[derive(Debug)]
 pub struct Sessions {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) refresh_ahead: u64,
-    /// Local: what this process knows of refreshes, read without waiting.
+    /// The refreshes that this process knows. This state is local, and is read without waiting.
     pub(super) replay_window: Arc<ReplayWindow>,
-    /// The seam of what replicas share.
+    /// The state that replicas share.
     pub(super) shared: Arc<dyn SharedState>,
     pub(super) cookie_changes: Arc<CookieChanges>,
-    /// Logins of one user name and site that may wait for each other.
+    /// The largest number of logins of one user name and site that wait for each other.
     pub(super) max_waiting_logins: usize,
     pub(super) known_login_sites: Arc<KnownLoginSites>,
     pub(super) memory: Arc<SessionTables>,
-    /// Seconds for which the revocation of a session or a subject is kept.
+    /// The number of seconds for which the revocation of a session or a subject is kept.
     pub(super) revocation_lifetime: u64,
 }
 
@@ -49,7 +49,8 @@ impl Sessions {
         }
     }
 
-    /// The same sessions with other settings. What is under way and what is remembered is shared with the old ones.
+    /// Returns the same sessions with other settings. They share all calls under way and all tables with the old
+    /// object.
     pub(crate) fn with_settings(&self, config: &config::Config) -> Self {
         let (refresh, limits) = (&config.refresh, &config.server.limits);
         self.shared.set(settings(config));

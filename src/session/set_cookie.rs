@@ -1,4 +1,4 @@
-//! The `Set-Cookie` headers that give, replace and take a session.
+//! The `Set-Cookie` headers that set, replace and clear the cookies of a session.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -11,7 +11,8 @@ use crate::access::cookie_codec::{self, MAX_PARTS, TooLarge};
 use crate::access::cookies::Presented;
 use crate::config;
 
-/// Cookies of other domains and paths that are cleared with one answer. Proxies in front take no head of any size.
+/// The largest number of cookies of other domains and paths that one answer clears. Proxies in front of Portcullis
+/// limit the size of an answer's head.
 const MAX_CLEARED_ELSEWHERE: usize = 24;
 
 /// Writes an app's cookies.
@@ -21,27 +22,27 @@ pub struct CookieWriter {
 }
 
 impl CookieWriter {
-    /// A writer with an app's settings.
+    /// Creates a writer with an app's settings.
     pub fn new(settings: config::Cookies) -> Self {
         Self { settings }
     }
 
-    /// Says that browsers keep its cookies where `host` is reached by plain http.
+    /// Tells whether browsers keep the cookies if they reach `host` by plain http.
     pub fn is_kept_over_http(&self, host: &str) -> bool {
         self.settings.are_kept_over_http(host)
     }
 
-    /// The cookies of a new access token, and those that clear what an older, longer one left behind.
+    /// Returns the cookies of a new access token. They also clear the remaining cookies of a longer, older one.
     pub fn access_token(&self, token: &str, presented: Presented) -> Result<Vec<HeaderValue>, TooLarge> {
         self.write(&self.settings.access_token, token, presented.access_token)
     }
 
-    /// The same for a refresh token.
+    /// Returns the cookies of a new refresh token. They also clear the remaining cookies of a longer, older one.
     pub fn refresh_token(&self, token: &str, presented: Presented) -> Result<Vec<HeaderValue>, TooLarge> {
         self.write(&self.settings.refresh_token, token, presented.refresh_token)
     }
 
-    /// Clears the refresh token alone: the provider gave none this time.
+    /// Clears the refresh token alone, because the provider gave none this time.
     pub fn clear_refresh_token(&self, presented: Presented) -> Vec<HeaderValue> {
         self.removals(&self.settings.refresh_token, 0..presented.refresh_token).collect()
     }
@@ -58,8 +59,9 @@ impl CookieWriter {
             .collect()
     }
 
-    /// Clears cookies of these names that are not ours: of other domains and paths that a browser sends to this host and
-    /// path, such as those from before `domain` was changed, or what a sibling host has set. Names with `__Host-` have none.
+    /// Clears cookies with these names in other domains and paths, if a browser sends them to this host and path. They
+    /// may be older than a change of `domain`, or a sibling host may have set them. A name with `__Host-` cannot have
+    /// such cookies.
     pub fn clear_elsewhere(&self, names: &[&str], host: &str, path: &str) -> Vec<HeaderValue> {
         let domains = domains_of(host);
         let domains = std::iter::once(None).chain(domains.map(Some));
@@ -84,7 +86,7 @@ impl CookieWriter {
             let cookie = self.cookie(&name, value, scope, self.lifetime());
             HeaderValue::from_str(&cookie.to_string()).ok()
         });
-        // A host-only cookie of before `domain` was set would come beside the new one.
+        // A host-only cookie from the time before `domain` was set would come beside the new one.
         let host_only = self
             .own_scopes()
             .skip(1)
@@ -92,18 +94,19 @@ impl CookieWriter {
         Ok(written.chain(host_only).chain(self.removals(name, parts..presented)).collect())
     }
 
-    /// Both cookies live as long as the refresh token: an expired JWT still says whose session it is.
+    /// Returns the lifetime of both cookies. It is that of the refresh token, because an expired JWT still names the
+    /// session's subject.
     fn lifetime(&self) -> Option<Duration> {
         let lifetime = self.settings.refresh_token_lifetime?;
         Duration::try_from(lifetime).ok()
     }
 
-    /// The scope of the cookies.
+    /// Returns the scope of the cookies.
     fn scope(&self) -> Scope<'_> {
         Scope { domain: self.settings.domain.as_deref(), path: "/" }
     }
 
-    /// The same, and then where they were before `domain` was set.
+    /// Returns the scope of the cookies, and then their scope before `domain` was set.
     fn own_scopes(&self) -> impl Iterator<Item = Scope<'_>> {
         let before = self.settings.domain.is_some().then_some(Scope { domain: None, path: "/" });
         std::iter::once(self.scope()).chain(before)
@@ -121,7 +124,7 @@ impl CookieWriter {
 
     fn removal(&self, name: &str, scope: Scope<'_>) -> String {
         let mut cookie = self.cookie(name, "", scope, Some(Duration::ZERO));
-        // For clients that know `Expires` only (RFC 6265 section 4.1.2.2).
+        // Some clients only know `Expires` (RFC 6265 section 4.1.2.2).
         cookie.set_expires(cookie::time::OffsetDateTime::UNIX_EPOCH);
         cookie.to_string()
     }
@@ -153,15 +156,17 @@ impl CookieWriter {
     }
 }
 
-/// The scope in which a browser keeps a cookie: one of the same name elsewhere is another one (RFC 6265 section 5.3).
+/// The scope in which a browser keeps a cookie. A cookie with the same name in another scope is another cookie (RFC
+/// 6265 section 5.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Scope<'a> {
-    /// `None`: of this host alone.
+    /// The domain. `None` means this host alone.
     domain: Option<&'a str>,
     path: &'a str,
 }
 
-/// The domains that a cookie for this host may have: its own name and those above it, down to what one can register.
+/// Returns the domains that a cookie for this host may have. They are the host's own name and its parent domains, down
+/// to the domain that can be registered.
 fn domains_of(host: &str) -> impl Iterator<Item = &str> + Clone {
     let registrable = if host.parse::<IpAddr>().is_ok() { None } else { psl::domain_str(host) };
     let mut next = registrable.map(|_| host);
@@ -173,7 +178,7 @@ fn domains_of(host: &str) -> impl Iterator<Item = &str> + Clone {
     })
 }
 
-/// The paths that a cookie for this path may have, from `/` downwards (RFC 6265 section 5.1.4).
+/// Returns the paths that a cookie for this path may have, from `/` downwards (RFC 6265 section 5.1.4).
 fn paths_of(path: &str) -> impl Iterator<Item = &str> {
     let slashes = path.match_indices('/').filter_map(|(at, _)| path.get(..=at));
     let above = path.match_indices('/').skip(1).filter_map(|(at, _)| path.get(..at));

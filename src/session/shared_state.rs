@@ -1,30 +1,33 @@
-//! The seam of what replicas share: claims on refreshes and their outcomes, ends of sessions, revocations, throttles and
-//! turns of logins. Another store than this process's memory comes in here, and nowhere else.
+//! The interface to the state that replicas share: claims on refreshes and their outcomes, ends of sessions,
+//! revocations, throttles and turns of logins. A store other than this process's memory implements this interface, and
+//! no other code depends on the store.
 //!
-//! **A request with a valid JWT never comes here.** It reads the local list of revocations (`access/revocations`), and the
-//! first use of a new JWT, an open stream and an answer with cookies read the replay window, which is local, too, and never
-//! waits. An implementation keeps both up to date: it writes what it hears from other replicas into them.
+//! **A request with a valid JWT never uses it.** Such a request reads the local list of revocations
+//! (`access/revocations`). The first use of a new JWT, an open stream and an answer with cookies read the replay
+//! window. The replay window is local as well, and never waits. An implementation keeps both up to date: it writes the
+//! messages of other replicas into them.
 //!
-//! All arguments and results are plain values. Of an [`Outcome`] with tokens, their texts travel. The identity stays in the
-//! process that has verified the JWT. A replica that hears of tokens records them as [`Outcome::Unverified`]. The first
-//! request that wants them verifies them by its app's rules, and the identity is kept beside them from then on.
-//! `session/tests/two_replicas.rs` shows it: an implementation over a store and [`memory::InMemory`], with the same callers.
+//! All arguments and results are plain values. If an [`Outcome`] has tokens, only the texts of the tokens are sent to
+//! other replicas. The identity stays in the process that has verified the JWT. A replica that receives tokens records
+//! them as [`Outcome::Unverified`]. The first request that needs them verifies them by its app's rules. From then on
+//! the identity is kept beside them. `session/tests/two_replicas.rs` shows an implementation over a store and
+//! [`memory::InMemory`], with the same callers.
 //!
 //! # A refresh, step by step
 //!
 //! | Step | Operation | In memory | A store that is shared |
 //! |---|---|---|---|
 //! | 0: the result is known, or a call is under way here | [`SharedState::claim`] | [`Claim::Known`], [`Claim::Wait`], [`Claim::Replaced`], [`Claim::Reused`] from the replay window | the same, before the store is asked |
-//! | 1: claim | [`SharedState::claim`] | always [`Claim::Mine`]: there is nobody else | `mine`: [`Claim::Mine`]; `ok`, `dead`: [`Claim::Known`]; `busy`, `settling`: [`Claim::Wait`]; no answer: [`Claim::Known`] with [`Outcome::Unavailable`] |
+//! | 1: claim | [`SharedState::claim`] | always [`Claim::Mine`], because there is no other replica | `mine`: [`Claim::Mine`]; `ok`, `dead`: [`Claim::Known`]; `busy`, `settling`: [`Claim::Wait`]; no answer: [`Claim::Known`] with [`Outcome::Unavailable`] |
 //! | 2: enough copies of the claim | [`SharedState::claim`] | nothing | too few: it releases the claim, [`Outcome::Unavailable`] |
-//! | 3: look at the local results again | [`SharedState::claim`] | claiming and looking are one | it looks again, and gives up a claim that took too long |
+//! | 3: look at the local results again | [`SharedState::claim`] | nothing: the claim has looked already | it looks again, and gives up a claim that took too long |
 //! | 4: call the provider once | none: `session/refresh_call.rs`, in a task that outlives the request | | |
-//! | 5a, 5b: tokens, or a definite refusal | [`SharedState::publish`] | the replay window, then who waits here | the replay window, then the store and all replicas, then who waits here |
+//! | 5a, 5b: tokens, or a definite refusal | [`SharedState::publish`] | the replay window, then the requests that wait here | the replay window, then the store and all replicas, then the requests that wait here |
 //! | 5c: certainly not processed | [`SharedState::release`] with [`NoAnswer::NotSent`] | early refreshes rest | it takes the claim back |
 //! | 5d: nothing is known | [`SharedState::release`] with [`NoAnswer::Unknown`] | early refreshes rest | the claim stays until it expires |
 //! | 6: somebody else calls | [`Claim::Wait`] | the outcome comes from the task of the call | the outcome comes from the store's messages, or from asking again |
 //!
-//! Beside refreshes:
+//! The other operations:
 //!
 //! | Operation | In memory | A store that is shared |
 //! |---|---|---|
@@ -36,9 +39,10 @@
 //!
 //! # Rules for an implementation
 //!
-//! - A caller may go away while it waits, with its request. What was granted to it meanwhile is given back.
-//! - What an operation changes in this process, it changes before it waits for the first time.
-//! - No lock is held while it waits.
+//! - A caller may be dropped while it waits, together with its request. Then everything that was granted to it is given
+//!   back.
+//! - An operation makes all its changes in this process before it waits for the first time.
+//! - An operation holds no lock while it waits.
 
 pub(super) mod memory;
 pub(super) mod values;
@@ -60,49 +64,51 @@ use crate::session::shared_state::values::{
 };
 use crate::session::throttle::Refused;
 
-/// The operations. Each is a method that may wait, except those which only concern this process.
+/// The operations. An operation that concerns only this process does not wait. All others may wait.
 #[async_trait]
 pub(crate) trait SharedState: Debug + Send + Sync {
     /// Claims a refresh of a token for this process, or says what to do instead.
     async fn claim(&self, key: SessionKey, asked: Asked) -> Claim;
 
-    /// Records the outcome of a claimed refresh and tells it to everyone who waits for it. Returns what was told: that the
-    /// session has ended, if it was ended meanwhile.
+    /// Records the outcome of a claimed refresh, and sends it to all requests that wait for it. Returns the outcome
+    /// that was sent. If the session was ended meanwhile, that is [`Outcome::Ended`].
     async fn publish(&self, claimed: Claimed, outcome: Outcome, gain: Gain) -> Outcome;
 
-    /// Gives up a claimed refresh that brought no answer, and tells the outcome to everyone who waits for it. Returns what was
-    /// told.
+    /// Gives up a claimed refresh that brought no answer, and sends the outcome to all requests that wait for it.
+    /// Returns the outcome that was sent.
     async fn release(&self, claimed: Claimed, outcome: Outcome, why: NoAnswer) -> Outcome;
 
-    /// Notes that a login has brought the first tokens of a session at `started_at` (Unix seconds). Its refresh token may be
-    /// the one of a session that has ended: some providers have one for each user.
+    /// Records that a login has brought the first tokens of a session at `started_at` (Unix seconds). A session with
+    /// the same refresh token may have ended before, because some providers have one refresh token for each user.
     async fn begin(&self, key: SessionKey, jwt: Jwt, started_at: u64);
 
-    /// Ends the session of a refresh token: neither it nor a refresh under way gives a JWT any more.
+    /// Ends the session of a refresh token. From now on the session gets no JWT, not even from a refresh under way.
     async fn end(&self, key: SessionKey, by: EndedBy) -> Ended;
 
-    /// Adds a revocation. Requests that this process decides from now on see it.
+    /// Adds a revocation. It applies to all requests that this process decides from now on.
     async fn revoke(&self, revocation: NewRevocation, now: u64);
 
-    /// Lets a JWT pass that a login has just brought, although its session or subject was revoked before: see
+    /// Admits a JWT that a login has just brought, although its session or subject was revoked before. See
     /// [`crate::access::revocations::Revocations::admit`].
     async fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64);
 
-    /// Notes that something comes for the first time; `false`: it was noted before. It is noted until `kept_until`.
+    /// Records a mark until `kept_until`. Returns `false` if the mark was recorded before.
     async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool;
 
-    /// Refuses a login if too many have failed already; `Err`: the time after which one more may be tried.
+    /// Refuses a login if too many have failed already. The error is the time after which one more may be tried.
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration>;
 
-    /// Takes a place among the failed logins for one that is about to be tried.
+    /// Takes a place in the count of failed logins, for a login that is about to be tried.
     async fn reserve_login(&self, name: &LoginName) -> Result<Box<dyn LoginReservation>, Refused>;
 
-    /// Waits for a login's turn, which lasts until it is dropped; `None`: it had to make room for another.
+    /// Waits for a login's turn. The turn lasts until it is dropped. Returns `None` if the login had to make room for
+    /// another one.
     async fn login_turn(&self, name: &LoginName, waiting: Waiting) -> Option<Turn>;
 
-    /// Ends when a login that was on its way here is not any more, from when it is first asked or enabled.
+    /// Waits until a login of this process is no longer on its way to the provider. It notices logins from the time at
+    /// which the future is first polled or enabled.
     fn login_settled(&self) -> Notified<'_>;
 
-    /// Sets what a reload may change, for what comes.
+    /// Sets the settings that a reload may change. They apply to later requests.
     fn set(&self, settings: Settings);
 }

@@ -1,9 +1,9 @@
-//! Failed logins are counted, for each user name from one address and for each address, so that passwords are not guessed
-//! by the thousand. Counts leak away, so nobody is kept out for long; a user name alone is not counted, so that a stranger
-//! elsewhere cannot keep its owner out. The tables are bounded.
+//! Counts failed logins, so that nobody can guess passwords by the thousand. It counts them for each user name from one
+//! address, and for each address. The counts leak away, so nobody is kept out for long. It does not count a user name
+//! alone, so a stranger elsewhere cannot keep its owner out. The table is bounded.
 //!
-//! A login that is on its way to the provider has its place among the failed ones, which it gives back unless it fails: guesses
-//! that are made at once count as those that are made one after the other.
+//! A login that is on its way to the provider takes a place in the count. It gives the place back unless it fails. So
+//! guesses at the same time count like guesses one after the other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,13 +16,14 @@ use tokio::time::Instant;
 
 use crate::session::login_name::LoginName;
 
-/// The counts that are kept at once. Beyond it, what has leaked away goes, and then nothing new is counted for a while.
+/// The largest number of counts. If there are more, empty counts are removed. If that does not help, nothing new is
+/// counted for a while.
 const MAX_ENTRIES: usize = 65_536;
 
-/// Time in which one failed login of a user name from one address is forgotten.
+/// The time after which one failed login of a user name from one address is forgotten.
 const NAME_LEAK: Duration = Duration::from_secs(30);
 
-/// Time in which one failed login from an address is forgotten; many users may share it.
+/// The time after which one failed login from an address is forgotten. Many users may share an address.
 const ADDRESS_LEAK: Duration = Duration::from_secs(5);
 
 /// Counts failed logins.
@@ -31,14 +32,14 @@ pub(crate) struct Throttle {
     per_name: AtomicU32,
     per_address: AtomicU32,
     table: Mutex<Table>,
-    /// A login that was on its way is not any more.
+    /// Notifies when a login is no longer on its way.
     settled: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     failures: HashMap<Subject, Failures>,
-    /// When what has leaked away was last thrown out: not at every login while the table is full.
+    /// The time at which empty counts were last removed. They are not removed at every login while the table is full.
     cleared_at: Option<Instant>,
 }
 
@@ -48,7 +49,7 @@ enum Subject {
     Address(std::net::IpAddr),
 }
 
-/// A leaky bucket: without those on their way, it is empty again at this instant.
+/// A leaky bucket. `empty_at` is the time at which it is empty again, without the logins on their way.
 #[derive(Debug, Clone, Copy)]
 struct Failures {
     empty_at: Instant,
@@ -66,35 +67,37 @@ struct Limit {
 /// The reason why a login may not be tried now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Too many have failed; one more may be tried after this time.
+    /// Too many have failed. One more may be tried after this time.
     Failed(Duration),
-    /// Too many are on their way that might fail: see [`Throttle::settled`].
+    /// Too many logins are on their way, and might fail. See [`Throttle::settled`].
     OnTheirWay,
 }
 
-/// A place among the failed logins, for one whose outcome is not known yet. Given back when dropped.
+/// A place in the count of failed logins, for a login whose outcome is not known yet. It is given back when it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     throttle: Arc<Throttle>,
     name: LoginName,
-    /// The counts that it is in: all except those that there was no room for.
+    /// The counts in which it has a place. A count is missing if there was no room for it in the table.
     limits: Vec<Limit>,
 }
 
 impl Throttle {
-    /// Permits `per_name` failed logins of one user name from one address, and `per_address` from one address, at once.
+    /// Creates a throttle. At once, it allows `per_name` failed logins of one user name from one address, and
+    /// `per_address` failed logins from one address.
     pub(crate) fn new(per_name: u32, per_address: u32) -> Self {
         let (per_name, per_address) = (AtomicU32::new(per_name), AtomicU32::new(per_address));
         Self { per_name, per_address, table: Mutex::default(), settled: Notify::new() }
     }
 
-    /// Sets both for logins that come.
+    /// Sets both limits for later logins.
     pub(crate) fn set_limits(&self, per_name: u32, per_address: u32) {
         self.per_name.store(per_name, Ordering::Relaxed);
         self.per_address.store(per_address, Ordering::Relaxed);
     }
 
-    /// Refuses a login if too many have failed already; `Err`: the time after which one more may be tried.
+    /// Refuses a login if too many have failed already. The error is the time after which one more may be tried.
     pub(crate) fn check(&self, name: &LoginName) -> Result<(), Duration> {
         let (table, now) = (self.table(), Instant::now());
         let waits = self.limits(name).filter_map(|limit| table.wait(&limit, now));
@@ -118,7 +121,8 @@ impl Throttle {
         Ok(Reservation { throttle: Arc::clone(self), name: name.clone(), limits })
     }
 
-    /// Ends when a login that was on its way is not any more, from when it is first asked or enabled.
+    /// Waits until a login is no longer on its way. It notices logins from the time at which the future is first polled
+    /// or enabled.
     pub(crate) fn settled(&self) -> Notified<'_> {
         self.settled.notified()
     }
@@ -138,20 +142,20 @@ impl Throttle {
 }
 
 impl Reservation {
-    /// The login failed: it keeps its place until that leaks away.
+    /// Records that the login failed. It keeps its place until the count leaks away.
     pub(crate) fn failed(mut self) {
         let (mut table, now) = (self.throttle.table(), Instant::now());
         for limit in self.limits.drain(..) {
             if let Some(failures) = table.failures.get_mut(&limit.subject) {
                 failures.on_their_way = failures.on_their_way.saturating_sub(1);
-                // Never above the brim, should that have been lowered meanwhile.
+                // The level never exceeds the limit, even if the limit was lowered meanwhile.
                 let brim = now + limit.leak * limit.most;
                 failures.empty_at = (failures.empty_at.max(now) + limit.leak).min(brim);
             }
         }
     }
 
-    /// It succeeded: the failures of its user name from its address are forgotten.
+    /// Records that the login succeeded. The failures of its user name from its address are forgotten.
     pub(crate) fn succeeded(self) {
         let mut table = self.throttle.table();
         if let Some(failures) = table.failures.get_mut(&Subject::Name(self.name.clone())) {
@@ -183,20 +187,20 @@ impl Failures {
 }
 
 impl Table {
-    /// Returns the level of a bucket, without and with those on their way.
+    /// Returns the level of a bucket, first without the logins on their way, then with them.
     fn levels(&self, limit: &Limit, now: Instant) -> (Duration, Duration) {
         let Some(failures) = self.failures.get(&limit.subject) else { return Default::default() };
         let level = failures.empty_at.saturating_duration_since(now);
         (level, level + limit.leak * failures.on_their_way)
     }
 
-    /// The time after which one more may fail, if too many have.
+    /// Returns the time after which one more login may fail. Returns `None` if it may fail now.
     fn wait(&self, limit: &Limit, now: Instant) -> Option<Duration> {
         let (level, _) = self.levels(limit, now);
         level.checked_sub(limit.leak * limit.most.saturating_sub(1)).filter(|wait| !wait.is_zero())
     }
 
-    /// Says that too many would have failed if all on their way did.
+    /// Tells whether too many logins would have failed if all logins on their way failed.
     fn is_full(&self, limit: &Limit, now: Instant) -> bool {
         let (_, level) = self.levels(limit, now);
         level > limit.leak * limit.most.saturating_sub(1)
@@ -211,7 +215,7 @@ impl Table {
         true
     }
 
-    /// Makes room, and says whether two more fit in.
+    /// Makes room, and tells whether the table has room for two more counts.
     fn make_room(&mut self, now: Instant) -> bool {
         let is_full = |failures: &HashMap<_, _>| failures.len() + 2 > MAX_ENTRIES;
         let may_clear = self.cleared_at.is_none_or(|cleared_at| now >= cleared_at + ADDRESS_LEAK);

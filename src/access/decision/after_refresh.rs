@@ -1,4 +1,4 @@
-//! The decision about a request whose session has been refreshed, or ended, meanwhile.
+//! The decision about a request whose session was refreshed or ended in the meantime.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::config::Access;
 
-/// The result of a session's refresh, as far as its request is concerned.
+/// The result of a session's refresh for one request.
 #[derive(Debug)]
 pub enum Renewal {
-    /// There is a new JWT: of this user.
+    /// There is a new JWT, of this user.
     Renewed(Arc<Identity>),
     /// The session is over.
     Over,
-    /// The provider wants a step of the user before: the problem says which.
+    /// The provider requires another step of the user first. The problem names the step.
     StepRequired(Problem),
-    /// Nothing can be said now, and the session is kept: the problem says so.
+    /// The refresh had no result. The session is kept. The problem is the answer to the request.
     Unavailable(Problem),
 }
 
-/// Decides about a request after the refresh that it waited for. Without a new JWT, the old one is used while it is
-/// valid.
+/// Decides about a request after the refresh that it waited for. If there is no new JWT, the old one is used while it
+/// is valid.
 pub fn decide_again(pending: Pending<'_>, renewal: Renewal) -> Decision<'_> {
     let Pending { destination, previous, .. } = pending;
     let valid = previous.filter(|previous| previous.still_valid).map(|previous| previous.identity);
@@ -38,7 +38,7 @@ pub fn decide_again(pending: Pending<'_>, renewal: Renewal) -> Decision<'_> {
         (Renewal::StepRequired(_) | Renewal::Unavailable(_), Some(identity)) => {
             admit_identity(destination, identity, ReasonCode::SessionValid)
         }
-        // The step, or another login, may begin on an optional route.
+        // On an optional route the user can begin the step, or another login.
         (Renewal::StepRequired(problem), None) => {
             let reason = Reason::StepRequired(problem.reason);
             without_identity(destination).unwrap_or(Decision::Reject(problem, reason))

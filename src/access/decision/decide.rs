@@ -1,4 +1,4 @@
-//! The decision itself: who passes, and what becomes of the others.
+//! The decision itself: it lets a request pass, refuses it, or asks for more.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use crate::config::Access;
 use crate::syntax::path;
 use crate::syntax::web_socket::{self, HandshakeError};
 
-/// A request's head, as far as the decision looks at it.
+/// The parts of a request's head that the decision reads.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The raw path, without the query: the very bytes that will be forwarded.
+    /// The raw path, without the query. These bytes are forwarded unchanged.
     pub path: &'a str,
     /// The `Host` header.
     pub host: &'a str,
     /// All headers.
     pub headers: &'a HeaderMap,
-    /// It asks for a WebSocket (RFC 6455 section 4.1).
+    /// The request asks for a WebSocket (RFC 6455 section 4.1).
     pub websocket: bool,
 }
 
-/// Headers by which many frameworks let a request have another method than the one it says.
+/// Headers with which a request can override its method in many frameworks.
 const METHOD_OVERRIDES: [HeaderName; 3] = [
     HeaderName::from_static("x-http-method-override"),
     HeaderName::from_static("x-http-method"),
@@ -47,24 +47,25 @@ const METHOD_OVERRIDES: [HeaderName; 3] = [
 ];
 
 impl RequestHead<'_> {
-    /// Tells whether a request may have any method, whatever it says of itself.
+    /// Tells whether a header may override the request's method.
     fn overrides_method(&self) -> bool {
         METHOD_OVERRIDES.iter().any(|name| self.headers.contains_key(name))
     }
 
-    /// Tells whether a request may change state, by its method (RFC 9110 section 9.2.1) or by one that overrides it.
+    /// Tells whether a request may change state, by its method (RFC 9110 section 9.2.1) or by a method that overrides
+    /// it.
     pub fn may_change_state(&self) -> bool {
         !matches!(*self.method, Method::GET | Method::HEAD | Method::OPTIONS) || self.overrides_method()
     }
 
-    /// Tells whether a request passes as a CORS preflight: see [`is_preflight`].
+    /// Tells whether a request is treated as a CORS preflight. See [`is_preflight`].
     pub fn is_preflight(&self) -> bool {
         *self.method == Method::OPTIONS && !self.overrides_method() && is_preflight(self.method, self.headers)
     }
 }
 
 impl std::fmt::Debug for RequestHead<'_> {
-    /// Without the headers, which hold the tokens.
+    /// Leaves out the headers, because they hold the tokens.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("RequestHead")
@@ -76,12 +77,12 @@ impl std::fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// Decides.
+/// Decides about a request.
 pub fn decide<'a>(rules: &'a AppRules, request: &RequestHead<'_>, known: &Knowledge<'_>) -> Decision<'a> {
     decide_and_locate(rules, request, known).0
 }
 
-/// Decides, and says where the request wanted to go: nowhere, if its path is refused.
+/// Decides about a request, and returns its destination. The destination is `None` if the path is refused.
 pub fn decide_and_locate<'a>(
     rules: &'a AppRules,
     request: &RequestHead<'_>,
@@ -127,7 +128,7 @@ fn decide_at<'a>(
     }
 }
 
-/// Tells whether a request would bring a password to an app that takes its path for the login path.
+/// Tells whether a request could bring a password to the app, because the app may treat its path as the login path.
 pub fn is_login_variant(
     rules: &AppRules,
     request: &RequestHead<'_>,
@@ -139,7 +140,8 @@ pub fn is_login_variant(
         && (request.may_change_state() || has_body(request.headers))
 }
 
-/// Tells whether browsers send to a destination: only providers send to the others, and providers have no preflights.
+/// Tells whether browsers send requests to a destination. Only providers call the others, and providers send no
+/// preflights.
 const fn is_from_browsers(destination: Destination<'_>) -> bool {
     match destination {
         Destination::Own(endpoint) => matches!(endpoint.rules().callers, Callers::Browsers),
@@ -184,7 +186,7 @@ fn no_handshake<'a>(error: HandshakeError) -> Decision<'a> {
     }
 }
 
-/// Lets an identity, or nobody, go on to where the request wanted to go.
+/// Decides about a request to a destination, with an identity or with the reason why there is none.
 pub fn admit<'a>(
     rules: &AppRules,
     destination: Destination<'a>,
@@ -196,7 +198,7 @@ pub fn admit<'a>(
     }
 }
 
-/// Lets an identity go on, if its roles suffice. `passed`: why it passes then.
+/// Lets a request with an identity pass if its roles suffice. `passed` is the reason that is recorded then.
 pub(super) fn admit_identity(
     destination: Destination<'_>,
     identity: Arc<Identity>,
@@ -265,7 +267,7 @@ fn with_session<'a>(
         return cross_site_rejection(request.headers);
     }
     match assess(rules, &cookies, known) {
-        // A browser does not get rid of it by itself.
+        // The browser keeps sending both cookies until they are cleared.
         Assessment::None(reason @ Reason::DuplicateCookie) => {
             Decision::End(Ending { destination, grant: None, presented: cookies.presented, reason })
         }

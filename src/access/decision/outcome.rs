@@ -18,37 +18,37 @@ pub enum Decision<'a> {
     Forward(Permit),
     /// An endpoint of the gateway's own answers it.
     Serve(Call),
-    /// It asks who the user is, and shows nothing that could say it: the answer is this, and refuses nothing.
+    /// It asks for the user, but has no session cookie. This is the answer. It does not count as a refusal.
     Nobody(Problem),
     /// A new JWT is needed first.
     Refresh(Pending<'a>),
-    /// The session is over, and not to be refreshed, or there is none and its cookies are to be cleared.
+    /// The session is over and must not be refreshed, or there is no session. The session's cookies must be cleared.
     End(Ending<'a>),
-    /// The JWT names a key that is not known: fetch the JWKS, then decide again.
+    /// The JWT names an unknown key. The caller must fetch the JWKS, and then decide again.
     FetchKeys,
-    /// It is answered here.
+    /// It is refused. The problem is the answer.
     Reject(Problem, Reason),
 }
 
 /// A request that waits for a new JWT.
 #[derive(Debug)]
 pub struct Pending<'a> {
-    /// The destination that it goes to then.
+    /// The destination that it goes to after the refresh.
     pub destination: Destination<'a>,
-    /// The grant that it is refreshed with.
+    /// The grant for the refresh.
     pub grant: Grant,
-    /// Whose session it is, if the old JWT is genuine, and the old JWT itself.
+    /// The old JWT with its identity, if it is genuine.
     pub previous: Option<Previous>,
     /// The cookies that it brought.
     pub presented: Presented,
 }
 
-/// A request whose session's cookies are to be cleared.
+/// A request whose session cookies must be cleared.
 #[derive(Debug)]
 pub struct Ending<'a> {
-    /// The destination that it wanted to go to.
+    /// The destination of the request.
     pub destination: Destination<'a>,
-    /// The grant that it could have been refreshed with, where that could be read.
+    /// The grant of the session, if it could be read.
     pub grant: Option<Grant>,
     /// The cookies that it brought.
     pub presented: Presented,
@@ -56,7 +56,8 @@ pub struct Ending<'a> {
     pub reason: Reason,
 }
 
-/// The right of one request to go to its app. Only the decision makes one, and whatever writes to an app takes one.
+/// The right of one request to go to its app. Only the decision creates a permit, and all code that writes to an app
+/// requires one.
 #[derive(Debug)]
 pub struct Permit {
     route: Route,
@@ -75,17 +76,18 @@ impl Permit {
         Self { route, identity: None, reason }
     }
 
-    /// The route that it is for.
+    /// Returns the route that the permit is for.
     pub const fn route(&self) -> Route {
         self.route
     }
 
-    /// The user whose request it is: becomes the identity headers. `None`: the app is told of nobody.
+    /// Returns the identity of the user. The identity headers are made from it. If it is `None`, the app receives no
+    /// identity.
     pub const fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
     }
 
-    /// The reason why it passes.
+    /// Returns the reason why the request passes.
     pub const fn reason(&self) -> ReasonCode {
         self.reason
     }

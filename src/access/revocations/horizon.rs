@@ -21,7 +21,7 @@ pub(super) struct Horizons(Mutex<HashMap<ProviderNumber, Horizon>>);
 struct Horizon {
     /// The time (Unix seconds) from which no JWT that was seen can be used any more.
     latest: u64,
-    /// The longest lifetime of a JWT that was seen, in seconds. JWTs that were not seen are taken to live as long.
+    /// The longest lifetime of a JWT that was seen, in seconds. Unseen JWTs are assumed to live as long.
     longest: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The list itself: parts that are read without a lock, and replaced by whoever revokes.
+//! The list itself. Its parts are read without a lock. A revocation replaces one part.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,23 +11,23 @@ use crate::access::revocations::horizon::Horizons;
 use crate::access::revocations::mark::{Mark, TokenMarks};
 use crate::access::revocations::revocation::{EndedBy, Revocation};
 
-/// Parts of the list. A revocation copies one of them.
+/// The number of parts of the list. A revocation copies one of them.
 pub(super) const PARTS: usize = 1024;
 
-/// Entries of one part: about a million in all, some 64 MiB.
+/// The largest number of entries of one part. The whole list has about a million entries, and takes some 64 MiB.
 pub(super) const MAX_PER_PART: usize = 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// JWTs issued later are not meant.
+    /// The latest revoked `iat` (Unix seconds). JWTs that were issued later are not revoked.
     pub(super) issued_until: u64,
     pub(super) ended_by: EndedBy,
-    /// Unix seconds; then the entry goes.
+    /// The time (Unix seconds) at which the entry is removed.
     pub(super) kept_until: u64,
 }
 
 impl Entry {
-    /// Says that it is about a JWT that was issued then. One that does not say when is taken for old.
+    /// Tells whether the entry revokes a JWT with this `iat`. A JWT without `iat` counts as old.
     fn is_about(&self, issued_at: Option<u64>) -> bool {
         issued_at.is_none_or(|at| at <= self.issued_until)
     }
@@ -66,7 +66,7 @@ impl Default for Revocations {
 }
 
 impl Revocations {
-    /// Revokes what was issued at or before `issued_until` (Unix seconds) to a subject or of a session, or a JWT.
+    /// Revokes a JWT, or the JWTs of a session or subject that were issued at or before `issued_until` (Unix seconds).
     pub fn add(&self, mark: Mark, issued_until: u64, ended_by: EndedBy, kept_until: u64, now: u64) {
         self.insert(mark, Entry { issued_until, ended_by, kept_until }, now);
     }
@@ -76,12 +76,12 @@ impl Revocations {
         self.add(mark, u64::MAX, ended_by, kept_until, now);
     }
 
-    /// Revokes what was issued to a subject, or of a session, at or before `issued_until` (Unix seconds).
+    /// Revokes the JWTs of a session or subject that were issued at or before `issued_until` (Unix seconds).
     pub fn revoke_until(&self, mark: Mark, issued_until: u64, kept_until: u64, now: u64) {
         self.insert(mark, Entry { issued_until, ended_by: EndedBy::Revocation, kept_until }, now);
     }
 
-    /// Notes that something comes for the first time; `false`: it was noted before, and is to have no effect again.
+    /// Records a mark. Returns `false` if the mark was recorded before. Then the caller must not act on it again.
     pub fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
         let is_first = self.entry(mark, now).is_none();
         if is_first {
@@ -90,19 +90,20 @@ impl Revocations {
         is_first
     }
 
-    /// A JWT of a provider was verified, for the first time here.
+    /// Records that a JWT of a provider was verified for the first time in this process.
     pub fn saw(&self, provider: ProviderNumber, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
         self.horizons.see(provider, issued_at, marks.usable_until, now);
     }
 
-    /// The least time (Unix seconds) until which a revocation at a provider has to be kept: before it, JWTs may be about that
-    /// it is meant for.
+    /// Returns the time (Unix seconds) until which a new revocation must at least be kept. Until then, JWTs that it
+    /// revokes may be in use.
     pub fn horizon(&self, provider: ProviderNumber, now: u64) -> u64 {
         self.horizons.of(provider, now)
     }
 
-    /// Returns the revocation of a JWT, of its session first. A JWT that does not say when it was issued is taken for old, unless
-    /// it was admitted: then that is its time. A revocation that would be forgotten before the JWT expires is kept for longer.
+    /// Returns the revocation of a JWT. The revocation of its session takes precedence. For a JWT without `iat`, the
+    /// time of its admission counts. If it was not admitted either, it counts as old. If the revocation would be
+    /// removed before the JWT expires, it is kept for longer.
     pub fn of_token(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) -> Option<Revocation> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
@@ -136,13 +137,15 @@ impl Revocations {
         self.entry(session, now).map(Entry::of_session)
     }
 
-    /// Returns the revocation of a subject's session that began at `since` (Unix seconds; `None`: unknown).
+    /// Returns the revocation of a subject's session that began at `since` (Unix seconds). `since` is `None` if the
+    /// start is not known.
     pub fn of_subject(&self, subject: Mark, since: Option<u64>, now: u64) -> Option<Revocation> {
         self.entry(subject, now).filter(|entry| entry.is_about(since)).map(Entry::of_session)
     }
 
-    /// Returns the revocation of a new JWT's session, which began, or was there, at `since` (Unix seconds). Where nothing tells
-    /// since when there is a session, it is taken for an old one: the JWT itself is as new as can be.
+    /// Returns the revocation of a new JWT's session. The session began, or existed already, at `since` (Unix seconds).
+    /// If `since` is not known, the session counts as old. The `iat` of the new JWT says nothing about the start of the
+    /// session.
     pub fn of_session_since(&self, marks: &TokenMarks, since: Option<u64>, now: u64) -> Option<Revocation> {
         let of_session =
             |mark| self.entry(mark, now).filter(|entry| entry.is_about(since)).map(Entry::of_session);
@@ -154,7 +157,7 @@ impl Revocations {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Says that nothing is revoked.
+    /// Tells whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -164,9 +167,9 @@ impl Revocations {
         part.get(&mark).copied().filter(|entry| now < entry.kept_until)
     }
 
-    /// Lets a JWT pass that a login has just brought: its user has shown who they are since the revocation. For times that
-    /// are whole seconds, and providers that go on with a `sid` after its end. What was issued before stays revoked. So does a
-    /// JWT that does not say when it was issued, except this very one.
+    /// Admits a JWT that a login has just brought, because its user has authenticated after the revocation. This is
+    /// needed because times are whole seconds, and because some providers use a `sid` again after its end. JWTs that
+    /// were issued before stay revoked. Other JWTs without `iat` stay revoked as well.
     pub fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
         for mark in marks.session.into_iter().chain([marks.subject]) {
             let Some(entry) = self.entry(mark, now).filter(|entry| entry.is_about(issued_at)) else {
@@ -178,7 +181,7 @@ impl Revocations {
                 }
             });
             if issued_at.is_none() {
-                // As long as the revocation: also an expired JWT says whose session it was.
+                // The admission is kept as long as the revocation, because an expired JWT still names its session.
                 let admitted =
                     Entry { issued_until: now, ended_by: EndedBy::Revocation, kept_until: entry.kept_until };
                 self.insert(Mark::admission(marks.token), admitted, now);
@@ -190,7 +193,7 @@ impl Revocations {
         self.change(mark, now, |part| add(part, mark, entry));
     }
 
-    /// Replaces the part of a mark by a changed one.
+    /// Replaces the part of the list that holds a mark by a changed part.
     pub(super) fn change(&self, mark: Mark, now: u64, change: impl FnOnce(&mut Part)) {
         let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(slot) = self.parts.get(mark.part(PARTS)) else { return };
@@ -201,7 +204,8 @@ impl Revocations {
             .map(|(mark, entry)| (*mark, *entry))
             .collect();
         change(&mut part);
-        // Counted before it is there, so that no reader takes a list with something in it for an empty one.
+        // The entries are counted before they are visible, so that no reader takes a list with entries for an empty
+        // list.
         self.count.fetch_add(part.len(), Ordering::AcqRel);
         let before = slot.swap(Arc::new(part));
         self.count.fetch_sub(before.len(), Ordering::AcqRel);
@@ -210,7 +214,7 @@ impl Revocations {
 
 pub(super) fn add(part: &mut Part, mark: Mark, mut entry: Entry) {
     if let Some(known) = part.get(&mark) {
-        // The wider one of both holds.
+        // Of each value, the wider one counts.
         entry.issued_until = entry.issued_until.max(known.issued_until);
         entry.kept_until = entry.kept_until.max(known.kept_until);
         entry.ended_by = entry.ended_by.or_before(Some(known.ended_by));

@@ -5,14 +5,14 @@ use crate::answer::reason::ReasonCode;
 /// The cause of a session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndedBy {
-    /// Its user, its provider, an operator, or the end of its lifetime: the browser is to lose its cookies.
+    /// Its user, its provider, an operator, or the end of its lifetime. The browser's cookies must be cleared.
     Revocation,
-    /// Another login in the same browser, which took its place: the browser's cookies may be the new ones by now.
+    /// Another login in the same browser, which replaced it. The browser may have the new cookies by now.
     AnotherLogin,
 }
 
 impl EndedBy {
-    /// The stable code.
+    /// Returns the stable code.
     pub const fn reason(self) -> ReasonCode {
         match self {
             Self::Revocation => ReasonCode::Revoked,
@@ -20,7 +20,7 @@ impl EndedBy {
         }
     }
 
-    /// The cause that counts where a session was ended twice. One who ends it later does not know of another login.
+    /// Returns the cause that counts if a session was ended twice. The later end may not know of another login.
     #[must_use]
     pub fn or_before(self, before: Option<Self>) -> Self {
         before.map_or(self, |before| self.max(before))
@@ -30,7 +30,7 @@ impl EndedBy {
 /// The extent of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
-    /// The whole session: its refresh token gives no further JWT.
+    /// The whole session. Its refresh token gives no further JWT.
     Session(EndedBy),
     /// This JWT alone.
     Token,

@@ -1,4 +1,4 @@
-//! The list on its way to another process, which takes this one's place: first all of it, then what changes.
+//! Transfers the list to another process that replaces this one: first the whole list, then its changes.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use crate::access::revocations::list::{Entry, PARTS, Part, Revocations, add};
 use crate::access::revocations::mark::Mark;
 use crate::access::revocations::revocation::EndedBy;
 
-/// An entry on its way.
+/// An entry that is transferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
     mark: Mark,
     entry: Entry,
-    /// [`Entry::issued_until`] as it was passed on before.
+    /// The value of [`Entry::issued_until`] that was transferred before.
     before: Option<u64>,
 }
 
@@ -21,10 +21,10 @@ const BY_ANOTHER_LOGIN: u8 = 1;
 const HAS_BEFORE: u8 = 2;
 
 impl Record {
-    /// Bytes of one.
+    /// The size of a record in bytes.
     pub(crate) const SIZE: usize = 16 + 3 * 8 + 1;
 
-    /// Appends it: the mark, three times in Unix seconds (big endian), and what holds of it.
+    /// Appends the record: the mark, three times in Unix seconds (big endian), and a byte of flags.
     pub(crate) fn write(&self, to: &mut Vec<u8>) {
         let Self { mark, entry, before } = self;
         to.extend_from_slice(&mark.bytes());
@@ -58,7 +58,7 @@ impl Record {
         if let Some(known) = part.get_mut(&mark)
             && before == Some(known.issued_until)
         {
-            // Nobody has revoked it here since: so what a login has narrowed there is narrowed here, too.
+            // This process has not changed the entry since. If a login has narrowed it there, it is narrowed here, too.
             entry.kept_until = entry.kept_until.max(known.kept_until);
             *known = entry;
         } else {
@@ -67,14 +67,14 @@ impl Record {
     }
 }
 
-/// The entries of a list that have been passed on.
+/// The entries of a list that have been transferred.
 #[derive(Debug)]
 pub(crate) struct Passed {
     parts: Vec<Arc<Part>>,
 }
 
 impl Default for Passed {
-    /// Nothing.
+    /// Returns a value without any entry.
     fn default() -> Self {
         let empty = Arc::new(Part::default());
         Self { parts: (0..PARTS).map(|_| Arc::clone(&empty)).collect() }
@@ -82,13 +82,13 @@ impl Default for Passed {
 }
 
 impl Passed {
-    /// Takes all that is in a list now for passed on.
+    /// Treats all current entries of a list as transferred.
     pub(crate) fn all(list: &Revocations) -> Self {
         Self { parts: list.parts.iter().map(ArcSwap::load_full).collect() }
     }
 
-    /// Returns the entries that are new or changed, in portions, which count as passed on from then on. What has gone is not
-    /// told: it goes by itself.
+    /// Returns the new and changed entries, in portions. They count as transferred from then on. Removed entries are
+    /// not transferred, because they expire in the other process as well.
     pub(crate) fn changes(&mut self, list: &Revocations) -> impl Iterator<Item = Vec<Record>> {
         let parts = self.parts.iter_mut().zip(&list.parts);
         parts.filter_map(|(passed, part)| {
@@ -113,7 +113,7 @@ impl Passed {
 }
 
 impl Revocations {
-    /// Adds what another process has passed on.
+    /// Adds entries that another process has transferred.
     pub(crate) fn take(&self, records: &[Record], now: u64) {
         for records in records.chunk_by(|one, next| one.mark.part(PARTS) == next.mark.part(PARTS)) {
             if let Some(first) = records.first() {

@@ -1,13 +1,13 @@
 //! `[apps.*.login]`, `[apps.*.user]`, `[apps.*.logout]`, `[apps.*.backchannel_logout]` and the table of the provider's
 //! webhook: the endpoints that the gateway answers itself.
 
-use crate::config::fusionauth_webhook::{self, Webhook};
 use crate::config::quoting::quote;
 use crate::config::reader::{Item, Section};
 use crate::config::toml_tree::Value;
 use crate::config::values::claim::{ClaimPath, claim_path};
 use crate::config::values::path::endpoint_path;
 use crate::config::values::plain_text;
+use crate::config::webhook::{self, Webhook};
 
 /// `[apps.NAME.login]`.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ pub(crate) fn endpoints(app: &Section<'_>) -> Endpoints {
         user: self::user(user),
         logout: self::logout(logout),
         backchannel_logout: self::backchannel_logout(backchannel_logout),
-        webhook: fusionauth_webhook::webhook(webhook),
+        webhook: webhook::webhook(webhook),
     };
     let paths: Vec<_> = tables.iter().zip(endpoints.path_of_each()).collect();
     check_paths(&paths);

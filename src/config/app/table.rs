@@ -10,7 +10,6 @@ use crate::config::app::routes::{Route, routes};
 use crate::config::app::upstreams::{
     HealthCheck, Timeouts, Upstream, UpstreamTls, health_check, timeouts, upstream_tls, upstreams,
 };
-use crate::config::fusionauth_webhook::{self, Webhook};
 use crate::config::identity_provider::ReadProvider;
 use crate::config::identity_provider_settings::ClientAuthentication;
 use crate::config::quoting::{list, quote};
@@ -23,6 +22,7 @@ use crate::config::values::duration::duration;
 use crate::config::values::size::size;
 use crate::config::values::url::origin;
 use crate::config::values::{is_table_name, plain_text};
+use crate::config::webhook::{self, Webhook};
 
 /// `[apps.NAME]`.
 #[derive(Debug, Clone)]
@@ -55,7 +55,7 @@ pub struct App {
     pub logout: Logout,
     /// `[apps.NAME.backchannel_logout]`. `None` means that there is no such endpoint.
     pub backchannel_logout: Option<BackchannelLogout>,
-    /// `[apps.NAME.fusionauth_webhook]`; `None`: there is no such endpoint. Only with FusionAuth.
+    /// The provider's webhook, [`Webhook::NAME`]; `None`: there is no such endpoint.
     pub webhook: Option<Webhook>,
     /// `[apps.NAME.cookies]`.
     pub cookies: Cookies,
@@ -133,7 +133,7 @@ fn rest(name: &str, read: &ReadApp<'_>, providers: &[ReadProvider<'_>]) -> Optio
     let endpoints = endpoints(section);
     let provider = provider.and_then(|read| read.provider.as_ref());
     if let (Some(Some(webhook)), Some(provider)) = (&endpoints.webhook, provider) {
-        fusionauth_webhook::check(section, webhook, provider);
+        webhook::check(section, webhook, provider);
     }
     let token_parameters =
         token_parameters::of_app(section, provider.map(|provider| provider.token_parameters.as_slice()));

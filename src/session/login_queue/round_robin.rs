@@ -1,4 +1,4 @@
-//! Logins that wait, by site: each site in its turn gets one through.
+//! Logins that wait, by site. The sites take turns, and a turn lets one login go.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -8,7 +8,7 @@ use crate::session::login_name::Site;
 /// The number of a login that waits.
 pub(super) type Id = u64;
 
-/// The sites in their order, and who waits at each.
+/// The sites in their order, and the logins that wait at each site.
 #[derive(Debug, Default)]
 pub(super) struct RoundRobin {
     order: VecDeque<Site>,
@@ -16,7 +16,7 @@ pub(super) struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// Waits behind those of the same site.
+    /// Adds a login behind the other logins of its site.
     pub(super) fn push(&mut self, site: Site, id: Id) {
         let queue = self.waiting.entry(site).or_default();
         if queue.is_empty() {
@@ -25,7 +25,7 @@ impl RoundRobin {
         queue.push_back(id);
     }
 
-    /// Waits before everybody else, as before its turn was taken back.
+    /// Puts a login back in front of all others, after its turn was taken back.
     pub(super) fn push_back_in_front(&mut self, site: Site, id: Id) {
         let queue = self.waiting.entry(site).or_default();
         if !queue.is_empty() {
@@ -35,7 +35,7 @@ impl RoundRobin {
         self.order.push_front(site);
     }
 
-    /// The next one, of a site that may have it.
+    /// Removes and returns the next login of a site for which `may` returns `true`.
     pub(super) fn pop(&mut self, may: impl Fn(Site) -> bool) -> Option<Id> {
         let position = self.order.iter().position(|site| may(*site))?;
         let site = self.order.remove(position)?;
@@ -49,7 +49,7 @@ impl RoundRobin {
         id
     }
 
-    /// One that does not wait any more.
+    /// Removes a login that does not wait any more.
     pub(super) fn remove(&mut self, site: Site, id: Id) {
         let Some(queue) = self.waiting.get_mut(&site) else { return };
         queue.retain(|other| *other != id);
@@ -72,13 +72,13 @@ impl RoundRobin {
         self.waiting.contains_key(&site)
     }
 
-    /// One who waits at a site.
+    /// Returns a login at a site, chosen at random.
     pub(super) fn any_of(&self, site: Site) -> Option<Id> {
         let queue = self.waiting.get(&site)?;
         queue.get(random(queue.len())).copied()
     }
 
-    /// All who wait at one of the sites.
+    /// Returns all logins at one site. The site is chosen at random.
     pub(super) fn all_of_any_site(&self) -> Vec<Id> {
         let site = self.order.get(random(self.order.len()));
         site.and_then(|site| self.waiting.get(site))
@@ -94,7 +94,7 @@ impl RoundRobin {
     }
 }
 
-/// Below `end`; nobody can tell it before.
+/// Returns a number below `end` that nobody can predict.
 fn random(end: usize) -> usize {
     let number = RandomState::new().hash_one(());
     let end = u64::try_from(end).unwrap_or(u64::MAX).max(1);

@@ -1,4 +1,4 @@
-//! The scheduler of the queue: it decides who waits, who is next, and who has its turn.
+//! The scheduler of the queue. It decides which logins wait, which are next, and which have their turn.
 
 use std::collections::HashMap;
 
@@ -7,16 +7,16 @@ use tokio::sync::oneshot;
 use crate::session::login_name::{Key, LoginName, Site};
 use crate::session::login_queue::round_robin::{Id, RoundRobin};
 
-/// The numbers that there may be.
+/// The largest numbers of logins and calls.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
-    /// Calls at once.
+    /// Calls at the same time.
     pub(super) calls: usize,
-    /// Of them, of one site.
+    /// Calls of one site at the same time.
     pub(super) of_site: usize,
-    /// Strangers' sites that wait for one name.
+    /// Sites of strangers that wait for one name.
     pub(super) strangers: usize,
-    /// Turns of known ones one after the other while a stranger waits.
+    /// Consecutive turns of logins from known sites while a stranger waits.
     pub(super) known_in_a_row: u32,
 }
 
@@ -26,14 +26,14 @@ impl Default for Bounds {
     }
 }
 
-/// The place of a login.
+/// The place of a login in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Behind others of its name.
+    /// It waits behind other logins of its name.
     Waiting,
-    /// The next one of its name, which nobody has: it waits for a call.
+    /// The next login of its name. No other login of that name has its turn. It waits for a call.
     Next,
-    /// It has name and call.
+    /// It has the name and a call.
     Turn,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Login {
     pub(super) site: Site,
     pub(super) is_known: bool,
     pub(super) place: Place,
-    /// Tells that it has its turn; dropped, that it must make room.
+    /// Sends a message when the login gets its turn. If the sender is dropped, the login must make room.
     tell: Option<oneshot::Sender<()>>,
 }
 
@@ -55,7 +55,7 @@ pub(super) struct Name {
     pub(super) next: Option<Id>,
     pub(super) known: RoundRobin,
     pub(super) strangers: RoundRobin,
-    /// The number of all of them, by site.
+    /// The number of logins by site, in any place.
     pub(super) present: HashMap<Site, usize>,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Scheduler {
     last_id: Id,
     pub(super) logins: HashMap<Id, Login>,
     pub(super) names: HashMap<Key, Name>,
-    /// The next ones of names, which wait for a call.
+    /// The next logins of their names, from known sites. They wait for a call.
     pub(super) next_known: RoundRobin,
     pub(super) next_strangers: RoundRobin,
     pub(super) calls: usize,
@@ -116,7 +116,7 @@ impl Scheduler {
         Some(id)
     }
 
-    /// Whoever had entered.
+    /// Removes a login from any place.
     pub(super) fn leave(&mut self, id: Id) {
         let Some(login) = self.logins.remove(&id) else { return };
         let Login { key, site, is_known, place, .. } = login;
@@ -139,7 +139,7 @@ impl Scheduler {
         self.go_on(&key);
     }
 
-    /// Sends somebody away who waits, if one more would be too many. `None`: there is nobody to send away.
+    /// Removes waiting logins if one more would be too many. Returns `None` if no waiting login can be removed.
     fn make_room(&mut self, key: &Key, site: Site, is_known: bool, max_waiting: usize) -> Option<()> {
         let Some(name) = self.names.get_mut(key) else { return Some(()) };
         let mut leaving = Vec::new();
@@ -149,13 +149,13 @@ impl Scheduler {
             leaving = name.strangers.all_of_any_site();
         }
         for id in leaving {
-            // Its sender goes with it, which tells it.
+            // This drops the sender, and so the login learns that it must make room.
             self.leave(id);
         }
         Some(())
     }
 
-    /// Lets the next one of a name wait for a call, and gives calls to those who do.
+    /// Lets the next login of a name wait for a call, and gives free calls to waiting logins.
     fn go_on(&mut self, key: &Key) {
         self.nominate(key);
         while self.calls < self.bounds.calls && self.give_call() {}
@@ -168,7 +168,7 @@ impl Scheduler {
             if login.is_known || name.known.is_empty() {
                 return;
             }
-            // A stranger, who has to wait on: its call has not begun.
+            // The next login is a stranger's. Its call has not begun, so it waits again.
             login.place = Place::Waiting;
             name.strangers.push_back_in_front(login.site, id);
             self.next_strangers.remove(login.site, id);
@@ -186,7 +186,7 @@ impl Scheduler {
         }
     }
 
-    /// Gives one call to one who may have it.
+    /// Gives a call to one login that may have it. Returns `false` if no login may.
     fn give_call(&mut self) -> bool {
         let may = |site: Site| self.calls_of.get(&site).is_none_or(|calls| *calls < self.bounds.of_site);
         let is_strangers_turn = self.known_in_a_row >= self.bounds.known_in_a_row;
@@ -202,7 +202,7 @@ impl Scheduler {
         self.calls += 1;
         *self.calls_of.entry(login.site).or_default() += 1;
         if let Some(tell) = login.tell.take() {
-            // One that is just leaving gives the turn back as soon as it can.
+            // If the login is just leaving, it gives the turn back as soon as it can.
             let _is_leaving = tell.send(());
         }
         true

@@ -1,4 +1,4 @@
-//! The tables of the replay window, and for how long each entry is kept.
+//! The tables of the replay window, and the time for which each entry is kept.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,35 +13,36 @@ use crate::session::reuse_detection::{Families, Jwt};
 use crate::session::session_key::SessionKey;
 use crate::session::shared_state::values::{Gain, Rest, Waiter};
 
-/// Outcomes that are remembered at once; the first to be forgotten go first. An outcome takes a few kilobytes.
+/// The largest number of outcomes in a table. The outcomes that expire first are removed first. An outcome takes a few
+/// kilobytes.
 pub(super) const MAX_ENTRIES: usize = 65_536;
 
-/// The time for which "this grant is dead" is remembered: long enough for a page's parallel requests, too short to hide a grant
-/// that comes to life again.
+/// The time for which "this grant is dead" is remembered. It is long enough for a page's parallel requests, and too
+/// short to hide a grant that becomes valid again.
 pub(super) const DEAD_IS_KEPT: Duration = Duration::from_secs(5);
 
-/// The time for which refreshes of a token rest after one that gained nothing: see [`Rest`].
+/// The time for which refreshes of a token rest after a refresh that gained nothing. See [`Rest`].
 pub(super) const REST: Duration = Duration::from_secs(5);
 
-/// The longest time for which new tokens are kept that nobody has used yet. Whoever comes later with the old ones gets newer ones.
+/// The longest time for which unused new tokens are kept. A later request with the old tokens causes a new refresh.
 pub(super) const UNUSED_IS_KEPT: Duration = Duration::from_secs(600);
 
-/// The time for which an ended session is remembered: longer than revoking it is tried.
+/// The time for which an ended session is remembered. It is longer than all attempts to revoke the session take.
 pub(super) const ENDED_IS_KEPT: Duration = Duration::from_secs(15 * 60);
 
-/// Calls that may be under way or wait for their turn at once. Anyone can send a made-up refresh token.
+/// The largest number of calls that are under way or wait for their turn. Anyone can send a made-up refresh token.
 pub(super) const MAX_UNDER_WAY: usize = 16_384;
 
 /// The tables.
 #[derive(Debug)]
 pub(super) struct Entries {
     pub(super) under_way: HashMap<SessionKey, Waiter>,
-    /// The newest tokens of a session, by the refresh token that is one of them: for those who do not have them yet.
+    /// The newest tokens of a session, for requests that do not have them yet. The key is the newest refresh token.
     pub(super) given: Expiring<SessionKey, Given>,
-    /// Refresh tokens that are not to be used, for now or at all.
+    /// Refresh tokens that must not be used now, or never again.
     pub(super) refused: Expiring<SessionKey, Refused>,
-    /// The sessions that were ended. Apart from the outcomes: anyone can log out with a made-up token, and that must not
-    /// push out what others wait for.
+    /// The sessions that were ended. They have a table of their own, because anyone can log out with a made-up token.
+    /// Such a logout must not remove an outcome that others wait for.
     pub(super) ended: Expiring<SessionKey, EndedBy>,
     pub(super) families: Families,
 }
@@ -50,21 +51,21 @@ pub(super) struct Entries {
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) outcome: Outcome,
-    /// The refresh token is a new one, too: who brings it has had all of them.
+    /// The refresh token is a new one, too. A request that brings it already has all of these tokens.
     pub(super) is_rotated: bool,
 }
 
 impl Given {
-    /// The JWT among them.
+    /// Returns the mark of the new JWT.
     pub(super) fn jwt(&self) -> Option<Mark> {
         self.outcome.access_token().map(jwt_mark)
     }
 }
 
-/// The reason why a refresh token is not to be used.
+/// The reason why a refresh token must not be used.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// The provider has said so: it is dead, or another step is wanted first.
+    /// The provider has refused it: its grant is dead, or the user must take another step first.
     Said(Outcome),
     /// A refresh has just gained nothing.
     Rest(Rest),
@@ -88,14 +89,14 @@ pub(super) fn jwt_of(identity: &Identity) -> Jwt {
 }
 
 impl Entries {
-    /// Returns how the session of a refresh token was ended, if it was: by itself, or by its newest successor, which is all
-    /// that who ends it may know.
+    /// Returns the cause of a session's end, or `None` if the session has not ended. A session may be ended by this
+    /// refresh token or by its newest successor, because a caller may know only one of them.
     pub(super) fn end_of(&self, key: SessionKey) -> Option<EndedBy> {
         let newest = || self.families.newest(key).and_then(|newest| self.ended.get(newest));
         self.ended.get(key).or_else(newest).copied()
     }
 
-    /// Keeps new tokens for those who do not have them yet.
+    /// Keeps new tokens for requests that do not have them yet.
     pub(super) fn give(
         &mut self,
         key: SessionKey,
@@ -114,7 +115,7 @@ impl Entries {
         self.families.renew(key, next, jwt, now);
         let is_rotated = given != key;
         let kept = if is_rotated { window.max(lasts.min(UNUSED_IS_KEPT)) } else { window };
-        // As long as no other JWT is asked for, this one may come to be good.
+        // No other JWT is requested during the rest, and this one may be verified meanwhile.
         let kept = if gain.rest.is_some() { kept.max(REST) } else { kept };
         self.given.insert(given, Given { outcome: outcome.clone(), is_rotated }, now + kept);
         self.refused.remove(given);
@@ -128,7 +129,7 @@ impl Entries {
         self.refused.insert(key, Refused::Rest(rest), now + REST);
     }
 
-    /// Keeps tokens for no longer than until then: their client has them.
+    /// Keeps tokens until `until` only, because their client has them.
     pub(super) fn keep_given(&mut self, key: SessionKey, until: Instant) {
         if let Some(tokens) = self.given.remove(key) {
             self.given.insert(key, tokens, until);

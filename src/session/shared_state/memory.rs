@@ -1,4 +1,4 @@
-//! The shared state of one process: its own memory.
+//! The shared state of a single process. It is kept in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::session::shared_state::values::{
 };
 use crate::session::throttle::{Refused, Reservation, Throttle};
 
-/// The memory of this process. No operation waits, except for a turn.
+/// The shared state in this process's memory. The only operation that waits is `login_turn`.
 #[derive(Debug)]
 pub(crate) struct InMemory {
     replay_window: Arc<ReplayWindow>,

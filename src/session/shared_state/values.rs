@@ -1,4 +1,4 @@
-//! The values that go through the seam.
+//! The arguments and results of the shared state's operations.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use crate::session::outcome::Outcome;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
 
-/// Tells the outcome to everyone who waits for it; `None` until there is one.
+/// Receives the outcome of a refresh. It holds `None` until there is an outcome.
 pub(crate) type Waiter = watch::Receiver<Option<Outcome>>;
 
 /// The state of a refresh that a request asks for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asked {
-    /// The JWT at hand is valid.
+    /// The JWT of the request is valid.
     pub(crate) is_early: bool,
-    /// The refresh token is the one that the request brought, and not one that followed it.
+    /// The refresh token is the one that the request brought. `false` for a successor of that refresh token.
     pub(crate) is_presented: bool,
-    /// These tokens, by their JWT, are known to whoever asks and of no use: they count as unknown.
+    /// The JWT of tokens that the caller knows already, and cannot use. These tokens count as unknown.
     pub(crate) useless: Option<Mark>,
 }
 
@@ -30,19 +30,19 @@ pub(crate) struct Asked {
 pub(crate) enum Claim {
     /// Call the provider, then publish the outcome or release the claim.
     Mine(Claimed),
-    /// Wait for the one who does.
+    /// Wait for the request that calls the provider.
     Wait(Waiter),
-    /// Take this outcome.
+    /// Use this outcome.
     Known(Outcome),
-    /// Go on with this newest refresh token: the one at hand has been replaced, and no request has brought a later one for
-    /// longer than the replay window.
+    /// Go on with this newest refresh token. The presented one has been replaced, and its replay window is not over.
     Replaced(RefreshToken),
-    /// End the session: this refresh token has been replaced, and its replay window is over. This is the newest one.
+    /// End the session. The presented refresh token has been replaced, and its replay window is over. The value is the
+    /// newest refresh token.
     Reused(RefreshToken),
 }
 
-/// The right to present a refresh token to the provider, once. Who drops it without an outcome has failed: those who wait are
-/// told that nothing is known.
+/// The right to present a refresh token to the provider once. If it is dropped without an outcome, the call has failed,
+/// and the waiting requests get [`Outcome::Unavailable`].
 #[derive(Debug)]
 pub(crate) struct Claimed {
     key: SessionKey,
@@ -50,7 +50,7 @@ pub(crate) struct Claimed {
 }
 
 impl Claimed {
-    /// A claim, and what everyone else waits with.
+    /// Creates a claim, and the receiver with which other requests wait for its outcome.
     pub(crate) fn new(key: SessionKey) -> (Self, Waiter) {
         let (outcome, waiter) = watch::channel(None);
         (Self { key, outcome }, waiter)
@@ -61,12 +61,12 @@ impl Claimed {
         self.key
     }
 
-    /// Returns what the one who calls waits with.
+    /// Returns a receiver for the request that makes the call.
     pub(crate) fn waiter(&self) -> Waiter {
         self.outcome.subscribe()
     }
 
-    /// Tells the outcome to everyone who waits.
+    /// Sends the outcome to all requests that wait.
     pub(crate) fn tell(self, outcome: Outcome) {
         self.outcome.send_replace(Some(outcome));
     }
@@ -77,65 +77,66 @@ impl Claimed {
 pub(crate) enum NoAnswer {
     /// The provider has not seen the refresh token.
     NotSent,
-    /// It may have: nothing is known.
+    /// The provider may have seen the refresh token.
     Unknown,
 }
 
 /// The refreshes that rest after one that gained nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// Early ones: the JWT at hand is still valid, so nothing is lost.
+    /// Early refreshes. The JWT of the request is still valid, so nothing is lost.
     Early,
-    /// All: the provider gives a JWT again that is of no use.
+    /// All refreshes. The provider would give a useless JWT again.
     All,
 }
 
-/// The worth of a refresh.
+/// The gain of a refresh.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Gain {
     /// The time for which the new JWT can be used.
     pub(crate) lasts: Duration,
-    /// The refreshes that rest, where it gained nothing.
+    /// The refreshes that rest, if this one gained nothing.
     pub(crate) rest: Option<Rest>,
 }
 
 /// The end of a session, as far as it is known here.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The first one to end it, and not one who comes after.
+    /// The session had not been ended before.
     pub(crate) is_new: bool,
-    /// The refresh token that followed it, which is to be ended as well.
+    /// The newest successor of the refresh token. It must be ended as well.
     pub(crate) successor: Option<RefreshToken>,
-    /// The JWTs that it gave.
+    /// The JWTs of the session.
     pub(crate) jwts: Vec<Jwt>,
 }
 
-/// A revocation to be added.
+/// A new revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NewRevocation {
     /// The session, JWT or subject.
     pub(crate) mark: Mark,
-    /// JWTs that were issued later (Unix seconds) are not meant.
+    /// The latest revoked `iat` (Unix seconds). JWTs that were issued later are not revoked.
     pub(crate) issued_until: u64,
     /// Its cause.
     pub(crate) by: EndedBy,
-    /// Unix seconds; then it is forgotten.
+    /// The time (Unix seconds) at which the revocation is forgotten.
     pub(crate) kept_until: u64,
 }
 
 impl NewRevocation {
-    /// The revocation of a session or a JWT, whenever issued.
+    /// Creates the revocation of a session or a JWT, regardless of its `iat`.
     pub(crate) const fn of(mark: Mark, by: EndedBy, kept_until: u64) -> Self {
         Self { mark, issued_until: u64::MAX, by, kept_until }
     }
 }
 
-/// A place among the failed logins, for one whose outcome is not known yet. Given back when dropped.
+/// A place in the count of failed logins, for a login whose outcome is not known yet. It is given back when it is
+/// dropped.
 pub(crate) trait LoginReservation: Debug + Send {
-    /// The login failed: it keeps its place until that leaks away.
+    /// Records that the login failed. It keeps its place until the count leaks away.
     fn failed(self: Box<Self>);
 
-    /// It succeeded: the failures of its user name from its address are forgotten.
+    /// Records that the login succeeded. The failures of its user name from its address are forgotten.
     fn succeeded(self: Box<Self>);
 }
 
@@ -144,8 +145,8 @@ pub(crate) trait LoginReservation: Debug + Send {
 pub(crate) struct Settings {
     /// The time for which the outcome of a refresh answers requests that still bring the old refresh token.
     pub(crate) replay_window: Duration,
-    /// Failed logins of one user name from one address, at once.
+    /// The number of failed logins of one user name from one address that are allowed at once.
     pub(crate) failed_logins_per_name: u32,
-    /// Failed logins from one address, at once.
+    /// The number of failed logins from one address that are allowed at once.
     pub(crate) failed_logins_per_address: u32,
 }

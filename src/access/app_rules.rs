@@ -17,9 +17,9 @@ use crate::config;
 /// The rules of one app, prepared from its configuration.
 #[derive(Debug)]
 pub struct AppRules {
-    /// The app's number.
+    /// The app's number. Another app never gets it, even if the configuration changes.
     pub app_number: AppNumber,
-    /// The number of its client at its issuer.
+    /// The number of its client at its issuer. It identifies the app's refresh tokens. Two apps may share it.
     pub client_number: ClientNumber,
     /// The number of these rules. No other rules have it, neither of this app nor of another.
     pub generation: u64,

@@ -142,7 +142,7 @@ pub(crate) fn token_rules() -> TokenRules {
     }
 }
 
-/// Returns the rules with the provider [`PROVIDER`], for marks that tests make by hand.
+/// Returns the rules of the provider [`PROVIDER`], for marks that tests make by hand.
 pub(crate) fn of_test_provider(mut rules: AppRules) -> AppRules {
     (rules.token.provider, rules.session.provider) = (PROVIDER, PROVIDER);
     rules

@@ -24,7 +24,7 @@ const HASHED: usize = 32;
 /// The scope in which an entry is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope {
-    /// The app's number. The issuer, audience and algorithms follow from it.
+    /// The number of the app. The issuer, audience and algorithms follow from it.
     pub app: AppNumber,
     /// The state of the provider's keys.
     pub key_generation: u64,

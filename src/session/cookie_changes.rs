@@ -40,7 +40,7 @@ pub(super) struct Changes {
     pub(super) changed: Expiring<CookieState, Instant>,
     /// Sessions whose cookies were removed from the browser, or replaced by another session's cookies.
     pub(super) gone: Expiring<Owner, Gone>,
-    /// The time of the last login to an app. The key is the number of its client and the browser's address.
+    /// The time of the last login to an app. The key is the number of the app's client and the browser's address.
     pub(super) logins: Expiring<(ClientNumber, IpAddr), Instant>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Brought {
 }
 
 impl Brought {
-    /// Identifies cookies by the tokens in them. `access_token` is empty if there is no JWT.
+    /// Identifies cookies by the tokens in them. `number` is that of the client. `access_token` is empty if there is no JWT.
     pub(crate) fn tokens(number: ClientNumber, access_token: &str, key: Option<SessionKey>) -> Self {
         let key_bytes = key.as_ref().map_or(&[][..], SessionKey::bytes);
         let state = CookieState::of(b"tokens", number, [access_token.as_bytes(), key_bytes].into_iter());

@@ -51,8 +51,8 @@ impl Sessions {
         self.shared.revoke(revocation, now).await;
     }
 
-    /// Notes a logout token; `false`: it came before. One that comes again must not end what began since. `kept_until`:
-    /// until when it would count, in Unix seconds.
+    /// Records a logout token. Returns `false` if it came before, because a repeated token must not end sessions that
+    /// began after its first use. `kept_until` is the time until which the token counts, in Unix seconds.
     pub(crate) async fn is_first_logout_token(
         &self,
         provider: ProviderNumber,
@@ -63,8 +63,8 @@ impl Sessions {
         self.shared.is_first(Mark::logout_token(provider, token), kept_until, now).await
     }
 
-    /// Returns the time until which a revocation is kept: as is set, and no less than JWTs of the provider may be
-    /// about.
+    /// Returns the time until which a revocation is kept. It is kept for the configured time, and at least as long as
+    /// JWTs of the provider may be in use.
     fn kept_until(&self, provider: ProviderNumber, now: u64) -> u64 {
         now.saturating_add(self.revocation_lifetime).max(self.memory.revocations.horizon(provider, now))
     }

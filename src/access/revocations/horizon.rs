@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::access::numbers::ProviderNumber;
 
-/// The most that one JWT tells of the others, in seconds: 400 days, as long as revocations can be set to be kept. One
-/// that is good for longer is remembered itself once it is refused.
+/// The longest lifetime that is noted, in seconds: 400 days, the longest time for which revocations can be configured
+/// to be kept. If a JWT lives longer and is refused, it is remembered itself.
 const MOST: u64 = 400 * 86_400;
 
 /// The lifetimes of the providers' JWTs.

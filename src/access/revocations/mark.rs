@@ -24,7 +24,7 @@ impl Mark {
         Self::new(b"jwt", Some(provider), jwt.as_bytes())
     }
 
-    /// Returns the mark of one JWT, by its text, for any provider. JWTs are not revoked by this mark.
+    /// Returns the mark of one JWT, by its text, whichever provider gave it. No JWT is revoked by this mark.
     pub(crate) fn token_of_any_provider(jwt: &str) -> Self {
         Self::new(b"jwt", None, jwt.as_bytes())
     }
@@ -58,7 +58,7 @@ impl Mark {
         Self::new(b"admission", None, &token.0)
     }
 
-    /// Makes a mark. `provider` is `None` if the mark does not depend on the provider.
+    /// Makes a mark. `provider` is `None` if the mark is the same at every provider.
     fn new(kind: &[u8], provider: Option<ProviderNumber>, value: &[u8]) -> Self {
         let mut context = Context::new(&SHA256);
         context.update(kind);

@@ -1,4 +1,4 @@
-//! What the fuzz targets in `fuzz/` reach beyond the public interface. Exists with the feature `fuzzing` only, and promises
-//! nothing to anybody else.
+//! The parts that the fuzz targets in `fuzz/` need beyond the public interface. They exist with the feature `fuzzing`
+//! only, and may change at any time.
 
 pub use crate::connection::fuzzing::{Framing, Head, merge_chunked, read_request_head, serve_connection};

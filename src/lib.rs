@@ -6,13 +6,13 @@
 //!
 //! # A request's way
 //!
-//! 1. **Connection**: `connection` accepts it, reads the head within its limits, refuses what has two readings, and shows
-//!    Pingora exactly one message.
+//! 1. **Connection**: `connection` accepts it, reads the head within its limits, refuses what has two readings, and
+//!    shows Pingora exactly one message.
 //! 2. **App**: [`gateway::Gateway`] finds the app of the `Host` header in [`gateway::State`].
 //! 3. **Decision**: `access/decision/decide.rs` takes the head, the provider's keys and the time, and returns a
 //!    [`Decision`](access::decision::Decision). It is pure. With a valid JWT the decision is a permit to go to the app.
-//! 4. **Consequence** (`gateway/admission.rs`): a refresh by [`session::Sessions`], after which the decision is made again;
-//!    a login, logout or user object of our own (`gateway/endpoints.rs`); an answer with a
+//! 4. **Consequence** (`gateway/admission.rs`): a refresh by [`session::Sessions`], after which the decision is made
+//!    again; a login, logout or user object of our own (`gateway/endpoints.rs`); an answer with a
 //!    [`Problem`](answer::problem::Problem); or the way to the app.
 //! 5. **To the app** (`gateway/upstream_request.rs`): the client's own identity and forwarding headers and the session's
 //!    cookies are removed, and the headers of the [`Identity`](access::identity::Identity) are added.

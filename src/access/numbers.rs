@@ -1,14 +1,14 @@
 //! The numbers by which providers, apps and their clients are remembered and sealed into cookies.
 //!
-//! They are made of names, not of places in the file, so that they are the same in every order of the configuration, after a
-//! restart and in another process. No number is made elsewhere: an integer of another origin is none.
+//! They are made of names, not of places in the file. So they are the same in every order of the configuration, after a
+//! restart, and in another process. No number is made elsewhere.
 
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::config::{App, IdentityProvider};
 
-/// The number of an identity provider. It follows from the issuer alone: `sid`, `sub` and `jti` are an issuer's own (RFC 7519
-/// section 4.1), whatever its table is called in the configuration.
+/// The number of an identity provider. It follows from the issuer alone, because `sid`, `sub` and `jti` belong to an issuer
+/// (RFC 7519 section 4.1). The name of its table in the configuration does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProviderNumber(u64);
 

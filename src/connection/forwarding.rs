@@ -1,6 +1,6 @@
 //! The headers that tell the app where a request comes from: `X-Forwarded-*` and `Forwarded` (RFC 7239).
 //!
-//! What a client says about itself is dropped. A trusted proxy is believed as far as its chain is trusted. The client
+//! A client's own statements about that are dropped. A trusted proxy is believed as far as its chain is trusted. The client
 //! is the right-most hop that is not a trusted proxy. Everything to the left of it could be made up.
 
 use std::fmt::Write as _;

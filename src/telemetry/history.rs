@@ -1,17 +1,17 @@
-//! What was counted in the last minutes, for the status page: the counters of the process, looked at every [`STEP`].
+//! The counts of the last minutes, for the status page. The counters of the process are read once in every [`STEP`].
 //!
-//! Pure: it is given the time and the counters. Bounded: [`STEPS`] values for each series that the metrics have.
+//! This file does no I/O: it gets the time and the counters. It keeps [`STEPS`] values for each series of the metrics.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Between two looks at the counters.
+/// The time between two readings of the counters.
 pub(crate) const STEP: Duration = Duration::from_secs(10);
 
-/// Steps that are kept: a quarter of an hour.
+/// The number of steps that are kept. Together they last a quarter of an hour.
 pub(crate) const STEPS: usize = 90;
 
-/// What a counter counts, and what its name is.
+/// The things that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Counted {
     /// Requests of an app that are over.
@@ -50,9 +50,9 @@ pub(crate) type Counters = BTreeMap<Counted, BTreeMap<String, f64>>;
 /// The counters of the last steps.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// When they were looked at, since the start of the process; the oldest first.
+    /// The times of the readings, since the start of the process. The oldest is the first.
     times: VecDeque<Duration>,
-    /// What they said then, each as many values as there are times.
+    /// The values at these times: each series has one value for each time.
     series: BTreeMap<Counted, BTreeMap<String, VecDeque<f64>>>,
 }
 
@@ -101,13 +101,13 @@ impl History {
         sums
     }
 
-    /// What was added in each step.
+    /// Returns the increase in each step.
     fn steps(&self, counted: Counted, name: Option<&str>) -> Vec<f64> {
         let sums = self.sums(counted, name);
         sums.iter().zip(sums.iter().skip(1)).map(|(before, after)| (after - before).max(0.0)).collect()
     }
 
-    /// How long each step was, in seconds: a process that was stopped has long ones.
+    /// Returns the length of each step, in seconds. If the process was stopped for a while, a step is longer.
     fn lengths(&self) -> impl Iterator<Item = f64> {
         let times = self.times.iter();
         times.clone().zip(times.skip(1)).map(|(before, after)| after.saturating_sub(*before).as_secs_f64())
@@ -123,7 +123,7 @@ pub(crate) struct Recent<'a> {
 }
 
 impl Recent<'_> {
-    /// What was counted since the start; of one name, or of all.
+    /// Returns the count since the start, of one name or of all names.
     pub(crate) fn total(&self, counted: Counted, name: Option<&str>) -> f64 {
         let named = self.counters.get(&counted);
         match name {
@@ -133,12 +133,12 @@ impl Recent<'_> {
         }
     }
 
-    /// The names that were counted under.
+    /// Returns the names that have a count.
     pub(crate) fn names(&self, counted: Counted) -> impl Iterator<Item = &str> {
         self.counters.get(&counted).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
-    /// What was counted in the last `window`, or as far back as is known.
+    /// Returns the increase in the last `window`, or in the time that is known if that is shorter.
     pub(crate) fn increase(&self, counted: Counted, name: Option<&str>, window: Duration) -> f64 {
         let Some((index, _)) = self.start_of(window) else { return 0.0 };
         let then = self.history.sums(counted, name).get(index).copied().unwrap_or_default();

@@ -10,7 +10,7 @@
 //! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
 //! | `dialect` | everything in which kinds of providers differ: a file for each |
 //! | `webhook` | what a provider's webhook says, whatever kind it is |
-//! | `codes`, `code_row`, `client_fix` | the meaning of providers' codes: one table; what an operator does about a refusal |
+//! | `codes`, `code_row`, `client_fix` | the meaning of providers' codes, and the remedy for a refusal |
 //! | `form_body`, `client_authentication` | request bodies, and how a client proves who it is |
 //! | `http_client`, `provider_answer`, `call_error` | the one HTTP client: no redirects, time-outs, size caps |
 //! | `shared_fetch` | work whose outcome is shared by all callers that ask for it |

@@ -7,8 +7,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::config::{App, IdentityProvider};
 
-/// The number of an identity provider. It follows from the issuer alone, because `sid`, `sub` and `jti` belong to an issuer
-/// (RFC 7519 section 4.1). The name of its table in the configuration does not matter.
+/// The number of an identity provider. It follows from the issuer alone, because `sid`, `sub` and `jti` belong to an
+/// issuer (RFC 7519 section 4.1). The name of its table in the configuration does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProviderNumber(u64);
 

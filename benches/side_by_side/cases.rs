@@ -2,23 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::gateway::Gateway;
 use crate::issuer::Error;
 use crate::load::{Connection, Request, Requests, runtime, wait_until_served};
 use crate::measurement::{self, Measurement, Window};
-use crate::peers::Peer;
+use crate::server::Server;
 use crate::world::World;
-
-/// A proxy that is measured.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Server {
-    /// A Pingora proxy that has nothing but an `upstream_peer`.
-    Bare,
-    /// Portcullis.
-    Portcullis(Gateway),
-    /// Another proxy.
-    Peer(Peer),
-}
 
 /// One line of a table.
 pub(crate) struct Case {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portcullis::system::clock::{Clock, SystemClock};
 
-use crate::cases::{Case, Server};
+use crate::cases::Case;
 use crate::documents::{Chapter, counted, foreword};
 use crate::gateway::{PLAIN, host};
 use crate::issuer::Error;
@@ -15,6 +15,7 @@ use crate::peers::{Peer, Peers};
 use crate::plot::{Bar, plot};
 use crate::requests::{Manners, Refreshes, Session, login, proxied_login};
 use crate::rounds::Rounds;
+use crate::server::Server;
 use crate::settings::number;
 use crate::tables::{self, Column, Goal, cpu};
 use crate::world::World;

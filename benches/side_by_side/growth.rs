@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cases::{Case, Server};
+use crate::cases::Case;
 use crate::comparison;
 use crate::documents::{Chapter, counted, foreword};
 use crate::gateway::{Gateway, PLAIN, host, path};
@@ -13,6 +13,7 @@ use crate::measurement::Window;
 use crate::peers::{Peer, Peers};
 use crate::requests::{Manners, Session};
 use crate::rounds::Rounds;
+use crate::server::Server;
 use crate::settings::number;
 use crate::tables::{Goal, cpu, p99};
 use crate::world::World;

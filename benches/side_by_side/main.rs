@@ -36,6 +36,7 @@ mod provider;
 mod proxies;
 mod requests;
 mod rounds;
+mod server;
 #[path = "../support/settings.rs"]
 mod settings;
 mod storms;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use portcullis::system::clock::{Clock, SystemClock};
 
-use crate::cases::Server;
 use crate::documents::counted;
 use crate::gateway::{Gateway, PLAIN, host};
 use crate::issuer::Error;
@@ -16,6 +15,7 @@ use crate::load::{Connection, Request, runtime, wait_until_served};
 use crate::peers::Peers;
 use crate::process::Proxy;
 use crate::requests::{Manners, Session};
+use crate::server::Server;
 use crate::tables;
 use crate::world::World;
 

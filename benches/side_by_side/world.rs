@@ -8,12 +8,12 @@ use portcullis::system::clock::{Clock, SystemClock};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cases::Server;
 use crate::issuer::{CLIENT_ID, Error, Issuer};
 use crate::peers::{self, Peers};
 use crate::process::Proxy;
 use crate::provider::Calls;
 use crate::requests::{COOKIE, subject};
+use crate::server::Server;
 use crate::{app, provider};
 
 /// The lifetime of tokens, in seconds.

@@ -9,7 +9,7 @@ const PROXY_2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spoken {
     Tls,
-    /// The preamble that a load balancer can be set up to put in front of a connection.
+    /// The PROXY protocol. Some load balancers can write its preamble before the client's first bytes.
     ProxyProtocol,
     /// A request, or bytes that look like one.
     Http,

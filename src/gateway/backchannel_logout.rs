@@ -67,7 +67,8 @@ async fn read_logout_token(
     token.ok_or_else(|| problem().into())
 }
 
-/// Verifies a logout token. If it names an unknown key, the keys are fetched first, as rarely as for a browser's JWT.
+/// Verifies a logout token. If it names an unknown key, the keys are fetched first. `jwks_cooldown` limits these
+/// fetches, as it does for a browser's JWT.
 async fn verify(state: &State, app: &App, token: &str) -> Result<LogoutToken, LogoutTokenError> {
     let verify = |keys: &KeySet| logout_token::verify(token, &app.rules().token, keys, state.now());
     let is_unknown = |error: &_| matches!(error, LogoutTokenError::Token(TokenError::UnknownKey));

@@ -14,7 +14,7 @@ use crate::session::session_key::SessionKey;
 /// The number of changes that are remembered. The oldest are forgotten first.
 const MAX_CHANGES: usize = 65_536;
 
-/// The time for which a change is remembered. An app may take as long for its answer.
+/// The time for which a change is remembered. An app may take this long to answer.
 pub(super) const IS_KEPT: Duration = Duration::from_secs(3600);
 
 /// The number of changes of one browser's cookies that are followed.
@@ -75,9 +75,9 @@ impl CookieChanges {
 }
 
 impl Changes {
-    /// Tells whether the cookies were removed since the request came in. If they were removed before, this is also
-    /// `true` if somebody has logged in at the same address since the request came in. That may be the same browser,
-    /// because requests can arrive in another order than they were sent.
+    /// Tells whether the cookies were removed since the request came in. If they were removed earlier, the result is
+    /// also `true` if somebody has logged in from the same address since the request came in. That may be the same
+    /// browser, because requests can arrive in another order than they were sent.
     pub(super) fn is_gone(&self, owner: Owner, asker: &Asker) -> bool {
         self.gone
             .get(owner)
@@ -100,8 +100,8 @@ impl Changes {
         self.gone.insert(owner, Gone { at, next }, at + IS_KEPT);
     }
 
-    /// Notes that another session replaces this one. If a browser makes several logins at once, the last one counts,
-    /// although it does not know the others.
+    /// Notes that another session replaces this one. If a browser sends several logins at once, the last one also
+    /// replaces the sessions of the others, although its request did not bring their cookies.
     pub(super) fn replace(&mut self, owner: Owner, next: Owner, at: Instant) {
         let mut last = owner;
         for _ in 0..MAX_FOLLOWED {

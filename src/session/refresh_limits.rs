@@ -1,5 +1,5 @@
-//! Bounds for refreshes whose refresh token anyone may have made up. The bounds count by caller, so that the refreshes
-//! of known sessions never wait for them.
+//! Bounds for refreshes whose refresh token anyone may have made up. Such refreshes are counted by caller, so that the
+//! refreshes of known sessions never wait for them.
 //!
 //! A refresh token is in doubt if its cookie is not sealed, and if this process does not know it from a login or a
 //! refresh.
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access::revocations::Mark;
 
-/// The number of calls under way by caller, and their bounds: of all callers, and of one caller.
+/// The number of calls under way for each caller. One bound holds for all callers together, and one for each caller.
 #[derive(Debug)]
 pub(super) struct FewCalls<Caller> {
     most: usize,

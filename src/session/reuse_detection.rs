@@ -20,17 +20,17 @@ const MAX_MEMBERS: usize = 262_144;
 /// The time for which a refresh token's family is remembered.
 const IS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
-/// The longer time for the refresh token that a browser used last, and for the newest one, as long as the newest one is
-/// unused. The browser may be asleep. If its refresh token were forgotten, the browser would look like a thief to a
-/// provider that rotates.
+/// The longer time that holds while the newest refresh token is unused. It is for this token, and for the one that a
+/// browser used last. The browser may be asleep. If its refresh token were forgotten, the browser would look like a
+/// thief to a provider that rotates.
 const UNUSED_IS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The largest number of remembered JWTs of one family. After an early refresh the old JWT stays valid beside the new
 /// one.
 const MAX_JWTS: usize = 16;
 
-/// The largest number of remembered first uses of one family. If there are more within a replay window, a forgotten use
-/// is replaced by the next remembered one.
+/// The largest number of remembered first uses of one family. If there are more within a replay window, the oldest are
+/// forgotten, and the next remembered use stands in for a forgotten one.
 const MAX_USES: usize = 64;
 
 /// The marks by which a JWT can be revoked, and its expiry time (Unix seconds).
@@ -84,7 +84,8 @@ pub(crate) struct Successor {
     pub(super) key: SessionKey,
     /// The newest refresh token of the family.
     pub(crate) token: RefreshToken,
-    /// The time at which a request first brought this refresh token, or one between the two. `None` if no request has.
+    /// The time at which a request first brought this refresh token, or one between the replaced one and this one.
+    /// `None` if no request has.
     pub(crate) used_at: Option<Instant>,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Upstreams {
 #[derive(Default)]
 struct Members {
     all: Vec<Arc<AppAddress>>,
-    /// The versions of the answers from which the addresses come, in the order of `configured`.
+    /// The versions of the answers to the name lookups that gave these addresses, in the order of `configured`.
     versions: Vec<u64>,
 }
 

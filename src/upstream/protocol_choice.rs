@@ -19,14 +19,15 @@ const CHOICE_LIFETIME: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needs {
     Anything,
-    /// HTTP/2, if the app may choose.
+    /// HTTP/2, unless the address gets only HTTP/1.1. An app that may choose is asked, even if it chose HTTP/1.1
+    /// recently.
     Http2,
-    /// HTTP/1.1, if the app may choose.
+    /// HTTP/1.1, unless the address gets only HTTP/2. An app that may choose is not asked.
     Http1,
     WebSocket,
 }
 
-/// The connection through which a request came to its peer.
+/// The kind of connection through which a request reaches its peer.
 #[derive(Debug)]
 pub(crate) enum Way {
     /// Through a connection of HTTP/1.1 that the request has for itself.

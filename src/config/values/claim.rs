@@ -61,8 +61,8 @@ pub(crate) fn literal_claim_path(item: &Item<'_>) -> Option<ClaimPath> {
     Some(ClaimPath::Segments(segments))
 }
 
-/// Returns a message and a hint if the path has the notation of another kind of path. Names of claims do not look like
-/// that. Portcullis would never find the claim, and nobody would notice.
+/// Returns a message and a hint if the path is in another notation, such as JSONPath or JSON Pointer. Names of claims
+/// do not look like that. Portcullis would never find the claim, and nobody would notice.
 fn other_notation(segments: &[String], is_dotted: bool) -> Option<(String, &'static str)> {
     let first = segments.first()?;
     // `placeholder` warns about these in all values of the file.

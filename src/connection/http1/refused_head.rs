@@ -1,4 +1,5 @@
-//! Answers a head that is refused, without Pingora, which never sees it. Then ends the connection.
+//! Answers a request whose head is refused, and ends the connection. Pingora never sees such a request, so the answer
+//! is written here.
 
 use std::future::poll_fn;
 use std::io;

@@ -1,5 +1,5 @@
-//! Finds the requests that the `h2` crate refuses by itself without telling anybody. They are found in the frames that
-//! pass.
+//! Finds the requests that the `h2` crate refuses by itself without telling anybody. It finds them by watching the
+//! frames in both directions.
 //!
 //! The crate resets a request that is malformed or exceeds the limit of streams. It answers a request whose head is far
 //! too large with a bare 431, and ends the connection of a client that breaks the protocol. A request was refused by
@@ -62,8 +62,8 @@ impl Heads {
         waiting.over.retain(|(other, _)| *other != stream);
     }
 
-    /// Notes that all requests that could be handed out by now were handed out. Streams that were answered or reset
-    /// without this were refused.
+    /// Notes that all requests that could be handed out by now were handed out. Streams that were answered or reset,
+    /// but not handed out, were refused.
     pub(crate) fn settle(&self) {
         let over = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

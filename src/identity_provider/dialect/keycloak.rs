@@ -1,5 +1,5 @@
-//! `logout = "end_session"`: a logout ends the provider's session by its refresh token, as Keycloak does it, so that
-//! its other clients hear of it. Everything else is the standards' way.
+//! `logout = "end_session"`: a logout sends the refresh token to the provider, which ends its own session and tells the
+//! other clients of that session. Keycloak works like this. Everything else follows the standards.
 
 use url::Url;
 
@@ -10,7 +10,7 @@ use crate::identity_provider::form_body::Form;
 use crate::identity_provider::metadata_url;
 use crate::identity_provider::outcome::ChallengeKind::AccountAction;
 
-/// Keycloak, where sessions are ended there.
+/// Keycloak, if a logout also ends the session at Keycloak.
 #[derive(Debug)]
 pub(in crate::identity_provider) struct Keycloak;
 
@@ -35,13 +35,13 @@ impl Dialect for Keycloak {
         metadata_url::well_known(issuer)
     }
 
-    /// Not in OpenID Connect RP-Initiated Logout, which is for browsers.
+    /// OpenID Connect RP-Initiated Logout does not define this request. It only defines logouts through a browser.
     fn revoke<'a>(&self, refresh_token: &'a str) -> Body<'a> {
         Body::Form(Form::new().field("refresh_token", refresh_token))
     }
 
-    /// Keycloak answers 204, also if the session had ended before. A page in HTML is for a browser: such a provider
-    /// ends no session by a refresh token.
+    /// Keycloak answers 204, also if the session had ended before. A provider that answers with an HTML page expects a
+    /// browser, and does not end sessions by refresh tokens.
     fn blame_logout(&self, said: &Said<'_>) -> LogoutBlame {
         LogoutBlame::from(match said.row {
             _ if said.is_page() && matches!(said.status, 200..=299) => {

@@ -50,19 +50,19 @@ impl StateBuilder {
 
     /// Builds the first state. It makes no connection.
     pub(crate) fn first(&self, config: &Config) -> Result<State, SetupError> {
-        let sessions = Sessions::new(Arc::clone(&self.clock), Arc::clone(&self.memory), config);
+        let sessions = || Sessions::new(Arc::clone(&self.clock), Arc::clone(&self.memory), config);
         self.build(config, sessions, None)
     }
 
     /// Builds the next state from the previous one. It makes no connection.
     pub(crate) fn next(&self, config: &Config, before: Before<'_>) -> Result<State, SetupError> {
-        self.build(config, before.state.sessions.with_settings(config), Some(before))
+        self.build(config, || before.state.sessions.with_settings(config), Some(before))
     }
 
     fn build(
         &self,
         config: &Config,
-        sessions: Sessions,
+        sessions: impl FnOnce() -> Sessions,
         before: Option<Before<'_>>,
     ) -> Result<State, SetupError> {
         let step = Step { config, before, names: &self.names };
@@ -78,12 +78,15 @@ impl StateBuilder {
             Some(step.app(app, settings, providers.get(app.identity_provider)?))
         });
         let apps = apps.collect();
+        let traces = step.traces()?;
+        // From here on nothing fails. The sessions in use get their new settings now: a configuration that is refused changes
+        // nothing.
         metrics::config_was_taken(self.clock.now());
         let parts = Parts {
             apps,
             providers: providers.into_iter().map(|(provider, _)| provider).collect(),
-            sessions,
-            traces: step.traces()?,
+            sessions: sessions(),
+            traces,
             open_streams: Arc::clone(&self.open_streams),
             memory: Arc::clone(&self.memory),
             clock: Arc::clone(&self.clock),
@@ -182,5 +185,38 @@ impl Step<'_> {
         };
         let upstreams = upstreams.unwrap_or_else(|| Arc::new(Upstreams::new(app, self.names)));
         Arc::new(App::new(app, Arc::new(relying_party), upstreams))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::system::clock::SystemClock;
+    use crate::system::name_lookup::SystemLookup;
+
+    const TEXT: &str = "[identity_providers.main]\nissuer = 'http://127.0.0.1:9000'\nclient_auth = 'none'\nleeway = '5s'\n\
+        [apps.store]\nhosts = ['store.localhost']\nupstreams = ['http://127.0.0.1:3001']\nclient_id = 'store'\n\
+        [apps.store.login]\npath = '/api/login'\n";
+
+    #[test]
+    fn a_refused_configuration_changes_nothing_in_the_sessions_in_use() {
+        let config = |window: &str| {
+            // The leeway changes as well, so that the provider is made anew.
+            let text = TEXT
+                .replace("leeway = '5s'", if window == "40s" { "leeway = '6s'" } else { "leeway = '5s'" });
+            let text = format!("{text}[refresh]\nreplay_window = '{window}'\n");
+            config::parse(&text).unwrap_or_else(|error| panic!("{}", error.report("gateway.toml"))).config
+        };
+        let (old, mut refused) = (config("20s"), config("40s"));
+        refused.identity_providers[0].issuer = String::from("a name, which nothing can be discovered from");
+        let builder = StateBuilder::new(&old, Arc::new(SystemClock), Arc::new(SystemLookup::default()));
+        let state = builder.first(&old).unwrap();
+        let before = Before { state: &state, outline: &old.outline };
+        assert!(builder.next(&refused, before).is_err());
+        assert_eq!(state.sessions.replay_window_length(), Duration::from_secs(20));
+        builder.next(&config("40s"), before).unwrap();
+        assert_eq!(state.sessions.replay_window_length(), Duration::from_secs(40));
     }
 }

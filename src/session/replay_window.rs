@@ -43,7 +43,7 @@ impl ReplayWindow {
         self.length.store(milliseconds, Ordering::Relaxed);
     }
 
-    fn length(&self) -> Duration {
+    pub(super) fn length(&self) -> Duration {
         Duration::from_millis(self.length.load(Ordering::Relaxed))
     }
 

@@ -66,6 +66,12 @@ impl Sessions {
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
     }
+
+    /// Returns the length of the replay window that is in force.
+    #[cfg(test)]
+    pub(crate) fn replay_window_length(&self) -> std::time::Duration {
+        self.replay_window.length()
+    }
 }
 
 fn settings(config: &config::Config) -> Settings {

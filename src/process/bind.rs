@@ -154,6 +154,7 @@ impl Server {
     ) -> Result<Self, BindError> {
         let builder = StateBuilder::new(&config, clock, lookup);
         let state = Arc::new(builder.first(&config)?);
+        let loaded_at = state.now();
         let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
         let listeners = Listeners::bind(&config.server, inherited.as_mut())?;
         let mut successor = None;
@@ -169,7 +170,7 @@ impl Server {
         // The background tasks run until the last request is served. A stop may take an hour, so they must not end at
         // its start.
         let (over, is_over) = channel::channel(false);
-        let reloader = Reloader::new(config, builder, state, is_over);
+        let reloader = Reloader::new(config, builder, state, loaded_at, is_over);
         Ok(Self { reloader, stop, over, listeners, tls, successor })
     }
 

@@ -53,17 +53,19 @@ struct Inner {
 }
 
 impl Reloader {
+    /// Makes the reloader of a process whose first configuration was loaded at `loaded_at`, in Unix seconds.
     pub(crate) fn new(
         config: Config,
         builder: StateBuilder,
         state: Arc<State>,
+        loaded_at: u64,
         is_over: channel::Receiver<bool>,
     ) -> Self {
         let limits = &config.server.limits;
         let connections = Connections::new(most_connections(limits.max_connections));
         let inner = Inner {
             builder,
-            status: Arc::new(ProcessStatus::new(state.now())),
+            status: Arc::new(ProcessStatus::new(loaded_at)),
             current: Arc::new(CurrentState::new(state)),
             settings: Arc::new(ArcSwap::from_pointee(ConnectionSettings::new(
                 limits,

@@ -45,12 +45,15 @@ pub(super) async fn complete(
         headers.remove(header::TRAILER);
         headers.remove(header::EXPECT);
         remove_session_cookies(app, headers);
-        tell_identity(permit, app, tokens, client, headers);
+        tell_identity(permit, headers);
         if let Some(id) = &arrival.request_id {
             headers.insert(X_REQUEST_ID, id.clone());
         }
         if let Some(trace) = trace {
             trace.propagate(headers);
+        }
+        if app.forward_access_token {
+            set_bearer(permit, app, tokens, client, headers);
         }
         tell_origin(arrival, app, client, headers);
         mark.add(&client.headers, headers);
@@ -74,23 +77,23 @@ pub(super) async fn complete(
 }
 
 /// Tells the app which identity the request has.
-fn tell_identity(
+fn tell_identity(permit: &Permit, upstream: &mut HeaderMap) {
+    if let Some(identity) = permit.identity() {
+        for (name, value) in identity.headers() {
+            upstream.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Gives the app `Authorization: Bearer <JWT>` or no such field. An app that trusts our field must not get the client's
+/// own.
+fn set_bearer(
     permit: &Permit,
     app: &App,
     refreshed: Option<&Tokens>,
     downstream: &RequestHeader,
     upstream: &mut HeaderMap,
 ) {
-    if let Some(identity) = permit.identity() {
-        for (name, value) in identity.headers() {
-            upstream.insert(name.clone(), value.clone());
-        }
-    }
-    if !app.forward_access_token {
-        return;
-    }
-    // The app gets `Authorization: Bearer <JWT>` or no such field. An app that trusts our field must not get the
-    // client's own.
     upstream.remove(header::AUTHORIZATION);
     if permit.identity().is_none() {
         return;

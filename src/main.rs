@@ -120,8 +120,13 @@ fn main() -> ExitCode {
         }),
         Command::Explain { config, method, url, cookies, origin, headers, jwks } => {
             with_config(&config.config, |loaded| {
-                let question =
-                    explain::Question { method, url, origin, headers, ..explain::Question::default() };
+                let question = explain::Question {
+                    method,
+                    url,
+                    origin,
+                    headers: headers.into(),
+                    ..explain::Question::default()
+                };
                 explain(&loaded, question, cookies.as_deref(), jwks.as_deref())
             })
         }

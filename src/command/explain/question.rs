@@ -1,6 +1,6 @@
 //! A request to be explained: as the user typed it, and as it was parsed.
 
-use crate::syntax::redacted::SecretText;
+use crate::syntax::redacted::{Redacted, SecretText};
 use crate::syntax::web_socket;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use url::{Position, Url};
@@ -19,7 +19,7 @@ pub struct Question {
     /// The `Origin` header.
     pub origin: Option<String>,
     /// Other headers, each as `Name: value`.
-    pub headers: Vec<String>,
+    pub headers: Redacted<Vec<String>>,
     /// The text of a file with cookies: a `Cookie` header, Netscape's format (curl), or JSON as browsers export it.
     pub cookies: Option<SecretText>,
     /// A JWKS that is used for the verification instead of the provider's.
@@ -54,7 +54,7 @@ pub(super) fn read(question: &Question) -> Result<Asked<'_>, ExplainError> {
     let authority = url[Position::BeforeHost..Position::AfterPort].to_owned();
     let host = Authority::parse(authority.as_bytes()).ok_or_else(no_url)?.name().to_owned();
     let mut headers = HeaderMap::new();
-    for line in &question.headers {
+    for line in question.headers.iter() {
         let (name, value) = header_line(line).ok_or_else(|| ExplainError::Header(line.clone()))?;
         headers.append(name, value);
     }

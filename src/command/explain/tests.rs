@@ -251,8 +251,16 @@ async fn headers_as_they_are_given() {
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
     ];
     let ask = |method: &str, url: &str, headers: &[&str]| {
-        let headers = headers.iter().map(|&line| line.to_owned()).collect();
-        asked(CONFIG, Question { method: method.into(), url: url.into(), headers, ..Question::default() })
+        let headers: Vec<_> = headers.iter().map(|&line| line.to_owned()).collect();
+        asked(
+            CONFIG,
+            Question {
+                method: method.into(),
+                url: url.into(),
+                headers: headers.into(),
+                ..Question::default()
+            },
+        )
     };
     let login = "https://store.example.com/api/login";
     for (method, url, headers, reason) in [

@@ -1,6 +1,6 @@
 //! The header fields of the gateway's own answers. Every writer of such an answer uses this one list.
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, header};
 
 use crate::syntax::web_socket;
 
@@ -22,30 +22,30 @@ pub struct Headers<'a> {
 }
 
 impl Headers<'_> {
-    /// Lists the fields in the order in which they are written, with their names as HTTP/1.1 spells them.
-    pub fn list(&self) -> Vec<(&'static str, HeaderValue)> {
+    /// Lists the fields in the order in which they are written.
+    pub fn list(&self) -> Vec<(HeaderName, HeaderValue)> {
         let mut list = Vec::with_capacity(9);
         if let Some(id) = self.request_id {
-            list.push(("X-Request-Id", id.clone()));
+            list.push((HeaderName::from_static("x-request-id"), id.clone()));
         }
         // The answer is for one user at one moment.
-        list.push(("Cache-Control", HeaderValue::from_static("no-store")));
+        list.push((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
         if let Some(content_type) = self.content_type {
-            list.push(("Content-Type", HeaderValue::from_static(content_type)));
-            list.push(("X-Content-Type-Options", HeaderValue::from_static("nosniff")));
+            list.push((header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
+            list.push((header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
         }
         if let Some(length) = self.content_length {
-            list.push(("Content-Length", HeaderValue::from(length)));
+            list.push((header::CONTENT_LENGTH, HeaderValue::from(length)));
         }
         if let Some(seconds) = self.retry_after {
-            list.push(("Retry-After", HeaderValue::from(seconds)));
+            list.push((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }
         if let Some(methods) = self.allow {
-            list.push(("Allow", HeaderValue::from_static(methods)));
+            list.push((header::ALLOW, HeaderValue::from_static(methods)));
         }
         if self.asks_for_upgrade {
-            list.push(("Upgrade", HeaderValue::from_static("websocket")));
-            list.push(("Sec-WebSocket-Version", HeaderValue::from_static(web_socket::VERSION)));
+            list.push((header::UPGRADE, HeaderValue::from_static("websocket")));
+            list.push((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(web_socket::VERSION)));
         }
         list
     }

@@ -94,7 +94,14 @@ impl Answer {
         let fields = fields.list();
         let mut head = Box::new(ResponseHeader::build(self.status, Some(fields.len() + 2 + cookies.len()))?);
         for (name, value) in fields {
-            head.insert_header(name, value)?;
+            // Some clients of WebSockets compare the names of these two by their case.
+            if name == header::UPGRADE {
+                head.insert_header("Upgrade", value)?;
+            } else if name == header::SEC_WEBSOCKET_VERSION {
+                head.insert_header("Sec-WebSocket-Version", value)?;
+            } else {
+                head.insert_header(name, value)?;
+            }
         }
         if let Some(hsts) = &reply.hsts {
             head.insert_header(header::STRICT_TRANSPORT_SECURITY, hsts.clone())?;

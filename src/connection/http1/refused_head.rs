@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, header};
 use pingora_core::protocols::Stream;
 use pingora_core::protocols::http::date;
 use tokio::time::{Instant, timeout};
@@ -65,9 +65,11 @@ async fn answer(connection: &mut ClientConnection, problem: &Problem, id: &Heade
     let (status, reason) = (problem.status.as_str(), problem.status.canonical_reason().unwrap_or_default());
     let mut bytes = BytesMut::from(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
     let fields = problem.headers(Some(id), &body).list();
-    let ends = [("Date", date::get_cached_date()), ("Connection", HeaderValue::from_static("close"))];
+    let ends =
+        [(header::DATE, date::get_cached_date()), (header::CONNECTION, HeaderValue::from_static("close"))];
     for (name, value) in fields.into_iter().chain(ends) {
-        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        bytes.extend(spelled(&name));
+        for part in [b": ", value.as_bytes(), b"\r\n"] {
             bytes.extend_from_slice(part);
         }
     }
@@ -75,4 +77,11 @@ async fn answer(connection: &mut ClientConnection, problem: &Problem, id: &Heade
     bytes.extend_from_slice(&body);
     write_all(connection, bytes).await?;
     poll_fn(|context| connection.poll_flush(context)).await
+}
+
+/// Spells a name as HTTP/1.1 usually has it: `Content-Type`.
+fn spelled(name: &HeaderName) -> impl Iterator<Item = u8> {
+    let bytes = name.as_str().bytes();
+    let before = std::iter::once(b'-').chain(bytes.clone());
+    bytes.zip(before).map(|(byte, before)| if before == b'-' { byte.to_ascii_uppercase() } else { byte })
 }

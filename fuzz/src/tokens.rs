@@ -152,7 +152,7 @@ pub fn read_signed(token: &str) -> Option<Read> {
 
 impl Read {
     /// Returns why a gateway must not take it for an access token of this client, whatever the time of its expiry.
-    /// `audience` empty: the client's id in `aud`, `azp` or `client_id` suffices.
+    /// If `audience` is empty, the client's id in `aud`, or in a claim that names the client, suffices.
     pub fn objection(&self, client: &str, audience: &[&str], now: u64) -> Option<&'static str> {
         let Self { header, claims } = self;
         if header.get("crit").is_some() || header.get("b64").is_some() {
@@ -174,7 +174,9 @@ impl Read {
             return Some("it is about nobody");
         }
         let is_party = |name: &str| claims.get(name).is_some_and(|party| party == client);
-        if ["azp", "client_id"].iter().any(|name| claims.get(name).is_some() && !is_party(name)) {
+        // `appid` counts only in tokens of Microsoft, which these are not.
+        let parties = ["azp", "client_id", "cid"];
+        if parties.iter().any(|name| claims.get(name).is_some() && !is_party(name)) {
             return Some("it was made for another client");
         }
         let wanted = if audience.is_empty() { &[client][..] } else { audience };
@@ -183,7 +185,7 @@ impl Read {
             Some(Value::Array(several)) => several.iter().any(|one| wanted.iter().any(|name| one == name)),
             _ => false,
         };
-        if !in_audience && !(audience.is_empty() && (is_party("azp") || is_party("client_id"))) {
+        if !in_audience && !(audience.is_empty() && parties.into_iter().any(is_party)) {
             return Some("it was made for another audience");
         }
         for (name, ahead) in [("iat", ISSUED_AHEAD), ("nbf", LEEWAY)] {

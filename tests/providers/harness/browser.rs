@@ -173,6 +173,13 @@ impl Answer {
         &self.cookies
     }
 
+    /// The body of a problem without the one member that is another one each time.
+    pub(crate) fn problem_without_id(&self) -> Value {
+        let mut body = self.body.clone();
+        assert!(body.as_object_mut().is_some_and(|body| body.remove("request_id").is_some()), "{body}");
+        body
+    }
+
     /// A header that the app received, from the echo in the body.
     pub(crate) fn received(&self, header: &str) -> Option<&str> {
         self.body["headers"][header][0].as_str()

@@ -185,7 +185,8 @@ impl Read {
             Some(Value::Array(several)) => several.iter().any(|one| wanted.iter().any(|name| one == name)),
             _ => false,
         };
-        if !in_audience && !(audience.is_empty() && parties.into_iter().any(is_party)) {
+        let names_the_client = audience.is_empty() && parties.into_iter().any(is_party);
+        if !in_audience && !names_the_client {
             return Some("it was made for another audience");
         }
         for (name, ahead) in [("iat", ISSUED_AHEAD), ("nbf", LEEWAY)] {

@@ -36,6 +36,7 @@ pub(crate) mod signed_token;
 pub mod token;
 pub mod token_error;
 pub mod token_fix;
+pub mod token_rules;
 pub mod tokens;
 pub mod verified_tokens;
 

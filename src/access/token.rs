@@ -3,39 +3,17 @@
 //!
 //! Only [`verify`] makes [`VerifiedClaims`].
 
-use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
-use crate::access::audience::{self, Audience};
+use crate::access::audience;
 use crate::access::claims::Claims;
 use crate::access::key_set::KeySet;
-use crate::access::numbers::ProviderNumber;
 use crate::access::revocations::{Mark, TokenMarks};
 use crate::access::signed_token::{self, date, string};
 
 pub(crate) use crate::access::signed_token::latest_issue;
 pub use crate::access::token_error::{ClaimFault, MAX_TOKEN_LENGTH, TokenError};
-
-/// The rules for the tokens of one app.
-#[derive(Debug, Clone)]
-pub struct TokenRules {
-    /// The number of the identity provider.
-    pub provider: ProviderNumber,
-    /// The issuer. It must be exactly equal to `iss`.
-    pub issuer: String,
-    /// The app's client.
-    pub client_id: String,
-    /// The accepted values of `aud`, which must contain one of them. If it is empty, `audience.rs` has a default rule.
-    pub audience: Vec<String>,
-    /// The accepted values of claims that name the client.
-    pub authorized_parties: Vec<String>,
-    /// The accepted algorithms.
-    pub algorithms: Vec<Algorithm>,
-    /// The tolerated clock skew in seconds, for `exp` and `nbf`. For `iat`, at least half a minute is tolerated.
-    pub leeway: u64,
-    /// The provider builds access tokens like ID tokens, with `at_hash` or `c_hash`.
-    pub access_token_is_id_token: bool,
-}
+pub use crate::access::token_rules::TokenRules;
 
 /// Claims of a token with a valid signature that was made for this app.
 ///
@@ -143,15 +121,7 @@ fn check_claims(
     if string(&claims, "iss")?.ok_or(TokenError::Claim("iss"))? != rules.issuer {
         return Err(TokenError::Issuer);
     }
-    audience::check(
-        &claims,
-        &Audience {
-            issuer: &rules.issuer,
-            client_id: &rules.client_id,
-            accepted: &rules.audience,
-            authorized_parties: &rules.authorized_parties,
-        },
-    )?;
+    audience::check(&claims, rules)?;
     let subject =
         string(&claims, "sub")?.filter(|subject| !subject.is_empty()).ok_or(TokenError::Claim("sub"))?;
     let subject = subject.to_owned();

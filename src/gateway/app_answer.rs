@@ -12,10 +12,11 @@ use pingora_proxy::Session;
 use tracing::warn;
 
 use crate::gateway::context::{Arrival, Decided, Permitted, Reply};
-use crate::gateway::hop_by_hop::{KEEP_ALIVE, PROXY_CONNECTION, named_by_connection};
+use crate::gateway::hop_by_hop::named_by_connection;
 use crate::gateway::state::App;
 use crate::gateway::{bound_streams, early_answer, plain_headers};
 use crate::syntax::app_head::{AppHeadRefusal, Framing, check_status, has_no_body};
+use crate::syntax::framing_fields::{KEEP_ALIVE, PROXY_CONNECTION};
 use crate::syntax::{grpc, list_field};
 use crate::telemetry::request_id::X_REQUEST_ID;
 

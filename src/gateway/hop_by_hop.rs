@@ -3,14 +3,8 @@
 use http::{HeaderMap, HeaderName, Version, header};
 use pingora_http::RequestHeader;
 
-use crate::syntax::framing_fields::ConnectionOptions;
+use crate::syntax::framing_fields::{ConnectionOptions, KEEP_ALIVE, PROXY_CONNECTION};
 use crate::syntax::list_field;
-
-/// The field in which peers from before HTTP/1.1 say how long they keep a connection.
-pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-
-/// The field that some clients send to a proxy instead of `Connection`.
-pub(super) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// The fields of a request that are for one hop only, even if its `Connection` does not name them.
 pub(super) const OF_REQUESTS: [HeaderName; 10] = [

@@ -73,7 +73,8 @@ fn write_access_log(exchange: &Session, context: &Context, error: Option<&Error>
 }
 
 fn end_spans(exchange: &Session, context: &mut Context, error: Option<&Error>) {
-    let Some(trace) = context.trace.take() else { return };
+    // If the request is not sampled, nothing is gathered.
+    let Some(trace) = context.trace.take().filter(|trace| trace.is_recording()) else { return };
     let (request, arrival) = (exchange.req_header(), &context.arrival);
     let app = arrival.app.as_deref();
     let host = request.headers.get(header::HOST).filter(|_| app.is_some());

@@ -1,9 +1,15 @@
 //! The fields that state the end of a message, and if another message may follow. They are read in one way for clients
 //! and apps, and for all versions of HTTP.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::syntax::list_field::{self, members};
+
+/// The field in which peers from before HTTP/1.1 say how long they keep a connection.
+pub(crate) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// The field that some clients send to a proxy instead of `Connection`.
+pub(crate) const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// Reads a number: only digits, and below 2^63, since others may count in a signed type.
 pub(crate) fn number(value: &[u8]) -> Option<u64> {

@@ -15,17 +15,14 @@ use pingora_core::protocols::http::{date, v2};
 use pingora_core::{Error, ErrorType, OrErr, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 
+use crate::syntax::framing_fields::{KEEP_ALIVE, PROXY_CONNECTION};
+
 /// The number of bytes of a body that are kept, to send it again.
 const MAX_KEPT: usize = 64 * 1024;
 
 /// The fields that HTTP/2 does not have (RFC 9113 section 8.2.2).
-const OF_A_CONNECTION: [HeaderName; 5] = [
-    header::TRANSFER_ENCODING,
-    header::CONNECTION,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+const OF_A_CONNECTION: [HeaderName; 5] =
+    [header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION];
 
 /// A request and its answer.
 pub(crate) struct RawStream {

@@ -120,11 +120,13 @@ impl RequestTrace {
         }
     }
 
+    /// Tells whether the request's span is recorded.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.server.is_recording()
+    }
+
     /// Ends the request's spans after the end of the request.
     pub(crate) fn end(mut self: Box<Self>, end: &RequestEnd<'_>) {
-        if !self.server.is_recording() {
-            return;
-        }
         let client_is_gone = end.reason == Some(ReasonCode::ClientGone);
         let code = end.reason.map_or("internal_error", ReasonCode::as_str);
         match self.app.take() {

@@ -48,7 +48,9 @@ pub use app::upstreams::{HealthCheck, Timeouts, Upstream, UpstreamTls};
 pub use certificate_authorities::Authorities;
 pub use changes::{Change, Outline};
 pub use gateway_toml::Config;
-pub use identity_provider_settings::{ClientAuthentication, IdentityProvider, LogoutMethod};
+pub use identity_provider_settings::{
+    ClientAuthentication, IdentityProvider, LogoutMethod, REFRESH_READ_LIMIT,
+};
 pub use load::{Loaded, load, load_admin_listen, parse};
 pub use outgoing_proxy::{OutgoingProxy, PlainHttp, ProxyCredentials};
 pub use problem::{ConfigError, Problem};

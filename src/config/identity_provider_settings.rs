@@ -11,6 +11,10 @@ use crate::config::provider_kind::ProviderKind;
 use crate::config::secret::Secret;
 use crate::config::token_parameters::TokenParameter;
 
+/// The least time for which a refresh's answer is read, from the start of the refresh. It is at least as long as a
+/// request waits. Otherwise a rotated refresh token would be lost with the answer.
+pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
+
 /// `[identity_providers.NAME]`.
 #[derive(Debug, Clone)]
 pub struct IdentityProvider {
@@ -65,6 +69,11 @@ pub struct IdentityProvider {
 }
 
 impl IdentityProvider {
+    /// Returns the time for which a refresh's answer is read.
+    pub fn refresh_read_limit(&self) -> Duration {
+        REFRESH_READ_LIMIT.max(self.request_timeout)
+    }
+
     /// Returns the machines that may be asked over plain http.
     pub fn plain_http(&self) -> PlainHttp {
         PlainHttp::new(self.allow_insecure_http, self.proxy.as_ref().map(|proxy| &proxy.url))

@@ -34,6 +34,7 @@ fn refused(base: &str, cases: &[(&str, &str)]) -> String {
         shown.extend(["=== ", title, "\n", &problems.join(""), "\n"]);
     }
     assert!(!shown.contains("hunter2"), "a secret is shown");
+    assert!(!shown.contains("aHVudGVyM"), "a secret in base64 is shown");
     shown
 }
 

@@ -5,5 +5,7 @@
 //! - `names` and `sealing` derive from the configured keys what the engine sees: it never gets a readable text.
 
 pub(crate) mod commands;
+#[cfg(test)]
+pub(crate) mod fake;
 pub(crate) mod names;
 pub(crate) mod sealing;

@@ -215,7 +215,7 @@ impl Call {
                 warn!(provider, client, "refresh impossible: too many are under way");
             }
             audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, relying_party, None);
-            return Err((Outcome::Unavailable, NoAnswer::NotSent));
+            return Err((Outcome::Unavailable, NoAnswer::NotProcessed));
         };
         let old_jwt = self.old_jwt.as_ref().map(AccessToken::as_str);
         let granted =
@@ -241,22 +241,22 @@ impl Call {
                 audit::record_detail(Event::RefreshRefused, code, relying_party, &reason);
                 Ok(Outcome::ActionRequired(kind))
             }
-            RefreshError::Unavailable(reason, retry_after) => {
+            RefreshError::Unavailable(reason, retry_after, fate) => {
                 let reason = reason.to_string();
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, relying_party, None);
                 let now = self.clock.now();
                 let outcome =
                     retry_after.map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
-                Err((outcome, NoAnswer::Unknown))
+                Err((outcome, fate.into()))
             }
-            RefreshError::Misconfigured(ClientRefusal { reason, fix: hint }) => {
+            RefreshError::Misconfigured(ClientRefusal { reason, fix: hint }, fate) => {
                 error!(
                     provider,
                     client, reason, hint, "refresh impossible: the provider refuses this client"
                 );
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderMisconfigured, relying_party, None);
-                Err((Outcome::Unavailable, NoAnswer::Unknown))
+                Err((Outcome::Unavailable, fate.into()))
             }
         }
     }

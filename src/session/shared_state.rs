@@ -23,7 +23,7 @@
 //! | 3: look at the local results again | [`SharedState::claim`] | nothing: the claim has looked already | it looks again, and gives up a claim that took too long |
 //! | 4: call the provider once | none: `session/refresh_call.rs`, in a task that outlives the request | | |
 //! | 5a, 5b: tokens, or a definite refusal | [`SharedState::publish`] | the replay window, then the requests that wait here | the replay window, then the store and all replicas, then the requests that wait here |
-//! | 5c: certainly not processed | [`SharedState::release`] with [`NoAnswer::NotSent`] | early refreshes rest | it takes the claim back |
+//! | 5c: certainly not processed | [`SharedState::release`] with [`NoAnswer::NotProcessed`] | early refreshes rest | it takes the claim back |
 //! | 5d: nothing is known | [`SharedState::release`] with [`NoAnswer::Unknown`] | early refreshes rest | the claim stays until it expires |
 //! | 6: somebody else calls | [`Claim::Wait`] | the outcome comes from the task of the call | the outcome comes from the store's messages, or from asking again |
 //!

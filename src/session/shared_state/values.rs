@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::access::revocations::{EndedBy, Mark};
 use crate::access::tokens::RefreshToken;
+use crate::identity_provider::TokenFate;
 use crate::session::outcome::Outcome;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
@@ -89,10 +90,19 @@ impl Claimed {
 /// The reason why a call brought no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// The provider has not seen the refresh token.
-    NotSent,
-    /// The provider may have seen the refresh token.
+    /// The provider has certainly not processed the refresh token.
+    NotProcessed,
+    /// The provider may have processed the refresh token.
     Unknown,
+}
+
+impl From<TokenFate> for NoAnswer {
+    fn from(fate: TokenFate) -> Self {
+        match fate {
+            TokenFate::NotProcessed => Self::NotProcessed,
+            TokenFate::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// The refreshes that rest after one that gained nothing.

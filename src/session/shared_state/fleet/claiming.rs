@@ -410,7 +410,7 @@ pub(super) fn release(replica: &Arc<Replica>, claimed: Claimed, outcome: Outcome
     let names = replica.names(claimed.key());
     if let Some(name) = names.first() {
         match why {
-            NoAnswer::NotSent => replica.protocol().not_processed(*name, elapsed()),
+            NoAnswer::NotProcessed => replica.protocol().not_processed(*name, elapsed()),
             NoAnswer::Unknown => replica.protocol().unknown(*name, elapsed()),
         }
         replica.posted.notify_one();

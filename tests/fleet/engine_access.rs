@@ -26,6 +26,13 @@ async fn a_user_with_these_rights_and_a_password_is_enough() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn valkey_where_there_is_one_does_as_well() {
+    let engine = Engine::preferring_valkey().await;
+    let url = engine.url().replace("redis://", "valkey://");
+    uses_everything(&Fleet::start(&url).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_engine_with_tls_is_reached_by_its_authority() {
     let authority = Authority::new();
     authority.certify("engine", &["localhost", "127.0.0.1"]);

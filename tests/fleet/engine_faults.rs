@@ -83,6 +83,18 @@ async fn data_that_are_deleted_lose_no_session() {
     .await;
 }
 
+/// It refuses every change until it has memory again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_full_loses_no_session() {
+    let mut engine = Engine::start().await;
+    under_load(&mut engine, async |engine, _, _| {
+        engine.ask(&["CONFIG", "SET", "maxmemory", "1"]).await;
+        tokio::time::sleep(OUTAGE).await;
+        engine.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_that_is_cut_off_from_the_engine_loses_no_session() {
     let engine = Engine::start().await;

@@ -8,7 +8,7 @@ use crate::calls_under_way::{assert_unavailable, served_again};
 use crate::harness::engine::Absence;
 use crate::harness::fleet::claim;
 use crate::harness::load::ACCESS;
-use crate::harness::{Engine, Fleet, Plan};
+use crate::harness::{Engine, Fleet, Plan, soon};
 
 /// Each request at a time, and so many that those who wait for the engine take several times as long.
 const REQUESTS: usize = 200;
@@ -47,7 +47,8 @@ async fn a_refresh_without_the_engine_is_503_and_keeps_the_cookies() {
         fleet.expired(&browser).await;
         engine.leave(absence);
         for replica in [0, 1, 2] {
-            assert_unavailable(&fleet.tab(&browser, replica).get("/api/cart").await);
+            let mut tab = fleet.tab(&browser, replica);
+            assert_unavailable(&soon("503", tab.get("/api/cart")).await);
         }
         assert_eq!(fleet.calls(), 0);
         engine.come_back(absence).await;

@@ -44,4 +44,5 @@ mod replica_faults;
 mod reuse;
 mod revocations;
 mod secrecy;
+mod seen;
 mod sentinel;

@@ -50,6 +50,11 @@ async fn a_session_whose_replica_was_killed_before_the_provider_heard_it_is_save
     tokio::time::timeout(Duration::from_secs(90), waiting).await.expect("200 when the claim is over");
     assert_eq!(fleet.calls(), 2);
     assert_eq!(fleet.provider.reuses(), 0);
+    let mut counted = 0.0;
+    for replica in &fleet.replicas[1..] {
+        counted += replica.metric("portcullis_shared_state_second_presentations_total").await;
+    }
+    assert!((counted - 1.0).abs() < 0.5, "{counted} second presentations were counted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

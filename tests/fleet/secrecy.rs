@@ -78,8 +78,7 @@ fn remember(secrets: &mut BTreeSet<String>, browser: &Browser) {
 
 /// Words that come in tokens, requests and the configuration.
 fn readable() -> Vec<String> {
-    let words =
-        ["canary", "id-of-", "@example.com", "127.0.0.1", "localhost", "store", "wrong-password", "sid-of"];
+    let words = ["canary", "id-of-", "@example.com", "127.0.0.1", "localhost", "wrong-password", "sid-of"];
     let mut words: Vec<_> = words.into_iter().map(str::to_owned).collect();
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux");
     // A name of few letters may come by chance.

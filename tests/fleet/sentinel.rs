@@ -1,9 +1,9 @@
 //! Sentinel says which node is the master.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::calls_under_way::served_again;
-use crate::harness::{Engine, Fleet};
+use crate::harness::{Engine, Fleet, Load};
 use crate::support::patiently;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,6 +26,23 @@ async fn the_master_is_found_and_a_failover_is_followed() {
         served_again(&fleet.tab(&tab, replica)).await;
     }
     assert!(follower.info("commandstats").await.contains("cmdstat_eval"), "the new master is used");
+    fleet.assert_each_token_came_once();
+}
+
+/// The old master stays, and refuses every change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_failover_under_load_loses_no_session() {
+    let master = Engine::start().await;
+    let follower = master.follower().await;
+    let sentinel = Engine::sentinel(master.address()).await;
+    knows_the_follower(&sentinel).await;
+    let fleet = Fleet::start(&format!("redis+sentinel://{}/mymaster", sentinel.address())).await;
+    let load = Load::start(&fleet, 12).await;
+    load.refreshes(&fleet, 12).await;
+    sentinel.ask(&["SENTINEL", "FAILOVER", "mymaster"]).await;
+    is_master(&sentinel, follower.address().port()).await;
+    load.calms_down(Instant::now()).await;
+    load.stop().await.assert_only(&[200, 503]);
     fleet.assert_each_token_came_once();
 }
 

@@ -1,6 +1,7 @@
 //! One node of an engine: a `redis-server` on a free port.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,9 @@ use crate::support::patiently;
 use crate::support::port::Port;
 use crate::support::wire::Wire;
 
+/// It writes nothing to its disk by itself, and nothing that a test cannot read.
+const USUAL: &str = "save \"\"\nrdbcompression no\nrepl-diskless-sync-delay 0\n";
+
 /// The ways in which an engine is away.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Absence {
@@ -25,6 +29,7 @@ pub(crate) enum Absence {
 
 /// A node, running or not.
 pub(crate) struct Engine {
+    program: &'static str,
     port: Port,
     directory: TempDir,
     settings: String,
@@ -40,6 +45,13 @@ impl Engine {
         Self::with("", None).await
     }
 
+    /// Starts a Valkey if there is one on this machine.
+    pub(crate) async fn preferring_valkey() -> Self {
+        let is_there = Command::new("valkey-server").arg("--version").output().is_ok();
+        let program = if is_there { "valkey-server" } else { "redis-server" };
+        Self::launch(program, USUAL.to_owned(), None, false).await
+    }
+
     /// Starts one that writes down each change, so that it has all its data again after any end of its process.
     pub(crate) async fn durable() -> Self {
         Self::with("appendonly yes\n", None).await
@@ -47,8 +59,7 @@ impl Engine {
 
     /// Starts one with more lines of `redis.conf`. The credentials are those of the tests themselves.
     pub(crate) async fn with(settings: &str, credentials: Option<(&'static str, &'static str)>) -> Self {
-        let usual = "save \"\"\nrdbcompression no\nrepl-diskless-sync-delay 0\n";
-        Self::launch(format!("{usual}{settings}"), credentials, false).await
+        Self::launch("redis-server", format!("{USUAL}{settings}"), credentials, false).await
     }
 
     /// Starts a sentinel that watches a master by the name `mymaster`.
@@ -58,7 +69,7 @@ impl Engine {
             "sentinel monitor mymaster {ip} {port} 1\nsentinel down-after-milliseconds mymaster 1000\n\
              sentinel failover-timeout mymaster 5000\n"
         );
-        Self::launch(settings, None, true).await
+        Self::launch("redis-server", settings, None, true).await
     }
 
     /// Starts a node that follows this one, and waits until it has all data.
@@ -75,6 +86,7 @@ impl Engine {
     }
 
     async fn launch(
+        program: &'static str,
         settings: String,
         credentials: Option<(&'static str, &'static str)>,
         is_sentinel: bool,
@@ -84,7 +96,7 @@ impl Engine {
         // With TLS, the port speaks nothing else.
         let speaks_tls = settings.contains("tls-cert-file");
         let mut engine =
-            Self { port, directory, settings, credentials, is_sentinel, speaks_tls, process: None };
+            Self { program, port, directory, settings, credentials, is_sentinel, speaks_tls, process: None };
         engine.run().await;
         engine
     }
@@ -97,7 +109,7 @@ impl Engine {
         std::fs::write(&file, text).expect("a writable directory");
         let mut arguments = vec![file.display().to_string()];
         arguments.extend(self.is_sentinel.then(|| "--sentinel".to_owned()));
-        self.process = Some(Process::start("redis-server", &arguments, &directory.join("log")));
+        self.process = Some(Process::start(self.program, &arguments, &directory.join("log")));
         patiently("the engine", async {
             while !self.is_loaded().await {
                 let status = self.process.as_mut().and_then(Process::status);

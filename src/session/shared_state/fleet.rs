@@ -5,3 +5,4 @@
 mod claim_protocol;
 mod message;
 mod results;
+mod revocations;

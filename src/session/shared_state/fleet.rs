@@ -25,6 +25,7 @@ mod outbox;
 mod readiness;
 mod replica;
 mod results;
+mod revocations;
 mod sealed_tokens;
 
 pub(crate) use members::Member;

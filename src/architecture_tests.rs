@@ -9,7 +9,7 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Item, UseTree};
 
 /// The floors from the ground up. Each one imports only the floors in its list, and these stand before it.
-const FLOORS: [(&str, &[&str]); 16] = [
+const FLOORS: [(&str, &[&str]); 17] = [
     ("syntax", &[]),
     ("system", &["syntax"]),
     ("answer", &["syntax"]),
@@ -21,7 +21,11 @@ const FLOORS: [(&str, &[&str]); 16] = [
     ("identity_provider", &["access", "config", "syntax", "system", "telemetry"]),
     ("connection", &["answer", "config", "http1", "syntax", "system", "telemetry", "tls"]),
     ("upstream", &["config", "connection", "http1", "syntax", "system", "telemetry"]),
-    ("session", &["access", "answer", "config", "identity_provider", "syntax", "system", "telemetry"]),
+    ("engine", &["config", "syntax"]),
+    (
+        "session",
+        &["access", "answer", "config", "engine", "identity_provider", "syntax", "system", "telemetry"],
+    ),
     (
         "gateway",
         &[

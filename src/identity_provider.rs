@@ -53,7 +53,6 @@ mod tests;
 
 pub use client::{Client, Credentials};
 pub use discovery_error::DiscoveryError;
-pub use grants::REFRESH_READ_LIMIT;
 pub use jwks_backoff::UnknownKeySource;
 pub use not_ready::{NotReady, SetupError};
 pub use outcome::{ChallengeKind, ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};

@@ -27,6 +27,7 @@
 //! | [`gateway`] | one request, from its decision to its answer |
 //! | [`session`] | login, refresh, logout; `session/shared_state.rs` is the seam to the state that replicas share |
 //! | [`identity_provider`] | everything that goes to a provider, and the meaning of its answers |
+//! | `engine` | the Redis or Valkey server through which replicas share state |
 //! | `upstream`, `connection` | connections to apps, connections of clients |
 //! | [`access`] | the decision: paths, routes, cookies, tokens, identity, cross-site requests; no I/O |
 //! | [`telemetry`] | logs, metrics, traces |
@@ -53,6 +54,7 @@ mod architecture_tests;
 pub mod command;
 pub mod config;
 mod connection;
+mod engine;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 pub mod gateway;

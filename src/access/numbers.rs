@@ -43,9 +43,14 @@ impl ClientNumber {
         Self(number(&["sessions", &provider.issuer, &app.client_id]))
     }
 
-    /// Returns the bytes that are part of digests of cookies.
+    /// Returns the bytes that are part of digests of cookies and of messages to other replicas.
     pub(crate) const fn bytes(self) -> [u8; 8] {
         self.0.to_be_bytes()
+    }
+
+    /// Restores a number from a message of another replica.
+    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
+        Self(u64::from_be_bytes(bytes))
     }
 }
 

@@ -9,6 +9,7 @@ use crate::config::reader::Section;
 use crate::config::refresh::{Refresh, refresh};
 use crate::config::server::table::{Server, server};
 use crate::config::session::{Session, session};
+use crate::config::shared_state::{SharedState, shared_state};
 
 /// A whole `gateway.toml`. All values are valid, and no string still needs parsing. Keys that the file leaves out have
 /// their defaults.
@@ -22,6 +23,8 @@ pub struct Config {
     pub session: Session,
     /// `[refresh]`.
     pub refresh: Refresh,
+    /// `[shared_state]`. `None` means that this replica shares its state with no other one.
+    pub shared_state: Option<SharedState>,
     /// `[identity_providers.*]`, in the order of the file. Apps refer to them by index.
     pub identity_providers: Vec<IdentityProvider>,
     /// `[apps.*]`, in the order of the file.
@@ -33,6 +36,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<Config> {
     let server = server(root);
     let session = session(root);
     let refresh = refresh(root);
+    let shared_state = shared_state(root);
     let providers = identity_providers(root);
     let apps = apps(root, &providers);
     cross_checks::check(&server, &providers, &apps);
@@ -41,6 +45,7 @@ pub(super) fn read(root: &Section<'_>) -> Option<Config> {
         server: server.server?,
         session: session?,
         refresh: refresh?,
+        shared_state: shared_state?,
         identity_providers: providers.into_iter().map(|read| read.provider).collect::<Option<_>>()?,
         apps: apps.into_iter().map(|read| read.app).collect::<Option<_>>()?,
     })

@@ -1,10 +1,12 @@
 //! `[identity_providers.*]`.
 
+use std::time::Duration;
+
 use url::Url;
 
 use crate::config::certificate_authorities::authorities;
 use crate::config::identity_provider_settings::{ClientAuthentication, IdentityProvider};
-use crate::config::outgoing_proxy::{PlainHttp, outgoing_proxy};
+use crate::config::outgoing_proxy::{OutgoingProxy, PlainHttp, outgoing_proxy};
 use crate::config::provider_kind::{ProviderKind, provider_kind};
 use crate::config::provider_logout::{ReadLogout, provider_logout};
 use crate::config::quoting::{list, quote};
@@ -67,12 +69,11 @@ fn read(
     let request_timeout = section.defaulted("request_timeout", "\"5s\"", |item| duration(item, "10ms", "1m"));
     let jwks_refresh = section.defaulted("jwks_refresh", "\"5m\"", |item| duration(item, "10ms", "1d"));
     let jwks_cooldown = section.defaulted("jwks_cooldown", "\"10s\"", |item| duration(item, "10ms", "1h"));
+    let refresh_grace = section.defaulted("refresh_grace", "\"0s\"", refresh_grace);
     let allow_insecure_http = section.defaulted("allow_insecure_http", "false", boolean);
     let ca = section.optional("ca", "the machine's authorities", authorities);
     let proxy = outgoing_proxy(section);
-    let plain_http = allow_insecure_http
-        .zip(proxy.as_ref())
-        .map(|(allowed, proxy)| PlainHttp::new(allowed, proxy.as_ref().map(|proxy| &proxy.url)));
+    let plain_http = plain_http(allow_insecure_http, proxy.as_ref());
 
     let addresses = Addresses {
         kind,
@@ -105,10 +106,33 @@ fn read(
         request_timeout: request_timeout?,
         jwks_refresh: jwks_refresh?,
         jwks_cooldown: jwks_cooldown?,
+        refresh_grace: refresh_grace?,
         allow_insecure_http: allow_insecure_http?,
         ca: ca?,
         proxy: proxy?,
     })
+}
+
+/// Reads the provider's grace period, and warns if it is too short to be used.
+fn refresh_grace(item: &Item<'_>) -> Option<Duration> {
+    let grace = duration(item, "0s", "10m")?;
+    let margin = IdentityProvider::GRACE_MARGIN;
+    if !grace.is_zero() && grace <= margin {
+        let margin = margin.as_secs();
+        item.warn(
+            format!(
+                "it changes nothing: a refresh is repeated only until `{margin}s` before the end of this time"
+            ),
+            "set a longer grace period at the provider and here, such as `\"10s\"`, or leave the key out",
+        );
+    }
+    Some(grace)
+}
+
+/// Returns the machines that may be asked over plain http, if both settings could be read.
+fn plain_http(allow_insecure_http: Option<bool>, proxy: Option<&Option<OutgoingProxy>>) -> Option<PlainHttp> {
+    let proxy = proxy?.as_ref();
+    Some(PlainHttp::new(allow_insecure_http?, proxy.map(|proxy| &proxy.url)))
 }
 
 /// The URLs of a provider. A URL that could not be read is `None`.

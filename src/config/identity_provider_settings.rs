@@ -11,6 +11,10 @@ use crate::config::provider_kind::ProviderKind;
 use crate::config::secret::Secret;
 use crate::config::token_parameters::TokenParameter;
 
+/// The least time for which a refresh's answer is read, from the start of the refresh. It is at least as long as a
+/// request waits. Otherwise a rotated refresh token would be lost with the answer.
+pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
+
 /// `[identity_providers.NAME]`.
 #[derive(Debug, Clone)]
 pub struct IdentityProvider {
@@ -56,6 +60,9 @@ pub struct IdentityProvider {
     pub jwks_refresh: Duration,
     /// The least time between two fetches that unknown key ids cause.
     pub jwks_cooldown: Duration,
+    /// The time for which the provider takes a replaced refresh token once more. It is zero if the provider does not, or
+    /// if nobody knows. Only the replicas of a fleet use it.
+    pub refresh_grace: Duration,
     /// If true, plain http to other machines is allowed.
     pub allow_insecure_http: bool,
     /// The authorities that certify the provider. `None` means the machine's authorities.
@@ -65,6 +72,15 @@ pub struct IdentityProvider {
 }
 
 impl IdentityProvider {
+    /// If the owner of a claim is gone, another replica repeats the refresh only while the claim is younger than
+    /// `refresh_grace` less this time. The call itself needs time, too.
+    pub const GRACE_MARGIN: Duration = Duration::from_secs(2);
+
+    /// Returns the time for which a refresh's answer is read.
+    pub fn refresh_read_limit(&self) -> Duration {
+        REFRESH_READ_LIMIT.max(self.request_timeout)
+    }
+
     /// Returns the machines that may be asked over plain http.
     pub fn plain_http(&self) -> PlainHttp {
         PlainHttp::new(self.allow_insecure_http, self.proxy.as_ref().map(|proxy| &proxy.url))

@@ -2,15 +2,9 @@
 
 use std::time::Duration;
 
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use base64::{Engine, alphabet};
-use zeroize::Zeroizing;
-
-use crate::config::placeholder::StandIn;
-use crate::config::reader::{Item, Section, boolean};
-use crate::config::secret::secret;
+use crate::config::reader::{Section, boolean};
+use crate::config::seal_key::{SealKey, seal_keys};
 use crate::config::values::duration::duration;
-use crate::syntax::redacted::Redacted;
 
 /// `[session]`.
 #[derive(Debug, Clone)]
@@ -29,31 +23,11 @@ pub struct Session {
     pub revocation_lifetime: Duration,
 }
 
-/// A key that seals cookies. It is never shown, and is zeroised on drop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealKey(Redacted<Zeroizing<[u8; Self::LENGTH]>>);
-
-impl SealKey {
-    /// The size of a key in bytes (AES-256).
-    pub const LENGTH: usize = 32;
-
-    /// Makes a key.
-    pub fn new(key: [u8; Self::LENGTH]) -> Self {
-        Self(Redacted(Zeroizing::new(key)))
-    }
-
-    /// Returns the key. Only the code that seals cookies calls this.
-    pub fn expose(&self) -> &[u8] {
-        self.0.as_slice()
-    }
-}
-
-const SEAL_KEY_HINT: &str = "make one with `openssl rand -base64 32`, and keep it as you keep client secrets";
-
 /// Reads `[session]`.
 pub(super) fn session(root: &Section<'_>) -> Option<Session> {
     let section = root.section("session");
-    let seal_keys = section.defaulted("seal_keys", "[]", seal_keys);
+    let seal_keys =
+        section.defaulted("seal_keys", "[]", |item| seal_keys(item, "write a list of secrets, or `[]`"));
     let bind_refresh = section.optional("bind_refresh", "true with seal_keys, else false", boolean);
     let lifetime = |name| {
         section.optional(name, "no limit", |item| {
@@ -90,45 +64,4 @@ pub(super) fn session(root: &Section<'_>) -> Option<Session> {
         idle_lifetime,
         revocation_lifetime: revocation_lifetime?,
     })
-}
-
-/// Reads the keys. [`Item::each`] would show a key that is listed twice, so it is not used.
-fn seal_keys(item: &Item<'_>) -> Option<Vec<SealKey>> {
-    let items = item.list("write a list of secrets, or `[]`")?;
-    let read: Vec<_> = items.iter().map(|item| (item, seal_key(item))).collect();
-    let mut keys = Vec::new();
-    for (item, key) in read {
-        let key = key?;
-        if keys.contains(&key) {
-            return item.fault("this key is listed twice", "remove one of the two");
-        }
-        keys.push(key);
-    }
-    Some(keys)
-}
-
-/// Reads 32 bytes in base64, in either alphabet, with or without padding.
-fn seal_key(item: &Item<'_>) -> Option<SealKey> {
-    let text = secret(item)?;
-    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-    let decoded = [&alphabet::STANDARD, &alphabet::URL_SAFE].into_iter().find_map(|alphabet| {
-        GeneralPurpose::new(alphabet, config).decode(text.expose()).ok().map(Zeroizing::new)
-    });
-    let Some(decoded) = decoded else {
-        let what = StandIn::of(text.expose()).map_or("is not base64", StandIn::message);
-        return item.fault(format!("the key {what}"), SEAL_KEY_HINT);
-    };
-    let Some(key) = decoded.first_chunk().filter(|_| decoded.len() == SealKey::LENGTH) else {
-        if text.expose().bytes().all(|byte| byte.is_ascii_hexdigit())
-            && text.expose().len() == 2 * SealKey::LENGTH
-        {
-            return item.fault("the key is hexadecimal, not base64", SEAL_KEY_HINT);
-        }
-        let message = format!("the key has {} bytes instead of {}", decoded.len(), SealKey::LENGTH);
-        return item.fault(message, SEAL_KEY_HINT);
-    };
-    if decoded.windows(2).all(|pair| pair.first() == pair.last()) {
-        return item.fault("all bytes of the key are the same", SEAL_KEY_HINT);
-    }
-    Some(SealKey::new(*key))
 }

@@ -16,10 +16,6 @@ use crate::identity_provider::outcome::{LoginError, RefreshError, RevokeError, T
 use crate::identity_provider::provider::IdentityProvider;
 use crate::identity_provider::provider_answer::Answer;
 
-/// The least time for which a refresh's answer is read, from the start of the refresh. It is at least as long as a
-/// request waits. Otherwise a rotated refresh token would be lost with the answer.
-pub const REFRESH_READ_LIMIT: Duration = Duration::from_secs(20);
-
 impl IdentityProvider {
     /// Exchanges a user's credentials for tokens (RFC 6749 section 4.3), within `request_timeout`.
     pub async fn password_grant(
@@ -56,7 +52,7 @@ impl IdentityProvider {
     }
 
     /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up
-    /// to [`REFRESH_READ_LIMIT`], or for up to `request_timeout` if that is longer. Never repeats the call. A caller
+    /// to [`REFRESH_READ_LIMIT`](crate::config::REFRESH_READ_LIMIT), or for up to `request_timeout` if that is longer. Never repeats the call. A caller
     /// that cannot wait so long may stop waiting, but should let this run to its end.
     pub async fn refresh_grant(
         &self,
@@ -82,7 +78,7 @@ impl IdentityProvider {
             self.discovery.endpoints_with(|endpoints| dialect.refresh_endpoint(endpoints).is_some()).await;
         let url = dialect.refresh_endpoint(&endpoints).ok_or_else(|| self.no_endpoint())?;
         let body = dialect.refresh(refresh_token, access_token);
-        self.send_grant("refresh", url, client, body, self.refresh_read_limit()).await
+        self.send_grant("refresh", url, client, body, self.config.refresh_read_limit()).await
     }
 
     /// Sends the refresh grant, even if this provider refreshes in another way. The refresh grant authenticates the
@@ -95,11 +91,7 @@ impl IdentityProvider {
         let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.token.is_some()).await;
         let url = endpoints.token.as_ref().ok_or_else(|| self.no_endpoint())?;
         let body = Body::Form(refresh_grant(refresh_token));
-        self.send_grant("refresh", url, client, body, self.refresh_read_limit()).await
-    }
-
-    fn refresh_read_limit(&self) -> Duration {
-        REFRESH_READ_LIMIT.max(self.config.request_timeout)
+        self.send_grant("refresh", url, client, body, self.config.refresh_read_limit()).await
     }
 
     async fn send_grant(

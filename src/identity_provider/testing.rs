@@ -29,6 +29,7 @@ pub(crate) fn config(issuer: &str) -> IdentityProvider {
         request_timeout: Duration::from_secs(5),
         jwks_refresh: Duration::from_mins(5),
         jwks_cooldown: Duration::from_secs(10),
+        refresh_grace: Duration::ZERO,
         allow_insecure_http: false,
         ca: None,
         proxy: None,

@@ -19,6 +19,22 @@ impl SessionKey {
         Self { client_number, digest: bytes }
     }
 
+    /// Returns the key as bytes, for a message to another replica.
+    pub(super) fn to_bytes(self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        let (number, digest) = bytes.split_at_mut(8);
+        number.copy_from_slice(&self.client_number.bytes());
+        digest.copy_from_slice(&self.digest);
+        bytes
+    }
+
+    /// Restores a key from a message of another replica.
+    pub(super) fn from_bytes(bytes: &[u8; 40]) -> Option<Self> {
+        let (number, digest) = bytes.split_first_chunk()?;
+        let client_number = ClientNumber::from_bytes(*number);
+        Some(Self { client_number, digest: digest.first_chunk().copied()? })
+    }
+
     /// Returns the digest of the refresh token.
     pub(crate) const fn bytes(&self) -> &[u8] {
         &self.digest

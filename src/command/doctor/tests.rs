@@ -106,6 +106,7 @@ fn config(settings: Settings) -> Config {
             revocation_lifetime: limit,
         },
         refresh: Refresh { ahead: limit, replay_window: limit },
+        shared_state: None,
         identity_providers: vec![settings],
         apps: vec![app()],
     }

@@ -4,8 +4,25 @@ use std::time::Duration;
 
 use crate::config::quoting::quote;
 use crate::config::reader::Item;
+use crate::config::toml_tree::Value;
 
 const HINT: &str = "write a whole number with `ms`, `s`, `m`, `h` or `d`, such as `\"30s\"`";
+
+/// Reads a duration within bounds. If it is below the least one, the message has the reason.
+pub(crate) fn duration_with_reason(
+    item: &Item<'_>,
+    least: &str,
+    most: &str,
+    reason: &str,
+) -> Option<Duration> {
+    if let Value::Text(text) = item.value()
+        && parse(text).zip(parse(least)).is_some_and(|(duration, least)| duration < least)
+    {
+        let hint = format!("write a duration from `{least}` to `{most}`");
+        return item.fault(format!("{} is too short: {reason}", quote(text)), hint);
+    }
+    duration(item, least, most)
+}
 
 /// Reads a duration within bounds. The bounds are written like durations in the file.
 pub(crate) fn duration(item: &Item<'_>, least: &str, most: &str) -> Option<Duration> {

@@ -55,7 +55,7 @@ pub use client::{Client, Credentials};
 pub use discovery_error::DiscoveryError;
 pub use jwks_backoff::UnknownKeySource;
 pub use not_ready::{NotReady, SetupError};
-pub use outcome::{ChallengeKind, ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};
+pub use outcome::{ChallengeKind, ClientRefusal, LoginError, RefreshError, RevokeError, TokenFate, TokenSet};
 pub use provider::IdentityProvider;
 pub use retry_after::RetryAfter;
 pub use webhook::{Webhook, WebhookError, WebhookEvent};

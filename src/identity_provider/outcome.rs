@@ -67,17 +67,26 @@ pub enum RefreshError {
     /// for the log.
     Challenge(ChallengeKind, String),
     /// The provider cannot be used now. The session is kept. The text is for the log.
-    Unavailable(Explained, Option<RetryAfter>),
+    Unavailable(Explained, Option<RetryAfter>, TokenFate),
     /// The provider refuses this client. The operator must correct that. The session is kept.
-    Misconfigured(ClientRefusal),
+    Misconfigured(ClientRefusal, TokenFate),
+}
+
+/// The fate of a refresh token, if a refresh brought neither tokens nor a word about the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenFate {
+    /// The provider has certainly not processed the refresh token.
+    NotProcessed,
+    /// The provider may have processed the refresh token, and may have replaced it.
+    Unknown,
 }
 
 impl From<RefreshError> for Explained {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::Unavailable(explained, _) => explained,
+            RefreshError::Unavailable(explained, ..) => explained,
             RefreshError::Dead(text) | RefreshError::Challenge(_, text) => Self::from(text),
-            RefreshError::Misconfigured(refusal) => Self::from(refusal.reason),
+            RefreshError::Misconfigured(refusal, _) => Self::from(refusal.reason),
         }
     }
 }

@@ -72,7 +72,8 @@ impl Sessions {
         };
         let call = traces::under(traces::parent(), call.run(claimed));
         tokio::spawn(audit::caused_by(audit::cause(), call));
-        wait(&mut waiter).await
+        // If there is no outcome, the task of the call has panicked.
+        wait(&mut waiter).await.unwrap_or(Outcome::Unavailable)
     }
 
     /// Finds the place of a call among those that wait for their turn.
@@ -93,14 +94,10 @@ impl Sessions {
     }
 }
 
-/// Waits for the outcome of a call.
-pub(super) async fn wait(waiter: &mut Waiter) -> Outcome {
+/// Waits for the outcome of a call. Returns `None` if the claim was given up without an outcome.
+pub(super) async fn wait(waiter: &mut Waiter) -> Option<Outcome> {
     let _waiting = Held::new(&METRICS.refresh_waiting);
-    match waiter.wait_for(Option::is_some).await {
-        Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
-        // The task of the call has panicked.
-        Err(_) => Outcome::Unavailable,
-    }
+    waiter.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 /// The group in which a call waits for its turn.
@@ -164,7 +161,12 @@ impl Call {
                 } else {
                     identity.is_about_to_expire(self.refresh_ahead, now).then_some(Rest::Early)
                 };
-                Gain { lasts: Duration::from_secs(identity.expires_at().saturating_sub(now)), rest }
+                let seconds = Duration::from_secs;
+                Gain {
+                    lasts: seconds(identity.expires_at().saturating_sub(now)),
+                    is_fresh: seconds(identity.stays_fresh_for(self.refresh_ahead, now)),
+                    rest,
+                }
             }
             // Another JWT would be as useless. This one is verified again later, because the keys or the clock may be
             // the cause.
@@ -213,7 +215,7 @@ impl Call {
                 warn!(provider, client, "refresh impossible: too many are under way");
             }
             audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, relying_party, None);
-            return Err((Outcome::Unavailable, NoAnswer::NotSent));
+            return Err((Outcome::Unavailable, NoAnswer::NotProcessed));
         };
         let old_jwt = self.old_jwt.as_ref().map(AccessToken::as_str);
         let granted =
@@ -239,22 +241,22 @@ impl Call {
                 audit::record_detail(Event::RefreshRefused, code, relying_party, &reason);
                 Ok(Outcome::ActionRequired(kind))
             }
-            RefreshError::Unavailable(reason, retry_after) => {
+            RefreshError::Unavailable(reason, retry_after, fate) => {
                 let reason = reason.to_string();
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, relying_party, None);
                 let now = self.clock.now();
                 let outcome =
                     retry_after.map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
-                Err((outcome, NoAnswer::Unknown))
+                Err((outcome, fate.into()))
             }
-            RefreshError::Misconfigured(ClientRefusal { reason, fix: hint }) => {
+            RefreshError::Misconfigured(ClientRefusal { reason, fix: hint }, fate) => {
                 error!(
                     provider,
                     client, reason, hint, "refresh impossible: the provider refuses this client"
                 );
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderMisconfigured, relying_party, None);
-                Err((Outcome::Unavailable, NoAnswer::Unknown))
+                Err((Outcome::Unavailable, fate.into()))
             }
         }
     }

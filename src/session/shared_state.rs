@@ -23,7 +23,7 @@
 //! | 3: look at the local results again | [`SharedState::claim`] | nothing: the claim has looked already | it looks again, and gives up a claim that took too long |
 //! | 4: call the provider once | none: `session/refresh_call.rs`, in a task that outlives the request | | |
 //! | 5a, 5b: tokens, or a definite refusal | [`SharedState::publish`] | the replay window, then the requests that wait here | the replay window, then the store and all replicas, then the requests that wait here |
-//! | 5c: certainly not processed | [`SharedState::release`] with [`NoAnswer::NotSent`] | early refreshes rest | it takes the claim back |
+//! | 5c: certainly not processed | [`SharedState::release`] with [`NoAnswer::NotProcessed`] | early refreshes rest | it takes the claim back |
 //! | 5d: nothing is known | [`SharedState::release`] with [`NoAnswer::Unknown`] | early refreshes rest | the claim stays until it expires |
 //! | 6: somebody else calls | [`Claim::Wait`] | the outcome comes from the task of the call | the outcome comes from the store's messages, or from asking again |
 //!
@@ -55,6 +55,7 @@ use async_trait::async_trait;
 use tokio::sync::futures::Notified;
 
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
+use crate::access::tokens::RefreshToken;
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::{Turn, Waiting};
 use crate::session::outcome::Outcome;
@@ -69,7 +70,7 @@ use crate::session::throttle::Refused;
 #[async_trait]
 pub(crate) trait SharedState: Debug + Send + Sync {
     /// Claims a refresh of a token for this process, or says what to do instead.
-    async fn claim(&self, key: SessionKey, asked: Asked) -> Claim;
+    async fn claim(&self, key: SessionKey, refresh_token: &RefreshToken, asked: Asked) -> Claim;
 
     /// Records the outcome of a claimed refresh, and sends it to all requests that wait for it. Returns the outcome
     /// that was sent. If the session was ended meanwhile, that is [`Outcome::Ended`].
@@ -78,6 +79,10 @@ pub(crate) trait SharedState: Debug + Send + Sync {
     /// Gives up a claimed refresh that brought no answer, and sends the outcome to all requests that wait for it.
     /// Returns the outcome that was sent.
     async fn release(&self, claimed: Claimed, outcome: Outcome, why: NoAnswer) -> Outcome;
+
+    /// Tells the other replicas that a request has brought a refresh token, or the JWT that was given together with it,
+    /// for the first time. Does not wait.
+    fn used(&self, _key: SessionKey) {}
 
     /// Records that a login has brought the first tokens of a session at `started_at` (Unix seconds). A session with
     /// the same refresh token may have ended before, because some providers have one refresh token for each user.

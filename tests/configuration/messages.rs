@@ -69,6 +69,7 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
     let directory = tempfile::tempdir().unwrap();
     let usable = usable();
     let hex = "00112233445566778899aabbccddeeff".repeat(2);
+    let key = "keys = ['MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=']";
     let well_known = "'https://id.example.com/.well-known/openid-configuration'";
     for (text, words) in [
         (format!("server.listen = [127.0.0.1:8080]\n{usable}"), &["quotes", ":1\n"][..]),
@@ -93,6 +94,28 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         (format!("server.admin_listen = 'False'\n{usable}"), &["write `false`, without quotes", ":1\n"]),
         (String::from("{\"server\": {\"listen\": [\"127.0.0.1:8080\"]}}"), &["looks like JSON", "[table]"]),
         (format!("session.seal_keys = ['{hex}']\n{usable}"), &["hexadecimal", "openssl rand -base64 32"]),
+        (
+            format!("[shared_state]\nurl = 'redis://user:hunter2@127.0.0.1'\n{key}\n{usable}"),
+            &[
+                "`shared_state.url`: this URL has a user name or a password in it",
+                "`username` and `password`",
+                ":2\n",
+            ],
+        ),
+        (
+            format!("[shared_state]\nurl = 'redis://valkey.example.com'\n{key}\n{usable}"),
+            &["another machine without TLS", "the scheme `rediss`", "`allow_cleartext = true`", ":2\n"],
+        ),
+        (
+            format!("[shared_state]\nurl = 'redis://a,b,c'\n{key}\n{usable}"),
+            &["names several servers", "`\"redis+sentinel://…/mymaster\"`", ":2\n"],
+        ),
+        (
+            format!(
+                "[shared_state]\nurl = 'redis://127.0.0.1'\n{key}\n[refresh]\nreplay_window = '1m'\n{usable}"
+            ),
+            &["a refresh is claimed for 60s", "lower `refresh.replay_window` to `\"37s\"` or less", ":5\n"],
+        ),
         (
             usable.replace("'https://id.example.com'", well_known),
             &["the metadata", "write the issuer alone, `\"https://id.example.com\"`"],

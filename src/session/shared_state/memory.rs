@@ -8,6 +8,7 @@ use tokio::sync::futures::Notified;
 
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
 use crate::access::session_tables::SessionTables;
+use crate::access::tokens::RefreshToken;
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::{Turn, Waiting};
 use crate::session::outcome::Outcome;
@@ -45,7 +46,7 @@ impl InMemory {
 
 #[async_trait]
 impl SharedState for InMemory {
-    async fn claim(&self, key: SessionKey, asked: Asked) -> Claim {
+    async fn claim(&self, key: SessionKey, _refresh_token: &RefreshToken, asked: Asked) -> Claim {
         self.replay_window.claim(key, asked)
     }
 

@@ -117,7 +117,7 @@ impl SharedState for Replica {
                 tokio::spawn(async move {
                     match store.result(key).await {
                         Some(result) => local.publish(claimed, from_text(&result), Gain::default()).await,
-                        None => local.release(claimed, Outcome::Unavailable, NoAnswer::NotSent).await,
+                        None => local.release(claimed, Outcome::Unavailable, NoAnswer::NotProcessed).await,
                     }
                 });
                 Claim::Wait(waiter)
@@ -131,7 +131,9 @@ impl SharedState for Replica {
     }
 
     async fn release(&self, claimed: Claimed, outcome: Outcome, why: NoAnswer) -> Outcome {
-        self.store.set(claimed.key(), None);
+        if why == NoAnswer::NotProcessed {
+            self.store.set(claimed.key(), None);
+        }
         self.local.release(claimed, outcome, why).await
     }
 
@@ -228,13 +230,22 @@ async fn who_comes_to_the_other_later_gets_the_same_tokens_and_an_end_holds_ther
 }
 
 #[tokio::test]
-async fn a_released_claim_is_free_for_the_other() {
-    let harness = Harness::start().await;
-    let store = Arc::default();
-    let [one, other] = [replica(&harness, &store), replica(&harness, &store)];
-    harness.server.answer("/token", 503, "");
-    assert_eq!(refresh(&harness, &one, "r1").await, "unavailable");
-    harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
-    assert_eq!(refresh(&harness, &other, "r1").await, "r2");
-    assert_eq!(harness.asked(), ["r1", "r1"]);
+async fn only_a_token_that_was_not_processed_is_free_for_the_other() {
+    for (status, body, is_free) in
+        [(503, "", true), (429, "", true), (401, r#"{"error":"invalid_client"}"#, true), (500, "", false)]
+    {
+        let harness = Harness::start().await;
+        let store: Arc<Store> = Arc::default();
+        let [one, other] = [replica(&harness, &store), replica(&harness, &store)];
+        harness.server.answer("/token", status, body);
+        assert_eq!(refresh(&harness, &one, "r1").await, "unavailable");
+        let key = Sessions::key(&harness.app, &RefreshToken::new("r1"));
+        let is_claimed = store.entries.lock().unwrap()[&key].is_some();
+        assert_eq!(is_claimed, !is_free, "{status}");
+        if is_free {
+            harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
+            assert_eq!(refresh(&harness, &other, "r1").await, "r2");
+            assert_eq!(harness.asked(), ["r1", "r1"]);
+        }
+    }
 }

@@ -1,0 +1,157 @@
+//! The operations of the shared state, over this replica and its engine.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::futures::Notified;
+use tokio::sync::{Notify, mpsc};
+
+use crate::access::revocations::{EndedBy, Mark, TokenMarks};
+use crate::access::session_tables::SessionTables;
+use crate::access::tokens::RefreshToken;
+use crate::config;
+use crate::engine::commands::{Engine, EngineEvent};
+use crate::engine::sealing::FleetKeys;
+use crate::session::login_name::LoginName;
+use crate::session::login_queue::{Turn, Waiting};
+use crate::session::outcome::Outcome;
+use crate::session::replay_window::ReplayWindow;
+use crate::session::reuse_detection::Jwt;
+use crate::session::session_key::SessionKey;
+use crate::session::shared_state::SharedState;
+use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Times};
+use crate::session::shared_state::fleet::claiming;
+use crate::session::shared_state::fleet::members::Members;
+use crate::session::shared_state::fleet::message::{AliveMessage, Bytes, Message};
+use crate::session::shared_state::fleet::readiness::Readiness;
+use crate::session::shared_state::fleet::replica::{ENDED_IS_KEPT, Replica};
+use crate::session::shared_state::memory::InMemory;
+use crate::session::shared_state::values::{
+    Asked, Claim, Claimed, Ended, Gain, LoginReservation, NewRevocation, NoAnswer, Settings,
+};
+use crate::session::throttle::Refused;
+use crate::system::elapsed::elapsed;
+use crate::system::host_name::host_name;
+
+/// The shared state of one replica of a fleet.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet(pub(super) Arc<Replica>);
+
+/// The parts that a fleet is made of.
+pub(crate) struct FleetParts<'a> {
+    pub(crate) settings: &'a config::SharedState,
+    /// The settings that must be the same at all replicas: names and values.
+    pub(crate) agreed: Vec<(String, String)>,
+    /// The id of this replica: random for each start.
+    pub(crate) replica: String,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) keys: FleetKeys,
+    pub(crate) events: mpsc::Receiver<EngineEvent>,
+    pub(crate) replay_window: Arc<ReplayWindow>,
+    pub(crate) memory: Arc<SessionTables>,
+}
+
+impl Fleet {
+    /// Makes the shared state of this replica. It makes no connection.
+    pub(crate) fn new(parts: FleetParts<'_>, local: InMemory) -> Self {
+        let FleetParts { settings, agreed, replica, engine, keys, events, replay_window, .. } = parts;
+        let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
+        let times = Times { claim: config::SharedState::CLAIM };
+        let alive = AliveMessage {
+            host: host_name(),
+            version: String::from(env!("CARGO_PKG_VERSION")),
+            keys: keys.fingerprints().into_iter().map(Bytes).collect(),
+            settings: agreed,
+            is_leaving: false,
+            replica,
+        };
+        Self(Arc::new(Replica {
+            protocol: Mutex::new(ClaimProtocol::new(&alive.replica, times, replay_cache)),
+            alive,
+            replay_window,
+            local,
+            engine,
+            keys,
+            events: Mutex::new(Some(events)),
+            arrived: Notify::new(),
+            posted: Notify::new(),
+            members: Members::default(),
+            readiness: Readiness::new(elapsed()),
+        }))
+    }
+}
+
+#[async_trait]
+impl SharedState for Fleet {
+    async fn claim(&self, key: SessionKey, refresh_token: &RefreshToken, asked: Asked) -> Claim {
+        claiming::claim(&self.0, key, refresh_token, asked).await
+    }
+
+    async fn publish(&self, claimed: Claimed, outcome: Outcome, gain: Gain) -> Outcome {
+        claiming::publish(&self.0, claimed, outcome, gain).await
+    }
+
+    async fn release(&self, claimed: Claimed, outcome: Outcome, why: NoAnswer) -> Outcome {
+        claiming::release(&self.0, claimed, outcome, why)
+    }
+
+    fn used(&self, key: SessionKey) {
+        self.0.used(key);
+        self.0.tell(&Message::Used(key.into()));
+    }
+
+    async fn begin(&self, key: SessionKey, jwt: Jwt, started_at: u64) {
+        let replica = &self.0;
+        replica.local.begin(key, jwt, started_at).await;
+        let names = replica.names(key);
+        replica.protocol().results.forget_end(&names);
+        replica.tell(&Message::Begun { key: key.into(), jwt: jwt.into(), started_at });
+        if replica.engine.forget_end(&names).await.is_err() {
+            replica.post([(Errand::ForgetEnd(names), ENDED_IS_KEPT)]);
+        }
+    }
+
+    async fn end(&self, key: SessionKey, by: EndedBy) -> Ended {
+        let ended = self.0.replay_window.end(key, by);
+        self.0.tell_end(key, by);
+        // If only another replica knows the text of the newest refresh token, it is ended by its name.
+        if let (None, Some(successor)) = (&ended.successor, ended.successor_key) {
+            self.0.replay_window.end(successor, by);
+            self.0.tell_end(successor, by);
+        }
+        ended
+    }
+
+    async fn revoke(&self, revocation: NewRevocation, now: u64) {
+        self.0.local.revoke(revocation, now).await;
+    }
+
+    async fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
+        self.0.local.admit(marks, issued_at, now).await;
+    }
+
+    async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
+        self.0.local.is_first(mark, kept_until, now).await
+    }
+
+    async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {
+        self.0.local.check_login(name).await
+    }
+
+    async fn reserve_login(&self, name: &LoginName) -> Result<Box<dyn LoginReservation>, Refused> {
+        self.0.local.reserve_login(name).await
+    }
+
+    async fn login_turn(&self, name: &LoginName, waiting: Waiting) -> Option<Turn> {
+        self.0.local.login_turn(name, waiting).await
+    }
+
+    fn login_settled(&self) -> Notified<'_> {
+        self.0.local.login_settled()
+    }
+
+    fn set(&self, settings: Settings) {
+        self.0.local.set(settings);
+    }
+}

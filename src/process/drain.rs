@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_end::EndReason;
 use crate::gateway::Gateway;
+use crate::process::fleet_link::FleetLink;
 use crate::process::reload::Reloader;
 use crate::process::upgrade::NotWanted;
 
@@ -35,6 +36,8 @@ pub(super) struct Running {
     pub(super) admin_stop: channel::Sender<bool>,
     /// True if nothing is served any more.
     pub(super) over: channel::Sender<bool>,
+    /// `None` if this process is not a replica of a fleet.
+    pub(super) fleet_link: Option<FleetLink>,
 }
 
 /// The reason why a server stops.
@@ -93,6 +96,10 @@ impl Running {
         info!(connections = connections.count(), grace_seconds = grace.as_secs(), "stopping");
         let _ = self.stop.send(true);
         drain(&mut self.accepting, connections, grace).await;
+        let state = self.reloader.state();
+        if let Some((link, fleet)) = self.fleet_link.as_ref().zip(state.sessions.fleet()) {
+            link.end(fleet).await;
+        }
         let _ = self.over.send(true);
         // The admin listener serves until here, so that a probe can distinguish a draining process from one that has
         // ended.

@@ -44,7 +44,7 @@
 //! - An operation makes all its changes in this process before it waits for the first time.
 //! - An operation holds no lock while it waits.
 
-mod fleet;
+pub(super) mod fleet;
 pub(super) mod memory;
 pub(super) mod values;
 

@@ -26,3 +26,6 @@ mod readiness;
 mod replica;
 mod results;
 mod sealed_tokens;
+
+pub(crate) use members::Member;
+pub(crate) use operations::{EngineLink, Fleet, FleetFacts};

@@ -73,7 +73,7 @@ impl Fleet {
 impl Replica {
     /// Says that this replica lives, or that it leaves.
     async fn say(&self, is_leaving: bool) {
-        let message = Message::Alive(AliveMessage { is_leaving, ..self.alive.clone() });
+        let message = Message::Alive(AliveMessage { is_leaving, ..(**self.alive.load()).clone() });
         if self.engine.is_up()
             && let Some(sealed) = self.sealed(&message, &[])
         {
@@ -102,7 +102,7 @@ impl Replica {
             EngineEvent::MissedMessages => {}
             EngineEvent::Message(message) => self.take_message(&message),
             EngineEvent::Revocations(_entries) => {}
-            EngineEvent::CaughtUp => self.readiness.has_revocations(),
+            EngineEvent::CaughtUp => self.readiness.has_revocations(elapsed()),
         }
     }
 
@@ -114,7 +114,7 @@ impl Replica {
             return;
         };
         let Some((sender, message, value)) = Message::read(&opened) else { return };
-        if sender == self.alive.replica {
+        if sender == self.id && !matches!(message, Message::Alive(_)) {
             return;
         }
         match message {

@@ -268,6 +268,11 @@ impl ClaimProtocol {
         true
     }
 
+    /// Returns the generation that was last seen.
+    pub(crate) const fn generation(&self) -> Option<&Generation> {
+        self.generation.as_ref()
+    }
+
     /// Returns everything that an engine without memory must be told: the claims of this replica, and all results that
     /// it has seen.
     pub(crate) fn assertions(&mut self, now: Duration) -> Vec<Assertion> {

@@ -3,15 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc};
 
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
-use crate::access::session_tables::SessionTables;
 use crate::access::tokens::RefreshToken;
 use crate::config;
-use crate::engine::commands::{Engine, EngineEvent};
+use crate::engine::commands::{Engine, EngineEvent, Generation};
+use crate::engine::facts::EngineFacts;
 use crate::engine::sealing::FleetKeys;
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::{Turn, Waiting};
@@ -22,7 +23,7 @@ use crate::session::session_key::SessionKey;
 use crate::session::shared_state::SharedState;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Times};
 use crate::session::shared_state::fleet::claiming;
-use crate::session::shared_state::fleet::members::Members;
+use crate::session::shared_state::fleet::members::{Member, Members};
 use crate::session::shared_state::fleet::message::{AliveMessage, Bytes, Message};
 use crate::session::shared_state::fleet::readiness::Readiness;
 use crate::session::shared_state::fleet::replica::{ENDED_IS_KEPT, Replica};
@@ -38,37 +39,61 @@ use crate::system::host_name::host_name;
 #[derive(Debug, Clone)]
 pub(crate) struct Fleet(pub(super) Arc<Replica>);
 
-/// The parts that a fleet is made of.
-pub(crate) struct FleetParts<'a> {
-    pub(crate) settings: &'a config::SharedState,
-    /// The settings that must be the same at all replicas: names and values.
-    pub(crate) agreed: Vec<(String, String)>,
+/// The facts about the fleet that operators see.
+#[derive(Debug, Clone)]
+pub(crate) struct FleetFacts {
+    /// The id of this replica.
+    pub(crate) replica: String,
+    /// The engine answers.
+    pub(crate) is_up: bool,
+    pub(crate) engine: Arc<EngineFacts>,
+    /// The engine's generation, as this replica has last seen it.
+    pub(crate) generation: Option<Generation>,
+    /// The number of errands that wait for the engine.
+    pub(crate) outbox: usize,
+    /// The memory of the results that this replica keeps, in bytes.
+    pub(crate) results_bytes: usize,
+    /// The replicas that have sent a message in the last seconds. This replica is one of them.
+    pub(crate) members: Vec<Member>,
+    /// The time since this replica last had all revocations. `None` if it never had.
+    pub(crate) staleness: Option<Duration>,
+}
+
+/// The link of a replica to its engine.
+#[derive(Debug)]
+pub(crate) struct EngineLink {
+    pub(crate) engine: Arc<dyn Engine>,
+    /// The events that the engine brings.
+    pub(crate) events: mpsc::Receiver<EngineEvent>,
     /// The id of this replica: random for each start.
     pub(crate) replica: String,
-    pub(crate) engine: Arc<dyn Engine>,
-    pub(crate) keys: FleetKeys,
-    pub(crate) events: mpsc::Receiver<EngineEvent>,
-    pub(crate) replay_window: Arc<ReplayWindow>,
-    pub(crate) memory: Arc<SessionTables>,
 }
 
 impl Fleet {
-    /// Makes the shared state of this replica. It makes no connection.
-    pub(crate) fn new(parts: FleetParts<'_>, local: InMemory) -> Self {
-        let FleetParts { settings, agreed, replica, engine, keys, events, replay_window, .. } = parts;
+    /// Makes the shared state of this replica. It makes no connection. Returns `None` if there is no key.
+    pub(crate) fn new(
+        link: EngineLink,
+        settings: &config::SharedState,
+        replay_window: Arc<ReplayWindow>,
+        local: InMemory,
+    ) -> Option<Self> {
+        let EngineLink { engine, events, replica } = link;
+        let keys = FleetKeys::new(&settings.keys)?;
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
+        let protocol = Mutex::new(ClaimProtocol::new(&replica, times, replay_cache));
         let alive = AliveMessage {
             host: host_name(),
             version: String::from(env!("CARGO_PKG_VERSION")),
             keys: keys.fingerprints().into_iter().map(Bytes).collect(),
-            settings: agreed,
+            settings: Vec::new(),
             is_leaving: false,
-            replica,
+            replica: replica.clone(),
         };
-        Self(Arc::new(Replica {
-            protocol: Mutex::new(ClaimProtocol::new(&alive.replica, times, replay_cache)),
-            alive,
+        Some(Self(Arc::new(Replica {
+            protocol,
+            alive: ArcSwap::from_pointee(alive),
+            id: replica,
             replay_window,
             local,
             engine,
@@ -78,7 +103,36 @@ impl Fleet {
             posted: Notify::new(),
             members: Members::default(),
             readiness: Readiness::new(elapsed()),
-        }))
+        })))
+    }
+
+    /// Sets the settings that must be the same at all replicas: names and values.
+    pub(crate) fn agree_on(&self, settings: Vec<(String, String)>) {
+        let alive = self.0.alive.load();
+        self.0.alive.store(Arc::new(AliveMessage { settings, ..(**alive).clone() }));
+    }
+
+    /// Returns the reason why this replica may not serve yet.
+    pub(crate) fn readiness(&self) -> Result<(), String> {
+        let now = elapsed();
+        let conflict = self.0.members.conflict(&self.0.alive.load(), now);
+        self.0.readiness.check(now, conflict)
+    }
+
+    /// Returns the facts about the fleet that operators see.
+    pub(crate) fn facts(&self) -> FleetFacts {
+        let (replica, now) = (&self.0, elapsed());
+        let protocol = replica.protocol();
+        FleetFacts {
+            replica: replica.id.clone(),
+            is_up: replica.engine.is_up(),
+            engine: replica.engine.facts(),
+            generation: protocol.generation().cloned(),
+            outbox: protocol.outbox_len(),
+            results_bytes: protocol.results.bytes(),
+            members: replica.members.living(now),
+            staleness: replica.readiness.revocations_staleness(now),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::{Notify, mpsc};
 use tracing::error;
 
@@ -30,7 +31,10 @@ pub(super) const MESSAGE_IS_KEPT: Duration = Duration::from_secs(60);
 /// The state of this replica.
 #[derive(Debug)]
 pub(super) struct Replica {
-    pub(super) alive: AliveMessage,
+    /// The id of this replica.
+    pub(super) id: String,
+    /// The message that says that it lives.
+    pub(super) alive: ArcSwap<AliveMessage>,
     pub(super) replay_window: Arc<ReplayWindow>,
     /// Everything that this process keeps for itself.
     pub(super) local: InMemory,
@@ -59,7 +63,7 @@ impl Replica {
 
     /// Seals a message to all replicas. `value` is sealed already.
     pub(super) fn sealed(&self, message: &Message, value: &[u8]) -> Option<Vec<u8>> {
-        let bytes = message.write(&self.alive.replica, value)?;
+        let bytes = message.write(&self.id, value)?;
         let sealed = self.keys.seal_message(PURPOSE, &bytes);
         if sealed.is_none() {
             error!("a message to the other replicas cannot be sealed");

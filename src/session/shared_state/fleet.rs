@@ -29,4 +29,4 @@ mod revocations;
 mod sealed_tokens;
 
 pub(crate) use members::Member;
-pub(crate) use operations::{EngineLink, Fleet, FleetFacts};
+pub(crate) use operations::{EngineLink, Fleet, FleetFacts, LocalTables};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::access::session_tables::SessionTables;
 use crate::config;
+use crate::session::calls_under_way::CallsUnderWay;
 use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
 use crate::session::replay_window::ReplayWindow;
@@ -21,6 +22,8 @@ pub struct Sessions {
     pub(super) replay_window: Arc<ReplayWindow>,
     /// The state that replicas share.
     pub(super) shared: Arc<dyn SharedState>,
+    /// The calls to providers that must not be cut off.
+    pub(super) under_way: Arc<CallsUnderWay>,
     pub(super) cookie_changes: Arc<CookieChanges>,
     /// The largest number of logins of one user name and site that wait for each other.
     pub(super) max_waiting_logins: usize,
@@ -41,6 +44,7 @@ impl Sessions {
             refresh_ahead: refresh.ahead.as_secs(),
             replay_window,
             shared: Arc::new(shared),
+            under_way: Arc::default(),
             cookie_changes: Arc::default(),
             max_waiting_logins: limits.max_waiting_logins,
             known_login_sites: Arc::default(),
@@ -59,12 +63,18 @@ impl Sessions {
             refresh_ahead: refresh.ahead.as_secs(),
             replay_window: Arc::clone(&self.replay_window),
             shared: Arc::clone(&self.shared),
+            under_way: Arc::clone(&self.under_way),
             cookie_changes: Arc::clone(&self.cookie_changes),
             max_waiting_logins: limits.max_waiting_logins,
             known_login_sites: Arc::clone(&self.known_login_sites),
             memory: Arc::clone(&self.memory),
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
+    }
+
+    /// Returns the calls to providers that must not be cut off.
+    pub(crate) fn calls_under_way(&self) -> &Arc<CallsUnderWay> {
+        &self.under_way
     }
 
     /// Returns the length of the replay window that is in force.

@@ -182,10 +182,8 @@ mod tests {
         assert_eq!(open(&fleet, b"other", "old", as_tokens, 0), None);
         assert_eq!(open(&fleet, b"client", "other", as_tokens, 0), None);
         assert_eq!(open(&fleet, b"client", "old", (&name, RecordState::Dead), 0), None);
-        assert_eq!(
-            open(&fleet, b"client", "old", (&Name::from_bytes([0; 16]), RecordState::Tokens), 0),
-            None
-        );
+        let other = Name::from_bytes([0; 16]);
+        assert_eq!(open(&fleet, b"client", "old", (&other, RecordState::Tokens), 0), None);
         assert_eq!(open(&keys(&[2]), b"client", "old", as_tokens, 0), None);
         assert_eq!(open(&keys(&[2, 1]), b"client", "old", as_tokens, 1).unwrap(), b"new tokens");
     }

@@ -16,6 +16,7 @@ use crate::config::{IdentityProvider, REFRESH_READ_LIMIT};
 use crate::connection::connection_limit::Connections;
 use crate::connection::exchange_end::EndReason;
 use crate::gateway::Gateway;
+use crate::process::fleet_link::FleetLink;
 use crate::process::reload::Reloader;
 use crate::process::upgrade::NotWanted;
 use crate::session::CallsUnderWay;
@@ -38,6 +39,8 @@ pub(super) struct Running {
     pub(super) admin_stop: channel::Sender<bool>,
     /// True if nothing is served any more.
     pub(super) over: channel::Sender<bool>,
+    /// `None` if this process is not a replica of a fleet.
+    pub(super) fleet_link: Option<FleetLink>,
 }
 
 /// The reason why a server stops.
@@ -118,6 +121,9 @@ impl Running {
         let limits = config.identity_providers.iter().map(IdentityProvider::refresh_read_limit);
         let limit = limits.max().unwrap_or(REFRESH_READ_LIMIT);
         finish_calls(state.sessions.calls_under_way(), limit).await;
+        if let Some((link, fleet)) = self.fleet_link.as_ref().zip(state.sessions.fleet()) {
+            link.end(fleet).await;
+        }
     }
 }
 

@@ -103,7 +103,7 @@ impl Sessions {
         &self,
         relying_party: &Arc<RelyingParty>,
         grant: &Grant,
-        newest: &RefreshToken,
+        newest: Option<&RefreshToken>,
         previous: Option<&Previous>,
     ) {
         let subject = previous.map(|previous| previous.identity.subject());
@@ -112,7 +112,8 @@ impl Sessions {
             self.revoke_jwt(relying_party, (*identity.marks(), identity.expires_at()), EndedBy::Revocation)
                 .await;
         }
-        let newest = Grant { refresh_token: newest.clone(), record: grant.record };
+        let newest = newest.unwrap_or(&grant.refresh_token).clone();
+        let newest = Grant { refresh_token: newest, record: grant.record };
         self.shared.end(Self::key(relying_party, &grant.refresh_token), EndedBy::Revocation).await;
         let (newest, _) = self.end(relying_party, &newest, EndedBy::Revocation, None).await;
         spawn_revocation(&self.under_way, relying_party, newest);

@@ -74,7 +74,8 @@ impl Sessions {
         };
         let call = traces::under(traces::parent(), call.run(claimed));
         tokio::spawn(audit::caused_by(audit::cause(), call));
-        wait(&mut waiter).await
+        // If there is no outcome, the task of the call has panicked.
+        wait(&mut waiter).await.unwrap_or(Outcome::Unavailable)
     }
 
     /// Finds the place of a call among those that wait for their turn.
@@ -95,14 +96,10 @@ impl Sessions {
     }
 }
 
-/// Waits for the outcome of a call.
-pub(super) async fn wait(waiter: &mut Waiter) -> Outcome {
+/// Waits for the outcome of a call. Returns `None` if the claim was given up without an outcome.
+pub(super) async fn wait(waiter: &mut Waiter) -> Option<Outcome> {
     let _waiting = Held::new(&METRICS.refresh_waiting);
-    match waiter.wait_for(Option::is_some).await {
-        Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
-        // The task of the call has panicked.
-        Err(_) => Outcome::Unavailable,
-    }
+    waiter.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 /// The group in which a call waits for its turn.
@@ -134,7 +131,7 @@ struct Call {
 
 impl Call {
     async fn run(self, claimed: Claimed) {
-        let outcome = match self.ask().await {
+        let outcome = match self.ask(claimed.patience()).await {
             Ok(outcome) => outcome,
             Err((outcome, why)) => {
                 self.shared.release(claimed, outcome, why).await;
@@ -168,7 +165,12 @@ impl Call {
                 } else {
                     identity.is_about_to_expire(self.refresh_ahead, now).then_some(Rest::Early)
                 };
-                Gain { lasts: Duration::from_secs(identity.expires_at().saturating_sub(now)), rest }
+                let seconds = Duration::from_secs;
+                Gain {
+                    lasts: seconds(identity.expires_at().saturating_sub(now)),
+                    is_fresh: seconds(identity.stays_fresh_for(self.refresh_ahead, now)),
+                    rest,
+                }
             }
             // Another JWT would be as useless. This one is verified again later, because the keys or the clock may be
             // the cause.
@@ -196,18 +198,18 @@ impl Call {
     /// wait for the outcome need not wait for it.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
-            let refresh_token = newest.unwrap_or(&self.refresh_token).clone();
-            spawn_revocation(self.under_way.calls(), &self.relying_party, refresh_token);
+            let newest = newest.unwrap_or(&self.refresh_token).clone();
+            spawn_revocation(self.under_way.calls(), &self.relying_party, newest);
         }
     }
 
-    /// Waits for a turn, and asks the provider. Returns an error if there is no answer.
-    async fn ask(&self) -> Result<Outcome, (Outcome, NoAnswer)> {
+    /// Waits for a turn, for at most `patience`, and asks the provider. Returns an error if there is no answer.
+    async fn ask(&self, patience: Option<Duration>) -> Result<Outcome, (Outcome, NoAnswer)> {
         let relying_party = &self.relying_party;
         let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
         let turn = match &self.place {
             Place::OfSession { .. } => {
-                let limit = REFRESH_READ_LIMIT.max(relying_party.request_timeout);
+                let limit = patience.unwrap_or(REFRESH_READ_LIMIT.max(relying_party.request_timeout));
                 timeout(limit, relying_party.calls.refreshes.acquire()).await.ok().map(Some)
             }
             Place::OfStranger { .. } => Some(None),

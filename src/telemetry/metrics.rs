@@ -7,6 +7,7 @@
 mod families;
 mod process;
 mod registration;
+pub(crate) mod shared_state;
 
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};

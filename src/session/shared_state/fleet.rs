@@ -25,7 +25,8 @@ mod outbox;
 mod readiness;
 mod replica;
 mod results;
+mod revocations;
 mod sealed_tokens;
 
 pub(crate) use members::Member;
-pub(crate) use operations::{EngineLink, Fleet, FleetFacts};
+pub(crate) use operations::{EngineLink, Fleet, FleetFacts, LocalTables};

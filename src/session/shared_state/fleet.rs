@@ -24,6 +24,7 @@ mod operations;
 mod outbox;
 mod readiness;
 mod replica;
+mod report;
 mod results;
 mod sealed_tokens;
 

@@ -1,6 +1,6 @@
 //! The operations of the shared state, over this replica and its engine.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -34,6 +34,7 @@ use crate::session::shared_state::values::{
 use crate::session::throttle::Refused;
 use crate::system::elapsed::elapsed;
 use crate::system::host_name::host_name;
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The shared state of one replica of a fleet.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub(crate) struct FleetFacts {
     pub(crate) results_bytes: usize,
     /// The replicas that have sent a message in the last seconds. This replica is one of them.
     pub(crate) members: Vec<Member>,
+    /// The reason why this replica does not fit the others.
+    pub(crate) conflict: Option<String>,
     /// The time since this replica last had all revocations. `None` if it never had.
     pub(crate) staleness: Option<Duration>,
 }
@@ -78,6 +81,8 @@ impl Fleet {
         local: InMemory,
     ) -> Option<Self> {
         let EngineLink { engine, events, replica } = link;
+        // All series are there from the start.
+        LazyLock::force(&FLEET_METRICS);
         let keys = FleetKeys::new(&settings.keys)?;
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
@@ -103,6 +108,7 @@ impl Fleet {
             posted: Notify::new(),
             members: Members::default(),
             readiness: Readiness::new(elapsed()),
+            noted: Mutex::default(),
         })))
     }
 
@@ -131,6 +137,7 @@ impl Fleet {
             outbox: protocol.outbox_len(),
             results_bytes: protocol.results.bytes(),
             members: replica.members.living(now),
+            conflict: replica.members.conflict(&replica.alive.load(), now),
             staleness: replica.readiness.revocations_staleness(now),
         }
     }

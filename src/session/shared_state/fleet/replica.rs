@@ -48,6 +48,8 @@ pub(super) struct Replica {
     pub(super) posted: Notify,
     pub(super) members: Members,
     pub(super) readiness: Readiness,
+    /// The last reason that was logged why this replica may not serve, or does not fit the others.
+    pub(super) noted: Mutex<Option<String>>,
 }
 
 impl Replica {

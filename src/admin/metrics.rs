@@ -139,7 +139,12 @@ pub(super) fn gauge(registry: &Registry, name: &str, help: &str, value: usize) -
 }
 
 /// Adds a duration.
-pub(super) fn seconds(registry: &Registry, name: &str, help: &str, value: Duration) -> prometheus::Result<()> {
+pub(super) fn seconds(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    value: Duration,
+) -> prometheus::Result<()> {
     register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value.as_secs_f64()))
 }
 

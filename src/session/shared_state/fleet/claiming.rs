@@ -149,7 +149,11 @@ impl Question {
                     }
                     replica.replay_window.abandon(*key);
                     let is_of_engine = outcome == ClaimOutcome::Known;
-                    return Answer::LookAgain(if is_of_engine { ResultFrom::Engine } else { ResultFrom::Local });
+                    return Answer::LookAgain(if is_of_engine {
+                        ResultFrom::Engine
+                    } else {
+                        ResultFrom::Local
+                    });
                 }
                 Next::Wait => {
                     pause = pauses.next().unwrap_or(pause);

@@ -52,6 +52,8 @@ pub(crate) struct FleetFacts {
     pub(crate) generation: Option<Generation>,
     /// The number of errands that wait for the engine.
     pub(crate) outbox: usize,
+    /// The time for which the first of them has been due.
+    pub(crate) outbox_waits: Duration,
     /// The memory of the results that this replica keeps, in bytes.
     pub(crate) results_bytes: usize,
     /// The replicas that have sent a message in the last seconds. This replica is one of them.
@@ -135,6 +137,7 @@ impl Fleet {
             engine: replica.engine.facts(),
             generation: protocol.generation().cloned(),
             outbox: protocol.outbox_len(),
+            outbox_waits: protocol.outbox_waits(now),
             results_bytes: protocol.results.bytes(),
             members: replica.members.living(now),
             conflict: replica.members.conflict(&replica.alive.load(), now),

@@ -60,7 +60,7 @@ impl Replica {
 
     /// Returns the names of a refresh token by all keys.
     pub(super) fn names(&self, key: SessionKey) -> Vec<Name> {
-        self.keys.names("refresh token", &[&key.client_number.bytes(), key.bytes()])
+        key.names(&self.keys)
     }
 
     /// Seals a message to all replicas. `value` is sealed already.

@@ -1,6 +1,6 @@
 //! The operations of the shared state, over this replica and its engine.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,6 +37,7 @@ use crate::session::throttle::Refused;
 use crate::system::clock::Clock;
 use crate::system::elapsed::elapsed;
 use crate::system::host_name::host_name;
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The shared state of one replica of a fleet.
 #[derive(Debug, Clone)]
@@ -54,10 +55,14 @@ pub(crate) struct FleetFacts {
     pub(crate) generation: Option<Generation>,
     /// The number of errands that wait for the engine.
     pub(crate) outbox: usize,
+    /// The time for which the first of them has been due.
+    pub(crate) outbox_waits: Duration,
     /// The memory of the results that this replica keeps, in bytes.
     pub(crate) results_bytes: usize,
     /// The replicas that have sent a message in the last seconds. This replica is one of them.
     pub(crate) members: Vec<Member>,
+    /// The reason why this replica does not fit the others.
+    pub(crate) conflict: Option<String>,
     /// The time since this replica last had all revocations. `None` if it never had.
     pub(crate) staleness: Option<Duration>,
 }
@@ -92,6 +97,8 @@ impl Fleet {
     ) -> Option<Self> {
         let LocalTables { replay_window, memory, clock, revocation_lifetime } = tables;
         let EngineLink { engine, events, replica } = link;
+        // All series are there from the start.
+        LazyLock::force(&FLEET_METRICS);
         let keys = Arc::new(FleetKeys::new(&settings.keys)?);
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
@@ -119,6 +126,7 @@ impl Fleet {
             posted: Notify::new(),
             members: Members::default(),
             readiness: Readiness::new(elapsed()),
+            noted: Mutex::default(),
         })))
     }
 
@@ -145,8 +153,10 @@ impl Fleet {
             engine: replica.engine.facts(),
             generation: protocol.generation().cloned(),
             outbox: protocol.outbox_len(),
+            outbox_waits: protocol.outbox_waits(now),
             results_bytes: protocol.results.bytes(),
             members: replica.members.living(now),
+            conflict: replica.members.conflict(&replica.alive.load(), now),
             staleness: replica.revocations.staleness(),
         }
     }

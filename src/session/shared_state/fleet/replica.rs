@@ -53,6 +53,8 @@ pub(super) struct Replica {
     pub(super) posted: Notify,
     pub(super) members: Members,
     pub(super) readiness: Readiness,
+    /// The last reason that was logged why this replica may not serve, or does not fit the others.
+    pub(super) noted: Mutex<Option<String>>,
 }
 
 impl Replica {
@@ -63,7 +65,7 @@ impl Replica {
 
     /// Returns the names of a refresh token by all keys.
     pub(super) fn names(&self, key: SessionKey) -> Vec<Name> {
-        self.keys.names("refresh token", &[&key.client_number.bytes(), key.bytes()])
+        key.names(&self.keys)
     }
 
     /// Seals a message to all replicas. `value` is sealed already.

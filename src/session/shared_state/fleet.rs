@@ -15,9 +15,11 @@
 #![expect(dead_code, reason = "it is being built")]
 
 mod background;
+mod circuit_breaker;
 mod claim_protocol;
 mod claiming;
 mod generation;
+mod logins;
 mod members;
 mod message;
 mod operations;

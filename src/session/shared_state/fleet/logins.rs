@@ -142,7 +142,7 @@ impl FleetLogins {
 
     /// Takes a place within this replica's share of the limits.
     fn reserve_alone(
-        &self,
+        self: &Arc<Self>,
         name: &LoginName,
         mut place: Place,
     ) -> Result<Box<dyn LoginReservation>, Refused> {
@@ -150,7 +150,8 @@ impl FleetLogins {
         if let Some(local) = place.local.take() {
             local.withdraw();
         }
-        place.local = Some(self.throttle.reserve_share(name, self.share())?);
+        let local = self.throttle.reserve_share(name, self.share());
+        place.local = Some(local.inspect_err(|_| self.tell_soon())?);
         Ok(Box::new(place))
     }
 

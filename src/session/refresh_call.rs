@@ -137,7 +137,7 @@ struct Call {
 
 impl Call {
     async fn run(self, claimed: Claimed) {
-        let outcome = match self.ask().await {
+        let outcome = match self.ask(claimed.patience()).await {
             Ok(outcome) => outcome,
             Err((outcome, why)) => {
                 if why == NoAnswer::Unknown && claimed.refresh_token().is_some() {
@@ -211,13 +211,13 @@ impl Call {
         }
     }
 
-    /// Waits for a turn, and asks the provider. Returns an error if there is no answer.
-    async fn ask(&self) -> Result<Outcome, (Outcome, NoAnswer)> {
+    /// Waits for a turn, for at most `patience`, and asks the provider. Returns an error if there is no answer.
+    async fn ask(&self, patience: Option<Duration>) -> Result<Outcome, (Outcome, NoAnswer)> {
         let relying_party = &self.relying_party;
         let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
         let turn = match &self.place {
             Place::OfSession { .. } => {
-                let limit = REFRESH_READ_LIMIT.max(relying_party.request_timeout);
+                let limit = patience.unwrap_or(REFRESH_READ_LIMIT.max(relying_party.request_timeout));
                 timeout(limit, relying_party.calls.refreshes.acquire()).await.ok().map(Some)
             }
             Place::OfStranger { .. } => Some(None),

@@ -9,7 +9,7 @@ use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
 use crate::session::replay_window::ReplayWindow;
 use crate::session::shared_state::SharedState;
-use crate::session::shared_state::fleet::{EngineLink, Fleet};
+use crate::session::shared_state::fleet::{EngineLink, Fleet, LocalTables};
 use crate::session::shared_state::memory::InMemory;
 use crate::session::shared_state::values::Settings;
 use crate::system::clock::Clock;
@@ -52,8 +52,15 @@ impl Sessions {
         let replay_window = Arc::new(ReplayWindow::new(refresh.replay_window));
         let in_memory = || InMemory::new(Arc::clone(&replay_window), Arc::clone(&memory), settings(config));
         let of_fleet = link.zip(config.shared_state.as_ref());
-        let fleet = of_fleet
-            .and_then(|(link, settings)| Fleet::new(link, settings, Arc::clone(&replay_window), in_memory()));
+        let fleet = of_fleet.and_then(|(link, settings)| {
+            let tables = LocalTables {
+                replay_window: Arc::clone(&replay_window),
+                memory: Arc::clone(&memory),
+                clock: Arc::clone(&clock),
+                revocation_lifetime: config.session.revocation_lifetime.as_secs(),
+            };
+            Fleet::new(link, settings, tables, in_memory())
+        });
         if let Some(fleet) = &fleet {
             fleet.agree_on(agreed(config));
         }

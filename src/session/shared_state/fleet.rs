@@ -29,8 +29,9 @@ mod readiness;
 mod replica;
 mod report;
 mod results;
+mod revocations;
 mod sealed_tokens;
 
 pub(crate) use look_up::{SessionRecord, look_up};
 pub(crate) use members::Member;
-pub(crate) use operations::{EngineLink, Fleet, FleetFacts};
+pub(crate) use operations::{EngineLink, Fleet, FleetFacts, LocalTables};

@@ -84,6 +84,12 @@ impl Claimed {
         self.key
     }
 
+    /// Returns the longest time for which the call may wait for its turn. A claim that the engine has granted must not
+    /// get old before the provider is asked.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.refresh_token.is_some().then_some(Duration::from_secs(5))
+    }
+
     /// Returns a receiver for the request that makes the call.
     pub(crate) fn waiter(&self) -> Waiter {
         self.outcome.subscribe()

@@ -42,6 +42,7 @@ impl Fleet {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
+                self.0.post_revocations(self.0.revocations.prolonged(self.0.clock.now()));
                 self.0.say(false).await;
                 self.note_standing();
             }
@@ -122,8 +123,13 @@ impl Replica {
             }
             EngineEvent::MissedMessages => {}
             EngineEvent::Message(message) => self.take_message(&message),
-            EngineEvent::Revocations(_entries) => {}
-            EngineEvent::CaughtUp => self.readiness.has_revocations(elapsed()),
+            EngineEvent::Revocations(entries) => {
+                self.revocations.received(&entries, self.clock.now());
+            }
+            EngineEvent::CaughtUp => {
+                self.revocations.caught_up();
+                self.readiness.has_revocations();
+            }
         }
     }
 

@@ -35,6 +35,14 @@ impl Replica {
             sending.spawn(async move { replica.assert_once(assertion).await });
         }
         while sending.join_next().await.is_some() {}
+        // One replica writes its whole list of revocations. The lists of all replicas are the same.
+        let generation = self.protocol().generation().cloned();
+        if let Some(generation) = generation
+            && self.engine.is_first_of_generation(&generation).await.unwrap_or(true)
+        {
+            let now = self.clock.now();
+            self.post_revocations(self.revocations.all(now));
+        }
     }
 
     async fn assert_once(&self, assertion: Assertion) {

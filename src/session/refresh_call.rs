@@ -17,6 +17,7 @@ use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::answer::reason::ReasonCode;
 use crate::config::REFRESH_READ_LIMIT;
 use crate::identity_provider::{ClientRefusal, RefreshError, TokenSet};
+use crate::session::calls_under_way::{CallUnderWay, Kind};
 use crate::session::login;
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
@@ -68,6 +69,7 @@ impl Sessions {
         let mut waiter = claimed.waiter();
         let call = Call {
             relying_party: Arc::clone(relying_party),
+            under_way: self.under_way.begin(Kind::Refresh),
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
             memory: Arc::clone(&self.memory),
@@ -121,6 +123,8 @@ enum Place {
 /// One call to the provider.
 struct Call {
     relying_party: Arc<RelyingParty>,
+    /// Counts the call until its outcome is published.
+    under_way: CallUnderWay,
     shared: Arc<dyn SharedState>,
     clock: Arc<dyn Clock>,
     memory: Arc<SessionTables>,
@@ -207,7 +211,8 @@ impl Call {
     /// wait for the outcome need not wait for it.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
-            spawn_revocation(&self.relying_party, newest.unwrap_or(&self.refresh_token).clone());
+            let newest = newest.unwrap_or(&self.refresh_token).clone();
+            spawn_revocation(self.under_way.calls(), &self.relying_party, newest);
         }
     }
 

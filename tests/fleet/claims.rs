@@ -33,6 +33,7 @@ async fn the_answer_of_a_slow_provider_is_for_the_next_request() {
     let fleet = Fleet::start(&engine.url()).await;
     let browser = fleet.logged_in(0, "ada").await;
     fleet.expired(&browser).await;
+    fleet.provider.set(|settings| settings.lifetime = 300);
     fleet.provider.fail_next(Endpoint::Refresh, Fault::delay(8000));
     let mut tab = fleet.tab(&browser, 0);
     assert_unavailable(&tab.get("/api/cart").await);

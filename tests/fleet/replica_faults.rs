@@ -117,6 +117,7 @@ async fn a_stop_waits_for_the_answer_to_a_refresh() {
     let mut fleet = Fleet::with(&engine.url(), toml).await;
     let browser = fleet.logged_in(0, "ada").await;
     fleet.expired(&browser).await;
+    fleet.provider.set(|settings| settings.lifetime = 300);
     fleet.provider.fail_next(Endpoint::Refresh, Fault::delay(6000));
     let mut tab = fleet.tab(&browser, 0);
     let asked = tokio::spawn(async move { tab.get("/api/cart").await });

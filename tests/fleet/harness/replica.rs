@@ -15,6 +15,9 @@ use crate::support::{Answer, Browser, patiently, wait_for};
 /// The host of the app.
 pub(crate) const HOST: &str = "store.localhost";
 
+/// The lines of a replica's log that a failed test shows.
+const LAST_WORDS: usize = 40;
+
 /// A replica, running or not. It keeps its ports.
 pub(crate) struct Replica {
     directory: TempDir,
@@ -112,6 +115,13 @@ impl Replica {
         std::fs::read_to_string(self.file("log")).unwrap_or_default()
     }
 
+    /// Returns the end of its log.
+    fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(LAST_WORDS)..].join("\n")
+    }
+
     /// Waits for a line of its log that has all of these words.
     pub(crate) async fn logged(&self, words: &[&str]) {
         let has = |line: &str| words.iter().all(|word| line.contains(word));
@@ -145,5 +155,13 @@ impl Replica {
         let next = self.run(&["--upgrade"]);
         let mut old = self.process.replace(next).expect("it runs");
         patiently("the old process's end", old.exited()).await
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- the log of {}:\n{}", self.address(), self.last_words());
+        }
     }
 }

@@ -47,4 +47,4 @@ pub use revoke::Revoked;
 pub(crate) use session_key::SessionKey;
 pub use sessions::Sessions;
 pub use set_cookie::CookieWriter;
-pub(crate) use shared_state::fleet::{EngineLink, Fleet};
+pub(crate) use shared_state::fleet::{EngineLink, Fleet, FleetFacts, Member, SessionRecord, look_up};

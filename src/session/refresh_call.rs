@@ -30,8 +30,15 @@ use crate::session::shared_state::SharedState;
 use crate::session::shared_state::values::{Claimed, Gain, NoAnswer, Rest, Waiter};
 use crate::system::clock::Clock;
 use crate::telemetry::audit::{self, Event};
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 use crate::telemetry::metrics::{Held, METRICS};
+use crate::telemetry::rate_limited_log::Seldom;
 use crate::telemetry::traces;
+
+/// The lines about refresh tokens of unknown fate, and about their second presentations. A provider that is away causes
+/// many at once.
+static UNKNOWN: Seldom = Seldom::new(5);
+static SECOND: Seldom = Seldom::new(5);
 
 /// A request for a new JWT.
 #[derive(Clone, Copy)]
@@ -71,6 +78,7 @@ impl Sessions {
             old_jwt: previous.map(|previous| previous.access_token.clone()),
             age: self.age(relying_party, request.grant, previous),
             place: self.place(request, claimed.key()),
+            is_second: claimed.is_second(),
         };
         let call = traces::under(traces::parent(), call.run(claimed));
         tokio::spawn(audit::caused_by(audit::cause(), call));
@@ -127,6 +135,8 @@ struct Call {
     /// A time at which the session existed already, in Unix seconds, if one is known.
     age: Option<u64>,
     place: Place,
+    /// A fleet presents the refresh token for the second time.
+    is_second: bool,
 }
 
 impl Call {
@@ -134,6 +144,9 @@ impl Call {
         let outcome = match self.ask(claimed.patience()).await {
             Ok(outcome) => outcome,
             Err((outcome, why)) => {
+                if why == NoAnswer::Unknown && claimed.refresh_token().is_some() {
+                    self.say_unknown();
+                }
                 self.shared.release(claimed, outcome, why).await;
                 return;
             }
@@ -222,12 +235,42 @@ impl Call {
             audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, relying_party, None);
             return Err((Outcome::Unavailable, NoAnswer::NotProcessed));
         };
+        if self.is_second {
+            self.say_second();
+        }
         let old_jwt = self.old_jwt.as_ref().map(AccessToken::as_str);
         let granted =
             relying_party.provider.refresh_grant(&relying_party.client, &self.refresh_token, old_jwt).await;
         match granted {
             Ok(tokens) => Ok(self.verified(tokens).await),
             Err(error) => self.refused(error),
+        }
+    }
+
+    /// Says that a fleet does not know the fate of the refresh token.
+    fn say_unknown(&self) {
+        let (app, provider) = (&self.relying_party.app, self.relying_party.provider.name());
+        if let Some(unlogged) = UNKNOWN.turn() {
+            warn!(
+                app,
+                provider,
+                unlogged,
+                "the fate of a refresh token is unknown: it is presented once more in a few seconds"
+            );
+        }
+    }
+
+    /// Counts that a fleet presents the refresh token again, and says so.
+    fn say_second(&self) {
+        FLEET_METRICS.second_presentations.inc();
+        let (app, provider) = (&self.relying_party.app, self.relying_party.provider.name());
+        if let Some(unlogged) = SECOND.turn() {
+            warn!(
+                app,
+                provider,
+                unlogged,
+                "a refresh token is presented a second time, because the first call had no answer"
+            );
         }
     }
 

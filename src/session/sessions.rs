@@ -66,6 +66,7 @@ impl Sessions {
         });
         if let Some(fleet) = &fleet {
             fleet.agree_on(agreed(config));
+            fleet.set_longest_login(longest_login(config));
         }
         let shared: Arc<dyn SharedState> = match &fleet {
             Some(fleet) => Arc::new(fleet.clone()),
@@ -98,6 +99,7 @@ impl Sessions {
         self.shared.set(settings(config));
         if let Some(fleet) = &self.fleet {
             fleet.agree_on(agreed(config));
+            fleet.set_longest_login(longest_login(config));
         }
         Self {
             clock: Arc::clone(&self.clock),
@@ -140,6 +142,12 @@ fn agreed(config: &config::Config) -> Vec<(String, String)> {
     });
     agreed.extend(of_providers);
     agreed
+}
+
+/// Returns the longest time that a login may take: a call that asks for the provider's addresses first.
+fn longest_login(config: &config::Config) -> Duration {
+    let timeouts = config.identity_providers.iter().map(|provider| provider.request_timeout);
+    timeouts.max().unwrap_or_default() * 2
 }
 
 fn settings(config: &config::Config) -> Settings {

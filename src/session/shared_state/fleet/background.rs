@@ -1,12 +1,13 @@
 //! The background task of a replica: it takes the engine's events, does the errands of the outbox, and says that this
 //! replica lives.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::engine::commands::{EngineError, EngineEvent};
 use crate::engine::names::Name;
@@ -44,6 +45,8 @@ impl Fleet {
                 ticks.tick().await;
                 self.0.post_revocations(self.0.revocations.prolonged(self.0.clock.now()));
                 self.0.say(false).await;
+                self.note_standing();
+                self.0.count_replicas();
             }
         };
         let listening = async {
@@ -59,6 +62,26 @@ impl Fleet {
         }
     }
 
+    /// Logs each new reason why this replica may not serve, or does not fit the others.
+    fn note_standing(&self) {
+        let reason = self.readiness().err();
+        let is_serving = reason.is_none();
+        let conflict = self.0.members.conflict(&self.0.alive.load(), elapsed());
+        let reason = reason.or(conflict);
+        let mut noted = self.0.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *noted == reason {
+            return;
+        }
+        match &reason {
+            Some(reason) if is_serving => {
+                error!(reason, "this replica does not fit the others: refreshes may be made twice");
+            }
+            Some(reason) => warn!(reason, "this replica does not serve yet"),
+            None => {}
+        }
+        *noted = reason;
+    }
+
     /// Does the last errands of a process that stops, and takes leave of the other replicas.
     pub(crate) async fn leave(&self) {
         let leaving = async {
@@ -72,6 +95,14 @@ impl Fleet {
 }
 
 impl Replica {
+    /// Counts the replicas while the engine brings their messages. This replica's own messages come back as well.
+    fn count_replicas(&self) {
+        let living = self.members.living(elapsed()).len();
+        if self.engine.is_up() && living > 0 {
+            self.replicas.store(living, Ordering::Relaxed);
+        }
+    }
+
     /// Says that this replica lives, or that it leaves.
     async fn say(&self, is_leaving: bool) {
         let message = Message::Alive(AliveMessage { is_leaving, ..(**self.alive.load()).clone() });

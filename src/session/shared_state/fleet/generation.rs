@@ -8,6 +8,7 @@ use tracing::info;
 use crate::engine::commands::{Assertion, Generation};
 use crate::session::shared_state::fleet::replica::Replica;
 use crate::system::elapsed::elapsed;
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The number of assertions that are sent at the same time.
 const AT_ONCE: usize = 64;
@@ -45,7 +46,9 @@ impl Replica {
     }
 
     async fn assert_once(&self, assertion: Assertion) {
-        if self.engine.assert(&assertion).await.is_err() {
+        if self.engine.assert(&assertion).await.is_ok() {
+            FLEET_METRICS.reasserted.inc();
+        } else {
             self.protocol().post_assertion(assertion, elapsed());
             self.posted.notify_one();
         }

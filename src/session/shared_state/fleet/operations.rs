@@ -1,6 +1,7 @@
 //! The operations of the shared state, over this replica and its engine.
 
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,7 @@ use crate::session::session_key::SessionKey;
 use crate::session::shared_state::SharedState;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Times};
 use crate::session::shared_state::fleet::claiming;
+use crate::session::shared_state::fleet::logins::FleetLogins;
 use crate::session::shared_state::fleet::members::{Member, Members};
 use crate::session::shared_state::fleet::message::{AliveMessage, Bytes, Message};
 use crate::session::shared_state::fleet::readiness::Readiness;
@@ -37,6 +39,7 @@ use crate::session::throttle::Refused;
 use crate::system::clock::Clock;
 use crate::system::elapsed::elapsed;
 use crate::system::host_name::host_name;
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The shared state of one replica of a fleet.
 #[derive(Debug, Clone)]
@@ -54,10 +57,14 @@ pub(crate) struct FleetFacts {
     pub(crate) generation: Option<Generation>,
     /// The number of errands that wait for the engine.
     pub(crate) outbox: usize,
+    /// The time for which the first of them has been due.
+    pub(crate) outbox_waits: Duration,
     /// The memory of the results that this replica keeps, in bytes.
     pub(crate) results_bytes: usize,
     /// The replicas that have sent a message in the last seconds. This replica is one of them.
     pub(crate) members: Vec<Member>,
+    /// The reason why this replica does not fit the others.
+    pub(crate) conflict: Option<String>,
     /// The time since this replica last had all revocations. `None` if it never had.
     pub(crate) staleness: Option<Duration>,
 }
@@ -92,7 +99,12 @@ impl Fleet {
     ) -> Option<Self> {
         let LocalTables { replay_window, memory, clock, revocation_lifetime } = tables;
         let EngineLink { engine, events, replica } = link;
+        // All series are there from the start.
+        LazyLock::force(&FLEET_METRICS);
         let keys = Arc::new(FleetKeys::new(&settings.keys)?);
+        let replicas = Arc::new(AtomicUsize::new(1));
+        let asked = (Arc::clone(&engine), Arc::clone(&keys));
+        let logins = FleetLogins::new(asked, &replica, Arc::clone(local.throttle()), Arc::clone(&replicas));
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
         let protocol = Mutex::new(ClaimProtocol::new(&replica, times, replay_cache));
@@ -111,6 +123,8 @@ impl Fleet {
             replay_window,
             local,
             engine,
+            logins: Arc::new(logins),
+            replicas,
             revocations: FleetRevocations::new(memory, Arc::clone(&keys), revocation_lifetime),
             keys,
             clock,
@@ -119,7 +133,13 @@ impl Fleet {
             posted: Notify::new(),
             members: Members::default(),
             readiness: Readiness::new(elapsed()),
+            noted: Mutex::default(),
         })))
+    }
+
+    /// Sets the longest time that a login may take.
+    pub(crate) fn set_longest_login(&self, longest: Duration) {
+        self.0.logins.set_longest_login(longest);
     }
 
     /// Sets the settings that must be the same at all replicas: names and values.
@@ -145,8 +165,10 @@ impl Fleet {
             engine: replica.engine.facts(),
             generation: protocol.generation().cloned(),
             outbox: protocol.outbox_len(),
+            outbox_waits: protocol.outbox_waits(now),
             results_bytes: protocol.results.bytes(),
             members: replica.members.living(now),
+            conflict: replica.members.conflict(&replica.alive.load(), now),
             staleness: replica.revocations.staleness(),
         }
     }
@@ -208,19 +230,19 @@ impl SharedState for Fleet {
     }
 
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {
-        self.0.local.check_login(name).await
+        self.0.logins.check(name)
     }
 
     async fn reserve_login(&self, name: &LoginName) -> Result<Box<dyn LoginReservation>, Refused> {
-        self.0.local.reserve_login(name).await
+        self.0.logins.reserve(name).await
     }
 
     async fn login_turn(&self, name: &LoginName, waiting: Waiting) -> Option<Turn> {
-        self.0.local.login_turn(name, waiting).await
+        self.0.logins.turn(name, waiting).await
     }
 
     fn login_settled(&self) -> Notified<'_> {
-        self.0.local.login_settled()
+        self.0.logins.settled()
     }
 
     fn set(&self, settings: Settings) {

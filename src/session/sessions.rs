@@ -67,6 +67,7 @@ impl Sessions {
         if let Some(fleet) = &fleet {
             fleet.agree_on(agreed(config));
             fleet.set_longest_login(longest_login(config));
+            fleet.set_idle_lifetime(config.session.idle_lifetime);
         }
         let shared: Arc<dyn SharedState> = match &fleet {
             Some(fleet) => Arc::new(fleet.clone()),
@@ -100,6 +101,7 @@ impl Sessions {
         if let Some(fleet) = &self.fleet {
             fleet.agree_on(agreed(config));
             fleet.set_longest_login(longest_login(config));
+            fleet.set_idle_lifetime(config.session.idle_lifetime);
         }
         Self {
             clock: Arc::clone(&self.clock),

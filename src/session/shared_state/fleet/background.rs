@@ -47,6 +47,7 @@ impl Fleet {
                 self.0.say(false).await;
                 self.note_standing();
                 self.0.count_replicas();
+                self.0.tell_activity();
             }
         };
         let listening = async {
@@ -95,6 +96,13 @@ impl Fleet {
 }
 
 impl Replica {
+    /// Tells the other replicas which sessions were in use.
+    fn tell_activity(&self) {
+        for message in self.activity.due(self.engine.is_up(), elapsed(), self.clock.now()) {
+            self.tell(&message);
+        }
+    }
+
     /// Counts the replicas while the engine brings their messages. This replica's own messages come back as well.
     fn count_replicas(&self) {
         let living = self.members.living(elapsed()).len();
@@ -131,7 +139,7 @@ impl Replica {
                     self.readiness.reached(Reached::Refused(reason));
                 }
             }
-            EngineEvent::MissedMessages => {}
+            EngineEvent::MissedMessages => self.activity.missed(self.clock.now()),
             EngineEvent::Message(message) => self.take_message(&message),
             EngineEvent::Revocations(entries) => {
                 self.revocations.received(&entries, self.clock.now());
@@ -177,7 +185,7 @@ impl Replica {
                     self.arrived.notify_waiters();
                 }
             }
-            Message::Active(_sessions) => {}
+            Message::Active(used) => self.activity.received(&used, self.clock.now()),
             Message::Alive(alive) => self.members.alive(alive, now),
         }
     }

@@ -23,6 +23,7 @@ use crate::session::replay_window::ReplayWindow;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
 use crate::session::shared_state::SharedState;
+use crate::session::shared_state::fleet::activity::FleetActivity;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Times};
 use crate::session::shared_state::fleet::claiming;
 use crate::session::shared_state::fleet::logins::FleetLogins;
@@ -125,6 +126,7 @@ impl Fleet {
             engine,
             logins: Arc::new(logins),
             replicas,
+            activity: FleetActivity::new(Arc::clone(&memory)),
             revocations: FleetRevocations::new(memory, Arc::clone(&keys), revocation_lifetime),
             keys,
             clock,
@@ -135,6 +137,11 @@ impl Fleet {
             readiness: Readiness::new(elapsed()),
             noted: Mutex::default(),
         })))
+    }
+
+    /// Sets `session.idle_lifetime`.
+    pub(crate) fn set_idle_lifetime(&self, idle: Option<Duration>) {
+        self.0.activity.set_idle_lifetime(idle);
     }
 
     /// Sets the longest time that a login may take.

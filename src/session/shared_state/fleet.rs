@@ -16,8 +16,6 @@
 //!   all replicas.
 //! - `members` knows the other replicas, and `readiness` says whether this one may serve.
 
-#![expect(dead_code, reason = "it is being built")]
-
 mod activity;
 mod background;
 mod circuit_breaker;

@@ -142,7 +142,10 @@ impl Replica {
             EngineEvent::MissedMessages => self.activity.missed(self.clock.now()),
             EngineEvent::Message(message) => self.take_message(&message),
             EngineEvent::Revocations(entries) => {
-                self.revocations.received(&entries, self.clock.now());
+                let unreadable = self.revocations.received(&entries, self.clock.now());
+                if unreadable > 0 {
+                    warn!(entries = unreadable, "revocations do not open: no known key has sealed them");
+                }
             }
             EngineEvent::CaughtUp => {
                 self.revocations.caught_up();

@@ -117,9 +117,8 @@ impl Question {
         if let Err(Answer::Granted(claimed)) = sender.send(answer) {
             debug!("a claim was granted after its request had left");
             replica.not_processed(names);
-            // The requests that wait for it claim again.
             replica.replay_window.abandon(*key);
-            drop(claimed);
+            claimed.give_up();
         }
     }
 

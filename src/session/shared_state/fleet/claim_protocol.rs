@@ -345,3 +345,6 @@ impl ClaimProtocol {
         self.post(Errand::Release(claim.names, claim.nonce), now, until);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&str]); 17] = [
     ("identity_provider", &["access", "config", "syntax", "system", "telemetry"]),
     ("connection", &["answer", "config", "http1", "syntax", "system", "telemetry", "tls"]),
     ("upstream", &["config", "connection", "http1", "syntax", "system", "telemetry"]),
-    ("engine", &["config", "syntax", "telemetry", "tls"]),
+    ("engine", &["config", "syntax", "system", "telemetry", "tls"]),
     (
         "session",
         &["access", "answer", "config", "engine", "identity_provider", "syntax", "system", "telemetry"],

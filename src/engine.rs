@@ -5,12 +5,14 @@
 //! - `names` and `sealing` derive from the configured keys what the engine sees: it never gets a readable text.
 //! - `redis_engine` is the client. `attendance` keeps its connections, `primary_search` finds the server, and
 //!   `connection` opens connections. `heartbeat`, `messages` and `revocation_stream` bring the events.
+//! - `examination` is for `doctor`.
 //! - `scripts` has the operations as the engine carries them out, and `answers` reads what it answers.
 
 mod answers;
 mod attendance;
 pub(crate) mod commands;
 mod connection;
+pub(crate) mod examination;
 pub(crate) mod facts;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -19,11 +21,13 @@ mod heartbeat;
 mod keyspace;
 mod messages;
 pub(crate) mod names;
+pub(crate) mod one_look;
 mod primary;
 mod primary_search;
 pub(crate) mod redis_engine;
 mod revocation_stream;
 mod scripts;
 pub(crate) mod sealing;
-#[cfg(all(test, feature = "fleet-suite"))]
+#[cfg(test)]
+#[cfg(feature = "fleet-suite")]
 mod tests;

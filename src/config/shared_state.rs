@@ -52,6 +52,7 @@ pub(super) struct ReadSharedState<'a> {
     pub(super) section: Section<'a>,
     /// The outer `None` means that a key is wrong and reported. The inner `None` means that the table is left out or
     /// empty, and that the replica shares nothing.
+    #[expect(clippy::option_option, reason = "said above")]
     pub(super) state: Option<Option<SharedState>>,
 }
 

@@ -28,10 +28,10 @@ const SETUP: Duration = Duration::from_secs(1);
 const ATTEMPTS: std::ops::Range<u64> = 250..500;
 
 /// New connections to a primary.
-struct Attached {
-    primary: Primary,
+pub(super) struct Attached {
+    pub(super) primary: Primary,
     messages: PubSub,
-    generation: Generation,
+    pub(super) generation: Generation,
     settling: Duration,
 }
 
@@ -82,7 +82,7 @@ impl RedisEngine {
     }
 
     /// Makes all connections to the primary.
-    async fn attach(&self) -> Result<Attached, EngineError> {
+    pub(super) async fn attach(&self) -> Result<Attached, EngineError> {
         let (host, port) = self.search.find(&self.connector).await?;
         let commands = self.connector.open(&host, port).await.map_err(Fault::reason)?;
         let claims = match self.wait_replicas {

@@ -100,7 +100,7 @@ impl From<RedisError> for Fault {
             }
             (ErrorKind::Server(_) | ErrorKind::Extension, _) => {
                 let text = text();
-                if text.contains("ACL failure") {
+                if ["ACL failure", "The user executing the script"].iter().any(|part| text.contains(part)) {
                     return Self::NotAllowed(not_permitted(&text));
                 }
                 Self::Refused(text)
@@ -144,6 +144,7 @@ mod tests {
             "WRONGPASS invalid username-password pair or user is disabled.",
             "NOPERM User x has no permissions to run the 'evalsha' command",
             "ERR ACL failure in script: User x has no permissions to run the 'info' command",
+            "ERR The user executing the script can't run this command or subcommand script: abc, on @user_script:4.",
         ] {
             assert!(matches!(of(line), Fault::NotAllowed(_)), "{line}: {:?}", of(line));
         }

@@ -12,6 +12,11 @@ impl Keyspace {
         Self(format!("{{{prefix}}}:"))
     }
 
+    /// Returns keys that no replica uses, under the same rights.
+    pub(super) fn for_trial(prefix: &str, id: &str) -> Self {
+        Self(format!("{{{prefix}}}:doctor:{id}:"))
+    }
+
     /// Returns the key of the engine's generation.
     pub(super) fn generation(&self) -> String {
         self.key("gen")

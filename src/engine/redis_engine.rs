@@ -67,13 +67,23 @@ impl RedisEngine {
         owner: &str,
         heartbeat: HeartbeatValue,
     ) -> (Arc<Self>, mpsc::Receiver<EngineEvent>) {
+        ENGINE_METRICS.up.set(0);
+        Self::with_keys(settings, owner, heartbeat, Keyspace::new(&settings.prefix))
+    }
+
+    /// Makes a client that uses these keys.
+    pub(super) fn with_keys(
+        settings: &SharedState,
+        owner: &str,
+        heartbeat: HeartbeatValue,
+        keys: Keyspace,
+    ) -> (Arc<Self>, mpsc::Receiver<EngineEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS);
         let search = PrimarySearch::new(settings);
         let facts = EngineFacts { address: search.configured(), ..EngineFacts::default() };
-        ENGINE_METRICS.up.set(0);
         let engine = Self {
             owner: owner.to_owned(),
-            keys: Keyspace::new(&settings.prefix),
+            keys,
             connector: Connector::new(settings, &format!("portcullis-{owner}")),
             search,
             wait_replicas: settings.wait_replicas,

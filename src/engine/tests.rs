@@ -1,5 +1,6 @@
 //! Tests with a real engine. They start `redis-server` on free ports of this machine.
 
+mod examination;
 mod failures;
 mod fake_and_real;
 mod operations;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::identity_provider::outcome::TokenFate;
+use crate::identity_provider::token_fate::TokenFate;
 use crate::system::explained::Explained;
 use crate::system::unreachable::{Side, Unreachable};
 

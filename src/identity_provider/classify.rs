@@ -21,12 +21,11 @@ use crate::identity_provider::code_row::{AtLogin, AtLogout, AtRefresh, Member, R
 use crate::identity_provider::codes;
 use crate::identity_provider::dialect::{Dialect, Said, kinds};
 use crate::identity_provider::error_answer::{ErrorAnswer, Shape};
-use crate::identity_provider::outcome::{
-    ClientRefusal, LoginError, RefreshError, RevokeError, TokenFate, TokenSet,
-};
+use crate::identity_provider::outcome::{ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};
 use crate::identity_provider::provider_answer::Answer;
 use crate::identity_provider::retry_after::RetryAfter;
 use crate::identity_provider::token_answer;
+use crate::identity_provider::token_fate::TokenFate;
 
 /// Reads the answer to a login. `secrets` are kept out of the texts for the log.
 pub(super) fn login(

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::retry_after::RetryAfter;
+use crate::identity_provider::token_fate::TokenFate;
 use crate::system::explained::Explained;
 
 /// The usable part of a successful token answer.
@@ -70,15 +71,6 @@ pub enum RefreshError {
     Unavailable(Explained, Option<RetryAfter>, TokenFate),
     /// The provider refuses this client. The operator must correct that. The session is kept.
     Misconfigured(ClientRefusal, TokenFate),
-}
-
-/// The fate of a refresh token, if a refresh brought neither tokens nor a word about the token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TokenFate {
-    /// The provider has certainly not processed the refresh token.
-    NotProcessed,
-    /// The provider may have processed the refresh token, and may have replaced it.
-    Unknown,
 }
 
 impl From<RefreshError> for Explained {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::info;
 
 use crate::config::Config;
 use crate::engine::redis_engine::RedisEngine;
 use crate::engine::sealing::FleetKeys;
 use crate::session::{EngineLink, Fleet};
+use crate::telemetry::replica_id;
 
 /// The link of this process.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ impl FleetLink {
     pub(super) fn new(config: &Config) -> Option<(Self, EngineLink)> {
         let settings = config.shared_state.as_ref()?;
         let replica = format!("{:016x}", fastrand::u64(..));
+        replica_id::set(&replica);
         let fingerprints = FleetKeys::new(&settings.keys)?.fingerprints();
         let keys: Vec<_> =
             fingerprints.into_iter().map(|key| format!("{:016x}", u64::from_be_bytes(key))).collect();
@@ -34,6 +37,7 @@ impl FleetLink {
 
     /// Starts the tasks of the link.
     pub(super) fn start(&self, fleet: &Fleet, tasks: &mut JoinSet<()>) {
+        info!(replica = fleet.facts().replica, "this process is a replica of a fleet");
         let fleet = fleet.clone();
         let is_over = self.is_over.subscribe();
         tasks.spawn(async move { fleet.run(is_over).await });

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::access::session_tables::SessionTables;
 use crate::config;
+use crate::session::calls_under_way::CallsUnderWay;
 use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
 use crate::session::replay_window::ReplayWindow;
 use crate::session::shared_state::SharedState;
-use crate::session::shared_state::fleet::{EngineLink, Fleet};
+use crate::session::shared_state::fleet::{EngineLink, Fleet, LocalTables};
 use crate::session::shared_state::memory::InMemory;
 use crate::session::shared_state::values::Settings;
 use crate::system::clock::Clock;
@@ -23,6 +24,8 @@ pub struct Sessions {
     pub(super) replay_window: Arc<ReplayWindow>,
     /// The state that replicas share.
     pub(super) shared: Arc<dyn SharedState>,
+    /// The calls to providers that must not be cut off.
+    pub(super) under_way: Arc<CallsUnderWay>,
     /// The same state, if this process is a replica of a fleet.
     pub(super) fleet: Option<Fleet>,
     pub(super) cookie_changes: Arc<CookieChanges>,
@@ -52,8 +55,15 @@ impl Sessions {
         let replay_window = Arc::new(ReplayWindow::new(refresh.replay_window));
         let in_memory = || InMemory::new(Arc::clone(&replay_window), Arc::clone(&memory), settings(config));
         let of_fleet = link.zip(config.shared_state.as_ref());
-        let fleet = of_fleet
-            .and_then(|(link, settings)| Fleet::new(link, settings, Arc::clone(&replay_window), in_memory()));
+        let fleet = of_fleet.and_then(|(link, settings)| {
+            let tables = LocalTables {
+                replay_window: Arc::clone(&replay_window),
+                memory: Arc::clone(&memory),
+                clock: Arc::clone(&clock),
+                revocation_lifetime: config.session.revocation_lifetime.as_secs(),
+            };
+            Fleet::new(link, settings, tables, in_memory())
+        });
         if let Some(fleet) = &fleet {
             fleet.agree_on(agreed(config));
         }
@@ -65,6 +75,7 @@ impl Sessions {
             clock,
             refresh_ahead: refresh.ahead.as_secs(),
             replay_window,
+            under_way: Arc::default(),
             shared,
             fleet,
             cookie_changes: Arc::default(),
@@ -93,6 +104,7 @@ impl Sessions {
             refresh_ahead: refresh.ahead.as_secs(),
             replay_window: Arc::clone(&self.replay_window),
             shared: Arc::clone(&self.shared),
+            under_way: Arc::clone(&self.under_way),
             fleet: self.fleet.clone(),
             cookie_changes: Arc::clone(&self.cookie_changes),
             max_waiting_logins: limits.max_waiting_logins,
@@ -100,6 +112,11 @@ impl Sessions {
             memory: Arc::clone(&self.memory),
             revocation_lifetime: config.session.revocation_lifetime.as_secs(),
         }
+    }
+
+    /// Returns the calls to providers that must not be cut off.
+    pub(crate) fn calls_under_way(&self) -> &Arc<CallsUnderWay> {
+        &self.under_way
     }
 
     /// Returns the length of the replay window that is in force.

@@ -33,7 +33,7 @@
 //! |---|---|---|
 //! | [`SharedState::begin`] | the session's family of refresh tokens begins | it also takes back a `dead` of the same refresh token |
 //! | [`SharedState::end`] | the replay window refuses the token and all before it; reuse detection names its successor and its JWTs | it tells the others |
-//! | [`SharedState::revoke`], [`SharedState::admit`], [`SharedState::is_first`] | the local list | the local list at once, then the stream that all replicas read |
+//! | [`SharedState::revoke`], [`SharedState::revoke_once`], [`SharedState::admit`] | the local list | the local list at once, then the stream that all replicas read |
 //! | [`SharedState::check_login`], [`SharedState::reserve_login`] | leaky buckets | the store's buckets; without the store the local ones |
 //! | [`SharedState::login_turn`] | the queue of this process | after it, the turn of the user name in the store |
 //!
@@ -98,8 +98,9 @@ pub(crate) trait SharedState: Debug + Send + Sync {
     /// [`crate::access::revocations::Revocations::admit`].
     async fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64);
 
-    /// Records a mark until `kept_until`. Returns `false` if the mark was recorded before.
-    async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool;
+    /// Adds a revocation if the mark `once` comes for the first time, and records the mark until `once_until`. Returns
+    /// `false` if the mark was recorded before, and adds nothing then.
+    async fn revoke_once(&self, once: Mark, once_until: u64, revocation: NewRevocation, now: u64) -> bool;
 
     /// Refuses a login if too many have failed already. The error is the time after which one more may be tried.
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration>;

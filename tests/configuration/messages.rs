@@ -69,7 +69,6 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
     let directory = tempfile::tempdir().unwrap();
     let usable = usable();
     let hex = "00112233445566778899aabbccddeeff".repeat(2);
-    let key = "keys = ['MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=']";
     let well_known = "'https://id.example.com/.well-known/openid-configuration'";
     for (text, words) in [
         (format!("server.listen = [127.0.0.1:8080]\n{usable}"), &["quotes", ":1\n"][..]),
@@ -95,28 +94,6 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
         (String::from("{\"server\": {\"listen\": [\"127.0.0.1:8080\"]}}"), &["looks like JSON", "[table]"]),
         (format!("session.seal_keys = ['{hex}']\n{usable}"), &["hexadecimal", "openssl rand -base64 32"]),
         (
-            format!("[shared_state]\nurl = 'redis://user:hunter2@127.0.0.1'\n{key}\n{usable}"),
-            &[
-                "`shared_state.url`: this URL has a user name or a password in it",
-                "`username` and `password`",
-                ":2\n",
-            ],
-        ),
-        (
-            format!("[shared_state]\nurl = 'redis://valkey.example.com'\n{key}\n{usable}"),
-            &["another machine without TLS", "the scheme `rediss`", "`allow_cleartext = true`", ":2\n"],
-        ),
-        (
-            format!("[shared_state]\nurl = 'redis://a,b,c'\n{key}\n{usable}"),
-            &["names several servers", "`\"redis+sentinel://…/mymaster\"`", ":2\n"],
-        ),
-        (
-            format!(
-                "[shared_state]\nurl = 'redis://127.0.0.1'\n{key}\n[refresh]\nreplay_window = '1m'\n{usable}"
-            ),
-            &["a refresh is claimed for 60s", "lower `refresh.replay_window` to `\"37s\"` or less", ":5\n"],
-        ),
-        (
             usable.replace("'https://id.example.com'", well_known),
             &["the metadata", "write the issuer alone, `\"https://id.example.com\"`"],
         ),
@@ -131,6 +108,39 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
     ] {
         let told = complaint(directory.path(), text.as_bytes());
         assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
+    }
+}
+
+/// Each text has one mistake in `[shared_state]`, or one that matters only with this table.
+#[test]
+fn mistakes_about_the_shared_state_are_answered_with_what_to_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = usable();
+    let key = "keys = ['MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=']";
+    for (lines, words) in [
+        (
+            "url = 'redis://user:hunter2@127.0.0.1'",
+            &[
+                "`shared_state.url`: this URL has a user name or a password in it",
+                "`username` and `password`",
+                ":3\n",
+            ][..],
+        ),
+        (
+            "url = 'redis://valkey.example.com'",
+            &["another machine without TLS", "the scheme `rediss`", "`allow_cleartext = true`", ":3\n"],
+        ),
+        ("url = 'redis://a,b,c'", &["names several servers", "`\"redis+sentinel://…/mymaster\"`", ":3\n"]),
+        ("url = 'redis://127.0.0.1'\nsettle = '0s'", &["too short", "from `1s` to `30s`", ":4\n"]),
+        (
+            "url = 'redis://127.0.0.1'\n[refresh]\nreplay_window = '1m'",
+            &["a refresh is claimed for 60s", "lower `refresh.replay_window` to `\"37s\"` or less", ":5\n"],
+        ),
+    ] {
+        let text = format!("[shared_state]\n{key}\n{lines}\n{usable}");
+        let told = complaint(directory.path(), text.as_bytes());
+        assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
+        assert!(!told.contains("hunter2") && !told.contains("MDEyMz"), "a secret is shown: {told}");
     }
 }
 

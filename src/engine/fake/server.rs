@@ -268,10 +268,8 @@ impl Primary {
 
     pub(super) fn take_turn(&mut self, name: &Name, owner: &str, lasts: Duration) -> bool {
         let now = self.now();
-        if let Some((holder, until)) = self.data.turns.get(name) {
-            if *until > now {
-                return holder == owner;
-            }
+        if let Some((holder, _)) = self.data.turns.get(name).filter(|(_, until)| *until > now) {
+            return holder == owner;
         }
         self.data.turns.insert(*name, (owner.to_owned(), now + lasts));
         true

@@ -13,7 +13,7 @@ end
 local generation = id .. '.' .. known[2]
 
 local rank = { c = 1, dead = 2, ok = 3, replaced = 4, ended = 5 }
-local best, mine, other, young = 0, 0, nil, true
+local best, mine, holder = 0, 0, nil
 local records = {}
 for i = 2, #KEYS do
   local record = redis.call('HMGET', KEYS[i], 's', 'v', 'n', 'o', 't')
@@ -24,9 +24,9 @@ for i = 2, #KEYS do
     if record[3] == ARGV[1] then
       mine = i
     else
-      other = record[4]
       local gone = redis.call('EXISTS', ARGV[5] .. record[4]) == 0
-      young = young and gone and now - tonumber(record[5]) < ARGV[6] - 2000
+      local young = now - tonumber(record[5]) < ARGV[6] - 2000
+      if not (gone and young) then holder = holder or record[4] end
     end
   end
 end
@@ -39,7 +39,7 @@ end
 if now < tonumber(known[2]) then
   return { 'settling', string.format('%.0f', known[2] - now), generation, 0 }
 end
-if other and not young then return { 'busy', other, generation, 0 } end
+if holder then return { 'busy', holder, generation, 0 } end
 for i = 3, #KEYS do
   if records[i][1] then redis.call('DEL', KEYS[i]) end
 end

@@ -255,7 +255,7 @@ async fn turns_and_firsts_belong_to_one() {
     assert_eq!(b.engine.take_turn(&name, "y", lasts).await, Ok(false));
     a.engine.give_turn(&name, "x").await.unwrap();
     assert_eq!(b.engine.take_turn(&name, "y", lasts).await, Ok(true));
-    tokio::time::sleep(lasts).await;
+    tokio::time::sleep(lasts + MOMENT).await;
     assert_eq!(a.engine.take_turn(&name, "x", lasts).await, Ok(true), "it is over");
     let generation = Generation(String::from("g"));
     assert_eq!(a.engine.is_first_of_generation(&generation).await, Ok(true));

@@ -32,6 +32,8 @@ impl Server {
         let copy = Self::start(&[&["--replicaof", "127.0.0.1", &port], arguments].concat());
         let is_linked = || copy.ask(&["INFO", "replication"]).contains("master_link_status:up");
         wait_until("it copies the primary", is_linked);
+        let is_known = || primary.ask(&["INFO", "replication"]).contains("state=online");
+        wait_until("the primary knows the copy", is_known);
         copy
     }
 
@@ -39,6 +41,18 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let arguments: Vec<_> = arguments.iter().map(ToString::to_string).collect();
         let child = spawn(port, &directory, &arguments);
+        let server = Self { child, port, directory, arguments };
+        server.wait();
+        server
+    }
+
+    /// Starts a sentinel with this configuration file, which it changes.
+    pub(super) fn sentinel_on(port: u16, config: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = vec![config.to_owned(), String::from("--sentinel")];
+        let mut command = Command::new("redis-server");
+        command.arg(config).args(["--sentinel", "--port", &port.to_string(), "--bind", "127.0.0.1"]);
+        let child = command.arg("--dir").arg(directory.path()).stdout(Stdio::null()).spawn().unwrap();
         let server = Self { child, port, directory, arguments };
         server.wait();
         server

@@ -10,6 +10,8 @@
 //! - `background` takes the engine's events. `outbox` does what the engine must be told, and `generation` tells a new
 //!   engine everything.
 //! - `message` and `sealed_tokens` are what replicas send each other.
+//! - `report` counts and logs what becomes of claims.
+//! - `look_up` tells `explain` what the fleet knows of a session.
 //! - `members` knows the other replicas, and `readiness` says whether this one may serve.
 
 #![expect(dead_code, reason = "it is being built")]
@@ -18,14 +20,18 @@ mod background;
 mod claim_protocol;
 mod claiming;
 mod generation;
+mod look_up;
 mod members;
 mod message;
 mod operations;
 mod outbox;
 mod readiness;
 mod replica;
+mod report;
 mod results;
+mod revocations;
 mod sealed_tokens;
 
+pub(crate) use look_up::{SessionRecord, look_up};
 pub(crate) use members::Member;
-pub(crate) use operations::{EngineLink, Fleet, FleetFacts};
+pub(crate) use operations::{EngineLink, Fleet, FleetFacts, LocalTables};

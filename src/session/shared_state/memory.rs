@@ -77,8 +77,10 @@ impl SharedState for InMemory {
         self.memory.revocations.admit(marks, issued_at, now);
     }
 
-    async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
-        self.memory.revocations.is_first(mark, kept_until, now)
+    async fn revoke_once(&self, once: Mark, once_until: u64, revocation: NewRevocation, now: u64) -> bool {
+        let NewRevocation { mark, issued_until, by, kept_until } = revocation;
+        let revocation = (mark, issued_until, by, kept_until);
+        !self.memory.revocations.add_once((once, once_until), revocation, now).is_empty()
     }
 
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {

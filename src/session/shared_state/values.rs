@@ -52,18 +52,26 @@ pub(crate) struct Claimed {
     outcome: watch::Sender<Option<Outcome>>,
     /// The refresh token, if the engine has granted the claim. The outcome is sealed with it.
     refresh_token: Option<RefreshToken>,
+    /// The refresh token was presented before, and that call had no answer.
+    is_second: bool,
 }
 
 impl Claimed {
     /// Creates a claim, and the receiver with which other requests wait for its outcome.
     pub(crate) fn new(key: SessionKey) -> (Self, Waiter) {
         let (outcome, waiter) = watch::channel(None);
-        (Self { key, outcome, refresh_token: None }, waiter)
+        (Self { key, outcome, refresh_token: None, is_second: false }, waiter)
     }
 
-    /// Returns the same claim, which the engine has granted for this refresh token.
-    pub(crate) fn granted(self, refresh_token: &RefreshToken) -> Self {
-        Self { refresh_token: Some(refresh_token.clone()), ..self }
+    /// Returns the same claim, which the engine has granted for this refresh token. `is_second` tells that the refresh
+    /// token was presented before, and that this call had no answer.
+    pub(crate) fn granted(self, refresh_token: &RefreshToken, is_second: bool) -> Self {
+        Self { refresh_token: Some(refresh_token.clone()), is_second, ..self }
+    }
+
+    /// Tells whether a fleet presents the refresh token for the second time.
+    pub(crate) const fn is_second(&self) -> bool {
+        self.is_second
     }
 
     /// Returns the refresh token, if the engine has granted the claim.
@@ -74,6 +82,12 @@ impl Claimed {
     /// Returns the key of the refresh token.
     pub(crate) const fn key(&self) -> SessionKey {
         self.key
+    }
+
+    /// Returns the longest time for which the call may wait for its turn. A claim that the engine has granted must not
+    /// get old before the provider is asked.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.refresh_token.is_some().then_some(Duration::from_secs(5))
     }
 
     /// Returns a receiver for the request that makes the call.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::engine::commands::{EngineError, EngineEvent};
 use crate::engine::names::Name;
@@ -42,7 +42,9 @@ impl Fleet {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
+                self.0.post_revocations(self.0.revocations.prolonged(self.0.clock.now()));
                 self.0.say(false).await;
+                self.note_standing();
             }
         };
         let listening = async {
@@ -56,6 +58,26 @@ impl Fleet {
             () = listening => {}
             _ = is_over.wait_for(|is_over| *is_over) => {}
         }
+    }
+
+    /// Logs each new reason why this replica may not serve, or does not fit the others.
+    fn note_standing(&self) {
+        let reason = self.readiness().err();
+        let is_serving = reason.is_none();
+        let conflict = self.0.members.conflict(&self.0.alive.load(), elapsed());
+        let reason = reason.or(conflict);
+        let mut noted = self.0.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *noted == reason {
+            return;
+        }
+        match &reason {
+            Some(reason) if is_serving => {
+                error!(reason, "this replica does not fit the others: refreshes may be made twice");
+            }
+            Some(reason) => warn!(reason, "this replica does not serve yet"),
+            None => {}
+        }
+        *noted = reason;
     }
 
     /// Does the last errands of a process that stops, and takes leave of the other replicas.
@@ -101,8 +123,13 @@ impl Replica {
             }
             EngineEvent::MissedMessages => {}
             EngineEvent::Message(message) => self.take_message(&message),
-            EngineEvent::Revocations(_entries) => {}
-            EngineEvent::CaughtUp => self.readiness.has_revocations(elapsed()),
+            EngineEvent::Revocations(entries) => {
+                self.revocations.received(&entries, self.clock.now());
+            }
+            EngineEvent::CaughtUp => {
+                self.revocations.caught_up();
+                self.readiness.has_revocations();
+            }
         }
     }
 

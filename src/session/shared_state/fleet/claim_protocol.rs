@@ -281,6 +281,11 @@ impl ClaimProtocol {
         self.outbox.len()
     }
 
+    /// Returns the time for which the first errand of the outbox has been due.
+    pub(crate) fn outbox_waits(&self, now: Duration) -> Duration {
+        self.outbox.first().map_or(Duration::ZERO, |first| now.saturating_sub(first.not_before))
+    }
+
     /// Records the generation that an answer of the engine had. Returns `true` if it is another one, so that everything
     /// has to be asserted again. The first one that is seen counts as well: this replica may know claims from before it
     /// had a connection.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, error, warn};
+use tracing::debug;
 
 use crate::access::revocations::EndedBy;
 use crate::access::tokens::RefreshToken;
@@ -18,10 +18,12 @@ use crate::session::shared_state::fleet::claim_protocol::{Errand, Next};
 use crate::session::shared_state::fleet::generation::note_generation;
 use crate::session::shared_state::fleet::message::{Bytes, Message, ResultMessage};
 use crate::session::shared_state::fleet::replica::Replica;
+use crate::session::shared_state::fleet::report;
 use crate::session::shared_state::fleet::results::StoredResult;
 use crate::session::shared_state::fleet::sealed_tokens;
 use crate::session::shared_state::values::{Asked, Claim, Claimed, Gain, NoAnswer};
 use crate::system::elapsed::elapsed;
+use crate::telemetry::metrics::fleet::{ClaimOutcome, FLEET_METRICS, ResultFrom};
 
 /// The longest time for which a request waits for another replica, or for the engine to settle.
 const PATIENCE: Duration = Duration::from_secs(6);
@@ -46,7 +48,7 @@ enum Answer {
     /// There is an outcome.
     Outcome(Outcome),
     /// A result is known here now. The request looks at the local tables again.
-    LookAgain,
+    LookAgain(ResultFrom),
 }
 
 /// Claims a refresh, or says what to do instead.
@@ -57,6 +59,7 @@ pub(super) async fn claim(
     asked: Asked,
 ) -> Claim {
     let names = replica.names(key);
+    let mut from = ResultFrom::Local;
     for _ in 0..4 {
         if let Some(known) = replica.known(&names)
             && let Some(outcome) = replica.take_in(key, refresh_token, &names, &known)
@@ -65,7 +68,12 @@ pub(super) async fn claim(
         }
         let claimed = match replica.replay_window.claim(key, asked) {
             Claim::Mine(claimed) => claimed,
-            other => return other,
+            other => {
+                if has_tokens(&other) {
+                    FLEET_METRICS.replayed(from);
+                }
+                return other;
+            }
         };
         let (sender, answered) = oneshot::channel();
         let question = Question {
@@ -80,11 +88,16 @@ pub(super) async fn claim(
         match answered.await {
             Ok(Answer::Granted(claimed)) => return Claim::Mine(claimed),
             Ok(Answer::Outcome(outcome)) => return Claim::Known(outcome),
-            Ok(Answer::LookAgain) => {}
+            Ok(Answer::LookAgain(found)) => from = found,
             Err(_) => break,
         }
     }
     Claim::Known(Outcome::Unavailable)
+}
+
+/// Tells whether a known result has tokens for the request.
+const fn has_tokens(claim: &Claim) -> bool {
+    matches!(claim, Claim::Known(Outcome::Renewed(_) | Outcome::Unverified(_)) | Claim::Replaced(_))
 }
 
 /// A request's question to the engine.
@@ -115,29 +128,32 @@ impl Question {
         let until = elapsed() + PATIENCE;
         let mut pauses = PAUSES.into_iter();
         let mut pause = Duration::ZERO;
+        let mut last = None;
         while elapsed() < until && !sender.is_closed() {
             let arrived = replica.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
-            match self.ask_once().await {
+            let (next, outcome) = self.ask_once().await;
+            last = Some(outcome);
+            match next {
                 Next::Present { is_second } => {
-                    if is_second {
-                        warn!(
-                            "a refresh token is presented a second time, because the first call had no answer"
-                        );
-                    }
-                    return Answer::Granted(claimed.granted(refresh_token));
+                    return Answer::Granted(claimed.granted(refresh_token, is_second));
                 }
                 Next::Use(known) => {
                     if known.state == RecordState::Tokens && self.is_useless(&known) {
                         // The refresh token stays in use, and its last JWT is used up.
-                        return Answer::Granted(claimed.granted(refresh_token));
+                        return Answer::Granted(claimed.granted(refresh_token, false));
                     }
                     if let Some(outcome) = replica.take_in(*key, refresh_token, names, &known) {
                         return self.tell(claimed, outcome);
                     }
                     replica.replay_window.abandon(*key);
-                    return Answer::LookAgain;
+                    let is_of_engine = outcome == ClaimOutcome::Known;
+                    return Answer::LookAgain(if is_of_engine {
+                        ResultFrom::Engine
+                    } else {
+                        ResultFrom::Local
+                    });
                 }
                 Next::Wait => {
                     pause = pauses.next().unwrap_or(pause);
@@ -146,6 +162,9 @@ impl Question {
                 Next::AskAgain => sleep(Duration::from_millis(10)).await,
                 Next::Refuse => break,
             }
+        }
+        if let Some(reason) = last {
+            report::refused(reason);
         }
         self.tell(claimed, Outcome::Unavailable)
     }
@@ -158,7 +177,7 @@ impl Question {
     }
 
     /// Asks the engine once. If its answer is lost, repeats the claim with the same nonce.
-    async fn ask_once(&self) -> Next {
+    async fn ask_once(&self) -> (Next, ClaimOutcome) {
         let Self { replica, names, asked, .. } = self;
         let nonce = replica.protocol().begin(names, elapsed());
         let claiming = Claiming {
@@ -175,7 +194,8 @@ impl Question {
         } else {
             first
         };
-        match answer {
+        let outcome = report::claimed(&answer);
+        let next = match answer {
             Ok(answer) => {
                 note_generation(replica, &answer.generation);
                 let next = replica.protocol().answered(names, answer.verdict, elapsed());
@@ -192,7 +212,8 @@ impl Question {
                     replica.protocol().not_asked(names, elapsed())
                 }
             }
-        }
+        };
+        (next, outcome)
     }
 
     /// Tells whether a result has a JWT that the request knows already and cannot use, and no new refresh token.
@@ -239,7 +260,7 @@ impl Replica {
         match known.state {
             RecordState::Tokens => {
                 let Some(outcome) = self.open(key, refresh_token, names, known) else {
-                    error!("a result in the engine does not open: it was not sealed for this refresh token");
+                    report::unreadable();
                     return Some(Outcome::Unavailable);
                 };
                 self.replay_window.receive(key, &outcome, Duration::ZERO);
@@ -415,7 +436,10 @@ pub(super) fn release(replica: &Arc<Replica>, claimed: Claimed, outcome: Outcome
     if let Some(name) = names.first() {
         match why {
             NoAnswer::NotProcessed => replica.protocol().not_processed(*name, elapsed()),
-            NoAnswer::Unknown => replica.protocol().unknown(*name, elapsed()),
+            NoAnswer::Unknown => {
+                FLEET_METRICS.unknown_outcomes.inc();
+                replica.protocol().unknown(*name, elapsed());
+            }
         }
         replica.posted.notify_one();
     }

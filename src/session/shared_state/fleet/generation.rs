@@ -8,6 +8,7 @@ use tracing::info;
 use crate::engine::commands::{Assertion, Generation};
 use crate::session::shared_state::fleet::replica::Replica;
 use crate::system::elapsed::elapsed;
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The number of assertions that are sent at the same time.
 const AT_ONCE: usize = 64;
@@ -34,10 +35,20 @@ impl Replica {
             sending.spawn(async move { replica.assert_once(assertion).await });
         }
         while sending.join_next().await.is_some() {}
+        // One replica writes its whole list of revocations. The lists of all replicas are the same.
+        let generation = self.protocol().generation().cloned();
+        if let Some(generation) = generation
+            && self.engine.is_first_of_generation(&generation).await.unwrap_or(true)
+        {
+            let now = self.clock.now();
+            self.post_revocations(self.revocations.all(now));
+        }
     }
 
     async fn assert_once(&self, assertion: Assertion) {
-        if self.engine.assert(&assertion).await.is_err() {
+        if self.engine.assert(&assertion).await.is_ok() {
+            FLEET_METRICS.reasserted.inc();
+        } else {
             self.protocol().post_assertion(assertion, elapsed());
             self.posted.notify_one();
         }

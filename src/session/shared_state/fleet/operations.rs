@@ -1,6 +1,6 @@
 //! The operations of the shared state, over this replica and its engine.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -9,6 +9,7 @@ use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc};
 
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
+use crate::access::session_tables::SessionTables;
 use crate::access::tokens::RefreshToken;
 use crate::config;
 use crate::engine::commands::{Engine, EngineEvent, Generation};
@@ -27,13 +28,16 @@ use crate::session::shared_state::fleet::members::{Member, Members};
 use crate::session::shared_state::fleet::message::{AliveMessage, Bytes, Message};
 use crate::session::shared_state::fleet::readiness::Readiness;
 use crate::session::shared_state::fleet::replica::{ENDED_IS_KEPT, Replica};
+use crate::session::shared_state::fleet::revocations::FleetRevocations;
 use crate::session::shared_state::memory::InMemory;
 use crate::session::shared_state::values::{
     Asked, Claim, Claimed, Ended, Gain, LoginReservation, NewRevocation, NoAnswer, Settings,
 };
 use crate::session::throttle::Refused;
+use crate::system::clock::Clock;
 use crate::system::elapsed::elapsed;
 use crate::system::host_name::host_name;
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The shared state of one replica of a fleet.
 #[derive(Debug, Clone)]
@@ -51,12 +55,26 @@ pub(crate) struct FleetFacts {
     pub(crate) generation: Option<Generation>,
     /// The number of errands that wait for the engine.
     pub(crate) outbox: usize,
+    /// The time for which the first of them has been due.
+    pub(crate) outbox_waits: Duration,
     /// The memory of the results that this replica keeps, in bytes.
     pub(crate) results_bytes: usize,
     /// The replicas that have sent a message in the last seconds. This replica is one of them.
     pub(crate) members: Vec<Member>,
+    /// The reason why this replica does not fit the others.
+    pub(crate) conflict: Option<String>,
     /// The time since this replica last had all revocations. `None` if it never had.
     pub(crate) staleness: Option<Duration>,
+}
+
+/// The tables that requests read at this replica.
+#[derive(Debug)]
+pub(crate) struct LocalTables {
+    pub(crate) replay_window: Arc<ReplayWindow>,
+    pub(crate) memory: Arc<SessionTables>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The configured number of seconds for which revocations are kept.
+    pub(crate) revocation_lifetime: u64,
 }
 
 /// The link of a replica to its engine.
@@ -74,11 +92,14 @@ impl Fleet {
     pub(crate) fn new(
         link: EngineLink,
         settings: &config::SharedState,
-        replay_window: Arc<ReplayWindow>,
+        tables: LocalTables,
         local: InMemory,
     ) -> Option<Self> {
+        let LocalTables { replay_window, memory, clock, revocation_lifetime } = tables;
         let EngineLink { engine, events, replica } = link;
-        let keys = FleetKeys::new(&settings.keys)?;
+        // All series are there from the start.
+        LazyLock::force(&FLEET_METRICS);
+        let keys = Arc::new(FleetKeys::new(&settings.keys)?);
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
         let protocol = Mutex::new(ClaimProtocol::new(&replica, times, replay_cache));
@@ -97,12 +118,15 @@ impl Fleet {
             replay_window,
             local,
             engine,
+            revocations: FleetRevocations::new(memory, Arc::clone(&keys), revocation_lifetime),
             keys,
+            clock,
             events: Mutex::new(Some(events)),
             arrived: Notify::new(),
             posted: Notify::new(),
             members: Members::default(),
             readiness: Readiness::new(elapsed()),
+            noted: Mutex::default(),
         })))
     }
 
@@ -129,9 +153,11 @@ impl Fleet {
             engine: replica.engine.facts(),
             generation: protocol.generation().cloned(),
             outbox: protocol.outbox_len(),
+            outbox_waits: protocol.outbox_waits(now),
             results_bytes: protocol.results.bytes(),
             members: replica.members.living(now),
-            staleness: replica.readiness.revocations_staleness(now),
+            conflict: replica.members.conflict(&replica.alive.load(), now),
+            staleness: replica.revocations.staleness(),
         }
     }
 }
@@ -178,15 +204,17 @@ impl SharedState for Fleet {
     }
 
     async fn revoke(&self, revocation: NewRevocation, now: u64) {
-        self.0.local.revoke(revocation, now).await;
+        self.0.post_revocations(self.0.revocations.revoke(revocation, now));
     }
 
     async fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
-        self.0.local.admit(marks, issued_at, now).await;
+        self.0.post_revocations(self.0.revocations.admit(marks, issued_at, now));
     }
 
-    async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
-        self.0.local.is_first(mark, kept_until, now).await
+    async fn revoke_once(&self, once: Mark, once_until: u64, revocation: NewRevocation, now: u64) -> bool {
+        let (is_first, errand) = self.0.revocations.revoke_once((once, once_until), revocation, now);
+        self.0.post_revocations(errand);
+        is_first
     }
 
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {

@@ -33,8 +33,7 @@ pub(super) struct Readiness {
 struct State {
     started_at: Duration,
     reached: Reached,
-    /// The time at which this replica last had all revocations.
-    revocations_at: Option<Duration>,
+    has_revocations: bool,
     /// Once a replica serves, it goes on, whatever becomes of the engine.
     is_ready: bool,
 }
@@ -42,8 +41,8 @@ struct State {
 impl Readiness {
     /// Begins at the start of this process.
     pub(super) fn new(started_at: Duration) -> Self {
-        let (reached, revocations_at, is_ready) = (Reached::Never, None, false);
-        Self { state: Mutex::new(State { started_at, reached, revocations_at, is_ready }) }
+        let (reached, has_revocations, is_ready) = (Reached::Never, false, false);
+        Self { state: Mutex::new(State { started_at, reached, has_revocations, is_ready }) }
     }
 
     /// Records what is known of the engine.
@@ -51,14 +50,9 @@ impl Readiness {
         self.state().reached = reached;
     }
 
-    /// Records that all revocations have been read at this time.
-    pub(super) fn has_revocations(&self, now: Duration) {
-        self.state().revocations_at = Some(now);
-    }
-
-    /// Returns the time since all revocations were last read.
-    pub(super) fn revocations_staleness(&self, now: Duration) -> Option<Duration> {
-        self.state().revocations_at.map(|at| now.saturating_sub(at))
+    /// Records that all revocations have been read.
+    pub(super) fn has_revocations(&self) {
+        self.state().has_revocations = true;
     }
 
     /// Returns the reason why this replica may not serve yet. `conflict` is the reason why it cannot join the others.
@@ -86,7 +80,7 @@ impl Readiness {
             Reached::Since { heard_since, .. } if now < *heard_since + HEARS_ALL => {
                 Some(String::from("the other replicas are not known yet"))
             }
-            Reached::Since { .. } if state.revocations_at.is_none() => {
+            Reached::Since { .. } if !state.has_revocations => {
                 Some(String::from("the revocations have not been read yet"))
             }
             Reached::Since { .. } => conflict,
@@ -124,7 +118,7 @@ mod tests {
         assert!(reason(2999, None).contains("is new"));
         assert!(reason(3000, None).contains("other replicas"));
         assert!(reason(3700, None).contains("revocations"));
-        readiness.has_revocations(milliseconds(3600));
+        readiness.has_revocations();
         assert_eq!(reason(3700, Some("another key")), "another key");
         assert_eq!(reason(3700, None), "");
         readiness.reached(Reached::Never);

@@ -18,7 +18,9 @@ use crate::session::shared_state::fleet::members::Members;
 use crate::session::shared_state::fleet::message::{AliveMessage, Message, PURPOSE};
 use crate::session::shared_state::fleet::readiness::Readiness;
 use crate::session::shared_state::fleet::results::StoredResult;
+use crate::session::shared_state::fleet::revocations::FleetRevocations;
 use crate::session::shared_state::memory::InMemory;
+use crate::system::clock::Clock;
 use crate::system::elapsed::elapsed;
 
 /// The time for which the engine remembers the end of a session. It is longer than all attempts to revoke the session
@@ -39,7 +41,10 @@ pub(super) struct Replica {
     /// Everything that this process keeps for itself.
     pub(super) local: InMemory,
     pub(super) engine: Arc<dyn Engine>,
-    pub(super) keys: FleetKeys,
+    pub(super) keys: Arc<FleetKeys>,
+    /// The wall clock, by which revocations expire.
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) revocations: FleetRevocations,
     pub(super) events: Mutex<Option<mpsc::Receiver<EngineEvent>>>,
     pub(super) protocol: Mutex<ClaimProtocol>,
     /// Notifies when a result has come from another replica.
@@ -48,6 +53,8 @@ pub(super) struct Replica {
     pub(super) posted: Notify,
     pub(super) members: Members,
     pub(super) readiness: Readiness,
+    /// The last reason that was logged why this replica may not serve, or does not fit the others.
+    pub(super) noted: Mutex<Option<String>>,
 }
 
 impl Replica {
@@ -58,7 +65,7 @@ impl Replica {
 
     /// Returns the names of a refresh token by all keys.
     pub(super) fn names(&self, key: SessionKey) -> Vec<Name> {
-        self.keys.names("refresh token", &[&key.client_number.bytes(), key.bytes()])
+        key.names(&self.keys)
     }
 
     /// Seals a message to all replicas. `value` is sealed already.
@@ -80,6 +87,14 @@ impl Replica {
         }
         drop(protocol);
         self.posted.notify_one();
+    }
+
+    /// Puts changes of the revocations into the outbox. They count for as long as the engine keeps them.
+    pub(super) fn post_revocations(&self, errands: impl IntoIterator<Item = Errand>) {
+        self.post(errands.into_iter().map(|errand| {
+            let is_kept = if let Errand::Revoke(_, kept) = &errand { *kept } else { MESSAGE_IS_KEPT };
+            (errand, is_kept)
+        }));
     }
 
     /// Sends a message to all replicas, as soon as the engine takes it.

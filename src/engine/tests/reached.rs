@@ -72,14 +72,18 @@ async fn a_wrong_password_and_a_missing_right_are_refusals() {
     let server = Server::start(&[]);
     let few: Vec<_> = ["ACL", "SETUSER", "few", "on", ">secret"].into_iter().chain(ACL.split(' ')).collect();
     server.ask(&few);
-    server.ask(&["ACL", "SETUSER", "few", "-time"]);
     let mut few = settings(server.port);
     few.username = Some(String::from("few"));
     few.password = Some(Secret::new("secret"));
-    let mut c = Replica::start(&few, "c");
-    refused(c.until(is_disconnected).await, "ACL");
-    server.ask(&["ACL", "SETUSER", "few", "+time"]);
-    c.until(|event| matches!(event, EngineEvent::Connected { .. })).await;
+    for right in ["time", "xread", "subscribe", "info", "set"] {
+        server.ask(&["ACL", "SETUSER", "few", &format!("-{right}")]);
+        let mut c = Replica::start(&few, "c");
+        refused(c.until(is_disconnected).await, "ACL");
+        assert!(c.engine.facts().complaint.is_some(), "{right}");
+        server.ask(&["ACL", "SETUSER", "few", &format!("+{right}")]);
+        c.until(|event| matches!(event, EngineEvent::Connected { .. })).await;
+        assert_eq!(c.engine.facts().complaint, None, "{right}");
+    }
 }
 
 struct Certificates {

@@ -1,5 +1,5 @@
 # The commands of a working day. CI runs `make ci`.
-.PHONY: help check ci fuzz providers browser bench bench-peers advisories demo
+.PHONY: help check ci fuzz fleet providers browser bench bench-peers advisories demo
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -12,6 +12,9 @@ ci: ## everything that CI runs, after installing what is missing
 
 fuzz: ## all fuzz targets, from their corpus, for five minutes with the build
 	@.ci/run fuzz
+
+fleet: ## three replicas of the gateway with a real Redis, which fails in every way
+	@.ci/run fleet
 
 providers: ## the gateway against Keycloak, Glewlwyd and oidc-provider
 	@.ci/run providers

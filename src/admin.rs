@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod failed_tokens;
+mod fleet_metrics;
 mod host;
 mod metrics;
 mod process;

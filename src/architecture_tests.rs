@@ -64,6 +64,7 @@ const FLOORS: [(&str, &[&str]); 17] = [
             "admin",
             "config",
             "connection",
+            "engine",
             "gateway",
             "identity_provider",
             "session",

@@ -2,13 +2,15 @@
 //!
 //! `load` reads the file with `source_files`, `toml_tree` parses it, and `reader` walks it and collects problems. The
 //! types of single values are in `values`. Each table has a file with its type and its reader: `server/`, `session`,
-//! `refresh`, `identity_provider` (with `provider_kind`, `signatures`, `outgoing_proxy`, `provider_logout`) and `app/`.
-//! Their root is `gateway_toml`. `cross_checks` compares the tables with each other, `placeholder` finds variables that
-//! nobody has expanded, and `changes` compares two configurations.
+//! `refresh`, `shared_state` (with `engine_address`), `identity_provider` (with `provider_kind`, `signatures`,
+//! `outgoing_proxy`, `provider_logout`) and `app/`. Their root is `gateway_toml`. `cross_checks` and `claim_time`
+//! compare the tables with each other, `placeholder` finds variables that nobody has expanded, and `changes` compares
+//! two configurations.
 
 mod app;
 mod certificate_authorities;
 mod changes;
+mod claim_time;
 mod cross_checks;
 mod did_you_mean;
 mod duplicate_key;

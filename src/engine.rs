@@ -21,6 +21,7 @@ mod heartbeat;
 mod keyspace;
 mod messages;
 pub(crate) mod names;
+pub(crate) mod one_look;
 mod primary;
 mod primary_search;
 pub(crate) mod redis_engine;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `provider` | [`IdentityProvider`]: the knowledge about it, and the background task |
 //! | `grants` | its calls for a client: login, refresh and logout |
-//! | `client`, `outcome` | the client and the user; the outcomes of a login, a refresh and a logout |
+//! | `client`, `outcome`, `token_fate` | the client and the user; the outcomes of a login, a refresh and a logout |
 //! | `endpoints`, `discovery`, `discovery_error`, `metadata`, `metadata_url` | the provider's endpoints |
 //! | `jwks`, `jwks_backoff` | its keys, and the times at which they are fetched |
 //! | `classify`, `error_answer`, `token_answer`, `retry_after` | the meaning of an answer; pure |
@@ -44,6 +44,7 @@ mod provider_answer;
 mod retry_after;
 mod shared_fetch;
 mod token_answer;
+mod token_fate;
 mod webhook;
 
 #[cfg(test)]
@@ -58,4 +59,5 @@ pub use not_ready::{NotReady, SetupError};
 pub use outcome::{ChallengeKind, ClientRefusal, LoginError, RefreshError, RevokeError, TokenSet};
 pub use provider::IdentityProvider;
 pub use retry_after::RetryAfter;
+pub use token_fate::TokenFate;
 pub use webhook::{Webhook, WebhookError, WebhookEvent};

@@ -4,6 +4,7 @@ mod background;
 mod bind;
 mod build;
 mod drain;
+mod fleet_link;
 mod prepare;
 mod reload;
 mod reload_triggers;

@@ -44,7 +44,8 @@ fn assert_discreet(value: &impl Debug) {
 fn the_configuration() {
     let text = format!(
         "[identity_providers.main]\nissuer = 'https://id.example.com'\nalgorithms = ['HS256']\nhmac_secret = '{CANARY}'\n\
-         [apps.shop]\nhosts = ['shop.example.com']\nupstreams = ['http://127.0.0.1:1']\nclient_id = 'shop'\nclient_secret = '{CANARY}'\n"
+         [apps.shop]\nhosts = ['shop.example.com']\nupstreams = ['http://127.0.0.1:1']\nclient_id = 'shop'\nclient_secret = '{CANARY}'\n\
+         [shared_state]\nurl = 'redis://127.0.0.1'\nkeys = ['MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=']\npassword = '{CANARY}'\n"
     );
     let loaded = config::parse(&text).unwrap();
     assert_discreet(&loaded);

@@ -2,6 +2,7 @@
 //! modules only begin it, renew it and end it.
 
 mod body_format;
+mod calls_under_way;
 mod cookie_changes;
 mod credentials;
 mod expiring_table;
@@ -32,6 +33,9 @@ mod tests;
 mod throttle;
 
 pub use body_format::{BodyFormat, BodyKind, media_types};
+pub(crate) use calls_under_way::CallsUnderWay;
+#[cfg(test)]
+pub(crate) use calls_under_way::Kind as CallKind;
 pub use credentials::parse as parse_credentials;
 pub(crate) use login::{step, unavailable};
 pub(crate) use new_cookies::{Asker, Brought, Change, NewCookies};
@@ -43,3 +47,4 @@ pub use revoke::Revoked;
 pub(crate) use session_key::SessionKey;
 pub use sessions::Sessions;
 pub use set_cookie::CookieWriter;
+pub(crate) use shared_state::fleet::{EngineLink, Fleet, FleetFacts, Member, SessionRecord, look_up};

@@ -8,6 +8,7 @@ pub(crate) mod history;
 mod log_queue;
 pub(crate) mod metrics;
 pub(crate) mod rate_limited_log;
+pub(crate) mod replica_id;
 pub(crate) mod request_id;
 pub(crate) mod traces;
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Every secret that an example takes from the environment.
-const SECRETS: [&str; 3] = ["STORE_CLIENT_SECRET", "FORUMS_CLIENT_SECRET", "ADMIN_TOKEN"];
+const SECRETS: [&str; 4] = ["STORE_CLIENT_SECRET", "FORUMS_CLIENT_SECRET", "ADMIN_TOKEN", "VALKEY_PASSWORD"];
+/// Every key that an example takes from the environment.
+const KEYS: [&str; 2] = ["SEAL_KEY", "SHARED_STATE_KEY"];
 /// 32 bytes in base64.
 const SEAL_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 /// The directory of the files that `LoadCredential=` names.
@@ -131,7 +133,7 @@ fn check_accepts_the_configuration_of_every_example() {
         std::fs::write(&config, read(path).replace(CREDENTIALS, credentials)).unwrap();
 
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("check").arg("--config").arg(&config).env("SEAL_KEY", SEAL_KEY);
+        command.arg("check").arg("--config").arg(&config).envs(KEYS.map(|name| (name, SEAL_KEY)));
         let output = command.envs(SECRETS.map(|name| (name, "0123456789abcdef"))).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{}: {text}", path.display());
@@ -144,4 +146,107 @@ fn check_accepts_the_configuration_of_every_example() {
         };
         assert!(text.ends_with(&ending), "{}: {text}", path.display());
     }
+}
+
+/// The seconds of a duration in a configuration. What the configuration leaves out is `default`.
+fn seconds(config: &toml::Table, key: &str, default: u64) -> u64 {
+    let Some(value) = config["server"].get(key) else { return default };
+    value.as_str().unwrap().strip_suffix('s').unwrap().parse().unwrap()
+}
+
+/// The number after `key: ` in a file, without its unit.
+fn number_after(text: &str, key: &str) -> u64 {
+    let rest = text.split(&format!("{key}: ")).nth(1).unwrap_or_else(|| panic!("no {key} in {text}"));
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+/// A supervisor that is faster cuts off the answer of a provider, which is the session.
+#[test]
+fn the_supervisors_of_a_fleet_wait_for_everything_that_a_stop_waits_for() {
+    let compose = read("examples/compose/compose.yaml");
+    let kubernetes = read("examples/kubernetes/deployment.yaml");
+    for (example, given, before) in [
+        ("compose", number_after(&compose, "stop_grace_period"), 0),
+        (
+            "kubernetes",
+            number_after(&kubernetes, "terminationGracePeriodSeconds"),
+            // `preStop` counts, too.
+            number_after(&kubernetes, "seconds"),
+        ),
+    ] {
+        let config: toml::Table = read(format!("examples/{example}/gateway.toml")).parse().unwrap();
+        let stop = seconds(&config, "shutdown_delay", 0) + seconds(&config, "shutdown_grace", 30);
+        let refreshes = 20;
+        assert!(given > before + stop + refreshes, "{example}: {given} s for {before} s and {stop} s");
+    }
+}
+
+#[test]
+fn the_examples_of_a_fleet_share_their_state_and_need_no_stickiness() {
+    for example in ["compose", "kubernetes"] {
+        let config: toml::Table = read(format!("examples/{example}/gateway.toml")).parse().unwrap();
+        let shared = config["shared_state"].as_table().unwrap();
+        for key in ["url", "keys", "password"] {
+            assert!(shared.contains_key(key), "{example}: {key}");
+        }
+        for path in files_below(&root().join("examples").join(example)) {
+            let text = read(&path).to_lowercase();
+            for word in ["sessionaffinity:", "stick-table", "cookie "] {
+                assert!(
+                    !text.lines().any(|line| line.trim_start().starts_with(word)),
+                    "{}: {word}",
+                    path.display()
+                );
+            }
+        }
+        let engine =
+            ["compose.yaml", "valkey.yaml"].map(|name| root().join("examples").join(example).join(name));
+        let engine = read(engine.iter().find(|path| path.exists()).unwrap());
+        // An engine that evicts would evict claims, because each of them has an end.
+        let policy = engine.split("--maxmemory-policy").nth(1).unwrap();
+        assert!(
+            policy.trim_start_matches(|c: char| !c.is_alphabetic()).starts_with("noeviction"),
+            "{policy}"
+        );
+    }
+}
+
+/// The name of each environment variable that a configuration reads.
+fn variables(config: &str) -> impl Iterator<Item = &str> {
+    config.split("env = \"").skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+#[test]
+fn every_secret_of_a_configuration_is_given_to_its_container() {
+    let given = [("compose", "compose.yaml"), ("compose", ".env"), ("kubernetes", "secret.yaml")];
+    for (example, file) in given {
+        let config = read(format!("examples/{example}/gateway.toml"));
+        let text = read(format!("examples/{example}/{file}"));
+        let lines: Vec<_> = text.lines().map(str::trim_start).collect();
+        let mut count = 0;
+        for name in variables(&config) {
+            let is_given =
+                |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([':', '=']));
+            assert!(lines.iter().any(is_given), "{example}/{file}: no {name}");
+            count += 1;
+        }
+        assert!(count >= 5, "{example}: {count} secrets");
+    }
+}
+
+/// By `kubectl`, where it is installed.
+#[test]
+fn the_manifests_of_kubernetes_can_be_built() {
+    let directory = root().join("examples/kubernetes");
+    let kustomization = read(directory.join("kustomization.yaml"));
+    let resources = kustomization
+        .lines()
+        .filter_map(|line| line.strip_prefix("  - "))
+        .filter(|file| file.ends_with(".yaml"));
+    let missing: Vec<_> = resources.filter(|file| !directory.join(file).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let Ok(output) = Command::new("kubectl").arg("kustomize").arg(&directory).output() else {
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

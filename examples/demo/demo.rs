@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
@@ -16,15 +17,18 @@ use crate::apps::{self, forums, store, thief};
 use crate::gateway::{Gateway, Texts};
 use crate::journal::Journal;
 use crate::provider::{Provider, USERS};
+use crate::replicas::Fleet;
 use crate::settings::{APPS, Settings};
-use crate::{DemoError, Options, gateway};
+use crate::{DemoError, Options, gateway, replicas};
 
 /// The time that Ctrl-C leaves requests in flight.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A running demo.
 pub(crate) struct Demo {
     gateway: Gateway,
+    /// With `--replicas`.
+    fleet: Option<Fleet>,
     servers: Vec<JoinHandle<()>>,
     issuer: String,
 }
@@ -77,16 +81,18 @@ impl Demo {
 
         let texts = Texts { sealed: settings.sealed()?, unsealed: settings.unsealed()? };
         journal.set_sealed(sealed);
-        let gateway = gateway::start(texts, sealed).await?;
+        let (gateway, fleet) =
+            start_gateways(options.replicas, texts, sealed, settings.listen_address()?).await?;
         let links = links(&gateway, &issuer);
         let turn = Arc::new(Mutex::new(()));
         for (app, cell) in cells {
             let (target, links) = (gateway.target(app)?, links.clone());
-            let reach = Reach { target, links, seal: Arc::clone(&gateway.seal), turn: Arc::clone(&turn) };
+            let (seal, turn) = (Arc::clone(&gateway.seal), Arc::clone(&turn));
+            let reach = Reach { target, links, replicas: options.replicas, seal, turn };
             // The cell is fresh: it cannot be taken.
             let _ = cell.set(reach);
         }
-        Ok(Self { gateway, servers, issuer })
+        Ok(Self { gateway, fleet, servers, issuer })
     }
 
     /// For people.
@@ -98,7 +104,11 @@ impl Demo {
         let status_page = self.gateway.status_page();
         let status_page = status_page.as_deref().unwrap_or("none: `server.admin_listen` is false");
         let _ = writeln!(text, "    {:12} {status_page}", "status page");
-        let _ = writeln!(text, "    {:12} {}\n\n  Sign in as", "provider", self.issuer);
+        let _ = writeln!(text, "    {:12} {}", "provider", self.issuer);
+        if let Some(fleet) = &self.fleet {
+            text.push_str(&fleet.greeting());
+        }
+        text.push_str("\n  Sign in as\n");
         for user in &USERS {
             let _ = writeln!(text, "    {:6} {:11} {}", user.username, user.password, user.roles.join(", "));
         }
@@ -108,13 +118,25 @@ impl Demo {
 
     /// For the browser tests.
     pub(crate) fn as_json(&self) -> String {
-        links(&self.gateway, &self.issuer).to_string()
+        let mut addresses = links(&self.gateway, &self.issuer);
+        if let (Some(addresses), Some(fleet)) = (addresses.as_object_mut(), &self.fleet) {
+            addresses.insert("fleet".into(), fleet.as_json());
+        }
+        addresses.to_string()
     }
 
-    /// Serves until Ctrl-C or the end of the gateway.
+    /// Serves until Ctrl-C, SIGTERM or the end of the gateway.
     pub(crate) async fn run_until_interrupted(mut self) {
+        let mut terminate = signal(SignalKind::terminate()).ok();
+        let terminated = async {
+            match &mut terminate {
+                Some(terminate) => terminate.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
+            _ = terminated => {}
             _ = &mut self.gateway.running => return,
         }
         // First the apps: their event streams would keep the gateway waiting.
@@ -124,6 +146,20 @@ impl Demo {
         // A connection that will not end must not keep anybody waiting.
         let _ = tokio::time::timeout(STOP_TIMEOUT, self.gateway.stop()).await;
     }
+}
+
+/// Starts one gateway, or several with an engine and a balancer.
+async fn start_gateways(
+    replicas: u8,
+    texts: Texts,
+    sealed: bool,
+    listen: SocketAddr,
+) -> Result<(Gateway, Option<Fleet>), DemoError> {
+    if replicas == 1 {
+        return Ok((gateway::start(texts, sealed).await?, None));
+    }
+    let (gateway, fleet) = replicas::start(texts, sealed, replicas.into(), listen).await?;
+    Ok((gateway, Some(fleet)))
 }
 
 /// Returns the addresses that a browser may open.

@@ -75,6 +75,8 @@ pub(crate) struct ProviderCall {
     pub(crate) family: Option<String>,
     /// The fingerprint of the refresh token that came along.
     pub(crate) presented: Option<String>,
+    /// The number of the replica that called, if there are several.
+    pub(crate) replica: Option<String>,
     /// The tokens that it handed out.
     pub(crate) issued: Option<Issued>,
     /// The call ended a token family, because a used refresh token came again.
@@ -109,6 +111,8 @@ pub(crate) struct AppRequest {
     pub(crate) session_cookie: bool,
     /// The mark that the page put on its own request, by which it finds it again in the diagram.
     pub(crate) request_id: Option<String>,
+    /// The number of the replica that the balancer chose, if there are several.
+    pub(crate) replica: Option<String>,
     /// The browser asked for a document, as opposed to a script's `fetch`.
     pub(crate) navigation: bool,
 }

@@ -4,7 +4,8 @@
 //! `jti`), and prints where to go. The files, as a visitor would read them: [`demo`] puts everything together,
 //! [`gateway`] runs the gateway and switches sealed cookies, [`alone`] serves apps for a gateway elsewhere,
 //! [`provider`] is the identity provider, [`apps`] are the store and the forums with their side panel, [`journal`] is
-//! what the panel is told, [`settings`] takes addresses from `gateway.toml` and changes them.
+//! what the panel is told, [`settings`] takes addresses from `gateway.toml` and changes them, [`replicas`] runs several
+//! gateways with an engine and a balancer.
 
 mod alone;
 mod apps;
@@ -12,6 +13,7 @@ mod demo;
 mod gateway;
 mod journal;
 mod provider;
+mod replicas;
 mod settings;
 
 use std::path::PathBuf;
@@ -22,7 +24,7 @@ use clap::Parser;
 
 use self::demo::Demo;
 
-/// A small identity provider, two apps and the gateway, in one process.
+/// A small identity provider, two apps and the gateway.
 #[derive(Debug, Parser)]
 #[command(name = "demo")]
 pub(crate) struct Options {
@@ -35,9 +37,16 @@ pub(crate) struct Options {
     /// Takes free ports instead of those of the configuration, and prints the addresses as one line of JSON.
     #[arg(long)]
     free_ports: bool,
+    /// Starts this number of gateways, with Valkey or Redis for their shared state, and a balancer in front of them that
+    /// chooses one at random for each request. The diagram shows which one answered.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    replicas: u8,
+    /// Serves as one of the replicas.
+    #[arg(long, hide = true, exclusive = true)]
+    replica: bool,
     /// Serves this app alone, such as `store=0.0.0.0:3001`, for a gateway and an identity provider elsewhere.
     /// Repeatable.
-    #[arg(long = "app", value_name = "NAME=ADDRESS", value_parser = alone::app, conflicts_with_all = ["config", "jwt_lifetime", "free_ports"])]
+    #[arg(long = "app", value_name = "NAME=ADDRESS", value_parser = alone::app, conflicts_with_all = ["config", "jwt_lifetime", "free_ports", "replicas"])]
     apps: Vec<alone::App>,
 }
 
@@ -55,6 +64,12 @@ pub(crate) enum DemoError {
     /// The gateway (or the thief's client) did not start.
     #[error("the gateway did not start: {0}")]
     Gateway(String),
+    /// A replica, in the words of its process.
+    #[error("a replica: {0}")]
+    Replica(String),
+    /// The engine of the replicas.
+    #[error("{0}")]
+    Engine(String),
     /// No key, no randomness.
     #[error("the provider's key could not be made or used")]
     Key,
@@ -66,6 +81,12 @@ pub(crate) enum DemoError {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
+    if options.replica {
+        return match replicas::process::serve().await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error),
+        };
+    }
     if !options.apps.is_empty() {
         return match alone::serve_all(&options.apps).await {
             Ok(()) => ExitCode::SUCCESS,

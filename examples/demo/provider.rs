@@ -29,6 +29,7 @@ use self::users::Directory;
 pub(crate) use self::users::USERS;
 use crate::DemoError;
 use crate::journal::{Journal, ProviderCall, What, fingerprint, now_in_ms};
+use crate::replicas::REPLICA_PARAMETER;
 
 const SCOPES: [&str; 4] = ["openid", "offline_access", "profile", "email"];
 
@@ -84,6 +85,7 @@ impl Provider {
         if scope.split(' ').any(|word| !SCOPES.contains(&word)) {
             return Err(OAuthError::new(StatusCode::BAD_REQUEST, "invalid_scope", "unknown scope"));
         }
+        call.replica = form.get(REPLICA_PARAMETER).map(|number| number.chars().take(1).collect());
         let tokens = match form.require("grant_type")? {
             "password" => self.password_grant(client_id, form, call)?,
             "refresh_token" => self.refresh_grant(client_id, form, call)?,

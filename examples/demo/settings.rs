@@ -1,6 +1,6 @@
 //! The demo's addresses, taken from `gateway.toml`, or put into it where free ports are wanted.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +15,15 @@ pub(crate) const APPS: [&str; 2] = ["store", "forums"];
 const IDENTITY_HEADERS: [(&str, &str); 3] =
     [("X-Auth-User", "sub"), ("X-Auth-Email", "email"), ("X-Auth-Roles", "roles")];
 const CLAIMS: [&str; 5] = ["sub", "email", "name", "preferred_username", "roles"];
+
+/// The engine that replicas share.
+#[derive(Debug)]
+pub(crate) struct SharedState {
+    pub(crate) url: String,
+    pub(crate) password: String,
+    /// In base64.
+    pub(crate) key: String,
+}
 
 /// `gateway.toml` as it is written, before the gateway reads it.
 #[derive(Debug, Clone)]
@@ -119,7 +128,42 @@ impl Settings {
         Ok(())
     }
 
-    fn to_text(&self) -> Result<String, DemoError> {
+    /// The address of the gateway for browsers: the balancer's, if there is one.
+    pub(crate) fn listen_address(&mut self) -> Result<SocketAddr, DemoError> {
+        self.gateway_addresses()?.first().copied().ok_or_else(|| missing("server.listen"))
+    }
+
+    /// Lets a replica listen on a free port, and believe what the balancer says of the client. Only the first replica
+    /// has its admin listener at the configured address.
+    pub(crate) fn listen_behind(&mut self, balancer: IpAddr, is_first: bool) -> Result<(), DemoError> {
+        let server = self.table_at(&["server"])?;
+        server.insert("listen".into(), list(&["127.0.0.1:0"]));
+        server.insert("trusted_proxies".into(), list(&[&balancer.to_string()]));
+        if !is_first && server.get("admin_listen").is_none_or(Value::is_str) {
+            server.insert("admin_listen".into(), "127.0.0.1:0".into());
+        }
+        Ok(())
+    }
+
+    /// Has a replica tell the provider its number with each grant.
+    pub(crate) fn name_replica(&mut self, parameter: &str, number: usize) -> Result<(), DemoError> {
+        let parameters = self.provider()?.1.entry("token_parameters").or_insert_with(|| Table::new().into());
+        let parameters = parameters.as_table_mut().ok_or_else(|| missing("token_parameters"))?;
+        parameters.insert(parameter.into(), number.to_string().into());
+        Ok(())
+    }
+
+    /// Lets replicas share their state.
+    pub(crate) fn share_state(&mut self, shared: &SharedState) -> Result<(), DemoError> {
+        let table = self.table.entry("shared_state").or_insert_with(|| Table::new().into());
+        let table = table.as_table_mut().ok_or_else(|| missing("shared_state"))?;
+        table.insert("url".into(), shared.url.as_str().into());
+        table.insert("password".into(), shared.password.as_str().into());
+        table.insert("keys".into(), list(&[&shared.key]));
+        Ok(())
+    }
+
+    pub(crate) fn to_text(&self) -> Result<String, DemoError> {
         toml::to_string(&self.table).map_err(|error| DemoError::Config(error.to_string()))
     }
 

@@ -122,6 +122,15 @@ impl Identity {
         expires_at.saturating_sub(now) <= ahead && elapsed.saturating_mul(4) >= lifetime.saturating_mul(3)
     }
 
+    /// Returns the number of seconds until [`Self::is_about_to_expire`] holds.
+    pub fn stays_fresh_for(&self, ahead: u64, now: u64) -> u64 {
+        let left = self.expires_at().saturating_sub(now);
+        let Some(issued_at) = self.claims.issued_at() else { return left };
+        let lifetime = self.expires_at().saturating_sub(issued_at);
+        let three_quarters = lifetime.saturating_mul(3).div_ceil(4);
+        left.saturating_sub(ahead).max((issued_at + three_quarters).saturating_sub(now)).min(left)
+    }
+
     /// Returns the user object. It has the configured claims, without absent ones.
     pub fn user_object(&self, rules: &IdentityRules) -> Map<String, Value> {
         let entries = rules.user_claims.iter().filter_map(|path| {

@@ -4,9 +4,12 @@
 //! immutable map, and a revocation replaces the map. The list is in memory, and is bounded. If a part is full, the
 //! entry that expires first is removed.
 
+mod entry;
 mod horizon;
 mod list;
 mod mark;
+mod record;
+mod replicas;
 mod revocation;
 #[cfg(test)]
 mod tests;
@@ -14,5 +17,6 @@ mod transfer;
 
 pub use list::Revocations;
 pub use mark::{Mark, TokenMarks};
+pub(crate) use record::Record;
 pub use revocation::{EndedBy, Revocation};
-pub(crate) use transfer::{Passed, Record};
+pub(crate) use transfer::Passed;

@@ -1,6 +1,7 @@
 //! `/metrics`: the counters and the present values, in the text format of Prometheus, version 0.0.4.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{Counter, Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
@@ -10,6 +11,7 @@ use crate::gateway::State;
 use crate::system::resource_usage;
 use crate::telemetry::metrics::METRICS;
 
+use crate::admin::fleet_metrics;
 use crate::admin::process::Process;
 
 /// Returns the text. The gauges of present values are made for each call, so that no series remains after its subject
@@ -18,6 +20,7 @@ pub(super) fn text(state: &State, process: &Process) -> String {
     let registry = Registry::new();
     // The names are constants, so these errors do not happen. If one did, a test would notice the missing metric.
     let _ = fill(&registry, state);
+    let _ = fleet_metrics::fill(&registry, state, process);
     let _ = reloads(&registry, &process.status.reload());
     let _ = certificates(&registry, process);
     let _ = usage(&registry);
@@ -131,8 +134,18 @@ fn vector(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prome
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-fn gauge(registry: &Registry, name: &str, help: &str, value: usize) -> prometheus::Result<()> {
+pub(super) fn gauge(registry: &Registry, name: &str, help: &str, value: usize) -> prometheus::Result<()> {
     register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value as f64))
+}
+
+/// Adds a duration.
+pub(super) fn seconds(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    value: Duration,
+) -> prometheus::Result<()> {
+    register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value.as_secs_f64()))
 }
 
 fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
@@ -153,7 +166,11 @@ mod tests {
     fn known() -> BTreeSet<String> {
         let counted = names(include_str!("../telemetry/metrics/families.rs"));
         let of_process = names(include_str!("../telemetry/metrics/process.rs"));
-        counted.chain(of_process).chain(names(include_str!("metrics.rs"))).collect()
+        let of_engine = names(include_str!("../telemetry/metrics/shared_state.rs"));
+        let of_fleet = names(include_str!("../telemetry/metrics/fleet.rs"));
+        let of_fleet = of_fleet.chain(names(include_str!("fleet_metrics.rs")));
+        let of_shared_state = of_engine.chain(of_fleet);
+        counted.chain(of_process).chain(of_shared_state).chain(names(include_str!("metrics.rs"))).collect()
     }
 
     #[test]

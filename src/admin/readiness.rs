@@ -22,6 +22,8 @@ pub(super) fn reasons(state: &State, process: &Process) -> Vec<NotReady> {
         let reason = provider.readiness().err()?.to_string();
         Some(NotReady { identity_provider: Some(provider.name().to_owned()), reason })
     });
+    let of_fleet = state.sessions.fleet().and_then(|fleet| fleet.readiness().err());
+    let of_fleet = of_fleet.map(|reason| NotReady { identity_provider: None, reason });
     let stopping = NotReady { identity_provider: None, reason: String::from("the server stops") };
-    of_providers.chain(process.status.is_stopping().then_some(stopping)).collect()
+    of_providers.chain(of_fleet).chain(process.status.is_stopping().then_some(stopping)).collect()
 }

@@ -4,12 +4,15 @@
 //! of a user: no name, session or token.
 
 mod cells;
+mod counts;
 mod facts;
 mod finding;
 mod findings;
 mod gathering;
 mod html;
 mod page;
+mod shared_state_facts;
+mod shared_state_tables;
 mod sparkline;
 mod tables;
 mod units;

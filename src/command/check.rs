@@ -4,13 +4,18 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::config::{Access, App, Config, IdentityProvider, Loaded, LogoutMethod, Problem, Route, Webhook};
+use crate::config::{
+    Access, App, Config, EngineAddress, EnginePlace, IdentityProvider, Loaded, LogoutMethod, Problem, Route,
+    SharedState, Webhook,
+};
 use crate::session::BodyKind;
+use crate::syntax::authority::url_host;
 
 /// Returns the report: listeners, providers, every app with its routes, and the warnings. It shows no secret.
 pub fn report(loaded: &Loaded) -> String {
     let config = &loaded.config;
     let mut parts = vec![server(config), sessions(config)];
+    parts.extend(config.shared_state.as_ref().map(shared_state));
     parts.extend(config.identity_providers.iter().map(identity_provider));
     parts.extend(config.apps.iter().map(|app| self::app(app, &config.identity_providers)));
     parts.extend(loaded.warnings.iter().map(warning));
@@ -69,8 +74,43 @@ fn sessions(config: &Config) -> String {
     format!("sessions\n{}", aligned(&rows))
 }
 
+fn shared_state(state: &SharedState) -> String {
+    let EngineAddress { place, tls, database } = &state.engine;
+    let address = |host: &str, port: u16| format!("{}:{port}", url_host(host));
+    let mut rows = match place {
+        EnginePlace::Single { host, port } => vec![row("engine", address(host, *port))],
+        EnginePlace::Sentinel { sentinels, master } => {
+            let sentinels: Vec<_> = sentinels.iter().map(|(host, port)| address(host, *port)).collect();
+            vec![row("engine", format!("the master {master}")), row("sentinels", joined(&sentinels))]
+        }
+    };
+    let login = match (&state.username, &state.password) {
+        (Some(name), _) => name,
+        (None, Some(_)) => "the engine's user default",
+        (None, None) => "without a password",
+    };
+    let keys = match state.keys.len() {
+        1 => String::from("1"),
+        keys => format!("{keys}, and the first one names and seals"),
+    };
+    rows.extend([
+        row("database", database.to_string()),
+        row("TLS", if *tls { "yes" } else { "no" }),
+        row("login", login),
+        row("keys", keys),
+        row("prefix", &state.prefix),
+        row("command time-out", time(state.command_timeout)),
+        row("copies of a claim", state.wait_replicas.to_string()),
+        row("settling", time(state.settle)),
+    ]);
+    format!("shared state\n{}", aligned(&rows))
+}
+
 /// Returns a duration in the largest unit that fits, as a person would write it in the file.
 fn time(duration: Duration) -> String {
+    if duration.subsec_millis() != 0 {
+        return format!("{}ms", duration.as_millis());
+    }
     let seconds = duration.as_secs();
     let units = [(24 * 3600, "d"), (3600, "h"), (60, "m")];
     units
@@ -90,6 +130,9 @@ fn identity_provider(provider: &IdentityProvider) -> String {
     }
     if provider.logout == LogoutMethod::EndSession {
         rows.push(row("logout", "ends the provider's session"));
+    }
+    if !provider.refresh_grace.is_zero() {
+        rows.push(row("grace of refreshes", time(provider.refresh_grace)));
     }
     format!("identity provider {}\n{}", provider.name, aligned(&rows))
 }
@@ -205,7 +248,14 @@ mod tests {
             seal_keys = ["aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=", "aHVudGVyM2h1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ="]
             absolute_lifetime = "12h"
             idle_lifetime = "90m"
+            [shared_state]
+            url = "valkeys+sentinel://s1.example.com,[::1]:26380/mymaster/2"
+            keys = ["aHVudGVyNGh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=", "aHVudGVyNWh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ="]
+            username = "gateway"
+            password = "hunter2"
+            wait_replicas = 1
             [identity_providers.fusion]
+            refresh_grace = "30s"
             kind = "fusionauth"
             issuer = "https://fusion.example.com"
             proxy = "http://proxy.example.com:3128"

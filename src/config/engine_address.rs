@@ -125,14 +125,14 @@ fn addresses(text: &str, default_port: u16) -> Result<Vec<(String, u16)>, Fault>
 }
 
 fn address(text: &str, default_port: u16) -> Result<(String, u16), Fault> {
-    if text.is_empty() {
-        return fault(String::from("this URL has no host"), HINT);
-    }
     // The colons of an IPv6 address are in brackets.
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (text, None),
     };
+    if host.is_empty() {
+        return fault(String::from("this URL lacks a host"), HINT);
+    }
     if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
         let hint = "write an IPv6 address in brackets, such as `\"redis://[::1]:6379\"`";
         return fault(format!("{} is not a host and a port", quote(text)), hint);

@@ -2,7 +2,6 @@
 
 use crate::config::app::table::{App, apps};
 use crate::config::changes::Outline;
-use crate::config::cross_checks;
 use crate::config::identity_provider::identity_providers;
 use crate::config::identity_provider_settings::IdentityProvider;
 use crate::config::reader::Section;
@@ -10,6 +9,7 @@ use crate::config::refresh::{Refresh, refresh};
 use crate::config::server::table::{Server, server};
 use crate::config::session::{Session, session};
 use crate::config::shared_state::{SharedState, shared_state};
+use crate::config::{claim_time, cross_checks};
 
 /// A whole `gateway.toml`. All values are valid, and no string still needs parsing. Keys that the file leaves out have
 /// their defaults.
@@ -40,12 +40,13 @@ pub(super) fn read(root: &Section<'_>) -> Option<Config> {
     let providers = identity_providers(root);
     let apps = apps(root, &providers);
     cross_checks::check(&server, &providers, &apps);
+    claim_time::check(&shared_state, &refresh, &providers);
     Some(Config {
         outline: Outline::default(),
         server: server.server?,
         session: session?,
-        refresh: refresh?,
-        shared_state: shared_state?,
+        refresh: refresh.refresh?,
+        shared_state: shared_state.state?,
         identity_providers: providers.into_iter().map(|read| read.provider).collect::<Option<_>>()?,
         apps: apps.into_iter().map(|read| read.app).collect::<Option<_>>()?,
     })

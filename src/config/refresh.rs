@@ -14,10 +14,17 @@ pub struct Refresh {
     pub replay_window: Duration,
 }
 
+/// The table for the checks that look at the whole file.
+pub(crate) struct ReadRefresh<'a> {
+    pub(crate) section: Section<'a>,
+    pub(crate) refresh: Option<Refresh>,
+}
+
 /// Reads the table.
-pub(crate) fn refresh(root: &Section<'_>) -> Option<Refresh> {
+pub(crate) fn refresh<'a>(root: &Section<'a>) -> ReadRefresh<'a> {
     let section = root.section("refresh");
     let ahead = section.defaulted("ahead", "\"30s\"", |item| duration(item, "0s", "1h"));
     let replay_window = section.defaulted("replay_window", "\"30s\"", |item| duration(item, "10ms", "10m"));
-    Some(Refresh { ahead: ahead?, replay_window: replay_window? })
+    let refresh = ahead.zip(replay_window).map(|(ahead, replay_window)| Refresh { ahead, replay_window });
+    ReadRefresh { section, refresh }
 }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::config::placeholder::StandIn;
 use crate::config::reader::Item;
 use crate::config::secret::secret;
+use crate::config::toml_tree::Value;
 use crate::syntax::redacted::Redacted;
 
 /// A key of 32 bytes. `session.seal_keys` has those that seal cookies. `shared_state.keys` has those from which the
@@ -31,9 +32,12 @@ impl SealKey {
 
 const HINT: &str = "make one with `openssl rand -base64 32`, and keep it as you keep client secrets";
 
-/// Reads the keys. `hint` says what to write instead of a value that is no list. [`Item::each`] would show a key that
-/// is listed twice, so it is not used.
+/// Reads the keys. `hint` says what to write instead of a value that is no list. Neither such a value nor a key that is
+/// listed twice may be shown, as [`Item::each`] would.
 pub(super) fn seal_keys(item: &Item<'_>, hint: &str) -> Option<Vec<SealKey>> {
+    if !matches!(item.value(), Value::List(_)) {
+        return item.fault(format!("this is {}, but a list is expected", item.value().kind()), hint);
+    }
     let items = item.list(hint)?;
     let read: Vec<_> = items.iter().map(|item| (item, seal_key(item))).collect();
     let mut keys = Vec::new();

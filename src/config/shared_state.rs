@@ -47,13 +47,26 @@ impl SharedState {
     pub const CLAIM: Duration = Duration::from_secs(60);
 }
 
-/// Reads the table. The outer `None` means that a key is wrong and reported. The inner `None` means that the table is
-/// left out or empty, and that the replica shares nothing.
-#[expect(clippy::option_option, reason = "said above")]
-pub(super) fn shared_state(root: &Section<'_>) -> Option<Option<SharedState>> {
+/// The table for the checks that look at the whole file.
+pub(super) struct ReadSharedState<'a> {
+    pub(super) section: Section<'a>,
+    /// The outer `None` means that a key is wrong and reported. The inner `None` means that the table is left out or
+    /// empty, and that the replica shares nothing.
+    #[expect(clippy::option_option, reason = "said above")]
+    pub(super) state: Option<Option<SharedState>>,
+}
+
+/// Reads the table.
+pub(super) fn shared_state<'a>(root: &Section<'a>) -> ReadSharedState<'a> {
+    let section = root.section("shared_state");
+    let state = read(&section);
+    ReadSharedState { section, state }
+}
+
+#[expect(clippy::option_option, reason = "said at `ReadSharedState`")]
+fn read(section: &Section<'_>) -> Option<Option<SharedState>> {
     const KEYS_HINT: &str =
         "write a list of secrets that all replicas have, such as `[{ env = \"SHARED_STATE_KEY\" }]`";
-    let section = root.section("shared_state");
     let engine = section.optional("url", "all state is in memory, for one replica", engine_address);
     let keys = section.optional("keys", "required with `url`", |item| {
         let keys = seal_keys(item, KEYS_HINT)?;
@@ -80,10 +93,10 @@ pub(super) fn shared_state(root: &Section<'_>) -> Option<Option<SharedState>> {
     if section.is_empty() {
         return Some(None);
     }
-    check_presence(&section);
+    check_presence(section);
     let (engine, keys, ca, allow_cleartext) = (engine?, keys?, ca?, allow_cleartext?);
     let engine = engine?;
-    check_protection(&section, &engine, ca.is_some(), allow_cleartext);
+    check_protection(section, &engine, ca.is_some(), allow_cleartext);
     Some(Some(SharedState {
         engine,
         username: username?,
@@ -119,7 +132,7 @@ fn check_presence(section: &Section<'_>) {
     if section.has("username") && !section.has("password") {
         let _: Option<()> = section.fault_at(
             "username",
-            "there is no `password` of this user, so that nobody would log in",
+            "there is no `password` of this user, so the user would not be used",
             "add `password = { env = \"NAME\" }`, or remove this key",
         );
     }

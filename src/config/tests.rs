@@ -3,6 +3,7 @@
 mod agreement;
 mod arbitrary_input;
 mod refused;
+mod shared_state;
 mod tls;
 mod warnings;
 mod whole_file;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::engine::answers;
+use crate::engine::commands::Engine;
 use crate::engine::commands::{EngineError, EngineEvent, Generation};
 use crate::engine::facts::EngineFacts;
 use crate::engine::faults::Fault;

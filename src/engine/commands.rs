@@ -4,10 +4,12 @@
 //! record may have the name of any key. So operations take the names by all keys, and write by the first one.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::engine::facts::EngineFacts;
 use crate::engine::names::Name;
 
 /// The state of a record.
@@ -170,8 +172,11 @@ pub(crate) enum EngineError {
 /// The operations.
 #[async_trait]
 pub(crate) trait Engine: Debug + Send + Sync {
-    /// Tells whether the engine answers now. Without waiting.
+    /// Tells whether the engine answers now. Does not wait.
     fn is_up(&self) -> bool;
+
+    /// Returns the facts about the engine that operators see. Does not wait.
+    fn facts(&self) -> Arc<EngineFacts>;
 
     /// Claims a refresh token. If the answer is lost, the caller may repeat it with the same nonce.
     async fn claim(&self, claiming: &Claiming) -> Result<ClaimAnswer, EngineError>;

@@ -16,6 +16,7 @@ use crate::engine::commands::{
     Asserted, Assertion, Bucket, ClaimAnswer, Claiming, Engine, EngineError, EngineEvent, Generation, Known,
     Reserved, Settled,
 };
+use crate::engine::facts::EngineFacts;
 use crate::engine::names::Name;
 
 use server::{Data, Primary};
@@ -218,6 +219,10 @@ impl FakeEngine {
 
 #[async_trait]
 impl Engine for FakeEngine {
+    fn facts(&self) -> Arc<EngineFacts> {
+        Arc::default()
+    }
+
     fn is_up(&self) -> bool {
         self.server.shared().links.get(&self.owner).is_some_and(|link| link.is_up)
     }

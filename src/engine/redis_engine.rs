@@ -98,11 +98,6 @@ impl RedisEngine {
         (Arc::new(engine), receiver)
     }
 
-    /// Returns the facts about the engine that operators see.
-    pub(crate) fn facts(&self) -> Arc<EngineFacts> {
-        self.facts.load_full()
-    }
-
     pub(super) fn set_facts(&self, facts: EngineFacts) {
         self.facts.store(Arc::new(facts));
     }
@@ -111,7 +106,8 @@ impl RedisEngine {
     pub(super) fn complain(&self, complaint: &str) {
         if self.facts.load().complaint.as_deref() != Some(complaint) {
             tracing::error!(engine = self.facts.load().address, "the engine: {complaint}");
-            let facts = EngineFacts { complaint: Some(complaint.to_owned()), ..(*self.facts()).clone() };
+            let facts =
+                EngineFacts { complaint: Some(complaint.to_owned()), ..(**self.facts.load()).clone() };
             self.set_facts(facts);
         }
     }
@@ -182,6 +178,10 @@ fn set_once(key: &str, value: &str, lasts: Duration) -> Cmd {
 
 #[async_trait]
 impl Engine for RedisEngine {
+    fn facts(&self) -> Arc<EngineFacts> {
+        self.facts.load_full()
+    }
+
     fn is_up(&self) -> bool {
         self.primary.load().is_some()
     }

@@ -83,10 +83,8 @@ async fn end_sessions(state: &State, app: &App, text: &str, token: &LogoutToken)
         token.subject.as_deref(),
     );
     let provider = app.rules().session.provider;
-    if let Some(revoked) = revoked(token)
-        && state.sessions.is_first_logout_token(provider, text, token.counts_until).await
-    {
-        state.sessions.revoke(provider, &revoked).await;
+    if let Some(revoked) = revoked(token) {
+        state.sessions.revoke_once(provider, (text, token.counts_until), &revoked).await;
     }
 }
 

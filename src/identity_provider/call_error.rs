@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::identity_provider::token_fate::TokenFate;
 use crate::system::explained::Explained;
 use crate::system::unreachable::{Side, Unreachable};
 
@@ -18,9 +19,12 @@ pub(super) enum CallError {
     /// No endpoint for the call is known.
     #[error("{0}")]
     NoEndpoint(Explained),
-    /// There was no connection, or it broke.
+    /// There was no connection, so nothing was sent.
     #[error("{0}")]
-    Connection(Explained),
+    NotConnected(Explained),
+    /// The connection broke, or the answer is not HTTP.
+    #[error("{0}")]
+    Broken(Explained),
     /// The proxy in between did not let us talk to the provider.
     #[error("the proxy {proxy}: {reason}")]
     Proxy {
@@ -43,18 +47,31 @@ pub(super) enum CallError {
 impl From<CallError> for Explained {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::NoEndpoint(explained) | CallError::Connection(explained) => explained,
+            CallError::NoEndpoint(explained)
+            | CallError::NotConnected(explained)
+            | CallError::Broken(explained) => explained,
             other => Self::from(other.to_string()),
         }
     }
 }
 
 impl CallError {
-    /// Returns the error of a call that has no connection, and says which side is at fault. For plain http, we connect
-    /// only to the proxy. For an https provider there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
+    /// Returns the fate of a refresh token whose call has this error. A connection is refused, or is not there in time,
+    /// before anything of the request is written. A proxy that answers in the provider's place has not passed the
+    /// request on.
+    pub(super) const fn token_fate(&self) -> TokenFate {
+        match self {
+            Self::NoEndpoint(_) | Self::NotConnected(_) | Self::Proxy { .. } => TokenFate::NotProcessed,
+            Self::Broken(_) | Self::TimedOut(_) | Self::TooLarge | Self::Encoded => TokenFate::Unknown,
+        }
+    }
+
+    /// Returns the error of a call without an answer, and says which side is at fault. For plain http, we connect only
+    /// to the proxy. For an https provider there is a tunnel, in which TLS begins (RFC 9110 section 9.3.6).
     pub(super) fn of(error: reqwest::Error, proxy: Option<&Url>) -> Self {
         let Some(proxy) = proxy.filter(|_| error.is_connect()) else {
-            return Self::Connection(describe(error));
+            let is_sent = !error.is_connect() && !error.is_builder();
+            return if is_sent { Self::Broken(describe(error)) } else { Self::NotConnected(describe(error)) };
         };
         let is_plain = error.url().is_some_and(|url| url.scheme() == "http");
         let is_timeout = error.is_timeout();
@@ -64,7 +81,7 @@ impl CallError {
                 () if is_plain => of_proxy(proxy, meaning(&words).unwrap_or(words)),
                 // The time may have run out at the proxy or at the provider.
                 () if is_timeout => of_proxy(proxy, format!("no connection through it in time: {words}")),
-                () => Self::Connection(explained(words)),
+                () => Self::NotConnected(explained(words)),
             };
         };
         of_proxy(

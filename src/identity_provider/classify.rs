@@ -25,6 +25,7 @@ use crate::identity_provider::outcome::{ClientRefusal, LoginError, RefreshError,
 use crate::identity_provider::provider_answer::Answer;
 use crate::identity_provider::retry_after::RetryAfter;
 use crate::identity_provider::token_answer;
+use crate::identity_provider::token_fate::TokenFate;
 
 /// Reads the answer to a login. `secrets` are kept out of the texts for the log.
 pub(super) fn login(
@@ -50,6 +51,12 @@ pub(super) fn login(
 }
 
 /// Reads the answer to a refresh.
+///
+/// If it has no word about the refresh token, it may still prove that the provider has not processed the token. This is
+/// so for 429 and 503: who says that has not begun with the request (RFC 6585 section 4, RFC 9110 section 15.6.4). It
+/// is also so for a refusal of the client, which comes before the look at the grant. Everything else proves nothing. A
+/// proxy in front of the provider may say 503 because it has lost the provider's answer. Then the new tokens are lost
+/// with that answer, whatever comes next.
 pub(super) fn refresh(
     dialect: &dyn Dialect,
     answer: &Answer,
@@ -62,8 +69,14 @@ pub(super) fn refresh(
     Err(match dialect.blame_refresh(&said(dialect, answer, &error)) {
         AtRefresh::Dead => RefreshError::Dead(text),
         AtRefresh::Step(kind) => RefreshError::Challenge(kind, text),
-        AtRefresh::Operator => RefreshError::Misconfigured(refusal(&error, text, "refresh_token")),
-        AtRefresh::Passing => RefreshError::Unavailable(text.into(), RetryAfter::of(answer)),
+        AtRefresh::Operator => {
+            let fate = fate_if(codes::refuses_client(error.code()));
+            RefreshError::Misconfigured(refusal(&error, text, "refresh_token"), fate)
+        }
+        AtRefresh::Passing => {
+            let fate = fate_if(matches!(answer.status, 429 | 503));
+            RefreshError::Unavailable(text.into(), RetryAfter::of(answer), fate)
+        }
     })
 }
 
@@ -113,6 +126,11 @@ pub(super) fn said<'a>(dialect: &dyn Dialect, answer: &'a Answer, error: &'a Err
 
 fn refusal(error: &ErrorAnswer, reason: String, grant: &str) -> ClientRefusal {
     ClientRefusal { reason, fix: client_fix(error.code(), grant) }
+}
+
+/// Returns the fate of a refresh token, from an answer that may prove that the token was not processed.
+const fn fate_if(is_not_processed: bool) -> TokenFate {
+    if is_not_processed { TokenFate::NotProcessed } else { TokenFate::Unknown }
 }
 
 /// Lists this dialect, and then all known ones.

@@ -170,6 +170,16 @@ pub(super) const fn is_heard(status: u16) -> bool {
     matches!(status, 200 | 201 | 400..=499) && !matches!(status, 408 | 425 | 429)
 }
 
+/// Tells whether a code refuses the client, or its use of the grant. A provider authenticates the client before it looks
+/// at the refresh token (RFC 6749 sections 5.2 and 6), and so it has not processed the refresh token. The codes about
+/// scopes, targets and policies are not among them: a provider may look at those after the refresh token.
+pub(super) fn refuses_client(code: &str) -> bool {
+    matches!(
+        code,
+        "incorrect_client_credentials" | "invalid_client" | "unauthorized_client" | "unsupported_grant_type"
+    )
+}
+
 /// Returns every row in its order. Among the rows of one member, those of `dialect` come first.
 fn rows(dialect: &dyn Dialect) -> impl Iterator<Item = &'static Row> {
     let own = dialect.codes();

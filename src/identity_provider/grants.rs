@@ -52,8 +52,8 @@ impl IdentityProvider {
     }
 
     /// Exchanges a refresh token for new tokens. Some providers also take the old access token. Reads the answer for up
-    /// to [`REFRESH_READ_LIMIT`](crate::config::REFRESH_READ_LIMIT), or for up to `request_timeout` if that is longer. Never repeats the call. A caller
-    /// that cannot wait so long may stop waiting, but should let this run to its end.
+    /// to [`REFRESH_READ_LIMIT`](crate::config::REFRESH_READ_LIMIT), or for up to `request_timeout` if that is longer.
+    /// Never repeats the call. A caller that cannot wait so long may stop waiting, but should let this run to its end.
     pub async fn refresh_grant(
         &self,
         client: &Client,
@@ -62,7 +62,10 @@ impl IdentityProvider {
     ) -> Result<TokenSet, RefreshError> {
         let secrets = secrets_of(client, &[refresh_token, access_token.unwrap_or_default()]);
         let answer = self.send_refresh(client, refresh_token, access_token).await;
-        let answer = answer.map_err(|error| RefreshError::Unavailable(error.into(), None))?;
+        let answer = answer.map_err(|error| {
+            let fate = error.token_fate();
+            RefreshError::Unavailable(error.into(), None, fate)
+        })?;
         classify::refresh(self.dialect, &answer, &secrets)
     }
 
@@ -139,7 +142,7 @@ impl IdentityProvider {
         let endpoints = self.discovery.endpoints_with(|endpoints| endpoints.logout(method).is_some()).await;
         let Some(url) = endpoints.logout(method) else {
             return match self.discovery.last_error().filter(|_| !self.discovery.is_settled()) {
-                Some(error) => Err(CallError::Connection(error.into())),
+                Some(error) => Err(CallError::NotConnected(error.into())),
                 None => Ok(None),
             };
         };

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::identity_provider::retry_after::RetryAfter;
+use crate::identity_provider::token_fate::TokenFate;
 use crate::system::explained::Explained;
 
 /// The usable part of a successful token answer.
@@ -67,17 +68,17 @@ pub enum RefreshError {
     /// for the log.
     Challenge(ChallengeKind, String),
     /// The provider cannot be used now. The session is kept. The text is for the log.
-    Unavailable(Explained, Option<RetryAfter>),
+    Unavailable(Explained, Option<RetryAfter>, TokenFate),
     /// The provider refuses this client. The operator must correct that. The session is kept.
-    Misconfigured(ClientRefusal),
+    Misconfigured(ClientRefusal, TokenFate),
 }
 
 impl From<RefreshError> for Explained {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::Unavailable(explained, _) => explained,
+            RefreshError::Unavailable(explained, ..) => explained,
             RefreshError::Dead(text) | RefreshError::Challenge(_, text) => Self::from(text),
-            RefreshError::Misconfigured(refusal) => Self::from(refusal.reason),
+            RefreshError::Misconfigured(refusal, _) => Self::from(refusal.reason),
         }
     }
 }

@@ -67,6 +67,11 @@ impl IdentityProvider {
         &self.config.name
     }
 
+    /// Returns the time for which the provider takes a replaced refresh token once more.
+    pub fn refresh_grace(&self) -> Duration {
+        self.config.refresh_grace
+    }
+
     /// Returns the keys that are known now, without I/O and without a lock.
     pub fn key_set(&self) -> Arc<KeySet> {
         self.keys.current()

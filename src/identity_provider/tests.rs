@@ -4,3 +4,4 @@ mod faults;
 mod grants;
 mod keys;
 mod taking_over;
+mod token_fate;

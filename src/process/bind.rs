@@ -14,6 +14,7 @@ use crate::connection::tls::certificate_store::CertificateStore;
 use crate::gateway::State;
 use crate::identity_provider::SetupError;
 use crate::process::build::StateBuilder;
+use crate::process::fleet_link::FleetLink;
 use crate::process::prepare::prepare;
 use crate::process::reload::Reloader;
 use crate::process::upgrade::{Inherited, NotWanted, Purpose, Successor};
@@ -123,6 +124,8 @@ pub struct Server {
     pub(super) listeners: Listeners,
     pub(super) tls: Option<Tls>,
     pub(super) successor: Option<Successor>,
+    /// `None` if this process is not a replica of a fleet.
+    pub(super) fleet_link: Option<FleetLink>,
 }
 
 impl Server {
@@ -153,7 +156,8 @@ impl Server {
         mut inherited: Option<Inherited>,
     ) -> Result<Self, BindError> {
         let builder = StateBuilder::new(&config, clock, lookup);
-        let state = Arc::new(builder.first(&config)?);
+        let (fleet_link, engine_link) = FleetLink::new(&config).unzip();
+        let state = Arc::new(builder.first(&config, engine_link)?);
         let loaded_at = state.now();
         let tls = config.server.tls.as_ref().map(Tls::new).transpose()?;
         let listeners = Listeners::bind(&config.server, inherited.as_mut())?;
@@ -171,7 +175,7 @@ impl Server {
         // its start.
         let (over, is_over) = channel::channel(false);
         let reloader = Reloader::new(config, builder, state, loaded_at, is_over);
-        Ok(Self { reloader, stop, over, listeners, tls, successor })
+        Ok(Self { reloader, stop, over, listeners, tls, successor, fleet_link })
     }
 
     /// Returns the addresses where browsers connect without TLS. If a port was 0, the result has the port that the

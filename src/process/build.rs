@@ -11,7 +11,7 @@ use crate::config::{self, Config, Outline};
 use crate::gateway::open_streams::OpenStreams;
 use crate::gateway::{App, Parts, State};
 use crate::identity_provider::{Client, IdentityProvider, SetupError};
-use crate::session::{ProviderCalls, RelyingParty, Sessions};
+use crate::session::{EngineLink, ProviderCalls, RelyingParty, Sessions};
 use crate::system::clock::Clock;
 use crate::system::name_lookup::Lookup;
 use crate::telemetry::metrics;
@@ -48,9 +48,10 @@ impl StateBuilder {
         Self { memory, clock, names: Names::new(lookup), open_streams: Arc::default() }
     }
 
-    /// Builds the first state. It makes no connection.
-    pub(crate) fn first(&self, config: &Config) -> Result<State, SetupError> {
-        let sessions = || Sessions::new(Arc::clone(&self.clock), Arc::clone(&self.memory), config);
+    /// Builds the first state. It makes no connection. With a link to an engine, this process is a replica of a fleet.
+    pub(crate) fn first(&self, config: &Config, link: Option<EngineLink>) -> Result<State, SetupError> {
+        let sessions =
+            || Sessions::with_link(Arc::clone(&self.clock), Arc::clone(&self.memory), config, link);
         self.build(config, sessions, None)
     }
 
@@ -212,7 +213,7 @@ mod tests {
         let (old, mut refused) = (config("20s"), config("40s"));
         refused.identity_providers[0].issuer = String::from("a name, which nothing can be discovered from");
         let builder = StateBuilder::new(&old, Arc::new(SystemClock), Arc::new(SystemLookup::default()));
-        let state = builder.first(&old).unwrap();
+        let state = builder.first(&old, None).unwrap();
         let before = Before { state: &state, outline: &old.outline };
         assert!(builder.next(&refused, before).is_err());
         assert_eq!(state.sessions.replay_window_length(), Duration::from_secs(20));

@@ -20,7 +20,7 @@ use crate::system::descriptors::fitting;
 use crate::telemetry::metrics::METRICS;
 
 /// The keys whose values are fixed by the process's first configuration.
-const FIXED: [&str; 8] = [
+const FIXED: [&str; 9] = [
     "server.listen",
     "server.listen_tls",
     "server.tls",
@@ -29,6 +29,7 @@ const FIXED: [&str; 8] = [
     "server.log",
     "server.upgrade_socket",
     "server.limits.verified_tokens",
+    "shared_state",
 ];
 
 /// Gives another configuration to a running server.

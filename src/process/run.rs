@@ -59,10 +59,14 @@ impl Server {
     /// Starts to accept on every listener.
     fn start(self) -> (Running, Option<Successor>) {
         let process = Arc::new(self.process());
-        let Self { reloader, stop, over, listeners, tls, successor } = self;
+        let Self { reloader, stop, over, listeners, tls, successor, fleet_link } = self;
         let Listeners { public, public_tls, admin } = listeners;
         let mut background = JoinSet::new();
         background.spawn(bound_streams::run(Arc::clone(reloader.current()), over.subscribe()));
+        let state = reloader.state();
+        if let Some((link, fleet)) = fleet_link.as_ref().zip(state.sessions.fleet()) {
+            link.start(fleet, &mut background);
+        }
         let front = Arc::new(public_front(&reloader));
         let mut accepting = JoinSet::new();
         for listener in public {
@@ -91,6 +95,7 @@ impl Server {
             stop,
             admin_stop,
             over,
+            fleet_link,
         };
         (running, successor)
     }

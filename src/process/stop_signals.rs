@@ -93,7 +93,11 @@ impl StopSignals {
             ended = serving => Ended::ByItself(ended),
             signal = hurried => {
                 let connections = reloader.connections().count();
-                warn!(signal = signal.name(), connections, "a second signal: ended at once, with what was under way");
+                let refreshes = reloader.state().sessions.calls_under_way().counts().refreshes;
+                warn!(
+                    signal = signal.name(),
+                    connections, refreshes, "a second signal: ended at once, with what was under way"
+                );
                 Ended::BySignal(signal)
             }
         }

@@ -16,6 +16,7 @@ use crate::answer::problem::Problem;
 use crate::answer::reason::ReasonCode;
 use crate::answer::retry_after::RETRY_AFTER;
 use crate::identity_provider::{ChallengeKind, ClientRefusal, Credentials, LoginError, TokenSet};
+use crate::session::calls_under_way::{CallUnderWay, Kind};
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::Turn;
 use crate::session::logout::spawn_revocation;
@@ -40,7 +41,7 @@ impl Sessions {
     ) -> Result<Arc<Tokens>, Problem> {
         let name = LoginName::new(relying_party.provider.issuer(), &credentials.username, client);
         let turn = self.turn(relying_party, &name).await?;
-        let granted = call(relying_party, credentials, turn).await;
+        let granted = call(self.under_way.begin(Kind::Login), relying_party, credentials, turn).await;
         let tokens = granted.map_err(|error| refusal(relying_party, error, self.clock.now()))?;
         let identity = match relying_party.verify_new(&tokens.access_token, self.clock.now()).await {
             Ok(identity) => identity,
@@ -98,6 +99,7 @@ impl Sessions {
 /// Asks the provider, in a task of its own. If the client leaves before the answer, the answer still counts, and the
 /// login keeps its turn until then. Nobody can receive the new session in that case, so it is ended.
 async fn call(
+    under_way: CallUnderWay,
     relying_party: &Arc<RelyingParty>,
     credentials: Credentials,
     (turn, reservation): (Turn, Box<dyn LoginReservation>),
@@ -114,8 +116,9 @@ async fn call(
         }
         drop(turn);
         if let Err(Ok(TokenSet { refresh_token: Some(refresh_token), .. })) = sender.send(granted) {
-            spawn_revocation(&caller, refresh_token);
+            spawn_revocation(under_way.calls(), &caller, refresh_token);
         }
+        drop(under_way);
     };
     tokio::spawn(traces::under(traces::parent(), audit::caused_by(audit::cause(), work)));
     granted.await.unwrap_or_else(|_| Err(LoginError::Unavailable("the call has failed".into(), None)))

@@ -13,6 +13,7 @@ use crate::access::revocations::{EndedBy, Mark, TokenMarks};
 use crate::access::tokens::RefreshToken;
 use crate::answer::reason::ReasonCode;
 use crate::identity_provider::RevokeError;
+use crate::session::calls_under_way::{CallUnderWay, CallsUnderWay, Kind};
 use crate::session::relying_party::RelyingParty;
 use crate::session::sessions::Sessions;
 use crate::telemetry::audit::{self, Event};
@@ -54,7 +55,8 @@ impl Sessions {
             && !self.replay_window.is_known(Self::key(relying_party, &grant.refresh_token));
         let (newest, _) = self.end(relying_party, grant, EndedBy::Revocation, None).await;
         let (asked, first_attempt) = oneshot::channel();
-        let work = revoke(Arc::clone(relying_party), newest, Some(asked), is_strangers);
+        let first = FirstAttempt { _under_way: self.under_way.begin(Kind::Revocation), over: Some(asked) };
+        let work = revoke(Arc::clone(relying_party), newest, first, is_strangers);
         tokio::spawn(traces::under(traces::parent(), work));
         let _ = timeout(relying_party.request_timeout, first_attempt).await;
     }
@@ -82,7 +84,7 @@ impl Sessions {
                     old.map(Identity::subject),
                 );
             }
-            spawn_revocation(relying_party, newest);
+            spawn_revocation(&self.under_way, relying_party, newest);
         }
     }
 
@@ -91,7 +93,7 @@ impl Sessions {
     pub async fn expire(&self, relying_party: &Arc<RelyingParty>, grant: &Grant, reason: ReasonCode) {
         if let (newest, true) = self.end(relying_party, grant, EndedBy::Revocation, None).await {
             audit::record(Event::SessionEnded, reason, relying_party, None);
-            spawn_revocation(relying_party, newest);
+            spawn_revocation(&self.under_way, relying_party, newest);
         }
     }
 
@@ -101,7 +103,7 @@ impl Sessions {
         &self,
         relying_party: &Arc<RelyingParty>,
         grant: &Grant,
-        newest: &RefreshToken,
+        newest: Option<&RefreshToken>,
         previous: Option<&Previous>,
     ) {
         let subject = previous.map(|previous| previous.identity.subject());
@@ -110,10 +112,11 @@ impl Sessions {
             self.revoke_jwt(relying_party, (*identity.marks(), identity.expires_at()), EndedBy::Revocation)
                 .await;
         }
-        let newest = Grant { refresh_token: newest.clone(), record: grant.record };
+        let newest = newest.unwrap_or(&grant.refresh_token).clone();
+        let newest = Grant { refresh_token: newest, record: grant.record };
         self.shared.end(Self::key(relying_party, &grant.refresh_token), EndedBy::Revocation).await;
         let (newest, _) = self.end(relying_party, &newest, EndedBy::Revocation, None).await;
-        spawn_revocation(relying_party, newest);
+        spawn_revocation(&self.under_way, relying_party, newest);
     }
 
     /// Marks the refresh token and its successors as ended, and revokes their JWTs. Does not revoke the JWT in
@@ -155,19 +158,30 @@ fn is_spared(spared: Option<&TokenMarks>, marks: &TokenMarks) -> bool {
     })
 }
 
+/// The first attempt to revoke.
+struct FirstAttempt {
+    _under_way: CallUnderWay,
+    /// Gets a message when it is over.
+    over: Option<oneshot::Sender<()>>,
+}
+
 /// Revokes a refresh token in a task of its own.
-pub(super) fn spawn_revocation(relying_party: &Arc<RelyingParty>, refresh_token: RefreshToken) {
-    let work = revoke(Arc::clone(relying_party), refresh_token, None, false);
+pub(super) fn spawn_revocation(
+    calls: &Arc<CallsUnderWay>,
+    relying_party: &Arc<RelyingParty>,
+    refresh_token: RefreshToken,
+) {
+    let first = FirstAttempt { _under_way: calls.begin(Kind::Revocation), over: None };
+    let work = revoke(Arc::clone(relying_party), refresh_token, first, false);
     tokio::spawn(traces::under(traces::parent(), work));
 }
 
-/// Revokes a refresh token, and tries again if the provider is unavailable. `asked` gets a message after the first
-/// attempt. `is_strangers` says that anyone may have made up the refresh token. Such revocations never take the places
-/// of sessions.
+/// Revokes a refresh token, and tries again if the provider is unavailable. `is_strangers` says that anyone may have
+/// made up the refresh token. Such revocations never take the places of sessions.
 async fn revoke(
     relying_party: Arc<RelyingParty>,
     refresh_token: RefreshToken,
-    mut asked: Option<oneshot::Sender<()>>,
+    first_attempt: FirstAttempt,
     is_strangers: bool,
 ) {
     let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
@@ -181,13 +195,14 @@ async fn revoke(
     // Made-up tokens may fill the places for further attempts. They never prevent the first attempt for a genuine
     // token.
     let mut place = None;
+    let mut first_attempt = Some(first_attempt);
     loop {
         let result = {
             let _permit = bounds.calls.acquire().await;
             drop(queued.take());
             relying_party.provider.revoke(&relying_party.client, &refresh_token).await
         };
-        if let Some(asked) = asked.take() {
+        if let Some(asked) = first_attempt.take().and_then(|first| first.over) {
             let _ = asked.send(());
         }
         let Err(error) = result else { return };

@@ -44,7 +44,9 @@ impl Sessions {
         client: Option<IpAddr>,
     ) -> Refreshed {
         let presented = Self::key(relying_party, &grant.refresh_token);
-        self.replay_window.brought(presented);
+        if self.replay_window.brought(presented) {
+            self.shared.used(presented);
+        }
         if let Some(outcome) = self.outlived(relying_party, grant, presented, previous).await {
             return Refreshed { outcome, refresh_token: grant.refresh_token.clone() };
         }
@@ -153,9 +155,11 @@ impl Sessions {
                     let outcome = wait(&mut waiter).await;
                     drop(span);
                     match outcome {
+                        // The claim was given up, because its request has left.
+                        None => {}
                         // Another replica received these tokens. They are known here now, but not verified yet.
-                        Outcome::Unverified(tokens) if !tokens.is_refused => {}
-                        outcome => return outcome,
+                        Some(Outcome::Unverified(tokens)) if !tokens.is_refused => {}
+                        Some(outcome) => return outcome,
                     }
                 }
                 Claim::Known(Outcome::Unverified(tokens)) => {
@@ -174,7 +178,7 @@ impl Sessions {
                 // The request may have been on its way for long. Its JWT is still valid, so it needs no new one.
                 Claim::Reused(_) if request.is_early() => return Outcome::Unavailable,
                 Claim::Reused(newest) => {
-                    self.end_reused(relying_party, grant, &newest, previous).await;
+                    self.end_reused(relying_party, grant, newest.as_ref(), previous).await;
                     return Outcome::Dead;
                 }
             }
@@ -188,9 +192,10 @@ impl Sessions {
     async fn claim(&self, request: &Request<'_>, token: &RefreshToken, has_tried_to_verify: bool) -> Claim {
         let key = Self::key(request.relying_party, token);
         let is_presented = *token == request.grant.refresh_token;
-        let mut asked = Asked { is_early: request.is_early(), is_presented, useless: None };
+        let refresh_grace = request.relying_party.provider.refresh_grace();
+        let mut asked = Asked { is_early: request.is_early(), is_presented, useless: None, refresh_grace };
         loop {
-            let claim = self.shared.claim(key, asked).await;
+            let claim = self.shared.claim(key, token, asked).await;
             let useless = match &claim {
                 Claim::Known(Outcome::Renewed(tokens)) if !self.is_fresh(tokens) => &tokens.access_token,
                 Claim::Known(Outcome::Unverified(tokens)) if has_tried_to_verify => &tokens.access_token,
@@ -229,7 +234,8 @@ impl Sessions {
     /// Records that a request has brought a valid JWT.
     pub(crate) fn note_use(&self, identity: &Identity) {
         if identity.is_first_use() {
-            self.replay_window.brought_jwt(identity.marks().token);
+            let used = self.replay_window.brought_jwt(identity.marks().token);
+            used.into_iter().for_each(|key| self.shared.used(key));
         }
     }
 

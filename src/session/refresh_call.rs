@@ -17,6 +17,7 @@ use crate::access::tokens::{AccessToken, RefreshToken};
 use crate::answer::reason::ReasonCode;
 use crate::config::REFRESH_READ_LIMIT;
 use crate::identity_provider::{ClientRefusal, RefreshError, TokenSet};
+use crate::session::calls_under_way::{CallUnderWay, Kind};
 use crate::session::login;
 use crate::session::login_name::site;
 use crate::session::logout::spawn_revocation;
@@ -29,8 +30,15 @@ use crate::session::shared_state::SharedState;
 use crate::session::shared_state::values::{Claimed, Gain, NoAnswer, Rest, Waiter};
 use crate::system::clock::Clock;
 use crate::telemetry::audit::{self, Event};
+use crate::telemetry::metrics::fleet::FLEET_METRICS;
 use crate::telemetry::metrics::{Held, METRICS};
+use crate::telemetry::rate_limited_log::Seldom;
 use crate::telemetry::traces;
+
+/// The lines about refresh tokens of unknown fate, and about their second presentations. A provider that is away causes
+/// many at once.
+static UNKNOWN: Seldom = Seldom::new(5);
+static SECOND: Seldom = Seldom::new(5);
 
 /// A request for a new JWT.
 #[derive(Clone, Copy)]
@@ -61,6 +69,7 @@ impl Sessions {
         let mut waiter = claimed.waiter();
         let call = Call {
             relying_party: Arc::clone(relying_party),
+            under_way: self.under_way.begin(Kind::Refresh),
             shared: Arc::clone(&self.shared),
             clock: Arc::clone(&self.clock),
             memory: Arc::clone(&self.memory),
@@ -69,10 +78,12 @@ impl Sessions {
             old_jwt: previous.map(|previous| previous.access_token.clone()),
             age: self.age(relying_party, request.grant, previous),
             place: self.place(request, claimed.key()),
+            is_second: claimed.is_second(),
         };
         let call = traces::under(traces::parent(), call.run(claimed));
         tokio::spawn(audit::caused_by(audit::cause(), call));
-        wait(&mut waiter).await
+        // If there is no outcome, the task of the call has panicked.
+        wait(&mut waiter).await.unwrap_or(Outcome::Unavailable)
     }
 
     /// Finds the place of a call among those that wait for their turn.
@@ -93,14 +104,10 @@ impl Sessions {
     }
 }
 
-/// Waits for the outcome of a call.
-pub(super) async fn wait(waiter: &mut Waiter) -> Outcome {
+/// Waits for the outcome of a call. Returns `None` if the claim was given up without an outcome.
+pub(super) async fn wait(waiter: &mut Waiter) -> Option<Outcome> {
     let _waiting = Held::new(&METRICS.refresh_waiting);
-    match waiter.wait_for(Option::is_some).await {
-        Ok(outcome) => outcome.clone().unwrap_or(Outcome::Unavailable),
-        // The task of the call has panicked.
-        Err(_) => Outcome::Unavailable,
-    }
+    waiter.wait_for(Option::is_some).await.ok()?.clone()
 }
 
 /// The group in which a call waits for its turn.
@@ -116,6 +123,8 @@ enum Place {
 /// One call to the provider.
 struct Call {
     relying_party: Arc<RelyingParty>,
+    /// Counts the call until its outcome is published.
+    under_way: CallUnderWay,
     shared: Arc<dyn SharedState>,
     clock: Arc<dyn Clock>,
     memory: Arc<SessionTables>,
@@ -126,13 +135,18 @@ struct Call {
     /// A time at which the session existed already, in Unix seconds, if one is known.
     age: Option<u64>,
     place: Place,
+    /// A fleet presents the refresh token for the second time.
+    is_second: bool,
 }
 
 impl Call {
     async fn run(self, claimed: Claimed) {
-        let outcome = match self.ask().await {
+        let outcome = match self.ask(claimed.patience()).await {
             Ok(outcome) => outcome,
             Err((outcome, why)) => {
+                if why == NoAnswer::Unknown && claimed.refresh_token().is_some() {
+                    self.say_unknown();
+                }
                 self.shared.release(claimed, outcome, why).await;
                 return;
             }
@@ -164,7 +178,12 @@ impl Call {
                 } else {
                     identity.is_about_to_expire(self.refresh_ahead, now).then_some(Rest::Early)
                 };
-                Gain { lasts: Duration::from_secs(identity.expires_at().saturating_sub(now)), rest }
+                let seconds = Duration::from_secs;
+                Gain {
+                    lasts: seconds(identity.expires_at().saturating_sub(now)),
+                    is_fresh: seconds(identity.stays_fresh_for(self.refresh_ahead, now)),
+                    rest,
+                }
             }
             // Another JWT would be as useless. This one is verified again later, because the keys or the clock may be
             // the cause.
@@ -192,17 +211,18 @@ impl Call {
     /// wait for the outcome need not wait for it.
     fn revoke_grant(&self, outcome: &Outcome) {
         if let Some(newest) = outcome.refresh_token() {
-            spawn_revocation(&self.relying_party, newest.unwrap_or(&self.refresh_token).clone());
+            let newest = newest.unwrap_or(&self.refresh_token).clone();
+            spawn_revocation(self.under_way.calls(), &self.relying_party, newest);
         }
     }
 
-    /// Waits for a turn, and asks the provider. Returns an error if there is no answer.
-    async fn ask(&self) -> Result<Outcome, (Outcome, NoAnswer)> {
+    /// Waits for a turn, for at most `patience`, and asks the provider. Returns an error if there is no answer.
+    async fn ask(&self, patience: Option<Duration>) -> Result<Outcome, (Outcome, NoAnswer)> {
         let relying_party = &self.relying_party;
         let (provider, client) = (relying_party.provider.name(), &relying_party.client.id);
         let turn = match &self.place {
             Place::OfSession { .. } => {
-                let limit = REFRESH_READ_LIMIT.max(relying_party.request_timeout);
+                let limit = patience.unwrap_or(REFRESH_READ_LIMIT.max(relying_party.request_timeout));
                 timeout(limit, relying_party.calls.refreshes.acquire()).await.ok().map(Some)
             }
             Place::OfStranger { .. } => Some(None),
@@ -213,14 +233,44 @@ impl Call {
                 warn!(provider, client, "refresh impossible: too many are under way");
             }
             audit::record(Event::RefreshRefused, ReasonCode::TooManyCalls, relying_party, None);
-            return Err((Outcome::Unavailable, NoAnswer::NotSent));
+            return Err((Outcome::Unavailable, NoAnswer::NotProcessed));
         };
+        if self.is_second {
+            self.say_second();
+        }
         let old_jwt = self.old_jwt.as_ref().map(AccessToken::as_str);
         let granted =
             relying_party.provider.refresh_grant(&relying_party.client, &self.refresh_token, old_jwt).await;
         match granted {
             Ok(tokens) => Ok(self.verified(tokens).await),
             Err(error) => self.refused(error),
+        }
+    }
+
+    /// Says that a fleet does not know the fate of the refresh token.
+    fn say_unknown(&self) {
+        let (app, provider) = (&self.relying_party.app, self.relying_party.provider.name());
+        if let Some(unlogged) = UNKNOWN.turn() {
+            warn!(
+                app,
+                provider,
+                unlogged,
+                "the fate of a refresh token is unknown: it is presented once more in a few seconds"
+            );
+        }
+    }
+
+    /// Counts that a fleet presents the refresh token again, and says so.
+    fn say_second(&self) {
+        FLEET_METRICS.second_presentations.inc();
+        let (app, provider) = (&self.relying_party.app, self.relying_party.provider.name());
+        if let Some(unlogged) = SECOND.turn() {
+            warn!(
+                app,
+                provider,
+                unlogged,
+                "a refresh token is presented a second time, because the first call had no answer"
+            );
         }
     }
 
@@ -239,22 +289,22 @@ impl Call {
                 audit::record_detail(Event::RefreshRefused, code, relying_party, &reason);
                 Ok(Outcome::ActionRequired(kind))
             }
-            RefreshError::Unavailable(reason, retry_after) => {
+            RefreshError::Unavailable(reason, retry_after, fate) => {
                 let reason = reason.to_string();
                 warn!(provider, client, reason, "refresh impossible: the provider is unavailable");
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderUnavailable, relying_party, None);
                 let now = self.clock.now();
                 let outcome =
                     retry_after.map_or(Outcome::Unavailable, |after| Outcome::Postponed(after.seconds(now)));
-                Err((outcome, NoAnswer::Unknown))
+                Err((outcome, fate.into()))
             }
-            RefreshError::Misconfigured(ClientRefusal { reason, fix: hint }) => {
+            RefreshError::Misconfigured(ClientRefusal { reason, fix: hint }, fate) => {
                 error!(
                     provider,
                     client, reason, hint, "refresh impossible: the provider refuses this client"
                 );
                 audit::record(Event::RefreshRefused, ReasonCode::ProviderMisconfigured, relying_party, None);
-                Err((Outcome::Unavailable, NoAnswer::Unknown))
+                Err((Outcome::Unavailable, fate.into()))
             }
         }
     }

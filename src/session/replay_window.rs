@@ -59,25 +59,47 @@ impl ReplayWindow {
     }
 
     /// Records that a request has brought a refresh token. This starts the replay window of the refresh tokens before
-    /// it.
-    pub(crate) fn brought(&self, key: SessionKey) {
+    /// it. Returns `true` if no request had brought it before.
+    pub(crate) fn brought(&self, key: SessionKey) -> bool {
         let window = self.length();
         self.with(|state, now| {
-            if state.families.used(key, now) {
+            let is_first = state.families.used(key, now);
+            if is_first {
                 state.keep_given(key, now + window);
             }
-        });
+            is_first
+        })
     }
 
     /// Records that a request has brought a JWT. So its client also has the refresh token that was given together with
-    /// it.
-    pub(crate) fn brought_jwt(&self, jwt: Mark) {
+    /// it. Returns that refresh token if this is its first use.
+    pub(crate) fn brought_jwt(&self, jwt: Mark) -> Option<SessionKey> {
         let window = self.length();
         self.with(|state, now| {
-            if let Some(key) = state.families.jwt_used(jwt, now) {
-                state.keep_given(key, now + window);
+            let key = state.families.jwt_used(jwt, now)?;
+            state.keep_given(key, now + window);
+            Some(key)
+        })
+    }
+
+    /// Records that another replica has refreshed a session. `next` is the new refresh token, if there is one.
+    pub(crate) fn learn_renewed(&self, key: SessionKey, next: Option<SessionKey>, jwt: Option<Jwt>) {
+        self.with(|state, now| {
+            // A request has brought the refresh token there.
+            state.families.used(key, now);
+            state.families.learn(key, next, jwt, now);
+            if next.is_none_or(|next| next == key) {
+                // There is a newer JWT.
+                state.given.remove(key);
             }
+            state.refused.remove(next.unwrap_or(key));
         });
+    }
+
+    /// Records the tokens that another replica has received for a refresh token. They are kept for `kept` at least.
+    pub(crate) fn receive(&self, key: SessionKey, outcome: &Outcome, kept: Duration) {
+        let kept = kept.max(self.length());
+        self.with(|state, now| state.receive(key, outcome, now, now + kept));
     }
 
     /// Claims a refresh, or says what to do instead.
@@ -93,12 +115,13 @@ impl ReplayWindow {
                 return Claim::Wait(waiter.clone());
             }
             if let Some(successor) = state.families.successor(key) {
-                let is_over = successor.is_over(window, now);
-                return if is_over {
-                    Claim::Reused(successor.token)
-                } else {
-                    Claim::Replaced(successor.token)
-                };
+                if successor.is_over(window, now) {
+                    return Claim::Reused(successor.token);
+                }
+                // If only another replica knows the successor's text, the engine is asked for it.
+                if let Some(token) = successor.token {
+                    return Claim::Replaced(token);
+                }
             }
             let refused = state.refused.get(key);
             if let Some(Refused::Said(outcome)) = refused {
@@ -122,6 +145,13 @@ impl ReplayWindow {
             state.under_way.insert(key, waiter);
             Claim::Mine(claimed)
         })
+    }
+
+    /// Forgets a claim that nobody will use. The requests that wait for it claim again.
+    pub(crate) fn abandon(&self, key: SessionKey) {
+        self.with(|state, _| {
+            state.under_way.remove(&key);
+        });
     }
 
     /// Records an outcome, and returns the outcome for all requests. If the session was ended meanwhile, that is
@@ -155,10 +185,14 @@ impl ReplayWindow {
     /// Records that the JWT beside this refresh token has now been verified. Before, that was not possible.
     pub(crate) fn verified(&self, key: SessionKey, outcome: &Outcome) {
         self.with(|state, now| {
-            if let Some(given) = state.given.get_mut(key)
-                && matches!(given.outcome, Outcome::Unverified(_))
-            {
-                given.outcome = outcome.clone();
+            let next = outcome.refresh_token().flatten();
+            let given = next.map_or(key, |next| SessionKey::new(key.client_number, next));
+            for key in [key, given] {
+                if let Some(given) = state.given.get_mut(key)
+                    && matches!(given.outcome, Outcome::Unverified(_))
+                {
+                    given.outcome = outcome.clone();
+                }
             }
             if let Outcome::Renewed(tokens) = outcome {
                 state.families.renew(key, None, Some(jwt_of(&tokens.identity)), now);
@@ -207,8 +241,10 @@ impl ReplayWindow {
         self.with(|state, now| {
             let end = by.or_before(state.end_of(key));
             let is_new = state.ended.insert(key, end, now + ENDED_IS_KEPT).is_none();
-            let successor = state.families.successor(key).map(|successor| successor.token);
-            Ended { is_new, successor, jwts: state.families.jwts(key) }
+            let successor = state.families.successor(key);
+            let successor_key = successor.as_ref().map(|successor| successor.key);
+            let successor = successor.and_then(|successor| successor.token);
+            Ended { is_new, successor, successor_key, jwts: state.families.jwts(key) }
         })
     }
 

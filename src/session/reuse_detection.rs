@@ -41,6 +41,8 @@ pub(crate) type Jwt = (TokenMarks, u64);
 struct Member {
     generation: u64,
     family: Arc<Mutex<Family>>,
+    /// The refresh token that has replaced it, if another replica has received that one and this replica knows its text.
+    next: Option<RefreshToken>,
 }
 
 /// The newest refresh token, the uses, and the JWTs of a session.
@@ -64,7 +66,8 @@ struct Family {
 struct Newest {
     key: SessionKey,
     generation: u64,
-    token: RefreshToken,
+    /// `None` if another replica has received it, and this replica does not know its text.
+    token: Option<RefreshToken>,
 }
 
 /// The changes by a refresh.
@@ -80,10 +83,10 @@ struct Renewed {
 /// The refresh token that has replaced another one.
 #[derive(Debug)]
 pub(crate) struct Successor {
-    /// The key of the token below.
+    /// The key of the family's newest refresh token.
     pub(super) key: SessionKey,
-    /// The newest refresh token of the family.
-    pub(crate) token: RefreshToken,
+    /// The newest refresh token of the family whose text is known here.
+    pub(crate) token: Option<RefreshToken>,
     /// The time at which a request first brought this refresh token, or one between the replaced one and this one.
     /// `None` if no request has.
     pub(crate) used_at: Option<Instant>,
@@ -141,7 +144,7 @@ impl Families {
             .map_or((key, member.generation), |(next, member)| (*next, member.generation));
         let renewed = with(&member, |family| {
             if let Some((key, token)) = next {
-                family.newest = Some(Newest { key, generation, token: token.clone() });
+                family.newest = Some(Newest { key, generation, token: Some(token.clone()) });
             }
             let is_new = jwt.is_some_and(|jwt| family.remember(jwt));
             family.first.get_or_insert(key);
@@ -161,6 +164,60 @@ impl Families {
         }
     }
 
+    /// Records that another replica has refreshed a session. The text of the new refresh token is not known.
+    pub(super) fn learn(
+        &mut self,
+        key: SessionKey,
+        next: Option<SessionKey>,
+        jwt: Option<Jwt>,
+        now: Instant,
+    ) {
+        let member = self.members.get(key).cloned().unwrap_or_default();
+        let next = next.filter(|next| *next != key).map(|next| (next, self.next_member(next, &member)));
+        with(&member, |family| {
+            family.first.get_or_insert(key);
+            if let Some((key, Member { generation, .. })) = next {
+                // A message may come late. A refresh token that was replaced does not become the newest again.
+                let is_newer = |newest: &Newest| newest.generation < generation;
+                if family.newest.as_ref().is_none_or(is_newer) {
+                    family.newest = Some(Newest { key, generation, token: None });
+                }
+            }
+            if let Some(jwt) = jwt {
+                family.remember(jwt);
+            }
+        });
+        self.members.insert(key, member, now + IS_KEPT);
+        if let Some((next, member)) = next {
+            let is_unused = with(&member, |family| !family.is_used(member.generation));
+            if let Some((marks, _)) = jwt.filter(|_| is_unused) {
+                self.unused_jwts.insert(marks.token, next, now + IS_KEPT);
+            }
+            self.members.insert(next, member, now + UNUSED_IS_KEPT);
+        }
+    }
+
+    /// Records the text of the refresh token that has replaced another one. Returns `true` if it is the newest of its
+    /// family.
+    pub(super) fn provide(
+        &mut self,
+        key: SessionKey,
+        (next_key, next): (SessionKey, &RefreshToken),
+        now: Instant,
+    ) -> bool {
+        self.learn(key, Some(next_key), None, now);
+        let Some(member) = self.members.get_mut(key) else { return false };
+        member.next = Some(next.clone());
+        with(member, |family| {
+            let newest = family.newest.as_mut().filter(|newest| newest.key == next_key);
+            let is_newest = newest.is_some();
+            if let Some(newest) = newest {
+                newest.token.get_or_insert_with(|| next.clone());
+            }
+            is_newest
+        })
+    }
+
     /// Remembers a refresh token until then.
     fn keep(&mut self, key: SessionKey, until: Instant) {
         if let Some(member) = self.members.remove(key) {
@@ -174,7 +231,7 @@ impl Families {
         known.cloned().unwrap_or_else(|| {
             let newest = with(member, |family| family.newest.as_ref().map(|newest| newest.generation));
             let generation = newest.unwrap_or_default().max(member.generation) + 1;
-            Member { generation, family: Arc::clone(&member.family) }
+            Member { generation, family: Arc::clone(&member.family), next: None }
         })
     }
 
@@ -230,7 +287,8 @@ impl Families {
             let newest = family.newest.as_ref().filter(|newest| newest.key != key)?;
             let mut uses = family.uses.iter();
             let used_at = uses.find(|(generation, _)| *generation > member.generation).map(|(_, at)| *at);
-            Some(Successor { key: newest.key, token: newest.token.clone(), used_at })
+            let token = newest.token.clone().or_else(|| member.next.clone());
+            Some(Successor { key: newest.key, token, used_at })
         })
     }
 

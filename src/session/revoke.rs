@@ -39,6 +39,28 @@ impl Sessions {
     /// is the number of the identity provider.
     pub async fn revoke(&self, provider: ProviderNumber, revoked: &Revoked<'_>) {
         let now = self.clock.now();
+        self.shared.revoke(self.new_revocation(provider, revoked, now), now).await;
+    }
+
+    /// Revokes sessions for a logout token, as [`Self::revoke`] does. If the token came before, it does nothing, because
+    /// a repeated token must not end sessions that began after its first use. `counts_until` is the time until which the
+    /// token counts, in Unix seconds.
+    ///
+    /// Both changes are one operation. If the token were recorded first, and the request were dropped before the
+    /// revocation, the provider's second attempt would do nothing.
+    pub(crate) async fn revoke_once(
+        &self,
+        provider: ProviderNumber,
+        (logout_token, counts_until): (&str, u64),
+        revoked: &Revoked<'_>,
+    ) {
+        let now = self.clock.now();
+        let revocation = self.new_revocation(provider, revoked, now);
+        let once = Mark::logout_token(provider, logout_token);
+        self.shared.revoke_once(once, counts_until, revocation, now).await;
+    }
+
+    fn new_revocation(&self, provider: ProviderNumber, revoked: &Revoked<'_>, now: u64) -> NewRevocation {
         let kept_until = self.kept_until(provider, now);
         let (mark, issued_until) = match *revoked {
             Revoked::Session { sid, issued_until } => {
@@ -47,20 +69,7 @@ impl Sessions {
             Revoked::Token(jti) => (Mark::token_id(provider, jti), u64::MAX),
             Revoked::Subject { subject, issued_until } => (Mark::subject(provider, subject), issued_until),
         };
-        let revocation = NewRevocation { mark, issued_until, by: EndedBy::Revocation, kept_until };
-        self.shared.revoke(revocation, now).await;
-    }
-
-    /// Records a logout token. Returns `false` if it came before, because a repeated token must not end sessions that
-    /// began after its first use. `kept_until` is the time until which the token counts, in Unix seconds.
-    pub(crate) async fn is_first_logout_token(
-        &self,
-        provider: ProviderNumber,
-        token: &str,
-        kept_until: u64,
-    ) -> bool {
-        let now = self.clock.now();
-        self.shared.is_first(Mark::logout_token(provider, token), kept_until, now).await
+        NewRevocation { mark, issued_until, by: EndedBy::Revocation, kept_until }
     }
 
     /// Returns the time until which a revocation is kept. It is kept for the configured time, and at least as long as

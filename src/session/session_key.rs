@@ -3,6 +3,8 @@
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::access::numbers::ClientNumber;
+use crate::engine::names::Name;
+use crate::engine::sealing::FleetKeys;
 
 /// Identifies a refresh token of a client. It does not contain the token itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,6 +35,11 @@ impl SessionKey {
         let (number, digest) = bytes.split_first_chunk()?;
         let client_number = ClientNumber::from_bytes(*number);
         Some(Self { client_number, digest: digest.first_chunk().copied()? })
+    }
+
+    /// Returns the names of the refresh token's record in the engine, by all keys of the fleet.
+    pub(super) fn names(self, keys: &FleetKeys) -> Vec<Name> {
+        keys.names("refresh token", &[&self.client_number.bytes(), self.bytes()])
     }
 
     /// Returns the digest of the refresh token.

@@ -23,7 +23,7 @@
 //! | 3: look at the local results again | [`SharedState::claim`] | nothing: the claim has looked already | it looks again, and gives up a claim that took too long |
 //! | 4: call the provider once | none: `session/refresh_call.rs`, in a task that outlives the request | | |
 //! | 5a, 5b: tokens, or a definite refusal | [`SharedState::publish`] | the replay window, then the requests that wait here | the replay window, then the store and all replicas, then the requests that wait here |
-//! | 5c: certainly not processed | [`SharedState::release`] with [`NoAnswer::NotSent`] | early refreshes rest | it takes the claim back |
+//! | 5c: certainly not processed | [`SharedState::release`] with [`NoAnswer::NotProcessed`] | early refreshes rest | it takes the claim back |
 //! | 5d: nothing is known | [`SharedState::release`] with [`NoAnswer::Unknown`] | early refreshes rest | the claim stays until it expires |
 //! | 6: somebody else calls | [`Claim::Wait`] | the outcome comes from the task of the call | the outcome comes from the store's messages, or from asking again |
 //!
@@ -33,7 +33,7 @@
 //! |---|---|---|
 //! | [`SharedState::begin`] | the session's family of refresh tokens begins | it also takes back a `dead` of the same refresh token |
 //! | [`SharedState::end`] | the replay window refuses the token and all before it; reuse detection names its successor and its JWTs | it tells the others |
-//! | [`SharedState::revoke`], [`SharedState::admit`], [`SharedState::is_first`] | the local list | the local list at once, then the stream that all replicas read |
+//! | [`SharedState::revoke`], [`SharedState::revoke_once`], [`SharedState::admit`] | the local list | the local list at once, then the stream that all replicas read |
 //! | [`SharedState::check_login`], [`SharedState::reserve_login`] | leaky buckets | the store's buckets; without the store the local ones |
 //! | [`SharedState::login_turn`] | the queue of this process | after it, the turn of the user name in the store |
 //!
@@ -44,7 +44,7 @@
 //! - An operation makes all its changes in this process before it waits for the first time.
 //! - An operation holds no lock while it waits.
 
-mod fleet;
+pub(super) mod fleet;
 pub(super) mod memory;
 pub(super) mod values;
 
@@ -55,6 +55,7 @@ use async_trait::async_trait;
 use tokio::sync::futures::Notified;
 
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
+use crate::access::tokens::RefreshToken;
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::{Turn, Waiting};
 use crate::session::outcome::Outcome;
@@ -69,7 +70,7 @@ use crate::session::throttle::Refused;
 #[async_trait]
 pub(crate) trait SharedState: Debug + Send + Sync {
     /// Claims a refresh of a token for this process, or says what to do instead.
-    async fn claim(&self, key: SessionKey, asked: Asked) -> Claim;
+    async fn claim(&self, key: SessionKey, refresh_token: &RefreshToken, asked: Asked) -> Claim;
 
     /// Records the outcome of a claimed refresh, and sends it to all requests that wait for it. Returns the outcome
     /// that was sent. If the session was ended meanwhile, that is [`Outcome::Ended`].
@@ -78,6 +79,10 @@ pub(crate) trait SharedState: Debug + Send + Sync {
     /// Gives up a claimed refresh that brought no answer, and sends the outcome to all requests that wait for it.
     /// Returns the outcome that was sent.
     async fn release(&self, claimed: Claimed, outcome: Outcome, why: NoAnswer) -> Outcome;
+
+    /// Tells the other replicas that a request has brought a refresh token, or the JWT that was given together with it,
+    /// for the first time. Does not wait.
+    fn used(&self, _key: SessionKey) {}
 
     /// Records that a login has brought the first tokens of a session at `started_at` (Unix seconds). A session with
     /// the same refresh token may have ended before, because some providers have one refresh token for each user.
@@ -93,8 +98,9 @@ pub(crate) trait SharedState: Debug + Send + Sync {
     /// [`crate::access::revocations::Revocations::admit`].
     async fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64);
 
-    /// Records a mark until `kept_until`. Returns `false` if the mark was recorded before.
-    async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool;
+    /// Adds a revocation if the mark `once` comes for the first time, and records the mark until `once_until`. Returns
+    /// `false` if the mark was recorded before, and adds nothing then.
+    async fn revoke_once(&self, once: Mark, once_until: u64, revocation: NewRevocation, now: u64) -> bool;
 
     /// Refuses a login if too many have failed already. The error is the time after which one more may be tried.
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration>;

@@ -10,7 +10,7 @@ use tracing::info;
 use crate::answer::reason::ReasonCode;
 use crate::telemetry::access_log::text;
 pub(crate) use crate::telemetry::event::Event;
-use crate::telemetry::{metrics, traces};
+use crate::telemetry::{metrics, replica_id, traces};
 
 /// The request that caused an event.
 #[derive(Debug, Clone)]
@@ -104,6 +104,7 @@ fn write(
         detail,
         request_id = text(cause.as_ref().map(|cause| &cause.request_id)),
         trace_id = traces::trace_id(),
+        replica = replica_id::get(),
         client = client.map(tracing::field::display),
         "session event"
     );

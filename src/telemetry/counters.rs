@@ -62,6 +62,9 @@ fn take(counters: &mut Counters, family: &str, metric: &Metric) {
         }
         "portcullis_log_lines_dropped_total" => add(Counted::LostLogLines, String::new(), value),
         "portcullis_connections_refused_total" => add(Counted::RefusedConnections, String::new(), value),
+        "portcullis_shared_state_unknown_outcomes_total" => {
+            add(Counted::UnknownOutcomes, String::new(), value);
+        }
         _ => {}
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum Counted {
     LostLogLines,
     /// Connections for which there was no room.
     RefusedConnections,
+    /// Refresh tokens that a replica has presented, and whose fate is unknown.
+    UnknownOutcomes,
 }
 
 /// The counters of one moment.

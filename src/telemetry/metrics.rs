@@ -5,6 +5,7 @@
 //! ([`AppMetrics`]).
 
 mod families;
+pub(crate) mod fleet;
 mod process;
 mod registration;
 pub(crate) mod shared_state;

@@ -17,12 +17,12 @@ const PATIENCE = 30_000;
 export const LIFETIME = 8_000;
 
 /**
- * The demo on free ports, with other settings in `gateway.toml` where wanted. `calls` are those of the gateway at the
- * provider.
+ * The demo on free ports, with other settings in `gateway.toml` and further arguments if they are wanted. `calls` are
+ * those of the gateway at the provider.
  */
-export async function startDemo(change = (toml) => toml) {
+export async function startDemo(change = (toml) => toml, args = []) {
   const { directory, config } = await configOf(change);
-  const child = spawnDemo(["--config", config, "--free-ports", "--jwt-lifetime", `${LIFETIME / 1000}s`]);
+  const child = spawnDemo(["--config", config, "--free-ports", "--jwt-lifetime", `${LIFETIME / 1000}s`, ...args]);
   const addresses = await new Promise((resolve, reject) => {
     child.once("error", reject);
     child.once("exit", (code) => reject(new Error(`the demo ended with ${code}`)));

@@ -120,6 +120,24 @@ describe("the browser's tokens", () => {
   });
 });
 
+test("of several gateways, the one that answered and the one that called are named", () => {
+  const request = (id, replica) => ({ id, method: "GET", path: "/api/x", started: 100, ended: 130, status: 200, code: null, jti: undefined, replica });
+  const app = (id, replica) => ({ kind: "app", id: Number(id), request_id: id, jti: "2", user: "alice", roles: [], started: 120, ended: 125, status: 200, method: "GET", path: "/api/x", replica });
+  const tokens = (jti) => ({ jti, jwt: `jwt·${jti}`, refresh_token: `rt·${jti}`, lifetime: 30, expires_at: 1 });
+  const login = { id: "login", method: "POST", path: "/api/login", started: 1, ended: 3, status: 200, code: null, jti: "1", replica: "3" };
+  const exchanges = [
+    { kind: "provider", id: 8, grant: "password", request: "POST /oauth2/token", detail: "", status: 200, outcome: "", family: "a", issued: tokens("1"), replica: "3", started: 1.5, ended: 2 },
+    { kind: "provider", id: 9, grant: "refresh_token", request: "POST /oauth2/token", detail: "rt·1", status: 200, outcome: "", family: "a", presented: "rt·1", issued: tokens("2"), replica: "2", started: 105, ended: 110 },
+    app("11", "1"), app("12", "2"),
+  ];
+  const { steps } = story.tell({ requests: [login, request("11", "1"), request("12", "2")], exchanges, isPublic: () => false, since: 50 });
+  const [waited, called] = ["11", "12"].map((id) => steps.find(({ key }) => key === id));
+  assert.deepEqual([waited.replica, called.replica], ["1", "2"]);
+  assert.equal(called.arrows.filter(({ detail }) => detail === "rt·1 · from gateway 2").length, 1);
+  assert.equal(waited.arrows.filter(({ label }) => label === "POST /oauth2/token").length, 0);
+  assert.ok(waited.arrows.some(({ note }) => note === "refresh under way for a parallel request at gateway 2: the outcome is shared"), JSON.stringify(waited.arrows));
+});
+
 test("a request without an answer has no outcome, whatever came of it", () => {
   for (const [method, path] of [["GET", "/api/x"], ["GET", "/api/user"], ["POST", "/api/login"], ["POST", "/api/logout"], ["GET", "/api/products"]]) {
     const request = { id: "1", method, path, started: 1, ended: 2, status: 0, code: null };

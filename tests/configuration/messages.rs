@@ -111,6 +111,39 @@ fn what_newcomers_write_is_answered_with_what_to_write() {
     }
 }
 
+/// Each text has one mistake in `[shared_state]`, or one that matters only with this table.
+#[test]
+fn mistakes_about_the_shared_state_are_answered_with_what_to_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let usable = usable();
+    let key = "keys = ['MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=']";
+    for (lines, words) in [
+        (
+            "url = 'redis://user:hunter2@127.0.0.1'",
+            &[
+                "`shared_state.url`: this URL has a user name or a password in it",
+                "`username` and `password`",
+                ":3\n",
+            ][..],
+        ),
+        (
+            "url = 'redis://valkey.example.com'",
+            &["another machine without TLS", "the scheme `rediss`", "`allow_cleartext = true`", ":3\n"],
+        ),
+        ("url = 'redis://a,b,c'", &["names several servers", "`\"redis+sentinel://…/mymaster\"`", ":3\n"]),
+        ("url = 'redis://127.0.0.1'\nsettle = '0s'", &["too short", "from `1s` to `30s`", ":4\n"]),
+        (
+            "url = 'redis://127.0.0.1'\n[refresh]\nreplay_window = '1m'",
+            &["a refresh is claimed for 60s", "lower `refresh.replay_window` to `\"37s\"` or less", ":5\n"],
+        ),
+    ] {
+        let text = format!("[shared_state]\n{key}\n{lines}\n{usable}");
+        let told = complaint(directory.path(), text.as_bytes());
+        assert!(words.iter().all(|word| told.contains(word)), "{words:?} in {told}");
+        assert!(!told.contains("hunter2") && !told.contains("MDEyMz"), "a secret is shown: {told}");
+    }
+}
+
 #[test]
 fn an_empty_variable_for_a_secret_is_named() {
     let directory = tempfile::tempdir().unwrap();

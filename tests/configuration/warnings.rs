@@ -61,6 +61,30 @@ fn a_variable_anywhere_else_is_said_not_to_be_expanded() {
 }
 
 #[test]
+fn an_engine_in_cleartext_and_a_useless_grace_period_are_warned_about() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("key"), "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
+    let table = "[shared_state]\nkeys = [{ file = \"key\" }]\nallow_cleartext = true\n";
+    for (url, is_warned) in [
+        ("redis://valkey.example.com", true),
+        ("redis://127.0.0.1", false),
+        ("rediss://valkey.example.com", false),
+    ] {
+        let found = warnings(directory.path(), &format!("{table}url = '{url}'\n{}", usable()), &[]);
+        assert_eq!(found.len(), usize::from(is_warned), "{url}: {found:#?}");
+        let words = ["`shared_state.allow_cleartext` (line 3)", "in clear", "`rediss`"];
+        assert!(!is_warned || words.iter().all(|word| found[0].contains(word)), "{found:#?}");
+    }
+    for (grace, is_warned) in [("1s", true), ("2s", true), ("3s", false), ("0s", false)] {
+        let graced = usable().replace("[apps.shop]", &format!("refresh_grace = '{grace}'\n[apps.shop]"));
+        let found = warnings(directory.path(), &graced, &[]);
+        assert_eq!(found.len(), usize::from(is_warned), "{grace}: {found:#?}");
+        let words = ["`identity_providers.main.refresh_grace` (line 3)", "changes nothing", "`\"10s\"`"];
+        assert!(!is_warned || words.iter().all(|word| found[0].contains(word)), "{found:#?}");
+    }
+}
+
+#[test]
 fn an_admin_listener_for_everybody_is_warned_about() {
     let directory = tempfile::tempdir().unwrap();
     let usable = usable();

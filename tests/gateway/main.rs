@@ -19,6 +19,7 @@ mod cookies;
 mod cookies_twice;
 mod csrf;
 mod descriptors;
+mod drained_calls;
 mod draining;
 mod durations;
 mod ended_sessions;

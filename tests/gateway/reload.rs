@@ -196,6 +196,21 @@ async fn limits_and_what_needs_a_restart() {
     admin.send(request.json(&serde_json::json!({"sub": "nobody"}))).await.assert_status(204);
 }
 
+/// A process either shares its state for its whole life, or never. Nobody listens at this address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shared_state_that_comes_with_a_reload_needs_a_restart() {
+    let world = World::start().await;
+    let mut browser = world.logged_in("ada").await;
+    let table = format!("[shared_state]\nurl = 'redis://127.0.0.1:1'\nkeys = ['{NEXT_SEAL_KEY}']");
+    world.reload(&table).await;
+    assert_eq!(world.gateway.reloader.status().needs_restart, ["shared_state"]);
+    browser.get("/api/cart").await.assert_status(200);
+    world.expire_access_tokens();
+    browser.get("/api/cart").await.assert_status(200);
+    world.reload("").await;
+    assert!(world.gateway.reloader.status().needs_restart.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_reloads_on_sighup_and_keeps_the_old_configuration_where_the_new_one_is_bad() {
     let (program, builder) = Program::start(World::builder().await).await;

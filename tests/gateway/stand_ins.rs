@@ -1,12 +1,13 @@
 //! The stand-ins themselves: a provider or an app that does not do what it says would make every other test worthless.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis::system::clock::ManualClock;
 
 use crate::support::client::raw;
 use crate::support::provider::Provider;
-use crate::support::{App, Browser, Endpoint, Fault, Reply, Request};
+use crate::support::{App, Browser, Endpoint, Fault, Reply, Request, wait_for};
 
 async fn provider() -> (Provider, Browser) {
     let provider = Provider::start(Arc::new(ManualClock::new(1_000))).await;
@@ -30,11 +31,39 @@ async fn the_provider_rotates_and_kills_the_family_at_reuse() {
     let second = browser.send(refresh(&first)).await.json()["refresh_token"].as_str().unwrap().to_owned();
     assert!(!provider.is_alive(&first) && provider.is_alive(&second));
     browser.send(refresh(&first)).await.assert_status(400);
+    assert_eq!(provider.reuses(), 1);
     browser.send(refresh(&second)).await.assert_status(400);
     browser.send(grant("grant_type=password&username=ada&password=wrong")).await.assert_status(400);
     let stranger = Request::post("/token").form("grant_type=password&username=ada&password=correct+horse");
     browser.send(stranger).await.assert_status(401);
     assert_eq!((provider.count(Endpoint::Login), provider.count(Endpoint::Refresh)), (3, 3));
+}
+
+#[tokio::test]
+async fn within_its_grace_period_the_provider_takes_a_spent_token() {
+    let (provider, mut browser) = provider().await;
+    provider.set(|settings| settings.grace = Duration::from_secs(3600));
+    let login = grant("grant_type=password&username=ada&password=correct+horse");
+    let first = browser.send(login).await.json()["refresh_token"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        let next = browser.send(refresh(&first)).await.json()["refresh_token"].as_str().unwrap().to_owned();
+        assert!(provider.is_alive(&next));
+    }
+    assert_eq!(provider.reuses(), 0);
+}
+
+#[tokio::test]
+async fn what_the_provider_does_not_hear_has_no_effect() {
+    let (provider, mut browser) = provider().await;
+    let login = grant("grant_type=password&username=ada&password=correct+horse");
+    let first = browser.send(login).await.json()["refresh_token"].as_str().unwrap().to_owned();
+    provider.fail_next(Endpoint::Refresh, Fault::Unheard);
+    let (mut unheard, request) = (browser.clone(), refresh(&first));
+    let waiting = tokio::spawn(async move { unheard.send(request).await });
+    wait_for("the call", || provider.count(Endpoint::Refresh) == 1).await;
+    assert!(provider.is_alive(&first) && !waiting.is_finished());
+    browser.send(refresh(&first)).await.assert_status(200);
+    waiting.abort();
 }
 
 #[tokio::test]

@@ -38,6 +38,8 @@ pub(crate) struct Reach {
     pub(crate) target: Target,
     /// Of both apps, the status page and the provider.
     pub(crate) links: Value,
+    /// The number of gateways.
+    pub(crate) replicas: u8,
     pub(crate) seal: Arc<SealSwitch>,
     /// One change at a time, so that the notes are in the order of the changes.
     pub(crate) turn: Arc<Mutex<()>>,
@@ -127,7 +129,9 @@ fn as_event(exchange: &Exchange) -> axum::response::sse::Event {
 async fn state(State(control): State<Shared>, Query(Which { jti }): Query<Which>) -> Json<Value> {
     let login = jti.and_then(|jti| control.logins.state(control.app, &jti));
     let gateway = control.gateway.get();
-    let gateway = gateway.map(|reach| json!({ "sealed": reach.seal.is_on(), "links": reach.links }));
+    let gateway = gateway.map(
+        |reach| json!({ "sealed": reach.seal.is_on(), "links": reach.links, "replicas": reach.replicas }),
+    );
     Json(json!({ "login": login, "gateway": gateway }))
 }
 

@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::identity::Identity;
 use crate::journal::{AppRequest, Journal, What, now_in_ms};
+use crate::replicas::REPLICA;
 
 /// The header by which a page recognises its own requests in the diagram.
 pub(crate) const REQUEST_ID: &str = "x-demo-request";
@@ -43,6 +44,7 @@ pub(crate) async fn record(State(recorder): State<Recorder>, request: Request, n
         path,
         session_cookie: has_session_cookie(headers),
         request_id: text(headers, REQUEST_ID).map(|id| id.chars().take(64).collect()),
+        replica: text(headers, REPLICA).map(|number| number.chars().take(1).collect()),
         navigation: text(headers, "sec-fetch-dest") == Some("document"),
         user: identity.as_ref().map(Identity::display_name),
         jti: text(headers, JTI).map(str::to_owned),

@@ -1,50 +1,33 @@
 //! The list itself. Its parts are read without a lock. A revocation replaces one part.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::access::numbers::ProviderNumber;
+use crate::access::revocations::entry::{Entry, Numbers, Part, add};
 use crate::access::revocations::horizon::Horizons;
 use crate::access::revocations::mark::{Mark, TokenMarks};
+use crate::access::revocations::record::Record;
 use crate::access::revocations::revocation::{EndedBy, Revocation};
 
 /// The number of parts of the list. A revocation copies one of them.
 pub(super) const PARTS: usize = 1024;
 
-/// The largest number of entries of one part. The whole list has about a million entries, and takes some 64 MiB.
-pub(super) const MAX_PER_PART: usize = 1024;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Entry {
-    /// The latest revoked `iat` (Unix seconds). JWTs that were issued later are not revoked.
-    pub(super) issued_until: u64,
-    pub(super) ended_by: EndedBy,
-    /// The time (Unix seconds) at which the entry is removed.
-    pub(super) kept_until: u64,
-}
-
-impl Entry {
-    /// Tells whether the entry revokes a JWT with this `iat`. A JWT without `iat` counts as old.
-    fn is_about(&self, issued_at: Option<u64>) -> bool {
-        issued_at.is_none_or(|at| at <= self.issued_until)
-    }
-
-    const fn of_session(self) -> Revocation {
-        Revocation::Session(self.ended_by)
-    }
-}
-
-pub(super) type Part = HashMap<Mark, Entry>;
+/// The largest number of prolonged entries that are remembered until somebody asks for them. Without other replicas
+/// nobody asks.
+const MAX_PROLONGED: usize = 1024;
 
 /// The list.
 pub struct Revocations {
     pub(super) parts: Box<[ArcSwap<Part>]>,
     count: AtomicUsize,
-    writer: Mutex<()>,
+    /// Whoever changes the list holds this lock.
+    writer: Mutex<Numbers>,
     horizons: Horizons,
+    /// The marks of entries that were prolonged, for other replicas.
+    prolonged: Mutex<Vec<Mark>>,
 }
 
 impl std::fmt::Debug for Revocations {
@@ -59,16 +42,25 @@ impl Default for Revocations {
         Self {
             parts: (0..PARTS).map(|_| ArcSwap::new(Arc::clone(&empty))).collect(),
             count: AtomicUsize::new(0),
-            writer: Mutex::new(()),
+            writer: Mutex::default(),
             horizons: Horizons::default(),
+            prolonged: Mutex::default(),
         }
     }
 }
 
 impl Revocations {
     /// Revokes a JWT, or the JWTs of a session or subject that were issued at or before `issued_until` (Unix seconds).
-    pub fn add(&self, mark: Mark, issued_until: u64, ended_by: EndedBy, kept_until: u64, now: u64) {
-        self.insert(mark, Entry { issued_until, ended_by, kept_until }, now);
+    /// Returns the entry.
+    pub(crate) fn add(
+        &self,
+        mark: Mark,
+        issued_until: u64,
+        ended_by: EndedBy,
+        kept_until: u64,
+        now: u64,
+    ) -> Record {
+        self.insert(mark, Entry::new(issued_until, ended_by, kept_until), now)
     }
 
     /// Revokes a session or a JWT until `kept_until` (Unix seconds).
@@ -78,16 +70,23 @@ impl Revocations {
 
     /// Revokes the JWTs of a session or subject that were issued at or before `issued_until` (Unix seconds).
     pub fn revoke_until(&self, mark: Mark, issued_until: u64, kept_until: u64, now: u64) {
-        self.insert(mark, Entry { issued_until, ended_by: EndedBy::Revocation, kept_until }, now);
+        self.add(mark, issued_until, EndedBy::Revocation, kept_until, now);
     }
 
-    /// Records a mark. Returns `false` if the mark was recorded before. Then the caller must not act on it again.
-    pub fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
-        let is_first = self.entry(mark, now).is_none();
-        if is_first {
-            self.insert(mark, Entry { issued_until: 0, ended_by: EndedBy::Revocation, kept_until }, now);
+    /// Records a mark, and returns the entry. Returns `None` if the mark was recorded before. Then the caller must not
+    /// act on it again.
+    pub(crate) fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> Option<Record> {
+        if self.entry(mark, now).is_some() {
+            return None;
         }
-        is_first
+        self.change(mark, now, |part, numbers| {
+            if part.contains_key(&mark) {
+                return None;
+            }
+            let mut entry = Entry::new(0, EndedBy::Revocation, kept_until);
+            entry.version.revoked = numbers.next(now);
+            Some(Record::new(mark, add(part, mark, entry)))
+        })?
     }
 
     /// Records that a JWT of a provider was verified for the first time in this process.
@@ -125,11 +124,20 @@ impl Revocations {
     }
 
     fn prolong(&self, mark: Mark, kept_until: u64, now: u64) {
-        self.change(mark, now, |part| {
+        self.change(mark, now, |part, _| {
             if let Some(entry) = part.get_mut(&mark) {
                 entry.kept_until = entry.kept_until.max(kept_until);
             }
         });
+        let mut prolonged = self.prolonged.lock().unwrap_or_else(PoisonError::into_inner);
+        if prolonged.len() < MAX_PROLONGED {
+            prolonged.push(mark);
+        }
+    }
+
+    /// Returns the marks of the entries that were prolonged since the last call.
+    pub(super) fn take_prolonged(&self) -> Vec<Mark> {
+        std::mem::take(&mut *self.prolonged.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns the revocation of a session.
@@ -162,66 +170,68 @@ impl Revocations {
         self.len() == 0
     }
 
-    fn entry(&self, mark: Mark, now: u64) -> Option<Entry> {
+    pub(super) fn entry(&self, mark: Mark, now: u64) -> Option<Entry> {
         let part = self.parts.get(mark.part(PARTS))?.load();
         part.get(&mark).copied().filter(|entry| now < entry.kept_until)
     }
 
     /// Admits a JWT that a login has just brought, because its user has authenticated after the revocation. This is
     /// needed because times are whole seconds, and because some providers use a `sid` again after its end. JWTs that
-    /// were issued before stay revoked. Other JWTs without `iat` stay revoked as well.
-    pub fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) {
+    /// were issued before stay revoked. Other JWTs without `iat` stay revoked as well. Returns the entries that have
+    /// changed.
+    pub(crate) fn admit(&self, marks: &TokenMarks, issued_at: Option<u64>, now: u64) -> Vec<Record> {
+        let mut changed = Vec::new();
         for mark in marks.session.into_iter().chain([marks.subject]) {
             let Some(entry) = self.entry(mark, now).filter(|entry| entry.is_about(issued_at)) else {
                 continue;
             };
-            self.change(mark, now, |part| {
-                if let Some(entry) = part.get_mut(&mark) {
-                    entry.issued_until = entry.issued_until.min(issued_at.unwrap_or(now).saturating_sub(1));
+            let admitted = self.change(mark, now, |part, numbers| {
+                let entry = part.get_mut(&mark)?;
+                if entry.version.revoked == 0 {
+                    entry.version.revoked = numbers.next(now);
                 }
+                entry.admit(issued_at.unwrap_or(now).saturating_sub(1));
+                Some(Record::new(mark, *entry))
             });
+            changed.extend(admitted.flatten());
             if issued_at.is_none() {
                 // The admission is kept as long as the revocation, because an expired JWT still names its session.
-                let admitted =
-                    Entry { issued_until: now, ended_by: EndedBy::Revocation, kept_until: entry.kept_until };
-                self.insert(Mark::admission(marks.token), admitted, now);
+                let admitted = Entry::new(now, EndedBy::Revocation, entry.kept_until);
+                changed.push(self.insert(Mark::admission(marks.token), admitted, now));
             }
         }
+        changed
     }
 
-    fn insert(&self, mark: Mark, entry: Entry, now: u64) {
-        self.change(mark, now, |part| add(part, mark, entry));
+    fn insert(&self, mark: Mark, mut entry: Entry, now: u64) -> Record {
+        let added = self.change(mark, now, |part, numbers| {
+            entry.version.revoked = numbers.next(now);
+            add(part, mark, entry)
+        });
+        Record::new(mark, added.unwrap_or(entry))
     }
 
-    /// Replaces the part of the list that holds a mark by a changed part.
-    pub(super) fn change(&self, mark: Mark, now: u64, change: impl FnOnce(&mut Part)) {
-        let _writing = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(slot) = self.parts.get(mark.part(PARTS)) else { return };
+    /// Replaces the part of the list that holds a mark by a changed part. Returns `None` if there is no such part.
+    pub(super) fn change<T>(
+        &self,
+        mark: Mark,
+        now: u64,
+        change: impl FnOnce(&mut Part, &mut Numbers) -> T,
+    ) -> Option<T> {
+        let mut numbers = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = self.parts.get(mark.part(PARTS))?;
         let mut part: Part = slot
             .load()
             .iter()
             .filter(|(_, entry)| now < entry.kept_until)
             .map(|(mark, entry)| (*mark, *entry))
             .collect();
-        change(&mut part);
+        let changed = change(&mut part, &mut numbers);
         // The entries are counted before they are visible, so that no reader takes a list with entries for an empty
         // list.
         self.count.fetch_add(part.len(), Ordering::AcqRel);
         let before = slot.swap(Arc::new(part));
         self.count.fetch_sub(before.len(), Ordering::AcqRel);
+        Some(changed)
     }
-}
-
-pub(super) fn add(part: &mut Part, mark: Mark, mut entry: Entry) {
-    if let Some(known) = part.get(&mark) {
-        // Of each value, the wider one counts.
-        entry.issued_until = entry.issued_until.max(known.issued_until);
-        entry.kept_until = entry.kept_until.max(known.kept_until);
-        entry.ended_by = entry.ended_by.or_before(Some(known.ended_by));
-    } else if part.len() >= MAX_PER_PART
-        && let Some(first) = part.iter().min_by_key(|(_, entry)| entry.kept_until).map(|(mark, _)| *mark)
-    {
-        part.remove(&first);
-    }
-    part.insert(mark, entry);
 }

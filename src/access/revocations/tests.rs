@@ -1,5 +1,5 @@
 use crate::access::numbers::testing::{OTHER_PROVIDER, PROVIDER};
-use crate::access::revocations::list::MAX_PER_PART;
+use crate::access::revocations::entry::MAX_PER_PART;
 use crate::access::revocations::{EndedBy, Mark, Revocation, Revocations, TokenMarks};
 
 const NOW: u64 = 1_800_000_000;
@@ -219,16 +219,16 @@ fn a_session_is_as_old_as_its_beginning_and_old_where_nothing_tells() {
 fn what_comes_again_is_known_as_long_as_it_counts() {
     let list = Revocations::default();
     let token = Mark::logout_token(PROVIDER, "head.claims.signature");
-    assert!(list.is_first(token, NOW + 10, NOW));
-    assert!(!list.is_first(token, NOW + 10, NOW + 9));
+    assert!(list.is_first(token, NOW + 10, NOW).is_some());
+    assert!(list.is_first(token, NOW + 10, NOW + 9).is_none());
     assert!(
-        list.is_first(Mark::logout_token(OTHER_PROVIDER, "head.claims.signature"), NOW + 10, NOW),
+        list.is_first(Mark::logout_token(OTHER_PROVIDER, "head.claims.signature"), NOW + 10, NOW).is_some(),
         "another provider's"
     );
     assert!(
-        !list.is_first(Mark::logout_token(PROVIDER, "head.claims.other"), NOW + 10, NOW),
+        list.is_first(Mark::logout_token(PROVIDER, "head.claims.other"), NOW + 10, NOW).is_none(),
         "signed once more"
     );
-    assert!(list.is_first(Mark::logout_token(PROVIDER, "head.others.signature"), NOW + 10, NOW));
-    assert!(list.is_first(token, NOW + 30, NOW + 10));
+    assert!(list.is_first(Mark::logout_token(PROVIDER, "head.others.signature"), NOW + 10, NOW).is_some());
+    assert!(list.is_first(token, NOW + 30, NOW + 10).is_some());
 }

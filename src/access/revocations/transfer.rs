@@ -4,68 +4,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::access::revocations::list::{Entry, PARTS, Part, Revocations, add};
+use crate::access::revocations::entry::{Entry, Part, add};
+use crate::access::revocations::list::{PARTS, Revocations};
 use crate::access::revocations::mark::Mark;
-use crate::access::revocations::revocation::EndedBy;
-
-/// An entry that is transferred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Record {
-    mark: Mark,
-    entry: Entry,
-    /// The value of [`Entry::issued_until`] that was transferred before.
-    before: Option<u64>,
-}
-
-const BY_ANOTHER_LOGIN: u8 = 1;
-const HAS_BEFORE: u8 = 2;
-
-impl Record {
-    /// The size of a record in bytes.
-    pub(crate) const SIZE: usize = 16 + 3 * 8 + 1;
-
-    /// Appends the record: the mark, three times in Unix seconds (big endian), and a byte of flags.
-    pub(crate) fn write(&self, to: &mut Vec<u8>) {
-        let Self { mark, entry, before } = self;
-        to.extend_from_slice(&mark.bytes());
-        for time in [entry.issued_until, entry.kept_until, before.unwrap_or_default()] {
-            to.extend_from_slice(&time.to_be_bytes());
-        }
-        let ended_by = if entry.ended_by == EndedBy::AnotherLogin { BY_ANOTHER_LOGIN } else { 0 };
-        to.push(ended_by | if before.is_some() { HAS_BEFORE } else { 0 });
-    }
-
-    /// Reads a record that [`Self::write`] has written.
-    pub(crate) fn read(bytes: &[u8; Self::SIZE]) -> Option<Self> {
-        let (mark, rest) = bytes.split_first_chunk::<16>()?;
-        let (issued_until, rest) = rest.split_first_chunk::<8>()?;
-        let (kept_until, rest) = rest.split_first_chunk::<8>()?;
-        let (before, rest) = rest.split_first_chunk::<8>()?;
-        let &[holds] = rest else { return None };
-        let [issued_until, kept_until, before] =
-            [issued_until, kept_until, before].map(|time| u64::from_be_bytes(*time));
-        let ended_by =
-            if holds & BY_ANOTHER_LOGIN != 0 { EndedBy::AnotherLogin } else { EndedBy::Revocation };
-        Some(Self {
-            mark: Mark::from_bytes(*mark),
-            entry: Entry { issued_until, ended_by, kept_until },
-            before: (holds & HAS_BEFORE != 0).then_some(before),
-        })
-    }
-
-    fn put(self, part: &mut Part) {
-        let Self { mark, mut entry, before } = self;
-        if let Some(known) = part.get_mut(&mark)
-            && before == Some(known.issued_until)
-        {
-            // This process has not changed the entry since. If a login has narrowed it there, it is narrowed here, too.
-            entry.kept_until = entry.kept_until.max(known.kept_until);
-            *known = entry;
-        } else {
-            add(part, mark, entry);
-        }
-    }
-}
+use crate::access::revocations::record::Record;
 
 /// The entries of a list that have been transferred.
 #[derive(Debug)]
@@ -99,10 +41,11 @@ impl Passed {
             let record = |(mark, entry): (&Mark, &Entry)| {
                 let before = passed.get(mark);
                 let before_issued = before.map(|before| before.issued_until);
-                (before != Some(entry)).then_some(Record {
-                    mark: *mark,
-                    entry: *entry,
+                let is_changed =
+                    before.is_none_or(|before| before.without_version() != entry.without_version());
+                is_changed.then_some(Record {
                     before: before_issued,
+                    ..Record::new(*mark, entry.without_version())
                 })
             };
             let records: Vec<_> = part.iter().filter_map(record).collect();
@@ -117,8 +60,35 @@ impl Revocations {
     pub(crate) fn take(&self, records: &[Record], now: u64) {
         for records in records.chunk_by(|one, next| one.mark.part(PARTS) == next.mark.part(PARTS)) {
             if let Some(first) = records.first() {
-                self.change(first.mark, now, |part| records.iter().for_each(|record| record.put(part)));
+                self.change(first.mark, now, |part, numbers| {
+                    records.iter().for_each(|record| put(*record, part, numbers.next(now)));
+                });
             }
+        }
+    }
+}
+
+/// Adds an entry that the process before or after this one has transferred. It has no version.
+fn put(record: Record, part: &mut Part, number: u64) {
+    let Record { mark, mut entry, before } = record;
+    match part.get_mut(&mark) {
+        Some(known) if before == Some(known.issued_until) => {
+            // This process has not changed the entry since. If a login has narrowed it there, it is narrowed here, too.
+            entry.kept_until = entry.kept_until.max(known.kept_until);
+            entry.version = known.version;
+            if entry.issued_until < known.issued_until {
+                entry.version.admitted = entry.version.revoked;
+            }
+            *known = entry;
+        }
+        known => {
+            // If a login was admitted here, a wider entry counts as a later revocation.
+            if known
+                .is_some_and(|known| known.issued_until < entry.issued_until && known.version.admitted > 0)
+            {
+                entry.version.revoked = number;
+            }
+            add(part, mark, entry);
         }
     }
 }
@@ -127,6 +97,7 @@ impl Revocations {
 mod tests {
     use super::*;
     use crate::access::numbers::testing::PROVIDER;
+    use crate::access::revocations::EndedBy;
     use crate::access::revocations::{Revocation, TokenMarks};
 
     const NOW: u64 = 1_800_000_000;

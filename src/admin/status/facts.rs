@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use crate::admin::process::{Listening, Process};
 use crate::admin::readiness::{self, NotReady};
+use crate::admin::status::counts::{counts, sessions};
 use crate::admin::status::finding::Finding;
+use crate::admin::status::shared_state_facts::SharedStateStatus;
 use crate::gateway::{App, State};
 use crate::identity_provider::IdentityProvider;
 use crate::telemetry::history::{Counted, Recent, STEP, STEPS};
@@ -17,7 +19,7 @@ use crate::tls::Validity;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// The period of the values that are called "lately".
-const QUARTER: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
+pub(super) const QUARTER: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
 
 /// The counters whose quotient is the duration of a call to a provider.
 const LATENCY: (Counted, Counted) = (Counted::ProviderSeconds, Counted::ProviderCalls);
@@ -51,6 +53,8 @@ pub(crate) struct Status {
     pub(super) lost_log_lines: f64,
     pub(super) listening: Vec<Listening>,
     pub(super) certificates: Vec<CertificateStatus>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shared_state: Option<SharedStateStatus>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -180,6 +184,7 @@ impl Status {
             lost_log_lines: recent.increase(Counted::LostLogLines, None, QUARTER),
             listening: process.listening.clone(),
             certificates: certificates.map(|one| CertificateStatus::new(one, now)).collect(),
+            shared_state: state.sessions.fleet().map(|fleet| SharedStateStatus::new(fleet, recent)),
         }
     }
 }
@@ -272,28 +277,4 @@ fn rates(recent: Recent<'_>) -> Vec<Rate> {
         Rate::latency(None, recent),
         rate("Provider errors", Counted::ProviderErrors),
     ]
-}
-
-fn sessions(recent: Recent<'_>) -> Vec<Count> {
-    let kinds = [
-        ("login", Counted::Logins),
-        ("refresh", Counted::Refreshes),
-        ("session ended", Counted::SessionsEnded),
-        ("revocation", Counted::Revocations),
-    ];
-    kinds.into_iter().flat_map(|(what, counted)| counts(recent, Some(what), counted)).collect()
-}
-
-/// Returns one count for each name, the most frequent of the last quarter of an hour first.
-fn counts(recent: Recent<'_>, what: Option<&'static str>, counted: Counted) -> Vec<Count> {
-    let count = |name: &str| Count {
-        what,
-        name: name.to_owned(),
-        lately: recent.increase(counted, Some(name), QUARTER),
-        since_start: recent.total(counted, Some(name)),
-    };
-    let mut counts: Vec<_> = recent.names(counted).map(count).collect();
-    let by = |count: &Count| (count.lately, count.since_start);
-    counts.sort_by(|one, other| by(other).partial_cmp(&by(one)).unwrap_or(std::cmp::Ordering::Equal));
-    counts
 }

@@ -2,11 +2,15 @@
 
 use crate::admin::status::facts::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
 use crate::admin::status::finding::{Finding, Severity, Standing};
-use crate::admin::status::units::{ago, count, days, list, whole};
+use crate::admin::status::shared_state_facts::SharedStateStatus;
+use crate::admin::status::units::{ago, count, days, duration, list, whole};
 
 /// The time before a certificate's end from which the page warns, in seconds. Certificates with a short life have a
 /// shorter time.
 const CERTIFICATE_NOTICE: i64 = 14 * 24 * 60 * 60;
+
+/// The time in seconds after which revocations are stale, and an entry of the outbox is late.
+const STALE: u64 = 10;
 
 impl Finding {
     fn problem(about: impl Into<String>, text: impl Into<String>) -> Self {
@@ -31,6 +35,7 @@ pub(super) fn find(status: &Status) -> Vec<Finding> {
     findings.extend(status.apps.iter().filter_map(app));
     findings.extend(status.identity_providers.iter().filter_map(provider));
     findings.extend(status.certificates.iter().filter_map(certificate));
+    findings.extend(status.shared_state.iter().flat_map(|state| shared_state(state, status.uptime_seconds)));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -137,6 +142,51 @@ fn certificate(certificate: &CertificateStatus) -> Option<Finding> {
             Some(Finding::problem(about, format!("Becomes valid only in {early}.")))
         }
     }
+}
+
+fn shared_state(state: &SharedStateStatus, uptime_seconds: u64) -> Vec<Finding> {
+    let engine = &state.engine;
+    let about = || format!("engine {}", engine.address);
+    let away = (!engine.is_up).then(|| {
+        Finding::problem(
+            about(),
+            "It does not answer: refreshes get 503, and cookies are kept. Requests with a valid JWT go on.",
+        )
+    });
+    let complaint = engine.complaint.as_ref().map(|complaint| Finding::warning(about(), sentence(complaint)));
+    let conflict =
+        state.conflict.as_ref().map(|conflict| Finding::problem("shared state", sentence(conflict)));
+    let staleness = state.revocations_staleness_seconds.unwrap_or(uptime_seconds);
+    let outdated = (staleness >= STALE).then(|| {
+        let text = format!(
+            "Revocations of other replicas have not been read for {}: they are not applied here yet.",
+            duration(staleness)
+        );
+        Finding::warning("revocations", text)
+    });
+    let outbox = (state.outbox > 0 && engine.is_up && state.outbox_waits_seconds >= STALE).then(|| {
+        let text = format!(
+            "{} things have not been told to the engine for {}, although it answers.",
+            whole(state.outbox),
+            duration(state.outbox_waits_seconds)
+        );
+        Finding::warning("shared state", text)
+    });
+    let unknown = (state.unknown_outcomes > 0.0).then(|| {
+        let text = format!(
+            "The fate of {} refresh tokens was unknown in the last 15 minutes: the provider gave no answer.              Each may be a lost session (`refresh_grace`).",
+            count(state.unknown_outcomes)
+        );
+        Finding::warning("refreshes", text)
+    });
+    [away, complaint, conflict, outdated, outbox, unknown].into_iter().flatten().collect()
+}
+
+/// Returns a text as a sentence.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
 }
 
 fn about_provider(name: &str) -> String {

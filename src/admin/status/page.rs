@@ -13,6 +13,7 @@ use crate::admin::status::cells::{mark, now};
 use crate::admin::status::facts::Status;
 use crate::admin::status::finding::Severity;
 use crate::admin::status::html::Html;
+use crate::admin::status::shared_state_tables;
 use crate::admin::status::sparkline::draw;
 use crate::admin::status::tables;
 use crate::admin::status::units::{ago, count, duration, measure, moment};
@@ -48,6 +49,7 @@ pub(crate) fn write(status: &Status, refreshes: bool) -> String {
     rates(&mut html, status);
     tables::apps(&mut html, status);
     tables::providers(&mut html, status);
+    shared_state_tables::section(&mut html, status);
     html.raw("<div class=\"pair\">\n<section>\n");
     tables::counts(&mut html, "Why requests did not pass", "Reason", &status.reasons);
     html.raw("</section>\n<section>\n");

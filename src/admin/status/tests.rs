@@ -1,5 +1,7 @@
 //! The page of a made-up gateway, as it is sent.
 
+mod shared_state;
+
 use std::collections::BTreeSet;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -151,6 +153,7 @@ fn healthy() -> Status {
             Listening { key: "server.admin_listen", address: "127.0.0.1:9090".parse().unwrap() },
         ],
         certificates: vec![certificate("*.example.com", 61)],
+        shared_state: None,
     }
 }
 

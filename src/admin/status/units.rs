@@ -44,6 +44,17 @@ pub(super) fn measure(value: f64, unit: &str) -> String {
     }
 }
 
+/// Formats an amount of memory in the largest unit that fits.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub(super) fn bytes(value: u64) -> String {
+    match value {
+        0..0x400 => format!("{value} B"),
+        0x400..0x10_0000 => format!("{} KiB", decimal(value as f64 / 1024.0)),
+        0x10_0000..0x4000_0000 => format!("{} MiB", decimal(value as f64 / 1_048_576.0)),
+        _ => format!("{} GiB", decimal(value as f64 / 1_073_741_824.0)),
+    }
+}
+
 /// Formats a duration by its two largest units.
 pub(super) fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -98,6 +109,10 @@ mod tests {
         {
             assert_eq!(decimal(value), text);
         }
+        for (value, text) in [(0, "0 B"), (1023, "1023 B"), (3584, "3.50 KiB"), (67_108_864, "64.0 MiB")] {
+            assert_eq!(bytes(value), text);
+        }
+        assert_eq!(bytes(3 << 30), "3.00 GiB");
         assert_eq!(measure(0.0124, "s"), "12.4 ms");
         assert_eq!(measure(2.5, "s"), "2.50 s");
         assert_eq!(measure(2.5, "/s"), "2.50/s");

@@ -8,12 +8,13 @@ use crate::command::explain::explain_error::ExplainError;
 use crate::command::explain::keys::Keys;
 use crate::command::explain::question::{Asked, Question, raw_path, read};
 use crate::command::explain::steps::Steps;
-use crate::command::explain::{destination, session, verdict};
+use crate::command::explain::{destination, session, shared_state, verdict};
 use crate::config::{App, Config};
 use crate::syntax::path;
 use crate::system::clock::Clock;
 
 /// Explains a request. Connects to the identity provider only for its keys, and only if there are cookies and no JWKS.
+/// Connects to the engine of a fleet only if there is a refresh token.
 pub async fn explain(
     config: &Config,
     question: &Question,
@@ -49,7 +50,8 @@ pub async fn explain(
         };
         let memory = verdict::empty_tables(clock.now());
         let known = verdict::knowledge(&keys, &memory, config, clock.now());
-        let token = session::steps(&mut steps, &rules, &head, &known, &keys);
+        let token = session::steps(&mut steps, &rules, &head, &known, &keys, shared_state::not_known(config));
+        shared_state::steps(&mut steps, config, &rules, &head).await;
         if question.cookies.is_some() && !asked.headers.contains_key(header::COOKIE) {
             let hint = "the file has none for this host. Over plain http curl keeps none, and browsers only at `localhost` names";
             steps.add("", hint);

@@ -15,13 +15,14 @@ use crate::access::tokens::AccessToken;
 use crate::command::explain::keys::Keys;
 use crate::command::explain::steps::Steps;
 
-/// Adds the steps of the cookies. Returns the reason code of the JWT.
+/// Adds the steps of the cookies. `not_known` is what the explanation leaves out. Returns the reason code of the JWT.
 pub(super) fn steps(
     steps: &mut Steps,
     rules: &AppRules,
     head: &RequestHead<'_>,
     known: &Knowledge<'_>,
     keys: &Keys,
+    not_known: &str,
 ) -> &'static str {
     if !head.headers.contains_key(header::COOKIE) {
         steps.add("cookies", "none");
@@ -38,10 +39,7 @@ pub(super) fn steps(
     } else {
         steps.add("refresh", "no refresh token: the session ends with its JWT");
     }
-    steps.add(
-        "not known",
-        "revocations and replaced refresh tokens, which only the running gateway knows: see its log",
-    );
+    steps.add("not known", not_known);
     code
 }
 

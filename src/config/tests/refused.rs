@@ -17,6 +17,11 @@ upstreams = ['http://127.0.0.1:3000']
 client_id = 'shop'
 ";
 
+/// Stands for `KEYS` in a case of the shared state.
+const KEYS: &str = "\
+[shared_state]
+keys = ['aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=']";
+
 /// Every case with its problems; a case that is accepted fails.
 fn refused(base: &str, cases: &[(&str, &str)]) -> String {
     let mut shown = String::new();
@@ -29,6 +34,7 @@ fn refused(base: &str, cases: &[(&str, &str)]) -> String {
         shown.extend(["=== ", title, "\n", &problems.join(""), "\n"]);
     }
     assert!(!shown.contains("hunter2"), "a secret is shown");
+    assert!(!shown.contains("aHVudGVyM"), "a secret in base64 is shown");
     shown
 }
 
@@ -125,6 +131,12 @@ fn apps() {
 fn sessions() {
     let cases = cases(include_str!("fixtures/session.txt"));
     insta::assert_snapshot!(refused(&format!("{PROVIDER}{APP}"), &cases));
+}
+
+#[test]
+fn shared_state() {
+    let fixture = include_str!("fixtures/shared_state.txt").replace("KEYS", KEYS);
+    insta::assert_snapshot!(refused(&format!("{APP}{PROVIDER}"), &cases(&fixture)));
 }
 
 /// Settings that must be refused at start (docs/security.md), and the case that shows each.

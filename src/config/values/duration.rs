@@ -40,6 +40,14 @@ pub(crate) fn duration(item: &Item<'_>, least: &str, most: &str) -> Option<Durat
     Some(duration)
 }
 
+/// Returns a duration as the file could have it.
+pub(crate) fn shown(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
 fn parse(text: &str) -> Option<Duration> {
     let unit = text.trim_start_matches(|character: char| character.is_ascii_digit());
     let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
@@ -69,6 +77,13 @@ mod tests {
             ("30d", 2_592_000_000),
         ] {
             assert_eq!(parse(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_shown_as_they_are_written() {
+        for text in ["0s", "90s", "1500ms", "10ms"] {
+            assert_eq!(parse(text).map(shown).as_deref(), Some(text));
         }
     }
 

@@ -63,7 +63,7 @@ fn refresh_meaning(result: &Result<TokenSet, RefreshError>) -> Meaning {
         Err(RefreshError::Dead(_)) => Dead,
         Err(RefreshError::Challenge(kind, _)) => Challenge(*kind, Value::Null),
         Err(RefreshError::Unavailable(..)) => Unavailable,
-        Err(RefreshError::Misconfigured(_)) => Misconfigured,
+        Err(RefreshError::Misconfigured(..)) => Misconfigured,
     }
 }
 

@@ -51,7 +51,7 @@ fn meaning(answer: &Answer) -> (Option<AtLogin>, Option<AtRefresh>, AtLogout) {
         Ok(_) => None,
         Err(RefreshError::Dead(_)) => Some(AtRefresh::Dead),
         Err(RefreshError::Challenge(kind, _)) => Some(AtRefresh::Step(kind)),
-        Err(RefreshError::Misconfigured(_)) => Some(AtRefresh::Operator),
+        Err(RefreshError::Misconfigured(..)) => Some(AtRefresh::Operator),
         Err(RefreshError::Unavailable(..)) => Some(AtRefresh::Passing),
     };
     let logout = match classify::logout(STANDARD, answer, &[]) {

@@ -85,7 +85,7 @@ async fn refresh_keeps_replaces_or_ends() {
     assert_eq!(dead, RefreshError::Dead(String::from("status 400, application/json, no body")));
     server.answer("/token", 401, r#"{"error":"unauthorized_client"}"#);
     let refused = provider.refresh_grant(&client(), "r1", None).await.unwrap_err();
-    assert!(matches!(refused, RefreshError::Misconfigured(_)), "{refused:?}");
+    assert!(matches!(refused, RefreshError::Misconfigured(..)), "{refused:?}");
     assert_eq!(server.seen("/token").len(), 4, "never repeated");
 }
 

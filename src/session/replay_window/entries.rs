@@ -124,6 +124,18 @@ impl Entries {
         }
     }
 
+    /// Keeps tokens that another replica has received, if they are the newest of their session.
+    pub(super) fn receive(&mut self, key: SessionKey, outcome: &Outcome, now: Instant, until: Instant) {
+        let next = outcome.refresh_token().flatten();
+        let next = next.map(|next| (SessionKey::new(key.client_number, next), next));
+        let next = next.filter(|(next, _)| *next != key);
+        let is_newest = next.is_none_or(|next| self.families.provide(key, next, now));
+        let (given, is_rotated) = next.map_or((key, false), |(next, _)| (next, true));
+        if is_newest && self.given.get(given).is_none() {
+            self.given.insert(given, Given { outcome: outcome.clone(), is_rotated }, until);
+        }
+    }
+
     /// Lets refreshes of a token rest.
     pub(super) fn rest(&mut self, key: SessionKey, rest: Rest, now: Instant) {
         self.refused.insert(key, Refused::Rest(rest), now + REST);

@@ -8,6 +8,7 @@ use tokio::sync::futures::Notified;
 
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
 use crate::access::session_tables::SessionTables;
+use crate::access::tokens::RefreshToken;
 use crate::session::login_name::LoginName;
 use crate::session::login_queue::{Turn, Waiting};
 use crate::session::outcome::Outcome;
@@ -45,7 +46,7 @@ impl InMemory {
 
 #[async_trait]
 impl SharedState for InMemory {
-    async fn claim(&self, key: SessionKey, asked: Asked) -> Claim {
+    async fn claim(&self, key: SessionKey, _refresh_token: &RefreshToken, asked: Asked) -> Claim {
         self.replay_window.claim(key, asked)
     }
 
@@ -76,8 +77,10 @@ impl SharedState for InMemory {
         self.memory.revocations.admit(marks, issued_at, now);
     }
 
-    async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
-        self.memory.revocations.is_first(mark, kept_until, now)
+    async fn revoke_once(&self, once: Mark, once_until: u64, revocation: NewRevocation, now: u64) -> bool {
+        let NewRevocation { mark, issued_until, by, kept_until } = revocation;
+        let revocation = (mark, issued_until, by, kept_until);
+        !self.memory.revocations.add_once((once, once_until), revocation, now).is_empty()
     }
 
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {

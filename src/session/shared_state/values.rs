@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::access::revocations::{EndedBy, Mark};
 use crate::access::tokens::RefreshToken;
+use crate::identity_provider::TokenFate;
 use crate::session::outcome::Outcome;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
@@ -23,6 +24,8 @@ pub(crate) struct Asked {
     pub(crate) is_presented: bool,
     /// The JWT of tokens that the caller knows already, and cannot use. These tokens count as unknown.
     pub(crate) useless: Option<Mark>,
+    /// The time for which the provider takes a replaced refresh token once more.
+    pub(crate) refresh_grace: Duration,
 }
 
 /// The next step of a request with a refresh token.
@@ -37,28 +40,54 @@ pub(crate) enum Claim {
     /// Go on with this newest refresh token. The presented one has been replaced, and its replay window is not over.
     Replaced(RefreshToken),
     /// End the session. The presented refresh token has been replaced, and its replay window is over. The value is the
-    /// newest refresh token.
-    Reused(RefreshToken),
+    /// newest refresh token, if its text is known here.
+    Reused(Option<RefreshToken>),
 }
 
-/// The right to present a refresh token to the provider once. If it is dropped without an outcome, the call has failed,
-/// and the waiting requests get [`Outcome::Unavailable`].
+/// The right to present a refresh token to the provider once. If it is dropped without an outcome, the requests that wait
+/// for it claim again.
 #[derive(Debug)]
 pub(crate) struct Claimed {
     key: SessionKey,
     outcome: watch::Sender<Option<Outcome>>,
+    /// The refresh token, if the engine has granted the claim. The outcome is sealed with it.
+    refresh_token: Option<RefreshToken>,
+    /// The refresh token was presented before, and that call had no answer.
+    is_second: bool,
 }
 
 impl Claimed {
     /// Creates a claim, and the receiver with which other requests wait for its outcome.
     pub(crate) fn new(key: SessionKey) -> (Self, Waiter) {
         let (outcome, waiter) = watch::channel(None);
-        (Self { key, outcome }, waiter)
+        (Self { key, outcome, refresh_token: None, is_second: false }, waiter)
+    }
+
+    /// Returns the same claim, which the engine has granted for this refresh token. `is_second` tells that the refresh
+    /// token was presented before, and that this call had no answer.
+    pub(crate) fn granted(self, refresh_token: &RefreshToken, is_second: bool) -> Self {
+        Self { refresh_token: Some(refresh_token.clone()), is_second, ..self }
+    }
+
+    /// Tells whether a fleet presents the refresh token for the second time.
+    pub(crate) const fn is_second(&self) -> bool {
+        self.is_second
+    }
+
+    /// Returns the refresh token, if the engine has granted the claim.
+    pub(crate) const fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
     }
 
     /// Returns the key of the refresh token.
     pub(crate) const fn key(&self) -> SessionKey {
         self.key
+    }
+
+    /// Returns the longest time for which the call may wait for its turn. A claim that the engine has granted must not
+    /// get old before the provider is asked.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.refresh_token.is_some().then_some(Duration::from_secs(5))
     }
 
     /// Returns a receiver for the request that makes the call.
@@ -75,10 +104,19 @@ impl Claimed {
 /// The reason why a call brought no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// The provider has not seen the refresh token.
-    NotSent,
-    /// The provider may have seen the refresh token.
+    /// The provider has certainly not processed the refresh token.
+    NotProcessed,
+    /// The provider may have processed the refresh token.
     Unknown,
+}
+
+impl From<TokenFate> for NoAnswer {
+    fn from(fate: TokenFate) -> Self {
+        match fate {
+            TokenFate::NotProcessed => Self::NotProcessed,
+            TokenFate::Unknown => Self::Unknown,
+        }
+    }
 }
 
 /// The refreshes that rest after one that gained nothing.
@@ -95,6 +133,8 @@ pub(crate) enum Rest {
 pub(crate) struct Gain {
     /// The time for which the new JWT can be used.
     pub(crate) lasts: Duration,
+    /// The time after which the new JWT is refreshed early.
+    pub(crate) is_fresh: Duration,
     /// The refreshes that rest, if this one gained nothing.
     pub(crate) rest: Option<Rest>,
 }
@@ -104,8 +144,10 @@ pub(crate) struct Gain {
 pub(crate) struct Ended {
     /// The session had not been ended before.
     pub(crate) is_new: bool,
-    /// The newest successor of the refresh token. It must be ended as well.
+    /// The newest successor of the refresh token whose text is known here. It must be ended as well.
     pub(crate) successor: Option<RefreshToken>,
+    /// The newest successor of the refresh token. Perhaps only another replica knows its text.
+    pub(crate) successor_key: Option<SessionKey>,
     /// The JWTs of the session.
     pub(crate) jwts: Vec<Jwt>,
 }

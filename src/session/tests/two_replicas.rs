@@ -2,16 +2,19 @@
 //! one process.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::harness::{Harness, grant, word};
+use crate::access::numbers::testing::PROVIDER;
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
 use crate::access::session_tables::SessionTables;
 use crate::access::testing::NOW;
@@ -21,6 +24,7 @@ use crate::session::login_name::LoginName;
 use crate::session::login_queue::{Turn, Waiting};
 use crate::session::outcome::{Outcome, UnverifiedTokens};
 use crate::session::reuse_detection::Jwt;
+use crate::session::revoke::Revoked;
 use crate::session::session_key::SessionKey;
 use crate::session::sessions::Sessions;
 use crate::session::shared_state::SharedState;
@@ -35,6 +39,8 @@ use crate::session::throttle::Refused;
 struct Store {
     entries: Mutex<HashMap<SessionKey, Option<String>>>,
     done: Notify,
+    /// It never answers a revocation.
+    is_stopped: AtomicBool,
 }
 
 /// The answer to a claim.
@@ -117,7 +123,7 @@ impl SharedState for Replica {
                 tokio::spawn(async move {
                     match store.result(key).await {
                         Some(result) => local.publish(claimed, from_text(&result), Gain::default()).await,
-                        None => local.release(claimed, Outcome::Unavailable, NoAnswer::NotSent).await,
+                        None => local.release(claimed, Outcome::Unavailable, NoAnswer::NotProcessed).await,
                     }
                 });
                 Claim::Wait(waiter)
@@ -131,7 +137,9 @@ impl SharedState for Replica {
     }
 
     async fn release(&self, claimed: Claimed, outcome: Outcome, why: NoAnswer) -> Outcome {
-        self.store.set(claimed.key(), None);
+        if why == NoAnswer::NotProcessed {
+            self.store.set(claimed.key(), None);
+        }
         self.local.release(claimed, outcome, why).await
     }
 
@@ -153,8 +161,12 @@ impl SharedState for Replica {
         self.local.admit(marks, issued_at, now).await;
     }
 
-    async fn is_first(&self, mark: Mark, kept_until: u64, now: u64) -> bool {
-        self.local.is_first(mark, kept_until, now).await
+    async fn revoke_once(&self, once: Mark, once_until: u64, revocation: NewRevocation, now: u64) -> bool {
+        let is_first = self.local.revoke_once(once, once_until, revocation, now).await;
+        if self.store.is_stopped.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        is_first
     }
 
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {
@@ -228,13 +240,38 @@ async fn who_comes_to_the_other_later_gets_the_same_tokens_and_an_end_holds_ther
 }
 
 #[tokio::test]
-async fn a_released_claim_is_free_for_the_other() {
+async fn only_a_token_that_was_not_processed_is_free_for_the_other() {
+    for (status, body, is_free) in
+        [(503, "", true), (429, "", true), (401, r#"{"error":"invalid_client"}"#, true), (500, "", false)]
+    {
+        let harness = Harness::start().await;
+        let store: Arc<Store> = Arc::default();
+        let [one, other] = [replica(&harness, &store), replica(&harness, &store)];
+        harness.server.answer("/token", status, body);
+        assert_eq!(refresh(&harness, &one, "r1").await, "unavailable");
+        let key = Sessions::key(&harness.app, &RefreshToken::new("r1"));
+        let is_claimed = store.entries.lock().unwrap()[&key].is_some();
+        assert_eq!(is_claimed, !is_free, "{status}");
+        if is_free {
+            harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
+            assert_eq!(refresh(&harness, &other, "r1").await, "r2");
+            assert_eq!(harness.asked(), ["r1", "r1"]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_logout_by_the_provider_has_happened_although_its_request_was_dropped() {
     let harness = Harness::start().await;
-    let store = Arc::default();
-    let [one, other] = [replica(&harness, &store), replica(&harness, &store)];
-    harness.server.answer("/token", 503, "");
-    assert_eq!(refresh(&harness, &one, "r1").await, "unavailable");
-    harness.script_tokens(vec![harness.tokens(&json!({}), Some("r2"))]);
-    assert_eq!(refresh(&harness, &other, "r1").await, "r2");
-    assert_eq!(harness.asked(), ["r1", "r1"]);
+    let store = Arc::<Store>::default();
+    let replica = replica(&harness, &store);
+    store.is_stopped.store(true, Ordering::Relaxed);
+    let logout_token = ("head.claims.signature", NOW + 60);
+    let revoked = |sid| Revoked::Session { sid, issued_until: None };
+    assert!(replica.revoke_once(PROVIDER, logout_token, &revoked("s1")).now_or_never().is_none());
+    let is_revoked = |sid| replica.memory.revocations.of_session(Mark::session(PROVIDER, sid), NOW).is_some();
+    assert!(is_revoked("s1"), "a second attempt would do nothing, so the first one has done it");
+    store.is_stopped.store(false, Ordering::Relaxed);
+    replica.revoke_once(PROVIDER, logout_token, &revoked("s2")).await;
+    assert!(!is_revoked("s2"), "the token came before");
 }

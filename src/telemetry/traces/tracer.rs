@@ -10,6 +10,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span, Span
 
 use crate::config;
 
+use crate::telemetry::replica_id;
 use crate::telemetry::traces::export::Exporter;
 
 /// The maker of spans, with the queue that sends them away.
@@ -32,6 +33,7 @@ impl Traces {
                 KeyValue::new("telemetry.sdk.name", "opentelemetry"),
                 KeyValue::new("telemetry.sdk.language", "rust"),
             ])
+            .with_attributes(replica_id::get().map(|id| KeyValue::new("service.instance.id", id)))
             .build();
         let (exporter, processor) = Exporter::start(settings, &resource)?;
         let sampler = Sampler::TraceIdRatioBased(settings.sample_ratio);

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Lost,
     /// RST before anything happens.
     Reset,
+    /// Nothing happens, and no answer ever comes.
+    Unheard,
     /// Bytes that are not HTTP.
     Garbage,
     /// The usual head, half of the body, the end.
@@ -63,6 +65,7 @@ pub(crate) async fn answer(
         Some(Fault::Held(gate)) => {
             gate.clone().wait_for(|is_open| *is_open).await.ok()?;
         }
+        Some(Fault::Unheard) => std::future::pending().await,
         _ => {}
     }
     ends();
@@ -77,7 +80,7 @@ pub(crate) async fn answer(
             wire.send(head + &body).await.ok()?;
             return Some(wire);
         }
-        Some(Fault::Lost | Fault::Reset) => wire.reset(),
+        Some(Fault::Lost | Fault::Reset | Fault::Unheard) => wire.reset(),
         Some(Fault::Garbage) => wire.send("\u{1f44b} this is not HTTP\r\n\r\n").await.ok()?,
         Some(Fault::Truncated) => wire.send(&usual[..usual.len() - 20]).await.ok()?,
         Some(Fault::SlowDrip(pause)) => {

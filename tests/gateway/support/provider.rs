@@ -5,6 +5,7 @@ mod state;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use portcullis::system::clock::Clock;
 use serde_json::{Value, json};
@@ -34,6 +35,8 @@ pub(crate) struct Settings {
     /// Seconds that an access token lives.
     pub(crate) lifetime: u64,
     pub(crate) rotation: Rotation,
+    /// The time for which a refresh token is still good after its first use.
+    pub(crate) grace: Duration,
     /// Each user has one refresh token at a client, which every login gives.
     pub(crate) one_refresh_token: bool,
     /// Appended to each refresh token.
@@ -72,6 +75,7 @@ impl Provider {
         let settings = Settings {
             lifetime: 300,
             rotation: Rotation::Rotate,
+            grace: Duration::ZERO,
             one_refresh_token: false,
             odd_characters: String::new(),
             claims: json!({}),
@@ -91,6 +95,7 @@ impl Provider {
             standing_faults: HashMap::new(),
             grants: HashMap::new(),
             dead_families: HashSet::new(),
+            reuses: 0,
             counter: 0,
             running: HashMap::new(),
             most_parallel: HashMap::new(),
@@ -144,6 +149,11 @@ impl Provider {
     /// The most calls of this kind that were ever under way at once.
     pub(crate) fn most_parallel(&self, endpoint: Endpoint) -> usize {
         self.state().most_parallel.get(&endpoint).copied().unwrap_or(0)
+    }
+
+    /// The number of refresh calls with a token that was spent already. Each has ended a session.
+    pub(crate) fn reuses(&self) -> usize {
+        self.state().reuses
     }
 
     /// Ends every login, as an administrator would.

@@ -31,7 +31,7 @@ export class Problem extends Error {
 /** Sends a request, and gives what the JSON answer says. Throws a Problem for everything but 2xx. */
 export async function api(method, path, { json, form } = {}) {
   number += 1;
-  const request = { id: `${page}-${number}`, method, path, started: now(), ended: null, status: 0, code: null, jti: undefined };
+  const request = { id: `${page}-${number}`, method, path, started: now(), ended: null, status: 0, code: null, jti: undefined, replica: null };
   const tell = () => listeners.forEach((listener) => listener(request));
   tell();
   const headers = { accept: "application/json", "x-demo-request": request.id };
@@ -45,6 +45,8 @@ export async function api(method, path, { json, form } = {}) {
   try {
     const response = await fetch(path, { method, headers, body, credentials: "same-origin" });
     request.status = response.status;
+    // Of several gateways: the balancer says which one answered.
+    request.replica = response.headers.get("x-demo-replica");
     const type = response.headers.get("content-type") || "";
     const answer = type.includes("json") ? await response.json().catch(() => ({})) : {};
     // The user object: which JWT it is from.

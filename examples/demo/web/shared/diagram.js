@@ -10,7 +10,8 @@ export function stepElement(step, lanes, fresh) {
   const lane = (index) => step.lanes?.[index] ?? lanes[index];
   return h("li", { class: `step ${step.attack ? "attack" : ""} ${step.tone} ${fresh ? "fresh" : ""}`, "data-key": step.key },
     h("header", { class: "step-head" }, h("h3", {}, step.title),
-      step.badge && h("span", { class: "badge" }, step.badge), h("time", {}, clock(step.started))),
+      step.badge && h("span", { class: "badge" }, step.badge),
+      step.replica && h("span", { class: "replica", title: "The gateway that the balancer chose for this request" }, `Gateway ${step.replica}`), h("time", {}, clock(step.started))),
     step.arrows.length > 0 && h("ol", { class: "arrows" }, step.arrows.map((arrow) => arrowElement(arrow, lane))),
     step.caption && h("p", { class: "caption" }, step.caption));
 }

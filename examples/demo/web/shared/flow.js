@@ -9,6 +9,8 @@ import { ahead, sessionWords, thiefWords } from "./words.js";
 const loaded = performance.timeOrigin;
 const SHOWN = 40;
 const KEPT = 200;
+// Requests at once, for several gateways.
+const BURST = 6;
 const NARROW = matchMedia("(max-width: 1080px)");
 
 const requests = [];
@@ -80,6 +82,7 @@ function build(panel) {
     "Takes it from the provider's memory, as no script can read the cookie, and uses it with a junk JWT", "/demo/steal-refresh-token");
   parts.stealJwt = button("flow-steal-jwt", "Steal the JWT", "Uses it without a refresh token", "/demo/steal-jwt");
   parts.poke = h("button", { id: "flow-poke", type: "button", class: "action", onclick: () => options.poke() }, "Send a request");
+  parts.burst = h("button", { id: "flow-burst", type: "button", class: "action", hidden: true, title: "The balancer chooses a gateway for each of them", onclick: () => burst() }, `Send ${BURST} at once`);
   parts.pulse = h("input", { type: "checkbox", id: "flow-pulse" });
   parts.seal = h("button", { id: "flow-seal", type: "button", class: "switch", role: "switch", "aria-checked": "true", "aria-describedby": "flow-seal-note", title: "Loads the gateway's configuration again, and signs you out first: no session survives that", onclick: switchSeal },
     h("span", { class: "switch-track", "aria-hidden": "true" }), "Sealed cookies");
@@ -105,7 +108,7 @@ function build(panel) {
     h("div", { id: "flow-body" },
       h("section", { class: "session", "aria-label": "Session" }, parts.state, parts.life, parts.tokens, parts.thief),
       h("div", { class: "actions" },
-        h("div", { class: "action-row" }, parts.poke, h("label", { class: "pulse", for: "flow-pulse" }, parts.pulse, " every 5 s"), parts.expire),
+        h("div", { class: "action-row" }, parts.poke, parts.burst, h("label", { class: "pulse", for: "flow-pulse" }, parts.pulse, " every 5 s"), parts.expire),
         parts.own, parts.status),
       h("div", { class: "lanes", "aria-hidden": "true" }, lanes().map((lane, index) => h("span", { class: `lane lane-${index}` }, lane))),
       parts.live,
@@ -132,6 +135,10 @@ function open(wanted) {
   parts.toggleText.textContent = wanted ? "Hide" : "Under the hood";
   parts.toggle.setAttribute("aria-expanded", String(wanted));
   redraw();
+}
+
+function burst() {
+  for (let count = 0; count < BURST; count += 1) options.poke();
 }
 
 async function act(path) {
@@ -250,6 +257,7 @@ function tick() {
   parts.stealJwt.disabled = !current && !robbed?.jwt;
   parts.stealJwt.textContent = !current && robbed?.jwt ? "Use the stolen JWT again" : "Steal the JWT";
   parts.seal.disabled = !gateway || switching;
+  parts.burst.hidden = !(gateway?.replicas > 1);
   if (gateway) {
     parts.seal.setAttribute("aria-checked", String(gateway.sealed));
     parts.sealNote.textContent = gateway.sealed ? "on: session.seal_keys is set" : "off: no session.seal_keys";

@@ -11,7 +11,7 @@ const SLACK = 3; // milliseconds by which two clocks of one machine may differ
 const SOON = 5000; // milliseconds within which the gateway does something in the background
 
 /**
- * The `steps` since `since`, newest first: { key, title, badge, tone, started, arrows, caption }; what the browser
+ * The `steps` since `since`, newest first: { key, title, badge, tone, started, arrows, caption, replica }; what the browser
  * `held` last ({ at, jti }, or undefined where nothing is known); the `pair` of tokens of that name. `heard` and
  * `known`: see tokens.js.
  */
@@ -69,7 +69,8 @@ function ownerOf(call, steps, isPublic) {
 function fits(one, call, isPublic) {
   if (one.kind === "thief") return call.grant === "refresh_token" && call.presented === one.thief.token;
   if (one.kind !== "request") return false;
-  const { path } = one.request;
+  const { path, replica } = one.request;
+  if (call.replica && replica && call.replica !== replica) return false;
   // Somebody else's tokens.
   if (call.issued && one.after && one.after.jti !== call.issued.jti) return false;
   if (call.grant === "password") return path === "/api/login";
@@ -79,7 +80,8 @@ function fits(one, call, isPublic) {
 }
 
 function describe(one, context) {
-  const base = { key: one.key, started: one.started, arrows: [], caption: "", badge: "", tone: "" };
+  const replica = one.request?.replica ?? one.app?.replica ?? null;
+  const base = { key: one.key, started: one.started, arrows: [], caption: "", badge: "", tone: "", replica };
   const calls = one.calls.toSorted((a, b) => a.started - b.started);
   const refreshed = calls.find((call) => call.grant === "refresh_token");
   switch (one.kind) {
@@ -187,12 +189,16 @@ function decisionOf(one, refreshed, { isPublic, refreshes }) {
   if (request.path === "/api/login") return "reads the form itself, the app never sees it";
   if (request.path === "/api/logout") return "";
   if (app && !app.user) return isPublic(request.path) ? "public route: the session is not looked at" : "no session: forwarded without an identity";
-  if (one.newer && overlaps(refreshes.filter((call) => call.issued?.jti === one.after.jti), one)) return "refresh under way for a parallel request: the outcome is shared";
-  if (one.newer) return "this refresh token was used before: the newest tokens again, without a call";
+  const [call] = one.newer ? refreshes.filter(({ issued }) => issued?.jti === one.after.jti) : [];
+  if (call && overlaps([call], one)) return `refresh under way for a parallel request${elsewhere(call, request)}: the outcome is shared`;
+  if (one.newer) return `this refresh token was used before${call ? elsewhere(call, request) : ""}: the newest tokens again, without a call`;
   if (app?.user) return "JWT verified locally: no call to the provider";
   if (request.status === 200) return "JWT verified locally, answered from its claims";
   return CODES[request.code] ?? "answered by the gateway itself";
 }
+
+/** Of several gateways: the one that made a call, if another one got the request. */
+const elsewhere = (call, request) => call.replica && request.replica && call.replica !== request.replica ? ` at gateway ${call.replica}` : "";
 
 const overlaps = (calls, one) => calls.some((call) => call.started <= one.ended && call.ended >= one.started - SLACK);
 
@@ -221,7 +227,7 @@ function badgeOf({ request, thief }, refreshed) {
 
 function callArrows(call) {
   return [
-    arrow(GATEWAY, PROVIDER, call.request, call.detail),
+    arrow(GATEWAY, PROVIDER, call.request, [call.detail, call.replica && `from gateway ${call.replica}`].filter(Boolean).join(" · ")),
     { ...answer(PROVIDER, GATEWAY, call.status, call.outcome, call.ended - call.started), alarm: call.reuse },
   ];
 }

@@ -36,6 +36,9 @@ const RELEASE_AGAIN: Duration = Duration::from_secs(1);
 /// The largest number of entries of the outbox. If there are more, the oldest are dropped: they matter least.
 const MAX_OUTBOX: usize = 65_536;
 
+/// The largest number of errands that are tried one after the other.
+const MAX_DUE: usize = 256;
+
 /// The times of the protocol.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Times {
@@ -81,6 +84,8 @@ pub(crate) enum Errand {
     Shorten(Vec<Name>, String, Duration),
     /// Write a record.
     Assert(Assertion),
+    /// Forget that a session is over, because it has begun again.
+    ForgetEnd(Vec<Name>),
     /// Send a message to all replicas.
     Publish(Vec<u8>),
     /// Add an entry to the stream of revocations, and keep the stream's entries for this time.
@@ -187,6 +192,11 @@ impl ClaimProtocol {
         self.post(again, now + RELEASE_AGAIN, now + self.times.claim);
     }
 
+    /// The engine was not asked, because it is away.
+    pub(crate) fn not_asked(&mut self, name: Name) {
+        self.asked.remove(&name);
+    }
+
     /// The provider has certainly not processed the refresh token, or it was not presented. The claim is taken back.
     pub(crate) fn not_processed(&mut self, name: Name, now: Duration) {
         if let Some(claim) = self.presented.remove(&name) {
@@ -229,22 +239,27 @@ impl ClaimProtocol {
         self.outbox.push(Outgoing { number: self.last_number, errand, not_before, until });
     }
 
-    /// Returns the errands to try now, in their order. Errands that are of no use any more are forgotten.
+    /// Returns the first errands to try now, in their order. Errands that are of no use any more are forgotten.
     pub(crate) fn due(&mut self, now: Duration) -> Vec<(u64, Errand)> {
         self.forget_old(now);
         self.outbox.retain(|outgoing| now < outgoing.until);
         let due = self.outbox.iter().filter(|outgoing| outgoing.not_before <= now);
-        due.map(|outgoing| (outgoing.number, outgoing.errand.clone())).collect()
+        due.take(MAX_DUE).map(|outgoing| (outgoing.number, outgoing.errand.clone())).collect()
     }
 
-    /// An errand has been done.
-    pub(crate) fn done(&mut self, number: u64) {
-        self.outbox.retain(|outgoing| outgoing.number != number);
+    /// These errands have been done.
+    pub(crate) fn done(&mut self, numbers: &[u64]) {
+        self.outbox.retain(|outgoing| !numbers.contains(&outgoing.number));
     }
 
     /// Returns the number of errands in the outbox.
     pub(crate) fn outbox_len(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Returns the time for which the first errand of the outbox has been due.
+    pub(crate) fn outbox_waits(&self, now: Duration) -> Duration {
+        self.outbox.first().map_or(Duration::ZERO, |first| now.saturating_sub(first.not_before))
     }
 
     /// Records the generation that an answer of the engine had. Returns `true` if it is another one, so that everything
@@ -256,6 +271,11 @@ impl ClaimProtocol {
         }
         self.generation = Some(generation.clone());
         true
+    }
+
+    /// Returns the generation that was last seen.
+    pub(crate) const fn generation(&self) -> Option<&Generation> {
+        self.generation.as_ref()
     }
 
     /// Returns everything that an engine without memory must be told: the claims of this replica, and all results that

@@ -53,8 +53,10 @@ pub(super) struct ResultMessage {
     pub(super) name: Bytes<16>,
     /// The word of the record's state.
     pub(super) state: String,
-    /// The time for which it is kept, in milliseconds.
+    /// The time for which a replica keeps it, in milliseconds.
     pub(super) lasts: u64,
+    /// The time for which the engine keeps it, in milliseconds.
+    pub(super) asserts: u64,
     /// The refresh token that was presented.
     pub(super) old: Bytes<40>,
     /// The refresh token that was given, if it is a new one.
@@ -161,9 +163,9 @@ impl ResultMessage {
         RecordState::of_word(&self.state)
     }
 
-    /// Returns the time for which the result is kept.
-    pub(super) const fn lasts(&self) -> Duration {
-        Duration::from_millis(self.lasts)
+    /// Returns the times for which a replica and the engine keep the result.
+    pub(super) const fn lasts(&self) -> (Duration, Duration) {
+        (Duration::from_millis(self.lasts), Duration::from_millis(self.asserts))
     }
 }
 
@@ -173,19 +175,20 @@ pub(super) const fn ended_by(is_replaced: bool) -> EndedBy {
 }
 
 impl Message {
-    /// Writes the message and the sealed tokens after it.
-    pub(super) fn write(&self, value: &[u8]) -> Option<Vec<u8>> {
-        let head = serde_json::to_vec(self).ok()?;
+    /// Writes the sender's id, the message, and the sealed tokens after it.
+    pub(super) fn write(&self, sender: &str, value: &[u8]) -> Option<Vec<u8>> {
+        let head = serde_json::to_vec(&(sender, self)).ok()?;
         let length = u32::try_from(head.len()).ok()?;
         Some([length.to_be_bytes().as_slice(), &head, value].concat())
     }
 
-    /// Reads a message and the sealed tokens after it.
-    pub(super) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+    /// Reads the sender's id, the message, and the sealed tokens after it.
+    pub(super) fn read(bytes: &[u8]) -> Option<(String, Self, &[u8])> {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         let (head, value) = rest.split_at_checked(length)?;
-        Some((serde_json::from_slice(head).ok()?, value))
+        let (sender, message) = serde_json::from_slice(head).ok()?;
+        Some((sender, message, value))
     }
 }
 
@@ -204,6 +207,7 @@ mod tests {
                 name: Bytes([3; 16]),
                 state: String::from("ok"),
                 lasts: 30_000,
+                asserts: 5000,
                 old: key.into(),
                 next: Some(key.into()),
                 jwt: Some((marks, 8).into()),
@@ -212,8 +216,8 @@ mod tests {
             Message::Active(vec![(Bytes([1; 16]), 5)]),
         ];
         for message in messages {
-            let bytes = message.write(b"sealed").unwrap();
-            assert_eq!(Message::read(&bytes).unwrap(), (message, b"sealed".as_slice()));
+            let bytes = message.write("a", b"sealed").unwrap();
+            assert_eq!(Message::read(&bytes).unwrap(), (String::from("a"), message, b"sealed".as_slice()));
             for length in 0..bytes.len() - 6 {
                 assert_eq!(Message::read(&bytes[..length]), None);
             }

@@ -21,8 +21,10 @@ pub(crate) struct StoredResult {
     pub(crate) message: Vec<u8>,
     /// The refresh token that was given, if it is a new one.
     pub(crate) next: Option<SessionKey>,
-    /// The time at which it is forgotten.
+    /// The time at which this replica forgets it.
     pub(crate) until: Duration,
+    /// The time at which the engine forgets it.
+    pub(crate) engine_until: Duration,
 }
 
 impl StoredResult {
@@ -33,7 +35,7 @@ impl StoredResult {
             state: self.state,
             value: self.value.clone(),
             nonce,
-            lasts: self.until.saturating_sub(now).max(Duration::from_millis(1)),
+            lasts: self.engine_until.saturating_sub(now),
             message: self.message.clone(),
         }
     }
@@ -94,6 +96,7 @@ impl Results {
         let mut result = self.remove(name)?;
         let is_own = !result.message.is_empty();
         result.until = result.until.min(until);
+        result.engine_until = result.engine_until.min(until);
         self.bytes += result.size();
         self.expiries.insert((result.until, name));
         self.by_next.insert(next, name);
@@ -121,7 +124,7 @@ impl Results {
 
     /// Returns all results as they are to be written into an engine that has lost them.
     pub(super) fn assertions(&self, now: Duration) -> Vec<Assertion> {
-        let entries = self.entries.iter();
+        let entries = self.entries.iter().filter(|(_, result)| now < result.engine_until);
         entries
             .map(|(name, result)| {
                 let again = result.assertion(vec![*name], String::new(), now);
@@ -163,7 +166,8 @@ mod tests {
 
     fn result(state: RecordState, size: usize, until: u64) -> StoredResult {
         let (value, message) = (vec![0; size], Vec::new());
-        StoredResult { state, value, message, next: None, until: seconds(until) }
+        let until = seconds(until);
+        StoredResult { state, value, message, next: None, until, engine_until: until }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The state of the provider: its grants, and the answers that follow from them.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Instant;
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +14,8 @@ pub(super) struct Grant {
     pub(super) user: String,
     pub(super) client: String,
     pub(super) used: bool,
+    /// Its first use.
+    pub(super) used_at: Option<Instant>,
 }
 
 pub(super) struct State {
@@ -23,6 +26,7 @@ pub(super) struct State {
     pub(super) standing_faults: HashMap<Endpoint, Fault>,
     pub(super) grants: HashMap<String, Grant>,
     pub(super) dead_families: HashSet<u64>,
+    pub(super) reuses: usize,
     pub(super) counter: u64,
     pub(super) running: HashMap<Endpoint, usize>,
     pub(super) most_parallel: HashMap<Endpoint, usize>,
@@ -75,7 +79,7 @@ impl State {
         let number = if self.settings.one_refresh_token { 0 } else { self.counter };
         let token = format!("rt{number}-{user}-{client}{}{padding}", self.settings.odd_characters);
         let (user, client) = (user.to_owned(), client.to_owned());
-        self.grants.insert(token.clone(), Grant { family, user, client, used: false });
+        self.grants.insert(token.clone(), Grant { family, user, client, used: false, used_at: None });
         token
     }
 
@@ -118,11 +122,14 @@ impl State {
         let old = call.field("refresh_token").unwrap_or_default().to_owned();
         let rotation = self.settings.rotation;
         let Some(grant) = self.grants.get_mut(&old) else { return dead };
-        if grant.used || grant.client != client || self.dead_families.contains(&grant.family) {
+        let is_spent = grant.used && grant.used_at.is_none_or(|at| at.elapsed() >= self.settings.grace);
+        self.reuses += usize::from(is_spent);
+        if is_spent || grant.client != client || self.dead_families.contains(&grant.family) {
             self.dead_families.insert(grant.family);
             return dead;
         }
         grant.used = rotation == Rotation::Rotate;
+        grant.used_at.get_or_insert_with(Instant::now);
         let (family, user) = (grant.family, grant.user.clone());
         let refresh = match rotation {
             Rotation::Rotate | Rotation::Lenient => Some(self.new_refresh_token(family, &user, client)),

@@ -1,0 +1,49 @@
+//! Counts what becomes of claims, and writes the log lines about it. Requests cause these lines, so few are written in a
+//! second.
+
+use tracing::{error, warn};
+
+use crate::engine::commands::{ClaimAnswer, EngineError, Verdict};
+use crate::telemetry::metrics::fleet::{ClaimOutcome, FLEET_METRICS};
+use crate::telemetry::rate_limited_log::Seldom;
+
+static REFUSED: Seldom = Seldom::new(1);
+static UNREADABLE: Seldom = Seldom::new(1);
+
+/// Counts an answer to a claim.
+pub(super) fn claimed(answer: &Result<ClaimAnswer, EngineError>) -> ClaimOutcome {
+    let outcome = match answer {
+        Ok(answer) => match answer.verdict {
+            Verdict::Mine => ClaimOutcome::Mine,
+            Verdict::Known(_) => ClaimOutcome::Known,
+            Verdict::Busy { .. } => ClaimOutcome::Busy,
+            Verdict::Settling(_) => ClaimOutcome::Settling,
+            Verdict::TooFewNodes => ClaimOutcome::TooFewNodes,
+        },
+        Err(EngineError::Away) => ClaimOutcome::Away,
+        Err(EngineError::NoAnswer(_)) => ClaimOutcome::NoAnswer,
+        Err(EngineError::Refused(_)) => ClaimOutcome::Refused,
+    };
+    FLEET_METRICS.claimed(outcome);
+    outcome
+}
+
+/// Counts a refresh that is refused because of the shared state.
+pub(super) fn refused(reason: ClaimOutcome) {
+    FLEET_METRICS.refused(reason);
+    if let Some(unlogged) = REFUSED.turn() {
+        let reason = reason.as_str();
+        warn!(reason, unlogged, "refresh refused: the shared state grants no claim, and cookies are kept");
+    }
+}
+
+/// Counts a result that does not open.
+pub(super) fn unreadable() {
+    FLEET_METRICS.refused(ClaimOutcome::Unreadable);
+    if let Some(unlogged) = UNREADABLE.turn() {
+        error!(
+            unlogged,
+            "a result in the engine does not open: it was not sealed for this refresh token, or not with this key"
+        );
+    }
+}

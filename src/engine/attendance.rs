@@ -57,7 +57,10 @@ impl RedisEngine {
                     self.detach();
                     fault.reason()
                 }
-                Err(error) => error,
+                Err(error) => {
+                    self.search.doubt();
+                    error
+                }
             };
             if let EngineError::Refused(text) = &error {
                 self.complain(text);

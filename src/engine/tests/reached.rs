@@ -188,6 +188,20 @@ fn record(number: u8) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_knows_less_is_not_believed_for_ever() {
+    let (primary, mut dead, directory) =
+        (Server::start(&[]), Server::start(&[]), tempfile::tempdir().unwrap());
+    let ports = [free_port(), free_port()];
+    let _sentinels = (sentinel(&dead, &directory, ports[0]), sentinel(&primary, &directory, ports[1]));
+    dead.kill();
+    let mut settings = settings(primary.port);
+    let sentinels = ports.map(|port| (String::from("127.0.0.1"), port)).to_vec();
+    settings.engine.place = EnginePlace::Sentinel { sentinels, master: String::from("mymaster") };
+    let a = Replica::connected(&settings, "a").await;
+    assert_eq!(a.engine.facts().address, format!("127.0.0.1:{}", primary.port));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_master_is_no_primary() {
     let (primary, directory, port) = (Server::start(&[]), tempfile::tempdir().unwrap(), free_port());
     let _sentinel = sentinel(&primary, &directory, port);

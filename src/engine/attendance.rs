@@ -62,7 +62,7 @@ impl RedisEngine {
                 self.complain(text);
             }
             if told.as_ref().is_none_or(|told| is_other(told, &error)) {
-                tracing::warn!(engine = self.facts().address, "the engine is away: {error}");
+                tracing::debug!(engine = self.facts().address, "the engine is away: {error}");
                 self.emit(EngineEvent::Disconnected(error.clone())).await;
                 told = Some(error);
             }
@@ -111,7 +111,7 @@ impl RedisEngine {
         let info = info.map_err(Fault::reason)?;
         let address = shown(&primary.host, primary.port);
         let facts = EngineFacts::of_info(&address, &String::from_utf8_lossy(&info));
-        facts.check_version()?;
+        facts.check_version().map_err(EngineError::Refused)?;
         let complaint = facts.check_settings(self.wait_replicas);
         // The old complaint stays, so that it is not logged again.
         let before = self.facts().complaint.clone().filter(|_| complaint.is_some());
@@ -129,7 +129,7 @@ impl RedisEngine {
         self.primary.store(Some(Arc::clone(&primary)));
         ENGINE_METRICS.up.set(1);
         let is_first = self.generation.borrow().is_none();
-        tracing::info!(engine = self.facts().address, "the engine is there");
+        tracing::debug!(engine = self.facts().address, "the engine is there");
         self.emit(EngineEvent::Connected { generation: generation.clone(), settling }).await;
         self.note(generation).await;
         if !is_first {

@@ -10,7 +10,7 @@ use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
 use crate::session::replay_window::ReplayWindow;
 use crate::session::shared_state::SharedState;
-use crate::session::shared_state::fleet::{EngineLink, Fleet, LocalTables};
+use crate::session::shared_state::fleet::{self, EngineLink, Fleet, Heard, LocalTables};
 use crate::session::shared_state::memory::InMemory;
 use crate::session::shared_state::values::Settings;
 use crate::system::clock::Clock;
@@ -140,6 +140,11 @@ fn agreed(config: &config::Config) -> Vec<(String, String)> {
     });
     agreed.extend(of_providers);
     agreed
+}
+
+/// Reads messages of running replicas. Returns `None` if the configuration has no shared state.
+pub(crate) fn hear(config: &config::Config, messages: &[Vec<u8>]) -> Option<Heard> {
+    fleet::hear(config.shared_state.as_ref()?, agreed(config), messages)
 }
 
 fn settings(config: &config::Config) -> Settings {

@@ -47,3 +47,4 @@ mod revocations;
 mod secrecy;
 mod seen;
 mod sentinel;
+mod split_brain;

@@ -15,10 +15,12 @@
 //! - `members` knows the other replicas, and `readiness` says whether this one may serve.
 
 mod background;
+mod circuit_breaker;
 mod claim_protocol;
 mod claiming;
 mod generation;
 mod hearing;
+mod logins;
 mod look_up;
 mod members;
 mod message;

@@ -154,31 +154,32 @@ fn seconds(config: &toml::Table, key: &str, default: u64) -> u64 {
     value.as_str().unwrap().strip_suffix('s').unwrap().parse().unwrap()
 }
 
-/// The number after `key: ` in a file, without its unit.
-fn number_after(text: &str, key: &str) -> u64 {
-    let rest = text.split(&format!("{key}: ")).nth(1).unwrap_or_else(|| panic!("no {key} in {text}"));
+/// The number that follows some words in a file, without its unit.
+fn number_after(text: &str, words: &str) -> u64 {
+    let rest = text.split(words).nth(1).unwrap_or_else(|| panic!("no {words:?} in {text}"));
     rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
 }
 
-/// A supervisor that is faster cuts off the answer of a provider, which is the session.
+/// A supervisor that is faster cuts off the answer of a provider, which may be a session.
 #[test]
-fn the_supervisors_of_a_fleet_wait_for_everything_that_a_stop_waits_for() {
+fn supervisors_wait_for_everything_that_a_stop_waits_for() {
     let compose = read("examples/compose/compose.yaml");
     let kubernetes = read("examples/kubernetes/deployment.yaml");
+    let systemd = read("examples/systemd/portcullis.service");
+    // `preStop` counts, too.
+    let sleep = number_after(&kubernetes, "sleep:\n                seconds: ");
     for (example, given, before) in [
-        ("compose", number_after(&compose, "stop_grace_period"), 0),
-        (
-            "kubernetes",
-            number_after(&kubernetes, "terminationGracePeriodSeconds"),
-            // `preStop` counts, too.
-            number_after(&kubernetes, "seconds"),
-        ),
+        ("compose", number_after(&compose, "stop_grace_period: "), 0),
+        ("kubernetes", number_after(&kubernetes, "terminationGracePeriodSeconds: "), sleep),
+        ("systemd", number_after(&systemd, "TimeoutStopSec="), 0),
     ] {
         let config: toml::Table = read(format!("examples/{example}/gateway.toml")).parse().unwrap();
         let stop = seconds(&config, "shutdown_delay", 0) + seconds(&config, "shutdown_grace", 30);
-        let refreshes = 20;
-        assert!(given > before + stop + refreshes, "{example}: {given} s for {before} s and {stop} s");
+        let answers = 20;
+        assert!(given > before + stop + answers, "{example}: {given} s for {before} s and {stop} s");
     }
+    let docker = number_after(&read("README.md"), "--stop-timeout ");
+    assert!(docker > 30 + 20, "{docker}");
 }
 
 #[test]

@@ -101,12 +101,13 @@ impl Demo {
         for app in APPS {
             let _ = writeln!(text, "    {app:12} {}", self.gateway.url(app));
         }
-        let status_page = self.gateway.status_page();
-        let status_page = status_page.as_deref().unwrap_or("none: `server.admin_listen` is false");
-        let _ = writeln!(text, "    {:12} {status_page}", "status page");
         let _ = writeln!(text, "    {:12} {}", "provider", self.issuer);
         if let Some(fleet) = &self.fleet {
             text.push_str(&fleet.greeting());
+        } else {
+            let status_page = self.gateway.status_page();
+            let status_page = status_page.as_deref().unwrap_or("none: `server.admin_listen` is false");
+            let _ = writeln!(text, "    {:12} {status_page}", "status page");
         }
         text.push_str("\n  Sign in as\n");
         for user in &USERS {

@@ -38,23 +38,24 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// For people: what is there, and what they can try with it.
+    /// Returns what people are told: the processes, and what to try with them.
     pub(crate) fn greeting(&self) -> String {
         let mut text = String::new();
         for (number, (admin, process)) in (1_usize..).zip(&self.replicas) {
             let admin = admin.map_or_else(|| "no status page".to_owned(), |at| format!("http://{at}/"));
-            let name = format!("replica {number}");
-            let _ = writeln!(text, "    {name:12} {admin} (process {})", process.unwrap_or_default());
+            let name = format!("gateway {number}");
+            let _ = writeln!(text, "    {name:12} {admin:24} (process {})", process.unwrap_or_default());
         }
         let (program, port, process) = self.engine;
-        let process = process.unwrap_or_default();
-        let _ = writeln!(text, "    {:12} {program} at 127.0.0.1:{port} (process {process})", "engine");
-        let _ =
-            write!(text, "\n  Try `kill -STOP {process}` and `kill -CONT {process}`: the engine is away.\n");
+        let (address, process) = (format!("127.0.0.1:{port}"), process.unwrap_or_default());
+        let _ = writeln!(text, "    {program:12} {address:24} (process {process})");
+        let _ = writeln!(text, "\n  The gateways' pages are status pages. Sign in, and try");
+        let _ = writeln!(text, "    kill -9 PROCESS         a gateway fails");
+        let _ = writeln!(text, "    kill -STOP {process:<12} {program} hangs, until kill -CONT {process}");
         text
     }
 
-    /// For the browser tests.
+    /// Returns the same for the browser tests.
     pub(crate) fn as_json(&self) -> Value {
         let replicas =
             self.replicas.iter().map(|(admin, process)| json!({ "admin": admin, "process": process }));

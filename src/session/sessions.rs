@@ -130,6 +130,12 @@ impl Sessions {
     }
 }
 
+/// Returns the longest time for which a provider may answer a login.
+fn longest_login(config: &config::Config) -> Duration {
+    let limits = config.identity_providers.iter().map(config::IdentityProvider::refresh_read_limit);
+    limits.max().unwrap_or_default()
+}
+
 /// Returns the settings that must be the same at all replicas: names and values.
 fn agreed(config: &config::Config) -> Vec<(String, String)> {
     let milliseconds = |duration: Duration| format!("{} ms", duration.as_millis());
@@ -144,12 +150,6 @@ fn agreed(config: &config::Config) -> Vec<(String, String)> {
     });
     agreed.extend(of_providers);
     agreed
-}
-
-/// Returns the longest time that a login may take: a call that asks for the provider's addresses first.
-fn longest_login(config: &config::Config) -> Duration {
-    let timeouts = config.identity_providers.iter().map(|provider| provider.request_timeout);
-    timeouts.max().unwrap_or_default() * 2
 }
 
 fn settings(config: &config::Config) -> Settings {

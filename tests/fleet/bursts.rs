@@ -1,5 +1,7 @@
 //! Parallel requests over all replicas while nothing fails.
 
+use std::time::Duration;
+
 use crate::harness::load::{ACCESS, REFRESH};
 use crate::harness::{Engine, Fleet, Load, Plan};
 use crate::support::{Answer, Browser};
@@ -44,6 +46,26 @@ async fn a_hundred_and_fifty_requests_at_once_are_one_call_and_get_the_same_toke
     assert_eq!(tokens(&all_at_once(&fleet, &old, 5).await), first);
     assert_eq!(fleet.calls(), 1);
     fleet.assert_each_token_came_once();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_is_sent_to_replicas_that_were_never_asked() {
+    let mut engine = Engine::start().await;
+    let fleet = Fleet::with(&engine.url(), "[session]\nseal_keys = []").await;
+    let old = fleet.logged_in(0, "ada").await;
+    fleet.expired(&old).await;
+    fleet.provider.set(|settings| settings.lifetime = 300);
+    let mut browser = fleet.tab(&old, 0);
+    browser.get("/api/cart").await.assert_status(200);
+    // A message takes less than a millisecond. Then nothing is left to ask.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    engine.kill();
+    for replica in [1, 2] {
+        let mut tab = fleet.tab(&old, replica);
+        tab.get("/api/cart").await.assert_status(200);
+        assert_eq!(tab.jar, browser.jar);
+    }
+    assert_eq!(fleet.calls(), 1);
 }
 
 /// A result that was made while a replica did not run comes from the engine.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Engine, Fleet, Forwarder};
+use crate::harness::{Engine, Fleet, Forwarder, Plan};
 use crate::support::client::Answer;
 use crate::support::{Browser, Endpoint, Fault, patiently, wait_for};
 
@@ -79,6 +79,36 @@ async fn a_node_that_missed_the_claim_leads_to_no_second_call() {
         master.kill();
     })
     .await;
+}
+
+/// The replica that calls reaches the new engine later than the others do. Until then, nobody is granted anything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_comes_back_empty_waits_for_those_who_come_late() {
+    let mut engine = Engine::start().await;
+    let late = Forwarder::start(engine.address()).await;
+    let mut fleet = Plan::shared(&engine.url()).await.lay_over("[shared_state]\nsettle = '6s'").launch(2);
+    fleet.replicas.insert(0, fleet.newcomer(&format!("[shared_state]\nurl = '{}'", late.url())));
+    fleet.ready().await;
+    let browser = fleet.logged_in(0, "ada").await;
+    fleet.expired(&browser).await;
+    fleet.provider.set(|settings| settings.lifetime = 300);
+    fleet.provider.fail_next(Endpoint::Refresh, Fault::delay(9000));
+    let mut first = fleet.tab(&browser, 0);
+    let asked = tokio::spawn(async move { first.get("/api/cart").await });
+    wait_for("the call", || fleet.calls() == 1).await;
+    late.cut();
+    engine.start_empty().await;
+    let mut others = tokio::task::JoinSet::new();
+    for replica in [1, 2] {
+        let tab = fleet.tab(&browser, replica);
+        others.spawn(async move { served_again(&tab).await });
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    late.mend().await;
+    assert_unavailable(&asked.await.unwrap());
+    patiently("200 at the others", others.join_all()).await;
+    served_again(&fleet.tab(&browser, 0)).await;
+    assert_eq!(fleet.calls(), 1);
 }
 
 /// Refreshes a session at one replica. While the provider takes its time, `event` happens, and the browser's requests

@@ -46,3 +46,4 @@ mod revocations;
 mod secrecy;
 mod seen;
 mod sentinel;
+mod split_brain;

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::calls_under_way::{assert_unavailable, served_again};
+use crate::harness::engine::Absence;
 use crate::harness::{Engine, Fleet, Load, Plan};
-use crate::support::{Browser, Endpoint, Fault, wait_for};
+use crate::support::{Browser, Endpoint, Fault, Request, wait_for};
 
 const SESSIONS: usize = 24;
 /// A part of the claim's 60 s, in which the test looks for a second presentation.
@@ -129,6 +130,20 @@ async fn a_stop_waits_for_the_answer_to_a_refresh() {
         fleet.tab(&browser, replica).get("/api/cart").await.assert_status(200);
     }
     fleet.assert_each_token_came_once();
+}
+
+/// What it has to tell the others waits for the engine, but not for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_stops_also_while_the_engine_is_away() {
+    for absence in [Absence::Paused, Absence::Killed] {
+        let mut engine = Engine::start().await;
+        let mut fleet = Fleet::start(&engine.url()).await;
+        let mut browser = fleet.logged_in(0, "ada").await;
+        engine.leave(absence);
+        browser.send(Request::post("/api/logout")).await.assert_status(204);
+        fleet.replicas[0].terminate();
+        assert_eq!(fleet.replicas[0].exited().await, Some(0), "{absence:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

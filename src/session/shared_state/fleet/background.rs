@@ -108,7 +108,7 @@ impl Replica {
     fn count_replicas(&self) {
         let living = self.members.living(elapsed()).len();
         if self.engine.is_up() && living > 0 {
-            self.replicas.store(living, Ordering::Relaxed);
+            self.living.store(living, Ordering::Relaxed);
         }
     }
 

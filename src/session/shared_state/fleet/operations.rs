@@ -106,13 +106,13 @@ impl Fleet {
         // All series are there from the start.
         LazyLock::force(&FLEET_METRICS);
         let keys = Arc::new(FleetKeys::new(&settings.keys)?);
-        let replicas = Arc::new(AtomicUsize::new(1));
-        let asked = (Arc::clone(&engine), Arc::clone(&keys));
-        let logins = FleetLogins::new(asked, &replica, Arc::clone(local.throttle()), Arc::clone(&replicas));
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
         let protocol = Mutex::new(ClaimProtocol::new(&replica, times, replay_cache));
         let alive = AliveMessage::new(&replica, &keys);
+        let living = Arc::new(AtomicUsize::new(1));
+        let asked = (Arc::clone(&engine), Arc::clone(&keys));
+        let logins = FleetLogins::new(asked, &replica, Arc::clone(local.throttle()), Arc::clone(&living));
         Some(Self(Arc::new(Replica {
             protocol,
             alive: ArcSwap::from_pointee(alive),
@@ -121,7 +121,7 @@ impl Fleet {
             local,
             engine,
             logins: Arc::new(logins),
-            replicas,
+            living,
             activity: FleetActivity::new(Arc::clone(&memory)),
             revocations: FleetRevocations::new(memory, Arc::clone(&keys), revocation_lifetime),
             keys,

@@ -51,7 +51,7 @@ pub(super) struct Replica {
     pub(super) activity: FleetActivity,
     pub(super) logins: Arc<FleetLogins>,
     /// The number of replicas, as they were last seen.
-    pub(super) replicas: Arc<AtomicUsize>,
+    pub(super) living: Arc<AtomicUsize>,
     pub(super) events: Mutex<Option<mpsc::Receiver<EngineEvent>>>,
     pub(super) protocol: Mutex<ClaimProtocol>,
     /// Notifies when a result has come from another replica.

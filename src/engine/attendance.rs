@@ -66,7 +66,7 @@ impl RedisEngine {
                 self.complain(text);
             }
             if told.as_ref().is_none_or(|told| is_other(told, &error)) {
-                tracing::warn!(engine = self.facts().address, "the engine is away: {error}");
+                tracing::debug!(engine = self.facts().address, "the engine is away: {error}");
                 self.emit(EngineEvent::Disconnected(error.clone())).await;
                 told = Some(error);
             }
@@ -119,7 +119,7 @@ impl RedisEngine {
         // The complaint stays until the engine works, so that it is not logged again and again.
         let complaint = self.facts().complaint.clone();
         self.set_facts(EngineFacts { complaint, ..facts.clone() });
-        facts.check_version()?;
+        facts.check_version().map_err(EngineError::Refused)?;
         let complaint = facts.check_settings(self.wait_replicas);
         Ok(EngineFacts { complaint, ..facts })
     }
@@ -140,7 +140,7 @@ impl RedisEngine {
         self.primary.store(Some(Arc::clone(&primary)));
         ENGINE_METRICS.up.set(1);
         let is_first = self.generation.borrow().is_none();
-        tracing::info!(engine = self.facts().address, "the engine is there");
+        tracing::debug!(engine = self.facts().address, "the engine is there");
         self.emit(EngineEvent::Connected { generation: generation.clone(), settling }).await;
         self.note(generation).await;
         if !is_first {

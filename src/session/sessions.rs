@@ -10,7 +10,7 @@ use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
 use crate::session::replay_window::ReplayWindow;
 use crate::session::shared_state::SharedState;
-use crate::session::shared_state::fleet::{EngineLink, Fleet, LocalTables};
+use crate::session::shared_state::fleet::{self, EngineLink, Fleet, Heard, LocalTables};
 use crate::session::shared_state::memory::InMemory;
 use crate::session::shared_state::values::Settings;
 use crate::system::clock::Clock;
@@ -130,12 +130,6 @@ impl Sessions {
     }
 }
 
-/// Returns the longest time for which a provider may answer a login.
-fn longest_login(config: &config::Config) -> Duration {
-    let limits = config.identity_providers.iter().map(config::IdentityProvider::refresh_read_limit);
-    limits.max().unwrap_or_default()
-}
-
 /// Returns the settings that must be the same at all replicas: names and values.
 fn agreed(config: &config::Config) -> Vec<(String, String)> {
     let milliseconds = |duration: Duration| format!("{} ms", duration.as_millis());
@@ -156,6 +150,11 @@ fn agreed(config: &config::Config) -> Vec<(String, String)> {
 fn longest_login(config: &config::Config) -> Duration {
     let timeouts = config.identity_providers.iter().map(|provider| provider.request_timeout);
     timeouts.max().unwrap_or_default() * 2
+}
+
+/// Reads messages of running replicas. Returns `None` if the configuration has no shared state.
+pub(crate) fn hear(config: &config::Config, messages: &[Vec<u8>]) -> Option<Heard> {
+    fleet::hear(config.shared_state.as_ref()?, agreed(config), messages)
 }
 
 fn settings(config: &config::Config) -> Settings {

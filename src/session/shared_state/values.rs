@@ -68,8 +68,8 @@ pub(crate) struct Claimed {
 impl Claimed {
     /// Creates a claim, and the receiver with which other requests wait for its outcome.
     pub(crate) fn new(key: SessionKey) -> (Self, Waiter) {
-        let (outcome, waiter) = watch::channel(None);
-        (Self { key, outcome, refresh_token: None, is_second: false }, waiter)
+        let (told, waiter) = watch::channel(None);
+        (Self { key, told, refresh_token: None, is_second: false }, waiter)
     }
 
     /// Returns the same claim, which the engine has granted for this refresh token. `is_second` tells that the refresh

@@ -67,6 +67,11 @@ impl EngineMetrics {
         }
     }
 
+    /// Returns the number of values of the engine that did not open.
+    pub(crate) fn unreadable_until_now(&self, operation: &str) -> u64 {
+        self.errors.with_label_values(&[operation, "unreadable"]).get()
+    }
+
     /// Counts a command that was not sent.
     pub(crate) fn was_away(&self, operation: &str) {
         self.errors.with_label_values(&[operation, "away"]).inc();

@@ -1,6 +1,7 @@
 //! The outcomes, and for how long they are told.
 
 use super::*;
+use crate::session::shared_state::values::Told;
 use crate::access::numbers::testing::OTHER_CLIENT;
 
 #[tokio::test(start_paused = true)]
@@ -18,7 +19,8 @@ async fn one_calls_and_the_others_wait_for_the_same_outcome() {
     // Even before the waiters are told.
     assert_eq!(turn(&window, "r1").0, "renewed");
     sender.unwrap().tell(told);
-    let outcome = waiter.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    let told = waiter.wait_for(Option::is_some).await.unwrap().clone();
+    let Some(Told::Outcome(outcome)) = told else { panic!("{told:?}") };
     assert_eq!(word(&outcome), "renewed");
 }
 

@@ -17,6 +17,7 @@ use crate::session::shared_state::fleet::message::{self, AliveMessage, Message, 
 use crate::session::shared_state::fleet::operations::Fleet;
 use crate::session::shared_state::fleet::readiness::Reached;
 use crate::session::shared_state::fleet::replica::Replica;
+use crate::session::shared_state::fleet::report;
 use crate::session::shared_state::fleet::results::StoredResult;
 use crate::system::elapsed::elapsed;
 
@@ -128,13 +129,14 @@ impl Replica {
             EngineEvent::Connected { generation, settling } => {
                 let now = elapsed();
                 self.readiness.reached(Reached::Since { settled_at: now + settling, heard_since: now });
-                info!("the shared state's engine answers");
+                info!(engine = self.engine.facts().address, "the shared state's engine answers");
                 note_generation(self, &generation);
                 self.posted.notify_one();
             }
             EngineEvent::NewGeneration(generation) => note_generation(self, &generation),
             EngineEvent::Disconnected(error) => {
-                warn!(%error, "the shared state's engine does not answer: refreshes are refused, and cookies are kept");
+                let engine = self.engine.facts().address.clone();
+                warn!(engine, %error, "the shared state's engine does not answer: refreshes are refused, and cookies are kept");
                 if let EngineError::Refused(reason) = error {
                     self.readiness.reached(Reached::Refused(reason));
                 }
@@ -142,10 +144,7 @@ impl Replica {
             EngineEvent::MissedMessages => self.activity.missed(self.clock.now()),
             EngineEvent::Message(message) => self.take_message(&message),
             EngineEvent::Revocations(entries) => {
-                let unreadable = self.revocations.received(&entries, self.clock.now());
-                if unreadable > 0 {
-                    warn!(entries = unreadable, "revocations do not open: no known key has sealed them");
-                }
+                report::unreadable_revocations(self.revocations.received(&entries, self.clock.now()));
             }
             EngineEvent::CaughtUp => {
                 self.revocations.caught_up();

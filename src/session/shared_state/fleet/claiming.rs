@@ -147,6 +147,7 @@ impl Question {
                         return self.tell(claimed, outcome);
                     }
                     replica.replay_window.abandon(*key);
+                    claimed.give_up();
                     let is_of_engine = outcome == ClaimOutcome::Known;
                     return Answer::LookAgain(if is_of_engine {
                         ResultFrom::Engine
@@ -197,11 +198,11 @@ impl Question {
         let next = match answer {
             Ok(answer) => {
                 note_generation(replica, &answer.generation);
-                if let Verdict::Busy { owner } = &answer.verdict
+                if let (Verdict::Busy { owner }, Some(name)) = (&answer.verdict, names.first())
                     && !replica.members.is_living(owner, elapsed())
                 {
                     // It may have presented the refresh token before it went.
-                    replica.protocol().note_orphan(name, elapsed());
+                    replica.protocol().note_orphan(*name, elapsed());
                 }
                 let next = replica.protocol().answered(names, answer.verdict, elapsed());
                 replica.posted.notify_one();

@@ -28,7 +28,7 @@ use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand,
 use crate::session::shared_state::fleet::claiming;
 use crate::session::shared_state::fleet::logins::FleetLogins;
 use crate::session::shared_state::fleet::members::{Member, Members};
-use crate::session::shared_state::fleet::message::{AliveMessage, Bytes, Message};
+use crate::session::shared_state::fleet::message::{AliveMessage, Message};
 use crate::session::shared_state::fleet::readiness::Readiness;
 use crate::session::shared_state::fleet::replica::{ENDED_IS_KEPT, Replica};
 use crate::session::shared_state::fleet::revocations::FleetRevocations;
@@ -39,7 +39,6 @@ use crate::session::shared_state::values::{
 use crate::session::throttle::Refused;
 use crate::system::clock::Clock;
 use crate::system::elapsed::elapsed;
-use crate::system::host_name::host_name;
 use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The shared state of one replica of a fleet.
@@ -64,6 +63,10 @@ pub(crate) struct FleetFacts {
     pub(crate) results_bytes: usize,
     /// The replicas that have sent a message in the last seconds. This replica is one of them.
     pub(crate) members: Vec<Member>,
+    /// The number of revocations that are known here.
+    pub(crate) revocations: usize,
+    /// The number of revocations in the engine that were sealed with a key that is not known here.
+    pub(crate) unreadable_revocations: u64,
     /// The reason why this replica does not fit the others.
     pub(crate) conflict: Option<String>,
     /// The time since this replica last had all revocations. `None` if it never had.
@@ -109,14 +112,7 @@ impl Fleet {
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
         let protocol = Mutex::new(ClaimProtocol::new(&replica, times, replay_cache));
-        let alive = AliveMessage {
-            host: host_name(),
-            version: String::from(env!("CARGO_PKG_VERSION")),
-            keys: keys.fingerprints().into_iter().map(Bytes).collect(),
-            settings: Vec::new(),
-            is_leaving: false,
-            replica: replica.clone(),
-        };
+        let alive = AliveMessage::new(&replica, &keys);
         Some(Self(Arc::new(Replica {
             protocol,
             alive: ArcSwap::from_pointee(alive),
@@ -176,6 +172,8 @@ impl Fleet {
             results_bytes: protocol.results.bytes(),
             members: replica.members.living(now),
             conflict: replica.members.conflict(&replica.alive.load(), now),
+            revocations: replica.revocations.len(),
+            unreadable_revocations: replica.revocations.unreadable(),
             staleness: replica.revocations.staleness(),
         }
     }

@@ -131,6 +131,12 @@ impl FleetRevocations {
         at.map(|at| at.elapsed())
     }
 
+    /// Returns the number of entries of the stream that did not open, since the start.
+    #[expect(clippy::unused_self, reason = "all replicas of a process count together")]
+    pub(super) fn unreadable(&self) -> u64 {
+        ENGINE_METRICS.unreadable_until_now("revocations")
+    }
+
     /// Returns the number of entries in the list.
     pub(super) fn len(&self) -> usize {
         self.memory.revocations.len()

@@ -5,15 +5,15 @@ use crate::harness::{Engine, Fleet};
 use crate::support::Request;
 use crate::support::certificates::Authority;
 
-/// What `docs/operations.md` says that the user needs.
-const ACL: &str = "~{portcullis}* &{portcullis}* +evalsha +eval +script|load +info +time +hget +hmget +hset \
-                   +pexpire +exists +del +get +set +publish +subscribe +xadd +xread +xrange +xtrim +wait +ping \
-                   +hello +client|setname";
+/// The document that says which rights the user needs.
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_with_these_rights_and_a_password_is_enough() {
+    let (_, rights) = OPERATIONS.split_once("ACL SETUSER portcullis on >PASSWORD ").expect("the command");
+    let rights = rights.lines().next().expect("the rest of the line").trim_end_matches('`');
     let users = format!(
-        "user default on >password-of-the-tests ~* &* +@all\nuser portcullis on >password-of-portcullis {ACL}\n"
+        "user default on >password-of-the-tests ~* &* +@all\nuser portcullis on >password-of-portcullis {rights}\n"
     );
     let engine = Engine::with(&users, Some(("default", "password-of-the-tests"))).await;
     let credentials = "[shared_state]\nusername = 'portcullis'\npassword = 'password-of-portcullis'";

@@ -66,6 +66,7 @@ impl Sessions {
         });
         if let Some(fleet) = &fleet {
             fleet.agree_on(agreed(config));
+            fleet.set_longest_login(longest_login(config));
         }
         let shared: Arc<dyn SharedState> = match &fleet {
             Some(fleet) => Arc::new(fleet.clone()),
@@ -98,6 +99,7 @@ impl Sessions {
         self.shared.set(settings(config));
         if let Some(fleet) = &self.fleet {
             fleet.agree_on(agreed(config));
+            fleet.set_longest_login(longest_login(config));
         }
         Self {
             clock: Arc::clone(&self.clock),
@@ -124,6 +126,12 @@ impl Sessions {
     pub(crate) fn replay_window_length(&self) -> std::time::Duration {
         self.replay_window.length()
     }
+}
+
+/// Returns the longest time for which a provider may answer a login.
+fn longest_login(config: &config::Config) -> Duration {
+    let limits = config.identity_providers.iter().map(config::IdentityProvider::refresh_read_limit);
+    limits.max().unwrap_or_default()
 }
 
 /// Returns the settings that must be the same at all replicas: names and values.

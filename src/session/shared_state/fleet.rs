@@ -17,9 +17,11 @@
 #![expect(dead_code, reason = "it is being built")]
 
 mod background;
+mod circuit_breaker;
 mod claim_protocol;
 mod claiming;
 mod generation;
+mod logins;
 mod look_up;
 mod members;
 mod message;

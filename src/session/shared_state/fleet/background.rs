@@ -1,6 +1,7 @@
 //! The background task of a replica: it takes the engine's events, does the errands of the outbox, and says that this
 //! replica lives.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ impl Fleet {
                 ticks.tick().await;
                 self.0.post_revocations(self.0.revocations.prolonged(self.0.clock.now()));
                 self.0.say(false).await;
+                self.0.living.store(self.0.members.living(elapsed()).len().max(1), Ordering::Relaxed);
                 self.note_standing();
             }
         };

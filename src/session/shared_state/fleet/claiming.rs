@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::access::revocations::EndedBy;
 use crate::access::tokens::RefreshToken;
-use crate::engine::commands::{Asserted, Assertion, Claiming, EngineError, Known, RecordState};
+use crate::engine::commands::{Asserted, Assertion, Claiming, EngineError, Known, RecordState, Verdict};
 use crate::engine::names::Name;
 use crate::session::outcome::{Outcome, jwt_mark};
 use crate::session::session_key::SessionKey;
@@ -194,6 +194,12 @@ impl Question {
         let next = match answer {
             Ok(answer) => {
                 note_generation(replica, &answer.generation);
+                if let Verdict::Busy { owner } = &answer.verdict
+                    && !replica.members.is_living(owner, elapsed())
+                {
+                    // It may have presented the refresh token before it went.
+                    replica.protocol().note_orphan(name, elapsed());
+                }
                 let next = replica.protocol().answered(names, answer.verdict, elapsed());
                 replica.posted.notify_one();
                 next

@@ -1,5 +1,6 @@
 //! The operations of the shared state, over this replica and its engine.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::session::session_key::SessionKey;
 use crate::session::shared_state::SharedState;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Times};
 use crate::session::shared_state::fleet::claiming;
+use crate::session::shared_state::fleet::logins::FleetLogins;
 use crate::session::shared_state::fleet::members::{Member, Members};
 use crate::session::shared_state::fleet::message::{AliveMessage, Bytes, Message};
 use crate::session::shared_state::fleet::readiness::Readiness;
@@ -111,7 +113,16 @@ impl Fleet {
             is_leaving: false,
             replica: replica.clone(),
         };
+        let living = Arc::new(AtomicUsize::new(1));
+        let logins = FleetLogins::new(
+            (Arc::clone(&engine), Arc::clone(&keys)),
+            &replica,
+            Arc::clone(local.throttle()),
+            Arc::clone(&living),
+        );
         Some(Self(Arc::new(Replica {
+            logins: Arc::new(logins),
+            living,
             protocol,
             alive: ArcSwap::from_pointee(alive),
             id: replica,
@@ -134,6 +145,11 @@ impl Fleet {
     pub(crate) fn agree_on(&self, settings: Vec<(String, String)>) {
         let alive = self.0.alive.load();
         self.0.alive.store(Arc::new(AliveMessage { settings, ..(**alive).clone() }));
+    }
+
+    /// Sets the longest time that a login may take.
+    pub(crate) fn set_longest_login(&self, longest: Duration) {
+        self.0.logins.set_longest_login(longest);
     }
 
     /// Returns the reason why this replica may not serve yet.
@@ -218,19 +234,19 @@ impl SharedState for Fleet {
     }
 
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {
-        self.0.local.check_login(name).await
+        self.0.logins.check(name)
     }
 
     async fn reserve_login(&self, name: &LoginName) -> Result<Box<dyn LoginReservation>, Refused> {
-        self.0.local.reserve_login(name).await
+        self.0.logins.reserve(name).await
     }
 
     async fn login_turn(&self, name: &LoginName, waiting: Waiting) -> Option<Turn> {
-        self.0.local.login_turn(name, waiting).await
+        self.0.logins.turn(name, waiting).await
     }
 
     fn login_settled(&self) -> Notified<'_> {
-        self.0.local.login_settled()
+        self.0.logins.settled()
     }
 
     fn set(&self, settings: Settings) {

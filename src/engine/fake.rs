@@ -56,7 +56,8 @@ pub(crate) struct FakeEngine {
 impl FakeServer {
     /// Makes a server that settles for this time after each change of its generation, and at the beginning.
     pub(crate) fn new(settle: Duration) -> Self {
-        let primary = Primary { data: Data::default(), number: 1, settled_at: Instant::now() + settle };
+        let primary =
+            Primary { data: Data::default(), number: 1, settled_at: Instant::now() + settle, time: None };
         Self(Arc::new(Mutex::new(Shared { primary, settle, links: HashMap::new() })))
     }
 
@@ -94,7 +95,7 @@ impl FakeServer {
     pub(crate) fn restore(&self, data: Data) {
         let mut shared = self.shared();
         let settled_at = Instant::now() + shared.settle;
-        shared.primary = Primary { data, number: shared.primary.number + 1, settled_at };
+        shared.primary = Primary { data, number: shared.primary.number + 1, settled_at, time: None };
         let gone: Vec<_> =
             shared.links.iter().filter(|(_, link)| !link.is_up).map(|(owner, _)| owner.clone()).collect();
         for owner in gone {

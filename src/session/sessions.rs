@@ -67,6 +67,7 @@ impl Sessions {
         if let Some(fleet) = &fleet {
             fleet.agree_on(agreed(config));
             fleet.set_longest_login(longest_login(config));
+            fleet.set_idle_lifetime(config.session.idle_lifetime);
         }
         let shared: Arc<dyn SharedState> = match &fleet {
             Some(fleet) => Arc::new(fleet.clone()),
@@ -100,6 +101,7 @@ impl Sessions {
         if let Some(fleet) = &self.fleet {
             fleet.agree_on(agreed(config));
             fleet.set_longest_login(longest_login(config));
+            fleet.set_idle_lifetime(config.session.idle_lifetime);
         }
         Self {
             clock: Arc::clone(&self.clock),
@@ -148,6 +150,12 @@ fn agreed(config: &config::Config) -> Vec<(String, String)> {
     });
     agreed.extend(of_providers);
     agreed
+}
+
+/// Returns the longest time that a login may take: a call that asks for the provider's addresses first.
+fn longest_login(config: &config::Config) -> Duration {
+    let timeouts = config.identity_providers.iter().map(|provider| provider.request_timeout);
+    timeouts.max().unwrap_or_default() * 2
 }
 
 fn settings(config: &config::Config) -> Settings {

@@ -53,35 +53,48 @@ struct Level {
 
 /// The primary.
 #[derive(Debug, Clone)]
-pub(super) struct Primary {
-    pub(super) data: Data,
-    pub(super) number: u64,
-    pub(super) settled_at: Instant,
+pub(crate) struct Primary {
+    pub(crate) data: Data,
+    pub(crate) number: u64,
+    pub(crate) settled_at: Instant,
+    /// The time that a test sets. If it sets none, the time is tokio's.
+    pub(crate) time: Option<Instant>,
 }
 
 impl Primary {
-    pub(super) fn generation(&self) -> Generation {
+    fn now(&self) -> Instant {
+        self.time.unwrap_or_else(Instant::now)
+    }
+
+    /// Returns the nonce of the claim on a refresh token.
+    pub(crate) fn claimant(&self, name: &Name) -> Option<&str> {
+        let record = self.record(name).filter(|record| record.state == RecordState::Claimed)?;
+        Some(&record.nonce)
+    }
+
+    pub(crate) fn generation(&self) -> Generation {
         Generation(format!("generation{}", self.number))
     }
 
     pub(super) fn settling(&self) -> Duration {
-        self.settled_at.saturating_duration_since(Instant::now())
+        self.settled_at.saturating_duration_since(self.now())
     }
 
-    pub(super) fn has_gone(&mut self, owner: &str) {
-        self.data.gone.entry(owner.to_owned()).or_insert_with(Instant::now);
+    pub(crate) fn has_gone(&mut self, owner: &str) {
+        let now = self.now();
+        self.data.gone.entry(owner.to_owned()).or_insert(now);
     }
 
-    pub(super) fn has_come(&mut self, owner: &str) {
+    pub(crate) fn has_come(&mut self, owner: &str) {
         self.data.gone.remove(owner);
     }
 
     fn is_alive(&self, owner: &str) -> bool {
-        self.data.gone.get(owner).is_none_or(|since| since.elapsed() < HEARTBEAT)
+        self.data.gone.get(owner).is_none_or(|since| self.now().saturating_duration_since(*since) < HEARTBEAT)
     }
 
     fn record(&self, name: &Name) -> Option<&Record> {
-        self.data.records.get(name).filter(|record| record.until > Instant::now())
+        self.data.records.get(name).filter(|record| record.until > self.now())
     }
 
     /// Returns the strongest record under these names.
@@ -105,7 +118,7 @@ impl Primary {
         }
     }
 
-    pub(super) fn claim(&mut self, owner: &str, claiming: &Claiming) -> ClaimAnswer {
+    pub(crate) fn claim(&mut self, owner: &str, claiming: &Claiming) -> ClaimAnswer {
         let verdict = self.verdict(owner, claiming);
         ClaimAnswer { generation: self.generation(), verdict }
     }
@@ -122,12 +135,14 @@ impl Primary {
             return Verdict::Settling(self.settling());
         }
         for record in names.iter().filter_map(|name| self.record(name)) {
-            let is_young = record.claimed_at.is_some_and(|at| at.elapsed() + MARGIN < *refresh_grace);
+            let is_young = record
+                .claimed_at
+                .is_some_and(|at| self.now().saturating_duration_since(at) + MARGIN < *refresh_grace);
             if self.is_alive(&record.owner) || !is_young {
                 return Verdict::Busy { owner: record.owner.clone() };
             }
         }
-        let now = Instant::now();
+        let now = self.now();
         let record = Record {
             state: RecordState::Claimed,
             value: Vec::new(),
@@ -140,7 +155,7 @@ impl Primary {
         Verdict::Mine
     }
 
-    pub(super) fn assert(&mut self, owner: &str, assertion: &Assertion) -> Asserted {
+    pub(crate) fn assert(&mut self, owner: &str, assertion: &Assertion) -> Asserted {
         let Assertion { names, state, value, nonce, lasts, .. } = assertion;
         if let Some(known) = self.strongest(names).filter(|known| known.state >= *state) {
             return Asserted::Kept(known);
@@ -151,13 +166,13 @@ impl Primary {
             nonce: nonce.clone(),
             owner: owner.to_owned(),
             claimed_at: None,
-            until: Instant::now() + *lasts,
+            until: self.now() + *lasts,
         };
         self.write(names, record);
         Asserted::Written
     }
 
-    pub(super) fn release(&mut self, names: &[Name], nonce: &str) {
+    pub(crate) fn release(&mut self, names: &[Name], nonce: &str) {
         for name in names {
             let is_meant = |record: &Record| record.state == RecordState::Claimed && record.nonce == nonce;
             if self.record(name).is_some_and(is_meant) {
@@ -166,12 +181,13 @@ impl Primary {
         }
     }
 
-    pub(super) fn shorten(&mut self, names: &[Name], nonce: &str, lasts: Duration) {
+    pub(crate) fn shorten(&mut self, names: &[Name], nonce: &str, lasts: Duration) {
+        let now = self.now();
         for name in names {
             if let Some(record) = self.data.records.get_mut(name) {
                 let is_claim = record.state == RecordState::Claimed && record.nonce == nonce;
                 if nonce.is_empty() || is_claim {
-                    record.until = record.until.min(Instant::now() + lasts);
+                    record.until = record.until.min(now + lasts);
                 }
             }
         }
@@ -186,12 +202,12 @@ impl Primary {
         }
     }
 
-    pub(super) fn look(&self, names: &[Name]) -> Option<Known> {
+    pub(crate) fn look(&self, names: &[Name]) -> Option<Known> {
         self.strongest(names)
     }
 
     pub(super) fn add_revocations(&mut self, entries: &[Vec<u8>], kept: Duration) {
-        let now = Instant::now();
+        let now = self.now();
         self.data.stream.retain(|(at, _)| *at + kept >= now);
         self.data.stream.extend(entries.iter().map(|entry| (now, entry.clone())));
     }
@@ -206,7 +222,7 @@ impl Primary {
 
     fn level(&self, bucket: &Bucket) -> (Duration, u32) {
         let Some(level) = self.data.buckets.get(&bucket.name) else { return Default::default() };
-        let now = Instant::now();
+        let now = self.now();
         let on_their_way = if level.way_until > now { level.on_their_way } else { 0 };
         (level.empty_at.saturating_duration_since(now), on_their_way)
     }
@@ -227,7 +243,7 @@ impl Primary {
         }
         for bucket in buckets {
             let (level, on_their_way) = self.level(bucket);
-            let now = Instant::now();
+            let now = self.now();
             let level =
                 Level { empty_at: now + level, on_their_way: on_their_way + 1, way_until: now + ON_THE_WAY };
             self.data.buckets.insert(bucket.name, level);
@@ -236,7 +252,7 @@ impl Primary {
     }
 
     pub(super) fn settle(&mut self, buckets: &[Bucket], settled: Settled) {
-        let now = Instant::now();
+        let now = self.now();
         for (at, bucket) in buckets.iter().enumerate() {
             let (level, on_their_way) = self.level(bucket);
             let way_until = self.data.buckets.get(&bucket.name).map_or(now, |level| level.way_until);
@@ -251,7 +267,7 @@ impl Primary {
     }
 
     pub(super) fn take_turn(&mut self, name: &Name, owner: &str, lasts: Duration) -> bool {
-        let now = Instant::now();
+        let now = self.now();
         if let Some((holder, _)) = self.data.turns.get(name).filter(|(_, until)| *until > now) {
             return holder == owner;
         }

@@ -12,10 +12,11 @@
 //! - `message` and `sealed_tokens` are what replicas send each other.
 //! - `report` counts and logs what becomes of claims.
 //! - `look_up` tells `explain` what the fleet knows of a session.
+//! - `revocations`, `logins` and `activity` bring revocations, failed logins, turns of logins and the use of sessions to
+//!   all replicas.
 //! - `members` knows the other replicas, and `readiness` says whether this one may serve.
 
-#![expect(dead_code, reason = "it is being built")]
-
+mod activity;
 mod background;
 mod circuit_breaker;
 mod claim_protocol;

@@ -60,6 +60,13 @@ impl EngineMetrics {
         }
     }
 
+    /// Counts values of the engine that do not open.
+    pub(crate) fn unreadable(&self, operation: &str, number: u64) {
+        if number > 0 {
+            self.errors.with_label_values(&[operation, "unreadable"]).inc_by(number);
+        }
+    }
+
     /// Counts a command that was not sent.
     pub(crate) fn was_away(&self, operation: &str) {
         self.errors.with_label_values(&[operation, "away"]).inc();

@@ -45,8 +45,9 @@ impl Fleet {
                 ticks.tick().await;
                 self.0.post_revocations(self.0.revocations.prolonged(self.0.clock.now()));
                 self.0.say(false).await;
-                self.0.living.store(self.0.members.living(elapsed()).len().max(1), Ordering::Relaxed);
                 self.note_standing();
+                self.0.count_replicas();
+                self.0.tell_activity();
             }
         };
         let listening = async {
@@ -95,6 +96,21 @@ impl Fleet {
 }
 
 impl Replica {
+    /// Tells the other replicas which sessions were in use.
+    fn tell_activity(&self) {
+        for message in self.activity.due(self.engine.is_up(), elapsed(), self.clock.now()) {
+            self.tell(&message);
+        }
+    }
+
+    /// Counts the replicas while the engine brings their messages. This replica's own messages come back as well.
+    fn count_replicas(&self) {
+        let living = self.members.living(elapsed()).len();
+        if self.engine.is_up() && living > 0 {
+            self.replicas.store(living, Ordering::Relaxed);
+        }
+    }
+
     /// Says that this replica lives, or that it leaves.
     async fn say(&self, is_leaving: bool) {
         let message = Message::Alive(AliveMessage { is_leaving, ..(**self.alive.load()).clone() });
@@ -123,10 +139,13 @@ impl Replica {
                     self.readiness.reached(Reached::Refused(reason));
                 }
             }
-            EngineEvent::MissedMessages => {}
+            EngineEvent::MissedMessages => self.activity.missed(self.clock.now()),
             EngineEvent::Message(message) => self.take_message(&message),
             EngineEvent::Revocations(entries) => {
-                self.revocations.received(&entries, self.clock.now());
+                let unreadable = self.revocations.received(&entries, self.clock.now());
+                if unreadable > 0 {
+                    warn!(entries = unreadable, "revocations do not open: no known key has sealed them");
+                }
             }
             EngineEvent::CaughtUp => {
                 self.revocations.caught_up();
@@ -169,7 +188,7 @@ impl Replica {
                     self.arrived.notify_waiters();
                 }
             }
-            Message::Active(_sessions) => {}
+            Message::Active(used) => self.activity.received(&used, self.clock.now()),
             Message::Alive(alive) => self.members.alive(alive, now),
         }
     }

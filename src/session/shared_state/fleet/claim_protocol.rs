@@ -33,6 +33,10 @@ pub(super) const UNKNOWN_STAYS: Duration = Duration::from_secs(5);
 /// The pause after which a claim that may have been granted late is taken back a second time.
 const RELEASE_AGAIN: Duration = Duration::from_secs(1);
 
+/// The time for which the release of a claim is tried. It is longer than a claim lasts, because an engine that was stopped
+/// grants what it had received before.
+const RELEASES_LAST: Duration = Duration::from_secs(600);
+
 /// The largest number of entries of the outbox. If there are more, the oldest are dropped: they matter least.
 const MAX_OUTBOX: usize = 65_536;
 
@@ -71,6 +75,8 @@ struct Claim {
     names: Vec<Name>,
     nonce: String,
     asked_at: Duration,
+    /// The engine was asked twice. So the first request may still come to it, even after the claim was taken back.
+    is_repeated: bool,
     /// The call brought no answer. The claim stays until this time.
     unknown_until: Option<Duration>,
 }
@@ -142,11 +148,18 @@ impl ClaimProtocol {
         self.last_number += 1;
         let nonce = format!("{}-{}", self.replica, self.last_number);
         if let Some(name) = names.first() {
-            let claim =
-                Claim { names: names.to_vec(), nonce: nonce.clone(), asked_at: now, unknown_until: None };
+            let (names, nonce) = (names.to_vec(), nonce.clone());
+            let claim = Claim { names, nonce, asked_at: now, is_repeated: false, unknown_until: None };
             self.asked.insert(*name, claim);
         }
         nonce
+    }
+
+    /// The engine has not answered, and is asked once more with the same nonce.
+    pub(crate) fn repeats(&mut self, names: &[Name]) {
+        if let Some(claim) = names.first().and_then(|name| self.asked.get_mut(name)) {
+            claim.is_repeated = true;
+        }
     }
 
     /// Takes the engine's answer to a claim.
@@ -173,28 +186,39 @@ impl ClaimProtocol {
                 Next::Use(known)
             }
             Verdict::Busy { .. } | Verdict::Settling(_) => {
-                self.asked.remove(&name);
+                if let Some(claim) = self.asked.remove(&name).filter(|claim| claim.is_repeated) {
+                    self.release(claim, now + RELEASE_AGAIN);
+                }
                 self.results.get(names, now).map_or(Next::Wait, Next::Use)
             }
             Verdict::TooFewNodes => {
                 self.take_back(name, now);
-                Next::Refuse
+                self.without_engine(names, now)
             }
         }
     }
 
     /// The engine has not answered, or its answer is of no use any more. The claim may have been granted, so it is taken
     /// back. It may also be granted later: a stopped engine carries out what it had received. So it is taken back twice.
-    pub(crate) fn unanswered(&mut self, name: Name, now: Duration) {
-        let Some(claim) = self.asked.get(&name) else { return };
-        let again = Errand::Release(claim.names.clone(), claim.nonce.clone());
-        self.take_back(name, now);
-        self.post(again, now + RELEASE_AGAIN, now + self.times.claim);
+    pub(crate) fn unanswered(&mut self, names: &[Name], now: Duration) -> Next {
+        if let Some(mut claim) = names.first().and_then(|name| self.asked.remove(name)) {
+            claim.is_repeated = true;
+            self.release(claim, now);
+        }
+        self.without_engine(names, now)
     }
 
     /// The engine was not asked, because it is away.
-    pub(crate) fn not_asked(&mut self, name: Name) {
-        self.asked.remove(&name);
+    pub(crate) fn not_asked(&mut self, names: &[Name], now: Duration) -> Next {
+        if let Some(name) = names.first() {
+            self.asked.remove(name);
+        }
+        self.without_engine(names, now)
+    }
+
+    /// Returns the next step if the engine gives no claim. The result may have come from another replica meanwhile.
+    fn without_engine(&self, names: &[Name], now: Duration) -> Next {
+        self.results.get(names, now).map_or(Next::Refuse, Next::Use)
     }
 
     /// The replica that has claimed a refresh token is gone. It may have presented the refresh token.
@@ -205,7 +229,7 @@ impl ClaimProtocol {
     /// The provider has certainly not processed the refresh token, or it was not presented. The claim is taken back.
     pub(crate) fn not_processed(&mut self, name: Name, now: Duration) {
         if let Some(claim) = self.presented.remove(&name) {
-            self.post(Errand::Release(claim.names, claim.nonce), now, now + self.times.claim);
+            self.release(claim, now);
         }
     }
 
@@ -318,7 +342,19 @@ impl ClaimProtocol {
     /// Takes back a claim whose refresh token was not presented.
     fn take_back(&mut self, name: Name, now: Duration) {
         if let Some(claim) = self.asked.remove(&name) {
-            self.post(Errand::Release(claim.names, claim.nonce), now, now + self.times.claim);
+            self.release(claim, now);
         }
     }
+
+    /// Posts the release of a claim. If a request for it may come to the engine later, posts it twice.
+    fn release(&mut self, claim: Claim, now: Duration) {
+        let until = now + RELEASES_LAST;
+        if claim.is_repeated {
+            self.post(Errand::Release(claim.names.clone(), claim.nonce.clone()), now + RELEASE_AGAIN, until);
+        }
+        self.post(Errand::Release(claim.names, claim.nonce), now, until);
+    }
 }
+
+#[cfg(test)]
+mod tests;

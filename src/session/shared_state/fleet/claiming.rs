@@ -117,9 +117,8 @@ impl Question {
         if let Err(Answer::Granted(claimed)) = sender.send(answer) {
             debug!("a claim was granted after its request had left");
             replica.not_processed(names);
-            // The requests that wait for it claim again.
             replica.replay_window.abandon(*key);
-            drop(claimed);
+            claimed.give_up();
         }
     }
 
@@ -179,7 +178,6 @@ impl Question {
     /// Asks the engine once. If its answer is lost, repeats the claim with the same nonce.
     async fn ask_once(&self) -> (Next, ClaimOutcome) {
         let Self { replica, names, asked, .. } = self;
-        let Some(name) = names.first().copied() else { return (Next::Refuse, ClaimOutcome::Refused) };
         let nonce = replica.protocol().begin(names, elapsed());
         let claiming = Claiming {
             names: names.clone(),
@@ -189,7 +187,12 @@ impl Question {
         };
         let first = replica.engine.claim(&claiming).await;
         let is_lost = matches!(first, Err(EngineError::NoAnswer(_)));
-        let answer = if is_lost { replica.engine.claim(&claiming).await } else { first };
+        let answer = if is_lost {
+            replica.protocol().repeats(names);
+            replica.engine.claim(&claiming).await
+        } else {
+            first
+        };
         let outcome = report::claimed(&answer);
         let next = match answer {
             Ok(answer) => {
@@ -205,14 +208,14 @@ impl Question {
                 next
             }
             Err(error) => {
+                debug!(%error, "no claim");
                 if is_lost || matches!(error, EngineError::NoAnswer(_)) {
-                    replica.protocol().unanswered(name, elapsed());
+                    let next = replica.protocol().unanswered(names, elapsed());
                     replica.posted.notify_one();
+                    next
                 } else {
-                    replica.protocol().not_asked(name);
+                    replica.protocol().not_asked(names, elapsed())
                 }
-                debug!(%error, "no claim, so no refresh");
-                Next::Refuse
             }
         };
         (next, outcome)

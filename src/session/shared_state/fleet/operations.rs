@@ -23,6 +23,7 @@ use crate::session::replay_window::ReplayWindow;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
 use crate::session::shared_state::SharedState;
+use crate::session::shared_state::fleet::activity::FleetActivity;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Times};
 use crate::session::shared_state::fleet::claiming;
 use crate::session::shared_state::fleet::logins::FleetLogins;
@@ -102,6 +103,9 @@ impl Fleet {
         // All series are there from the start.
         LazyLock::force(&FLEET_METRICS);
         let keys = Arc::new(FleetKeys::new(&settings.keys)?);
+        let replicas = Arc::new(AtomicUsize::new(1));
+        let asked = (Arc::clone(&engine), Arc::clone(&keys));
+        let logins = FleetLogins::new(asked, &replica, Arc::clone(local.throttle()), Arc::clone(&replicas));
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
         let protocol = Mutex::new(ClaimProtocol::new(&replica, times, replay_cache));
@@ -113,22 +117,16 @@ impl Fleet {
             is_leaving: false,
             replica: replica.clone(),
         };
-        let living = Arc::new(AtomicUsize::new(1));
-        let logins = FleetLogins::new(
-            (Arc::clone(&engine), Arc::clone(&keys)),
-            &replica,
-            Arc::clone(local.throttle()),
-            Arc::clone(&living),
-        );
         Some(Self(Arc::new(Replica {
-            logins: Arc::new(logins),
-            living,
             protocol,
             alive: ArcSwap::from_pointee(alive),
             id: replica,
             replay_window,
             local,
             engine,
+            logins: Arc::new(logins),
+            replicas,
+            activity: FleetActivity::new(Arc::clone(&memory)),
             revocations: FleetRevocations::new(memory, Arc::clone(&keys), revocation_lifetime),
             keys,
             clock,
@@ -141,15 +139,20 @@ impl Fleet {
         })))
     }
 
-    /// Sets the settings that must be the same at all replicas: names and values.
-    pub(crate) fn agree_on(&self, settings: Vec<(String, String)>) {
-        let alive = self.0.alive.load();
-        self.0.alive.store(Arc::new(AliveMessage { settings, ..(**alive).clone() }));
+    /// Sets `session.idle_lifetime`.
+    pub(crate) fn set_idle_lifetime(&self, idle: Option<Duration>) {
+        self.0.activity.set_idle_lifetime(idle);
     }
 
     /// Sets the longest time that a login may take.
     pub(crate) fn set_longest_login(&self, longest: Duration) {
         self.0.logins.set_longest_login(longest);
+    }
+
+    /// Sets the settings that must be the same at all replicas: names and values.
+    pub(crate) fn agree_on(&self, settings: Vec<(String, String)>) {
+        let alive = self.0.alive.load();
+        self.0.alive.store(Arc::new(AliveMessage { settings, ..(**alive).clone() }));
     }
 
     /// Returns the reason why this replica may not serve yet.

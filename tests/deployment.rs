@@ -251,3 +251,45 @@ fn the_manifests_of_kubernetes_can_be_built() {
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// The part of a configuration that a document leaves out.
+const REST: &str = r#"
+[identity_providers.main]
+issuer = "https://id.example.com"
+[apps.store]
+hosts = ["store.example.com"]
+upstreams = ["http://127.0.0.1:3001"]
+client_id = "store"
+client_secret = { env = "STORE_CLIENT_SECRET" }
+"#;
+
+#[test]
+fn check_accepts_every_shared_state_of_the_documents() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("shared_state"), SEAL_KEY).unwrap();
+    for name in ["valkey_password", "redis_password"] {
+        std::fs::write(path(name), "0123456789abcdef").unwrap();
+    }
+    let authority = rcgen::generate_simple_self_signed(["valkey.example.com".to_owned()]).unwrap();
+    std::fs::write(path("valkey-ca.pem"), authority.cert.pem()).unwrap();
+    let secrets = format!("{}/", directory.path().display());
+    let mut count = 0;
+    for document in ["docs/operations.md", "docs/recipes.md"] {
+        let text = read(document);
+        let blocks = text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+        for block in blocks.filter(|block| block.contains("[shared_state]")) {
+            std::fs::write(path("gateway.toml"), block.replace("/run/secrets/", &secrets) + REST).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+            command.arg("check").arg("--config").arg(path("gateway.toml"));
+            command.env("SHARED_STATE_KEY", SEAL_KEY).env("STORE_CLIENT_SECRET", "0123456789abcdef");
+            let output = command.env("REDIS_PASSWORD", "0123456789abcdef").output().unwrap();
+            let problems = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success(), "{document}: {block}\n{problems}");
+            let report = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(report.contains("shared state") && report.contains("TLS"), "{document}: {report}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 4);
+}

@@ -198,7 +198,7 @@ impl Question {
         let next = match answer {
             Ok(answer) => {
                 note_generation(replica, &answer.generation);
-                let next = replica.protocol().answered(names, answer.verdict, elapsed());
+                let next = replica.protocol().answered(names, answer, elapsed());
                 replica.posted.notify_one();
                 next
             }

@@ -158,6 +158,9 @@ impl Primary {
     pub(crate) fn assert(&mut self, owner: &str, assertion: &Assertion) -> Asserted {
         let Assertion { names, state, value, nonce, lasts, .. } = assertion;
         if let Some(known) = self.strongest(names).filter(|known| known.state >= *state) {
+            if let Some(name) = names.get(known.key).filter(|_| known.state == RecordState::Claimed) {
+                self.share_claim(name, nonce, *lasts);
+            }
             return Asserted::Kept(known);
         }
         let record = Record {
@@ -170,6 +173,15 @@ impl Primary {
         };
         self.write(names, record);
         Asserted::Written
+    }
+
+    /// Two claims were asserted, so none of them can be taken back. The longer one counts.
+    fn share_claim(&mut self, name: &Name, nonce: &str, lasts: Duration) {
+        let until = self.now() + lasts;
+        if let Some(record) = self.data.records.get_mut(name).filter(|record| record.nonce != nonce) {
+            record.nonce.clear();
+            record.until = record.until.max(until);
+        }
     }
 
     pub(crate) fn release(&mut self, names: &[Name], nonce: &str) {

@@ -1,7 +1,7 @@
 //! The protocol of claims at one replica. It is pure: it takes the time and the engine's answers, and says what to do
 //! next. `fleet.rs` carries that out. So a test can try the protocol with any course of events.
 //!
-//! A claim is a write-ahead intent, and not a lock: nobody presents a refresh token whose claim exists. Four rules keep
+//! A claim is a write-ahead intent, and not a lock: nobody presents a refresh token whose claim exists. Five rules keep
 //! a refresh token from being presented twice:
 //!
 //! - **Settling.** A new primary of the engine may lack claims. It grants nothing for `settle`. The engine keeps this
@@ -10,6 +10,8 @@
 //!   has seen ([`ClaimProtocol::assertions`]).
 //! - **The nonce.** If the answer to a claim is lost, the claim may have been granted. The one retry has the same nonce.
 //!   A claim whose answer stays unknown is never used: it is taken back ([`ClaimProtocol::unanswered`]).
+//! - **The generation.** A claim that was granted by a primary that has been replaced meanwhile is taken back: this
+//!   replica had told the new primary everything before it knew of the claim.
 //! - **The age.** A claim that is older than [`MAX_AGE`] when its answer comes is taken back, because it may have
 //!   expired by the time at which the provider answers. The age is measured by a clock that never jumps, and that goes
 //!   on while the machine sleeps.
@@ -19,7 +21,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::engine::commands::{Assertion, Generation, Known, RecordState, Verdict};
+use crate::engine::commands::{Assertion, ClaimAnswer, Generation, Known, RecordState, Verdict};
 use crate::engine::names::Name;
 use crate::session::shared_state::fleet::results::{Results, StoredResult};
 
@@ -123,6 +125,8 @@ pub(crate) struct ClaimProtocol {
     pub(super) results: Results,
     outbox: Vec<Outgoing>,
     generation: Option<Generation>,
+    /// The generations that were replaced, and the time until which that is remembered.
+    replaced: Vec<(Generation, Duration)>,
     last_number: u64,
 }
 
@@ -138,6 +142,7 @@ impl ClaimProtocol {
             results: Results::new(replay_cache),
             outbox: Vec::new(),
             generation: None,
+            replaced: Vec::new(),
             last_number: 0,
         }
     }
@@ -162,10 +167,10 @@ impl ClaimProtocol {
         }
     }
 
-    /// Takes the engine's answer to a claim.
-    pub(crate) fn answered(&mut self, names: &[Name], verdict: Verdict, now: Duration) -> Next {
+    /// Takes the engine's answer to a claim. Its generation must have been noted before.
+    pub(crate) fn answered(&mut self, names: &[Name], answer: ClaimAnswer, now: Duration) -> Next {
         let Some(name) = names.first().copied() else { return Next::Refuse };
-        match verdict {
+        match answer.verdict {
             Verdict::Mine => {
                 // The result may have come while the answer was on its way.
                 if let Some(known) = self.results.get(names, now) {
@@ -173,7 +178,9 @@ impl ClaimProtocol {
                     return Next::Use(known);
                 }
                 let Some(claim) = self.asked.remove(&name) else { return Next::Refuse };
-                if now.saturating_sub(claim.asked_at) > MAX_AGE {
+                // The new primary may not have the claim, and was told everything before this replica had it.
+                let is_of_replaced = self.generation.as_ref() != Some(&answer.generation);
+                if is_of_replaced || now.saturating_sub(claim.asked_at) > MAX_AGE {
                     self.asked.insert(name, claim);
                     self.take_back(name, now);
                     return Next::AskAgain;
@@ -294,11 +301,16 @@ impl ClaimProtocol {
     /// Records the generation that an answer of the engine had. Returns `true` if it is another one, so that everything
     /// has to be asserted again. The first one that is seen counts as well: this replica may know claims from before it
     /// had a connection.
-    pub(crate) fn is_new_generation(&mut self, generation: &Generation) -> bool {
-        if self.generation.as_ref() == Some(generation) {
+    ///
+    /// A generation that was replaced a while ago is none: its answer was late.
+    pub(crate) fn is_new_generation(&mut self, generation: &Generation, now: Duration) -> bool {
+        self.replaced.retain(|(_, until)| now < *until);
+        let is_replaced = self.replaced.iter().any(|(replaced, _)| replaced == generation);
+        if is_replaced || self.generation.as_ref() == Some(generation) {
             return false;
         }
-        self.generation = Some(generation.clone());
+        let before = self.generation.replace(generation.clone());
+        self.replaced.extend(before.map(|before| (before, now + self.times.claim)));
         true
     }
 
@@ -334,7 +346,8 @@ impl ClaimProtocol {
         let is_over = |claim: &Claim| now >= claim.asked_at + self.times.claim;
         self.presented
             .retain(|_, claim| !is_over(claim) && claim.unknown_until.is_none_or(|until| now < until));
-        self.asked.retain(|_, claim| !is_over(claim));
+        // A machine that has slept may still get the answer, and then takes the claim back.
+        self.asked.retain(|_, claim| now < claim.asked_at + RELEASES_LAST);
         self.unknown.retain(|_, until| now < *until);
         self.results.forget_expired(now);
     }

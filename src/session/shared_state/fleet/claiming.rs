@@ -204,7 +204,7 @@ impl Question {
                     // It may have presented the refresh token before it went.
                     replica.protocol().note_orphan(*name, elapsed());
                 }
-                let next = replica.protocol().answered(names, answer.verdict, elapsed());
+                let next = replica.protocol().answered(names, answer, elapsed());
                 replica.posted.notify_one();
                 next
             }

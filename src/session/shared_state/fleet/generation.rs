@@ -15,7 +15,7 @@ const AT_ONCE: usize = 64;
 
 /// Notes the generation of an answer. If it is another one, tells the engine everything that this replica knows.
 pub(super) fn note_generation(replica: &Arc<Replica>, generation: &Generation) {
-    if replica.protocol().is_new_generation(generation) {
+    if replica.protocol().is_new_generation(generation, elapsed()) {
         let replica = Arc::clone(replica);
         tokio::spawn(async move { replica.assert_again().await });
     }

@@ -8,7 +8,7 @@ use super::link::Operation;
 use super::provider::{Decision, Token};
 use super::replica::{Flight, Outcome, PATIENCE, Purpose, Step, name, outcome};
 use super::world::{Item, Told, World};
-use crate::engine::commands::{Asserted, Assertion, Known, RecordState, Verdict};
+use crate::engine::commands::{Asserted, Assertion, ClaimAnswer, Known, RecordState, Verdict};
 use crate::engine::names::Name;
 use crate::session::shared_state::fleet::claim_protocol::Next;
 use crate::session::shared_state::fleet::results::StoredResult;
@@ -20,14 +20,14 @@ const CALL: Millis = 20;
 const ERRANDS: Millis = 500;
 
 impl World {
-    pub(super) fn claim_answered(&mut self, place: usize, token: Token, verdict: Verdict) {
+    pub(super) fn claim_answered(&mut self, place: usize, token: Token, answer: ClaimAnswer) {
         let (mut time, takes_old_claims) = (self.time(), self.switches.takes_old_claims);
         let replica = &mut self.replicas[place];
         let Some(flight) = replica.flights.iter_mut().find(|flight| flight.token == token) else { return };
-        if takes_old_claims && verdict == Verdict::Mine {
+        if takes_old_claims && answer.verdict == Verdict::Mine {
             time = flight.claimed_at;
         }
-        let next = replica.protocol.answered(&[name(token)], verdict, time);
+        let next = replica.protocol.answered(&[name(token)], answer, time);
         self.follow(place, token, next);
         self.look_at_outbox(place);
     }
@@ -265,22 +265,19 @@ impl World {
 
     /// Judges a request that was refused, although its result could be known.
     fn judge_refusal(&mut self, place: usize, token: Token) {
-        let (now, since) = (self.now, self.now.saturating_sub(3_000));
-        let replica = &self.replicas[place];
-        let is_known_here = replica.protocol.results.get(&[name(token)], self.time()).is_some();
-        let record = self.engine.primary.look(&[name(token)]);
-        let is_in_engine = record.is_some_and(|record| record.state > RecordState::Claimed);
-        let is_quiet = !self.ledger.has_changed_since(since) && !self.ledger.is_troubled(place, since, now);
-        let is_at_owner = self.ledger.presentations.iter().any(|p| {
-            let is_in_window = matches!(p.end, Some((at, End::Tokens)) if at < since
-                && now + 1_000 < at + REPLAY_WINDOW);
-            let can_tell =
-                self.ledger.is_alive(p.process, now) && !self.ledger.is_troubled(p.process.0, since, now);
-            p.token == token && is_in_window && (can_tell || is_in_engine || is_known_here)
+        let (now, process, ledger) = (self.now, self.replicas[place].process, &self.ledger);
+        let (since, lately) = (now - 3_000, now - 1_000);
+        let is_quiet = !ledger.has_changed_since(since) && !ledger.is_troubled(place, since, now);
+        let could_be_known = ledger.presentations.iter().any(|p| {
+            let is_in_window =
+                matches!(p.end, Some((at, End::Tokens)) if at < since && lately + 2_000 < at + REPLAY_WINDOW);
+            let can_tell = ledger.is_alive(p.process, now) && !ledger.is_troubled(p.process.0, since, now);
+            let is_written = p.written_at.is_some_and(|at| at < lately);
+            let is_known = p.holders.iter().any(|(holder, at)| *holder == process && *at < lately);
+            p.token == token && is_in_window && (can_tell || is_written || is_known)
         });
-        if is_quiet && is_at_owner {
-            let about = || format!("{token:?} by {place}: {is_known_here} {is_in_engine} {is_at_owner}");
-            self.ledger.violated(Property::RefusedThoughKnown, now, about);
+        if is_quiet && could_be_known {
+            self.ledger.violated(Property::RefusedThoughKnown, now, || format!("{token:?} by {place}"));
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::history::Event::{CopyLags, Disturb, Pass, Requests};
-use super::history::{Event, Fate, History, Part};
+use super::history::Event::{CopyLags, Disturb, Down, Pass, Provider, Requests};
+use super::history::{Conduct, Event, Fate, History, Memory, Part};
 use super::switches::Switches;
 use super::world::World;
-use crate::engine::commands::RecordState;
+use crate::engine::commands::{ClaimAnswer, Generation, RecordState, Verdict};
 use crate::engine::names::Name;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Next, Times};
 use crate::session::shared_state::fleet::results::StoredResult;
@@ -58,4 +58,45 @@ fn a_claim_is_taken_back_even_after_a_long_stop() {
     let due = protocol.due(ms(90_000));
     let is_release = |(_, errand): &(u64, Errand)| *errand == Errand::Release(vec![NAME], nonce.clone());
     assert!(due.len() == 2 && due.iter().all(is_release), "{due:?}");
+}
+
+/// The machine has slept for longer than a claim lasts, and so has the engine. The claim is granted afterwards. The replica
+/// had forgotten it, and did not take it back.
+#[test]
+fn a_claim_is_taken_back_even_after_a_long_sleep() {
+    let mut protocol = protocol();
+    let nonce = protocol.begin(&[NAME], ms(0));
+    assert_eq!(protocol.due(ms(70_000)), []);
+    let answer = ClaimAnswer { generation: Generation(String::from("one")), verdict: Verdict::Mine };
+    assert!(protocol.is_new_generation(&answer.generation, ms(70_000)));
+    assert_eq!(protocol.answered(&[NAME], answer, ms(70_000)), Next::AskAgain);
+    let due: Vec<_> = protocol.due(ms(70_000)).into_iter().map(|(_, errand)| errand).collect();
+    assert_eq!(due, [Errand::Release(vec![NAME], nonce)]);
+}
+
+/// A claim was granted by a primary that has been replaced meanwhile, and the replica had already told the new one
+/// everything that it knew.
+#[test]
+fn a_claim_of_a_replaced_primary_is_not_used() {
+    let late = Disturb { replica: 0, part: Part::Answer, fate: Fate::Late(200) };
+    let requests = |spread| Requests { browser: 0, number: 1, spread, is_old_tab: false };
+    let slow = Provider(Conduct::Slow { before: 0, after: 6_000 });
+    let down = Down { lasts: 1, data: Memory::Nothing };
+    check(
+        false,
+        vec![Pass(4_000), late, requests(0), slow, Pass(2), down, Pass(4_000), requests(1), Pass(100)],
+    );
+}
+
+/// A copy with a claim that was taken back becomes the primary. Another replica has the claim by now, and the release of
+/// the old claim comes once more.
+#[test]
+fn the_release_of_an_old_claim_leaves_another_claim() {
+    let lost = || Disturb { replica: 0, part: Part::Answer, fate: Fate::Lost };
+    let requests = |spread| Requests { browser: 0, number: 1, spread, is_old_tab: false };
+    let slow = Provider(Conduct::Slow { before: 0, after: 8_000 });
+    let down = Down { lasts: 1, data: Memory::Copy };
+    let before = vec![Pass(4_000), lost(), lost(), requests(0), Pass(300), CopyLags, Pass(300)];
+    let after = vec![slow, requests(1), Pass(100), down, Pass(4_000), requests(2), Pass(100)];
+    check(false, [before, after].concat());
 }

@@ -95,10 +95,11 @@ pub(super) fn histories(most: usize) -> impl Strategy<Value = History> {
 fn event() -> impl Strategy<Value = Event> {
     let (replica, browser) = (0..REPLICAS, 0..BROWSERS);
     prop_oneof![
-        8 => (1..60_u64).prop_map(Event::Pass),
+        5 => (1..4_u64).prop_map(Event::Pass),
+        4 => (4..60_u64).prop_map(Event::Pass),
         4 => (60..1_000_u64).prop_map(Event::Pass),
         4 => (1_000..7_000_u64).prop_map(Event::Pass),
-        1 => (7_000..40_000_u64).prop_map(Event::Pass),
+        2 => (7_000..40_000_u64).prop_map(Event::Pass),
         14 => (browser.clone(), 1..=5_u32, 0..243_usize, prop::bool::weighted(0.15)).prop_map(
             |(browser, number, spread, is_old_tab)| Event::Requests { browser, number, spread, is_old_tab }
         ),
@@ -107,7 +108,7 @@ fn event() -> impl Strategy<Value = Event> {
             .prop_map(|(replica, part, fate)| Event::Disturb { replica, part, fate }),
         3 => conduct().prop_map(Event::Provider),
         1 => (replica.clone(), lasts()).prop_map(|(replica, lasts)| Event::Cut { replica, lasts }),
-        1 => (replica.clone(), lasts()).prop_map(|(replica, lasts)| Event::Freeze { replica, lasts }),
+        1 => (replica.clone(), sleeps()).prop_map(|(replica, lasts)| Event::Freeze { replica, lasts }),
         1 => replica.prop_map(|replica| Event::Kill { replica }),
         1 => lasts().prop_map(Event::Stop),
         2 => (lasts(), memory()).prop_map(|(lasts, data)| Event::Down { lasts, data }),
@@ -118,6 +119,11 @@ fn event() -> impl Strategy<Value = Event> {
 /// Outages are short, so that calls are under way at their end, or long.
 fn lasts() -> impl Strategy<Value = Millis> {
     prop_oneof![2 => 1..300_u64, 3 => 300..6_000_u64, 1 => 6_000..90_000_u64]
+}
+
+/// A machine may sleep for longer than a claim lasts.
+fn sleeps() -> impl Strategy<Value = Millis> {
+    prop_oneof![1 => lasts(), 1 => 60_000..90_000_u64]
 }
 
 fn part() -> impl Strategy<Value = Part> {

@@ -71,8 +71,8 @@ pub(super) struct Presentation {
     pub(super) end: Option<(Millis, End)>,
     /// Its replica was silent, and another one took the claim over in the provider's grace period.
     pub(super) is_taken_over: bool,
-    /// The result was written into the engine.
-    pub(super) is_written: bool,
+    /// The result was written into the engine at this time.
+    pub(super) written_at: Option<Millis>,
     /// A browser had the tokens, and the replica had no reason to doubt that the engine has them.
     pub(super) is_answered: bool,
     /// The processes that have the result.
@@ -143,7 +143,7 @@ impl Ledger {
         for presentation in &mut self.presentations {
             if now < presentation.granted_at + CLAIM && !has(presentation) {
                 presentation.losses.push(change);
-                presentation.is_written = false;
+                presentation.written_at = None;
             }
         }
     }
@@ -189,7 +189,7 @@ impl Ledger {
             granted_at: granted_at.unwrap_or(now),
             end: None,
             is_taken_over: false,
-            is_written: false,
+            written_at: None,
             is_answered: false,
             holders: Vec::new(),
             losses: Vec::new(),
@@ -199,14 +199,22 @@ impl Ledger {
 
     /// Tells whether the token of a presentation may be presented again now.
     fn lets_another(&self, earlier: &Presentation, now: Millis) -> bool {
+        // A token whose claim was taken over has two results, which are the same. The first one counts.
+        let same = self.presentations.iter().filter(|p| p.token == earlier.token);
+        let is_past =
+            |p: &Presentation| matches!(p.end, Some((at, End::Tokens)) if at + REPLAY_WINDOW <= now);
+        let is_any_past = same.into_iter().any(is_past);
         let is_over = match earlier.end {
             Some((_, End::NotProcessed)) => true,
             Some((at, End::Unknown)) => at + UNKNOWN_STAYS <= now,
-            Some((at, End::Tokens)) => at + REPLAY_WINDOW <= now,
+            Some((_, End::Tokens)) | None => false,
             Some((at, End::Dead)) => at + DEAD_IS_KEPT <= now,
-            None => false,
         };
-        is_over || earlier.is_taken_over || earlier.granted_at + CLAIM <= now || self.is_lost(earlier)
+        is_over
+            || is_any_past
+            || earlier.is_taken_over
+            || earlier.granted_at + CLAIM <= now
+            || self.is_lost(earlier)
     }
 
     /// Tells whether the engine has lost a presentation, and no replica that knows of it could assert it in time.
@@ -237,7 +245,7 @@ impl Ledger {
         let this = &self.presentations[presentation];
         let same = |p: &&Presentation| p.token == this.token;
         let is_excused = self.presentations.iter().filter(same).any(|p| {
-            let is_killed = !self.is_alive(p.process, now) && !p.is_written && !p.is_answered;
+            let is_killed = !self.is_alive(p.process, now) && p.written_at.is_none() && !p.is_answered;
             let freezes = &self.freezes[p.process.0];
             let is_frozen = freezes.iter().any(|f| f.0 <= p.granted_at + CLAIM && p.at <= f.1);
             let is_past = matches!(p.end, Some((at, End::Tokens)) if at + REPLAY_WINDOW <= this.at);

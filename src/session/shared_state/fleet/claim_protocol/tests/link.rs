@@ -111,9 +111,13 @@ impl World {
 
     fn assert(&mut self, owner: &str, assertion: &Assertion) -> Asserted {
         let asserted = self.engine.primary.assert(owner, assertion);
+        // A claim that two replicas have asserted is not taken back.
+        self.ledger.may_have_orphans |= self.engine.primary.claimant(&assertion.names[0]) == Some("");
         for presentation in &mut self.ledger.presentations {
             let is_meant = assertion.names == [name(presentation.token)] && !assertion.value.is_empty();
-            presentation.is_written |= is_meant && asserted == Asserted::Written;
+            if is_meant && asserted == Asserted::Written {
+                presentation.written_at = Some(self.now);
+            }
         }
         if asserted == Asserted::Written && !assertion.message.is_empty() {
             self.publish(&assertion.message);
@@ -196,7 +200,7 @@ impl World {
     pub(super) fn note_generation(&mut self, place: usize, generation: &Generation) {
         let time = self.time();
         let replica = &mut self.replicas[place];
-        if !replica.protocol.is_new_generation(generation) || self.switches.asserts_nothing_again {
+        if !replica.protocol.is_new_generation(generation, time) || self.switches.asserts_nothing_again {
             return;
         }
         let mut assertions = replica.protocol.assertions(time);

@@ -80,13 +80,15 @@ pub(super) enum Outcome {
 
 /// Returns the name of a refresh token.
 pub(super) fn name(token: Token) -> Name {
-    let bytes = (u128::from(token.family) << 32 | u128::from(token.number)).to_be_bytes();
+    let mut bytes = [0; 16];
+    bytes[..4].copy_from_slice(&token.family.to_be_bytes());
+    bytes[4..8].copy_from_slice(&token.number.to_be_bytes());
     Name::from_bytes(bytes)
 }
 
 fn token(bytes: &[u8]) -> Token {
-    let number = u128::from_be_bytes(bytes.try_into().unwrap());
-    Token { family: (number >> 32) as u32, number: number as u32 }
+    let number = |at| u32::from_be_bytes(*bytes[at..].first_chunk().unwrap());
+    Token { family: number(0), number: number(4) }
 }
 
 pub(super) fn outcome(known: &Known) -> Outcome {
@@ -207,9 +209,10 @@ impl World {
         let now = self.now;
         let Some(flight) = self.replicas[place].flight(token) else { return };
         if flight.step == Step::Waiting {
-            match now < flight.began_at + PATIENCE {
-                true => self.begin_claim(place, token),
-                false => self.finish(place, token, Outcome::Refused),
+            if now < flight.began_at + PATIENCE {
+                self.begin_claim(place, token);
+            } else {
+                self.finish(place, token, Outcome::Refused);
             }
         }
     }
@@ -228,7 +231,7 @@ impl World {
         match (self.takes(place, request), answer) {
             (Some(Purpose::Claim(token)), Answer::Claim(answer)) => {
                 self.note_generation(place, &answer.generation);
-                self.claim_answered(place, token, answer.verdict);
+                self.claim_answered(place, token, answer);
             }
             (Some(Purpose::Result(assertion, presentation)), Answer::Assert(asserted)) => {
                 self.recorded(place, presentation, &assertion, asserted);

@@ -5,16 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::history::{BROWSERS, Conduct, Event, Fate, History, Memory, Millis, Part, REPLICAS};
-use super::ledger::{CLAIM, GRACE, Ledger, Process, Property, SETTLE, Violation};
+use super::history::{BROWSERS, Conduct, Fate, History, Memory, Millis, Part, REPLICAS};
+use super::ledger::{GRACE, Ledger, Process, Violation};
 use super::link::{Answer, Operation};
 use super::provider::{Provider, Token};
 use super::replica::Replica;
 use super::switches::Switches;
 use crate::engine::fake::server::{Data, Primary};
-
-/// The age after which the data of the copy are of no use.
-const MOST_LAG: Millis = 10_000;
 
 /// Something that is on its way.
 #[derive(Debug, Clone)]
@@ -81,11 +78,11 @@ pub(super) struct Browser {
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) now: Millis,
-    started: Instant,
+    pub(super) started: Instant,
     last_number: u64,
-    queue: BTreeMap<(Millis, u8, u64), Item>,
+    pub(super) queue: BTreeMap<(Millis, u8, u64), Box<Item>>,
     /// The numbers of items that wait for something that is stopped.
-    held: HashSet<u64>,
+    pub(super) held: HashSet<u64>,
     pub(super) engine: Engine,
     pub(super) provider: Provider,
     pub(super) conduct: Option<Conduct>,
@@ -152,7 +149,7 @@ impl World {
             _ => 2,
         };
         self.last_number += 1;
-        self.queue.insert((self.now + after, class, self.last_number), item);
+        self.queue.insert((self.now + after, class, self.last_number), Box::new(item));
     }
 
     /// Returns a number that no other thing has.
@@ -161,47 +158,8 @@ impl World {
         self.last_number
     }
 
-    fn happen(&mut self, event: &Event) {
-        match *event {
-            Event::Pass(lasts) => self.pass(lasts),
-            Event::Requests { browser, number, spread, is_old_tab } => {
-                let mut token = self.browsers[browser].token;
-                token.number -= u32::from(is_old_tab && token.number > 0);
-                for place in 0..number {
-                    let replica = spread / REPLICAS.pow(place) % REPLICAS;
-                    self.send(u64::from(place) % 3, Item::Arrive { browser, token, replica });
-                }
-            }
-            Event::AnswerMissed { browser } => self.browsers[browser].misses_next = true,
-            Event::Disturb { replica, part, fate } => self.replicas[replica].disturb(part, fate),
-            Event::Provider(conduct) => self.conduct = Some(conduct),
-            Event::Cut { replica, lasts } => self.cut(replica, lasts),
-            Event::Freeze { replica, lasts } => {
-                let until = &mut self.replicas[replica].frozen_until;
-                *until = (*until).max(self.now + lasts);
-                self.ledger.frozen(replica, self.now, self.now + lasts);
-            }
-            Event::Kill { replica } => self.kill(replica),
-            Event::Stop(lasts) => {
-                self.engine.stopped_until = self.engine.stopped_until.max(self.now + lasts);
-                self.ledger.trouble_all(self.now, self.now + lasts);
-            }
-            Event::Down { lasts, data } => {
-                if !self.engine.is_down {
-                    (self.engine.is_down, self.engine.down_at) = (true, self.now);
-                    self.engine.stopped_until = 0;
-                    // What it has received is lost with it.
-                    self.queue.retain(|_, item| !matches!(item, Item::Execute { .. }));
-                    self.ledger.trouble_all(self.now, self.now + lasts);
-                    self.send(lasts, Item::EngineBack { data });
-                }
-            }
-            Event::CopyLags => self.engine.copy = Some((self.now, self.engine.primary.data.clone())),
-        }
-    }
-
     /// Lets time pass, with everything that comes meanwhile.
-    fn pass(&mut self, lasts: Millis) {
+    pub(super) fn pass(&mut self, lasts: Millis) {
         let until = self.now + lasts;
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until) {
             let ((at, class, number), item) = entry.remove_entry();
@@ -210,14 +168,14 @@ impl World {
             let waits_until = match process(&item) {
                 Some(process) if !self.is_current(process) => continue,
                 Some((place, _)) => self.replicas[place].frozen_until,
-                None if matches!(item, Item::Execute { .. }) => self.engine.stopped_until,
+                None if matches!(*item, Item::Execute { .. }) => self.engine.stopped_until,
                 None => 0,
             };
             if self.now < waits_until {
                 self.held.insert(number);
                 self.queue.insert((waits_until, class, number), item);
             } else {
-                self.come(item);
+                self.come(*item);
             }
             if self.ledger.violation.is_some() {
                 return;
@@ -254,83 +212,6 @@ impl World {
 
     pub(super) fn is_current(&self, (place, start): Process) -> bool {
         self.replicas[place].process.1 == start
-    }
-
-    /// The engine comes back, with another generation.
-    fn engine_back(&mut self, data: Memory) {
-        if !self.engine.is_down {
-            return;
-        }
-        self.engine.is_down = false;
-        let copy = self.engine.copy.take().filter(|(at, _)| self.now < at + MOST_LAG);
-        match (data, copy) {
-            (Memory::Nothing, _) => self.engine.primary.data = Data::default(),
-            (Memory::Copy, Some((_, data))) => {
-                self.engine.primary.data = data;
-                self.ledger.may_have_orphans = true;
-            }
-            _ => {}
-        }
-        let settle = if self.switches.has_no_settling { 0 } else { SETTLE };
-        let primary = &mut self.engine.primary;
-        primary.number += 1;
-        primary.settled_at = self.started + Duration::from_millis(self.now + settle);
-        self.ledger.changed(self.now, |presentation| {
-            let name = super::replica::name(presentation.token);
-            let is_claimed = primary.claimant(&name) == Some(&presentation.nonce);
-            is_claimed || primary.look(&[name]).is_some_and(|known| !known.value.is_empty())
-        });
-        self.all_connect();
-    }
-
-    fn all_connect(&mut self) {
-        for place in 0..REPLICAS {
-            self.connect(place, 100 + 150 * place as Millis);
-        }
-    }
-
-    /// All faults end, and each browser gets tokens.
-    fn end(&mut self) {
-        self.engine.stopped_until = 0;
-        self.engine.copy = None;
-        self.conduct = None;
-        self.engine_back(Memory::All);
-        for (key, item) in std::mem::take(&mut self.queue) {
-            let is_late = matches!(item, Item::Execute { .. } | Item::Hear { .. } | Item::Arrive { .. });
-            let at = if is_late || self.held.contains(&key.2) { key.0.min(self.now + 1) } else { key.0 };
-            self.queue.insert((at, key.1, key.2), item);
-        }
-        for place in 0..REPLICAS {
-            self.replicas[place].frozen_until = 0;
-            self.replicas[place].fates.clear();
-            self.reconnect(place);
-        }
-        self.browsers
-            .iter_mut()
-            .for_each(|browser| (browser.is_served, browser.misses_next) = (false, false));
-        let most = if self.ledger.may_have_orphans { CLAIM / 1_000 + 15 } else { 35 };
-        for second in 0..most {
-            self.pass(1_000);
-            let is_empty = self.replicas.iter().all(Replica::is_idle);
-            if self.ledger.violation.is_some() || is_empty && self.browsers.iter().all(|b| b.is_served) {
-                return;
-            }
-            for browser in 0..BROWSERS {
-                if !self.browsers[browser].is_served {
-                    let token = self.browsers[browser].token;
-                    let replica = (second as usize + browser) % REPLICAS;
-                    self.send(0, Item::Arrive { browser, token, replica });
-                }
-            }
-        }
-        let unserved = self.browsers.iter().find(|browser| !browser.is_served).map(|browser| browser.token);
-        if let Some(token) = unserved {
-            self.ledger.violated(Property::NoTokens, self.now, || format!("{token:?}"));
-        }
-        if let Some(place) = (0..REPLICAS).find(|place| self.replicas[*place].protocol.outbox_len() > 0) {
-            let about = || format!("replica {place}: {:?}", self.replicas[place].protocol);
-            self.ledger.violated(Property::OutboxNotEmpty, self.now, about);
-        }
     }
 
     /// Takes the fate of the next item of this kind.

@@ -69,6 +69,7 @@ impl Fleet {
         let reason = self.readiness().err();
         let is_serving = reason.is_none();
         let conflict = self.0.members.conflict(&self.0.alive.load(), elapsed());
+        let is_conflict = conflict.is_some();
         let reason = reason.or(conflict);
         let mut noted = self.0.noted.lock().unwrap_or_else(PoisonError::into_inner);
         if *noted == reason {
@@ -78,7 +79,9 @@ impl Fleet {
             Some(reason) if is_serving => {
                 error!(reason, "this replica does not fit the others: refreshes may be made twice");
             }
-            Some(reason) => warn!(reason, "this replica does not serve yet"),
+            Some(reason) if is_conflict => warn!(reason, "this replica does not serve"),
+            // Every replica joins step by step.
+            Some(reason) => info!(reason, "this replica does not serve yet"),
             None => {}
         }
         *noted = reason;

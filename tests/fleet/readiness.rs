@@ -134,6 +134,7 @@ async fn is_refused(mut replica: Replica, reason: &str) {
         }
     };
     patiently(reason, reasons).await;
+    replica.logged(&["does not serve", reason]).await;
     assert_eq!(replica.admin("/readyz").await.status(), 503);
 }
 

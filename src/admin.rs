@@ -4,6 +4,7 @@
 mod endpoints;
 mod failed_tokens;
 mod fleet_metrics;
+mod gauges;
 mod host;
 mod metrics;
 mod process;

@@ -73,7 +73,7 @@ const FLOORS: [(&str, &[&str]); 17] = [
             "upstream",
         ],
     ),
-    ("command", &["access", "config", "identity_provider", "session", "syntax", "system"]),
+    ("command", &["access", "config", "engine", "identity_provider", "session", "syntax", "system"]),
 ];
 
 /// The module of a source file: `["access", "token"]` for `access/token.rs`.

@@ -46,5 +46,6 @@ pub use relying_party::RelyingParty;
 pub use revoke::Revoked;
 pub(crate) use session_key::SessionKey;
 pub use sessions::Sessions;
+pub(crate) use sessions::hear;
 pub use set_cookie::CookieWriter;
-pub(crate) use shared_state::fleet::{EngineLink, Fleet, FleetFacts, Member, SessionRecord, look_up};
+pub(crate) use shared_state::fleet::{EngineLink, Fleet, FleetFacts, Heard, Member, SessionRecord, look_up};

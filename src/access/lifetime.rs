@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// The number of sessions below which idle ones are never removed.
 const MIN_CAPACITY: usize = 65_536;
 
+/// The largest number of sessions that are remembered because other replicas have told of them.
+const MAX_TOUCHED: usize = 1_048_576;
+
 /// The largest lifetimes of sessions, in seconds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Lifetimes {
@@ -93,18 +96,27 @@ impl Lifetime {
     }
 }
 
+/// The time of the last request of a session.
+#[derive(Debug)]
+struct LastRequest {
+    at: Arc<AtomicU64>,
+    /// The time that other replicas know, in Unix seconds.
+    told: u64,
+}
+
 /// The times at which sessions were last in use. The table is only locked at a refresh, and when a JWT is verified for
 /// the first time.
 #[derive(Debug)]
 pub struct Activities {
-    /// The start of this process, in Unix seconds. Earlier requests are not known.
-    since: u64,
+    /// The time (Unix seconds) before which requests may not be known. It is the start of this process, or the time
+    /// until which messages of other replicas may have been missed.
+    since: AtomicU64,
     sessions: Mutex<Sessions>,
 }
 
 #[derive(Debug)]
 struct Sessions {
-    last_requests: HashMap<[u8; 16], Arc<AtomicU64>>,
+    last_requests: HashMap<[u8; 16], LastRequest>,
     /// The number of sessions at which idle ones are removed.
     capacity: usize,
 }
@@ -113,7 +125,7 @@ impl Activities {
     /// Creates an empty table at `now` (Unix seconds).
     pub fn new(now: u64) -> Self {
         let sessions = Sessions { last_requests: HashMap::new(), capacity: MIN_CAPACITY };
-        Self { since: now, sessions: Mutex::new(sessions) }
+        Self { since: AtomicU64::new(now), sessions: Mutex::new(sessions) }
     }
 
     /// Returns the lifetime of a session.
@@ -129,18 +141,63 @@ impl Activities {
             sessions.forget_idle(limit, now);
         }
         // Requests before the start of this process are not known. In doubt, the session was in use.
-        let at_latest = age.renewed_at.max(self.since.min(age.usable_until));
-        let last_request =
-            sessions.last_requests.entry(age.id).or_insert_with(|| Arc::new(AtomicU64::new(at_latest)));
-        last_request.fetch_max(age.renewed_at, Ordering::Relaxed);
-        Arc::clone(last_request)
+        let at_latest = age.renewed_at.max(self.since.load(Ordering::Relaxed).min(age.usable_until));
+        let last_request = sessions
+            .last_requests
+            .entry(age.id)
+            .or_insert_with(|| LastRequest { at: Arc::new(AtomicU64::new(at_latest)), told: at_latest });
+        let before = last_request.at.fetch_max(at_latest, Ordering::Relaxed);
+        // A guess is no news for others.
+        if before <= last_request.told {
+            last_request.told = last_request.told.max(at_latest);
+        }
+        Arc::clone(&last_request.at)
+    }
+
+    /// Returns the sessions that were used since the last call, with the times (Unix seconds) of their last requests.
+    pub(crate) fn used(&self) -> Vec<([u8; 16], u64)> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = sessions.last_requests.iter_mut().filter_map(|(id, LastRequest { at, told })| {
+            let at = at.load(Ordering::Relaxed);
+            let is_news = at > *told;
+            *told = at.max(*told);
+            is_news.then_some((*id, at))
+        });
+        used.collect()
+    }
+
+    /// Records that sessions were used elsewhere. A session that is not known here is remembered for later.
+    pub(crate) fn touch(&self, used: impl IntoIterator<Item = ([u8; 16], u64)>) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, at) in used {
+            if let Some(known) = sessions.last_requests.get_mut(&id) {
+                known.at.fetch_max(at, Ordering::Relaxed);
+                known.told = known.told.max(at);
+            } else if sessions.last_requests.len() < MAX_TOUCHED {
+                sessions.last_requests.insert(id, LastRequest { at: Arc::new(AtomicU64::new(at)), told: at });
+            }
+        }
+    }
+
+    /// Counts all sessions as used at `at` (Unix seconds), because messages of other replicas may have been missed until
+    /// then. In doubt, a session was in use.
+    pub(crate) fn may_have_missed(&self, at: u64) {
+        self.since.fetch_max(at, Ordering::Relaxed);
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        for last_request in sessions.last_requests.values_mut() {
+            let before = last_request.at.fetch_max(at, Ordering::Relaxed);
+            // A guess is no news for others.
+            if before <= last_request.told {
+                last_request.told = last_request.told.max(at);
+            }
+        }
     }
 }
 
 impl Sessions {
     fn forget_idle(&mut self, limit: u64, now: u64) {
         self.last_requests
-            .retain(|_, last_request| now.saturating_sub(last_request.load(Ordering::Relaxed)) < limit);
+            .retain(|_, last_request| now.saturating_sub(last_request.at.load(Ordering::Relaxed)) < limit);
         // The table is searched again when it has doubled, so the cost stays small for any number of sessions.
         self.capacity = (self.last_requests.len() * 2).max(MIN_CAPACITY);
     }

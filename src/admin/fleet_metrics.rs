@@ -2,7 +2,7 @@
 
 use prometheus::Registry;
 
-use crate::admin::metrics::{gauge, seconds};
+use crate::admin::gauges::{gauge, seconds};
 use crate::admin::process::Process;
 use crate::gateway::State;
 
@@ -26,11 +26,7 @@ pub(super) fn fill(registry: &Registry, state: &State, process: &Process) -> pro
             "Replicas that are heard now, with this one.",
             facts.members.len(),
         ),
-        (
-            "portcullis_shared_state_revocations",
-            "Revocations that are known here.",
-            state.sessions.revocations(),
-        ),
+        ("portcullis_shared_state_revocations", "Revocations that are known here.", facts.revocations),
     ] {
         gauge(registry, name, help, value)?;
     }

@@ -1,10 +1,8 @@
 //! `/metrics`: the counters and the present values, in the text format of Prometheus, version 0.0.4.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use prometheus::core::Collector;
-use prometheus::{Counter, Gauge, GaugeVec, IntCounter, Opts, Registry, TextEncoder};
+use prometheus::{Counter, Gauge, IntCounter, Registry, TextEncoder};
 
 use crate::admin::process_status::ReloadStatus;
 use crate::gateway::State;
@@ -12,6 +10,7 @@ use crate::system::resource_usage;
 use crate::telemetry::metrics::METRICS;
 
 use crate::admin::fleet_metrics;
+use crate::admin::gauges::{gauge, register, vector};
 use crate::admin::process::Process;
 
 /// Returns the text. The gauges of present values are made for each call, so that no series remains after its subject
@@ -127,29 +126,6 @@ fn reloads(registry: &Registry, status: &ReloadStatus) -> prometheus::Result<()>
         "Reloads that were refused: the configuration before stayed.",
     )?;
     register(registry, refused).map(|counter| counter.inc_by(status.refused))
-}
-
-fn vector(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
-    register(registry, GaugeVec::new(Opts::new(name, help), labels)?)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-pub(super) fn gauge(registry: &Registry, name: &str, help: &str, value: usize) -> prometheus::Result<()> {
-    register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value as f64))
-}
-
-/// Adds a duration.
-pub(super) fn seconds(
-    registry: &Registry,
-    name: &str,
-    help: &str,
-    value: Duration,
-) -> prometheus::Result<()> {
-    register(registry, Gauge::new(name, help)?).map(|gauge| gauge.set(value.as_secs_f64()))
-}
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> prometheus::Result<C> {
-    registry.register(Box::new(metric.clone())).map(|()| metric)
 }
 
 #[cfg(test)]

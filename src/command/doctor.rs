@@ -1,5 +1,5 @@
-//! `portcullis doctor` asks the live providers whether the configuration can work. So problems are found before users
-//! find them.
+//! `portcullis doctor` asks the live providers whether the configuration can work, and examines the engine of a fleet. So
+//! problems are found before users find them.
 
 mod app;
 mod clock_skew;
@@ -7,6 +7,7 @@ mod cookie_size;
 mod examination;
 mod provider;
 mod report;
+mod shared_state;
 mod test_user;
 #[cfg(test)]
 mod tests;

@@ -31,6 +31,7 @@ const ATTEMPTS: std::ops::Range<u64> = 250..500;
 pub(super) struct Attached {
     pub(super) primary: Primary,
     messages: PubSub,
+    pub(super) facts: EngineFacts,
     pub(super) generation: Generation,
     settling: Duration,
 }
@@ -56,13 +57,16 @@ impl RedisEngine {
                     self.detach();
                     fault.reason()
                 }
-                Err(error) => error,
+                Err(error) => {
+                    self.search.doubt();
+                    error
+                }
             };
             if let EngineError::Refused(text) = &error {
                 self.complain(text);
             }
             if told.as_ref().is_none_or(|told| is_other(told, &error)) {
-                tracing::warn!(engine = self.facts().address, "the engine is away: {error}");
+                tracing::debug!(engine = self.facts().address, "the engine is away: {error}");
                 self.emit(EngineEvent::Disconnected(error.clone())).await;
                 told = Some(error);
             }
@@ -95,10 +99,11 @@ impl RedisEngine {
             let address = shown(&host, port);
             return Err(EngineError::NoAnswer(format!("{address} is a copy, and not the primary")));
         }
+        revocation_stream::try_it(self, &primary, SETUP).await.map_err(Fault::reason)?;
         let messages = self.connector.subscribe(&host, port, &self.keys.channel()).await;
         let messages = messages.map_err(Fault::reason)?;
         let (generation, settling) = heartbeat::touch(self, &primary, SETUP).await.map_err(Fault::reason)?;
-        Ok(Attached { primary, messages, generation, settling })
+        Ok(Attached { primary, messages, facts, generation, settling })
     }
 
     /// Asks the engine for the facts about it.
@@ -111,25 +116,31 @@ impl RedisEngine {
         let info = info.map_err(Fault::reason)?;
         let address = shown(&primary.host, primary.port);
         let facts = EngineFacts::of_info(&address, &String::from_utf8_lossy(&info));
-        facts.check_version()?;
+        // The complaint stays until the engine works, so that it is not logged again and again.
+        let complaint = self.facts().complaint.clone();
+        self.set_facts(EngineFacts { complaint, ..facts.clone() });
+        facts.check_version().map_err(EngineError::Refused)?;
         let complaint = facts.check_settings(self.wait_replicas);
-        // The old complaint stays, so that it is not logged again.
-        let before = self.facts().complaint.clone().filter(|_| complaint.is_some());
-        self.set_facts(EngineFacts { complaint: before, ..facts.clone() });
-        if let Some(complaint) = &complaint {
-            self.complain(complaint);
+        Ok(EngineFacts { complaint, ..facts })
+    }
+
+    /// Takes the facts about an engine that works, with what an operator must change.
+    pub(super) fn take(&self, facts: EngineFacts) {
+        match &facts.complaint {
+            Some(complaint) => self.complain(complaint),
+            None => self.set_facts(facts),
         }
-        Ok(facts)
     }
 
     /// Uses the connections until one of them fails.
     async fn stay(&self, attached: Attached, cursor: &mut Cursor) -> Fault {
-        let Attached { primary, messages, generation, settling } = attached;
+        let Attached { primary, messages, facts, generation, settling } = attached;
+        self.take(facts);
         let primary = Arc::new(primary);
         self.primary.store(Some(Arc::clone(&primary)));
         ENGINE_METRICS.up.set(1);
         let is_first = self.generation.borrow().is_none();
-        tracing::info!(engine = self.facts().address, "the engine is there");
+        tracing::debug!(engine = self.facts().address, "the engine is there");
         self.emit(EngineEvent::Connected { generation: generation.clone(), settling }).await;
         self.note(generation).await;
         if !is_first {

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -21,6 +21,9 @@ use crate::tls::certificate::provider;
 
 /// The longest time until a connection is ready, with the look-up of its name, TLS and the log-in.
 const CONNECT: Duration = Duration::from_secs(1);
+
+/// The longest time until a server takes a TCP connection. It is short, since its host may be gone without a word.
+const TCP: Duration = Duration::from_millis(400);
 
 /// Opens connections.
 pub(super) struct Connector {
@@ -114,8 +117,11 @@ impl Connector {
 
     async fn stream(&self, host: &str, port: u16) -> Result<Box<dyn Bytes>, Fault> {
         let broken = |error: std::io::Error| Fault::Broken(error.to_string());
-        let stream = TcpStream::connect((host, port)).await.map_err(broken)?;
+        let stream = tcp(host, port).await.map_err(broken)?;
         stream.set_nodelay(true).map_err(broken)?;
+        // What the engine has not received when a connection is given up must not reach it later: a claim would come
+        // after its release.
+        stream.set_zero_linger().map_err(broken)?;
         let connector = match &self.tls {
             None => return Ok(Box::new(stream)),
             Some(Err(text)) => return Err(Fault::NotAllowed(text.clone())),
@@ -133,6 +139,19 @@ impl Connector {
         })?;
         Ok(Box::new(stream))
     }
+}
+
+/// Opens a TCP connection to the first address that takes it.
+async fn tcp(host: &str, port: u16) -> std::io::Result<TcpStream> {
+    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
+    for address in lookup_host((host, port)).await? {
+        match timeout(TCP, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = std::io::ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(last)
 }
 
 /// Makes the settings of TLS.

@@ -71,8 +71,7 @@ pub(crate) async fn examine(settings: &SharedState, clock: &dyn Clock) -> Examin
             };
         }
     };
-    let facts = (*engine.facts()).clone();
-    let Attached { primary, generation, .. } = attached;
+    let Attached { primary, facts, generation, .. } = attached;
     let primary = Arc::new(primary);
     engine.primary.store(Some(Arc::clone(&primary)));
     let messages = listen(&engine, &primary, &channel);
@@ -147,20 +146,12 @@ async fn try_all(engine: &RedisEngine, generation: &Generation) -> Vec<(&'static
         ("forget_end", engine.forget_end(&names).await.err()),
         ("publish", engine.publish(b"doctor").await.err()),
         ("add_revocations", engine.add_revocations(&[Vec::new()], LASTS).await.err()),
-        ("read_revocations", read_stream(engine).await.err()),
         ("is_first", engine.is_first_of_generation(generation).await.err()),
         ("reserve", engine.reserve(&[bucket()]).await.err()),
         ("settle", engine.settle(&[bucket()], Settled::Unknown).await.err()),
         ("take_turn", engine.take_turn(&NAME, "doctor", LASTS).await.err()),
         ("give_turn", engine.give_turn(&NAME, "doctor").await.err()),
     ]
-}
-
-async fn read_stream(engine: &RedisEngine) -> Result<(), EngineError> {
-    let primary = engine.primary.load_full().ok_or(EngineError::Away)?;
-    let mut command = redis::cmd("XREAD");
-    command.arg("STREAMS").arg(engine.keys.revocations()).arg("0-0");
-    primary.ask(&command, PATIENCE).await.map(drop).map_err(Fault::error)
 }
 
 /// Measures the round trip, and compares the clocks.

@@ -51,7 +51,9 @@ pub(super) async fn beat(engine: &RedisEngine, primary: &Primary) -> Fault {
         beats += 1;
         if beats % FACTS == 0 && missed == 0 {
             // A server that has become a copy, or does not answer, shows at the next heartbeat.
-            let _ = engine.look_at(primary).await;
+            if let Ok(facts) = engine.look_at(primary).await {
+                engine.take(facts);
+            }
         }
     }
 }

@@ -40,6 +40,11 @@ impl PrimarySearch {
         }
     }
 
+    /// Asks another sentinel first, because the last answer did not lead to a primary.
+    pub(super) fn doubt(&self) {
+        self.last.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Returns the address of the primary.
     pub(super) async fn find(&self, connector: &Connector) -> Result<(String, u16), EngineError> {
         let (sentinels, master) = match &self.place {
@@ -48,7 +53,7 @@ impl PrimarySearch {
         };
         let first = self.last.load(Ordering::Relaxed);
         let mut problems = Vec::new();
-        for at in (0..sentinels.len()).map(|step| (first + step) % sentinels.len()) {
+        for at in (0..sentinels.len()).map(|step| first.wrapping_add(step) % sentinels.len()) {
             let Some((host, port)) = sentinels.get(at) else { continue };
             match ask(connector, host, *port, master).await {
                 Ok(found) => {

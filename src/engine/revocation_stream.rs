@@ -51,6 +51,13 @@ impl Cursor {
     }
 }
 
+/// Finds out whether the stream may be read.
+pub(super) async fn try_it(engine: &RedisEngine, primary: &Primary, limit: Duration) -> Result<(), Fault> {
+    let mut command = redis::cmd("XREAD");
+    command.arg("COUNT").arg(1).arg("STREAMS").arg(engine.keys.revocations()).arg("0-0");
+    primary.ask(&command, limit).await.map(drop)
+}
+
 /// Reads the stream. If only this connection fails, it is made once more.
 pub(super) async fn read(engine: &RedisEngine, primary: &Primary, cursor: &mut Cursor) -> Fault {
     loop {

@@ -76,10 +76,15 @@ impl Replica {
 
     /// Claims until the engine has settled.
     async fn settled_verdict(&self, claiming: &Claiming) -> Verdict {
+        self.verdict_that(claiming, |verdict| !matches!(verdict, Verdict::Settling(_))).await
+    }
+
+    /// Claims until the answer is meant.
+    async fn verdict_that(&self, claiming: &Claiming, is_meant: impl Fn(&Verdict) -> bool) -> Verdict {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.engine.claim(claiming).await {
-                Ok(answer) if !matches!(answer.verdict, Verdict::Settling(_)) => return answer.verdict,
+                Ok(answer) if is_meant(&answer.verdict) => return answer.verdict,
                 answer => assert!(Instant::now() < deadline, "{answer:?}"),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

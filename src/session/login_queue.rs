@@ -16,6 +16,7 @@
 mod round_robin;
 mod scheduler;
 
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -38,7 +39,15 @@ pub(crate) struct Waiting {
 /// The turn of a login. It lasts until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
-    _ticket: Ticket,
+    /// Ends the turn when it is dropped.
+    _holds: Box<dyn Debug + Send + Sync>,
+}
+
+impl Turn {
+    /// Makes a turn that ends with this value. The value has the turn of the queue in it.
+    pub(crate) fn holding(holds: impl Debug + Send + Sync + 'static) -> Self {
+        Self { _holds: Box::new(holds) }
+    }
 }
 
 #[derive(Debug)]
@@ -71,7 +80,7 @@ impl Waiting {
     /// Waits for the turn, and returns it. Returns `None` if this login had to make room for another one.
     pub(crate) async fn turn(self) -> Option<Turn> {
         let Self { ticket, granted } = self;
-        granted.await.ok().map(|()| Turn { _ticket: ticket })
+        granted.await.ok().map(|()| Turn::holding(ticket))
     }
 }
 

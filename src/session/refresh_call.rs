@@ -27,7 +27,7 @@ use crate::session::relying_party::RelyingParty;
 use crate::session::session_key::SessionKey;
 use crate::session::sessions::Sessions;
 use crate::session::shared_state::SharedState;
-use crate::session::shared_state::values::{Claimed, Gain, NoAnswer, Rest, Waiter};
+use crate::session::shared_state::values::{Claimed, Gain, NoAnswer, Rest, Told, Waiter};
 use crate::system::clock::Clock;
 use crate::telemetry::audit::{self, Event};
 use crate::telemetry::metrics::fleet::FLEET_METRICS;
@@ -82,7 +82,7 @@ impl Sessions {
         };
         let call = traces::under(traces::parent(), call.run(claimed));
         tokio::spawn(audit::caused_by(audit::cause(), call));
-        // If there is no outcome, the task of the call has panicked.
+        // The call itself never gives its claim up.
         wait(&mut waiter).await.unwrap_or(Outcome::Unavailable)
     }
 
@@ -107,7 +107,14 @@ impl Sessions {
 /// Waits for the outcome of a call. Returns `None` if the claim was given up without an outcome.
 pub(super) async fn wait(waiter: &mut Waiter) -> Option<Outcome> {
     let _waiting = Held::new(&METRICS.refresh_waiting);
-    waiter.wait_for(Option::is_some).await.ok()?.clone()
+    match waiter.wait_for(Option::is_some).await {
+        Ok(told) => match &*told {
+            Some(Told::Outcome(outcome)) => Some(outcome.clone()),
+            _ => None,
+        },
+        // The task of the call has panicked.
+        Err(_) => Some(Outcome::Unavailable),
+    }
 }
 
 /// The group in which a call waits for its turn.

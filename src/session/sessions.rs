@@ -10,7 +10,7 @@ use crate::session::cookie_changes::CookieChanges;
 use crate::session::known_login_sites::KnownLoginSites;
 use crate::session::replay_window::ReplayWindow;
 use crate::session::shared_state::SharedState;
-use crate::session::shared_state::fleet::{EngineLink, Fleet, LocalTables};
+use crate::session::shared_state::fleet::{self, EngineLink, Fleet, Heard, LocalTables};
 use crate::session::shared_state::memory::InMemory;
 use crate::session::shared_state::values::Settings;
 use crate::system::clock::Clock;
@@ -66,6 +66,8 @@ impl Sessions {
         });
         if let Some(fleet) = &fleet {
             fleet.agree_on(agreed(config));
+            fleet.set_longest_login(longest_login(config));
+            fleet.set_idle_lifetime(config.session.idle_lifetime);
         }
         let shared: Arc<dyn SharedState> = match &fleet {
             Some(fleet) => Arc::new(fleet.clone()),
@@ -98,6 +100,8 @@ impl Sessions {
         self.shared.set(settings(config));
         if let Some(fleet) = &self.fleet {
             fleet.agree_on(agreed(config));
+            fleet.set_longest_login(longest_login(config));
+            fleet.set_idle_lifetime(config.session.idle_lifetime);
         }
         Self {
             clock: Arc::clone(&self.clock),
@@ -140,6 +144,17 @@ fn agreed(config: &config::Config) -> Vec<(String, String)> {
     });
     agreed.extend(of_providers);
     agreed
+}
+
+/// Returns the longest time that a login may take: a call that asks for the provider's addresses first.
+fn longest_login(config: &config::Config) -> Duration {
+    let timeouts = config.identity_providers.iter().map(|provider| provider.request_timeout);
+    timeouts.max().unwrap_or_default() * 2
+}
+
+/// Reads messages of running replicas. Returns `None` if the configuration has no shared state.
+pub(crate) fn hear(config: &config::Config, messages: &[Vec<u8>]) -> Option<Heard> {
+    fleet::hear(config.shared_state.as_ref()?, agreed(config), messages)
 }
 
 fn settings(config: &config::Config) -> Settings {

@@ -81,6 +81,17 @@ pub(crate) struct Reservation {
     name: LoginName,
     /// The counts in which it has a place. A count is missing if there was no room for it in the table.
     limits: Vec<Limit>,
+    /// Nobody is told when it ends.
+    is_silent: bool,
+}
+
+/// One of the limits, for a count that is kept elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// The time after which one failure is forgotten.
+    pub(crate) leak: Duration,
+    /// The number of failures at once.
+    pub(crate) most: u32,
 }
 
 impl Throttle {
@@ -99,15 +110,29 @@ impl Throttle {
 
     /// Refuses a login if too many have failed already. The error is the time after which one more may be tried.
     pub(crate) fn check(&self, name: &LoginName) -> Result<(), Duration> {
+        self.check_share(name, 1)
+    }
+
+    /// Does the same, with the share of the limits that one of some replicas has. It is rounded up.
+    pub(crate) fn check_share(&self, name: &LoginName, replicas: u32) -> Result<(), Duration> {
         let (table, now) = (self.table(), Instant::now());
-        let waits = self.limits(name).filter_map(|limit| table.wait(&limit, now));
+        let waits = self.limits(name, replicas).filter_map(|limit| table.wait(&limit, now));
         waits.max().map_or(Ok(()), Err)
     }
 
     /// Takes a place for a login that is about to be tried.
     pub(crate) fn reserve(self: &Arc<Self>, name: &LoginName) -> Result<Reservation, Refused> {
+        self.reserve_share(name, 1)
+    }
+
+    /// Does the same, with the share of the limits that one of some replicas has. It is rounded up.
+    pub(crate) fn reserve_share(
+        self: &Arc<Self>,
+        name: &LoginName,
+        replicas: u32,
+    ) -> Result<Reservation, Refused> {
         let (mut table, now) = (self.table(), Instant::now());
-        let limits: Vec<_> = self.limits(name).collect();
+        let limits: Vec<_> = self.limits(name, replicas).collect();
         if let Some(wait) = limits.iter().filter_map(|limit| table.wait(limit, now)).max() {
             return Err(Refused::Failed(wait));
         }
@@ -118,7 +143,7 @@ impl Throttle {
         let reserved = limits.into_iter().filter(|limit| table.reserve(limit, now, has_room));
         let limits = reserved.collect();
         drop(table);
-        Ok(Reservation { throttle: Arc::clone(self), name: name.clone(), limits })
+        Ok(Reservation { throttle: Arc::clone(self), name: name.clone(), limits, is_silent: false })
     }
 
     /// Waits until a login is no longer on its way. It notices logins from the time at which the future is first polled
@@ -127,16 +152,30 @@ impl Throttle {
         self.settled.notified()
     }
 
+    /// Tells all who wait that a login elsewhere may be no longer on its way.
+    pub(crate) fn tell_settled(&self) {
+        self.settled.notify_waiters();
+    }
+
+    /// Returns the limit of one user name from one address, and that of one address.
+    pub(crate) fn rates(&self) -> (Rate, Rate) {
+        let [per_name, per_address] =
+            [&self.per_name, &self.per_address].map(|limit| limit.load(Ordering::Relaxed));
+        (Rate { leak: NAME_LEAK, most: per_name }, Rate { leak: ADDRESS_LEAK, most: per_address })
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn limits(&self, name: &LoginName) -> impl Iterator<Item = Limit> {
-        let [per_name, per_address] =
-            [&self.per_name, &self.per_address].map(|limit| limit.load(Ordering::Relaxed));
-        let of_name = Limit { subject: Subject::Name(name.clone()), leak: NAME_LEAK, most: per_name };
-        let of_address = name.site().map(Subject::Address);
-        let of_address = of_address.map(|subject| Limit { subject, leak: ADDRESS_LEAK, most: per_address });
+    fn limits(&self, name: &LoginName, replicas: u32) -> impl Iterator<Item = Limit> {
+        let (per_name, per_address) = self.rates();
+        let limit = |subject, Rate { leak, most }| {
+            let most = most.div_ceil(replicas.max(1));
+            Limit { subject, leak, most }
+        };
+        let of_name = limit(Subject::Name(name.clone()), per_name);
+        let of_address = name.site().map(|site| limit(Subject::Address(site), per_address));
         [Some(of_name), of_address].into_iter().flatten()
     }
 }
@@ -162,6 +201,11 @@ impl Reservation {
             failures.empty_at = Instant::now();
         }
     }
+
+    /// Gives the place back, and tells nobody. Whoever was refused elsewhere would only wake itself.
+    pub(crate) fn withdraw(mut self) {
+        self.is_silent = true;
+    }
 }
 
 impl Drop for Reservation {
@@ -176,7 +220,9 @@ impl Drop for Reservation {
             }
         }
         drop(table);
-        self.throttle.settled.notify_waiters();
+        if !self.is_silent {
+            self.throttle.tell_settled();
+        }
     }
 }
 

@@ -11,6 +11,9 @@ pub(crate) const STEP: Duration = Duration::from_secs(10);
 /// The number of steps that are kept. Together they last a quarter of an hour.
 pub(crate) const STEPS: usize = 90;
 
+/// The time that the steps last together: the period of the values that are called "lately".
+pub(crate) const LATELY: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
+
 /// The things that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Counted {

@@ -39,6 +39,7 @@ mod engine_faults;
 mod hot_path;
 mod idle;
 mod logins;
+mod observability;
 mod readiness;
 mod replica_faults;
 mod reuse;

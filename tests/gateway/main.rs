@@ -24,6 +24,7 @@ mod draining;
 mod durations;
 mod ended_sessions;
 mod ended_streams;
+mod engine_away;
 mod exchanges;
 mod exchanges_property;
 mod explained;

@@ -1,7 +1,21 @@
 //! Counts by outcome or reason.
 
-use crate::admin::status::facts::{Count, QUARTER};
-use crate::telemetry::history::{Counted, Recent};
+use serde::Serialize;
+
+use crate::telemetry::history::{Counted, LATELY, Recent};
+
+/// Something that was counted.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Count {
+    /// The kind of event. `None` means a request that did not pass.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) what: Option<&'static str>,
+    /// An outcome or a reason code.
+    pub(super) name: String,
+    /// The number in the last quarter of an hour.
+    pub(super) lately: f64,
+    pub(super) since_start: f64,
+}
 
 /// Returns what happened to sessions.
 pub(super) fn sessions(recent: Recent<'_>) -> Vec<Count> {
@@ -19,7 +33,7 @@ pub(super) fn counts(recent: Recent<'_>, what: Option<&'static str>, counted: Co
     let count = |name: &str| Count {
         what,
         name: name.to_owned(),
-        lately: recent.increase(counted, Some(name), QUARTER),
+        lately: recent.increase(counted, Some(name), LATELY),
         since_start: recent.total(counted, Some(name)),
     };
     let mut counts: Vec<_> = recent.names(counted).map(count).collect();

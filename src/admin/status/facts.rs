@@ -6,20 +6,17 @@ use serde::Serialize;
 
 use crate::admin::process::{Listening, Process};
 use crate::admin::readiness::{self, NotReady};
-use crate::admin::status::counts::{counts, sessions};
+use crate::admin::status::counts::{Count, counts, sessions};
 use crate::admin::status::finding::Finding;
 use crate::admin::status::shared_state_facts::SharedStateStatus;
 use crate::gateway::{App, State};
 use crate::identity_provider::IdentityProvider;
-use crate::telemetry::history::{Counted, Recent, STEP, STEPS};
+use crate::telemetry::history::{Counted, LATELY, Recent};
 use crate::telemetry::metrics::METRICS;
 use crate::tls::Validity;
 
 /// The period of the values that are called "now" or "last minute".
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// The period of the values that are called "lately".
-pub(super) const QUARTER: Duration = Duration::from_secs(STEP.as_secs() * STEPS as u64);
 
 /// The counters whose quotient is the duration of a call to a provider.
 const LATENCY: (Counted, Counted) = (Counted::ProviderSeconds, Counted::ProviderCalls);
@@ -129,19 +126,6 @@ pub(super) struct ProviderStatus {
     pub(super) errors: f64,
 }
 
-/// Something that was counted.
-#[derive(Debug, Clone, Serialize)]
-pub(super) struct Count {
-    /// The kind of event. `None` means a request that did not pass.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) what: Option<&'static str>,
-    /// An outcome or a reason code.
-    pub(super) name: String,
-    /// The number in the last quarter of an hour.
-    pub(super) lately: f64,
-    pub(super) since_start: f64,
-}
-
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct CertificateStatus {
     pub(super) names: Vec<String>,
@@ -180,8 +164,8 @@ impl Status {
             refreshes_waiting: METRICS.refresh_waiting.get(),
             open_connections: METRICS.connections.get(),
             max_connections: state.limits.max_connections,
-            refused_connections: recent.increase(Counted::RefusedConnections, None, QUARTER),
-            lost_log_lines: recent.increase(Counted::LostLogLines, None, QUARTER),
+            refused_connections: recent.increase(Counted::RefusedConnections, None, LATELY),
+            lost_log_lines: recent.increase(Counted::LostLogLines, None, LATELY),
             listening: process.listening.clone(),
             certificates: certificates.map(|one| CertificateStatus::new(one, now)).collect(),
             shared_state: state.sessions.fleet().map(|fleet| SharedStateStatus::new(fleet, recent)),
@@ -208,9 +192,9 @@ impl AppStatus {
             identity_provider: app.relying_party.provider.name().to_owned(),
             upstreams: app.upstreams.health().into_iter().map(upstream).collect(),
             requests: Rate::new("Requests", Counted::Requests, name, recent),
-            refused: recent.increase(Counted::Refused, name, QUARTER),
-            server_errors: recent.increase(Counted::ServerErrors, name, QUARTER),
-            upstream_errors: recent.increase(Counted::UpstreamErrors, name, QUARTER),
+            refused: recent.increase(Counted::Refused, name, LATELY),
+            server_errors: recent.increase(Counted::ServerErrors, name, LATELY),
+            upstream_errors: recent.increase(Counted::UpstreamErrors, name, LATELY),
             upstream_errors_last_minute: recent.increase(Counted::UpstreamErrors, name, MINUTE),
         }
     }
@@ -230,8 +214,8 @@ impl ProviderStatus {
             latency: Rate::latency(name, recent),
             calls_last_minute: recent.increase(Counted::ProviderCalls, name, MINUTE),
             errors_last_minute: recent.increase(Counted::ProviderErrors, name, MINUTE),
-            calls: recent.increase(Counted::ProviderCalls, name, QUARTER),
-            errors: recent.increase(Counted::ProviderErrors, name, QUARTER),
+            calls: recent.increase(Counted::ProviderCalls, name, LATELY),
+            errors: recent.increase(Counted::ProviderErrors, name, LATELY),
         }
     }
 }
@@ -249,7 +233,7 @@ impl Rate {
             name,
             unit: "/s",
             last_minute: recent.per_second(counted, of, MINUTE),
-            count: Some(recent.increase(counted, of, QUARTER)),
+            count: Some(recent.increase(counted, of, LATELY)),
             steps: recent.rates(counted, of),
         }
     }

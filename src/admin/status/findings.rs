@@ -174,12 +174,19 @@ fn shared_state(state: &SharedStateStatus, uptime_seconds: u64) -> Vec<Finding> 
     });
     let unknown = (state.unknown_outcomes > 0.0).then(|| {
         let text = format!(
-            "The fate of {} refresh tokens was unknown in the last 15 minutes: the provider gave no answer.              Each may be a lost session (`refresh_grace`).",
+            "The fate of {} refresh tokens was unknown in the last 15 minutes: the provider gave no answer. Each may be a lost session (`refresh_grace`).",
             count(state.unknown_outcomes)
         );
         Finding::warning("refreshes", text)
     });
-    [away, complaint, conflict, outdated, outbox, unknown].into_iter().flatten().collect()
+    let unreadable = (state.unreadable_revocations > 0).then(|| {
+        let text = format!(
+            "{} in the engine do not open: they were sealed with a key that is not in `shared_state.keys` here.",
+            whole(state.unreadable_revocations)
+        );
+        Finding::warning("revocations", text)
+    });
+    [away, complaint, conflict, outdated, unreadable, outbox, unknown].into_iter().flatten().collect()
 }
 
 /// Returns a text as a sentence.

@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use crate::admin::status::facts::QUARTER;
 use crate::session::{Fleet, FleetFacts, Member};
-use crate::telemetry::history::{Counted, Recent};
+use crate::telemetry::history::{Counted, LATELY, Recent};
 
 /// The number of characters of a generation that are shown. They are enough to compare two replicas.
 const SHORT: usize = 8;
@@ -27,6 +26,8 @@ pub(super) struct SharedStateStatus {
     pub(super) results_bytes: usize,
     /// The time since this replica last knew all revocations of the fleet. `None` if it never did.
     pub(super) revocations_staleness_seconds: Option<u64>,
+    /// The number of revocations in the engine that were sealed with a key that is not known here.
+    pub(super) unreadable_revocations: u64,
     /// The refresh tokens of the last quarter of an hour whose fate is unknown.
     pub(super) unknown_outcomes: f64,
 }
@@ -64,8 +65,17 @@ impl SharedStateStatus {
     pub(super) fn new(fleet: &Fleet, recent: Recent<'_>) -> Self {
         let facts = fleet.facts();
         let engine = EngineStatus::new(&facts);
-        let FleetFacts { replica, outbox, outbox_waits, results_bytes, members, conflict, staleness, .. } =
-            facts;
+        let FleetFacts {
+            replica,
+            outbox,
+            outbox_waits,
+            results_bytes,
+            members,
+            conflict,
+            staleness,
+            unreadable_revocations,
+            ..
+        } = facts;
         Self {
             engine,
             members: members.into_iter().map(|member| MemberStatus::new(member, &replica)).collect(),
@@ -75,7 +85,8 @@ impl SharedStateStatus {
             outbox_waits_seconds: outbox_waits.as_secs(),
             results_bytes,
             revocations_staleness_seconds: staleness.map(|staleness| staleness.as_secs()),
-            unknown_outcomes: recent.increase(Counted::UnknownOutcomes, None, QUARTER),
+            unreadable_revocations,
+            unknown_outcomes: recent.increase(Counted::UnknownOutcomes, None, LATELY),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The tables of the page.
 
 use crate::admin::status::cells::{mark, now};
-use crate::admin::status::facts::{AppStatus, CertificateStatus, Count, Health, ProviderStatus, Status};
+use crate::admin::status::counts::Count;
+use crate::admin::status::facts::{AppStatus, CertificateStatus, Health, ProviderStatus, Status};
 use crate::admin::status::finding::Standing;
 use crate::admin::status::html::Html;
 use crate::admin::status::sparkline::draw;

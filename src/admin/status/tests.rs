@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::counts::Count;
 use super::facts::*;
 use super::finding::Severity;
 use super::findings::find;

@@ -1,8 +1,8 @@
-//! Examines every provider and every client, one after the other.
+//! Examines every provider and every client, one after the other, and then the engine.
 
 use crate::command::doctor::report::Report;
 use crate::command::doctor::test_user::Trial;
-use crate::command::doctor::{app, provider};
+use crate::command::doctor::{app, provider, shared_state};
 use crate::config::Config;
 use crate::identity_provider::{Credentials, IdentityProvider};
 use crate::system::clock::{Clock, SystemClock};
@@ -52,6 +52,9 @@ pub async fn run_at(config: &Config, test_user: Option<&Credentials>, clock: &dy
                 trial.run(&mut report).await;
             }
         }
+    }
+    if let Some(settings) = &config.shared_state {
+        shared_state::check(config, settings, clock, &mut report).await;
     }
     report
 }

@@ -21,7 +21,7 @@ async fn a_good_engine() {
     let found = examine(&settings(server.port), &SystemClock).await;
     assert_eq!(found.failed, None);
     let failed: Vec<_> = found.operations.iter().filter(|(_, failed)| failed.is_some()).collect();
-    assert!(failed.is_empty() && found.operations.len() == 15, "{failed:?}");
+    assert!(failed.is_empty() && found.operations.len() == 14, "{failed:?}");
     assert!(found.round_trip > Duration::ZERO);
     assert!((-1..=1).contains(&found.clock_ahead), "{}", found.clock_ahead);
     assert!(found.messages.contains(&b"hello".to_vec()));

@@ -72,14 +72,18 @@ async fn a_wrong_password_and_a_missing_right_are_refusals() {
     let server = Server::start(&[]);
     let few: Vec<_> = ["ACL", "SETUSER", "few", "on", ">secret"].into_iter().chain(ACL.split(' ')).collect();
     server.ask(&few);
-    server.ask(&["ACL", "SETUSER", "few", "-time"]);
     let mut few = settings(server.port);
     few.username = Some(String::from("few"));
     few.password = Some(Secret::new("secret"));
-    let mut c = Replica::start(&few, "c");
-    refused(c.until(is_disconnected).await, "ACL");
-    server.ask(&["ACL", "SETUSER", "few", "+time"]);
-    c.until(|event| matches!(event, EngineEvent::Connected { .. })).await;
+    for right in ["time", "xread", "subscribe", "info", "set"] {
+        server.ask(&["ACL", "SETUSER", "few", &format!("-{right}")]);
+        let mut c = Replica::start(&few, "c");
+        refused(c.until(is_disconnected).await, "ACL");
+        assert!(c.engine.facts().complaint.is_some(), "{right}");
+        server.ask(&["ACL", "SETUSER", "few", &format!("+{right}")]);
+        c.until(|event| matches!(event, EngineEvent::Connected { .. })).await;
+        assert_eq!(c.engine.facts().complaint, None, "{right}");
+    }
 }
 
 struct Certificates {
@@ -181,6 +185,20 @@ async fn sentinels_lead_to_the_next_primary() {
 
 fn record(number: u8) -> String {
     format!("{{portcullis}}:r:{}", names(&[number])[0].text())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sentinel_that_knows_less_is_not_believed_for_ever() {
+    let (primary, mut dead, directory) =
+        (Server::start(&[]), Server::start(&[]), tempfile::tempdir().unwrap());
+    let ports = [free_port(), free_port()];
+    let _sentinels = (sentinel(&dead, &directory, ports[0]), sentinel(&primary, &directory, ports[1]));
+    dead.kill();
+    let mut settings = settings(primary.port);
+    let sentinels = ports.map(|port| (String::from("127.0.0.1"), port)).to_vec();
+    settings.engine.place = EnginePlace::Sentinel { sentinels, master: String::from("mymaster") };
+    let a = Replica::connected(&settings, "a").await;
+    assert_eq!(a.engine.facts().address, format!("127.0.0.1:{}", primary.port));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -45,7 +45,7 @@ impl Crowd {
     fn settle(&mut self) {
         for (who, mut waiting) in std::mem::take(&mut self.waiting) {
             match waiting.granted.try_recv() {
-                Ok(()) => self.granted.push((who, Turn { _ticket: waiting.ticket })),
+                Ok(()) => self.granted.push((who, Turn::holding(waiting.ticket))),
                 Err(oneshot::error::TryRecvError::Empty) => self.waiting.push((who, waiting)),
                 Err(oneshot::error::TryRecvError::Closed) => {}
             }

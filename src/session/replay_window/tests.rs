@@ -33,7 +33,7 @@ fn renewed() -> Outcome {
 }
 
 /// The worth of a refresh whose JWT can be used for a while.
-const GAIN: Gain = Gain { lasts: Duration::from_secs(300), rest: None };
+const GAIN: Gain = Gain { lasts: Duration::from_secs(300), rest: None, is_fresh: Duration::ZERO };
 
 /// With another refresh token, each time with another JWT.
 fn renewed_as(refresh_token: Option<&str>) -> Outcome {
@@ -75,10 +75,12 @@ fn turn(window: &ReplayWindow, token: &str) -> (String, Option<Claimed>) {
 }
 
 /// A JWT that is valid beside it, and another refresh token that led to this one.
-const FOLLOWED: Asked = Asked { is_early: true, is_presented: false, useless: None };
+const FOLLOWED: Asked =
+    Asked { is_early: true, is_presented: false, useless: None, refresh_grace: Duration::ZERO };
 
 /// No valid JWT.
-const DUE: Asked = Asked { is_early: false, is_presented: true, useless: None };
+const DUE: Asked =
+    Asked { is_early: false, is_presented: true, useless: None, refresh_grace: Duration::ZERO };
 
 fn of_turn(turn: Claim) -> (String, Option<Claimed>) {
     match turn {
@@ -86,7 +88,7 @@ fn of_turn(turn: Claim) -> (String, Option<Claimed>) {
         Claim::Wait(_) => ("wait".to_owned(), None),
         Claim::Known(outcome) => (word(&outcome).to_owned(), None),
         Claim::Replaced(newest) => (format!("replaced {}", &*newest), None),
-        Claim::Reused(newest) => (format!("reused {}", &*newest), None),
+        Claim::Reused(newest) => (format!("reused {}", &*newest.unwrap()), None),
     }
 }
 

@@ -11,15 +11,19 @@
 //!   engine everything.
 //! - `message` and `sealed_tokens` are what replicas send each other.
 //! - `report` counts and logs what becomes of claims.
-//! - `look_up` tells `explain` what the fleet knows of a session.
+//! - `look_up` tells `explain` what the fleet knows of a session, and `hearing` tells `doctor` who is there.
+//! - `revocations`, `logins` and `activity` bring revocations, failed logins, turns of logins and the use of sessions to
+//!   all replicas.
 //! - `members` knows the other replicas, and `readiness` says whether this one may serve.
 
-#![expect(dead_code, reason = "it is being built")]
-
+mod activity;
 mod background;
+mod circuit_breaker;
 mod claim_protocol;
 mod claiming;
 mod generation;
+mod hearing;
+mod logins;
 mod look_up;
 mod members;
 mod message;
@@ -32,6 +36,7 @@ mod results;
 mod revocations;
 mod sealed_tokens;
 
+pub(crate) use hearing::{Heard, hear};
 pub(crate) use look_up::{SessionRecord, look_up};
 pub(crate) use members::Member;
 pub(crate) use operations::{EngineLink, Fleet, FleetFacts, LocalTables};

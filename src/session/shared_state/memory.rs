@@ -44,6 +44,13 @@ impl InMemory {
     }
 }
 
+impl InMemory {
+    /// Returns the counts of failed logins.
+    pub(crate) const fn throttle(&self) -> &Arc<Throttle> {
+        &self.throttle
+    }
+}
+
 #[async_trait]
 impl SharedState for InMemory {
     async fn claim(&self, key: SessionKey, _refresh_token: &RefreshToken, asked: Asked) -> Claim {

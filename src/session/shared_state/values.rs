@@ -12,8 +12,17 @@ use crate::session::outcome::Outcome;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
 
-/// Receives the outcome of a refresh. It holds `None` until there is an outcome.
-pub(crate) type Waiter = watch::Receiver<Option<Outcome>>;
+/// Receives what becomes of a refresh. It holds `None` until that is known.
+pub(crate) type Waiter = watch::Receiver<Option<Told>>;
+
+/// What the requests that wait for a claimed refresh are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Told {
+    /// The refresh has this outcome.
+    Outcome(Outcome),
+    /// The claim was given up without an outcome. They claim again.
+    ClaimAgain,
+}
 
 /// The state of a refresh that a request asks for.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +53,12 @@ pub(crate) enum Claim {
     Reused(Option<RefreshToken>),
 }
 
-/// The right to present a refresh token to the provider once. If it is dropped without an outcome, the requests that wait
-/// for it claim again.
+/// The right to present a refresh token to the provider once. If it is dropped without an outcome, the call has failed,
+/// and the waiting requests get [`Outcome::Unavailable`].
 #[derive(Debug)]
 pub(crate) struct Claimed {
     key: SessionKey,
-    outcome: watch::Sender<Option<Outcome>>,
+    told: watch::Sender<Option<Told>>,
     /// The refresh token, if the engine has granted the claim. The outcome is sealed with it.
     refresh_token: Option<RefreshToken>,
     /// The refresh token was presented before, and that call had no answer.
@@ -59,8 +68,8 @@ pub(crate) struct Claimed {
 impl Claimed {
     /// Creates a claim, and the receiver with which other requests wait for its outcome.
     pub(crate) fn new(key: SessionKey) -> (Self, Waiter) {
-        let (outcome, waiter) = watch::channel(None);
-        (Self { key, outcome, refresh_token: None, is_second: false }, waiter)
+        let (told, waiter) = watch::channel(None);
+        (Self { key, told, refresh_token: None, is_second: false }, waiter)
     }
 
     /// Returns the same claim, which the engine has granted for this refresh token. `is_second` tells that the refresh
@@ -92,12 +101,17 @@ impl Claimed {
 
     /// Returns a receiver for the request that makes the call.
     pub(crate) fn waiter(&self) -> Waiter {
-        self.outcome.subscribe()
+        self.told.subscribe()
     }
 
     /// Sends the outcome to all requests that wait.
     pub(crate) fn tell(self, outcome: Outcome) {
-        self.outcome.send_replace(Some(outcome));
+        self.told.send_replace(Some(Told::Outcome(outcome)));
+    }
+
+    /// Lets all requests that wait claim again.
+    pub(crate) fn give_up(self) {
+        self.told.send_replace(Some(Told::ClaimAgain));
     }
 }
 

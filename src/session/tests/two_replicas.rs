@@ -106,8 +106,8 @@ struct Replica {
 
 #[async_trait]
 impl SharedState for Replica {
-    async fn claim(&self, key: SessionKey, asked: Asked) -> Claim {
-        let claimed = match self.local.claim(key, asked).await {
+    async fn claim(&self, key: SessionKey, refresh_token: &RefreshToken, asked: Asked) -> Claim {
+        let claimed = match self.local.claim(key, refresh_token, asked).await {
             Claim::Mine(claimed) => claimed,
             known => return known,
         };
@@ -115,7 +115,7 @@ impl SharedState for Replica {
             Answer::Mine => Claim::Mine(claimed),
             Answer::Known(result) => {
                 self.local.publish(claimed, from_text(&result), Gain::default()).await;
-                self.local.claim(key, asked).await
+                self.local.claim(key, refresh_token, asked).await
             }
             Answer::Busy => {
                 let waiter = claimed.waiter();

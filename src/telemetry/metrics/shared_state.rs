@@ -17,6 +17,8 @@ pub(crate) struct EngineMetrics {
     pub(crate) up: IntGauge,
     /// Changes of the primary or loss of its data.
     pub(crate) generation_changes: IntCounter,
+    /// Logins that were counted at this replica alone, because the engine did not answer.
+    pub(crate) throttle_fallback: IntCounter,
     commands: HistogramVec,
     errors: IntCounterVec,
 }
@@ -32,6 +34,10 @@ impl EngineMetrics {
             "portcullis_shared_state_generation_changes_total",
             "Times when the engine's primary changed, or lost its data.",
         );
+        let throttle_fallback = IntCounter::new(
+            "portcullis_shared_state_throttle_fallback_total",
+            "Logins that were counted at this replica alone, because the engine did not answer.",
+        );
         let seconds = HistogramOpts::new(
             "portcullis_shared_state_commands_seconds",
             "Commands to the engine, until their answer was there or the time was over.",
@@ -40,6 +46,7 @@ impl EngineMetrics {
         Self {
             up: registered(registry, up),
             generation_changes: registered(registry, generation_changes),
+            throttle_fallback: registered(registry, throttle_fallback),
             commands: registered(registry, HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["op"])),
             errors: registered(registry, IntCounterVec::new(errors, &["op", "kind"])),
         }
@@ -51,6 +58,18 @@ impl EngineMetrics {
         if let Some(kind) = failed {
             self.errors.with_label_values(&[operation, kind]).inc();
         }
+    }
+
+    /// Counts values of the engine that do not open.
+    pub(crate) fn unreadable(&self, operation: &str, number: u64) {
+        if number > 0 {
+            self.errors.with_label_values(&[operation, "unreadable"]).inc_by(number);
+        }
+    }
+
+    /// Returns the number of values of the engine that did not open.
+    pub(crate) fn unreadable_until_now(&self, operation: &str) -> u64 {
+        self.errors.with_label_values(&[operation, "unreadable"]).get()
     }
 
     /// Counts a command that was not sent.

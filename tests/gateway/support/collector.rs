@@ -24,6 +24,8 @@ pub(crate) struct Exported {
     pub(crate) is_error: bool,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) service: String,
+    /// `service.instance.id`.
+    pub(crate) instance: Option<String>,
 }
 
 impl Exported {
@@ -39,6 +41,7 @@ impl Exported {
             is_error: span.status.is_some_and(|status| status.code == 2),
             attributes: attributes(span.attributes),
             service: resource["service.name"].clone(),
+            instance: resource.get("service.instance.id").cloned(),
         }
     }
 

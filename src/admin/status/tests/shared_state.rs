@@ -38,6 +38,7 @@ fn fleet() -> SharedStateStatus {
         outbox_waits_seconds: 0,
         results_bytes: 3_670_016,
         revocations_staleness_seconds: Some(1),
+        unreadable_revocations: 0,
         unknown_outcomes: 0.0,
     }
 }
@@ -67,13 +68,21 @@ fn what_somebody_should_look_at_in_a_fleet() {
     shared_state.conflict = Some("another replica seals with a key that is not known here".into());
     shared_state.outbox_waits_seconds = 75;
     shared_state.revocations_staleness_seconds = None;
+    shared_state.unreadable_revocations = 2;
     shared_state.unknown_outcomes = 4.0;
     status.shared_state = Some(shared_state);
     let found = |status: &Status| {
         let line = |found: &Finding| format!("{:?} {}: {}", found.severity, found.about, found.text);
         find(status).iter().map(line).collect::<Vec<_>>().join("\n")
     };
-    insta::assert_snapshot!(found(&status), @"");
+    insta::assert_snapshot!(found(&status), @r"
+    Problem shared state: Another replica seals with a key that is not known here.
+    Warning engine valkey:6379: Its `maxmemory-policy` is `allkeys-lru`.
+    Warning revocations: Revocations of other replicas have not been read for 3 d 4 h: they are not applied here yet.
+    Warning revocations: 2 in the engine do not open: they were sealed with a key that is not in `shared_state.keys` here.
+    Warning shared state: 3 things have not been told to the engine for 1 min, although it answers.
+    Warning refreshes: The fate of 4 refresh tokens was unknown in the last 15 minutes: the provider gave no answer. Each may be a lost session (`refresh_grace`).
+    ");
     status.shared_state.as_mut().unwrap().engine.is_up = false;
     let away = found(&status);
     assert!(away.starts_with("Problem engine valkey:6379: It does not answer"), "{away}");

@@ -1,6 +1,7 @@
 //! The outcomes, and for how long they are told.
 
 use super::*;
+use crate::session::shared_state::values::Told;
 use crate::access::numbers::testing::OTHER_CLIENT;
 
 #[tokio::test(start_paused = true)]
@@ -18,7 +19,8 @@ async fn one_calls_and_the_others_wait_for_the_same_outcome() {
     // Even before the waiters are told.
     assert_eq!(turn(&window, "r1").0, "renewed");
     sender.unwrap().tell(told);
-    let outcome = waiter.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+    let told = waiter.wait_for(Option::is_some).await.unwrap().clone();
+    let Some(Told::Outcome(outcome)) = told else { panic!("{told:?}") };
     assert_eq!(word(&outcome), "renewed");
 }
 
@@ -88,7 +90,8 @@ async fn a_renewed_entry_outlives_the_expiry_of_the_one_before() {
 #[tokio::test(start_paused = true)]
 async fn who_brings_a_rotated_token_has_had_its_jwt() {
     let of = |window: &ReplayWindow, token: &str| {
-        let asked = Asked { is_early: false, is_presented: true, useless: None };
+        let asked =
+            Asked { is_early: false, is_presented: true, useless: None, refresh_grace: Duration::ZERO };
         of_turn(window.claim(key(token), asked)).0
     };
     let window = ReplayWindow::new(WINDOW);
@@ -141,7 +144,10 @@ async fn what_gained_nothing_is_not_tried_again_at_once() {
             let Claim::Mine(_sender) = window.claim(key("r1"), window.useless("r1", DUE)) else { panic!() };
             window.finish(key("r1"), renewed(), Gain { rest, ..GAIN });
             let again = |expected: &str| {
-                let asked = window.useless("r1", Asked { is_early, is_presented: true, useless: None });
+                let asked = window.useless(
+                    "r1",
+                    Asked { is_early, is_presented: true, useless: None, refresh_grace: Duration::ZERO },
+                );
                 let turn = match window.claim(key("r1"), window.useless("r1", asked)) {
                     Claim::Mine(_) => "call",
                     Claim::Known(outcome) => word(&outcome),

@@ -1,6 +1,7 @@
 //! The background task of a replica: it takes the engine's events, does the errands of the outbox, and says that this
 //! replica lives.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::session::shared_state::fleet::message::{self, AliveMessage, Message, 
 use crate::session::shared_state::fleet::operations::Fleet;
 use crate::session::shared_state::fleet::readiness::Reached;
 use crate::session::shared_state::fleet::replica::Replica;
+use crate::session::shared_state::fleet::report;
 use crate::session::shared_state::fleet::results::StoredResult;
 use crate::system::elapsed::elapsed;
 
@@ -45,6 +47,8 @@ impl Fleet {
                 self.0.post_revocations(self.0.revocations.prolonged(self.0.clock.now()));
                 self.0.say(false).await;
                 self.note_standing();
+                self.0.count_replicas();
+                self.0.tell_activity();
             }
         };
         let listening = async {
@@ -93,6 +97,21 @@ impl Fleet {
 }
 
 impl Replica {
+    /// Tells the other replicas which sessions were in use.
+    fn tell_activity(&self) {
+        for message in self.activity.due(self.engine.is_up(), elapsed(), self.clock.now()) {
+            self.tell(&message);
+        }
+    }
+
+    /// Counts the replicas while the engine brings their messages. This replica's own messages come back as well.
+    fn count_replicas(&self) {
+        let living = self.members.living(elapsed()).len();
+        if self.engine.is_up() && living > 0 {
+            self.replicas.store(living, Ordering::Relaxed);
+        }
+    }
+
     /// Says that this replica lives, or that it leaves.
     async fn say(&self, is_leaving: bool) {
         let message = Message::Alive(AliveMessage { is_leaving, ..(**self.alive.load()).clone() });
@@ -110,21 +129,22 @@ impl Replica {
             EngineEvent::Connected { generation, settling } => {
                 let now = elapsed();
                 self.readiness.reached(Reached::Since { settled_at: now + settling, heard_since: now });
-                info!("the shared state's engine answers");
+                info!(engine = self.engine.facts().address, "the shared state's engine answers");
                 note_generation(self, &generation);
                 self.posted.notify_one();
             }
             EngineEvent::NewGeneration(generation) => note_generation(self, &generation),
             EngineEvent::Disconnected(error) => {
-                warn!(%error, "the shared state's engine does not answer: refreshes are refused, and cookies are kept");
+                let engine = self.engine.facts().address.clone();
+                warn!(engine, %error, "the shared state's engine does not answer: refreshes are refused, and cookies are kept");
                 if let EngineError::Refused(reason) = error {
                     self.readiness.reached(Reached::Refused(reason));
                 }
             }
-            EngineEvent::MissedMessages => {}
+            EngineEvent::MissedMessages => self.activity.missed(self.clock.now()),
             EngineEvent::Message(message) => self.take_message(&message),
             EngineEvent::Revocations(entries) => {
-                self.revocations.received(&entries, self.clock.now());
+                report::unreadable_revocations(self.revocations.received(&entries, self.clock.now()));
             }
             EngineEvent::CaughtUp => {
                 self.revocations.caught_up();
@@ -167,7 +187,7 @@ impl Replica {
                     self.arrived.notify_waiters();
                 }
             }
-            Message::Active(_sessions) => {}
+            Message::Active(used) => self.activity.received(&used, self.clock.now()),
             Message::Alive(alive) => self.members.alive(alive, now),
         }
     }

@@ -228,6 +228,11 @@ impl ClaimProtocol {
         self.results.get(names, now).map_or(Next::Refuse, Next::Use)
     }
 
+    /// The replica that has claimed a refresh token is gone. It may have presented the refresh token.
+    pub(crate) fn note_orphan(&mut self, name: Name, now: Duration) {
+        self.unknown.insert(name, now + 2 * self.times.claim);
+    }
+
     /// The provider has certainly not processed the refresh token, or it was not presented. The claim is taken back.
     pub(crate) fn not_processed(&mut self, name: Name, now: Duration) {
         if let Some(claim) = self.presented.remove(&name) {

@@ -10,7 +10,7 @@ use tracing::debug;
 
 use crate::access::revocations::EndedBy;
 use crate::access::tokens::RefreshToken;
-use crate::engine::commands::{Asserted, Assertion, Claiming, EngineError, Known, RecordState};
+use crate::engine::commands::{Asserted, Assertion, Claiming, EngineError, Known, RecordState, Verdict};
 use crate::engine::names::Name;
 use crate::session::outcome::{Outcome, jwt_mark};
 use crate::session::session_key::SessionKey;
@@ -117,9 +117,8 @@ impl Question {
         if let Err(Answer::Granted(claimed)) = sender.send(answer) {
             debug!("a claim was granted after its request had left");
             replica.not_processed(names);
-            // The requests that wait for it claim again.
             replica.replay_window.abandon(*key);
-            drop(claimed);
+            claimed.give_up();
         }
     }
 
@@ -148,6 +147,7 @@ impl Question {
                         return self.tell(claimed, outcome);
                     }
                     replica.replay_window.abandon(*key);
+                    claimed.give_up();
                     let is_of_engine = outcome == ClaimOutcome::Known;
                     return Answer::LookAgain(if is_of_engine {
                         ResultFrom::Engine
@@ -198,6 +198,12 @@ impl Question {
         let next = match answer {
             Ok(answer) => {
                 note_generation(replica, &answer.generation);
+                if let (Verdict::Busy { owner }, Some(name)) = (&answer.verdict, names.first())
+                    && !replica.members.is_living(owner, elapsed())
+                {
+                    // It may have presented the refresh token before it went.
+                    replica.protocol().note_orphan(*name, elapsed());
+                }
                 let next = replica.protocol().answered(names, answer, elapsed());
                 replica.posted.notify_one();
                 next

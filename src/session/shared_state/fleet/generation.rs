@@ -38,6 +38,7 @@ impl Replica {
         // One replica writes its whole list of revocations. The lists of all replicas are the same.
         let generation = self.protocol().generation().cloned();
         if let Some(generation) = generation
+            && self.revocations.len() > 0
             && self.engine.is_first_of_generation(&generation).await.unwrap_or(true)
         {
             let now = self.clock.now();

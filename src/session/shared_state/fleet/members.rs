@@ -79,6 +79,12 @@ impl Members {
         members
     }
 
+    /// Tells whether a replica lives.
+    pub(super) fn is_living(&self, replica: &str, now: Duration) -> bool {
+        let heard = self.heard();
+        heard.members.get(replica).is_some_and(|(_, at)| now.saturating_sub(*at) < IS_ALIVE)
+    }
+
     /// Returns the reason why a replica that sends this message cannot join those that live.
     pub(super) fn conflict(&self, own: &AliveMessage, now: Duration) -> Option<String> {
         let heard = self.heard();

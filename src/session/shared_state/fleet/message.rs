@@ -10,8 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::access::revocations::{EndedBy, Mark, TokenMarks};
 use crate::engine::commands::RecordState;
 use crate::engine::names::Name;
+use crate::engine::sealing::FleetKeys;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
+use crate::system::host_name::host_name;
 
 /// The purpose for which messages are sealed.
 pub(super) const PURPOSE: &str = "message";
@@ -172,6 +174,20 @@ impl ResultMessage {
 /// Returns the cause of an end.
 pub(super) const fn ended_by(is_replaced: bool) -> EndedBy {
     if is_replaced { EndedBy::AnotherLogin } else { EndedBy::Revocation }
+}
+
+impl AliveMessage {
+    /// Makes the message of a replica that has no settings yet.
+    pub(super) fn new(replica: &str, keys: &FleetKeys) -> Self {
+        Self {
+            replica: replica.to_owned(),
+            host: host_name(),
+            version: String::from(env!("CARGO_PKG_VERSION")),
+            keys: keys.fingerprints().into_iter().map(Bytes).collect(),
+            settings: Vec::new(),
+            is_leaving: false,
+        }
+    }
 }
 
 impl Message {

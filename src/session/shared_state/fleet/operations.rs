@@ -1,5 +1,6 @@
 //! The operations of the shared state, over this replica and its engine.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -22,10 +23,12 @@ use crate::session::replay_window::ReplayWindow;
 use crate::session::reuse_detection::Jwt;
 use crate::session::session_key::SessionKey;
 use crate::session::shared_state::SharedState;
+use crate::session::shared_state::fleet::activity::FleetActivity;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand, Times};
 use crate::session::shared_state::fleet::claiming;
+use crate::session::shared_state::fleet::logins::FleetLogins;
 use crate::session::shared_state::fleet::members::{Member, Members};
-use crate::session::shared_state::fleet::message::{AliveMessage, Bytes, Message};
+use crate::session::shared_state::fleet::message::{AliveMessage, Message};
 use crate::session::shared_state::fleet::readiness::Readiness;
 use crate::session::shared_state::fleet::replica::{ENDED_IS_KEPT, Replica};
 use crate::session::shared_state::fleet::revocations::FleetRevocations;
@@ -36,7 +39,6 @@ use crate::session::shared_state::values::{
 use crate::session::throttle::Refused;
 use crate::system::clock::Clock;
 use crate::system::elapsed::elapsed;
-use crate::system::host_name::host_name;
 use crate::telemetry::metrics::fleet::FLEET_METRICS;
 
 /// The shared state of one replica of a fleet.
@@ -61,6 +63,10 @@ pub(crate) struct FleetFacts {
     pub(crate) results_bytes: usize,
     /// The replicas that have sent a message in the last seconds. This replica is one of them.
     pub(crate) members: Vec<Member>,
+    /// The number of revocations that are known here.
+    pub(crate) revocations: usize,
+    /// The number of revocations in the engine that were sealed with a key that is not known here.
+    pub(crate) unreadable_revocations: u64,
     /// The reason why this replica does not fit the others.
     pub(crate) conflict: Option<String>,
     /// The time since this replica last had all revocations. `None` if it never had.
@@ -100,17 +106,13 @@ impl Fleet {
         // All series are there from the start.
         LazyLock::force(&FLEET_METRICS);
         let keys = Arc::new(FleetKeys::new(&settings.keys)?);
+        let replicas = Arc::new(AtomicUsize::new(1));
+        let asked = (Arc::clone(&engine), Arc::clone(&keys));
+        let logins = FleetLogins::new(asked, &replica, Arc::clone(local.throttle()), Arc::clone(&replicas));
         let replay_cache = usize::try_from(settings.replay_cache).unwrap_or(usize::MAX);
         let times = Times { claim: config::SharedState::CLAIM };
         let protocol = Mutex::new(ClaimProtocol::new(&replica, times, replay_cache));
-        let alive = AliveMessage {
-            host: host_name(),
-            version: String::from(env!("CARGO_PKG_VERSION")),
-            keys: keys.fingerprints().into_iter().map(Bytes).collect(),
-            settings: Vec::new(),
-            is_leaving: false,
-            replica: replica.clone(),
-        };
+        let alive = AliveMessage::new(&replica, &keys);
         Some(Self(Arc::new(Replica {
             protocol,
             alive: ArcSwap::from_pointee(alive),
@@ -118,6 +120,9 @@ impl Fleet {
             replay_window,
             local,
             engine,
+            logins: Arc::new(logins),
+            replicas,
+            activity: FleetActivity::new(Arc::clone(&memory)),
             revocations: FleetRevocations::new(memory, Arc::clone(&keys), revocation_lifetime),
             keys,
             clock,
@@ -128,6 +133,16 @@ impl Fleet {
             readiness: Readiness::new(elapsed()),
             noted: Mutex::default(),
         })))
+    }
+
+    /// Sets `session.idle_lifetime`.
+    pub(crate) fn set_idle_lifetime(&self, idle: Option<Duration>) {
+        self.0.activity.set_idle_lifetime(idle);
+    }
+
+    /// Sets the longest time that a login may take.
+    pub(crate) fn set_longest_login(&self, longest: Duration) {
+        self.0.logins.set_longest_login(longest);
     }
 
     /// Sets the settings that must be the same at all replicas: names and values.
@@ -157,6 +172,8 @@ impl Fleet {
             results_bytes: protocol.results.bytes(),
             members: replica.members.living(now),
             conflict: replica.members.conflict(&replica.alive.load(), now),
+            revocations: replica.revocations.len(),
+            unreadable_revocations: replica.revocations.unreadable(),
             staleness: replica.revocations.staleness(),
         }
     }
@@ -218,19 +235,19 @@ impl SharedState for Fleet {
     }
 
     async fn check_login(&self, name: &LoginName) -> Result<(), Duration> {
-        self.0.local.check_login(name).await
+        self.0.logins.check(name)
     }
 
     async fn reserve_login(&self, name: &LoginName) -> Result<Box<dyn LoginReservation>, Refused> {
-        self.0.local.reserve_login(name).await
+        self.0.logins.reserve(name).await
     }
 
     async fn login_turn(&self, name: &LoginName, waiting: Waiting) -> Option<Turn> {
-        self.0.local.login_turn(name, waiting).await
+        self.0.logins.turn(name, waiting).await
     }
 
     fn login_settled(&self) -> Notified<'_> {
-        self.0.local.login_settled()
+        self.0.logins.settled()
     }
 
     fn set(&self, settings: Settings) {

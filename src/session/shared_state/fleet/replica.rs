@@ -1,5 +1,6 @@
 //! The state of this replica, and how it tells others what happens.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use crate::engine::names::Name;
 use crate::engine::sealing::FleetKeys;
 use crate::session::replay_window::ReplayWindow;
 use crate::session::session_key::SessionKey;
+use crate::session::shared_state::fleet::activity::FleetActivity;
 use crate::session::shared_state::fleet::claim_protocol::{ClaimProtocol, Errand};
+use crate::session::shared_state::fleet::logins::FleetLogins;
 use crate::session::shared_state::fleet::members::Members;
 use crate::session::shared_state::fleet::message::{AliveMessage, Message, PURPOSE};
 use crate::session::shared_state::fleet::readiness::Readiness;
@@ -45,6 +48,10 @@ pub(super) struct Replica {
     /// The wall clock, by which revocations expire.
     pub(super) clock: Arc<dyn Clock>,
     pub(super) revocations: FleetRevocations,
+    pub(super) activity: FleetActivity,
+    pub(super) logins: Arc<FleetLogins>,
+    /// The number of replicas, as they were last seen.
+    pub(super) replicas: Arc<AtomicUsize>,
     pub(super) events: Mutex<Option<mpsc::Receiver<EngineEvent>>>,
     pub(super) protocol: Mutex<ClaimProtocol>,
     /// Notifies when a result has come from another replica.

@@ -9,6 +9,7 @@ use crate::telemetry::rate_limited_log::Seldom;
 
 static REFUSED: Seldom = Seldom::new(1);
 static UNREADABLE: Seldom = Seldom::new(1);
+static UNREADABLE_REVOCATIONS: Seldom = Seldom::new(1);
 
 /// Counts an answer to a claim.
 pub(super) fn claimed(answer: &Result<ClaimAnswer, EngineError>) -> ClaimOutcome {
@@ -44,6 +45,19 @@ pub(super) fn unreadable() {
         error!(
             unlogged,
             "a result in the engine does not open: it was not sealed for this refresh token, or not with this key"
+        );
+    }
+}
+
+/// Logs that revocations in the engine do not open, if there are any.
+pub(super) fn unreadable_revocations(entries: usize) {
+    if entries > 0
+        && let Some(unlogged) = UNREADABLE_REVOCATIONS.turn()
+    {
+        error!(
+            entries,
+            unlogged,
+            "revocations in the engine do not open: they were sealed with a key that is not known here"
         );
     }
 }

@@ -18,6 +18,7 @@ use crate::access::session_tables::SessionTables;
 use crate::engine::sealing::FleetKeys;
 use crate::session::shared_state::fleet::claim_protocol::Errand;
 use crate::session::shared_state::values::NewRevocation;
+use crate::telemetry::metrics::shared_state::ENGINE_METRICS;
 
 /// The purpose for which entries are sealed.
 const PURPOSE: &str = "revocation";
@@ -39,8 +40,6 @@ pub(super) struct FleetRevocations {
     keys: Arc<FleetKeys>,
     /// The longest time for which an entry counts, as far as it is known, in seconds.
     longest: AtomicU64,
-    /// The number of entries that no replica with a known key has written.
-    unreadable: AtomicU64,
     /// The time at which the stream was last read to its end.
     caught_up_at: Mutex<Option<Instant>>,
 }
@@ -50,7 +49,7 @@ impl FleetRevocations {
     /// revocations are kept at least, in seconds.
     pub(super) fn new(memory: Arc<SessionTables>, keys: Arc<FleetKeys>, lifetime: u64) -> Self {
         let longest = AtomicU64::new(lifetime.min(LONGEST));
-        Self { memory, keys, longest, unreadable: AtomicU64::new(0), caught_up_at: Mutex::default() }
+        Self { memory, keys, longest, caught_up_at: Mutex::default() }
     }
 
     /// Adds a revocation to the local list. Returns the errand that tells the others.
@@ -97,7 +96,7 @@ impl FleetRevocations {
         }
         self.note_lives(&records, now);
         self.memory.revocations.merge(records, now);
-        self.unreadable.fetch_add(unreadable, Ordering::Relaxed);
+        ENGINE_METRICS.unreadable("revocations", unreadable);
         usize::try_from(unreadable).unwrap_or(usize::MAX)
     }
 
@@ -132,14 +131,15 @@ impl FleetRevocations {
         at.map(|at| at.elapsed())
     }
 
+    /// Returns the number of entries of the stream that did not open, since the start.
+    #[expect(clippy::unused_self, reason = "all replicas of a process count together")]
+    pub(super) fn unreadable(&self) -> u64 {
+        ENGINE_METRICS.unreadable_until_now("revocations")
+    }
+
     /// Returns the number of entries in the list.
     pub(super) fn len(&self) -> usize {
         self.memory.revocations.len()
-    }
-
-    /// Returns the number of entries of the stream that did not open, since the start.
-    pub(super) fn unreadable(&self) -> u64 {
-        self.unreadable.load(Ordering::Relaxed)
     }
 
     fn errand(&self, records: &[Record], now: u64) -> Option<Errand> {

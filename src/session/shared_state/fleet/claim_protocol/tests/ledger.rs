@@ -50,6 +50,12 @@ pub(super) struct Violation {
     pub(super) about: String,
 }
 
+impl std::fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:?} after {} ms: {}", self.property, self.at, self.about)
+    }
+}
+
 /// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {

@@ -159,18 +159,15 @@ fn tls(settings: &SharedState) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(provider());
     let config =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-    let config = match &settings.ca {
-        Some(authorities) => {
-            let mut roots = RootCertStore::empty();
-            for authority in &authorities.0 {
-                roots.add(CertificateDer::from(authority.clone()))?;
-            }
-            config.with_root_certificates(roots)
+    let config = if let Some(authorities) = &settings.ca {
+        let mut roots = RootCertStore::empty();
+        for authority in &authorities.0 {
+            roots.add(CertificateDer::from(authority.clone()))?;
         }
-        None => {
-            let verifier = Arc::new(Verifier::new(provider)?);
-            config.dangerous().with_custom_certificate_verifier(verifier)
-        }
+        config.with_root_certificates(roots)
+    } else {
+        let verifier = Arc::new(Verifier::new(provider)?);
+        config.dangerous().with_custom_certificate_verifier(verifier)
     };
     Ok(TlsConnector::from(Arc::new(config.with_no_client_auth())))
 }

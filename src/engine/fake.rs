@@ -112,7 +112,9 @@ impl FakeServer {
 impl Shared {
     fn each_owner(&mut self, act: impl Fn(&mut Self, &str)) {
         let owners: Vec<_> = self.links.keys().cloned().collect();
-        owners.iter().for_each(|owner| act(self, owner));
+        for owner in &owners {
+            act(self, owner);
+        }
     }
 
     fn send(&self, owner: &str, event: EngineEvent) {

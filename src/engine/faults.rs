@@ -82,8 +82,9 @@ impl From<RedisError> for Fault {
                     "it refuses the user or the password: check `username` and `password` of `[shared_state]`",
                 ))
             }
-            (ErrorKind::Server(ServerErrorKind::NoPerm), _) => Self::NotAllowed(not_permitted(&text())),
-            (_, Some("NOPERM")) => Self::NotAllowed(not_permitted(&text())),
+            (ErrorKind::Server(ServerErrorKind::NoPerm), _) | (_, Some("NOPERM")) => {
+                Self::NotAllowed(not_permitted(&text()))
+            }
             (ErrorKind::Server(ServerErrorKind::NoScript), _) => Self::NoScript,
             (
                 ErrorKind::Server(

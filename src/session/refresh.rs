@@ -235,7 +235,9 @@ impl Sessions {
     pub(crate) fn note_use(&self, identity: &Identity) {
         if identity.is_first_use() {
             let used = self.replay_window.brought_jwt(identity.marks().token);
-            used.into_iter().for_each(|key| self.shared.used(key));
+            if let Some(key) = used {
+                self.shared.used(key);
+            }
         }
     }
 

@@ -61,7 +61,9 @@ impl Revocations {
         for records in records.chunk_by(|one, next| one.mark.part(PARTS) == next.mark.part(PARTS)) {
             if let Some(first) = records.first() {
                 self.change(first.mark, now, |part, numbers| {
-                    records.iter().for_each(|record| put(*record, part, numbers.next(now)));
+                    for record in records {
+                        put(*record, part, numbers.next(now));
+                    }
                 });
             }
         }

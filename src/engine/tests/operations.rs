@@ -214,7 +214,7 @@ async fn buckets_fill_and_leak() {
     a.engine.settle(&buckets, Settled::Failed).await.unwrap();
     match a.engine.reserve(&buckets).await {
         Ok(Reserved::Failed(wait)) => {
-            assert!(wait <= Duration::from_secs(2) && wait > Duration::from_secs(1))
+            assert!(wait <= Duration::from_secs(2) && wait > Duration::from_secs(1));
         }
         other => panic!("{other:?}"),
     }

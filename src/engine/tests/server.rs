@@ -93,9 +93,9 @@ impl Server {
         let mut connection = redis::Client::open(url).unwrap().get_connection().unwrap();
         let (first, rest) = command.split_first().unwrap();
         let mut packed = redis::cmd(first);
-        rest.iter().for_each(|argument| {
+        for argument in rest {
             packed.arg(argument);
-        });
+        }
         match packed.query::<redis::Value>(&mut connection).unwrap() {
             redis::Value::BulkString(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             other => format!("{other:?}"),

@@ -368,16 +368,13 @@ pub(super) async fn publish(
         let stored = replica.stored(key, refresh_token, *name, &outcome, gain)?;
         Some((replica.protocol().finished(*name, stored, elapsed()), refresh_token))
     });
-    let told = match stored {
-        Some((assertion, refresh_token)) => {
-            let kept = record(replica, assertion).await;
-            let better = kept.and_then(|known| replica.better(key, refresh_token, &names, &known, &outcome));
-            better.unwrap_or(outcome)
-        }
-        None => {
-            replica.not_processed(&names);
-            outcome
-        }
+    let told = if let Some((assertion, refresh_token)) = stored {
+        let kept = record(replica, assertion).await;
+        let better = kept.and_then(|known| replica.better(key, refresh_token, &names, &known, &outcome));
+        better.unwrap_or(outcome)
+    } else {
+        replica.not_processed(&names);
+        outcome
     };
     let told = match told {
         Outcome::Dead => replica.replay_window.finish(key, Outcome::Dead, gain),

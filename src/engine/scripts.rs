@@ -104,7 +104,7 @@ macro_rules! scripts {
             LazyLock::new(|| Script::new(include_str!(concat!("scripts/", $file, ".lua"))));)*
 
         /// All scripts with their names.
-        #[cfg(all(test, feature = "fleet-suite"))]
+        #[cfg(test)]
         pub(super) fn all() -> Vec<(&'static str, &'static Script)> {
             vec![$(($file, &*$name),)*]
         }

@@ -243,7 +243,7 @@ fn the_manifests_of_kubernetes_can_be_built() {
     let resources = kustomization
         .lines()
         .filter_map(|line| line.strip_prefix("  - "))
-        .filter(|file| file.ends_with(".yaml"));
+        .filter(|file| Path::new(file).extension().is_some_and(|end| end == "yaml"));
     let missing: Vec<_> = resources.filter(|file| !directory.join(file).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
     let Ok(output) = Command::new("kubectl").arg("kustomize").arg(&directory).output() else {

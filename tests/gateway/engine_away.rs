@@ -13,6 +13,24 @@ const TABLE: &str =
 
 const LOG: &str = "[server.log]\nformat = 'json'\nlevel = 'info'";
 
+/// The beginnings of lines of `/metrics`, after one refresh that was refused.
+const SERIES: [&str; 14] = [
+    "portcullis_shared_state_up 0",
+    r#"portcullis_shared_state_claims_total{outcome="away"} 1"#,
+    r#"portcullis_shared_state_claims_total{outcome="mine"} 0"#,
+    r#"portcullis_shared_state_refused_total{reason="away"} 1"#,
+    r#"portcullis_shared_state_replayed_total{from="engine"} 0"#,
+    r#"portcullis_shared_state_errors_total{kind="away",op="claim"} 1"#,
+    "portcullis_shared_state_reasserted_total 0",
+    "portcullis_shared_state_unknown_outcomes_total 0",
+    "portcullis_shared_state_second_presentations_total 0",
+    "portcullis_shared_state_members 0",
+    "portcullis_shared_state_revocations 0",
+    "portcullis_shared_state_results_bytes 0",
+    "portcullis_shared_state_outbox_entries ",
+    "portcullis_shared_state_revocations_staleness_seconds ",
+];
+
 fn lines(log: &str) -> Vec<Value> {
     log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
@@ -51,39 +69,30 @@ async fn metrics_status_page_logs_and_traces_tell_of_it() {
     let page = admin().get("/").await.text();
     assert!(page.contains("<h2>Shared state</h2>") && page.contains("never reached"), "{page}");
     let metrics = program.metrics().await;
-    for series in [
-        "portcullis_shared_state_up 0",
-        r#"portcullis_shared_state_claims_total{outcome="away"} 1"#,
-        r#"portcullis_shared_state_claims_total{outcome="mine"} 0"#,
-        r#"portcullis_shared_state_refused_total{reason="away"} 1"#,
-        r#"portcullis_shared_state_replayed_total{from="engine"} 0"#,
-        r#"portcullis_shared_state_errors_total{kind="away",op="claim"} 1"#,
-        "portcullis_shared_state_reasserted_total 0",
-        "portcullis_shared_state_unknown_outcomes_total 0",
-        "portcullis_shared_state_second_presentations_total 0",
-        "portcullis_shared_state_members 0",
-        "portcullis_shared_state_revocations 0",
-        "portcullis_shared_state_results_bytes 0",
-        "portcullis_shared_state_outbox_entries ",
-        "portcullis_shared_state_revocations_staleness_seconds ",
-    ] {
+    for series in SERIES {
         assert!(metrics.lines().any(|line| line.starts_with(series)), "{series}: {metrics}");
     }
 
     wait_for("a span", || !collector.spans().is_empty()).await;
     let log = program.end().await;
     drop(builder);
-    let lines = lines(&log);
+    let replica = replica_of(&log);
+    assert_eq!(status["shared_state"]["replica"], replica);
+    assert_eq!(collector.spans()[0].instance.as_deref(), replica.as_str());
+}
+
+/// Checks the log, and returns the id of the replica.
+fn replica_of(log: &str) -> Value {
+    let lines = lines(log);
     let said =
         |text: &str| lines.iter().find(|line| line["message"].as_str().is_some_and(|it| it.contains(text)));
     let replica = said("this process is a replica of a fleet").expect("the start")["replica"].clone();
     assert!(replica.as_str().is_some_and(|id| id.len() == 16), "{replica}");
-    assert_eq!(status["shared_state"]["replica"], replica);
     assert!(said("does not answer").is_some() && said("does not serve yet").is_some(), "{log}");
     assert_eq!(said("refresh refused").expect("the refusal")["reason"], "away");
     let audit: Vec<_> = lines.iter().filter(|line| line["target"] == "audit").collect();
     assert!(!audit.is_empty() && audit.iter().all(|line| line["replica"] == replica), "{audit:?}");
-    assert_eq!(collector.spans()[0].instance.as_deref(), replica.as_str());
+    replica
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

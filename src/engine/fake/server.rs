@@ -180,6 +180,7 @@ impl Primary {
         let until = self.now() + lasts;
         if let Some(record) = self.data.records.get_mut(name).filter(|record| record.nonce != nonce) {
             record.nonce.clear();
+            record.claimed_at = None;
             record.until = record.until.max(until);
         }
     }

@@ -15,7 +15,7 @@ end
 if best > 0 and (rank[best_state] or 0) >= rank[ARGV[1]] then
   if best_state == 'c' and redis.call('HGET', KEYS[best], 'n') ~= ARGV[3] then
     -- An old copy may have a claim that was taken back. Its release must not end this claim, so nobody's release does.
-    redis.call('HSET', KEYS[best], 'n', '')
+    redis.call('HSET', KEYS[best], 'n', '', 't', '0')
     redis.call('PEXPIRE', KEYS[best], ARGV[5], 'GT')
   end
   return { best_state, redis.call('HGET', KEYS[best], 'v') or '', best - 1 }

@@ -1,8 +1,8 @@
 //! The outcomes, and for how long they are told.
 
 use super::*;
-use crate::session::shared_state::values::Told;
 use crate::access::numbers::testing::OTHER_CLIENT;
+use crate::session::shared_state::values::Told;
 
 #[tokio::test(start_paused = true)]
 async fn one_calls_and_the_others_wait_for_the_same_outcome() {

@@ -61,3 +61,35 @@ pub(super) fn unreadable_revocations(entries: usize) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::commands::{Generation, Known, RecordState};
+
+    #[test]
+    fn each_answer_has_its_outcome() {
+        let known = Known { state: RecordState::Dead, key: 0, value: Vec::new() };
+        let verdicts = [
+            (Verdict::Mine, "mine"),
+            (Verdict::Known(known), "known"),
+            (Verdict::Busy { owner: String::from("0011") }, "busy"),
+            (Verdict::Settling(Duration::from_secs(1)), "settling"),
+            (Verdict::TooFewNodes, "too_few_nodes"),
+        ];
+        for (verdict, expected) in verdicts {
+            let generation = Generation(String::from("1"));
+            assert_eq!(claimed(&Ok(ClaimAnswer { generation, verdict })).as_str(), expected);
+        }
+        let errors = [
+            (EngineError::Away, "away"),
+            (EngineError::NoAnswer(String::new()), "no_answer"),
+            (EngineError::Refused(String::new()), "refused"),
+        ];
+        for (error, expected) in errors {
+            assert_eq!(claimed(&Err(error)).as_str(), expected);
+        }
+    }
+}

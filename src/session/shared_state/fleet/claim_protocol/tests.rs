@@ -33,7 +33,7 @@ fn search(number: u32, seed_number: u32, switches: Switches) -> Option<(History,
     let mut runner = TestRunner::new_with_rng(config, random);
     let found = runner.run(&histories(80), |history| match World::run(&history, switches) {
         None => Ok(()),
-        Some(violation) => Err(TestCaseError::fail(format!("{violation:?}"))),
+        Some(violation) => Err(TestCaseError::fail(violation.to_string())),
     });
     match found {
         Ok(()) => None,
@@ -57,6 +57,6 @@ fn no_history_breaks_a_property() {
     let seed = setting("MODEL_SEED").unwrap_or(1);
     println!("MODEL_HISTORIES={number} MODEL_SEED={seed}");
     if let Some((history, violation)) = search(number, seed, Switches::default()) {
-        panic!("{violation:#?}\n{history:#?}");
+        panic!("{violation}\n{history:#?}");
     }
 }

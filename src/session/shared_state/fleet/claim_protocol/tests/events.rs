@@ -81,7 +81,8 @@ impl World {
         self.ledger.changed(self.now, |presentation| {
             let name = name(presentation.token);
             let is_claimed = primary.claimant(&name) == Some(&presentation.nonce);
-            is_claimed || primary.look(&[name]).is_some_and(|known| !known.value.is_empty())
+            let has_result = primary.look(&[name]).is_some_and(|known| !known.value.is_empty());
+            (is_claimed || has_result, has_result)
         });
         self.all_connect();
     }

@@ -50,6 +50,12 @@ pub(super) struct Violation {
     pub(super) about: String,
 }
 
+impl std::fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{:?} after {} ms: {}", self.property, self.at, self.about)
+    }
+}
+
 /// The end of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
@@ -136,14 +142,18 @@ impl Ledger {
         self.grants.entry(nonce.to_owned()).or_insert(at);
     }
 
-    /// Records a change of generation. `has` tells whether the engine still knows of a presentation.
-    pub(super) fn changed(&mut self, now: Millis, has: impl Fn(&Presentation) -> bool) {
+    /// Records a change of generation. `has` tells whether the engine still knows of a presentation, and
+    /// whether it knows the result.
+    pub(super) fn changed(&mut self, now: Millis, has: impl Fn(&Presentation) -> (bool, bool)) {
         let change = self.changes.len();
         self.changes.push(Change { at: now, settled_at: now + SETTLE });
         for presentation in &mut self.presentations {
-            if now < presentation.granted_at + CLAIM && !has(presentation) {
-                presentation.losses.push(change);
+            let (is_known, has_result) = has(presentation);
+            if !has_result {
                 presentation.written_at = None;
+            }
+            if now < presentation.granted_at + CLAIM && !is_known {
+                presentation.losses.push(change);
             }
         }
     }

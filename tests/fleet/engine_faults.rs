@@ -1,5 +1,5 @@
-//! The engine pauses, ends and comes back, while browsers use all replicas. No session is lost, and nobody gets anything
-//! worse than 503.
+//! The engine pauses, ends and comes back, while browsers use all replicas. No session is lost, and 503 is the worst
+//! that anybody gets.
 
 use std::time::{Duration, Instant};
 

@@ -15,7 +15,7 @@ const BEHAVIOUR: &str = include_str!("../../../docs/behaviour.md");
 type Change = fn(&mut config::IdentityProvider, &str);
 
 /// Each key with another value than before, and whether the endpoints and the keys of before are used on.
-const KEYS: [(&str, Change, bool, bool); 24] = [
+const KEYS: [(&str, Change, bool, bool); 25] = [
     (
         "kind",
         |config, _| config.kind = ProviderKind::FusionAuth { refresh_api: RefreshApi::OAuth2 },
@@ -63,6 +63,7 @@ const KEYS: [(&str, Change, bool, bool); 24] = [
     ("jwks_uri", |config, base| config.jwks_uri = Some(url(base, "k")), true, false),
     ("connect_timeout", |config, _| config.connect_timeout = Duration::from_secs(9), true, true),
     ("request_timeout", |config, _| config.request_timeout = Duration::from_secs(9), true, true),
+    ("refresh_grace", |config, _| config.refresh_grace = Duration::from_secs(9), true, true),
     ("jwks_refresh", |config, _| config.jwks_refresh = Duration::from_secs(9), true, true),
     ("jwks_cooldown", |config, _| config.jwks_cooldown = Duration::from_secs(9), true, true),
     ("allow_insecure_http", |config, _| config.allow_insecure_http = true, true, true),

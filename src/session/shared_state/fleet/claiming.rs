@@ -166,6 +166,12 @@ impl Question {
         if let Some(reason) = last {
             report::refused(reason);
         }
+        if sender.is_closed() {
+            // The request has left, and says nothing of those that wait for it. One of them asks now.
+            replica.replay_window.abandon(*key);
+            claimed.give_up();
+            return Answer::LookAgain(ResultFrom::Local);
+        }
         self.tell(claimed, Outcome::Unavailable)
     }
 

@@ -1,6 +1,5 @@
 //! The interface to the state that replicas share: claims on refreshes and their outcomes, ends of sessions,
-//! revocations, throttles and turns of logins. A store other than this process's memory implements this interface, and
-//! no other code depends on the store.
+//! revocations, throttles and turns of logins. No other code depends on how the state is shared.
 //!
 //! **A request with a valid JWT never uses it.** Such a request reads the local list of revocations
 //! (`access/revocations`). The first use of a new JWT, an open stream and an answer with cookies read the replay
@@ -10,8 +9,8 @@
 //! All arguments and results are plain values. If an [`Outcome`] has tokens, only the texts of the tokens are sent to
 //! other replicas. The identity stays in the process that has verified the JWT. A replica that receives tokens records
 //! them as [`Outcome::Unverified`]. The first request that needs them verifies them by its app's rules. From then on
-//! the identity is kept beside them. `session/tests/two_replicas.rs` shows an implementation over a store and
-//! [`memory::InMemory`], with the same callers.
+//! the identity is kept beside them. [`memory::InMemory`] is the implementation of a single process, and
+//! [`fleet::Fleet`] the one of a replica.
 //!
 //! # A refresh, step by step
 //!

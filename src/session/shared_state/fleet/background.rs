@@ -214,5 +214,7 @@ impl Replica {
         }
         self.protocol().received(Name::from_bytes(result.name.0), stored, now);
         self.arrived.notify_waiters();
+        // The engine may have to be told, too.
+        self.posted.notify_one();
     }
 }

@@ -42,6 +42,9 @@ const RELEASES_LAST: Duration = Duration::from_secs(600);
 /// The largest number of entries of the outbox. If there are more, the oldest are dropped: they matter least.
 const MAX_OUTBOX: usize = 65_536;
 
+/// The time after a change of the generation in which messages of the old primary may still come.
+const LATE_MESSAGES: Duration = Duration::from_secs(10);
+
 /// The largest number of errands that are tried one after the other.
 const MAX_DUE: usize = 256;
 
@@ -125,6 +128,8 @@ pub(crate) struct ClaimProtocol {
     pub(super) results: Results,
     outbox: Vec<Outgoing>,
     generation: Option<Generation>,
+    /// The time at which the generation last changed.
+    changed_at: Option<Duration>,
     /// The generations that were replaced, and the time until which that is remembered.
     replaced: Vec<(Generation, Duration)>,
     last_number: u64,
@@ -142,6 +147,7 @@ impl ClaimProtocol {
             results: Results::new(replay_cache),
             outbox: Vec::new(),
             generation: None,
+            changed_at: None,
             replaced: Vec::new(),
             last_number: 0,
         }
@@ -310,6 +316,7 @@ impl ClaimProtocol {
             return false;
         }
         let before = self.generation.replace(generation.clone());
+        self.changed_at = Some(now);
         self.replaced.extend(before.map(|before| (before, now + self.times.claim)));
         true
     }
@@ -338,6 +345,13 @@ impl ClaimProtocol {
 
     /// A result has come from another replica.
     pub(crate) fn received(&mut self, name: Name, result: StoredResult, now: Duration) {
+        // A message of the old primary may come after this replica has told the new one what it knew. Perhaps the sender
+        // cannot tell it any more.
+        let is_late = self.changed_at.is_some_and(|at| now < at + LATE_MESSAGES);
+        if is_late && now < result.engine_until {
+            let assertion = result.assertion(vec![name], String::new(), now);
+            self.post_assertion(assertion, now);
+        }
         self.results.insert(name, result, now);
     }
 

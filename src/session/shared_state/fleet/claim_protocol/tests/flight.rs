@@ -164,6 +164,8 @@ impl World {
         let (value, message) = (value.to_vec(), Vec::new());
         let result = StoredResult { state, value, message, next: None, until, engine_until: until };
         replica.protocol.received(of, result, time);
+        self.look_at_outbox(place);
+        let replica = &mut self.replicas[place];
         let Some(after) = replica.protocol.results.get(&[of], time) else { return };
         let process = replica.process;
         let waiting = replica.flights.iter().find(|flight| name(flight.token) == of);

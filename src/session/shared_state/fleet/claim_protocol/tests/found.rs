@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::history::Event::{CopyLags, Disturb, Down, Pass, Provider, Requests};
+use super::history::Event::{CopyLags, Disturb, Down, Kill, Pass, Provider, Requests};
 use super::history::{Conduct, Event, Fate, History, Memory, Part};
 use super::switches::Switches;
 use super::world::World;
@@ -99,4 +99,16 @@ fn the_release_of_an_old_claim_leaves_another_claim() {
     let before = vec![Pass(4_000), lost(), lost(), requests(0), Pass(300), CopyLags, Pass(300)];
     let after = vec![slow, requests(1), Pass(100), down, Pass(4_000), requests(2), Pass(100)];
     check(false, [before, after].concat());
+}
+
+/// The message with a result came after its replica had told a new primary everything. All others that knew the result
+/// were gone.
+#[test]
+fn a_result_that_comes_late_is_told_to_a_new_primary() {
+    let late = Disturb { replica: 0, part: Part::Message, fate: Fate::Late(189) };
+    let requests = |number| Requests { browser: 0, number, spread: 1, is_old_tab: false };
+    let gone = [Kill { replica: 2 }, Kill { replica: 1 }, Down { lasts: 1, data: Memory::Nothing }];
+    let before = [late, requests(1), Pass(43)];
+    let after = [requests(3), Pass(1), Pass(1), Pass(1)];
+    check(false, [before.as_slice(), &gone, &after].concat());
 }

@@ -42,11 +42,16 @@ struct Fleet {
 
 impl Fleet {
     async fn start() -> Self {
+        Self::settling(Duration::ZERO).await
+    }
+
+    /// A fleet whose engine settles for this time after each loss of data.
+    async fn settling(settle: Duration) -> Self {
         let mut harness = Harness::start().await;
         let shared = config::parse(SHARED_STATE).unwrap().config.shared_state.unwrap();
         let keys = FleetKeys::new(&shared.keys).unwrap();
         harness.config.shared_state = Some(shared);
-        let server = FakeServer::new(Duration::ZERO);
+        let server = FakeServer::new(settle);
         let (running, is_over) = watch::channel(false);
         let (mut engines, mut replicas) = (Vec::new(), Vec::new());
         for id in ["a", "b"] {
@@ -159,13 +164,55 @@ async fn a_claim_without_an_answer_makes_no_call_and_is_taken_back() {
 }
 
 #[tokio::test]
-async fn a_logout_by_the_provider_has_happened_although_its_request_was_dropped() {
+async fn an_engine_that_loses_everything_during_a_call_grants_no_second_one() {
+    let fleet = Fleet::settling(Duration::from_secs(1)).await;
+    let gate = fleet.harness.script_gated(fleet.harness.tokens(&json!({}), Some("r2")));
+    let later = async {
+        eventually("the call", || fleet.harness.asked().len() == 1).await;
+        fleet.server.lose_everything();
+        let told = fleet.refresh(1, "r1");
+        let open = async {
+            while fleet.state("r1").await != Some(RecordState::Claimed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            gate.send_replace(true);
+        };
+        tokio::join!(told, open).0
+    };
+    let told = tokio::join!(fleet.refresh(0, "r1"), later);
+    assert_eq!(told, (String::from("r2"), String::from("r2")));
+    assert_eq!(fleet.harness.asked(), ["r1"]);
+}
+
+#[tokio::test]
+async fn a_request_that_leaves_while_its_claim_waits_refuses_nobody() {
+    let fleet = Arc::new(Fleet::start().await);
+    let gate = fleet.harness.script_gated(fleet.harness.tokens(&json!({}), Some("r2")));
+    let spawn = |replica| {
+        let fleet = Arc::clone(&fleet);
+        tokio::spawn(async move { fleet.refresh(replica, "r1").await })
+    };
+    let caller = spawn(0);
+    eventually("the call", || fleet.harness.asked().len() == 1).await;
+    let (leaves, waits) = (spawn(1), spawn(1));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    leaves.abort();
+    // The claim of the request that has left is asked for once more at most.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gate.send_replace(true);
+    assert_eq!((caller.await.unwrap(), waits.await.unwrap()), (String::from("r2"), String::from("r2")));
+    assert_eq!(fleet.harness.asked(), ["r1"]);
+}
+
+#[tokio::test]
+async fn a_logout_by_the_provider_has_happened_without_the_engine() {
     let fleet = Fleet::start().await;
     fleet.server.go_away();
     let replica = &fleet.replicas[0];
     let revoked = |sid| Revoked::Session { sid, issued_until: None };
     let logout_token = ("head.claims.signature", NOW + 60);
-    drop(replica.revoke_once(PROVIDER, logout_token, &revoked("s1")).now_or_never());
+    let told = replica.revoke_once(PROVIDER, logout_token, &revoked("s1")).now_or_never();
+    assert!(told.is_some(), "it does not wait for the engine");
     let is_revoked = |sid| replica.memory.revocations.of_session(Mark::session(PROVIDER, sid), NOW).is_some();
     assert!(is_revoked("s1"), "a second attempt would do nothing, so the first one has done it");
     replica.revoke_once(PROVIDER, logout_token, &revoked("s2")).await;

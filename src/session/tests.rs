@@ -4,4 +4,4 @@ pub(super) mod harness;
 mod login;
 mod logout;
 mod refresh;
-mod two_replicas;
+mod replicas;

@@ -21,10 +21,11 @@ pub(crate) enum RecordState {
     Dead,
     /// The provider has given new tokens. They are the sealed value.
     Tokens,
-    /// The session was ended by another login in the same browser.
-    Replaced,
     /// The session was ended by its user, its provider, an operator, or its lifetime.
     Ended,
+    /// The session was ended by another login in the same browser. A later end may not know of that login, so this is
+    /// stronger: the browser may have the new cookies by now.
+    Replaced,
 }
 
 impl RecordState {
@@ -41,7 +42,7 @@ impl RecordState {
 
     /// Returns the state with this word.
     pub(crate) fn of_word(word: &str) -> Option<Self> {
-        let all = [Self::Claimed, Self::Dead, Self::Tokens, Self::Replaced, Self::Ended];
+        let all = [Self::Claimed, Self::Dead, Self::Tokens, Self::Ended, Self::Replaced];
         all.into_iter().find(|state| state.word() == word)
     }
 }

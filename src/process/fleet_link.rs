@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tracing::error;
 use tracing::info;
 
 use crate::config::Config;
@@ -38,10 +39,22 @@ impl FleetLink {
     /// Starts the tasks of the link.
     pub(super) fn start(&self, fleet: &Fleet, tasks: &mut JoinSet<()>) {
         info!(replica = fleet.facts().replica, "this process is a replica of a fleet");
-        let fleet = fleet.clone();
-        let is_over = self.is_over.subscribe();
-        tasks.spawn(async move { fleet.run(is_over).await });
-        tasks.spawn(Arc::clone(&self.engine).run(self.is_over.subscribe()));
+        let (of_fleet, of_engine) = (self.is_over.subscribe(), self.is_over.subscribe());
+        let running = fleet.clone();
+        let mut both = JoinSet::new();
+        both.spawn(async move { running.run(of_fleet).await });
+        both.spawn(Arc::clone(&self.engine).run(of_engine));
+        let (fleet, is_over) = (fleet.clone(), self.is_over.clone());
+        tasks.spawn(async move {
+            while let Some(ended) = both.join_next().await {
+                if ended.is_err() {
+                    // Without its tasks, this replica hears of no revocation. Without the engine it refreshes nothing.
+                    error!("a task of the fleet has failed: this replica takes no more requests");
+                    fleet.fail();
+                    let _ = is_over.send(true);
+                }
+            }
+        });
     }
 
     /// Tells the engine what it must still know, takes leave of the other replicas, and ends the link.

@@ -26,6 +26,20 @@ const PAUSES: [u64; 6] = [1, 5, 25, 60, 120, 300];
 /// replaces the newest one meanwhile.
 const MAX_FOLLOWED: usize = 8;
 
+/// The way in which a session is ended.
+#[derive(Clone, Copy)]
+struct Ending<'a> {
+    by: EndedBy,
+    /// The JWT of another login, which is not revoked.
+    spared: Option<&'a TokenMarks>,
+    /// Anyone may have made the refresh token up.
+    is_strangers: bool,
+}
+
+impl Ending<'_> {
+    const BY_REVOCATION: Self = Self { by: EndedBy::Revocation, spared: None, is_strangers: false };
+}
+
 impl Sessions {
     /// Ends a session because its user logs out. Returns after the first attempt to revoke at the provider, or after
     /// the request timeout. Further attempts are made in the background.
@@ -53,7 +67,8 @@ impl Sessions {
         let is_strangers = grant.record.is_none()
             && identity.is_none()
             && !self.replay_window.is_known(Self::key(relying_party, &grant.refresh_token));
-        let (newest, _) = self.end(relying_party, grant, EndedBy::Revocation, None).await;
+        let ending = Ending { by: EndedBy::Revocation, spared: None, is_strangers };
+        let (newest, _) = self.end(relying_party, grant, ending).await;
         let (asked, first_attempt) = oneshot::channel();
         let first = FirstAttempt { _under_way: self.under_way.begin(Kind::Revocation), over: Some(asked) };
         let work = revoke(Arc::clone(relying_party), newest, first, is_strangers);
@@ -75,7 +90,8 @@ impl Sessions {
             self.revoke_jwt(relying_party, (*old.marks(), old.expires_at()), EndedBy::AnotherLogin).await;
         }
         if let Some(grant) = grant {
-            let (newest, is_new) = self.end(relying_party, grant, EndedBy::AnotherLogin, spared).await;
+            let ending = Ending { by: EndedBy::AnotherLogin, spared, is_strangers: false };
+            let (newest, is_new) = self.end(relying_party, grant, ending).await;
             if is_new {
                 audit::record(
                     Event::SessionEnded,
@@ -91,7 +107,7 @@ impl Sessions {
     /// Ends a session that was revoked or has exceeded its lifetime. The first request that ends it also revokes it at
     /// the provider.
     pub async fn expire(&self, relying_party: &Arc<RelyingParty>, grant: &Grant, reason: ReasonCode) {
-        if let (newest, true) = self.end(relying_party, grant, EndedBy::Revocation, None).await {
+        if let (newest, true) = self.end(relying_party, grant, Ending::BY_REVOCATION).await {
             audit::record(Event::SessionEnded, reason, relying_party, None);
             spawn_revocation(&self.under_way, relying_party, newest);
         }
@@ -114,21 +130,20 @@ impl Sessions {
         }
         let newest = newest.unwrap_or(&grant.refresh_token).clone();
         let newest = Grant { refresh_token: newest, record: grant.record };
-        self.shared.end(Self::key(relying_party, &grant.refresh_token), EndedBy::Revocation).await;
-        let (newest, _) = self.end(relying_party, &newest, EndedBy::Revocation, None).await;
+        self.shared.end(Self::key(relying_party, &grant.refresh_token), EndedBy::Revocation, false).await;
+        let (newest, _) = self.end(relying_party, &newest, Ending::BY_REVOCATION).await;
         spawn_revocation(&self.under_way, relying_party, newest);
     }
 
-    /// Marks the refresh token and its successors as ended, and revokes their JWTs. Does not revoke the JWT in
-    /// `spared`. Returns the last successor, which the provider knows. Also returns `true` if the session had not been
+    /// Marks the refresh token and its successors as ended, and revokes their JWTs. Returns the last successor, which the provider knows. Also returns `true` if the session had not been
     /// ended before.
     async fn end(
         &self,
         relying_party: &RelyingParty,
         grant: &Grant,
-        by: EndedBy,
-        spared: Option<&TokenMarks>,
+        ending: Ending<'_>,
     ) -> (RefreshToken, bool) {
+        let Ending { by, spared, is_strangers } = ending;
         if let Some(record) = &grant.record {
             let provider = relying_party.rules.session.provider;
             self.revoke_mark(provider, Mark::sealed_session(provider, &record.id), by).await;
@@ -136,7 +151,7 @@ impl Sessions {
         let mut token = grant.refresh_token.clone();
         let mut is_new = false;
         for _ in 0..MAX_FOLLOWED {
-            let end = self.shared.end(Self::key(relying_party, &token), by).await;
+            let end = self.shared.end(Self::key(relying_party, &token), by, is_strangers).await;
             is_new |= end.is_new;
             for jwt in end.jwts.into_iter().filter(|(marks, _)| !is_spared(spared, marks)) {
                 self.revoke_jwt(relying_party, jwt, by).await;

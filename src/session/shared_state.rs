@@ -88,7 +88,8 @@ pub(crate) trait SharedState: Debug + Send + Sync {
     async fn begin(&self, key: SessionKey, jwt: Jwt, started_at: u64);
 
     /// Ends the session of a refresh token. From now on the session gets no JWT, not even from a refresh under way.
-    async fn end(&self, key: SessionKey, by: EndedBy) -> Ended;
+    /// With `is_strangers`, anyone may have made the refresh token up, and only this process remembers the end.
+    async fn end(&self, key: SessionKey, by: EndedBy, is_strangers: bool) -> Ended;
 
     /// Adds a revocation. It applies to all requests that this process decides from now on.
     async fn revoke(&self, revocation: NewRevocation, now: u64);

@@ -86,7 +86,7 @@ async fn a_claim_is_taken_over_within_the_grace_period_of_a_dead_owner_only() {
 #[tokio::test(start_paused = true)]
 async fn a_record_gives_way_to_a_stronger_one_only() {
     use RecordState::{Claimed, Dead, Ended, Replaced, Tokens};
-    let states = [Claimed, Dead, Tokens, Replaced, Ended];
+    let states = [Claimed, Dead, Tokens, Ended, Replaced];
     for first in states {
         for second in states {
             let server = settled().await;

@@ -2,7 +2,7 @@
 -- KEYS: the record by each name. The first name is written.
 -- ARGV: state, value, nonce, owner, duration (ms), channel, message.
 -- Returns nothing if the record was written, else the state, the value, and the place of the stronger record.
-local rank = { c = 1, dead = 2, ok = 3, replaced = 4, ended = 5 }
+local rank = { c = 1, dead = 2, ok = 3, ended = 4, replaced = 5 }
 local best, best_state = 0, nil
 local present = {}
 for i, key in ipairs(KEYS) do

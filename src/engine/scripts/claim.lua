@@ -12,7 +12,7 @@ if known[1] ~= id then
 end
 local generation = id .. '.' .. known[2]
 
-local rank = { c = 1, dead = 2, ok = 3, replaced = 4, ended = 5 }
+local rank = { c = 1, dead = 2, ok = 3, ended = 4, replaced = 5 }
 local best, mine, holder = 0, 0, nil
 local records = {}
 for i = 2, #KEYS do

@@ -1,5 +1,5 @@
 -- Reads the strongest record. KEYS: the record by each name. Returns its state, its value and its place, or nothing.
-local rank = { c = 1, dead = 2, ok = 3, replaced = 4, ended = 5 }
+local rank = { c = 1, dead = 2, ok = 3, ended = 4, replaced = 5 }
 local best, best_state = 0, nil
 for i, key in ipairs(KEYS) do
   local state = redis.call('HGET', key, 's')

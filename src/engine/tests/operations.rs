@@ -96,7 +96,7 @@ async fn a_dead_owner_loses_a_young_claim_where_the_provider_has_a_grace_period(
 async fn a_stronger_record_takes_the_place_of_a_weaker_one() {
     use RecordState::{Claimed, Dead, Ended, Replaced, Tokens};
     let (_server, mut a) = one().await;
-    let states = [Claimed, Dead, Tokens, Replaced, Ended];
+    let states = [Claimed, Dead, Tokens, Ended, Replaced];
     let mut number = 0;
     for first in states {
         for second in states {
@@ -148,7 +148,7 @@ async fn records_end_and_are_forgotten() {
     a.engine.assert(&assertion(&[2], Tokens)).await.unwrap();
     a.engine.shorten(&names(&[2]), "", Duration::from_secs(3)).await.unwrap();
     assert!(left(2) <= 3000);
-    for (number, state) in (10..).zip([Claimed, Dead, Tokens, Replaced, Ended]) {
+    for (number, state) in (10..).zip([Claimed, Dead, Tokens, Ended, Replaced]) {
         a.engine.assert(&assertion(&[number], state)).await.unwrap();
         a.engine.forget_end(&names(&[50, number])).await.unwrap();
         let is_there = a.engine.look(&names(&[number])).await.unwrap().is_some();

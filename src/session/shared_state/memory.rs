@@ -71,7 +71,7 @@ impl SharedState for InMemory {
         self.replay_window.begin(key, jwt, started_at);
     }
 
-    async fn end(&self, key: SessionKey, by: EndedBy) -> Ended {
+    async fn end(&self, key: SessionKey, by: EndedBy, _is_strangers: bool) -> Ended {
         self.replay_window.end(key, by)
     }
 

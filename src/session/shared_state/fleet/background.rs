@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{error, info, warn};
 
+use crate::access::revocations::EndedBy;
 use crate::engine::commands::{EngineError, EngineEvent};
 use crate::engine::names::Name;
+use crate::session::session_key::SessionKey;
 use crate::session::shared_state::fleet::generation::note_generation;
 use crate::session::shared_state::fleet::members::PERIOD;
 use crate::session::shared_state::fleet::message::{self, AliveMessage, Message, PURPOSE, ResultMessage};
@@ -184,15 +186,24 @@ impl Replica {
             }
             Message::Ended { key, is_replaced } => {
                 if let Some(key) = key.key() {
-                    let by = message::ended_by(is_replaced);
-                    self.replay_window.end(key, by);
-                    self.remember_end(&self.names(key), by);
-                    self.arrived.notify_waiters();
+                    self.take_end(key, message::ended_by(is_replaced));
                 }
             }
             Message::Active(used) => self.activity.received(&used, self.clock.now()),
             Message::Alive(alive) => self.members.alive(alive, now),
         }
+    }
+
+    /// Takes the end of a session at another replica. That one may not know a successor of the refresh token that this
+    /// one knows.
+    fn take_end(&self, key: SessionKey, by: EndedBy) {
+        let ended = self.replay_window.end(key, by);
+        self.remember_end(&self.names(key), by);
+        let successor = ended.successor_key.filter(|successor| !self.replay_window.has_ended(*successor));
+        if let Some(successor) = successor {
+            self.end_successor(successor, by);
+        }
+        self.arrived.notify_waiters();
     }
 
     /// Takes the result of another replica's refresh.

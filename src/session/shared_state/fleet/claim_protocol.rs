@@ -18,7 +18,7 @@
 //!
 //! Times are durations since any fixed moment, by such a clock.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::engine::commands::{Assertion, ClaimAnswer, Generation, Known, RecordState, Verdict};
@@ -39,11 +39,15 @@ const RELEASE_AGAIN: Duration = Duration::from_secs(1);
 /// grants what it had received before.
 const RELEASES_LAST: Duration = Duration::from_secs(600);
 
-/// The largest number of entries of the outbox. If there are more, the oldest are dropped: they matter least.
+/// The largest number of entries of the outbox. If there are more, the oldest message or release is dropped. Without
+/// those, a replica knows as much as after a restart, and a claim ends by itself.
 const MAX_OUTBOX: usize = 65_536;
 
 /// The time after a change of the generation in which messages of the old primary may still come.
 const LATE_MESSAGES: Duration = Duration::from_secs(10);
+
+/// The time for which an errand rests that the engine has refused.
+const REFUSED_RESTS: Duration = Duration::from_secs(2);
 
 /// The largest number of errands that are tried one after the other.
 const MAX_DUE: usize = 256;
@@ -126,13 +130,15 @@ pub(crate) struct ClaimProtocol {
     /// Refresh tokens whose presentation had no answer, and the time until which that is remembered.
     unknown: HashMap<Name, Duration>,
     pub(super) results: Results,
-    outbox: Vec<Outgoing>,
+    outbox: VecDeque<Outgoing>,
     generation: Option<Generation>,
     /// The time at which the generation last changed.
     changed_at: Option<Duration>,
     /// The generations that were replaced, and the time until which that is remembered.
     replaced: Vec<(Generation, Duration)>,
     last_number: u64,
+    /// The number of errands that were dropped, because there was no room.
+    dropped: u64,
 }
 
 impl ClaimProtocol {
@@ -145,11 +151,12 @@ impl ClaimProtocol {
             presented: HashMap::new(),
             unknown: HashMap::new(),
             results: Results::new(replay_cache),
-            outbox: Vec::new(),
+            outbox: VecDeque::new(),
             generation: None,
             changed_at: None,
             replaced: Vec::new(),
             last_number: 0,
+            dropped: 0,
         }
     }
 
@@ -276,9 +283,24 @@ impl ClaimProtocol {
     pub(crate) fn post(&mut self, errand: Errand, not_before: Duration, until: Duration) {
         self.last_number += 1;
         if self.outbox.len() >= MAX_OUTBOX {
-            self.outbox.remove(0);
+            self.drop_one();
         }
-        self.outbox.push(Outgoing { number: self.last_number, errand, not_before, until });
+        self.outbox.push_back(Outgoing { number: self.last_number, errand, not_before, until });
+    }
+
+    /// Makes room for one errand.
+    fn drop_one(&mut self) {
+        let is_lesser = |outgoing: &Outgoing| {
+            matches!(outgoing.errand, Errand::Publish(_) | Errand::Release(..) | Errand::Shorten(..))
+        };
+        let lesser = self.outbox.iter().position(is_lesser).unwrap_or(0);
+        self.outbox.remove(lesser);
+        self.dropped += 1;
+    }
+
+    /// Returns the number of errands that were dropped since the last question.
+    pub(crate) fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Returns the first errands to try now, in their order. Errands that are of no use any more are forgotten.
@@ -291,7 +313,15 @@ impl ClaimProtocol {
 
     /// These errands have been done.
     pub(crate) fn done(&mut self, numbers: &[u64]) {
+        let numbers: HashSet<_> = numbers.iter().copied().collect();
         self.outbox.retain(|outgoing| !numbers.contains(&outgoing.number));
+    }
+
+    /// The engine has refused these errands. They are tried again after a while, and others meanwhile.
+    pub(crate) fn postpone(&mut self, numbers: &[u64], now: Duration) {
+        for outgoing in self.outbox.iter_mut().filter(|outgoing| numbers.contains(&outgoing.number)) {
+            outgoing.not_before = now + REFUSED_RESTS;
+        }
     }
 
     /// Returns the number of errands in the outbox.
@@ -301,7 +331,7 @@ impl ClaimProtocol {
 
     /// Returns the time for which the first errand of the outbox has been due.
     pub(crate) fn outbox_waits(&self, now: Duration) -> Duration {
-        self.outbox.first().map_or(Duration::ZERO, |first| now.saturating_sub(first.not_before))
+        self.outbox.front().map_or(Duration::ZERO, |first| now.saturating_sub(first.not_before))
     }
 
     /// Records the generation that an answer of the engine had. Returns `true` if it is another one, so that everything

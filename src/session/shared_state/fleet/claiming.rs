@@ -44,7 +44,7 @@ const DEAD_IS_KEPT: Duration = Duration::from_secs(5);
 /// The result of asking the engine.
 enum Answer {
     /// The engine has granted the claim.
-    Granted(Claimed),
+    Granted(Grant),
     /// There is an outcome.
     Outcome(Outcome),
     /// A result is known here now. The request looks at the local tables again.
@@ -86,13 +86,35 @@ pub(super) async fn claim(
         // In a task of its own, because a claim that is granted to a request that has left must be taken back.
         tokio::spawn(question.ask(claimed, sender));
         match answered.await {
-            Ok(Answer::Granted(claimed)) => return Claim::Mine(claimed),
+            Ok(Answer::Granted(mut grant)) => {
+                if let Some(claimed) = grant.claimed.take() {
+                    return Claim::Mine(claimed);
+                }
+            }
             Ok(Answer::Outcome(outcome)) => return Claim::Known(outcome),
             Ok(Answer::LookAgain(found)) => from = found,
             Err(_) => break,
         }
     }
     Claim::Known(Outcome::Unavailable)
+}
+
+/// A granted claim on its way to the request. If nobody takes it, because the request has left, it is given back.
+struct Grant {
+    replica: Arc<Replica>,
+    names: Vec<Name>,
+    claimed: Option<Claimed>,
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if let Some(claimed) = self.claimed.take() {
+            debug!("a claim was granted after its request had left");
+            self.replica.not_processed(&self.names);
+            self.replica.replay_window.abandon(claimed.key());
+            claimed.give_up();
+        }
+    }
 }
 
 /// Tells whether a known result has tokens for the request.
@@ -110,16 +132,16 @@ struct Question {
 }
 
 impl Question {
-    /// Asks until there is an answer, and gives it to the request. If the request has left, gives everything back.
+    /// Asks until there is an answer, and gives it to the request. If the request has left, everything is given back.
     async fn ask(self, claimed: Claimed, sender: oneshot::Sender<Answer>) {
-        let Self { replica, key, names, .. } = &self;
         let answer = self.answer(claimed, &sender).await;
-        if let Err(Answer::Granted(claimed)) = sender.send(answer) {
-            debug!("a claim was granted after its request had left");
-            replica.not_processed(names);
-            replica.replay_window.abandon(*key);
-            claimed.give_up();
-        }
+        drop(sender.send(answer));
+    }
+
+    fn granted(&self, claimed: Claimed, is_second: bool) -> Answer {
+        let claimed = claimed.granted(&self.refresh_token, is_second);
+        let (replica, names) = (Arc::clone(&self.replica), self.names.clone());
+        Answer::Granted(Grant { replica, names, claimed: Some(claimed) })
     }
 
     async fn answer(&self, claimed: Claimed, sender: &oneshot::Sender<Answer>) -> Answer {
@@ -136,15 +158,18 @@ impl Question {
             last = Some(outcome);
             match next {
                 Next::Present { is_second } => {
-                    return Answer::Granted(claimed.granted(refresh_token, is_second));
+                    return self.granted(claimed, is_second);
                 }
                 Next::Use(known) => {
                     if known.state == RecordState::Tokens && self.is_useless(&known) {
                         // The refresh token stays in use, and its last JWT is used up.
-                        return Answer::Granted(claimed.granted(refresh_token, false));
+                        return self.granted(claimed, false);
                     }
                     if let Some(outcome) = replica.take_in(*key, refresh_token, names, &known) {
-                        return self.tell(claimed, outcome);
+                        // The end of a session is recorded already, with its cause.
+                        replica.replay_window.abandon(*key);
+                        claimed.tell(outcome.clone());
+                        return Answer::Outcome(outcome);
                     }
                     replica.replay_window.abandon(*key);
                     claimed.give_up();
@@ -417,7 +442,12 @@ impl Replica {
     ) -> Option<Outcome> {
         match (known.state, outcome) {
             (RecordState::Ended | RecordState::Replaced, _) => {
-                self.replay_window.end(key, ended_by(known.state));
+                let by = ended_by(known.state);
+                self.replay_window.end(key, by);
+                // The tokens that have just come belong to the session as well.
+                if let Some(next) = next_key(key, outcome) {
+                    self.end_successor(next, by);
+                }
                 Some(Outcome::Ended)
             }
             (RecordState::Tokens, Outcome::Dead) => {

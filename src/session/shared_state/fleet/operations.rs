@@ -151,6 +151,11 @@ impl Fleet {
         self.0.alive.store(Arc::new(AliveMessage { settings, ..(**alive).clone() }));
     }
 
+    /// Records that a task of the fleet has failed. This replica serves no more.
+    pub(crate) fn fail(&self) {
+        self.0.readiness.fail();
+    }
+
     /// Returns the reason why this replica may not serve yet.
     pub(crate) fn readiness(&self) -> Result<(), String> {
         let now = elapsed();
@@ -209,8 +214,12 @@ impl SharedState for Fleet {
         }
     }
 
-    async fn end(&self, key: SessionKey, by: EndedBy) -> Ended {
+    async fn end(&self, key: SessionKey, by: EndedBy, is_strangers: bool) -> Ended {
         let ended = self.0.replay_window.end(key, by);
+        if is_strangers {
+            // The engine has no room for all that strangers make up.
+            return ended;
+        }
         self.0.tell_end(key, by);
         // If only another replica knows the text of the newest refresh token, it is ended by its name.
         if let (None, Some(successor)) = (&ended.successor, ended.successor_key) {

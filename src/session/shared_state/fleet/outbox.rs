@@ -1,10 +1,9 @@
 //! Does the errands of the outbox: what the engine must be told, as soon as it answers.
 
-use tracing::warn;
-
 use crate::engine::commands::EngineError;
 use crate::session::shared_state::fleet::claim_protocol::Errand;
 use crate::session::shared_state::fleet::replica::Replica;
+use crate::session::shared_state::fleet::report;
 use crate::system::elapsed::elapsed;
 
 impl Replica {
@@ -15,17 +14,27 @@ impl Replica {
             if due.is_empty() || !self.engine.is_up() {
                 return;
             }
-            let mut done = Vec::new();
+            let (mut done, mut refused, mut is_away) = (Vec::new(), Vec::new(), false);
             for (number, errand) in due {
                 match self.carry_out(&errand).await {
                     Ok(()) => done.push(number),
-                    // The others may be taken. This one is tried again later.
-                    Err(EngineError::Refused(reason)) => warn!(reason, "the engine has refused an errand"),
-                    Err(_) => break,
+                    // The others may be taken.
+                    Err(EngineError::Refused(reason)) => {
+                        report::refused_errand(&reason);
+                        refused.push(number);
+                    }
+                    Err(_) => {
+                        is_away = true;
+                        break;
+                    }
                 }
             }
-            self.protocol().done(&done);
-            if done.is_empty() {
+            let mut protocol = self.protocol();
+            protocol.done(&done);
+            protocol.postpone(&refused, elapsed());
+            report::dropped_errands(protocol.take_dropped());
+            drop(protocol);
+            if is_away {
                 return;
             }
         }

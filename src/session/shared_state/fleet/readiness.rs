@@ -55,6 +55,13 @@ impl Readiness {
         self.state().has_revocations = true;
     }
 
+    /// Records that a task has failed. This replica serves no more.
+    pub(super) fn fail(&self) {
+        let mut state = self.state();
+        state.is_ready = false;
+        state.reached = Reached::Refused(String::from("a task of this process has failed"));
+    }
+
     /// Returns the reason why this replica may not serve yet. `conflict` is the reason why it cannot join the others.
     pub(super) fn check(&self, now: Duration, conflict: Option<String>) -> Result<(), String> {
         let mut state = self.state();

@@ -23,6 +23,7 @@ use crate::session::shared_state::fleet::readiness::Readiness;
 use crate::session::shared_state::fleet::results::StoredResult;
 use crate::session::shared_state::fleet::revocations::FleetRevocations;
 use crate::session::shared_state::memory::InMemory;
+use crate::session::shared_state::values::NewRevocation;
 use crate::system::clock::Clock;
 use crate::system::elapsed::elapsed;
 
@@ -88,6 +89,8 @@ impl Replica {
     /// Puts errands into the outbox. The background task does them.
     pub(super) fn post(&self, errands: impl IntoIterator<Item = (Errand, Duration)>) {
         let now = elapsed();
+        // They are made before the lock is taken: it may take a while.
+        let errands: Vec<_> = errands.into_iter().collect();
         let mut protocol = self.protocol();
         for (errand, is_kept) in errands {
             protocol.post(errand, now, now + is_kept);
@@ -122,6 +125,21 @@ impl Replica {
             self.protocol().received(*name, ended, now);
         }
         state
+    }
+
+    /// Ends a session by the newest refresh token that is known here, and revokes its JWTs.
+    pub(super) fn end_successor(&self, successor: SessionKey, by: EndedBy) {
+        let ended = self.replay_window.end(successor, by);
+        self.tell_end(successor, by);
+        // After another login, a JWT may belong to the new session as well.
+        if by == EndedBy::Revocation {
+            let now = self.clock.now();
+            let revoked = ended.jwts.iter().filter(|(marks, _)| now < marks.usable_until);
+            let errands = revoked.filter_map(|(marks, _)| {
+                self.revocations.revoke(NewRevocation::of(marks.token, by, marks.usable_until), now)
+            });
+            self.post_revocations(errands);
+        }
     }
 
     /// Records the end of a session in the engine, and tells all replicas.

@@ -9,6 +9,8 @@ use crate::telemetry::rate_limited_log::Seldom;
 
 static REFUSED: Seldom = Seldom::new(1);
 static UNREADABLE: Seldom = Seldom::new(1);
+static REFUSED_ERRANDS: Seldom = Seldom::new(1);
+static DROPPED_ERRANDS: Seldom = Seldom::new(1);
 static UNREADABLE_REVOCATIONS: Seldom = Seldom::new(1);
 
 /// Counts an answer to a claim.
@@ -46,6 +48,22 @@ pub(super) fn unreadable() {
             unlogged,
             "a result in the engine does not open: it was not sealed for this refresh token, or not with this key"
         );
+    }
+}
+
+/// Logs that the engine refuses what it is told.
+pub(super) fn refused_errand(reason: &str) {
+    if let Some(unlogged) = REFUSED_ERRANDS.turn() {
+        warn!(reason, unlogged, "the engine refuses what this replica tells it: it is told again later");
+    }
+}
+
+/// Logs that the outbox had no room, if that is so.
+pub(super) fn dropped_errands(errands: u64) {
+    if errands > 0
+        && let Some(unlogged) = DROPPED_ERRANDS.turn()
+    {
+        warn!(errands, unlogged, "the outbox is full: the engine and other replicas are not told everything");
     }
 }
 

@@ -8,6 +8,9 @@ use crate::engine::commands::{Assertion, Known, RecordState};
 use crate::engine::names::Name;
 use crate::session::session_key::SessionKey;
 
+/// The time after which an entry counts as old, if there is no room for all. Entries in use are younger.
+const IS_YOUNG: Duration = Duration::from_secs(60);
+
 /// The memory that an entry takes beside its value, in bytes.
 const OVERHEAD: usize = 256;
 
@@ -45,13 +48,17 @@ impl StoredResult {
     }
 }
 
-/// The results by name. They take a bounded number of bytes. The results that expire first are forgotten first.
+/// The results by name. They take a bounded number of bytes. If there is no room, the oldest are forgotten first: a
+/// result matters most in the first seconds, and those that are kept for long wait for browsers that sleep.
 #[derive(Debug)]
 pub(crate) struct Results {
     most: usize,
     bytes: usize,
     entries: HashMap<Name, StoredResult>,
     expiries: BTreeSet<(Duration, Name)>,
+    /// The order in which results make room, and the place of each in it.
+    ages: BTreeSet<(Duration, Name)>,
+    ages_by_name: HashMap<Name, Duration>,
     /// The results by the refresh token that they gave.
     by_next: HashMap<SessionKey, Name>,
 }
@@ -59,7 +66,15 @@ pub(crate) struct Results {
 impl Results {
     /// Creates an empty table for at most this number of bytes.
     pub(super) fn new(most: usize) -> Self {
-        Self { most, bytes: 0, entries: HashMap::new(), expiries: BTreeSet::new(), by_next: HashMap::new() }
+        Self {
+            most,
+            bytes: 0,
+            entries: HashMap::new(),
+            expiries: BTreeSet::new(),
+            ages: BTreeSet::new(),
+            ages_by_name: HashMap::new(),
+            by_next: HashMap::new(),
+        }
     }
 
     /// Returns the result of a refresh token, by any of its names.
@@ -82,10 +97,12 @@ impl Results {
         if let Some(next) = result.next {
             self.by_next.insert(next, name);
         }
+        let old_at = result.engine_until.min(now + IS_YOUNG);
         self.entries.insert(name, result);
+        self.note_age(name, old_at);
         while self.bytes > self.most {
-            let Some(&(_, first)) = self.expiries.first() else { break };
-            self.remove(first);
+            let Some(&(_, oldest)) = self.ages.first() else { break };
+            self.remove(oldest);
         }
     }
 
@@ -93,6 +110,7 @@ impl Results {
     /// replica has sent the result itself.
     pub(super) fn shorten(&mut self, next: SessionKey, until: Duration) -> Option<Name> {
         let name = *self.by_next.get(&next)?;
+        let old_at = self.ages_by_name.get(&name).copied();
         let mut result = self.remove(name)?;
         let is_own = !result.message.is_empty();
         result.until = result.until.min(until);
@@ -101,6 +119,7 @@ impl Results {
         self.expiries.insert((result.until, name));
         self.by_next.insert(next, name);
         self.entries.insert(name, result);
+        self.note_age(name, old_at.unwrap_or(until));
         is_own.then_some(name)
     }
 
@@ -139,10 +158,18 @@ impl Results {
         self.bytes
     }
 
+    fn note_age(&mut self, name: Name, old_at: Duration) {
+        self.ages.insert((old_at, name));
+        self.ages_by_name.insert(name, old_at);
+    }
+
     fn remove(&mut self, name: Name) -> Option<StoredResult> {
         let result = self.entries.remove(&name)?;
         self.bytes -= result.size();
         self.expiries.remove(&(result.until, name));
+        if let Some(old_at) = self.ages_by_name.remove(&name) {
+            self.ages.remove(&(old_at, name));
+        }
         if let Some(next) = result.next
             && self.by_next.get(&next) == Some(&name)
         {
@@ -171,21 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_a_bounded_number_of_bytes_and_keeps_what_lasts_longest() {
+    fn it_takes_a_bounded_number_of_bytes_and_forgets_the_oldest_first() {
         let mut results = Results::new(3 * (OVERHEAD + 100));
+        // Browsers that sleep: their results are kept for long.
         for number in 0..10 {
-            results.insert(
-                name(number),
-                result(RecordState::Tokens, 100, 10 + u64::from(number)),
-                seconds(0),
-            );
+            let kept = result(RecordState::Tokens, 100, 86_400);
+            results.insert(name(number), kept, seconds(u64::from(number)));
         }
         assert_eq!(results.bytes(), 3 * (OVERHEAD + 100));
-        assert_eq!(results.get(&[name(6)], seconds(0)), None);
-        assert!(results.get(&[name(0), name(7)], seconds(0)).is_some_and(|known| known.key == 1));
-        assert_eq!(results.get(&[name(7)], seconds(17)), None);
-        results.forget_expired(seconds(30));
-        assert_eq!((results.bytes(), results.expiries.len()), (0, 0));
+        assert_eq!(results.get(&[name(6)], seconds(10)), None);
+        assert!(results.get(&[name(0), name(7)], seconds(10)).is_some_and(|known| known.key == 1));
+        // A result that is needed for some seconds more finds room, and keeps it.
+        results.insert(name(20), result(RecordState::Tokens, 100, 130), seconds(100));
+        results.insert(name(21), result(RecordState::Tokens, 100, 86_400), seconds(101));
+        assert!(results.get(&[name(20)], seconds(101)).is_some());
+        assert_eq!(results.get(&[name(20)], seconds(130)), None);
+        results.forget_expired(seconds(90_000));
+        assert_eq!((results.bytes(), results.expiries.len(), results.ages.len()), (0, 0, 0));
     }
 
     #[test]

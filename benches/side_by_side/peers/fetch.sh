@@ -35,7 +35,8 @@ debian() {
     (cd debs && download $packages)
   }
   for package in debs/*.deb; do dpkg -x "$package" root; done
-  find root/usr/lib -name '*.so*' -exec cp -P {} lib/ \;
+  # If one of the two is installed, the package of the other may bring no library.
+  find root -path 'root/usr/lib/*' -name '*.so*' -exec cp -P {} lib/ \;
   for name in "${missing[@]}"; do ln -sf "../root/usr/sbin/$name" "bin/$name"; done
 }
 

@@ -6,7 +6,7 @@
 //!
 //! - `operations` implements the trait over the state of this `replica`.
 //! - `claim_protocol` and `results` are the protocol of claims. They are pure.
-//! - `claiming` carries the protocol out for one refresh.
+//! - `claiming` carries the protocol out for one refresh, and `publishing` records its result.
 //! - `background` takes the engine's events. `outbox` does what the engine must be told, and `generation` tells a new
 //!   engine everything.
 //! - `message` and `sealed_tokens` are what replicas send each other.
@@ -29,6 +29,7 @@ mod members;
 mod message;
 mod operations;
 mod outbox;
+mod publishing;
 mod readiness;
 mod replica;
 mod report;

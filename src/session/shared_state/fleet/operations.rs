@@ -29,6 +29,7 @@ use crate::session::shared_state::fleet::claiming;
 use crate::session::shared_state::fleet::logins::FleetLogins;
 use crate::session::shared_state::fleet::members::{Member, Members};
 use crate::session::shared_state::fleet::message::{AliveMessage, Message};
+use crate::session::shared_state::fleet::publishing;
 use crate::session::shared_state::fleet::readiness::Readiness;
 use crate::session::shared_state::fleet::replica::{ENDED_IS_KEPT, Replica};
 use crate::session::shared_state::fleet::revocations::FleetRevocations;
@@ -191,11 +192,11 @@ impl SharedState for Fleet {
     }
 
     async fn publish(&self, claimed: Claimed, outcome: Outcome, gain: Gain) -> Outcome {
-        claiming::publish(&self.0, claimed, outcome, gain).await
+        publishing::publish(&self.0, claimed, outcome, gain).await
     }
 
     async fn release(&self, claimed: Claimed, outcome: Outcome, why: NoAnswer) -> Outcome {
-        claiming::release(&self.0, claimed, outcome, why)
+        publishing::release(&self.0, claimed, outcome, why)
     }
 
     fn used(&self, key: SessionKey) {

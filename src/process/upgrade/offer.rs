@@ -122,11 +122,13 @@ async fn accept(socket: &UnixListener) -> io::Result<(UnixStream, UCred)> {
     Ok((stream, peer))
 }
 
-/// Does some work, and refuses all other processes that connect meanwhile.
+/// Does some work, and refuses all other processes that connect meanwhile. The work comes first, so that a process that
+/// connects after the end of the last one is not refused because of that one.
 async fn while_others_are_refused<T>(socket: &UnixListener, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
         tokio::select! {
+            biased;
             done = &mut work => return done,
             accepted = socket.accept() => match accepted {
                 Ok((stream, _)) => descriptors::refuse(stream, Refusal::Busy).await,

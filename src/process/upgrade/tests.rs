@@ -128,6 +128,23 @@ async fn listeners_change_hands_once_the_new_process_is_ready() {
     assert_eq!(ask(&path).await.left_over().count(), 0);
 }
 
+/// The old process does not run between the two connections, as on a busy machine.
+#[tokio::test]
+async fn a_process_that_has_gone_keeps_nobody_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("upgrade.sock");
+    let (estate, ..) = Process::new().estate(listening());
+    tokio::spawn(run(Some(path.clone()), None, estate));
+    until(|| path.exists()).await;
+    for _ in 0..20 {
+        drop(UnixStream::connect(&path).unwrap());
+        let next = UnixStream::connect(&path).unwrap();
+        next.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let greeting = spawn_blocking(move || descriptors::receive(&next).unwrap().map(|_| ())).await;
+        assert_eq!(greeting.unwrap(), Ok(()));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_process_at_a_time_is_given_the_listeners() {
     let directory = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ use tokio::process::{Child, Command};
 use crate::support::client::raw;
 use crate::support::gateway::Builder;
 use crate::support::port::Port;
+use crate::support::wire::PATIENCE;
 use crate::support::{Browser, patiently, wait_for};
 
 /// The file that it logs into.
@@ -139,7 +140,11 @@ impl Program {
     /// Starts another process in its place, and waits until the old one has ended; its exit code.
     pub(crate) async fn upgrade(&mut self) -> Option<i32> {
         let mut old = self.begin_upgrade();
-        patiently("the old process's end", old.wait()).await.unwrap().code()
+        let Ok(status) = tokio::time::timeout(PATIENCE, old.wait()).await else {
+            let log = std::fs::read_to_string(self.file("log")).unwrap_or_default();
+            panic!("waited in vain for the old process's end\n{log}");
+        };
+        status.unwrap().code()
     }
 
     /// The same once a shell has done something.

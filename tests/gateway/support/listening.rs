@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
@@ -24,8 +24,9 @@ pub(crate) struct Listening {
 /// The tasks that accept connections and serve them.
 #[derive(Default)]
 struct Tasks {
-    /// The number of times that it has gone down. A connection that was accepted before and comes late is not served.
-    downs: usize,
+    /// True once it has gone down. A connection that was accepted before and comes late is not served. When it is up
+    /// again, it has another flag.
+    is_down: Arc<AtomicBool>,
     handles: Vec<AbortHandle>,
 }
 
@@ -75,7 +76,7 @@ impl Listening {
     /// Stops listening and drops every connection.
     pub(crate) fn down(&self) {
         let mut tasks = self.tasks.lock().unwrap();
-        tasks.downs += 1;
+        tasks.is_down.store(true, Ordering::SeqCst);
         for task in tasks.handles.drain(..) {
             task.abort();
         }
@@ -89,16 +90,17 @@ impl Listening {
     fn serve(&self, listener: TcpListener) {
         let (handler, accepted, shared) = (self.handler.clone(), self.accepted.clone(), self.tasks.clone());
         let mut tasks = self.tasks.lock().unwrap();
-        let downs = tasks.downs;
+        tasks.is_down = Arc::default();
+        let is_down = Arc::clone(&tasks.is_down);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 // Locked until it is entered, so that it is either served and found by `down`, or not served.
                 let mut tasks = shared.lock().unwrap();
-                if tasks.downs != downs {
+                if is_down.load(Ordering::SeqCst) {
                     return;
                 }
                 let number = accepted.fetch_add(1, Ordering::SeqCst) + 1;
-                let connection = tokio::spawn(handler(Wire::new(stream), number));
+                let connection = tokio::spawn(handler(Wire::of(stream, Arc::clone(&is_down)), number));
                 tasks.handles.push(connection.abort_handle());
             }
         });

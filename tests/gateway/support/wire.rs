@@ -1,6 +1,8 @@
 //! HTTP/1.1 by hand, for both ends: raw bytes stay visible, and nothing is normalised on the way.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -125,12 +127,19 @@ pub(crate) struct Body {
 pub(crate) struct Wire {
     pub(crate) stream: TcpStream,
     pub(crate) buffer: Vec<u8>,
+    /// The server at this end has gone down: what comes from now on is not read.
+    is_down: Arc<AtomicBool>,
 }
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream) -> Self {
+        Self::of(stream, Arc::default())
+    }
+
+    /// The same for a server that may go down.
+    pub(crate) fn of(stream: TcpStream, is_down: Arc<AtomicBool>) -> Self {
         stream.set_nodelay(true).expect("a live socket");
-        Self { stream, buffer: Vec::new() }
+        Self { stream, buffer: Vec::new(), is_down }
     }
 
     /// Sends bytes as they are.
@@ -141,7 +150,12 @@ impl Wire {
     /// Reads once more; false at the end of the stream.
     pub(crate) async fn fill(&mut self) -> io::Result<bool> {
         self.buffer.reserve(64 * 1024);
-        Ok(self.stream.read_buf(&mut self.buffer).await? > 0)
+        let has_come = self.stream.read_buf(&mut self.buffer).await? > 0;
+        // The task of a server that goes down ends when it next waits. On a busy machine that may be late.
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        Ok(has_come)
     }
 
     async fn take_until(&mut self, end: &[u8]) -> io::Result<Option<Vec<u8>>> {

@@ -75,13 +75,16 @@ impl CookieChanges {
 }
 
 impl Changes {
-    /// Tells whether the cookies were removed since the request came in. If they were removed earlier, the result is
-    /// also `true` if somebody has logged in from the same address since the request came in. That may be the same
-    /// browser, because requests can arrive in another order than they were sent.
+    /// Tells whether the cookies were removed since the request came in, or were replaced since the browser may have
+    /// sent it. If they were removed earlier, the result is also `true` if somebody has logged in from the same address
+    /// since the request came in. That may be the same browser, because requests can arrive in another order than they
+    /// were sent.
     pub(super) fn is_gone(&self, owner: Owner, asker: &Asker) -> bool {
-        self.gone
-            .get(owner)
-            .is_some_and(|gone| gone.at >= asker.began || self.has_logged_in(asker, asker.began))
+        self.gone.get(owner).is_some_and(|gone| {
+            // Then the browser has the cookies of another session, or will have them.
+            let since = if gone.next.is_some() { asker.sent_after() } else { asker.began };
+            gone.at >= since || self.has_logged_in(asker, asker.began)
+        })
     }
 
     /// Tells whether somebody has logged in at the same address since `since`.

@@ -70,6 +70,15 @@ async fn what_goes_out_is_decided_when_the_head_goes_out() {
             "a late clear after a login in its place",
             vec![(1, 1, begin(51), true), (0, 1, Change::Clear, false)],
         ),
+        (
+            "what was sent before the login in its place was answered, and came in after that",
+            vec![
+                (0, 1, begin(57), true),
+                (2, 1, Change::Clear, false),
+                (3, 1, renew(58), false),
+                (100, 1, Change::Clear, true),
+            ],
+        ),
         ("a late clear after a refresh", vec![(1, 1, renew(2), true), (0, 1, Change::Clear, false)]),
         (
             "a clear after a clear that was lost",
